@@ -1,0 +1,1 @@
+"""Agents: PPO whose gradients are routed into named motivation modules."""

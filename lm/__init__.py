@@ -1,0 +1,1 @@
+"""Language models on the routing core; the unlearning experiments are built here next."""
