@@ -1,0 +1,1 @@
+"""The diamond and ghost grid: one kernel, a single and a vector environment."""
