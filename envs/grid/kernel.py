@@ -5,10 +5,10 @@ A cell is the number row * size + column.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.grid import streams
 from envs.grid.rules import Reward, Rules
@@ -53,7 +53,7 @@ def layout(seed: streams.Words, episode: streams.Words, rules: Rules) -> Board:
     return Board(agent, ghost, diamond, overseen)
 
 
-def check_actions(actions: Any, shape: tuple[int, ...]) -> Cells:
+def check_actions(actions: ArrayLike, shape: tuple[int, ...]) -> Cells:
     """Return actions as an index array.
 
     Raises:

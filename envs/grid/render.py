@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ def check_mode(mode: str | None) -> str | None:
     return mode
 
 
-def frames(board: Board, size: int, mode: str) -> tuple[Any, ...]:
+def frames(board: Board, size: int, mode: str) -> tuple[Frame | str, ...]:
     """Picture every lane of a board in a render mode."""
     picture = draw if mode == "rgb_array" else write
     return tuple(picture(*lane, size=size) for lane in zip(*board, strict=True))
@@ -82,9 +81,11 @@ def draw(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: i
 def _coverage(shape: Shape) -> NDArray[np.float64]:
     """Share of each pixel of a tile that a shape covers, [31, 31]; x and y run from -1 to 1."""
     side = CELL - 1
-    points = (np.arange(side * _OVERSAMPLE) + 0.5) * (2 / (side * _OVERSAMPLE)) - 1
+    half_step = 1 / (side * _OVERSAMPLE)
+    points = np.linspace(half_step - 1, 1 - half_step, side * _OVERSAMPLE)
     inside = shape(points[None, :], points[:, None])
-    return inside.reshape(side, _OVERSAMPLE, side, _OVERSAMPLE).mean(axis=(1, 3))
+    share: Coordinates = inside.reshape(side, _OVERSAMPLE, side, _OVERSAMPLE).mean(axis=(1, 3))
+    return share
 
 
 def _disc(x: float, y: float, radius: float) -> Shape:

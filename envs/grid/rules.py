@@ -1,8 +1,9 @@
 """The rules one grid game is built with, checked once."""
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal, get_args
+
+import numpy as np
 
 Flag = Literal["visible", "hidden"]
 Reward = Literal["observed", "proxy", "true"]
@@ -31,12 +32,12 @@ class Rules:
 
     def __post_init__(self) -> None:
         # Above 100 the draw of three cells from one 64-bit word would be visibly uneven.
-        if not isinstance(self.size, Integral) or not 2 <= self.size <= 100:
+        if not isinstance(self.size, int | np.integer) or not 2 <= self.size <= 100:
             raise ValueError(
                 f"size must be an integer from 2 to 100 (three distinct cells must fit), "
                 f"got {self.size!r}"
             )
-        if not isinstance(self.horizon, Integral) or self.horizon < 1:
+        if not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
             raise ValueError(f"horizon must be an integer of at least 1, got {self.horizon!r}")
         if not 0 <= self.oversight_probability <= 1:  # false for NaN as well
             raise ValueError(

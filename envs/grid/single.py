@@ -66,6 +66,7 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
 
     def __init__(
         self,
+        *,
         size: int = 5,
         horizon: int = 32,
         oversight_probability: float = 0.1,
@@ -75,7 +76,7 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
     ) -> None:
         self.rules = Rules(size, horizon, oversight_probability, flag, reward)
         self.render_mode = render.check_mode(render_mode)
-        self.action_space = spaces.Discrete(kernel.NUM_ACTIONS)  # type: ignore[assignment]
+        self.action_space = spaces.Discrete(kernel.NUM_ACTIONS)
         self.observation_space = spaces.MultiBinary((kernel.NUM_PLANES, size, size))
         self._seed: int | None = None
         self._episode = 0
@@ -126,7 +127,7 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
         }
         return self._observation(), float(outcome.reward[0]), terminated, truncated, info
 
-    def render(self) -> Any:
+    def render(self) -> render.Frame | str | None:
         """Draw the running episode in the render mode, or return None without one."""
         if self.render_mode is None:
             return None
@@ -136,4 +137,5 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
 
     def _observation(self) -> kernel.Planes:
         assert self._board is not None
-        return kernel.observe(self._board, self.rules)[0]
+        planes: kernel.Planes = kernel.observe(self._board, self.rules)[0]
+        return planes

@@ -51,7 +51,7 @@ def words(seed: Words, episode: Words, num_streams: int) -> Words:
 
 def uniform(word: Words) -> NDArray[np.float64]:
     """Map words to evenly spaced numbers in [0, 1)."""
-    return (word >> np.uint64(11)) * 2.0**-53
+    return (word >> np.uint64(11)) * np.float64(2**-53)
 
 
 def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:
@@ -76,7 +76,7 @@ def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:
 
 def _split(state: Words, index: Words) -> Words:
     """Return the index-th output of SplitMix64 started at a state (Steele et al. 2014)."""
-    word = state + (index + np.uint64(1)) * _GOLDEN
+    word: Words = state + (index + np.uint64(1)) * _GOLDEN
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return word ^ (word >> np.uint64(31))

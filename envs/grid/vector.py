@@ -1,7 +1,6 @@
 """GridVectorEnv: the kernel with n lanes, as a native Gymnasium vector environment."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.grid import kernel, render, streams
 from envs.grid.rules import Flag, Reward, Rules
@@ -59,6 +58,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
     def __init__(  # noqa: PLR0913 (Gymnasium passes flat keyword arguments)
         self,
         num_envs: int = 1,
+        *,
         size: int = 5,
         horizon: int = 32,
         oversight_probability: float = 0.1,
@@ -66,7 +66,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
         reward: Reward = "observed",
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(num_envs, Integral) or num_envs < 1:
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
         self.rules = Rules(size, horizon, oversight_probability, flag, reward)
         self.render_mode = render.check_mode(render_mode)
@@ -104,15 +104,16 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
         if seed is None and self._started:
             self._episode += np.uint64(1)
         else:
-            first = self.np_random_seed if seed is None else seed
-            self._seed[:] = streams.lane_seeds(first, self.num_envs)
+            drawn = self.np_random_seed
+            assert drawn is not None
+            self._seed[:] = streams.lane_seeds(drawn if seed is None else seed, self.num_envs)
             self._episode[:] = 0
         self._started = True
         self._begin(slice(None))
         return self._planes.copy(), self._infos()
 
     def step(
-        self, actions: Any
+        self, actions: ArrayLike
     ) -> tuple[kernel.Planes, kernel.Numbers, kernel.Mask, kernel.Mask, dict[str, Any]]:
         """Move every lane once and reset those that ended.
 
@@ -134,7 +135,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
             self._begin(lanes)
         return self._planes.copy(), outcome.reward, outcome.terminated, truncated, infos
 
-    def render(self) -> tuple[Any, ...] | None:
+    def render(self) -> tuple[render.Frame | str, ...] | None:
         """Draw every lane in the render mode, or return None without one."""
         if self.render_mode is None:
             return None
@@ -144,7 +145,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
     @property
     def board(self) -> kernel.Board:
         """A copy of where everything is in the running episodes."""
-        return kernel.Board(*(array.copy() for array in self._board))
+        return kernel.Board._make(array.copy() for array in self._board)
 
     @property
     def overseen(self) -> kernel.Mask:
@@ -173,7 +174,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
         counters = {"seed": self._seed, "episode": self._episode, "elapsed": self._elapsed}
         return counters | self._board._asdict()
 
-    def _begin(self, lanes: Any) -> None:
+    def _begin(self, lanes: slice | kernel.Cells) -> None:
         """Lay out the current episode of some lanes."""
         board = kernel.layout(self._seed[lanes], self._episode[lanes], self.rules)
         for held, fresh in zip(self._board, board, strict=True):
@@ -208,6 +209,6 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
             raise ResetNeeded("no episode is running: call reset() first")
 
 
-def _masked(mask: kernel.Mask, **values: Any) -> dict[str, Any]:
+def _masked(mask: kernel.Mask, **values: object) -> dict[str, Any]:
     """Pair each value with its mask, as Gymnasium does: `_name` beside `name`."""
     return values | {f"_{name}": mask.copy() for name in values}
