@@ -1,0 +1,128 @@
+"""The named points of a network at which gradient is routed, and the routes of one step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oversight.routing.gate import gate
+from oversight.routing.table import RouteTable, refuse_name
+
+
+class Gate(nn.Module):
+    """A named point in a network: identity forward, the gradient weighted by target and route.
+
+    It holds no parameters, and does nothing while gradients are off. While they are on it needs
+    `routing`, and raises without it. `Gate("motivation")` guards the whole tensor;
+    `Gate(original=2048, expansion=64)` guards slices of the last axis, each its own target. Two
+    gates in a row multiply.
+
+    A gate stops gradient below it, not beside it. In `nn.Sequential(trunk, Gate("shared"), down)`
+    a blocked sample does not teach `trunk`, but it still teaches `down`, which reads the gated
+    tensor; use `gate_parameters` to hold the reader back, or make it a target of its own.
+
+    Args:
+        target: the target of the whole tensor, instead of slices.
+        sizes: the width of each target's slice of the last axis, in order.
+
+    >>> table = RouteTable({"observed": {"motivation": 1}, "hidden": {"motivation": 0}})
+    >>> net = nn.Sequential(nn.Linear(2, 3), Gate("motivation"))
+    >>> with routing(net, table, table.routes(["hidden", "hidden"])):
+    ...     net(torch.ones(2, 2)).sum().backward()
+    >>> net[0].bias.grad
+    tensor([0., 0., 0.])
+    """
+
+    def __init__(self, target: str | None = None, /, **sizes: int) -> None:
+        super().__init__()
+        if (target is None) == (not sizes) or any(size < 1 for size in sizes.values()):
+            raise ValueError(
+                f"a Gate was given the target {target!r} and the slices {sizes}: give either one "
+                "target, Gate('shared'), or slices of positive width, Gate(original=8, added=2)"
+            )
+        self.targets: tuple[str, ...] = tuple(sizes) if target is None else (target,)
+        self.sizes: tuple[int, ...] | None = tuple(sizes.values()) or None
+        # plain attributes, neither buffers nor globals: torch.compile sees them change for free
+        self.table: RouteTable | None = None
+        self.route: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x; in the backward pass its gradient is weighted by the routes in force now."""
+        if not torch.is_grad_enabled():
+            return x
+        if self.table is None or self.route is None:
+            raise RuntimeError(
+                f"Gate({self.extra_repr()}) has no route: run forward and backward inside "
+                "`with routing(model, table, route):`, or evaluate under torch.no_grad()"
+            )
+        if x.shape[: self.route.ndim] != self.route.shape:
+            raise ValueError(
+                f"a route of shape {tuple(self.route.shape)} does not fit the input of "
+                f"Gate({self.extra_repr()}), of shape {tuple(x.shape)}: the route's axes must be "
+                "the first ones of the input, one route per sample or per token"
+            )
+        weights = [self.table(target, self.route, ndim=x.ndim) for target in self.targets]
+        return gate(x, torch.cat(weights, -1) if self.sizes else weights[0], self.sizes)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, for printing."""
+        if self.sizes is None:
+            return repr(self.targets[0])
+        return ", ".join(f"{t}={n}" for t, n in zip(self.targets, self.sizes, strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy made inside `routing` would keep its route for ever
+        return {**self.__dict__, "table": None, "route": None}
+
+
+@contextmanager
+def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None]:
+    """Give every `Gate` of a model its table and the routes of one step.
+
+    Run forward and backward inside, both of the same step: activation checkpointing runs the
+    forward pass again during the backward one, and reads the routes in force then.
+
+    Args:
+        model: a network with gates; it may be compiled, or wrapped for distributed training.
+        table: the weight of each route at each target; it must know the targets of all gates.
+        route: one integer per sample, [batch], or per token, [batch, time]; see
+            `RouteTable.routes`. Its axes must be the first ones of every gated tensor.
+
+    Raises:
+        ValueError: if the model has no gate, or a gate's target is not in the table.
+        RuntimeError: if the model is already being routed: contexts do not nest.
+
+    >>> net = nn.Sequential(nn.Linear(1, 1), Gate("all"))
+    >>> table = RouteTable({"half": {"all": 0.5}})
+    >>> with routing(net, table, table.routes("half")):
+    ...     net(torch.ones(1, 1)).sum().backward()
+    >>> net[0].bias.grad
+    tensor([0.5000])
+    """
+    gates = [module for module in model.modules() if isinstance(module, Gate)]
+    _check(gates, table)
+    table = table.to(route.device)
+    try:
+        for point in gates:
+            point.table, point.route = table, route
+        yield
+    finally:
+        for point in gates:
+            point.table = point.route = None
+
+
+def _check(gates: list[Gate], table: RouteTable) -> None:
+    if not gates:
+        raise ValueError(
+            "the model has no Gate, so no gradient would be routed: put a Gate at each target"
+        )
+    for target in (target for point in gates for target in point.targets):
+        if target not in table.target_names:
+            refuse_name("target", target, table.target_names)
+    if any(point.route is not None for point in gates):
+        raise RuntimeError(
+            "the model is already being routed: close that `routing` context first; contexts do "
+            "not nest, since a backward pass must see the routes of its own forward pass"
+        )

@@ -1,0 +1,143 @@
+"""Routing at parameters instead of activations: per sample, or by a fixed mask."""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils import parametrize
+
+from oversight.routing.gate import gate
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def gate_parameters(module: nn.Module, x: Tensor, weight: Tensor | float) -> Tensor:
+    """Return `module(x)`, and let each sample teach the module's parameters by its weight.
+
+    The gradient that passes through to `x` stays whole. A `Gate` does the opposite: it weighs what
+    lies below it, and leaves the reader of the gated tensor alone. This is routing at the edges
+    that leave parameters, in the words of Cloud et al. 2024 (arXiv 2410.04332), section 3. The
+    value is that of `module(x)` to the last bit; the price is a second forward pass whenever
+    gradient must reach `x`.
+
+    Args:
+        module: returns one tensor, and the same one if called twice: it may hold no dropout or
+            running statistics in training mode.
+        x: its input.
+        weight: as in `gate`, for the module's output.
+
+    Raises:
+        ValueError: if a second forward pass of the module would differ from the first.
+
+    >>> linear = nn.Linear(2, 1)
+    >>> x = torch.ones(3, 2, requires_grad=True)
+    >>> gate_parameters(linear, x, torch.tensor([[1.0], [0.0], [0.5]])).sum().backward()
+    >>> linear.weight.grad
+    tensor([[1.5000, 1.5000]])
+    >>> torch.equal(x.grad, linear.weight.detach().expand(3, 2))
+    True
+    """
+    _refuse_state(module)
+    if not torch.is_grad_enabled():
+        return _tensor(module(x))
+    learning = gate(_tensor(module(x.detach())), weight)
+    if not x.requires_grad:
+        return learning
+    frozen = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    passing = functional_call(module, frozen, (x,))
+    joined: Tensor = _Join.apply(learning, passing)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def pin(module: Module, name: str, weight: Tensor | float) -> Module:
+    """Weigh the gradient of a parameter, entry by entry and for all samples, and return the module.
+
+    A pinned entry still moves if the optimizer decays it, or carries momentum from before; see
+    `parameter_groups`. The parameter is stored as `parametrizations.<name>.original`, and the
+    module can be saved only through its `state_dict`.
+
+    Args:
+        module: the module that owns the parameter.
+        name: the name of the parameter in that module.
+        weight: as in `gate`, for the parameter: 0 holds an entry, 1 lets it learn.
+
+    Raises:
+        ValueError: if the module itself has no parameter of that name, or the weight does not fit.
+
+    >>> linear = pin(nn.Linear(2, 2), "weight", torch.tensor([[1.0], [0.0]]))
+    >>> linear(torch.ones(1, 2)).sum().backward()
+    >>> linear.parametrizations.weight.original.grad
+    tensor([[1., 1.],
+            [0., 0.]])
+    """
+    own = dict(module.named_parameters(recurse=False))
+    if name not in own:
+        raise ValueError(
+            f"{type(module).__name__} has no parameter {name!r} of its own: it has "
+            f"{', '.join(own) or 'none'}; give the module that owns the parameter"
+        )
+    mask = torch.as_tensor(weight, dtype=own[name].dtype, device=own[name].device)
+    gate(own[name].detach(), mask)  # a wrong shape must fail here, before the module changes
+    parametrize.register_parametrization(module, name, _Pin(mask))
+    return module
+
+
+class _Join(Function):
+    """The first of two equal tensors; its gradient flows whole into both."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(first: Tensor, second: Tensor) -> Tensor:
+        return first.view_as(first)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        return grad, grad
+
+
+class _Pin(nn.Module):
+    """The parametrization behind `pin`: it stores nothing but the weight."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        # not persistent: what is pinned is said by code, not by a checkpoint
+        self.register_buffer("weight", weight, persistent=False)
+
+    def forward(self, parameter: Tensor) -> Tensor:
+        return gate(parameter, self.weight)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value
+
+
+def _tensor(value: object) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"the module returned {type(value).__name__}: gate_parameters weighs modules that "
+            "return one tensor"
+        )
+    return value
+
+
+def _refuse_state(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        chance = getattr(part, "p", None) if "Dropout" in type(part).__name__ else None
+        chance = chance if chance is not None else getattr(part, "dropout", 0)
+        drops = isinstance(chance, int | float) and chance > 0
+        counts = isinstance(part, _NormBase) and part.track_running_stats
+        if part.training and (drops or counts):
+            raise ValueError(
+                f"{type(part).__name__} at {name or 'the top'!r} is in training mode, and would "
+                "not do the same in both forward passes: call eval() on it, or keep it outside "
+                "the module given to gate_parameters"
+            )
