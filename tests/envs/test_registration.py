@@ -1,0 +1,89 @@
+"""Ids, construction and the checkers of Gymnasium and Stable-Baselines3."""
+
+import inspect
+import subprocess
+import sys
+from itertools import product
+from typing import Any, get_args
+
+import gymnasium as gym
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3.common import env_checker
+
+import envs
+from envs import GridEnv, GridVectorEnv
+from envs.grid.rules import Flag, Reward
+
+VARIANTS = [
+    {"flag": flag, "reward": reward} for flag, reward in product(get_args(Flag), get_args(Reward))
+]
+
+
+@pytest.mark.parametrize("name", envs.IDS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_both_checkers_pass_without_a_warning(name: str, variant: dict[str, Any]) -> None:
+    env = gym.make(name, **variant).unwrapped
+    check_env(env)
+    env_checker.check_env(env, skip_render_check=False)
+
+
+def test_an_id_with_its_module_needs_no_import() -> None:
+    code = "import gymnasium; gymnasium.make('envs:PartialGrid-v0').reset(seed=0)"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_make_vec_gives_the_native_environment_unless_told() -> None:
+    native = gym.make_vec("PartialGrid-v0", num_envs=3, size=4, reward="proxy")
+    assert type(native) is GridVectorEnv
+    assert (native.num_envs, native.rules.size, native.rules.reward) == (3, 4, "proxy")
+    assert native.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    sync = gym.make_vec("PartialGrid-v0", num_envs=3, vectorization_mode="sync")
+    assert type(sync) is SyncVectorEnv
+
+
+def test_a_spec_rebuilds_its_environment() -> None:
+    env = gym.make("PartialGrid-v0", size=4, oversight_probability=0.5, flag="hidden")
+    rebuilt = gym.make(env.spec)  # type: ignore[arg-type]
+    assert isinstance(env.unwrapped, GridEnv)
+    assert isinstance(rebuilt.unwrapped, GridEnv)
+    assert rebuilt.unwrapped.rules == env.unwrapped.rules
+    native = gym.make_vec("PartialGrid-v0", num_envs=3, horizon=7)
+    again = gym.make_vec(native.spec)  # type: ignore[arg-type]
+    assert isinstance(again, GridVectorEnv)
+    assert (again.num_envs, again.rules.horizon) == (3, 7)
+
+
+def test_both_environments_share_their_defaults() -> None:
+    single = inspect.signature(GridEnv).parameters
+    vector = dict(inspect.signature(GridVectorEnv).parameters)
+    assert vector.pop("num_envs").default == 1
+    assert vector == dict(single)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 1}, "size must be .* got 1"),
+        ({"size": 101}, "size must be"),
+        ({"size": 5.0}, "size must be"),
+        ({"horizon": 0}, "horizon must be .* got 0"),
+        ({"oversight_probability": -0.1}, "oversight_probability must be .* got -0.1"),
+        ({"oversight_probability": 1.1}, "oversight_probability must be"),
+        ({"oversight_probability": float("nan")}, "got nan"),
+        ({"flag": "secret"}, "flag must be one of .* got 'secret'"),
+        ({"reward": "both"}, "reward must be one of .* got 'both'"),
+        ({"render_mode": "human"}, "render_mode must be one of .* got 'human'"),
+    ],
+)
+def test_a_bad_argument_is_named(arguments: dict[str, Any], message: str) -> None:
+    for make in (GridEnv, GridVectorEnv):
+        with pytest.raises(ValueError, match=message):
+            make(**arguments)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0])
+def test_a_bad_number_of_lanes_is_named(num_envs: Any) -> None:
+    with pytest.raises(ValueError, match="num_envs must be"):
+        GridVectorEnv(num_envs)
