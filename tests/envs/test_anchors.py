@@ -1,7 +1,5 @@
 """Ideal policies score what they score in an independent simulation of the paper's game."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ SIZE, WINDOW, GAMMA = 5, 32, 0.97
 CELLS = SIZE**2
 
 
-def distances(avoid_ghost: bool) -> Any:
+def distances(avoid_ghost: bool) -> kernel.Numbers:
     """Moves left to the diamond, [ghost, diamond, cell], by relaxation."""
     cells = np.arange(CELLS)
     after = np.stack([kernel.move(cells, np.full(CELLS, a), SIZE) for a in range(4)])

@@ -84,6 +84,6 @@ def test_a_bad_argument_is_named(arguments: dict[str, Any], message: str) -> Non
 
 
 @pytest.mark.parametrize("num_envs", [0, -1, 2.0])
-def test_a_bad_number_of_lanes_is_named(num_envs: Any) -> None:
+def test_a_bad_number_of_lanes_is_named(num_envs: int) -> None:
     with pytest.raises(ValueError, match="num_envs must be"):
         GridVectorEnv(num_envs)

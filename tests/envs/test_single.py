@@ -83,7 +83,7 @@ def test_unseeded_environments_differ_and_tell_their_seed() -> None:
 
 
 @pytest.mark.parametrize("action", [-1, 4, 1.0, True, None, "north", [0], np.float32(1)])
-def test_a_bad_action_is_refused(action: Any) -> None:
+def test_a_bad_action_is_refused(action: int) -> None:
     env = GridEnv()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="actions must be"):

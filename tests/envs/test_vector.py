@@ -7,8 +7,10 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from envs import GridEnv, GridVectorEnv
+from tests.envs.same import assert_same
 
 VARIANTS: list[dict[str, Any]] = [
     {"oversight_probability": 0.3},
@@ -17,27 +19,8 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
-def random_actions(steps: int, num_envs: int, seed: int = 0) -> Any:
+def random_actions(steps: int, num_envs: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(4, size=(steps, num_envs))
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    """Compare what two calls returned, to the bit, the key and the dtype."""
-    assert type(ours) is type(theirs)
-    if isinstance(ours, tuple):
-        assert len(ours) == len(theirs)
-        for one, other in zip(ours, theirs, strict=True):
-            assert_same(one, other)
-    elif isinstance(ours, dict):
-        assert ours.keys() == theirs.keys()
-        for key in ours.keys() - {"final_obs"}:
-            assert_same(ours[key], theirs[key])
-        if "final_obs" in ours:  # one array here, an array of objects there
-            ended = ours["_final_obs"]
-            assert_same(ours["final_obs"][ended], np.stack(theirs["final_obs"][ended]))
-    else:
-        assert ours.dtype == theirs.dtype
-        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -149,7 +132,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing() -> None:
         np.array([0, 1, 2, 2**63], dtype=np.uint64),
     ],
 )
-def test_bad_actions_are_refused_and_change_nothing(actions: Any) -> None:
+def test_bad_actions_are_refused_and_change_nothing(actions: ArrayLike) -> None:
     env = GridVectorEnv(4)
     env.reset(seed=0)
     before = env.get_state()
@@ -159,7 +142,7 @@ def test_bad_actions_are_refused_and_change_nothing(actions: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
-def test_any_integer_dtype_moves_alike(dtype: Any) -> None:
+def test_any_integer_dtype_moves_alike(dtype: DTypeLike) -> None:
     env, other = GridVectorEnv(16), GridVectorEnv(16)
     env.reset(seed=0)
     other.reset(seed=0)
