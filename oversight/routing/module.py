@@ -91,7 +91,8 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
             `RouteTable.routes`. Its axes must be the first ones of every gated tensor.
 
     Raises:
-        ValueError: if the model has no gate, or a gate's target is not in the table.
+        ValueError: if the model has no gate, a gate's target is not in the table, or the route is
+            not made of the table's integers.
         RuntimeError: if the model is already being routed: contexts do not nest.
 
     >>> net = nn.Sequential(nn.Linear(1, 1), Gate("all"))
@@ -104,6 +105,8 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
     gates = [module for module in model.modules() if isinstance(module, Gate)]
     _check(gates, table)
     table = table.to(route.device)
+    # a foreign integer must fail here: compiled code would count it from the end of the table
+    table(table.target_names[0], route, ndim=route.ndim)
     try:
         for point in gates:
             point.table, point.route = table, route

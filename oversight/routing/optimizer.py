@@ -34,7 +34,7 @@ def parameter_groups(
     >>> [(group.get("target"), group["weight_decay"]) for group in optimizer.param_groups]
     [('motivation', 0.0), (None, 0.1)]
     """
-    free = {parameter: name for name, parameter in model.named_parameters()}
+    free = dict.fromkeys(model.parameters())
     groups: list[dict[str, Any]] = []
     for target, part in targets.items():
         params = parameters_of(part)
@@ -45,7 +45,8 @@ def parameter_groups(
                 "target or not to the model: give each parameter of the model to one target at most"
             )
         groups.append({"params": params, "target": target, "weight_decay": weight_decay})
-        free = {parameter: name for parameter, name in free.items() if parameter not in params}
+        for parameter in params:
+            del free[parameter]
     return [*groups, {"params": list(free)}] if free else groups
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parametrize
 
 from oversight.routing.gate import gate
@@ -131,13 +132,13 @@ def _tensor(value: object) -> Tensor:
 
 def _refuse_state(module: nn.Module) -> None:
     for name, part in module.named_modules():
-        chance = getattr(part, "p", None) if "Dropout" in type(part).__name__ else None
-        chance = chance if chance is not None else getattr(part, "dropout", 0)
+        # attention and recurrent layers keep their dropout as a plain number
+        chance = part.p if isinstance(part, _DropoutNd) else getattr(part, "dropout", 0)
         drops = isinstance(chance, int | float) and chance > 0
         counts = isinstance(part, _NormBase) and part.track_running_stats
         if part.training and (drops or counts):
             raise ValueError(
-                f"{type(part).__name__} at {name or 'the top'!r} is in training mode, and would "
-                "not do the same in both forward passes: call eval() on it, or keep it outside "
-                "the module given to gate_parameters"
+                f"{type(part).__name__} ({name or 'the module itself'}) is in training mode, and "
+                "would not do the same in both forward passes: call eval() on it, or keep it "
+                "outside the module given to gate_parameters"
             )

@@ -104,7 +104,7 @@ class RouteTable:
                 "tensor: give one route for all, one per sample or one per token"
             )
         column = self._on(route.device)[:, names.index(target)]
-        return self._pick(column, route).view(*route.shape, *[1] * (ndim - route.ndim))
+        return self._pick(column, route).view(route.shape + (1,) * (ndim - route.ndim))
 
     def to(self, device: torch.device | str) -> "RouteTable":
         """Return an equal table whose weights lie on a device, which saves a copy per look-up.

@@ -1,0 +1,68 @@
+"""Two processes, data parallel or sharded, do what one process does."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from oversight.routing import Gate, parameter_groups, routing, skip_unreached
+from tests.routing.networks import TABLE, Branches
+
+WORLD = 2
+# [steps, batch]: in the first step only one process holds a sample for `left`, in others none does
+ROUTES = torch.tensor([[1, 2, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2], [0, 1, 2, 0]])
+SKIPPED = [(), ("left",), ("left",), ()]
+
+
+def train(net: Branches, model: nn.Module, share: slice) -> dict[str, Tensor]:
+    """Train `net` through its wrapper `model` on a share of each batch."""
+    torch.set_num_threads(1)
+    targets: dict[str, nn.Module] = {"left": net.left, "right": net.right}
+    groups = parameter_groups(net, targets, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(groups, lr=0.05)
+    inputs = torch.randn(*ROUTES.shape, 3, generator=torch.Generator().manual_seed(1))
+    for x, route, skipped in zip(inputs.double(), ROUTES, SKIPPED, strict=True):
+        optimizer.zero_grad()
+        with routing(model, TABLE, route[share]):
+            model(x[share]).square().mean().backward()
+        assert skip_unreached(optimizer) == skipped
+        optimizer.step()
+    return {name: full(parameter.detach()) for name, parameter in net.named_parameters()}
+
+
+def full(tensor: Tensor) -> Tensor:
+    whole: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return whole
+
+
+def process(rank: int, folder: str) -> None:
+    store = f"file://{folder}/store"  # no port to collide with another test run
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+    share = slice(2 * rank, 2 * rank + 2)
+    net = Branches().double()
+    results = {"data parallel": train(net, DistributedDataParallel(net), share)}
+    mesh = init_device_mesh("cpu", (WORLD,))
+    net = Branches().double()
+    for part in (net.trunk, net.left, net.right, net):
+        fully_shard(part, mesh=mesh)
+    results["sharded"] = train(net, net, share)
+    assert sum(isinstance(module, Gate) for module in net.modules()) == 3
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    spawn(process, (str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
+    net = Branches().double()
+    single = train(net, net, slice(None))
+    results = torch.load(tmp_path / "results.pt")
+    assert results.keys() == {"data parallel", "sharded"}
+    for result in results.values():
+        torch.testing.assert_close(result, single, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,111 @@
+"""`gate`: the value is untouched, the gradient is multiplied."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from oversight.routing import gate
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def gradient(x: Tensor, weight: Tensor | float, arriving: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(gate(x, weight), x, arriving)[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_value_is_unchanged_to_the_last_bit(dtype: torch.dtype) -> None:
+    x = torch.tensor([[torch.inf, -torch.inf, torch.nan, -0.0, 1e-7, 0.1]], dtype=dtype)
+    y = gate(x, torch.tensor([[-0.75]]))
+    size = {8: torch.int64, 4: torch.int32, 2: torch.int16}[dtype.itemsize]
+    assert y.dtype == dtype
+    assert torch.equal(x.view(size), y.view(size))
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    x = draw(st.lists(st.integers(0, 4), max_size=4))
+    scalar = draw(st.booleans())
+    return x, [] if scalar else [draw(st.sampled_from([1, n])) for n in x]
+
+
+@given(shapes(), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_the_gradient_is_multiplied_by_the_weight(
+    shape: tuple[list[int], list[int]], dtype: torch.dtype, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    arriving, x = torch.randn(2, *shape[0], generator=generator).to(dtype)
+    weight = torch.randint(-4, 5, shape[1], generator=generator) / 4
+    assert torch.equal(gradient(x, weight, arriving), arriving * weight.to(dtype))
+
+
+def test_a_weight_of_zero_blocks_even_what_is_not_finite() -> None:
+    arriving = torch.tensor([[torch.inf, torch.nan, -1.0]] * 2)
+    grad = gradient(torch.zeros(2, 3), torch.tensor([[0.0], [1.0]]), arriving)
+    assert torch.equal(grad[0], torch.zeros(3))
+    assert torch.equal(grad[1].nan_to_num(), arriving[1].nan_to_num())
+
+
+def test_a_number_is_as_exact_as_the_gradient() -> None:
+    ones = torch.ones(3, dtype=torch.float64)
+    assert gradient(ones, 0.1, ones).tolist() == [0.1, 0.1, 0.1]
+
+
+def test_slices_of_the_last_axis_have_their_own_weights() -> None:
+    weight = torch.tensor([[[-0.75, 1.0]], [[0.0, 0.5]]])  # [2, 1, slices]
+    x, arriving = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(gate(x, weight, sizes=[2, 3]), x, arriving)
+    wide = weight.repeat_interleave(torch.tensor([2, 3]), -1)
+    assert torch.equal(grad, arriving * wide)
+
+
+def test_only_the_weight_is_kept_for_the_backward_pass() -> None:
+    kept: list[tuple[int, ...]] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    x = torch.ones(8, 5, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        gate(x, torch.ones(8, 1))
+        gate(x, torch.ones(8, 2), sizes=[2, 3])
+    assert kept == [(8, 1), (8, 2)]
+
+
+def test_first_and_second_derivatives_are_consistent() -> None:
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    ones = torch.ones(3, 1, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: gate(x, ones), x)
+    weight = torch.tensor([[0.0], [1.0], [-0.5]], dtype=torch.float64)
+    # a gate is not the derivative of its value, but its backward pass is differentiable itself
+    (first,) = torch.autograd.grad(gate(x, weight).pow(3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    torch.testing.assert_close(first, weight * 3 * x**2)
+    torch.testing.assert_close(second, weight * weight * 6 * x)
+
+
+@pytest.mark.parametrize("shape", [(64,), (1,), (64, 1, 1), (2, 64), (64, 2), (0, 64)])
+def test_a_weight_that_would_be_padded_or_enlarge_x_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"weight of shape \(.*\) does not fit x of shape \(64, 64"
+    ):
+        gate(torch.ones(64, 64), torch.ones(shape))
+
+
+def test_slices_that_do_not_fit_are_refused() -> None:
+    x = torch.ones(4, 5)
+    with pytest.raises(ValueError, match=r"\(2, 2\) do not fill the last axis of x, .* \(4, 5\)"):
+        gate(x, torch.ones(4, 2), sizes=[2, 2])
+    with pytest.raises(ValueError, match=r"\(4, 1\) does not fit .* in 2 slices"):
+        gate(x, torch.ones(4, 1), sizes=[2, 3])
+
+
+def test_a_change_in_place_is_refused_by_torch() -> None:
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        gate(torch.ones(2, requires_grad=True), 0.5).relu_()
