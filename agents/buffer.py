@@ -1,0 +1,91 @@
+"""A rollout buffer that knows the route of every step once its episode has ended."""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import Tensor
+
+from agents.routes import UNRESOLVED, episode_route, write_back
+
+
+class RoutedSamples(NamedTuple):
+    """SB3's rollout samples and, last, the route of each: int64, [batch]."""
+
+    observations: Tensor
+    actions: Tensor
+    old_values: Tensor
+    old_log_prob: Tensor
+    advantages: Tensor
+    returns: Tensor
+    routes: Tensor
+
+
+class RoutedBuffer(RolloutBuffer):
+    """SB3's buffer with a route per step, and minibatches drawn from a generator of its own.
+
+    Args:
+        *args: as for `RolloutBuffer`.
+        seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
+            seed both draw the same minibatches.
+        **kwargs: as for `RolloutBuffer`.
+    """
+
+    def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        self.order = np.random.RandomState(seed)
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Empty the buffer; no route is known."""
+        self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
+        super().reset()
+
+    def label(self, infos: Sequence[Mapping[str, Any]], dones: NDArray[np.bool_]) -> None:
+        """Note the routes of the episodes that the coming `add` ends."""
+        for lane in np.flatnonzero(dones).tolist():
+            self.last_route[self.pos, lane] = episode_route(infos[lane])
+
+    def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Store one step of every lane.
+
+        Raises:
+            ValueError: if an observation or a reward is not finite.
+        """
+        step = self.pos
+        super().add(*args, **kwargs)
+        _require_finite("an observation", self.observations[step])
+        _require_finite("a reward", self.rewards[step])
+
+    def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
+        """Yield the rollout once, in shuffled minibatches."""
+        assert self.full, "the rollout is not complete"
+        tensors = self._flat()
+        total = self.buffer_size * self.n_envs
+        order = torch.from_numpy(self.order.permutation(total)).to(self.device)
+        for rows in torch.split(order, batch_size or total):
+            yield RoutedSamples(*(tensor.index_select(0, rows) for tensor in tensors))
+
+    def _flat(self) -> RoutedSamples:
+        """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
+        arrays = (self.observations, self.actions.astype(np.float32, copy=False))
+        scalars = (self.values, self.log_probs, self.advantages, self.returns)
+        routes = write_back(self.last_route).astype(np.int64)
+        return RoutedSamples(
+            *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),
+            *(
+                self.to_torch(self.swap_and_flatten(array).flatten())
+                for array in (*scalars, routes)
+            ),
+        )
+
+
+def _require_finite(what: str, values: NDArray[Any]) -> None:
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        lane = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise ValueError(
+            f"the environment gave {what} that is NaN or infinite in lane {lane}: hide rewards by "
+            "paying 0.0 or a proxy, with info['observed'] = False"
+        )

@@ -1,0 +1,137 @@
+"""The paper's policy as an SB3 policy: motivation modules below one shared action head."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.common.distributions import CategoricalDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from agents.network import MotivationNet, zero_bias
+from oversight.routing import Gate, parameter_groups
+
+
+class MotivationPolicy(ActorCriticPolicy):
+    """An actor-critic whose motivation lies in named modules.
+
+    The gates are `diamond`, `ghost` (or what `modules` names), `mixture`, and `shared`, which
+    guards the action head and the critic. For discrete actions it samples by the Gumbel trick and
+    computes log-probabilities without a distribution object, which is faster than SB3's own path
+    and equal to it.
+
+    Args:
+        observation_space: as in SB3.
+        action_space: as in SB3.
+        lr_schedule: as in SB3.
+        modules: names of the motivation modules, one or two.
+        hidden_sizes: widths of the hidden layers of each part.
+        **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        modules: Sequence[str] = ("diamond", "ghost"),
+        hidden_sizes: Sequence[int] = (128, 128),
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.module_names = tuple(modules)
+        self.hidden_sizes = tuple(hidden_sizes)
+        kwargs.setdefault("ortho_init", False)
+        kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    def _build_mlp_extractor(self) -> None:
+        net = MotivationNet(self.features_dim, self.module_names, self.hidden_sizes)
+        self.mlp_extractor = net  # type: ignore[assignment]
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        for head in ("action_net", "value_net"):
+            gated = nn.Sequential(getattr(self, head), Gate("shared")).apply(zero_bias)
+            setattr(self, head, gated)
+        self.optimizer = self.optimizer_class(
+            parameter_groups(self, self.targets()),
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
+        )
+
+    @property
+    def net(self) -> MotivationNet:
+        """The network below the heads."""
+        assert isinstance(self.mlp_extractor, MotivationNet)
+        return self.mlp_extractor
+
+    def targets(self) -> dict[str, nn.Module]:
+        """Return the module of each target but `shared`, which is all the rest."""
+        mixture = {} if self.net.mixture is None else {"mixture": self.net.mixture}
+        return {**dict(self.net.experts.items()), **mixture}
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return an action for each observation, its value and its log-probability."""
+        if not isinstance(self.action_dist, CategoricalDistribution):
+            return super().forward(obs, deterministic)
+        features = self._features(obs)
+        logits = self.action_net(self.net.forward_actor(features))
+        actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
+        log_prob = F.log_softmax(logits, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        return actions, self.value_net(self.net.forward_critic(features)), log_prob
+
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the value, log-probability and entropy of actions taken before, [batch] each."""
+        if not isinstance(self.action_dist, CategoricalDistribution):
+            return super().evaluate_actions(obs, actions)
+        features = self._features(obs)
+        log_probs = F.log_softmax(self.action_net(self.net.forward_actor(features)), -1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+        return self.value_net(self.net.forward_critic(features)), log_prob, entropy
+
+    def mixture_logits(self, obs: Tensor) -> Tensor:
+        """Return the logit of the first module's weight for each observation, [batch]."""
+        return self.net.mixture_logits(self._features(obs))
+
+    def _features(self, obs: Tensor) -> Tensor:
+        features = self.extract_features(obs, self.features_extractor)
+        assert isinstance(features, Tensor), "actor and critic share the feature extractor"
+        return features
+
+    def alone(self, name: str) -> "MotivationPolicy":
+        """Return a copy in which the other modules and the mixture do not exist.
+
+        With one module left the mixture's weight is 1, as in the paper's deployed policy.
+
+        Raises:
+            ValueError: if no module has that name.
+        """
+        if name not in self.module_names:
+            raise ValueError(f"no module {name!r}: choose from {', '.join(self.module_names)}")
+        settings = {**self._get_constructor_parameters(), "modules": (name,)}
+        policy = type(self)(**settings).to(self.device)
+        mine = self.state_dict()
+        policy.load_state_dict({key: mine[key] for key in policy.state_dict()})
+        policy.set_training_mode(False)
+        return policy
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        ours = {"modules": self.module_names, "hidden_sizes": self.hidden_sizes}
+        parameters = super()._get_constructor_parameters() | ours
+        del parameters["net_arch"]
+        return parameters
+
+
+def gumbel_sample(logits: Tensor) -> Tensor:
+    """Sample from the categorical distributions of logits, [batch, actions] to [batch].
+
+    The largest of `logits + Gumbel noise` is distributed as their softmax; minus the log of an
+    exponential variable is Gumbel noise.
+    """
+    return (logits - torch.empty_like(logits).exponential_().log()).argmax(-1)

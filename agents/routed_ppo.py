@@ -1,0 +1,210 @@
+"""RoutedPPO: SB3's PPO with a route for every sample."""
+
+from collections import defaultdict
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from agents import losses
+from agents.buffer import RoutedBuffer, RoutedSamples
+from agents.methods import METHODS, ROUTES, Method, method
+from agents.policy import MotivationPolicy
+from agents.vec_env import VectorEnvAdapter
+from oversight.routing import Gate, routing, skip_unreached
+
+LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
+Statistics = dict[str, list[float]]
+
+
+class RoutedPPO(PPO):
+    """Proximal policy optimization whose gradients follow a route table.
+
+    The environment pays the reward that `method.reward` names, and says in `info` what the
+    overseer saw (`observed`, `observed_reward`); nothing else of it is read. With a policy without
+    gates and a table of ones it is SB3's PPO, bit for bit. `save`, callbacks and `evaluate_policy`
+    work as in SB3.
+
+    `RoutedPPO.load` is SB3's own and unpickles: load only files that you trust. For a run folder
+    of somebody else use `oversight.evaluate`, which reads weights alone.
+
+    Args:
+        policy: "MotivationPolicy", or any SB3 actor-critic policy for a table of ones.
+        env: a Gymnasium environment or vector environment, or an SB3 one.
+        method: a `Method` or the name of one.
+        mixture_coef: weight of the loss that teaches the mixture.
+        **kwargs: as for `PPO`.
+
+    Raises:
+        ValueError: if a batch is larger than a rollout, or the policy has no gates for the table.
+
+    >>> import envs, gymnasium as gym
+    >>> env = gym.make_vec("PartialGrid-v0", num_envs=8)
+    >>> agent = RoutedPPO("MotivationPolicy", env, "routed", n_steps=8, batch_size=64, seed=0)
+    >>> agent.learn(128).deployed().module_names
+    ('diamond',)
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        **PPO.policy_aliases,
+        "MotivationPolicy": MotivationPolicy,
+    }
+    rollout_buffer: RoutedBuffer
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy] = "MotivationPolicy",
+        env: GymEnv | VectorEnv[Any, Any, Any] | str | None = None,
+        method: Method | str = METHODS["routed"],
+        mixture_coef: float = 0.1,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.method = resolve(method)
+        self.mixture_coef = mixture_coef
+        if policy == "MotivationPolicy" or policy is MotivationPolicy:
+            named = {"modules": self.method.modules}
+            kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
+        kwargs["rollout_buffer_class"] = RoutedBuffer
+        kwargs["rollout_buffer_kwargs"] = {"seed": kwargs.get("seed")}
+        # SB3's annotations leave out None, which `load` passes, and vector environments
+        super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
+        if isinstance(env, VectorEnv):
+            env = VectorEnvAdapter(env)
+        return PPO._wrap_env(env, verbose, monitor_wrapper)
+
+    def _setup_model(self) -> None:
+        rollout = self.n_steps * self.n_envs
+        if self.batch_size > rollout:
+            raise ValueError(
+                f"a batch of {self.batch_size} is larger than a rollout of {self.n_steps} steps x "
+                f"{self.n_envs} environments = {rollout}: lower batch_size or raise either"
+            )
+        super()._setup_model()
+        self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
+        table = self.method.table.as_dict()
+        if not self.routed and any(w != 1 for row in table.values() for w in row.values()):
+            raise ValueError(
+                f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
+                "not route: use MotivationPolicy, or a method whose table is all ones"
+            )
+
+    def _update_info_buffer(
+        self, infos: list[dict[str, Any]], dones: NDArray[Any] | None = None
+    ) -> None:
+        # SB3 calls this once per step, between the environment's step and the buffer's `add`
+        super()._update_info_buffer(infos, dones)
+        assert dones is not None, "SB3's rollout loop passes the flags of the step"
+        self.rollout_buffer.label(infos, dones)
+
+    def train(self) -> None:
+        """Update the policy from the rollout, each sample along its route."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        statistics: Statistics = defaultdict(list)
+        for _ in range(self.n_epochs):
+            stopped = self._epoch(statistics)
+            self._n_updates += 1
+            if stopped:
+                break
+        self._record(statistics)
+
+    def _epoch(self, statistics: Statistics) -> bool:
+        """Pass over the rollout once; return whether the policy moved too far to go on."""
+        for samples in self.rollout_buffer.get(self.batch_size):
+            with self._routing(samples.routes):
+                loss, kl = self._loss(samples, statistics)
+                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                    return True
+                self.policy.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+            if self.routed:
+                skip_unreached(self.policy.optimizer)
+            nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+        return False
+
+    def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
+        return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
+
+    def _loss(self, samples: RoutedSamples, statistics: Statistics) -> tuple[Tensor, float]:
+        """Return the loss of a minibatch and how far the policy has moved on it."""
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        actions = samples.actions.long().flatten() if discrete else samples.actions
+        values, log_prob, entropy = self.policy.evaluate_actions(samples.observations, actions)
+        advantages = samples.advantages
+        if self.normalize_advantage:
+            advantages = losses.normalize(advantages)
+        log_ratio = log_prob - samples.old_log_prob
+        ratio = torch.exp(log_ratio)
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        terms = {
+            "policy_gradient_loss": losses.policy_loss(ratio, advantages, clip_range),
+            "entropy_loss": losses.entropy_loss(entropy, log_prob),
+            "value_loss": losses.value_loss(self._clip_values(values, samples), samples.returns),
+        }
+        weights = (1.0, self.ent_coef, self.vf_coef)
+        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
+        assert isinstance(loss, Tensor)
+        if len(self.method.modules) == 2:
+            terms["mixture_loss"] = self._mixture_loss(samples)
+            loss = loss + self.mixture_coef * terms["mixture_loss"]
+        with torch.no_grad():
+            terms["approx_kl"] = losses.approximate_kl(log_ratio)
+            terms["clip_fraction"] = torch.mean((torch.abs(ratio - 1) > clip_range).float())
+        for name, term in {**terms, "loss": loss}.items():
+            statistics[name].append(term.item())
+        return loss, statistics["approx_kl"][-1]
+
+    def _clip_values(self, values: Tensor, samples: RoutedSamples) -> Tensor:
+        values = values.flatten()
+        if self.clip_range_vf is None:
+            return values
+        bound = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
+        return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
+
+    def _mixture_loss(self, samples: RoutedSamples) -> Tensor:
+        assert isinstance(self.policy, MotivationPolicy)
+        first, second = LABELLED
+        rows = torch.nonzero((samples.routes == first) | (samples.routes == second)).squeeze(-1)
+        logits = self.policy.mixture_logits(samples.observations.index_select(0, rows))
+        return losses.mixture_loss(logits, samples.routes.index_select(0, rows) == first)
+
+    def _record(self, statistics: Statistics) -> None:
+        for name, numbers in statistics.items():
+            self.logger.record(f"train/{name}", float(np.mean(numbers)))
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def deployed(self) -> MotivationPolicy:
+        """Return the policy to deploy: the designated module alone."""
+        return self.with_module(self.method.deployed)
+
+    def with_module(self, name: str) -> MotivationPolicy:
+        """Return a policy in which the named motivation module is the only one.
+
+        Raises:
+            ValueError: if the policy has no such module.
+        """
+        if not isinstance(self.policy, MotivationPolicy):
+            raise ValueError(f"{type(self.policy).__name__} has no motivation modules")
+        return self.policy.alone(name)
+
+
+def resolve(chosen: Method | str) -> Method:
+    """Return the method itself, or the one of that name."""
+    return method(chosen) if isinstance(chosen, str) else chosen
