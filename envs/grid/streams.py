@@ -31,6 +31,14 @@ def lane_seeds(seed: int | Sequence[int], num_lanes: int) -> Words:
     return seeds.astype(np.uint64)
 
 
+def split(state: Words, index: Words) -> Words:
+    """Return the index-th output of SplitMix64 started at a state (Steele et al. 2014)."""
+    word: Words = state + (index + np.uint64(1)) * _GOLDEN
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
 def words(seed: Words, episode: Words, num_streams: int) -> Words:
     """Draw independent 64-bit words, one per stream, for each lane's episode.
 
@@ -44,9 +52,9 @@ def words(seed: Words, episode: Words, num_streams: int) -> Words:
     Returns:
         Words, [num_streams, n].
     """
-    lane = _split(seed, np.zeros_like(seed))
-    key = _split(lane, episode)
-    return _split(key, np.arange(num_streams, dtype=np.uint64)[:, None])
+    lane = split(seed, np.zeros_like(seed))
+    key = split(lane, episode)
+    return split(key, np.arange(num_streams, dtype=np.uint64)[:, None])
 
 
 def uniform(word: Words) -> NDArray[np.float64]:
@@ -72,11 +80,3 @@ def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:
     third += third >= np.minimum(first, second)
     third += third >= np.maximum(first, second)
     return first.astype(np.intp), second.astype(np.intp), third.astype(np.intp)
-
-
-def _split(state: Words, index: Words) -> Words:
-    """Return the index-th output of SplitMix64 started at a state (Steele et al. 2014)."""
-    word: Words = state + (index + np.uint64(1)) * _GOLDEN
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))

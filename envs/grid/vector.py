@@ -45,8 +45,8 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
     In an ended lane they belong to the new episode; those of the step that ended are in
     `final_info`, a dictionary of the same four arrays masked by the ended lanes. `final_obs`
     holds the observations before the reset as one array, [num_envs, 4, size, size], where
-    `SyncVectorEnv` has an array of objects. The three keys `final_info`, `final_obs` and their
-    masks `_final_info`, `_final_obs` are present when a lane ended.
+    `SyncVectorEnv` has an array of objects. `final_info`, `final_obs` and their
+    masks `_final_info`, `_final_obs` are there only when a lane ended.
 
     ## Arguments
     - `num_envs`: number of lanes; the others as `GridEnv`.

@@ -24,6 +24,15 @@ def board(agent: int, ghost: int, diamond: int, overseen: tuple[bool, bool]) -> 
     return Board(np.array([agent]), np.array([ghost]), np.array([diamond]), np.array([overseen]))
 
 
+def test_levels_of_version_0_never_change() -> None:
+    episodes = np.arange(3, dtype=np.uint64)
+    level = kernel.layout(streams.lane_seeds(0, 3), episodes, rules(0.5))
+    assert level.agent.tolist() == [8, 15, 14]
+    assert level.ghost.tolist() == [1, 14, 16]
+    assert level.diamond.tolist() == [10, 17, 10]
+    assert level.overseen.tolist() == [[False, True], [True, True], [False, True]]
+
+
 def test_placements_are_uniform() -> None:
     level = levels(rules(size=3))
     code = (level.agent * 9 + level.ghost) * 9 + level.diamond
@@ -81,7 +90,6 @@ def test_moves_and_walls(start: int, action: int, end: int) -> None:
     assert kernel.move(np.array([start]), np.array([action]), size=5) == end
 
 
-#            diamond          ghost           by reward; +1, -1: the truth; proxy: always +1
 @pytest.mark.parametrize("overseen", [(False, False), (True, False), (False, True), (True, True)])
 def test_each_reward_pays_what_it_says(overseen: tuple[bool, bool]) -> None:
     for cell, true, watched in ((3, 1.0, overseen[0]), (8, -1.0, overseen[1])):

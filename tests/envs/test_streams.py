@@ -37,6 +37,13 @@ def chi_square_sigmas(counts: NDArray[np.int64]) -> float:
     return float((statistic - freedom) / np.sqrt(2 * freedom))
 
 
+def test_split_is_splitmix64() -> None:
+    """The first outputs published for the seed 1234567."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    state = np.array([1234567], dtype=np.uint64)
+    assert streams.split(state, np.arange(3, dtype=np.uint64)).tolist() == published
+
+
 @pytest.mark.parametrize("corner", CORNERS)
 def test_every_bit_is_fair(corner: str) -> None:
     words = draw(*CORNERS[corner]).reshape(3, -1)

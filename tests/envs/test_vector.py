@@ -1,5 +1,6 @@
 """GridVectorEnv equals SyncVectorEnv of GridEnv, and resumes bit for bit."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,32 @@ def test_unseeded_environments_differ_and_tell_their_seed() -> None:
 
 
 def test_what_was_returned_never_changes() -> None:
-    env = GridVectorEnv(32)
+    env, twin = GridVectorEnv(32), GridVectorEnv(32)
     kept = [env.reset(seed=0), *(env.step(actions) for actions in random_actions(40, 32))]
-    again = GridVectorEnv(32)
-    fresh = [again.reset(seed=0), *(again.step(actions) for actions in random_actions(40, 32))]
-    for one, other in zip(kept, fresh, strict=True):
+    snapshots: list[object] = [deepcopy(twin.reset(seed=0))]
+    snapshots += [deepcopy(twin.step(actions)) for actions in random_actions(40, 32)]
+    for one, other in zip(kept, snapshots, strict=True):
         assert_same(one, other)
-    board, overseen = env.board, env.overseen
-    np.testing.assert_array_equal(board.overseen, overseen)
-    board.agent[:] = overseen[:] = 0
-    assert_same(env.step(np.zeros(32, int)), again.step(np.zeros(32, int)))
+
+
+def test_what_is_given_out_may_be_written_to() -> None:
+    env, twin = GridVectorEnv(32), GridVectorEnv(32)
+    twin.reset(seed=0)
+    observations, _ = env.reset(seed=0)
+    for array in (observations, env.overseen, *env.board, *env.get_state().values()):
+        array[:] = 0
+    for actions in random_actions(40, 32):
+        assert_same(env.step(actions), twin.step(actions))
+
+
+def test_a_seed_starts_again_at_episode_0() -> None:
+    env, fresh = GridVectorEnv(32), GridVectorEnv(32)
+    env.reset(seed=1)
+    for actions in random_actions(40, 32):
+        env.step(actions)
+    assert_same(env.reset(seed=2), fresh.reset(seed=2))
+    for actions in random_actions(40, 32):
+        assert_same(env.step(actions), fresh.step(actions))
 
 
 def test_a_timeout_is_truncated_and_not_terminated() -> None:
