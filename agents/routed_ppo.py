@@ -94,6 +94,7 @@ class RoutedPPO(PPO):
             )
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
+        self.mixed = isinstance(self.policy, MotivationPolicy) and len(self.policy.module_names) > 1
         table = self.method.table.as_dict()
         if not self.routed and any(w != 1 for row in table.values() for w in row.values()):
             raise ValueError(
@@ -158,7 +159,7 @@ class RoutedPPO(PPO):
         weights = (1.0, self.ent_coef, self.vf_coef)
         loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
         assert isinstance(loss, Tensor)
-        if len(self.method.modules) == 2:
+        if self.mixed:
             terms["mixture_loss"] = self._mixture_loss(samples)
             loss = loss + self.mixture_coef * terms["mixture_loss"]
         with torch.no_grad():
