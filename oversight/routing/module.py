@@ -88,7 +88,8 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
         model: a network with gates; it may be compiled, or wrapped for distributed training.
         table: the weight of each route at each target; it must know the targets of all gates.
         route: one integer per sample, [batch], or per token, [batch, time]; see
-            `RouteTable.routes`. Its axes must be the first ones of every gated tensor.
+            `RouteTable.routes`. Its axes must be the first ones of every gated tensor. Put it on
+            the model's device, or each gate copies it there.
 
     Raises:
         ValueError: if the model has no gate, a gate's target is not in the table, or the route is

@@ -81,7 +81,6 @@ def pin(module: Module, name: str, weight: Tensor | float) -> Module:
             f"{', '.join(own) or 'none'}; give the module that owns the parameter"
         )
     mask = torch.as_tensor(weight, dtype=own[name].dtype, device=own[name].device)
-    gate(own[name].detach(), mask)  # a wrong shape must fail here, before the module changes
     parametrize.register_parametrization(module, name, _Pin(mask))
     return module
 

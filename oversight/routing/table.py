@@ -112,8 +112,11 @@ class RouteTable:
         >>> RouteTable({"hidden": {"shared": 0}}).to("cpu").route_names
         ('hidden',)
         """
+        matrix = self._on(torch.device(device))
+        if matrix is self._matrix:
+            return self
         table = RouteTable(self._rows)
-        object.__setattr__(table, "_matrix", self._on(torch.device(device)))
+        object.__setattr__(table, "_matrix", matrix)
         return table
 
     def _on(self, device: torch.device) -> Tensor:

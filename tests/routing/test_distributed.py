@@ -1,6 +1,7 @@
 """Two processes, data parallel or sharded, do what one process does."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -11,13 +12,19 @@ from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from oversight.routing import Gate, parameter_groups, routing, skip_unreached
+from oversight.routing import parameter_groups, pin, routing, skip_unreached
 from tests.routing.networks import TABLE, Branches
 
 WORLD = 2
 # [steps, batch]: in the first step only one process holds a sample for `left`, in others none does
 ROUTES = torch.tensor([[1, 2, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2], [0, 1, 2, 0]])
 SKIPPED = [(), ("left",), ("left",), ()]
+
+
+def network() -> Branches:
+    net = Branches().double()
+    pin(net.head, "weight", torch.tensor([[1.0, 0.0], [-0.5, 1.0]]))
+    return net
 
 
 def train(net: Branches, model: nn.Module, share: slice) -> dict[str, Tensor]:
@@ -45,14 +52,18 @@ def process(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"  # no port to collide with another test run
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     share = slice(2 * rank, 2 * rank + 2)
-    net = Branches().double()
+    net = network()
     results = {"data parallel": train(net, DistributedDataParallel(net), share)}
     mesh = init_device_mesh("cpu", (WORLD,))
-    net = Branches().double()
+    net = network()
     for part in (net.trunk, net.left, net.right, net):
         fully_shard(part, mesh=mesh)
     results["sharded"] = train(net, net, share)
-    assert sum(isinstance(module, Gate) for module in net.modules()) == 3
+    for parameter in net.left.parameters():  # a gradient in the shard of one process only
+        parameter.grad = torch.zeros_like(parameter)
+        cast(DTensor, parameter.grad).to_local().fill_(1 - rank)
+    optimizer = torch.optim.SGD(parameter_groups(net, {"left": net.left}))
+    assert skip_unreached(optimizer) == ()
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
@@ -60,7 +71,7 @@ def process(rank: int, folder: str) -> None:
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     spawn(process, (str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
-    net = Branches().double()
+    net = network()
     single = train(net, net, slice(None))
     results = torch.load(tmp_path / "results.pt")
     assert results.keys() == {"data parallel", "sharded"}

@@ -64,18 +64,18 @@ def test_slices_of_the_last_axis_have_their_own_weights() -> None:
     assert torch.equal(grad, arriving * wide)
 
 
-def test_only_the_weight_is_kept_for_the_backward_pass() -> None:
-    kept: list[tuple[int, ...]] = []
+def test_only_the_weight_is_kept_and_in_the_type_of_the_gradient() -> None:
+    kept: list[tuple[torch.dtype, tuple[int, ...]]] = []
 
     def note(tensor: Tensor) -> Tensor:
-        kept.append(tuple(tensor.shape))
+        kept.append((tensor.dtype, tuple(tensor.shape)))
         return tensor
 
-    x = torch.ones(8, 5, requires_grad=True)
+    x = torch.ones(8, 5, dtype=torch.bfloat16, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         gate(x, torch.ones(8, 1))
         gate(x, torch.ones(8, 2), sizes=[2, 3])
-    assert kept == [(8, 1), (8, 2)]
+    assert kept == [(torch.bfloat16, (8, 1)), (torch.bfloat16, (8, 2))]
 
 
 def test_first_and_second_derivatives_are_consistent() -> None:
@@ -96,6 +96,8 @@ def test_a_weight_that_would_be_padded_or_enlarge_x_is_refused(shape: tuple[int,
         ValueError, match=r"weight of shape \(.*\) does not fit x of shape \(64, 64"
     ):
         gate(torch.ones(64, 64), torch.ones(shape))
+    with pytest.raises(ValueError, match=r"weight of shape \(64, 1\) does not fit .* \(1, 64\)"):
+        gate(torch.ones(1, 64), torch.ones(64, 1))
 
 
 def test_slices_that_do_not_fit_are_refused() -> None:

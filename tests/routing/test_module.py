@@ -61,6 +61,14 @@ def test_a_gate_stops_gradient_below_it_not_beside_it() -> None:
     assert grads["2.bias"].item() == 2
 
 
+def test_without_gradients_a_gate_asks_for_nothing() -> None:
+    net = Branches()
+    with torch.no_grad():
+        net(X)
+        with routing(net, TABLE, ROUTE):
+            net(X[:1])  # another batch, as in an evaluation between two steps
+
+
 def test_gradients_without_a_route_raise() -> None:
     with pytest.raises(RuntimeError, match=r"Gate\('trunk'\) has no route: run forward and backw"):
         Branches()(X)

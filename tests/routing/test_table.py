@@ -64,6 +64,7 @@ def test_a_table_never_changes() -> None:
     table = RouteTable(source)
     source["all"]["net"] = table.as_dict()["all"]["net"] = 2.0
     table.as_dict()["all"]["net"] = 3.0
+    assert table.as_dict() == {"all": {"net": 1.0}}
     assert table("net", table.routes("all"), ndim=0).item() == 1
     with pytest.raises(AttributeError, match="never changes; build a new one"):
         table.route_names = ()  # type: ignore[misc]
