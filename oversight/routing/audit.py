@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from oversight.routing.table import RouteTable
@@ -45,16 +45,19 @@ def audit(
             "given: give one loss per route, not their mean"
         )
     parts = {target: parameters_of(part) for target, part in targets.items()}
+    masks = {name: route == number for number, name in enumerate(table.route_names)}
+    return {name: _norms(losses, mask, parts) for name, mask in masks.items()}
+
+
+def _norms(
+    losses: Tensor, mask: Tensor, parts: Mapping[str, list[nn.Parameter]]
+) -> dict[str, float]:
+    """Return the norm, over each part, of the gradient of the chosen losses' sum."""
     parameters = list(dict.fromkeys(parameter for part in parts.values() for parameter in part))
-    norms: dict[str, dict[str, float]] = {}
-    for number, name in enumerate(table.route_names):
-        chosen = (route == number).to(losses.device, losses.dtype)
-        grads = torch.autograd.grad(
-            losses, parameters, chosen, retain_graph=True, allow_unused=True
-        )
-        reached = dict(zip(parameters, grads, strict=True))
-        norms[name] = {
-            target: float(get_total_norm([reached[p] for p in part if reached[p] is not None]))
-            for target, part in parts.items()
-        }
-    return norms
+    chosen = mask.to(losses.device, losses.dtype)
+    grads = torch.autograd.grad(losses, parameters, chosen, retain_graph=True, allow_unused=True)
+    reached = {p: grad for p, grad in zip(parameters, grads, strict=True) if grad is not None}
+    return {
+        target: float(get_total_norm([reached[p] for p in part if p in reached]))
+        for target, part in parts.items()
+    }

@@ -1,7 +1,6 @@
 """A zero gradient must be a zero update: parameter groups by target, and the steps they skip."""
 
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
 from torch import Tensor, nn
@@ -57,7 +56,7 @@ def skip_unreached(optimizer: Optimizer) -> tuple[str, ...]:
     momentum, no decay, no step count. Call it between `backward` and `step`, after any
     accumulation. The gradient itself decides, not the routes: a loss that bypasses the gates still
     counts. Data-parallel processes hold the same gradients and decide alike; sharded ones
-    (`fully_shard`) find the largest entry together, so all of them must call.
+    (`fully_shard`) add theirs up to decide, so all of them must call.
 
     Args:
         optimizer: one over `parameter_groups`.
@@ -79,15 +78,15 @@ def skip_unreached(optimizer: Optimizer) -> tuple[str, ...]:
             f"{type(optimizer).__name__} has {len(optimizer.param_groups)} parameter groups, none "
             "with a target: build it over parameter_groups(model, targets)"
         )
-    unreached = [group for group in groups if _largest(group["params"]) == 0]
+    unreached = [group for group in groups if _size(group["params"]) == 0]
     for parameter in (parameter for group in unreached for parameter in group["params"]):
         parameter.grad = None
     return tuple(group["target"] for group in unreached)
 
 
-def _largest(parameters: list[nn.Parameter]) -> float:
-    """Return the largest entry of all gradients; NaN stays NaN, and no small entry underflows."""
+def _size(parameters: list[nn.Parameter]) -> float:
+    """Return the sum of all gradients' absolute values."""
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm: Tensor = get_total_norm(grads, norm_type=inf)
-    # a sharded gradient has a sharded norm
+    # norm 2 would square small entries to zero; norm inf has no value for an empty shard
+    norm: Tensor = get_total_norm(grads, norm_type=1)
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -21,7 +21,7 @@ class Branches(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.trunk = nn.Sequential(nn.Linear(3, width), nn.Tanh(), Gate("trunk"))
-        self.left = nn.Sequential(nn.Linear(width, 2), nn.Tanh(), Gate("left"))
+        self.left = nn.Sequential(nn.Linear(width, 1), nn.Tanh(), Gate("left"))
         self.right = nn.Sequential(nn.Linear(width, 2), nn.Tanh(), Gate("right"))
         self.head = nn.Linear(2, 2)
 
