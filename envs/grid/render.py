@@ -45,11 +45,11 @@ def write(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: 
     return "\n".join("".join(row) for row in rows)
 
 
-def draw(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> Frame:
+def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> Frame:
     """Paint a board.
 
     Args:
-        agent: The agent's cell, row * size + column.
+        agent: The agent's cell, row * size + column, or None for a board without one.
         ghost: The ghost's cell.
         diamond: The diamond's cell.
         overseen: Whether the diamond's and the ghost's square are overseen.
@@ -68,6 +68,8 @@ def draw(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: i
         (ghost, _GHOST, overseen[1]),
         (agent, _AGENT, False),
     ):
+        if cell is None:
+            continue
         row, column = divmod(int(cell), size)
         top, left = row * CELL, column * CELL
         tile = frame[top + 1 : top + CELL, left + 1 : left + CELL]

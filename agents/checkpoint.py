@@ -1,0 +1,182 @@
+"""Checkpoints: all that training depends on, in files that execute nothing when read."""
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents.policy import MotivationPolicy
+from agents.routed_ppo import RoutedPPO
+from agents.vec_env import VectorEnvAdapter
+
+State = dict[str, Any]
+_UNREADABLE = (
+    EOFError,
+    OSError,
+    RuntimeError,
+    KeyError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+def training_state(agent: RoutedPPO) -> State:
+    """Return all that the agent's future depends on, at the start of a rollout.
+
+    Holds tensors and plain numbers only: parameters, optimizer, random generators, environment.
+    """
+    env = _adapter(agent)
+    assert isinstance(agent._last_obs, np.ndarray)
+    assert agent._last_episode_starts is not None
+    return {
+        "policy": agent.policy.state_dict(),
+        "optimizer": agent.policy.optimizer.state_dict(),
+        "torch_generator": torch.get_rng_state(),
+        "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "minibatch_order": _tensors(agent.rollout_buffer.order.get_state(legacy=False)),
+        "environment": _tensors(env.get_state()),
+        "last_observation": torch.from_numpy(agent._last_obs),
+        "last_episode_starts": torch.from_numpy(np.asarray(agent._last_episode_starts)),
+        "num_timesteps": agent.num_timesteps,
+        "num_updates": agent._n_updates,
+        "episodes": list(agent.ep_info_buffer or ()),
+    }
+
+
+def restore(agent: RoutedPPO, state: State) -> None:
+    """Put an agent, built with the same settings, where `training_state` was called.
+
+    Raises:
+        ValueError: if the state is not one of such an agent.
+    """
+    env = _adapter(agent)
+    try:
+        load_policy(agent.policy, state["policy"])
+        agent.policy.optimizer.load_state_dict(state["optimizer"])
+        agent.rollout_buffer.order.set_state(_arrays(state["minibatch_order"]))
+        env.reset()
+        env.set_state(_arrays(state["environment"]))
+        agent._last_obs = state["last_observation"].numpy()
+        agent._last_episode_starts = state["last_episode_starts"].numpy()
+        agent.num_timesteps = int(state["num_timesteps"])
+        agent._n_updates = int(state["num_updates"])
+        agent._setup_learn(0, None, reset_num_timesteps=False)
+        agent.ep_info_buffer.extend(state["episodes"])  # type: ignore[union-attr]
+        torch.set_rng_state(state["torch_generator"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_generators"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"the checkpoint does not fit this run: {_first_line(error)}") from error
+
+
+def write_state(state: State, path: Path) -> None:
+    """Write a state so that a kill at any moment leaves the old file or the new one."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    replace_file(path, buffer.getvalue())
+
+
+def read_state(path: Path) -> State:
+    """Read a state; nothing in the file is executed.
+
+    Raises:
+        ValueError: if it is truncated or something else.
+    """
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+    return state
+
+
+def save_model(agent: BaseAlgorithm, path: Path) -> None:
+    """Write SB3's `model.zip`, all of it or nothing."""
+    buffer = io.BytesIO()
+    agent.save(buffer)
+    replace_file(path, buffer.getvalue())
+
+
+def read_model_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the policy's weights from SB3's `model.zip`, and leave its pickled parts alone.
+
+    Raises:
+        ValueError: if the file is truncated, or not SB3's.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = io.BytesIO(archive.read("policy.pth"))
+        weights: dict[str, torch.Tensor] = torch.load(
+            content, map_location="cpu", weights_only=True
+        )
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path} is not a whole model saved by this project: {_first_line(error)}"
+        ) from error
+    return weights
+
+
+def load_policy(policy: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Load weights into a policy of the same shape.
+
+    Raises:
+        ValueError: if names or shapes differ.
+    """
+    try:
+        policy.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"the weights are of another network than {_describe(policy)}: {_second_line(error)}"
+        ) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole: readers see the old content or the new, never a part."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:
+    if not isinstance(agent.env, VectorEnvAdapter):
+        raise ValueError(
+            f"{type(agent.env).__name__} cannot be checkpointed: train on a native vector "
+            "environment that offers get_state and set_state"
+        )
+    return agent.env
+
+
+def _tensors(state: Any) -> Any:  # noqa: ANN401
+    """Replace arrays in nested dictionaries by tensors, which load without executing anything."""
+    if isinstance(state, dict):
+        return {name: _tensors(value) for name, value in state.items()}
+    return torch.from_numpy(state.copy()) if isinstance(state, np.ndarray) else state
+
+
+def _arrays(state: Any) -> Any:  # noqa: ANN401
+    if isinstance(state, dict):
+        return {name: _arrays(value) for name, value in state.items()}
+    return state.numpy() if isinstance(state, torch.Tensor) else state
+
+
+def _describe(policy: torch.nn.Module) -> str:
+    if isinstance(policy, MotivationPolicy):
+        return f"modules {policy.module_names} of widths {policy.hidden_sizes}"
+    return type(policy).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _second_line(error: BaseException) -> str:
+    """Return PyTorch's first complaint, which follows its headline."""
+    return " ".join(str(error).split("\n")[1:2]).strip() or _first_line(error)

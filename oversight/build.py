@@ -1,0 +1,64 @@
+"""From the settings of a run to its environment and its agent."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+import envs  # noqa: F401 (registers the ids)
+from agents import RoutedPPO, method
+from agents.methods import Reward
+from oversight.config import TrainConfig
+
+TRAINING, EVALUATION = 1, 2
+
+
+def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
+    """Return the vector environment of a run, paying the reward that its user may see."""
+    return gym.make_vec(
+        config.env,
+        num_envs,
+        size=config.grid.size,
+        horizon=config.grid.horizon,
+        flag=config.grid.flag,
+        oversight_probability=config.oversight_probability,
+        reward=reward,
+    )
+
+
+def make_agent(config: TrainConfig) -> RoutedPPO:
+    """Return an untrained agent on the training environment of its method."""
+    chosen = method(config.method)
+    rate, ppo = config.ppo.learning_rate, config.ppo
+    agent = RoutedPPO(
+        "MotivationPolicy",
+        make_env(config, config.num_envs, chosen.reward),
+        chosen,
+        mixture_coef=ppo.mixture_coef,
+        learning_rate=(lambda remaining: rate * remaining) if ppo.anneal else rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        policy_kwargs={"hidden_sizes": ppo.hidden_sizes},
+        seed=config.seed,
+        device=config.device,
+    )
+    assert agent.env is not None
+    agent.env.seed(stream_seed(config.seed, TRAINING))
+    return agent
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """Return the seed of one use of randomness in a run, far from those of other runs.
+
+    Lane i of a vector environment takes the seed plus i, so that neighboring seeds would share
+    most of their levels.
+    """
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])

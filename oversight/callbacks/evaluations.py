@@ -1,0 +1,50 @@
+"""Evaluation during training: the true return of each module, which the learner never sees."""
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Image
+
+from agents import RoutedPPO
+from envs.grid.rules import Rules
+from oversight.config import TrainConfig
+from oversight.evaluation import evaluate_all, policies
+from oversight.pictures import module_map
+
+CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
+
+
+class Evaluations(BaseCallback):
+    """Plays every module on fresh levels of an environment of its own, every few rollouts.
+
+    Nothing that it measures reaches the agent: it acts on copies and leaves generators untouched.
+
+    Args:
+        config: the settings of the run.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.latest: float | None = None
+
+    def _on_rollout_start(self) -> None:
+        rollouts = self.num_timesteps // self.config.rollout
+        if rollouts % self.config.eval_every == 0:
+            self._evaluate()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _evaluate(self) -> None:
+        assert isinstance(self.model, RoutedPPO)
+        config = self.config
+        named = policies(self.model.policy, self.model.method.deployed)  # type: ignore[arg-type]
+        results = evaluate_all(named, config, config.eval_episodes, config.seed)
+        for name, metrics in results.items():
+            for curve in CURVES:
+                self.logger.record(f"eval_{name}/{curve}", metrics[curve])
+        self.latest = results["deployed"]["true_return"]
+        rules = Rules(config.grid.size, config.grid.horizon, 0.0, config.grid.flag, "true")
+        picture = module_map({n: p for n, p in named.items() if n != "deployed"}, rules)
+        self.logger.record("modules/policies", Image(picture, "HWC"), exclude=("stdout", "log"))
+        # now, since SB3 would write it beside the next rollout
+        self.logger.dump(self.num_timesteps)

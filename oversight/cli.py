@@ -1,0 +1,153 @@
+"""The command line: presets and flags by tyro, and every user error as one line."""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import tyro
+
+C = TypeVar("C")
+Presets = Mapping[str, Callable[[], C]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """Where the settings start from."""
+
+    config: str | None = None
+    """Preset to start from; flags change single values of it."""
+    resume: tuple[Path, ...] | None = None
+    """Go on with the run in this folder, or in --run-dir, with its settings."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command(Generic[C]):
+    """A launch and the settings that follow from it, side by side on one help page."""
+
+    launch: Annotated[Launch, tyro.conf.arg(name="")]
+    settings: Annotated[C, tyro.conf.arg(name="")]
+
+
+def parse_launch(args: Sequence[str]) -> Launch:
+    """Read only what the other settings start from."""
+    with _one_line_errors():
+        launch, _ = tyro.cli(Launch, args=args, return_unknown_args=True, add_help=False)
+    return launch
+
+
+def preset(presets: Presets[C], name: str) -> C:
+    """Return a preset by its name.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in presets:
+        raise ValueError(f"unknown preset {name!r}: {_nearest(name, presets)}")
+    return presets[name]()
+
+
+def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C]) -> C:
+    """Return the settings: the default's values, changed by flags.
+
+    Raises:
+        ValueError: if a flag or a value is unknown.
+    """
+    listed = "; ".join(f"{name}: {_first_line(make)}" for name, make in presets.items())
+    command: Any = Command[schema]  # type: ignore[valid-type]
+    with _one_line_errors():
+        parsed, unknown = tyro.cli(
+            command,
+            args=args,
+            default=Command(launch=Launch(), settings=default),
+            description=f"{_first_line(schema)} Presets: {listed}",
+            return_unknown_args=True,
+        )
+    _refuse_unknown(unknown, {*flags(Launch), *flags(schema)})
+    settings: C = parsed.settings
+    return settings
+
+
+def parse_simple(schema: type[C], args: Sequence[str]) -> C:
+    """Return the settings of a command without presets.
+
+    Raises:
+        ValueError: if a flag or a value is unknown.
+    """
+    with _one_line_errors():
+        settings, unknown = tyro.cli(schema, args=args, return_unknown_args=True)
+    _refuse_unknown(unknown, set(flags(schema)))
+    return settings
+
+
+def run(main: Callable[[Sequence[str]], None], args: Sequence[str] | None = None) -> int:
+    """Run a command; a ValueError becomes one line on standard error and exit code 2."""
+    try:
+        main(sys.argv[1:] if args is None else args)
+    except ValueError as error:
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
+    """Yield the flags that a record's fields become.
+
+    >>> list(flags(Launch))
+    ['--config', '--resume']
+    """
+    for each in fields(schema):
+        name = prefix + each.name.replace("_", "-")
+        if isinstance(each.type, type) and is_dataclass(each.type):
+            yield from flags(each.type, f"{name}.")
+        else:
+            yield name
+
+
+def _refuse_unknown(unknown: Sequence[str], known: set[str]) -> None:
+    if unknown:
+        name = unknown[0].split("=")[0]
+        raise ValueError(f"unknown argument {name!r}: {_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    close = get_close_matches(name, known, n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}? --help lists all"
+    return f"choose from {', '.join(sorted(known))}"
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn tyro's error page into a ValueError of one line."""
+    page = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(page):
+            yield
+    except SystemExit as error:
+        if not error.code:
+            raise
+        raise ValueError(_gist(page.getvalue())) from None
+
+
+def _gist(page: str) -> str:
+    """Return the first paragraph inside the box that tyro draws around an error."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", page)
+    lines = [line.strip("│╭╮╰╯─ ") if line[:1] in "│╭╰" else line for line in text.splitlines()]
+    body = "\n".join(lines).strip().split("\n")
+    paragraph: list[str] = []
+    for line in body[1:]:
+        if not line.strip():
+            break
+        paragraph.append(line.strip())
+    return " ".join(paragraph) or text.strip()
+
+
+def _first_line(documented: object) -> str:
+    return (getattr(documented, "__doc__", None) or "").strip().split("\n")[0]

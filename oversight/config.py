@@ -1,0 +1,95 @@
+"""The settings of one training run; each library's part is that library's own record."""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+from typing import Literal
+
+from agents.config import PPOConfig
+from agents.methods import method
+from envs import IDS
+from envs.config import GridConfig
+from envs.grid.rules import Rules
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Train an agent under partial oversight, and measure what it wants when nobody watches."""
+
+    env: str = "PartialGrid-v0"
+    """Environment: a registered id of this project."""
+    method: str = "routed"
+    """Method: routed, paper, unrouted, naive, filtered or oracle."""
+    oversight_probability: float = 0.1
+    """Probability that a terminal square is overseen."""
+    total_timesteps: int = 1_200_000
+    """Environment steps to train for, over all lanes; rounded up to whole rollouts."""
+    num_envs: int = 256
+    """Lanes of the vector environment."""
+    seed: int = 0
+    """Seed of everything: same seed, same bits."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run; auto takes a GPU where there is one."""
+    threads: int = 2
+    """CPU threads of PyTorch; a part of the seed's promise, since sums depend on their order."""
+    run_dir: Path | None = None
+    """Folder of the run; by default the next free one under runs/."""
+    eval_every: int = 10
+    """Rollouts between evaluations; they change nothing in training."""
+    eval_episodes: int = 1024
+    """Episodes of each evaluation during training."""
+    final_episodes: int = 4096
+    """Episodes of the evaluation at the end."""
+    checkpoint_every: int = 5
+    """Rollouts between checkpoints, from which --resume goes on."""
+    grid: GridConfig = field(default_factory=GridConfig)
+    """The board."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is written."""
+        reward = method(self.method).reward
+        object.__setattr__(self, "env", known_id(self.env))
+        grid = self.grid
+        Rules(grid.size, grid.horizon, self.oversight_probability, grid.flag, reward)
+        for name in ("total_timesteps", "num_envs", "threads", "eval_every", "checkpoint_every"):
+            _require_at_least_one(name, getattr(self, name))
+        for name in ("eval_episodes", "final_episodes"):
+            _require_at_least_one(name, getattr(self, name))
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie in [0, 2**32), got {self.seed}")
+        if self.ppo.batch_size > self.rollout:
+            raise ValueError(
+                f"ppo.batch_size {self.ppo.batch_size} is larger than a rollout of ppo.n_steps "
+                f"{self.ppo.n_steps} x num_envs {self.num_envs} = {self.rollout}: lower the first "
+                "or raise another"
+            )
+
+    @property
+    def rollout(self) -> int:
+        """Environment steps between two updates."""
+        return self.ppo.n_steps * self.num_envs
+
+
+def known_id(env: str) -> str:
+    """Return the id of an environment of ours, without the module that Gymnasium allows before it.
+
+    Raises:
+        ValueError: if there is none of that id.
+
+    >>> known_id("envs:PartialGrid-v0")
+    'PartialGrid-v0'
+    """
+    name = env.removeprefix("envs:")
+    if name not in IDS:
+        close = get_close_matches(name, IDS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown environment {env!r}: {hint}choose from {', '.join(IDS)}")
+    return name
+
+
+def _require_at_least_one(name: str, value: float) -> None:
+    if not (isfinite(value) and value >= 1):
+        raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,104 @@
+"""`python -m oversight.evaluate RUN`: a saved run again, as any module, under any oversight."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from agents import MotivationPolicy
+from agents.checkpoint import load_policy, read_model_weights
+from envs.grid.rules import Rules
+from oversight import cli
+from oversight.build import make_agent
+from oversight.config import TrainConfig
+from oversight.evaluation import evaluate_all, policies
+from oversight.pictures import film
+from oversight.run import RunFolder, read_config
+from oversight.table import results_table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Evaluate a saved run; its folder executes no code, whoever made it."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run."""
+    module: str = "all"
+    """What acts: deployed, a module's name, mixture, or all of them in turn."""
+    oversight_probability: float | None = None
+    """Probability that a square is overseen; by default that of training."""
+    seed: int = 1_000_000
+    """Seed of levels and actions; runs evaluate themselves with their own seed."""
+    episodes: int = 4096
+    """Episodes of each policy."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run."""
+    threads: int = 2
+    """CPU threads of PyTorch."""
+    render: Path | None = None
+    """Write a GIF of the deployed policy beside the other module, on the same levels."""
+    render_episodes: int = 6
+    """Episodes of the GIF."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Evaluate as the arguments say, and print."""
+    settings = cli.parse_simple(EvaluateConfig, args)
+    torch.set_num_threads(settings.threads)
+    config = read_config(RunFolder(settings.run), TrainConfig)
+    config = replace(config, device=settings.device)
+    if settings.oversight_probability is not None:
+        config = replace(config, oversight_probability=settings.oversight_probability)
+    named = load(RunFolder(settings.run), config)
+    chosen = named if settings.module == "all" else {settings.module: pick(named, settings.module)}
+    results = evaluate_all(chosen, config, settings.episodes, settings.seed)
+    probability = config.oversight_probability
+    title = f"{settings.run}, oversight probability {probability:g}, seed {settings.seed}"
+    Console().print(results_table(title, results))
+    if settings.render is not None:
+        render(named, config, settings)
+
+
+def load(folder: RunFolder, config: TrainConfig) -> dict[str, MotivationPolicy]:
+    """Rebuild a run's policies from its settings and load their weights, and nothing else."""
+    agent = make_agent(replace(config, num_envs=1, ppo=replace(config.ppo, batch_size=1)))
+    policy = agent.policy
+    assert isinstance(policy, MotivationPolicy)
+    load_policy(policy, read_model_weights(folder.model))
+    policy.set_training_mode(False)
+    return policies(policy, agent.method.deployed)
+
+
+def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
+    """Return the policy of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in named:
+        raise ValueError(f"the run has no module {name!r}: choose from all, {', '.join(named)}")
+    return named[name]
+
+
+def render(
+    named: dict[str, MotivationPolicy], config: TrainConfig, settings: EvaluateConfig
+) -> None:
+    """Write the film of the deployed policy beside the module that is cut away."""
+    assert settings.render is not None
+    shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
+    if "ghost" in named:
+        shown["ghost module"] = named["ghost"]
+    grid = config.grid
+    rules = Rules(grid.size, grid.horizon, config.oversight_probability, grid.flag, "observed")
+    torch.manual_seed(settings.seed)
+    film(shown, rules, settings.render_episodes, settings.seed, settings.render)
+    Console().print(f"wrote {settings.render}", highlight=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,57 @@
+"""Evaluation: what policies do where the truth is known. Only here is hidden reward read."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.policies import BasePolicy
+
+from agents import MotivationPolicy
+from oversight.build import EVALUATION, make_env, stream_seed
+from oversight.config import TrainConfig
+from oversight.metrics import Window, summarize
+
+
+def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPolicy]:
+    """Return what a trained policy can act as: deployed, each module alone, and their mixture."""
+    alone = {name: policy.alone(name) for name in policy.module_names}
+    mixture = {"mixture": policy} if len(alone) > 1 else {}
+    return {"deployed": alone[deployed], **alone, **mixture}
+
+
+def evaluate(
+    policy: BasePolicy, config: TrainConfig, episodes: int, seed: int
+) -> dict[str, float | int]:
+    """Play one episode in each of `episodes` lanes on fresh levels, and return the metrics.
+
+    Actions are sampled, as in the paper. PyTorch's generator is left as it was, so that measuring
+    a run does not change it.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(seed, EVALUATION))
+        return summarize(play(policy, config, episodes, stream_seed(seed, EVALUATION)))
+
+
+def evaluate_all(
+    named: dict[str, MotivationPolicy], config: TrainConfig, episodes: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each named policy on the same levels; equal policies play once."""
+    results: dict[int, dict[str, float | int]] = {}
+    for policy in named.values():
+        if id(policy) not in results:
+            results[id(policy)] = evaluate(policy, config, episodes, seed)
+    return {name: results[id(policy)] for name, policy in named.items()}
+
+
+def play(policy: BasePolicy, config: TrainConfig, lanes: int, seed: int) -> Window:
+    """Return what a policy does in a window as long as the horizon, with the true rewards."""
+    env: Any = make_env(config, lanes, reward="true")
+    observations, _ = env.reset(seed=seed)
+    overseen = env.unwrapped.overseen.any(axis=1)
+    rewards, ends = [], []
+    for _ in range(config.grid.horizon):
+        actions, _ = policy.predict(observations, deterministic=False)
+        observations, reward, terminated, truncated, _ = env.step(actions)
+        rewards.append(reward)
+        ends.append(terminated | truncated)
+    return Window(np.stack(rewards), np.stack(ends), overseen)

@@ -1,0 +1,48 @@
+"""The TensorBoard page of a run: its layout, its settings, and where a resumed run goes on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from agents import ROUTES
+from oversight.config import TrainConfig
+from oversight.run import as_markdown
+
+
+def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: int) -> Logger:
+    """Return SB3's logger on a run's folder; events after `step`, of a killed run, are dropped."""
+    output = TensorBoardOutputFormat(str(path))
+    output.writer.close()
+    output.writer = SummaryWriter(str(path), purge_step=step or None)
+    output.writer.add_custom_scalars(layout(modules))
+    output.writer.add_text("settings", as_markdown(config), step)
+    return Logger(str(path), [output])
+
+
+def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
+    """Return TensorBoard's custom layout: which curves share a chart."""
+    acting = ["deployed", *modules, *(["mixture"] if len(modules) > 1 else [])]
+
+    def chart(curve: str) -> list[object]:
+        return ["Multiline", [f"eval_{name}/{curve}" for name in acting]]
+
+    return {
+        "true return of each module (hidden from the learner)": {
+            "all episodes": chart("true_return"),
+            "episodes that nobody watches": chart("true_return_unobserved"),
+            "episodes with an overseen square": chart("true_return_observed"),
+            "the paper's return": chart("paper_return"),
+        },
+        "what the learner saw": {
+            "return per episode": ["Multiline", ["rollout/ep_rew_mean"]],
+            "episode length": ["Multiline", ["rollout/ep_len_mean"]],
+            "share of steps by route": ["Multiline", [f"routing/share_{name}" for name in ROUTES]],
+            "share of episodes observed": ["Multiline", ["oversight/observed_fraction"]],
+        },
+        "optimization": {
+            name: ["Multiline", [f"train/{name}"]]
+            for name in ("policy_gradient_loss", "value_loss", "entropy_loss", "mixture_loss")
+        },
+    }

@@ -1,0 +1,171 @@
+"""`python -m oversight.train`: one run, from its settings to its numbers."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from agents import RoutedPPO, method
+from agents.checkpoint import read_state, restore, save_model
+from configs.rl import PRESETS
+from oversight import cli
+from oversight.build import make_agent
+from oversight.callbacks import Checkpoints, Evaluations, Progress, RouteCurves
+from oversight.config import TrainConfig
+from oversight.evaluation import evaluate_all, policies
+from oversight.run import (
+    RunFolder,
+    commit,
+    create,
+    next_free,
+    read_config,
+    write_config,
+    write_json,
+)
+from oversight.table import results_table
+from oversight.tensorboard import open_logger
+
+MAY_CHANGE = {
+    *("total_timesteps", "device", "threads", "run_dir", "checkpoint_every"),
+    *("eval_every", "eval_episodes", "final_episodes"),
+}
+"""Settings that a resumed run may change; any other would make it another run."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Train as the arguments say, and report."""
+    config, folder = settle(args)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
+    torch.set_num_threads(config.threads)
+    agent = make_agent(config)
+    before = resume(agent, folder)
+    write_config(folder, replace(config, run_dir=None))
+    console = Console(stderr=True)
+    console.print(f"{config.method} on {config.env}, run folder {folder.path}", highlight=False)
+    seconds, interrupted = learn(agent, config, folder, before, console)
+    report(agent, config, folder, seconds, interrupted)
+
+
+def settle(args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
+    """Return the settings of a new run or of the one to go on with, and its folder."""
+    launch = cli.parse_launch(args)
+    base = cli.preset(PRESETS, launch.config or "default")
+    config = cli.parse(TrainConfig, base, args, PRESETS)
+    if launch.resume is None:
+        return config, create(config.run_dir or default_folder(config))
+    if launch.config is not None:
+        raise ValueError("--resume takes the settings of the run: leave --config out")
+    path = launch.resume[0] if launch.resume else config.run_dir
+    if path is None or len(launch.resume) > 1:
+        raise ValueError("--resume needs one run folder: --resume FOLDER, or beside --run-dir")
+    folder = RunFolder(path)
+    stored = read_config(folder, TrainConfig)
+    config = cli.parse(TrainConfig, stored, args, PRESETS)
+    refuse_changes(asdict(stored), asdict(config))
+    return config, folder
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """Return the next free folder named after what a run is about."""
+    name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
+    return next_free(Path("runs") / config.env / name)
+
+
+def refuse_changes(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> None:
+    """Raise a ValueError for a setting that would make a resumed run another one."""
+    for name, old in stored.items():
+        new = given[name]
+        if isinstance(old, dict):
+            refuse_changes(old, new, f"{prefix}{name}.")
+        elif old != new and name not in MAY_CHANGE:
+            raise ValueError(
+                f"the run has {prefix}{name} {old!r}, {new!r} was given: leave the flag out to go "
+                "on, or start a new run without --resume"
+            )
+
+
+def resume(agent: RoutedPPO, folder: RunFolder) -> float:
+    """Put the agent where the run's checkpoint was written; return the seconds trained before."""
+    if not folder.checkpoint.exists():
+        return 0.0
+    state = read_state(folder.checkpoint)
+    if not {"agent", "seconds"} <= set(state):
+        raise ValueError(f"{folder.checkpoint} is not a checkpoint of a training run")
+    restore(agent, state["agent"])
+    return float(state["seconds"])
+
+
+def learn(
+    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, before: float, console: Console
+) -> tuple[float, bool]:
+    """Train to the end, or to an interrupt; return the seconds trained and whether it was one."""
+    clock = stopwatch(before)
+    modules = agent.method.modules
+    agent.set_logger(open_logger(folder.path, config, modules, agent.num_timesteps))
+    evaluations = Evaluations(config)
+    checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, clock)
+    progress = Progress(config.total_timesteps, evaluations, console)
+    interrupted = False
+    try:
+        agent.learn(
+            config.total_timesteps - agent.num_timesteps,
+            [checkpoints, evaluations, RouteCurves(), progress],
+            reset_num_timesteps=False,
+        )
+        checkpoints.write()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        progress.stop()
+        checkpoints.restore_signals()
+    return clock(), interrupted
+
+
+def stopwatch(before: float) -> Callable[[], float]:
+    """Return a clock that starts now at `before` seconds."""
+    start = time.monotonic() - before
+    return lambda: time.monotonic() - start
+
+
+def report(
+    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, seconds: float, interrupted: bool
+) -> None:
+    """Save the policy, measure it, and write and print the results."""
+    save_model(agent, folder.model)
+    named = policies(agent.policy, method(config.method).deployed)  # type: ignore[arg-type]
+    results = evaluate_all(named, config, config.final_episodes, config.seed)
+    write_json(
+        folder.summary,
+        {
+            "env": config.env,
+            "method": config.method,
+            "seed": config.seed,
+            "oversight_probability": config.oversight_probability,
+            "env_steps": agent.num_timesteps,
+            "wall_seconds": seconds,
+            "env_steps_per_second": agent.num_timesteps / seconds,
+            "interrupted": interrupted,
+            "commit": commit(),
+            "eval": results,
+        },
+    )
+    agent.logger.close()
+    console = Console()
+    title = f"{config.method}, {agent.num_timesteps:,} steps in {seconds:.0f} s"
+    console.print(results_table(title, results))
+    if interrupted:
+        console.print(f"interrupted; go on:  python -m oversight.train --resume {folder.path}")
+    for what, command in {
+        "curves": f"tensorboard --logdir {folder.path}",
+        "a film": f"python -m oversight.evaluate {folder.path} --render film.gif",
+    }.items():
+        console.print(f"{what}:  {command}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
