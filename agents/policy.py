@@ -56,8 +56,11 @@ class MotivationPolicy(ActorCriticPolicy):
         for head in ("action_net", "value_net"):
             gated = nn.Sequential(getattr(self, head), Gate("shared")).apply(zero_bias)
             setattr(self, head, gated)
+        targets = self.targets()
+        routed = {parameter for part in targets.values() for parameter in part.parameters()}
+        shared = [parameter for parameter in self.parameters() if parameter not in routed]
         self.optimizer = self.optimizer_class(
-            parameter_groups(self, self.targets()),
+            parameter_groups(self, {**targets, "shared": shared}),
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )

@@ -71,7 +71,8 @@ class VectorEnvAdapter(VecEnv):
                 }
             self._return[lanes] = 0.0
             self._length[lanes] = 0
-        return observations, np.asarray(rewards, dtype=np.float32), dones, listed
+        # a copy: SB3 adds the value after a time limit to the rewards in place
+        return observations, np.array(rewards, dtype=np.float32), dones, listed
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the lanes' future depends on; the environment must offer `get_state`."""

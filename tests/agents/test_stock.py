@@ -55,7 +55,9 @@ def train(agent: PPO) -> PPO:
     return agent.learn(4 * agent.n_steps * agent.n_envs)
 
 
-@pytest.mark.parametrize("method", [METHODS["naive"], METHODS["unrouted"], ONES], ids=attrgetter("name"))
+@pytest.mark.parametrize(
+    "method", [METHODS["naive"], METHODS["unrouted"], ONES], ids=attrgetter("name")
+)
 def test_any_table_of_ones_is_stock(method: Method) -> None:
     shared: dict[str, Any] = {"n_steps": 32, "batch_size": 64, "seed": 5, "device": "cpu"}
     stock = train(PPO("MlpPolicy", grid(), **shared))

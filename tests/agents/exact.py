@@ -1,0 +1,112 @@
+"""Gradients of one update, exact enough to compare: float64, plain descent, no clipping.
+
+With stochastic gradient descent an update is the gradient times the learning rate, so that the
+gradient is read off the parameters, after all that `train` does.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import Tensor
+
+from agents import METHODS, MotivationPolicy, RoutedPPO
+from agents.buffer import RoutedSamples
+from tests.agents.small import ROLLOUT, remove_gates, small_agent
+
+RATE = 2.0**-7
+Gradients = dict[str, Tensor]
+
+
+class DoubleExtractor(FlattenExtractor):
+    """Flatten observations to float64."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return [batch, features]."""
+        return super().forward(observations).double()
+
+
+def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
+    """Return an agent whose rollout holds every route, with one update of the policy behind it."""
+    agent = small_agent(
+        method,
+        n_epochs=1,
+        batch_size=ROLLOUT,
+        learning_rate=RATE,
+        max_grad_norm=np.inf,
+        policy_kwargs={
+            "hidden_sizes": (16, 16),
+            "features_extractor_class": DoubleExtractor,
+            "optimizer_class": torch.optim.SGD,
+            "optimizer_kwargs": {},
+        },
+        **settings,
+    )
+    agent.policy.double()
+    agent.learn(ROLLOUT)
+    torch.manual_seed(1)
+    with torch.no_grad():  # move away from the behavior policy, so that some ratios are clipped
+        for parameter in agent.policy.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return agent
+
+
+def rollout(agent: RoutedPPO) -> RoutedSamples:
+    """Return the whole rollout as one minibatch, in an order that is new with every call."""
+    return next(agent.rollout_buffer.get())
+
+
+def gradients(agent: RoutedPPO) -> Gradients:
+    """Train once on the rollout, and return the gradient that it followed."""
+    before = {name: p.detach().clone() for name, p in agent.policy.named_parameters()}
+    agent.train()
+    return {n: (before[n] - p.detach()) / RATE for n, p in agent.policy.named_parameters()}
+
+
+def gateless(agent: RoutedPPO) -> MotivationPolicy:
+    """Return a copy of the policy in which nothing is routed."""
+    policy = exact_agent(agent.method.name).policy
+    assert isinstance(policy, MotivationPolicy)
+    policy.load_state_dict(agent.policy.state_dict())
+    remove_gates(policy)
+    return policy
+
+
+def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
+    """Return the loss of each sample but for the mixture's, written with torch.distributions."""
+    distribution = policy.get_distribution(samples.observations).distribution
+    assert isinstance(distribution, torch.distributions.Categorical)
+    advantages = samples.advantages
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    log_prob = distribution.log_prob(samples.actions.flatten())
+    ratio = torch.exp(log_prob - samples.old_log_prob)
+    clipped = ratio.clamp(0.8, 1.2)
+    assert (clipped != ratio).any()
+    surrogate = torch.min(ratio * advantages, clipped * advantages)
+    error = (policy.predict_values(samples.observations).flatten() - samples.returns) ** 2
+    return -surrogate - agent.ent_coef * distribution.entropy() + agent.vf_coef * error
+
+
+def mixture_losses(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
+    """Return the surprise of the mixture at each labeled sample."""
+    logits = policy.mixture_logits(samples.observations)
+    coin = torch.distributions.Bernoulli(logits=logits)
+    return -coin.log_prob((samples.routes == 0).double())[samples.routes <= 1]
+
+
+def backward(loss: Tensor, policy: MotivationPolicy) -> Gradients:
+    """Return the gradient of a loss at every parameter."""
+    names, parameters = zip(*policy.named_parameters(), strict=True)
+    grads = torch.autograd.grad(
+        loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(names, grads, strict=True))
+
+
+def target_of(name: str) -> str:
+    """Return the target that a parameter belongs to, by its name."""
+    for target in {target for method in METHODS.values() for target in method.table.target_names}:
+        if f".experts.{target}." in name or f".{target}." in name:
+            return target
+    return "shared"
