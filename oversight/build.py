@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
 
 import envs  # noqa: F401 (registers the ids)
@@ -53,6 +54,12 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     assert agent.env is not None
     agent.env.seed(stream_seed(config.seed, TRAINING))
     return agent
+
+
+def require_device(device: str) -> None:
+    """Raise a ValueError where a GPU is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
 
 
 def stream_seed(seed: int, stream: int) -> int:

@@ -14,7 +14,7 @@ from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
 from envs.grid.rules import Rules
 from oversight import cli
-from oversight.build import make_agent
+from oversight.build import make_agent, require_device
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate_all, policies
 from oversight.pictures import film
@@ -49,6 +49,7 @@ class EvaluateConfig:
 def main(args: Sequence[str]) -> None:
     """Evaluate as the arguments say, and print."""
     settings = cli.parse_simple(EvaluateConfig, args)
+    require_device(settings.device)
     torch.set_num_threads(settings.threads)
     config = read_config(RunFolder(settings.run), TrainConfig)
     config = replace(config, device=settings.device)

@@ -13,7 +13,7 @@ from agents import RoutedPPO, method
 from agents.checkpoint import read_state, restore, save_model
 from configs.rl import PRESETS
 from oversight import cli
-from oversight.build import make_agent
+from oversight.build import make_agent, require_device
 from oversight.callbacks import Checkpoints, Evaluations, Progress, RouteCurves
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate_all, policies
@@ -39,8 +39,6 @@ MAY_CHANGE = {
 def main(args: Sequence[str]) -> None:
     """Train as the arguments say, and report."""
     config, folder = settle(args)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
     torch.set_num_threads(config.threads)
     agent = make_agent(config)
     before = resume(agent, folder)
@@ -56,6 +54,7 @@ def settle(args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
     launch = cli.parse_launch(args)
     base = cli.preset(PRESETS, launch.config or "default")
     config = cli.parse(TrainConfig, base, args, PRESETS)
+    require_device(config.device)
     if launch.resume is None:
         return config, create(config.run_dir or default_folder(config))
     if launch.config is not None:

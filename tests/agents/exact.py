@@ -48,7 +48,7 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     torch.manual_seed(1)
     with torch.no_grad():  # move away from the behavior policy, so that some ratios are clipped
         for parameter in agent.policy.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
     return agent
 
 
@@ -75,8 +75,7 @@ def gateless(agent: RoutedPPO) -> MotivationPolicy:
 
 def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
     """Return the loss of each sample but for the mixture's, written with torch.distributions."""
-    distribution = policy.get_distribution(samples.observations).distribution
-    assert isinstance(distribution, torch.distributions.Categorical)
+    distribution = policy.get_distribution(samples.observations)
     advantages = samples.advantages
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
     log_prob = distribution.log_prob(samples.actions.flatten())
@@ -85,14 +84,16 @@ def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSam
     assert (clipped != ratio).any()
     surrogate = torch.min(ratio * advantages, clipped * advantages)
     error = (policy.predict_values(samples.observations).flatten() - samples.returns) ** 2
-    return -surrogate - agent.ent_coef * distribution.entropy() + agent.vf_coef * error
+    entropy = distribution.entropy()
+    assert entropy is not None
+    return -surrogate - agent.ent_coef * entropy + agent.vf_coef * error
 
 
 def mixture_losses(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
     """Return the surprise of the mixture at each labeled sample."""
     logits = policy.mixture_logits(samples.observations)
-    coin = torch.distributions.Bernoulli(logits=logits)
-    return -coin.log_prob((samples.routes == 0).double())[samples.routes <= 1]
+    chance = torch.where(samples.routes == 0, logits, -logits).sigmoid()
+    return -chance.log()[samples.routes <= 1]
 
 
 def backward(loss: Tensor, policy: MotivationPolicy) -> Gradients:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from agents import Method, RoutedPPO
@@ -52,6 +52,14 @@ def remove_gates(policy: nn.Module) -> None:
 def weights(policy: BasePolicy) -> dict[str, Tensor]:
     """Return a copy of all that a policy has learned."""
     return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+
+
+@torch.no_grad()
+def probabilities(policy: ActorCriticPolicy, observations: Tensor) -> Tensor:
+    """Return the chance of each action, [batch, actions]."""
+    categorical: Any = policy.get_distribution(observations).distribution
+    chances: Tensor = categorical.probs
+    return chances
 
 
 def assert_same_training(one: PPO, other: PPO) -> None:

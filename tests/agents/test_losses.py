@@ -1,6 +1,7 @@
 """The losses against closed forms and PyTorch's distributions, and GAE against its series."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_the_value_loss_is_the_mean_square() -> None:
 
 def test_the_entropy_is_that_of_the_distribution_or_of_the_samples() -> None:
     torch.manual_seed(0)
-    distribution = Categorical(logits=torch.randn(50_000, 4, dtype=torch.float64))
+    distribution: Any = Categorical(logits=torch.randn(50_000, 4, dtype=torch.float64))
     exact, log_prob = distribution.entropy(), distribution.log_prob(distribution.sample())
     closed = losses.entropy_loss(exact, log_prob)
     torch.testing.assert_close(closed, -exact.mean())
@@ -61,7 +62,8 @@ def test_the_entropy_is_that_of_the_distribution_or_of_the_samples() -> None:
 
 def test_the_mixture_loss_is_the_mean_surprise_of_a_coin() -> None:
     logits, is_first = tensor(0.0, 2.0, -1.0), torch.tensor([True, False, True])
-    surprise = -Bernoulli(logits=logits).log_prob(is_first.double())
+    coin: Any = Bernoulli(logits=logits)
+    surprise = -coin.log_prob(is_first.double())
     torch.testing.assert_close(losses.mixture_loss(logits, is_first), surprise.mean())
     certain = losses.mixture_loss(tensor(1e3, -1e3), torch.tensor([False, True]))
     assert certain.item() == 1e3
@@ -78,7 +80,8 @@ def test_the_mixture_loss_of_no_label_is_0_with_a_gradient_of_0() -> None:
 
 def test_the_divergence_is_estimated_without_bias_and_never_negative() -> None:
     torch.manual_seed(0)
-    old, new = (Categorical(logits=tensor(*logits)) for logits in ((0, 1, 2), (0.5, 1, 1)))
+    old: Any = Categorical(logits=tensor(0, 1, 2))
+    new: Any = Categorical(logits=tensor(0.5, 1, 1))
     actions = old.sample((100_000,))
     log_ratio = new.log_prob(actions) - old.log_prob(actions)
     terms = torch.stack([losses.approximate_kl(log_ratio[[n]]) for n in range(200)])
@@ -95,7 +98,7 @@ def test_advantages_of_constant_values_are_a_geometric_series(
 ) -> None:
     steps, lanes, value, reward = 10, 3, 0.7, 0.3
     space = spaces.Box(-1, 1, (2,))
-    settings = {"gamma": gamma, "gae_lambda": gae_lambda, "n_envs": lanes}
+    settings: dict[str, Any] = {"gamma": gamma, "gae_lambda": gae_lambda, "n_envs": lanes}
     buffer = RoutedBuffer(steps, space, spaces.Discrete(2), "cpu", **settings)
     values = torch.full((lanes, 1), value)
     for _ in range(steps):

@@ -106,7 +106,7 @@ def test_continuous_actions_take_the_path_of_sb3() -> None:
     kwargs = {"hidden_sizes": (16, 16)}
     env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
     agent = small_agent(env=env, n_steps=64, batch_size=32, policy_kwargs=kwargs).learn(128)
-    assert agent.deployed().log_std.equal(agent.policy.log_std.detach())  # type: ignore[operator]
+    assert agent.deployed().log_std.equal(agent.policy.log_std.detach())
     assert agent._n_updates == 4
 
 

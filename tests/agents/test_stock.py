@@ -25,7 +25,7 @@ ONES = Method(
     name="ones",
     summary="a table of ones over a target that no gate has",
     reward="observed",
-    table=RouteTable(dict.fromkeys(ROUTES, {"anything": 1.0})),
+    table=RouteTable({route: {"anything": 1.0} for route in ROUTES}),
     modules=("anything",),
     deployed="anything",
 )
