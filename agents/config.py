@@ -11,11 +11,11 @@ class PPOConfig:
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
     n_steps: int = 64
     """Steps per environment in one rollout; an episode cut by its end counts as unobserved."""
-    batch_size: int = 4096
+    batch_size: int = 1024
     """Samples per minibatch; at most num_envs x n_steps."""
-    n_epochs: int = 4
+    n_epochs: int = 3
     """Passes over each rollout."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     """Step size of Adam at the start."""
     anneal: bool = True
     """Whether the learning rate falls linearly to zero over the run."""

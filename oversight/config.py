@@ -23,7 +23,7 @@ class TrainConfig:
     """Method: routed, paper, unrouted, naive, filtered or oracle."""
     oversight_probability: float = 0.1
     """Probability that a terminal square is overseen."""
-    total_timesteps: int = 1_200_000
+    total_timesteps: int = 1_000_000
     """Environment steps to train for, over all lanes; rounded up to whole rollouts."""
     num_envs: int = 256
     """Lanes of the vector environment."""
@@ -31,7 +31,7 @@ class TrainConfig:
     """Seed of everything: same seed, same bits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run; auto takes a GPU where there is one."""
-    threads: int = 2
+    threads: int = 1
     """CPU threads of PyTorch; a part of the seed's promise, since sums depend on their order."""
     run_dir: Path | None = None
     """Folder of the run; by default the next free one under runs/."""

@@ -38,7 +38,7 @@ class EvaluateConfig:
     """Episodes of each policy."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run."""
-    threads: int = 2
+    threads: int = 1
     """CPU threads of PyTorch."""
     render: Path | None = None
     """Write a GIF of the deployed policy beside the other module, on the same levels."""

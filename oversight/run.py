@@ -35,6 +35,11 @@ class RunFolder:
         return self.path / "model.zip"
 
     @property
+    def module_map(self) -> Path:
+        """A picture of what each module does."""
+        return self.path / "modules.png"
+
+    @property
     def checkpoint(self) -> Path:
         """The state from which training goes on."""
         return self.path / "checkpoint.pt"

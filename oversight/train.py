@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from rich.console import Console
 
 from agents import RoutedPPO, method
@@ -17,6 +18,7 @@ from oversight.build import make_agent, require_device
 from oversight.callbacks import Checkpoints, Evaluations, Progress, RouteCurves
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate_all, policies
+from oversight.pictures import module_map
 from oversight.run import (
     RunFolder,
     commit,
@@ -138,6 +140,8 @@ def report(
     save_model(agent, folder.model)
     named = policies(agent.policy, method(config.method).deployed)  # type: ignore[arg-type]
     results = evaluate_all(named, config, config.final_episodes, config.seed)
+    picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
+    Image.fromarray(picture).save(folder.module_map)
     write_json(
         folder.summary,
         {

@@ -4,7 +4,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 
 from agents import RoutedPPO
-from envs.grid.rules import Rules
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate_all, policies
 from oversight.pictures import module_map
@@ -43,8 +42,7 @@ class Evaluations(BaseCallback):
             for curve in CURVES:
                 self.logger.record(f"eval_{name}/{curve}", metrics[curve])
         self.latest = results["deployed"]["true_return"]
-        rules = Rules(config.grid.size, config.grid.horizon, 0.0, config.grid.flag, "true")
-        picture = module_map({n: p for n, p in named.items() if n != "deployed"}, rules)
+        picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
         self.logger.record("modules/policies", Image(picture, "HWC"), exclude=("stdout", "log"))
         # now, since SB3 would write it beside the next rollout
         self.logger.dump(self.num_timesteps)

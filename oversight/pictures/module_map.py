@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 import envs
+from envs.config import GridConfig
 from envs.grid import kernel
 from envs.grid.rules import Rules
 from oversight.pictures.panels import Picture, enlarge, panels
@@ -19,12 +20,13 @@ _ARROW = (45, 48, 58)
 _HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # north, east, south, west as (x, y)
 
 
-def module_map(policies: Mapping[str, ActorCriticPolicy], rules: Rules) -> Picture:
+def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) -> Picture:
     """Return one board per policy with an arrow per move, as long as the move is likely.
 
     Diamond and ghost face each other across the board, and nobody watches.
     """
-    size = rules.size
+    size = config.size
+    rules = Rules(size, config.horizon, 0.0, config.flag, "true")
     middle = size // 2
     diamond, ghost = middle * size, middle * size + size - 1
     cells = [cell for cell in range(size * size) if cell not in (diamond, ghost)]
