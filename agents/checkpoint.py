@@ -92,6 +92,8 @@ def read_state(path: Path) -> State:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ValueError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is not a checkpoint: it holds {type(state).__name__}")
     return state
 
 

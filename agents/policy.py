@@ -110,7 +110,8 @@ class MotivationPolicy(ActorCriticPolicy):
     def alone(self, name: str) -> "MotivationPolicy":
         """Return a copy in which the other modules and the mixture do not exist.
 
-        With one module left the mixture's weight is 1, as in the paper's deployed policy.
+        With one module left the mixture's weight is 1, as in the paper's deployed policy. PyTorch's
+        generator is left as it was.
 
         Raises:
             ValueError: if no module has that name.
@@ -118,7 +119,9 @@ class MotivationPolicy(ActorCriticPolicy):
         if name not in self.module_names:
             raise ValueError(f"no module {name!r}: choose from {', '.join(self.module_names)}")
         settings = {**self._get_constructor_parameters(), "modules": (name,)}
-        policy = type(self)(**settings).to(self.device)
+        with torch.random.fork_rng(devices=[]):  # the constructor draws weights, on the CPU
+            policy = type(self)(**settings)
+        policy.to(self.device)
         mine = self.state_dict()
         policy.load_state_dict({key: mine[key] for key in policy.state_dict()})
         policy.set_training_mode(False)

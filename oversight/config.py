@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -55,11 +54,15 @@ class TrainConfig:
         grid = self.grid
         Rules(grid.size, grid.horizon, self.oversight_probability, grid.flag, reward)
         for name in ("total_timesteps", "num_envs", "threads", "eval_every", "checkpoint_every"):
-            _require_at_least_one(name, getattr(self, name))
+            require_at_least_one(name, getattr(self, name))
         for name in ("eval_episodes", "final_episodes"):
-            _require_at_least_one(name, getattr(self, name))
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must lie in [0, 2**32), got {self.seed}")
+            require_at_least_one(name, getattr(self, name))
+        require_seed(self.seed)
+        if self.ppo.batch_size < 2:
+            raise ValueError(
+                f"ppo.batch_size must be at least 2, since advantages are normalized, got "
+                f"{self.ppo.batch_size}"
+            )
         if self.ppo.batch_size > self.rollout:
             raise ValueError(
                 f"ppo.batch_size {self.ppo.batch_size} is larger than a rollout of ppo.n_steps "
@@ -90,6 +93,13 @@ def known_id(env: str) -> str:
     return name
 
 
-def _require_at_least_one(name: str, value: float) -> None:
-    if not (isfinite(value) and value >= 1):
+def require_at_least_one(name: str, value: int) -> None:
+    """Raise a ValueError for a count below one."""
+    if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def require_seed(seed: int) -> None:
+    """Raise a ValueError for a seed that not every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in [0, 2**32), got {seed}")

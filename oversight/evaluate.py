@@ -15,7 +15,7 @@ from agents.checkpoint import load_policy, read_model_weights
 from envs.grid.rules import Rules
 from oversight import cli
 from oversight.build import make_agent, require_device
-from oversight.config import TrainConfig
+from oversight.config import TrainConfig, require_at_least_one, require_seed
 from oversight.evaluation import evaluate_all, policies
 from oversight.pictures import film
 from oversight.run import RunFolder, read_config
@@ -45,6 +45,19 @@ class EvaluateConfig:
     render_episodes: int = 6
     """Episodes of the GIF."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is loaded or played."""
+        for name in ("episodes", "threads", "render_episodes"):
+            require_at_least_one(name, getattr(self, name))
+        require_seed(self.seed)
+        if self.render is not None:
+            if self.render.suffix.lower() != ".gif":
+                raise ValueError(f"render writes a GIF: {self.render} must end in .gif")
+            if not self.render.parent.is_dir():
+                raise ValueError(
+                    f"render {self.render} cannot be written: {self.render.parent} is not a folder"
+                )
+
 
 def main(args: Sequence[str]) -> None:
     """Evaluate as the arguments say, and print."""
@@ -67,7 +80,8 @@ def main(args: Sequence[str]) -> None:
 
 def load(folder: RunFolder, config: TrainConfig) -> dict[str, MotivationPolicy]:
     """Rebuild a run's policies from its settings and load their weights, and nothing else."""
-    agent = make_agent(replace(config, num_envs=1, ppo=replace(config.ppo, batch_size=1)))
+    smallest = replace(config.ppo, n_steps=1, batch_size=2)  # nothing is trained
+    agent = make_agent(replace(config, num_envs=2, ppo=smallest))
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)
     load_policy(policy, read_model_weights(folder.model))
