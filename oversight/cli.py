@@ -34,11 +34,11 @@ class Command(Generic[C]):
     settings: Annotated[C, tyro.conf.arg(name="")]
 
 
-def parse_launch(args: Sequence[str]) -> Launch:
-    """Read only what the other settings start from."""
+def parse_part(schema: type[C], args: Sequence[str]) -> C:
+    """Read only the flags of one record, such as `Launch`, from among others."""
     with _one_line_errors():
-        launch, _ = tyro.cli(Launch, args=args, return_unknown_args=True, add_help=False)
-    return launch
+        part, _ = tyro.cli(schema, args=args, return_unknown_args=True, add_help=False)
+    return part
 
 
 def preset(presets: Presets[C], name: str) -> C:
@@ -52,8 +52,15 @@ def preset(presets: Presets[C], name: str) -> C:
     return presets[name]()
 
 
-def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C]) -> C:
+def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C], program: str) -> C:
     """Return the settings: the default's values, changed by flags.
+
+    Args:
+        schema: the record of the settings.
+        default: where they start from.
+        args: the command line.
+        presets: listed on the help page.
+        program: how the help page calls the command.
 
     Raises:
         ValueError: if a flag or a value is unknown.
@@ -63,6 +70,7 @@ def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C])
     with _one_line_errors():
         parsed, unknown = tyro.cli(
             command,
+            prog=program,
             args=args,
             default=Command(launch=Launch(), settings=default),
             description=f"{_first_line(schema)} Presets: {listed}",
@@ -73,14 +81,14 @@ def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C])
     return settings
 
 
-def parse_simple(schema: type[C], args: Sequence[str]) -> C:
+def parse_simple(schema: type[C], args: Sequence[str], program: str) -> C:
     """Return the settings of a command without presets.
 
     Raises:
         ValueError: if a flag or a value is unknown.
     """
     with _one_line_errors():
-        settings, unknown = tyro.cli(schema, args=args, return_unknown_args=True)
+        settings, unknown = tyro.cli(schema, prog=program, args=args, return_unknown_args=True)
     _refuse_unknown(unknown, set(flags(schema)))
     return settings
 
@@ -93,6 +101,9 @@ def run(main: Callable[[Sequence[str]], None], args: Sequence[str] | None = None
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
     return 0
 
 
@@ -103,6 +114,8 @@ def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
     ['--config', '--resume']
     """
     for each in fields(schema):
+        if tyro.conf.Positional in getattr(each.type, "__metadata__", ()):
+            continue
         name = prefix + each.name.replace("_", "-")
         if isinstance(each.type, type) and is_dataclass(each.type):
             yield from flags(each.type, f"{name}.")
@@ -146,7 +159,7 @@ def _gist(page: str) -> str:
         if not line.strip():
             break
         paragraph.append(line.strip())
-    return " ".join(paragraph) or text.strip()
+    return (" ".join(paragraph) or text.strip()).removeprefix("Error parsing ")
 
 
 def _first_line(documented: object) -> str:

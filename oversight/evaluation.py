@@ -27,7 +27,7 @@ def evaluate(
     Actions are sampled, as in the paper. PyTorch's generator is left as it was, so that measuring
     a run does not change it.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
         torch.manual_seed(stream_seed(seed, EVALUATION))
         return summarize(play(policy, config, episodes, stream_seed(seed, EVALUATION)))
 

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -87,9 +88,9 @@ def next_free(base: Path) -> Path:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON so that a kill leaves the old file or the new one."""
+    """Write JSON so that a kill leaves the old file or the new one; NaN and infinity are null."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2, default=str) + "\n")
+    part.write_text(json.dumps(_strict(data), indent=2, default=str, allow_nan=False) + "\n")
     part.replace(path)
 
 
@@ -105,7 +106,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} cannot be read ({error.strerror}): is it a run's folder?"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path} holds {type(data).__name__}, not an object")
@@ -127,7 +128,10 @@ def read_config(folder: RunFolder, schema: type[C]) -> C:
     data = read_json(folder.config)
     for name in ("commit", "versions"):
         data.pop(name, None)
-    config: C = _record(schema, data, folder.config)
+    try:
+        config: C = _record(schema, data, folder.config)
+    except OverflowError as error:
+        raise ValueError(f"{folder.config} holds a number out of range: {error}") from error
     return config
 
 
@@ -147,6 +151,13 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _strict(data: Any) -> Any:  # noqa: ANN401
+    """Replace the numbers that JSON does not know."""
+    if isinstance(data, Mapping):
+        return {name: _strict(value) for name, value in data.items()}
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 _PACKAGES = ("torch", "stable_baselines3", "gymnasium", "numpy")

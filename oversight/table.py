@@ -26,6 +26,7 @@ def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
+        pad_edge=False,
     )
     table.add_column("acting")
     for heading in _COLUMNS.values():
@@ -35,7 +36,7 @@ def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table
     episodes = next(iter(results.values()))["episodes"]
     table.caption = (
         f"{episodes} fresh episodes each. return: share that ends on the diamond minus share that "
-        "ends on the ghost,\nalso where a square is watched and where none is; paper's: "
+        "ends on the ghost, also where a square is watched and where none is; paper's: "
         "the mean stepwise discounted return"
     )
     return table

@@ -12,10 +12,10 @@ from oversight.run import as_markdown
 
 
 def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: int) -> Logger:
-    """Return SB3's logger on a run's folder; events after `step`, of a killed run, are dropped."""
+    """Return SB3's logger on a run's folder; what a killed run wrote after `step` is dropped."""
     output = TensorBoardOutputFormat(str(path))
     output.writer.close()
-    output.writer = SummaryWriter(str(path), purge_step=step or None)
+    output.writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
     output.writer.add_custom_scalars(layout(modules))
     output.writer.add_text("settings", as_markdown(config), step)
     return Logger(str(path), [output])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,19 @@ from oversight.run import (
 from oversight.table import results_table
 from oversight.tensorboard import open_logger
 
+PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {
     *("total_timesteps", "device", "threads", "run_dir", "checkpoint_every"),
     *("eval_every", "eval_episodes", "final_episodes"),
 }
 """Settings that a resumed run may change; any other would make it another run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The part of the settings that says where a run lies."""
+
+    run_dir: Path | None = None
 
 
 def main(args: Sequence[str]) -> None:
@@ -53,21 +61,31 @@ def main(args: Sequence[str]) -> None:
 
 def settle(args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
     """Return the settings of a new run or of the one to go on with, and its folder."""
-    launch = cli.parse_launch(args)
+    launch = cli.parse_part(cli.Launch, args)
+    if launch.resume is not None:
+        return settle_resumed(launch, args)
     base = cli.preset(PRESETS, launch.config or "default")
-    config = cli.parse(TrainConfig, base, args, PRESETS)
+    config = cli.parse(TrainConfig, base, args, PRESETS, PROGRAM)
     require_device(config.device)
-    if launch.resume is None:
-        return config, create(config.run_dir or default_folder(config))
+    return config, create(config.run_dir or default_folder(config))
+
+
+def settle_resumed(launch: cli.Launch, args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
+    """Return the settings of the run to go on with, and its folder."""
     if launch.config is not None:
         raise ValueError("--resume takes the settings of the run: leave --config out")
-    path = launch.resume[0] if launch.resume else config.run_dir
-    if path is None or len(launch.resume) > 1:
-        raise ValueError("--resume needs one run folder: --resume FOLDER, or beside --run-dir")
-    folder = RunFolder(path)
+    beside = cli.parse_part(Place, args).run_dir
+    paths = {*(launch.resume or ()), *([] if beside is None else [beside])}
+    if len(paths) != 1:
+        given = ", ".join(sorted(map(str, paths))) or "none"
+        raise ValueError(
+            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
+        )
+    folder = RunFolder(paths.pop())
     stored = read_config(folder, TrainConfig)
-    config = cli.parse(TrainConfig, stored, args, PRESETS)
+    config = cli.parse(TrainConfig, stored, args, PRESETS, PROGRAM)
     refuse_changes(asdict(stored), asdict(config))
+    require_device(config.device)
     return config, folder
 
 
@@ -115,7 +133,7 @@ def learn(
     try:
         agent.learn(
             config.total_timesteps - agent.num_timesteps,
-            [checkpoints, evaluations, RouteCurves(), progress],
+            [evaluations, checkpoints, RouteCurves(), progress],
             reset_num_timesteps=False,
         )
         checkpoints.write()

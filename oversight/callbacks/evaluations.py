@@ -15,6 +15,8 @@ class Evaluations(BaseCallback):
     """Plays every module on fresh levels of an environment of its own, every few rollouts.
 
     Nothing that it measures reaches the agent: it acts on copies and leaves generators untouched.
+    It also writes what the update before the rollout recorded, so that every curve lies at the
+    step where it was measured and a checkpoint finds its past on the disk.
 
     Args:
         config: the settings of the run.
@@ -25,13 +27,24 @@ class Evaluations(BaseCallback):
         self.config = config
         self.latest: float | None = None
 
+    def _on_training_start(self) -> None:
+        self.resumed_at = self.num_timesteps or None
+
     def _on_rollout_start(self) -> None:
-        rollouts = self.num_timesteps // self.config.rollout
-        if rollouts % self.config.eval_every == 0:
-            self._evaluate()
+        self._measure()
+
+    def _on_training_end(self) -> None:
+        self._measure()
 
     def _on_step(self) -> bool:
         return True
+
+    def _measure(self) -> None:
+        if self.num_timesteps == self.resumed_at:
+            return  # written before the checkpoint was
+        if self.num_timesteps // self.config.rollout % self.config.eval_every == 0:
+            self._evaluate()
+        self.logger.dump(self.num_timesteps)
 
     def _evaluate(self) -> None:
         assert isinstance(self.model, RoutedPPO)
@@ -44,5 +57,3 @@ class Evaluations(BaseCallback):
         self.latest = results["deployed"]["true_return"]
         picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
         self.logger.record("modules/policies", Image(picture, "HWC"), exclude=("stdout", "log"))
-        # now, since SB3 would write it beside the next rollout
-        self.logger.dump(self.num_timesteps)
