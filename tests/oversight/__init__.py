@@ -1,0 +1,1 @@
+"""Tests of the applications: training and evaluating runs from the command line."""
