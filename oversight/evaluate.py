@@ -112,7 +112,7 @@ def render(
     rules = Rules(grid.size, grid.horizon, config.oversight_probability, grid.flag, "observed")
     torch.manual_seed(settings.seed)
     film(shown, rules, settings.render_episodes, settings.seed, settings.render)
-    Console().print(f"wrote {settings.render}", highlight=False)
+    Console().print(f"wrote {settings.render}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

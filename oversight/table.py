@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 _COLUMNS = {
     "true_return": "return",
@@ -21,7 +22,7 @@ _COLUMNS = {
 def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return one row per policy: returns with a sign, then the shares of how episodes end."""
     table = Table(
-        title=title,
+        title=Text(title, style="table.title"),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

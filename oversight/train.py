@@ -1,5 +1,6 @@
 """`python -m oversight.train`: one run, from its settings to its numbers."""
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -54,7 +55,8 @@ def main(args: Sequence[str]) -> None:
     before = resume(agent, folder)
     write_config(folder, replace(config, run_dir=None))
     console = Console(stderr=True)
-    console.print(f"{config.method} on {config.env}, run folder {folder.path}", highlight=False)
+    start = f"{config.method} on {config.env}, run folder {folder.path}"
+    console.print(start, highlight=False, markup=False, soft_wrap=True)
     seconds, interrupted = learn(agent, config, folder, before, console)
     report(agent, config, folder, seconds, interrupted)
 
@@ -179,13 +181,14 @@ def report(
     console = Console()
     title = f"{config.method}, {agent.num_timesteps:,} steps in {seconds:.0f} s"
     console.print(results_table(title, results))
-    if interrupted:
-        console.print(f"interrupted; go on:  python -m oversight.train --resume {folder.path}")
-    for what, command in {
-        "curves": f"tensorboard --logdir {folder.path}",
-        "a film": f"python -m oversight.evaluate {folder.path} --render film.gif",
-    }.items():
-        console.print(f"{what}:  {command}", highlight=False, soft_wrap=True)
+    path = shlex.quote(str(folder.path))
+    next_steps = {
+        **({"interrupted; go on": f"{PROGRAM} --resume {path}"} if interrupted else {}),
+        "curves": f"tensorboard --logdir {path}",
+        "a film": f"python -m oversight.evaluate {path} --render film.gif",
+    }
+    for what, command in next_steps.items():
+        console.print(f"{what}:  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
