@@ -1,0 +1,180 @@
+"""Wrong input ends with exit code 2 and one line: what was given, what is allowed, what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from oversight.run import RunFolder
+from tests.oversight.runs import contents, run_evaluate, run_train
+
+Run = Callable[..., int]
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(capsys: Capture, run: Run, *args: object) -> str:
+    """Run a command that must fail; return its one line."""
+    capsys.readouterr()
+    assert run(*args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.err.endswith("\n")
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--env PartialGird-v0", "'PartialGird-v0' mean 'PartialGrid-v0'"),
+        ("--env CartPole-v1", "'CartPole-v1' choose PartialGrid-v0"),
+        ("--method ruted", "'ruted' mean 'routed' choose paper unrouted naive filtered oracle"),
+        ("--config smok", "'smok' mean smoke"),
+        ("--config", "--config Missing value"),
+        ("--sed 3", "'--sed' mean --seed --help"),
+        ("--ppo.gama 0.9", "'--ppo.gama' mean --ppo.gamma"),
+        ("--ppo.gama=0.9", "'--ppo.gama' mean --ppo.gamma"),
+        ("--learning-rate 1", "'--learning-rate' mean --ppo.learning-rate"),
+        ("smoke", "'smoke' --config"),
+        ("--seed three", "--seed 'three'"),
+        ("--seed", "--seed Missing value"),
+        ("--seed -1", "seed -1 [0, 2**32)"),
+        ("--seed 4294967296", "seed 4294967296 [0, 2**32)"),
+        ("--device gpu", "'gpu' --device 'auto', 'cpu', 'cuda'"),
+        ("--oversight-probability 1.1", "oversight_probability 1.1 0 to 1"),
+        ("--oversight-probability -0.1", "oversight_probability -0.1 0 to 1"),
+        ("--oversight-probability nan", "oversight_probability nan 0 to 1"),
+        ("--num-envs 0", "num_envs 0 at least 1"),
+        ("--total-timesteps 0", "total_timesteps 0 at least 1"),
+        ("--total-timesteps 1e6", "--total-timesteps '1e6'"),
+        ("--threads 0", "threads 0 at least 1"),
+        ("--eval-every 0", "eval_every 0 at least 1"),
+        ("--eval-episodes 0", "eval_episodes 0 at least 1"),
+        ("--final-episodes -5", "final_episodes -5 at least 1"),
+        ("--checkpoint-every 0", "checkpoint_every 0 at least 1"),
+        ("--num-envs 8 --ppo.batch-size 4096", "batch_size 4096 rollout 64 num_envs 8 512"),
+        ("--ppo.batch-size 1", "batch_size 1 at least 2"),
+        ("--ppo.learning-rate nan", "learning_rate nan positive"),
+        ("--ppo.hidden-sizes", "hidden_sizes positive ()"),
+        ("--ppo.gamma 1.5", "gamma 1.5 [0, 1]"),
+        ("--grid.size 1", "size 1 2 to 100"),
+        ("--grid.horizon 0", "horizon 0 at least 1"),
+        ("--grid.flag shown", "'shown' --grid.flag 'visible', 'hidden'"),
+        ("--resume", "--resume one run folder --run-dir"),
+        ("--resume one two", "--resume one run folder one, two"),
+        ("--resume one --run-dir two", "--resume one run folder one, two"),
+        ("--resume nowhere", "nowhere/config.json No such file run's folder"),
+        ("--resume nowhere --config smoke", "--resume --config"),
+    ],
+)
+def test_train_refuses(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, run_train, *flags.split())
+    for word in words.split():
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("", "Missing PATH Folder of the run"),
+        ("nowhere", "nowhere/config.json No such file run's folder"),
+        ("RUN more", "'more' --episodes"),
+        ("RUN --modul ghost", "'--modul' mean --module"),
+        ("RUN --module gost", "'gost' all, deployed, diamond, ghost, mixture"),
+        ("RUN --episodes 0", "episodes 0 at least 1"),
+        ("RUN --threads 0", "threads 0 at least 1"),
+        ("RUN --render-episodes 0", "render_episodes 0 at least 1"),
+        ("RUN --seed -1", "seed -1 [0, 2**32)"),
+        ("RUN --oversight-probability 2", "oversight_probability 2 0 to 1"),
+        ("RUN --oversight-probability nan", "oversight_probability nan 0 to 1"),
+        ("RUN --device tpu", "'tpu' --device 'auto', 'cpu', 'cuda'"),
+        ("RUN --render film.mp4", "film.mp4 GIF .gif"),
+        ("RUN --render RUN/model.zip/film.gif", "model.zip/film.gif not a folder"),
+        ("RUN --render nowhere/film.gif", "nowhere/film.gif not a folder"),
+    ],
+)
+def test_evaluate_refuses(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, flags: str, words: str
+) -> None:
+    monkeypatch.chdir(copied.parent)
+    before = contents(copied.parent)
+    line = refused(capsys, run_evaluate, *flags.replace("RUN", str(copied)).split())
+    for word in words.split():
+        assert word in line
+    assert contents(copied.parent) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(capsys: Capture, copied: Path, tmp_path: Path) -> None:
+    before = contents(copied)
+    new = tmp_path / "new"
+    for run, *args in (
+        (run_train, "--run-dir", new),
+        (run_train, "--resume", copied),
+        (run_evaluate, copied),
+    ):
+        line = refused(capsys, run, *args, "--device", "cuda")
+        assert "cuda" in line
+        assert "auto or cpu" in line
+    assert contents(copied) == before
+    assert not new.exists()
+
+
+def test_a_run_made_on_a_gpu_that_is_not_there(capsys: Capture, copied: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    config = RunFolder(copied).config
+    config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    assert "auto or cpu" in refused(capsys, run_train, "--resume", copied)
+    assert run_train("--resume", copied, "--device", "cpu") == 0
+
+
+def test_a_run_is_not_overwritten(capsys: Capture, copied: Path) -> None:
+    before = contents(copied)
+    line = refused(capsys, run_train, "--config", "smoke", "--run-dir", copied)
+    assert f"{copied} holds a run already" in line
+    assert "--resume" in line
+    assert "--run-dir" in line
+    assert contents(copied) == before
+
+
+def test_a_folder_below_a_file_cannot_be_made(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "run"
+    line = refused(capsys, run_train, "--config", "smoke", "--run-dir", path)
+    assert f"{path} cannot be written (Not a directory)" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--method naive", "method 'routed' 'naive'"),
+        ("--seed 7", "seed 0 7"),
+        ("--oversight-probability 0.5", "oversight_probability 0.1 0.5"),
+        ("--num-envs 32", "num_envs 16 32"),
+        ("--ppo.hidden-sizes 8 8", "ppo.hidden_sizes (16, 16) (8, 8)"),
+        ("--ppo.no-anneal", "ppo.anneal True False"),
+        ("--grid.flag hidden", "grid.flag 'visible' 'hidden'"),
+    ],
+)
+def test_a_resumed_run_stays_itself(capsys: Capture, copied: Path, flags: str, words: str) -> None:
+    before = contents(copied)
+    line = refused(capsys, run_train, "--resume", copied, *flags.split())
+    for word in (*words.split(), "leave", "without", "--resume"):
+        assert word in line
+    assert contents(copied) == before
+
+
+def test_an_environment_of_another_name_is_another_run(capsys: Capture, copied: Path) -> None:
+    config = RunFolder(copied).config
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps({**settings, "env": "Elsewhere-v0"}))
+    for run, *args in ((run_train, "--resume", copied), (run_evaluate, copied)):
+        assert "'Elsewhere-v0'" in refused(capsys, run, *args)
