@@ -2,7 +2,6 @@
 
 import io
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,6 @@ from agents.routed_ppo import RoutedPPO
 from agents.vec_env import VectorEnvAdapter
 
 State = dict[str, Any]
-_UNREADABLE = (
-    EOFError,
-    OSError,
-    RuntimeError,
-    KeyError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 
 
 def training_state(agent: RoutedPPO) -> State:
@@ -71,7 +62,7 @@ def restore(agent: RoutedPPO, state: State) -> None:
         torch.set_rng_state(state["torch_generator"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_generators"])
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except Exception as error:
         raise ValueError(f"the checkpoint does not fit this run: {_first_line(error)}") from error
 
 
@@ -89,8 +80,9 @@ def read_state(path: Path) -> State:
         ValueError: if it is truncated or something else.
     """
     try:
+        _check_sums(path)  # torch.load does not
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except Exception as error:  # there is no end to what damaged bytes can raise
         raise ValueError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds {type(state).__name__}")
@@ -116,7 +108,7 @@ def read_model_weights(path: Path) -> dict[str, torch.Tensor]:
         weights: dict[str, torch.Tensor] = torch.load(
             content, map_location="cpu", weights_only=True
         )
-    except _UNREADABLE as error:
+    except Exception as error:  # there is no end to what damaged bytes can raise
         raise ValueError(
             f"{path} is not a whole model saved by this project: {_first_line(error)}"
         ) from error
@@ -131,7 +123,7 @@ def load_policy(policy: torch.nn.Module, weights: dict[str, torch.Tensor]) -> No
     """
     try:
         policy.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:
         raise ValueError(
             f"the weights are of another network than {_describe(policy)}: {_second_line(error)}"
         ) from error
@@ -167,6 +159,13 @@ def _arrays(state: Any) -> Any:  # noqa: ANN401
     if isinstance(state, dict):
         return {name: _arrays(value) for name, value in state.items()}
     return state.numpy() if isinstance(state, torch.Tensor) else state
+
+
+def _check_sums(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def _describe(policy: torch.nn.Module) -> str:

@@ -115,7 +115,7 @@ def resume(agent: RoutedPPO, folder: RunFolder) -> float:
     if not folder.checkpoint.exists():
         return 0.0
     state = read_state(folder.checkpoint)
-    if not {"agent", "seconds"} <= set(state):
+    if "agent" not in state or not isinstance(state.get("seconds"), float):
         raise ValueError(f"{folder.checkpoint} is not a checkpoint of a training run")
     restore(agent, state["agent"])
     return float(state["seconds"])

@@ -1,0 +1,169 @@
+"""Damaged and foreign files of a run are refused by name, and the others left as they are."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.checkpoint import read_model_weights, read_state
+from oversight.config import TrainConfig
+from oversight.run import RunFolder, read_config
+from tests.oversight.runs import contents, run_evaluate, run_train
+from tests.oversight.test_errors import Capture, refused
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "checkpoint.pt": read_state,
+    "model.zip": read_model_weights,
+}
+
+
+def saved(content: object) -> Callable[[Path], None]:
+    return lambda path: torch.save(content, path)
+
+
+def halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "half": (halved, "not a whole checkpoint"),
+    "empty": (lambda path: path.write_bytes(b"") and None, "not a whole checkpoint"),
+    "text": (lambda path: path.write_text("hello") and None, "not a whole checkpoint"),
+    "a tensor": (saved(torch.zeros(3)), "not a checkpoint: it holds Tensor"),
+    "a list": (saved([1, 2]), "not a checkpoint: it holds list"),
+    "nothing": (saved({}), "not a checkpoint of a training run"),
+    "no time": (saved({"agent": {}}), "not a checkpoint of a training run"),
+    "a word for time": (saved({"agent": {}, "seconds": "x"}), "not a checkpoint of a training run"),
+    "no agent": (saved({"agent": {}, "seconds": 1.0}), "does not fit this run"),
+    "a number for agent": (saved({"agent": 3, "seconds": 1.0}), "does not fit this run"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_that_is_none(capsys: Capture, copied: Path, name: str) -> None:
+    damage, words = CHECKPOINTS[name]
+    damage(RunFolder(copied).checkpoint)
+    before = contents(copied)
+    assert words in refused(capsys, run_train, "--resume", copied)
+    assert contents(copied) == before
+
+
+def test_a_checkpoint_of_another_network(capsys: Capture, copied: Path, tmp_path: Path) -> None:
+    other = RunFolder(tmp_path / "other")
+    wide = ("--config", "smoke", "--ppo.hidden-sizes", "8", "8", "--total-timesteps", "1")
+    assert run_train(*wide, "--threads", "1", "--run-dir", other.path) == 0
+    for name, run, *args in (
+        ("checkpoint", run_train, "--resume", copied),
+        ("model", run_evaluate, copied),
+    ):
+        getattr(RunFolder(copied), name).write_bytes(getattr(other, name).read_bytes())
+        before = contents(copied)
+        line = refused(capsys, run, *args)
+        assert "another network than modules ('diamond', 'ghost') of widths (16, 16)" in line
+        assert contents(copied) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [halved, lambda path: path.unlink(), lambda path: path.write_bytes(b"PK"), saved({})],
+    ids=["half", "missing", "other bytes", "another zip"],
+)
+def test_a_model_that_is_none(
+    capsys: Capture, copied: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(RunFolder(copied).model)
+    before = contents(copied)
+    assert "model.zip is not a whole model" in refused(capsys, run_evaluate, copied)
+    assert contents(copied) == before
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_damage_escapes_as_another_error(finished: Path, tmp_path: Path, name: str) -> None:
+    data = (finished / name).read_bytes()
+    draw = random.Random(0)
+    for trial in range(150):
+        damaged = bytearray(data)
+        for _ in range(draw.randrange(1, 20)):
+            where = draw.choice([draw.randrange(len(data)), -1 - draw.randrange(3000)])
+            damaged[where] = draw.randrange(256)
+        path = tmp_path / name
+        path.write_bytes(damaged[: draw.randrange(len(data))] if trial % 3 == 0 else damaged)
+        try:
+            READERS[name](path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017 (some damage does no harm)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_one_changed_bit_of_a_weight_is_noticed(finished: Path, tmp_path: Path, name: str) -> None:
+    weights = read_model_weights(RunFolder(finished).model)
+    pattern = max(weights.values(), key=torch.numel).numpy().tobytes()
+    data = bytearray((finished / name).read_bytes())
+    data[bytes(data).index(pattern) + 3] ^= 8
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="not a whole"):
+        READERS[name](path)
+
+
+CONFIGS = {
+    "half": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "a list": lambda text: "[]",
+    "deep": lambda text: "[" * 100_000,
+    "a setting too many": lambda text: text.replace('"env":', '"sleep": 1, "env":'),
+    "a setting missing": lambda text: text.replace('"seed": 0,', ""),
+    "a word for a number": lambda text: text.replace('"seed": 0', '"seed": "0"'),
+    "truth for a number": lambda text: text.replace('"seed": 0', '"seed": true'),
+    "a huge number": lambda text: text.replace('"gamma": 0.97', f'"gamma": 1{"0" * 400}'),
+    "NaN": lambda text: text.replace(
+        '"oversight_probability": 0.1', '"oversight_probability": NaN'
+    ),
+    "a number for a record": lambda text: text.replace('"grid": {', '"grid": 3, "x": {'),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_settings_that_are_none(capsys: Capture, copied: Path, name: str) -> None:
+    path = RunFolder(copied).config
+    changed = CONFIGS[name](path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    before = contents(copied)
+    for run, *args in ((run_train, "--resume", copied), (run_evaluate, copied)):
+        refused(capsys, run, *args)
+    assert contents(copied) == before
+
+
+def test_settings_that_are_not_text(capsys: Capture, copied: Path) -> None:
+    RunFolder(copied).config.write_bytes(b"\xff\xfe")
+    assert "config.json is not JSON" in refused(capsys, run_evaluate, copied)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_value_of_any_setting_is_read_or_refused(data: st.DataObject, finished: Path) -> None:
+    stored = json.loads(RunFolder(finished).config.read_text())
+    record = data.draw(st.sampled_from([stored, stored["grid"], stored["ppo"]]))
+    record[data.draw(st.sampled_from(sorted(record)))] = data.draw(JSON)
+    folder = RunFolder(finished.parent)
+    folder.config.write_text(json.dumps(stored))
+    try:
+        config = read_config(folder, TrainConfig)
+    except ValueError:
+        return
+    assert isinstance(config, TrainConfig)
+    assert 0 <= config.oversight_probability <= 1
