@@ -23,7 +23,9 @@ def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: i
 
 def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
     """Return TensorBoard's custom layout: which curves share a chart."""
-    acting = ["deployed", *modules, *(["mixture"] if len(modules) > 1 else [])]
+    mixed = len(modules) > 1
+    acting = ["deployed", *modules, *(["mixture"] if mixed else [])]
+    losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 
     def chart(curve: str) -> list[object]:
         return ["Multiline", [f"eval_{name}/{curve}" for name in acting]]
@@ -43,6 +45,6 @@ def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
         },
         "optimization": {
             name: ["Multiline", [f"train/{name}"]]
-            for name in ("policy_gradient_loss", "value_loss", "entropy_loss", "mixture_loss")
+            for name in losses + (["mixture_loss"] if mixed else [])
         },
     }

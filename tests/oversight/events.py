@@ -8,16 +8,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 def events(folder: Path) -> EventAccumulator:
     """Return a run's events as TensorBoard reads them, every one of them."""
     accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
-    accumulator.Reload()  # type: ignore[no-untyped-call]
+    accumulator.Reload()
     return accumulator
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return the points of every curve that does not depend on the clock, (step, value)."""
     read = events(folder)
-    tags = read.Tags()["scalars"]  # type: ignore[no-untyped-call]
+    tags = read.Tags()["scalars"]
     return {
-        tag: [(event.step, event.value) for event in read.Scalars(tag)]  # type: ignore[no-untyped-call]
+        tag: [(event.step, event.value) for event in read.Scalars(tag)]
         for tag in tags
         if not tag.startswith("time/")
     }

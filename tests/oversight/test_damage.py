@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def saved(content: object) -> Callable[[Path], None]:
+def saved(content: object) -> Callable[[Path], object]:
     return lambda path: torch.save(content, path)
 
 
@@ -31,10 +31,10 @@ def halved(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
+CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "half": (halved, "not a whole checkpoint"),
-    "empty": (lambda path: path.write_bytes(b"") and None, "not a whole checkpoint"),
-    "text": (lambda path: path.write_text("hello") and None, "not a whole checkpoint"),
+    "empty": (lambda path: path.write_bytes(b""), "not a whole checkpoint"),
+    "text": (lambda path: path.write_text("hello"), "not a whole checkpoint"),
     "a tensor": (saved(torch.zeros(3)), "not a checkpoint: it holds Tensor"),
     "a list": (saved([1, 2]), "not a checkpoint: it holds list"),
     "nothing": (saved({}), "not a checkpoint of a training run"),
@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_network(capsys: Capture, copied: Path, tmp_path
     ids=["half", "missing", "other bytes", "another zip"],
 )
 def test_a_model_that_is_none(
-    capsys: Capture, copied: Path, damage: Callable[[Path], None]
+    capsys: Capture, copied: Path, damage: Callable[[Path], object]
 ) -> None:
     damage(RunFolder(copied).model)
     before = contents(copied)
@@ -112,7 +112,7 @@ def test_one_changed_bit_of_a_weight_is_noticed(finished: Path, tmp_path: Path, 
         READERS[name](path)
 
 
-CONFIGS = {
+CONFIGS: dict[str, Callable[[str], str]] = {
     "half": lambda text: text[: len(text) // 2],
     "empty": lambda text: "",
     "a list": lambda text: "[]",
