@@ -133,6 +133,8 @@ def test_callbacks_of_sb3_work(tmp_path: Path) -> None:
     assert agent.num_timesteps == 2 * ROLLOUT
     named = ("policy_gradient_loss", "value_loss", "entropy_loss", "mixture_loss", "approx_kl")
     assert {f"train/{name}" for name in named} <= agent.logger.name_to_value.keys()
+    assert agent.ep_info_buffer
+    assert set(agent.ep_info_buffer[0]) == {"r", "l"}
     assert -1 <= evaluate.last_mean_reward <= 1
 
 

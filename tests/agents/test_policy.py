@@ -13,7 +13,7 @@ from torch import Tensor
 from agents import MotivationPolicy, RoutedPPO
 from agents.network import MotivationNet
 from agents.policy import gumbel_sample
-from tests.agents.small import ROLLOUT, small_agent, weights
+from tests.agents.small import ROLLOUT, remove_gates, small_agent, weights
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +126,14 @@ def test_biases_start_at_zero() -> None:
 def test_the_blend_is_that_of_the_paper() -> None:
     net = MotivationNet(3, ("first", "second"), (5,)).double()
     x = torch.randn(7, 3, dtype=torch.float64)
+    remove_gates(net)
+    share = torch.sigmoid(net.mixture_logits(x)).unsqueeze(-1)
+    blend = share * net.experts["first"](x) + (1 - share) * net.experts["second"](x)
+    torch.testing.assert_close(net.forward_actor(x), blend)
+    acting = [p for name, p in net.named_parameters() if "critic" not in name]
+    slopes = [torch.autograd.grad(y.square().sum(), acting) for y in (net.forward_actor(x), blend)]
+    torch.testing.assert_close(*slopes)
     with torch.no_grad():
-        share = torch.sigmoid(net.mixture_logits(x)).unsqueeze(-1)
-        blend = share * net.experts["first"](x) + (1 - share) * net.experts["second"](x)
-        torch.testing.assert_close(net.forward_actor(x), blend)
         actor, critic = net(x)
         assert torch.equal(actor, net.forward_actor(x))
         assert torch.equal(critic, net.forward_critic(x))

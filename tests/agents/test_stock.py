@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
@@ -75,6 +76,16 @@ def test_a_plain_policy_learns_as_in_stock_ppo(case: str) -> None:
     assert routed._n_updates == stock._n_updates
     if "target_kl" in settings:
         assert stock._n_updates < 4 * settings["n_epochs"]
+
+
+@pytest.mark.parametrize(("kl", "epochs"), [(0.149, 2), (0.151, 1)])
+def test_an_epoch_stops_at_one_and_a_half_times_the_target(
+    kl: float, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.losses.approximate_kl", lambda _: torch.tensor(kl))
+    agent = small_agent(target_kl=0.1).learn(ROLLOUT)
+    assert agent._n_updates == epochs
+    assert bool(agent.policy.optimizer.state) == (epochs == 2)
 
 
 def test_gates_of_weight_one_change_nothing() -> None:
