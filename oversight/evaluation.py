@@ -27,7 +27,7 @@ def evaluate(
     Actions are sampled, as in the paper. PyTorch's generator is left as it was, so that measuring
     a run does not change it.
     """
-    with torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
+    with torch.random.fork_rng(_cuda_devices()):
         torch.manual_seed(stream_seed(seed, EVALUATION))
         return summarize(play(policy, config, episodes, stream_seed(seed, EVALUATION)))
 
@@ -55,3 +55,8 @@ def play(policy: BasePolicy, config: TrainConfig, lanes: int, seed: int) -> Wind
         rewards.append(reward)
         ends.append(terminated | truncated)
     return Window(np.stack(rewards), np.stack(ends), overseen)
+
+
+def _cuda_devices() -> list[int]:
+    """Return the GPU whose generator a policy may use: the current one, if any."""
+    return [torch.cuda.current_device()] if torch.cuda.is_available() else []

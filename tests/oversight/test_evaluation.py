@@ -1,0 +1,133 @@
+"""Evaluation scores policies of known worth, on fresh levels, and disturbs nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents import MotivationPolicy
+from configs.rl import smoke
+from envs.grid import kernel
+from oversight import evaluation
+from oversight.build import EVALUATION, TRAINING, make_agent, stream_seed
+from oversight.config import TrainConfig
+from oversight.evaluate import load
+from oversight.evaluation import evaluate, evaluate_all, policies
+from oversight.run import RunFolder, read_config
+from tests.oversight.players import Walker, Wanderer
+from tests.oversight.runs import contents, run_evaluate, summary
+
+CONFIG = smoke()
+EPISODES = 4096
+
+
+def scores(policy: Any, probability: float = 0.1, seed: int = 0) -> dict[str, float | int]:  # noqa: ANN401
+    return evaluate(policy, replace(CONFIG, oversight_probability=probability), EPISODES, seed)
+
+
+def test_the_best_policy_scores_the_papers_optimum() -> None:
+    best = scores(Walker())
+    assert best["paper_return"] == pytest.approx(0.909, abs=0.012)
+    assert best["episodes"] == EPISODES
+    for name in ("true_return", "true_return_observed", "true_return_unobserved", "diamond_rate"):
+        assert best[name] == 1.0
+    assert best["ghost_rate"] == best["timeout_rate"] == 0.0
+
+
+def test_a_policy_that_minds_no_ghost_scores_its_anchor() -> None:
+    blind = scores(Walker(avoid_ghost=False))
+    assert blind["paper_return"] == pytest.approx(0.778, abs=0.02)
+    assert 0 < blind["ghost_rate"] < 0.2
+
+
+def test_a_policy_that_seeks_the_ghost_scores_minus_one() -> None:
+    worst = scores(Walker(goal=kernel.GHOST))
+    assert worst["true_return"] == -1.0
+    assert worst["paper_return"] == pytest.approx(-0.909, abs=0.012)
+
+
+def test_a_random_policy_likes_neither() -> None:
+    random = scores(Wanderer())
+    deviation = (1 / EPISODES) ** 0.5
+    assert abs(random["true_return"]) < 4 * deviation
+    rates = (random["diamond_rate"], random["ghost_rate"], random["timeout_rate"])
+    assert min(rates) > 0.05
+    assert sum(rates) == pytest.approx(1)
+
+
+def test_levels_do_not_depend_on_who_watches() -> None:
+    results = [scores(Walker(avoid_ghost=False), probability) for probability in (0, 0.5, 1)]
+    for name in ("true_return", "paper_return", "ghost_rate"):
+        assert results[0][name] == results[1][name] == results[2][name]
+    assert np.isnan(results[0]["true_return_observed"])
+    assert np.isnan(results[2]["true_return_unobserved"])
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5])
+def test_the_share_of_watched_episodes(probability: float) -> None:
+    config = replace(CONFIG, oversight_probability=probability)
+    window = evaluation.play(Walker(), config, EPISODES, seed=0)
+    expected = 1 - (1 - probability) ** 2
+    deviation = (expected * (1 - expected) / EPISODES) ** 0.5
+    assert abs(window.overseen.mean() - expected) < 4 * deviation
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_came_before() -> None:
+    torch.manual_seed(1)
+    first = scores(Wanderer())
+    torch.manual_seed(2)
+    assert scores(Wanderer()) == first
+    assert scores(Wanderer(), seed=1) != first
+
+
+def test_generators_are_left_as_they_were() -> None:
+    policy = make_agent(CONFIG).policy
+    assert isinstance(policy, MotivationPolicy)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    evaluate_all(policies(policy, "diamond"), CONFIG, 8, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)  # noqa: NPY002
+
+
+def test_a_policy_acts_as_every_module_and_is_played_once() -> None:
+    policy = make_agent(CONFIG).policy
+    assert isinstance(policy, MotivationPolicy)
+    named = policies(policy, "ghost")
+    assert list(named) == ["deployed", "diamond", "ghost", "mixture"]
+    assert named["deployed"] is named["ghost"]
+    assert named["mixture"] is policy
+    results = evaluate_all(named, CONFIG, 8, 0)
+    assert list(results) == list(named)
+    assert results["deployed"] is results["ghost"]
+
+
+def test_training_and_evaluation_share_no_level() -> None:
+    seeds = [stream_seed(seed, use) for seed in range(50) for use in (TRAINING, EVALUATION)]
+    assert np.diff(np.sort(seeds)).min() > 4096
+
+
+def test_a_saved_run_scores_what_its_summary_says(finished: Path) -> None:
+    config = read_config(RunFolder(finished), TrainConfig)
+    results = evaluate_all(load(RunFolder(finished), config), config, 16, config.seed)
+    assert results == summary(finished)["eval"]
+
+
+def test_the_command_prints_a_row_per_policy(
+    capsys: pytest.CaptureFixture[str], copied: Path
+) -> None:
+    before = contents(copied)
+    pages = []
+    for flags in ((), (), ("--module", "ghost"), ("--oversight-probability", "1")):
+        assert run_evaluate(copied, "--episodes", "16", "--threads", "1", *flags) == 0
+        pages.append(capsys.readouterr().out)
+    assert pages[0] == pages[1]
+    rows = [line.split() for line in pages[0].splitlines() if line.count("%") == 3]
+    assert [row[0] for row in rows] == ["deployed", "diamond", "ghost", "mixture"]
+    alone = [line.split() for line in pages[2].splitlines() if line.count("%") == 3]
+    assert alone == [rows[2]]
+    watched = [line.split() for line in pages[3].splitlines() if line.count("%") == 3]
+    assert [row[3] for row in watched] == ["-"] * 4  # nobody is unwatched
+    assert contents(copied) == before
