@@ -24,14 +24,15 @@ def windows(draw: st.DrawFn) -> Window:
 def reference_return(window: Window, discount: float) -> float:
     """Sum up every step's future by itself."""
     steps, lanes = window.rewards.shape
-    rewards, total = window.rewards.tolist(), 0.0
+    rewards: list[list[float]] = window.rewards.tolist()
+    total = 0.0
     for lane in range(lanes):
         for start in range(steps):
             for step in range(start, steps):
-                total += discount ** (step - start) * float(rewards[step][lane])
+                total += discount ** (step - start) * rewards[step][lane]
                 if window.ends[step, lane]:
                     break
-    return total / (steps * lanes)
+    return float(total / (steps * lanes))
 
 
 def mean(values: list[float]) -> float:

@@ -1,0 +1,137 @@
+"""The command line: its frozen help pages, where values come from, and exit codes."""
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from oversight import cli, evaluate, train
+from oversight.config import TrainConfig
+from oversight.evaluate import EvaluateConfig
+
+HELP = Path(__file__).parent / "help"
+COMMANDS = {"train": train.main, "evaluate": evaluate.main}
+
+
+def help_page(main: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what a terminal of 100 columns shows, without colors."""
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = io.BytesIO()
+    terminal = io.TextIOWrapper(shown, encoding="utf-8")
+    with contextlib.redirect_stdout(terminal), pytest.raises(SystemExit) as caught:
+        cli.run(main, ["--help"])
+    assert not caught.value.code
+    terminal.flush()
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue().decode())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """A change of the interface shows in the diff of the stored page.
+
+    To store a new one: `COLUMNS=100 python -m oversight.train --help > FILE` in help/.
+    """
+    page = help_page(COMMANDS[command], monkeypatch)
+    assert page == (HELP / f"{command}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "schemas"),
+    [("train", (cli.Launch, TrainConfig)), ("evaluate", (EvaluateConfig,))],
+)
+def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:
+    page = (HELP / f"{command}.txt").read_text(encoding="utf-8")
+    listed = set(re.findall(r"--[a-z][a-z.-]*", page)) - {"--help", "--ppo.no-anneal"}
+    assert listed >= {flag for schema in schemas for flag in cli.flags(schema)}
+    assert listed - {"--run-dir", "--resume"} <= {f for each in schemas for f in cli.flags(each)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """A part."""
+
+    power: int = 1
+    """Of the engine."""
+    names: tuple[str, ...] = ()
+    """Of the engine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Car:
+    """A car. And more."""
+
+    color: str = "red"
+    """Of the car."""
+    engine: Engine = field(default_factory=Engine)
+    """Of the car."""
+
+
+def fast() -> Car:
+    """A fast car."""
+    return Car(engine=Engine(power=9, names=("v",)))
+
+
+def parse(*args: str, default: Car | None = None) -> Car:
+    return cli.parse(Car, default or fast(), args, {"fast": fast}, "car")
+
+
+def test_flags_are_named_after_fields() -> None:
+    assert list(cli.flags(Car)) == ["--color", "--engine.power", "--engine.names"]
+    assert "--run" not in cli.flags(EvaluateConfig)  # it has no flag: it comes by position
+
+
+def test_a_flag_beats_the_preset_and_the_preset_the_default() -> None:
+    assert parse() == fast()
+    assert parse("--engine.power", "3") == Car(engine=Engine(power=3, names=("v",)))
+    assert parse("--color=blue", default=Car()) == Car(color="blue")
+    assert parse("--engine.names", "a", "b").engine.names == ("a", "b")
+
+
+def test_the_launch_is_read_from_among_other_flags() -> None:
+    args = ["--color", "blue", "--config", "fast", "--resume", "a", "--engine.power", "x"]
+    launch = cli.parse_part(cli.Launch, args)
+    assert launch == cli.Launch(config="fast", resume=(Path("a"),))
+    assert cli.parse_part(cli.Launch, ["--color", "blue"]) == cli.Launch()
+    assert cli.parse_part(cli.Launch, ["--resume"]) == cli.Launch(resume=())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--colour", "blue"], "unknown argument '--colour': did you mean --color"),
+        (["--engine.powr=2"], "unknown argument '--engine.powr': did you mean --engine.power"),
+        (["blue"], "unknown argument 'blue': choose from --color, --config, --engine.names"),
+        (["--engine.power", "x"], "--engine.power: invalid literal for int.*'x'"),
+    ],
+)
+def test_what_is_unknown_is_answered_with_the_nearest(args: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(*args)
+
+
+def test_a_preset_is_found_by_name() -> None:
+    assert cli.preset({"fast": fast}, "fast") == fast()
+    with pytest.raises(ValueError, match="unknown preset 'fest': did you mean fast"):
+        cli.preset({"fast": fast}, "fest")
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def give(error: BaseException | None) -> Callable[[Sequence[str]], None]:
+        def main(args: Sequence[str]) -> None:
+            if error is not None:
+                raise error
+
+        return main
+
+    assert cli.run(give(None), []) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.run(give(ValueError("one\n  two")), []) == 2
+    assert capsys.readouterr().err == "error: one two\n"
+    assert cli.run(give(KeyboardInterrupt()), []) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
+        cli.run(give(ZeroDivisionError()), [])
