@@ -1,0 +1,144 @@
+"""The module map shows what modules do, and films show every step."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from agents import MotivationPolicy
+from configs.rl import smoke
+from envs.config import GridConfig
+from envs.grid import kernel
+from envs.grid.rules import Rules
+from oversight.build import make_agent
+from oversight.pictures import film, module_map
+from oversight.pictures.panels import enlarge, panels
+from tests.oversight.players import Walker, Wanderer
+from tests.oversight.runs import run_evaluate
+
+INK = (45, 48, 58)
+GAP, CAPTION, CELL = 16, 34, 64
+RULES = Rules(5, 32, 0.5, "visible", "observed")
+
+
+def policy_that_goes(heading: int) -> MotivationPolicy:
+    """Return a policy that moves one way wherever it stands."""
+    policy = make_agent(smoke()).policy
+    assert isinstance(policy, MotivationPolicy)
+    linear = next(m for m in policy.action_net.modules() if isinstance(m, torch.nn.Linear))
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias.copy_(50 * torch.eye(4)[heading])
+    return policy
+
+
+def has_ink(picture: np.ndarray, cell: int, x: int, y: int) -> bool:
+    """Return whether an arrow covers a point, in pixels from the middle of a cell."""
+    left, top = GAP + (cell % 5) * CELL + CELL // 2, CAPTION + (cell // 5) * CELL + CELL // 2
+    return bool((picture[top + y, left + x] == INK).all())
+
+
+@pytest.mark.parametrize(("heading", "x", "y"), [(0, 0, -15), (1, 15, 0), (2, 0, 15), (3, -15, 0)])
+def test_an_arrow_points_where_the_policy_goes(heading: int, x: int, y: int) -> None:
+    picture = module_map({"one": policy_that_goes(heading)}, GridConfig())
+    assert picture.dtype == np.uint8
+    terminals = (10, 14)  # diamond and ghost, at the ends of the middle row
+    for cell in range(25):
+        assert has_ink(picture, cell, x, y) == (cell not in terminals)
+        assert not has_ink(picture, cell, -x, -y)
+
+
+def test_the_map_has_a_panel_per_module_and_the_size_of_the_board() -> None:
+    policy = policy_that_goes(0)
+    for size, count in ((5, 1), (5, 3)):
+        named = {str(number): policy for number in range(count)}
+        side = 2 * (32 * size + 1)
+        expected = (CAPTION + side + GAP, GAP + count * (side + GAP), 3)
+        assert module_map(named, GridConfig(size=size)).shape == expected
+
+
+def test_the_map_draws_no_lots() -> None:
+    policy = make_agent(smoke()).policy
+    assert isinstance(policy, MotivationPolicy)
+    before = torch.get_rng_state()
+    first, second = (module_map({"one": policy}, GridConfig()) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_panels_stand_side_by_side_below_their_captions() -> None:
+    red, blue = (np.full((10, 20, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 255)))
+    page = panels({"red": red, "blue": blue})
+    assert page.shape == (CAPTION + 10 + GAP, GAP + 2 * (20 + GAP), 3)
+    assert (page[CAPTION:-GAP, GAP : GAP + 20] == red).all()
+    assert (page[CAPTION:-GAP, 2 * GAP + 20 : -GAP] == blue).all()
+    assert (page[:CAPTION] != 255).any()  # the captions
+
+
+def test_an_enlarged_picture_keeps_its_plain_parts() -> None:
+    gray = np.full((3, 4, 3), 99, np.uint8)
+    assert np.array_equal(enlarge(gray, 2), np.full((6, 8, 3), 99, np.uint8))
+
+
+def lengths(policy: Walker, episodes: int, seed: int) -> list[int]:
+    """Return how many steps the walker takes in each episode, from its table of distances."""
+    steps = []
+    for episode in range(episodes):
+        lane = np.array([seed + episode], dtype=np.uint64)
+        board = kernel.layout(lane, np.zeros(1, dtype=np.uint64), RULES)
+        steps.append(int(policy.left[board.ghost, board.diamond, board.agent][0]))
+    return steps
+
+
+def frames(path: Path) -> list[int]:
+    """Return the milliseconds of every frame."""
+    shown = []
+    with Image.open(path) as image:
+        assert image.format == "GIF"
+        assert image.info["loop"] == 0
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            shown.append(int(image.info["duration"]))
+    return shown
+
+
+def test_a_film_has_a_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
+    walker, path = Walker(), tmp_path / "film.gif"
+    film({"walker": walker}, RULES, 4, 7, path)
+    expected = [[*[250] * steps, 900] for steps in lengths(walker, 4, 7)]
+    assert frames(path) == [each for episode in expected for each in episode]
+
+
+def test_the_faster_panel_waits(tmp_path: Path) -> None:
+    named = {"diamond": Walker(), "ghost": Walker(goal=kernel.GHOST), "lost": Wanderer()}
+    path = tmp_path / "film.gif"
+    torch.manual_seed(0)
+    film(named, RULES, 2, 7, path)
+    least = sum(max(lengths(Walker(), 1, 7 + episode)[0], 1) for episode in range(2))
+    # equal frames in a row become one that stays as long
+    assert sum(frames(path)) >= 250 * least + 2 * 900
+    with Image.open(path) as image:
+        assert image.size == (GAP + 3 * (2 * 161 + GAP), CAPTION + 2 * 161 + GAP)
+
+
+def test_the_same_policies_make_the_same_film(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        torch.manual_seed(3)
+        film({"lost": Wanderer()}, RULES, 1, 7, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_command_writes_the_film(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.gif"
+    flags = ("--episodes", "2", "--threads", "1", "--render-episodes", "1")
+    assert run_evaluate(finished, *flags, "--render", path) == 0
+    assert frames(path)[-1] >= 900
+    with Image.open(path) as image:
+        assert image.size[0] == GAP + 2 * (2 * 161 + GAP)  # deployed, and the ghost module
+
+
+def test_a_film_that_cannot_be_written_is_a_users_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be written: Is a directory"):
+        film({"walker": Walker()}, RULES, 1, 7, tmp_path)
