@@ -15,7 +15,7 @@ class PPOConfig:
     """Samples per minibatch; at most num_envs x n_steps."""
     n_epochs: int = 3
     """Passes over each rollout."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Step size of Adam at the start."""
     anneal: bool = True
     """Whether the learning rate falls linearly to zero over the run."""

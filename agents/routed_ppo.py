@@ -4,7 +4,6 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
@@ -24,7 +23,7 @@ from agents.vec_env import VectorEnvAdapter
 from oversight.routing import Gate, routing, skip_unreached
 
 LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
-Statistics = dict[str, list[float]]
+Statistics = dict[str, list[Tensor]]
 
 
 class RoutedPPO(PPO):
@@ -124,6 +123,7 @@ class RoutedPPO(PPO):
 
     def _epoch(self, statistics: Statistics) -> bool:
         """Pass over the rollout once; return whether the policy moved too far to go on."""
+        parameters = list(self.policy.parameters())
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
                 loss, kl = self._loss(samples, statistics)
@@ -133,14 +133,14 @@ class RoutedPPO(PPO):
                 loss.backward()  # type: ignore[no-untyped-call]
             if self.routed:
                 skip_unreached(self.policy.optimizer)
-            nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
             self.policy.optimizer.step()
         return False
 
     def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
         return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
 
-    def _loss(self, samples: RoutedSamples, statistics: Statistics) -> tuple[Tensor, float]:
+    def _loss(self, samples: RoutedSamples, statistics: Statistics) -> tuple[Tensor, Tensor]:
         """Return the loss of a minibatch and how far the policy has moved on it."""
         discrete = isinstance(self.action_space, spaces.Discrete)
         actions = samples.actions.long().flatten() if discrete else samples.actions
@@ -166,8 +166,8 @@ class RoutedPPO(PPO):
             terms["approx_kl"] = losses.approximate_kl(log_ratio)
             terms["clip_fraction"] = torch.mean((torch.abs(ratio - 1) > clip_range).float())
         for name, term in {**terms, "loss": loss}.items():
-            statistics[name].append(term.item())
-        return loss, statistics["approx_kl"][-1]
+            statistics[name].append(term.detach())
+        return loss, terms["approx_kl"]
 
     def _clip_values(self, values: Tensor, samples: RoutedSamples) -> Tensor:
         values = values.flatten()
@@ -184,8 +184,8 @@ class RoutedPPO(PPO):
         return losses.mixture_loss(logits, samples.routes.index_select(0, rows) == first)
 
     def _record(self, statistics: Statistics) -> None:
-        for name, numbers in statistics.items():
-            self.logger.record(f"train/{name}", float(np.mean(numbers)))
+        for name, terms in statistics.items():
+            self.logger.record(f"train/{name}", torch.stack(terms).mean().item())
         buffer = self.rollout_buffer
         explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
         self.logger.record("train/explained_variance", explained)

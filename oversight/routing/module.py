@@ -44,27 +44,30 @@ class Gate(nn.Module):
             )
         self.targets: tuple[str, ...] = tuple(sizes) if target is None else (target,)
         self.sizes: tuple[int, ...] | None = tuple(sizes.values()) or None
-        # plain attributes, neither buffers nor globals: torch.compile sees them change for free
-        self.table: RouteTable | None = None
-        self.route: Tensor | None = None
+        # a plain attribute, neither buffer nor global: torch.compile sees it change for free
+        self.weights: Tensor | None = None  # [*route, targets]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x; in the backward pass its gradient is weighted by the routes in force now."""
         if not torch.is_grad_enabled():
             return x
-        if self.table is None or self.route is None:
+        if self.weights is None:
             raise RuntimeError(
                 f"Gate({self.extra_repr()}) has no route: run forward and backward inside "
                 "`with routing(model, table, route):`, or evaluate under torch.no_grad()"
             )
-        if x.shape[: self.route.ndim] != self.route.shape:
+        route = self.weights.shape[:-1]
+        rest = x.ndim - len(route)
+        if x.shape[: len(route)] != route or (self.sizes and rest < 1):
             raise ValueError(
-                f"a route of shape {tuple(self.route.shape)} does not fit the input of "
+                f"a route of shape {tuple(route)} does not fit the input of "
                 f"Gate({self.extra_repr()}), of shape {tuple(x.shape)}: the route's axes must be "
                 "the first ones of the input, one route per sample or per token"
             )
-        weights = [self.table(target, self.route, ndim=x.ndim) for target in self.targets]
-        return gate(x, torch.cat(weights, -1) if self.sizes else weights[0], self.sizes)
+        shape = [*route, *[1] * rest]
+        if self.sizes:
+            shape[-1] = len(self.sizes)
+        return gate(x, self.weights.reshape(shape), self.sizes)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, for printing."""
@@ -74,12 +77,12 @@ class Gate(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy made inside `routing` would keep its route for ever
-        return {**self.__dict__, "table": None, "route": None}
+        return {**self.__dict__, "weights": None}
 
 
 @contextmanager
 def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None]:
-    """Give every `Gate` of a model its table and the routes of one step.
+    """Give every `Gate` of a model the weights of one step, by a table and its routes.
 
     Run forward and backward inside, both of the same step: activation checkpointing runs the
     forward pass again during the backward one, and reads the routes in force then.
@@ -105,16 +108,15 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
     """
     gates = [module for module in model.modules() if isinstance(module, Gate)]
     _check(gates, table)
-    table = table.to(route.device)
-    # a foreign integer must fail here: compiled code would count it from the end of the table
-    table(table.target_names[0], route, ndim=route.ndim)
+    weights = table.rows(route)  # [*route, targets]
+    names = table.target_names
     try:
         for point in gates:
-            point.table, point.route = table, route
+            point.weights = weights[..., [names.index(target) for target in point.targets]]
         yield
     finally:
         for point in gates:
-            point.table = point.route = None
+            point.weights = None
 
 
 def _check(gates: list[Gate], table: RouteTable) -> None:
@@ -125,7 +127,7 @@ def _check(gates: list[Gate], table: RouteTable) -> None:
     for target in (target for point in gates for target in point.targets):
         if target not in table.target_names:
             refuse_name("target", target, table.target_names)
-    if any(point.route is not None for point in gates):
+    if any(point.weights is not None for point in gates):
         raise RuntimeError(
             "the model is already being routed: close that `routing` context first; contexts do "
             "not nest, since a backward pass must see the routes of its own forward pass"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from oversight.routing.target import Part, parameters_of
@@ -78,15 +78,22 @@ def skip_unreached(optimizer: Optimizer) -> tuple[str, ...]:
             f"{type(optimizer).__name__} has {len(optimizer.param_groups)} parameter groups, none "
             "with a target: build it over parameter_groups(model, targets)"
         )
-    unreached = [group for group in groups if _size(group["params"]) == 0]
+    sizes = _sizes([group["params"] for group in groups])
+    unreached = [group for group, size in zip(groups, sizes, strict=True) if size == 0]
     for parameter in (parameter for group in unreached for parameter in group["params"]):
         parameter.grad = None
     return tuple(group["target"] for group in unreached)
 
 
-def _size(parameters: list[nn.Parameter]) -> float:
-    """Return the sum of all gradients' absolute values."""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # norm 2 would square small entries to zero; norm inf has no value for an empty shard
-    norm: Tensor = get_total_norm(grads, norm_type=1)
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+def _sizes(groups: list[list[nn.Parameter]]) -> list[float]:
+    """Return the sum of all gradients' absolute values in each group, with one device sync."""
+    totals = []
+    for group in groups:
+        grads = [parameter.grad for parameter in group if parameter.grad is not None]
+        # norm 2 would square small entries to zero; norm inf has no value for an empty shard
+        norms = torch._foreach_norm(grads, 1) if grads else [torch.zeros(())]
+        # a sharded gradient has a sharded norm
+        whole = [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]
+        totals.append(torch.stack(whole).sum())
+    sizes: list[float] = torch.stack([total.to(totals[0].device) for total in totals]).tolist()
+    return sizes

@@ -94,17 +94,30 @@ class RouteTable:
         names = self.target_names
         if target not in names:
             refuse_name("target", target, names)
-        if route.dtype not in (torch.int64, torch.int32):
-            raise ValueError(
-                f"a route of {route.dtype} was given: use int64, as table.routes(names) does"
-            )
         if route.ndim > ndim:
             raise ValueError(
                 f"a route of shape {tuple(route.shape)} has more axes than the {ndim} of the gated "
                 "tensor: give one route for all, one per sample or one per token"
             )
-        column = self._on(route.device)[:, names.index(target)]
-        return self._pick(column, route).view(route.shape + (1,) * (ndim - route.ndim))
+        weight = self.rows(route)[..., names.index(target)]
+        return weight.reshape(route.shape + (1,) * (ndim - route.ndim))
+
+    def rows(self, route: Tensor) -> Tensor:
+        """Return the weights of each route at all targets, [*route, targets].
+
+        Raises:
+            ValueError: if the route is not made of this table's integers; as for a single target.
+
+        >>> table = RouteTable({"retain": {"old": 1, "new": 0}, "forget": {"old": 0, "new": 1}})
+        >>> table.rows(table.routes("forget"))
+        tensor([0., 1.], dtype=torch.float64)
+        """
+        if route.dtype not in (torch.int64, torch.int32):
+            raise ValueError(
+                f"a route of {route.dtype} was given: use int64, as table.routes(names) does"
+            )
+        matrix = self._on(route.device)
+        return self._pick(matrix, route).view(*route.shape, matrix.shape[1])
 
     def to(self, device: torch.device | str) -> "RouteTable":
         """Return an equal table whose weights lie on a device, which saves a copy per look-up.
@@ -123,10 +136,10 @@ class RouteTable:
         # float64 keeps a weight such as 0.1 exact for every network; MPS has no such type
         return self._matrix.to(device, torch.float32 if device.type == "mps" else torch.float64)
 
-    def _pick(self, column: Tensor, route: Tensor) -> Tensor:
+    def _pick(self, matrix: Tensor, route: Tensor) -> Tensor:
         try:
-            # index_select refuses negative integers, which column[route] would count from the end
-            return column.index_select(0, route.flatten())
+            # index_select refuses negative integers, which matrix[route] would count from the end
+            return matrix.index_select(0, route.flatten())
         except IndexError:
             raise ValueError(
                 f"routes from {int(route.min())} to {int(route.max())} were given, but this table "

@@ -81,7 +81,7 @@ def test_the_routes_are_cleared_on_exit_and_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), routing(net, TABLE, ROUTE):
         raise ZeroDivisionError
     gates = [module for module in net.modules() if isinstance(module, Gate)]
-    assert [(gate.table, gate.route) for gate in gates] == [(None, None)] * 3
+    assert [gate.weights for gate in gates] == [None] * 3
 
 
 def test_contexts_do_not_nest() -> None:
