@@ -149,16 +149,19 @@ def _one_line_errors() -> Iterator[None]:
         raise ValueError(_gist(page.getvalue())) from None
 
 
+_SIDES = "\u2502 "
+_FRAME = "\u2500\u256d\u256e\u256f\u2570-" + _SIDES
+
+
 def _gist(page: str) -> str:
-    """Return the first paragraph inside the box that tyro draws around an error."""
+    """Return the first paragraph inside the box, or below the rule, that tyro draws."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", page)
-    lines = [line.strip("│╭╮╰╯─ ") if line[:1] in "│╭╰" else line for line in text.splitlines()]
-    body = "\n".join(lines).strip().split("\n")
     paragraph: list[str] = []
-    for line in body[1:]:
-        if not line.strip():
+    for line in text.splitlines()[1:]:  # the first is a title
+        if line.strip(_FRAME):
+            paragraph.append(line.strip(_SIDES))
+        elif paragraph:
             break
-        paragraph.append(line.strip())
     return (" ".join(paragraph) or text.strip()).removeprefix("Error parsing ")
 
 

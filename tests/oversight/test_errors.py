@@ -1,5 +1,6 @@
 """Wrong input ends with exit code 2 and one line: what was given, what is allowed, what to do."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,19 @@ def test_train_refuses(
     for word in words.split():
         assert word in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_the_line_does_not_depend_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    monkeypatch.setattr("sys.stderr", shown := io.StringIO())
+    assert run_train("--seed", "x") == 2
+    line = "error: --seed: invalid literal for int() with base 10: 'x'\n"
+    assert shown.getvalue() == line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What the README says can be run, runs, and what it names exists."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from agents import METHODS
+from configs.rl import PRESETS
+from oversight import cli
+from oversight.config import TrainConfig
+from oversight.evaluate import EvaluateConfig
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+FIRST_SCREEN = 40  # lines
+FLAGS = {
+    "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
+    "oversight.evaluate": {*cli.flags(EvaluateConfig)},
+}
+
+
+def blocks(text: str, language: str) -> list[list[str]]:
+    """Return the lines of every fenced block of a language that ends within the text."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block.splitlines() for block in found]
+
+
+def commands() -> list[str]:
+    """Return every shell command, without its comment."""
+    shell = [line for block in blocks(TEXT, "bash") for line in block]
+    return [re.sub(r"\s#.*", "", line) for line in shell]
+
+
+def test_the_snippets_run() -> None:
+    results = doctest.testfile(str(README), module_relative=False, encoding="utf-8")
+    assert results.attempted > 0
+    assert results.failed == 0
+
+
+def test_every_python_block_is_a_snippet_that_runs() -> None:
+    for block in blocks(TEXT, "python"):
+        assert block[0].startswith(">>> ")
+
+
+def test_the_first_screen_has_two_commands_of_one_line() -> None:
+    first = "\n".join(TEXT.splitlines()[:FIRST_SCREEN]) + "\n"
+    shell = blocks(first, "bash")
+    assert [len(block) for block in shell] == [1, 1]
+    (train,), (test,) = shell
+    assert "pip install" in train
+    assert "-m oversight.train --env PartialGrid-v0" in train
+    assert "pip install" in test
+    assert test.endswith("pytest")
+
+
+def test_every_command_and_flag_exists() -> None:
+    called = set()
+    for line in commands():
+        for module, rest in re.findall(r"python3? -m (\S+)(.*)", line):
+            if module in FLAGS:
+                called.add(module)
+                assert set(re.findall(r"--[a-z][a-z.-]*", rest)) <= FLAGS[module], line
+            else:
+                assert module in ("venv", "tensorboard"), line
+    assert called == set(FLAGS)
+
+
+@pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z.-]*)", TEXT)}))
+def test_a_flag_in_the_text_exists(name: str) -> None:
+    assert name in {"--help", *FLAGS["oversight.train"], *FLAGS["oversight.evaluate"]}
+
+
+@pytest.mark.parametrize("name", [*METHODS, *PRESETS])
+def test_every_method_and_preset_is_told(name: str) -> None:
+    assert f"`{name}`" in TEXT
+
+
+@pytest.mark.parametrize("target", sorted({*re.findall(r"\]\(([^)#:]+)\)", TEXT)}))
+def test_a_linked_file_exists(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_a_linked_heading_exists() -> None:
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert not re.findall(r"^[A-Z]{4,}$", TEXT, re.MULTILINE)
