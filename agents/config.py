@@ -11,19 +11,19 @@ class PPOConfig:
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
     n_steps: int = 64
     """Steps per environment in one rollout; an episode cut by its end counts as unobserved."""
-    batch_size: int = 1024
+    batch_size: int = 512
     """Samples per minibatch; at most num_envs x n_steps."""
-    n_epochs: int = 3
+    n_epochs: int = 1
     """Passes over each rollout."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2.5e-3
     """Step size of Adam at the start."""
     anneal: bool = True
     """Whether the learning rate falls linearly to zero over the run."""
     gamma: float = 0.97
     """Discount factor, the paper's."""
-    gae_lambda: float = 0.95
+    gae_lambda: float = 0.9
     """Trade-off of bias and variance in generalized advantage estimation."""
-    clip_range: float = 0.2
+    clip_range: float = 0.1
     """How far the probability ratio may move before its gradient is clipped."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
@@ -31,7 +31,7 @@ class PPOConfig:
     """Weight of the value loss."""
     mixture_coef: float = 0.1
     """Weight of the loss that teaches the mixture which outcome an observed episode had."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: float = 1.0
     """Largest norm of the whole gradient."""
 
     def __post_init__(self) -> None:

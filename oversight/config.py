@@ -22,7 +22,7 @@ class TrainConfig:
     """Method: routed, paper, unrouted, naive, filtered or oracle."""
     oversight_probability: float = 0.1
     """Probability that a terminal square is overseen."""
-    total_timesteps: int = 1_000_000
+    total_timesteps: int = 1_400_000
     """Environment steps to train for, over all lanes; rounded up to whole rollouts."""
     num_envs: int = 256
     """Lanes of the vector environment."""

@@ -1,6 +1,7 @@
 """The one mechanism: an identity whose gradient is weighted on the way back."""
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -65,6 +66,10 @@ class _Gate(Function):
         # [..., slices] weights against [..., features] gradients
         parts = zip(torch.split(grad, ctx.sizes, -1), torch.split(weight, 1, -1), strict=True)
         return torch.cat([_weigh(part, one) for part, one in parts], -1), None, None
+
+
+# `apply` asks for it at every call, and would take longer to derive it than to gate
+_Gate.forward.__signature__ = signature(_Gate.forward)  # type: ignore[attr-defined]
 
 
 def _weigh(grad: Tensor, weight: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oversight.routing.target import Part, parameters_of
@@ -78,22 +78,20 @@ def skip_unreached(optimizer: Optimizer) -> tuple[str, ...]:
             f"{type(optimizer).__name__} has {len(optimizer.param_groups)} parameter groups, none "
             "with a target: build it over parameter_groups(model, targets)"
         )
-    sizes = _sizes([group["params"] for group in groups])
-    unreached = [group for group, size in zip(groups, sizes, strict=True) if size == 0]
+    unreached = [group for group in groups if not _reached(group["params"])]
     for parameter in (parameter for group in unreached for parameter in group["params"]):
         parameter.grad = None
     return tuple(group["target"] for group in unreached)
 
 
-def _sizes(groups: list[list[nn.Parameter]]) -> list[float]:
-    """Return the sum of all gradients' absolute values in each group, with one device sync."""
-    totals = []
-    for group in groups:
-        grads = [parameter.grad for parameter in group if parameter.grad is not None]
-        # norm 2 would square small entries to zero; norm inf has no value for an empty shard
-        norms = torch._foreach_norm(grads, 1) if grads else [torch.zeros(())]
-        # a sharded gradient has a sharded norm
-        whole = [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]
-        totals.append(torch.stack(whole).sum())
-    sizes: list[float] = torch.stack([total.to(totals[0].device) for total in totals]).tolist()
-    return sizes
+def _reached(parameters: list[nn.Parameter]) -> bool:
+    """Return whether any entry of any gradient is not zero; the smallest usually settles it."""
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return any(_any(grad) for grad in sorted(grads, key=Tensor.numel))
+
+
+def _any(grad: Tensor) -> bool:
+    # the norm, since sharded gradients have no `any`; not norm 2, which squares small entries to
+    # zero, nor norm inf, which has no value for an empty shard
+    sharded = hasattr(grad, "full_tensor")
+    return bool(torch.linalg.vector_norm(grad, 1).full_tensor() if sharded else grad.any())

@@ -56,6 +56,12 @@ class RouteTable:
         """The targets, in order."""
         return tuple(next(iter(self._rows.values())))
 
+    @property
+    def passed(self) -> frozenset[str]:
+        """The targets at which every route has weight 1, so that they need no gate."""
+        rows = self._rows.values()
+        return frozenset(name for name in self.target_names if all(row[name] == 1 for row in rows))
+
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Return a plain dictionary, from which an equal table can be built.
 
