@@ -6,7 +6,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
-from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -19,17 +18,20 @@ class MotivationPolicy(ActorCriticPolicy):
     """An actor-critic whose motivation lies in named modules.
 
     The gates are `diamond`, `ghost` (or what `modules` names), `mixture`, and `shared`, which
-    guards the action head and the critic. For discrete actions it samples by the Gumbel trick and
-    computes log-probabilities without a distribution object, which is faster than SB3's own path
-    and equal to it.
+    guards the action head and the critic. It samples by the Gumbel trick and computes
+    log-probabilities without a distribution object, which is faster than SB3's own path and equal
+    to it.
 
     Args:
         observation_space: as in SB3.
-        action_space: as in SB3.
+        action_space: discrete.
         lr_schedule: as in SB3.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of each part.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
+
+    Raises:
+        ValueError: if actions are not discrete, or there are neither one nor two modules.
     """
 
     def __init__(
@@ -41,6 +43,12 @@ class MotivationPolicy(ActorCriticPolicy):
         hidden_sizes: Sequence[int] = (128, 128),
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
+        if not isinstance(action_space, spaces.Discrete):
+            # SB3's Gaussian has a log_std of its own, which would learn outside every gate
+            raise ValueError(
+                f"MotivationPolicy acts in a Discrete space, got {action_space}: use an SB3 "
+                "policy, with a method whose table is all ones"
+            )
         self.module_names = tuple(modules)
         self.hidden_sizes = tuple(hidden_sizes)
         kwargs.setdefault("ortho_init", False)
@@ -78,8 +86,6 @@ class MotivationPolicy(ActorCriticPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return an action for each observation, its value and its log-probability."""
-        if not isinstance(self.action_dist, CategoricalDistribution):
-            return super().forward(obs, deterministic)
         features = self._features(obs)
         logits = self.action_net(self.net.forward_actor(features))
         actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
@@ -90,8 +96,6 @@ class MotivationPolicy(ActorCriticPolicy):
         self, obs: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the value, log-probability and entropy of actions taken before, [batch] each."""
-        if not isinstance(self.action_dist, CategoricalDistribution):
-            return super().evaluate_actions(obs, actions)
         features = self._features(obs)
         log_probs = F.log_softmax(self.action_net(self.net.forward_actor(features)), -1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)

@@ -70,7 +70,8 @@ class RoutedPPO(PPO):
     ) -> None:
         self.method = resolve(method)
         self.mixture_coef = mixture_coef
-        if policy == "MotivationPolicy" or policy is MotivationPolicy:
+        chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
+        if chosen is not None and issubclass(chosen, MotivationPolicy):
             named = {"modules": self.method.modules}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer

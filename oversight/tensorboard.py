@@ -13,12 +13,18 @@ from oversight.run import as_markdown
 
 def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: int) -> Logger:
     """Return SB3's logger on a run's folder; what a killed run wrote after `step` is dropped."""
-    output = TensorBoardOutputFormat(str(path))
-    output.writer.close()
-    output.writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
-    output.writer.add_custom_scalars(layout(modules))
-    output.writer.add_text("settings", as_markdown(config), step)
-    return Logger(str(path), [output])
+    writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
+    writer.add_custom_scalars(layout(modules))
+    writer.add_text("settings", as_markdown(config), step)
+    return Logger(str(path), [_Output(writer)])
+
+
+class _Output(TensorBoardOutputFormat):
+    """SB3's output on a writer that is there already; its own constructor opens a second file."""
+
+    def __init__(self, writer: SummaryWriter) -> None:
+        self.writer = writer
+        self._is_closed = False
 
 
 def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:

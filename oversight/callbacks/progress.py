@@ -3,7 +3,6 @@
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     ProgressColumn,
     Task,
     TextColumn,
@@ -32,9 +31,8 @@ class Progress(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.bar = Bar(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(16),
+            TextColumn("{task.percentage:.0f}%"),
             _Speed(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),

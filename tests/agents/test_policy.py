@@ -102,12 +102,10 @@ def test_fused_adam_stays_close_to_plain_adam() -> None:
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=2e-5, msg=name)
 
 
-def test_continuous_actions_take_the_path_of_sb3() -> None:
-    kwargs = {"hidden_sizes": (16, 16)}
+def test_continuous_actions_are_refused() -> None:
     env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
-    agent = small_agent(env=env, n_steps=64, batch_size=32, policy_kwargs=kwargs).learn(128)
-    assert agent.deployed().log_std.equal(agent.policy.log_std.detach())
-    assert agent._n_updates == 4
+    with pytest.raises(ValueError, match=r"Discrete space, got Box.*use an SB3 policy"):
+        small_agent(env=env, n_steps=64, batch_size=32)
 
 
 @pytest.mark.parametrize("modules", [(), ("a", "a"), ("a", "b", "c")])
