@@ -94,10 +94,10 @@ def parse_simple(schema: type[C], args: Sequence[str], program: str) -> C:
 
 
 def run(main: Callable[[Sequence[str]], None], args: Sequence[str] | None = None) -> int:
-    """Run a command; a ValueError becomes one line on standard error and exit code 2."""
+    """Run a command; an error of the user's becomes one line on stderr and exit code 2."""
     try:
         main(sys.argv[1:] if args is None else args)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # the latter of a full disk, say
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         return 2

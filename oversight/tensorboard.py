@@ -8,7 +8,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES
 from oversight.config import TrainConfig
-from oversight.run import as_markdown
+from oversight.record import as_markdown
 
 
 def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: int) -> Logger:

@@ -20,6 +20,7 @@ from oversight.callbacks import Checkpoints, Evaluations, Progress, RouteCurves
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate_all, policies
 from oversight.pictures import module_map
+from oversight.record import write_json
 from oversight.run import (
     RunFolder,
     commit,
@@ -27,7 +28,6 @@ from oversight.run import (
     next_free,
     read_config,
     write_config,
-    write_json,
 )
 from oversight.table import results_table
 from oversight.tensorboard import open_logger

@@ -16,7 +16,8 @@ from agents.config import PPOConfig
 from configs.rl import PRESETS
 from envs.config import GridConfig
 from oversight.config import TrainConfig
-from oversight.run import RunFolder, as_markdown, read_config, read_json, write_config, write_json
+from oversight.record import as_markdown, read_json, write_json
+from oversight.run import RunFolder, read_config, write_config
 from tests.oversight.events import curves, events
 from tests.oversight.runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 
