@@ -34,7 +34,7 @@ def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 
     def chart(curve: str) -> list[object]:
-        return ["Multiline", [f"eval_{name}/{curve}" for name in acting]]
+        return _multiline([f"eval_{name}/{curve}" for name in acting])
 
     return {
         "true return of each module (hidden from the learner)": {
@@ -44,13 +44,18 @@ def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
             "the paper's return": chart("paper_return"),
         },
         "what the learner saw": {
-            "return per episode": ["Multiline", ["rollout/ep_rew_mean"]],
-            "episode length": ["Multiline", ["rollout/ep_len_mean"]],
-            "share of steps by route": ["Multiline", [f"routing/share_{name}" for name in ROUTES]],
-            "share of episodes observed": ["Multiline", ["oversight/observed_fraction"]],
+            "return per episode": _multiline(["rollout/ep_rew_mean"]),
+            "episode length": _multiline(["rollout/ep_len_mean"]),
+            "share of steps by route": _multiline([f"routing/share_{name}" for name in ROUTES]),
+            "share of episodes observed": _multiline(["oversight/observed_fraction"]),
         },
         "optimization": {
-            name: ["Multiline", [f"train/{name}"]]
+            name: _multiline([f"train/{name}"])
             for name in losses + (["mixture_loss"] if mixed else [])
         },
     }
+
+
+def _multiline(tags: list[str]) -> list[object]:
+    """Return a chart of exactly these tags, which TensorBoard takes for regular expressions."""
+    return ["Multiline", [f"^{tag}$" for tag in tags]]

@@ -1,6 +1,7 @@
 """A run's folder: its files, its results as strict JSON, its settings there and back."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,13 @@ def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) 
     assert [image.step for image in images] == [0, ROLLOUT, 2 * ROLLOUT]
     (layout,) = read.Tensors("custom_scalars__config__")
     page = layout_pb2.Layout.FromString(layout.tensor_proto.string_val[0])
-    shown = {tag for part in page.category for chart in part.chart for tag in chart.multiline.tag}
-    assert shown <= set(tags["scalars"])
+    patterns = [
+        tag for part in page.category for chart in part.chart for tag in chart.multiline.tag
+    ]
+    # TensorBoard takes them for regular expressions: each must find its own curve and no other
+    found = [[tag for tag in tags["scalars"] if re.search(each, tag)] for each in patterns]
+    assert [len(curves) for curves in found] == [1] * len(patterns)
+    shown = {tag for (tag,) in found}
     assert {f"eval_{name}/true_return_unobserved" for name in acting(trained)} <= shown
 
 
