@@ -12,14 +12,29 @@ def default() -> TrainConfig:
 
 
 def small() -> TrainConfig:
-    """The default with modules of width 64: about twice as fast, a little less precise."""
+    """The default with modules of width 64: faster, and less reliable."""
     return TrainConfig(ppo=PPOConfig(hidden_sizes=(64, 64)))
 
 
 def paper() -> TrainConfig:
-    """The paper's routing and widths on PPO: the proxy as reward, and its entropy bonus of 0.1."""
-    ppo = PPOConfig(hidden_sizes=(256, 256), ent_coef=0.1, mixture_coef=0.01)
-    return TrainConfig(method="paper", ppo=ppo)
+    """The paper's routing, widths and REINFORCE-like update, at six times its learning rate."""
+    # One batch of the whole rollout and one pass make PPO's loss that of REINFORCE with a baseline,
+    # and lambda = 1 its Monte-Carlo return. What still differs: advantages are normalized, the
+    # critic is not linear, and a rollout's end is bootstrapped.
+    ppo = PPOConfig(
+        hidden_sizes=(256, 256),
+        n_steps=32,
+        batch_size=128 * 32,
+        learning_rate=3e-4,
+        anneal=False,
+        gae_lambda=1.0,
+        ent_coef=0.1,
+        mixture_coef=0.01,
+        max_grad_norm=1e9,
+    )
+    return TrainConfig(
+        method="paper", num_envs=128, total_timesteps=4_000_000, eval_every=50, ppo=ppo
+    )
 
 
 def smoke() -> TrainConfig:

@@ -65,7 +65,7 @@ def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C],
     Raises:
         ValueError: if a flag or a value is unknown.
     """
-    listed = "; ".join(f"{name}: {_first_line(make)}" for name, make in presets.items())
+    listed = "\n".join(f"- {name}: {_first_line(make)}" for name, make in presets.items())
     command: Any = Command[schema]  # type: ignore[valid-type]
     with _one_line_errors():
         parsed, unknown = tyro.cli(
@@ -73,7 +73,7 @@ def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C],
             prog=program,
             args=args,
             default=Command(launch=Launch(), settings=default),
-            description=f"{_first_line(schema)} Presets: {listed}",
+            description=f"{_first_line(schema)}\n\nPresets:\n{listed}",
             return_unknown_args=True,
         )
     _refuse_unknown(unknown, {*flags(Launch), *flags(schema)})
