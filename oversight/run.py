@@ -1,7 +1,10 @@
 """One run's folder: its settings, its summary, and where everything lies in it."""
 
 import os
+import shlex
+import shutil
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -103,6 +106,16 @@ def read_config(folder: RunFolder, schema: type[C]) -> C:
     for name in ("commit", "versions"):
         data.pop(name, None)
     return from_json(schema, data, str(folder.config))
+
+
+def interpreter() -> str:
+    """Return how a shell in this folder calls the Python that runs, for commands to paste."""
+    running = Path(sys.executable)
+    found = shutil.which("python")
+    if found is not None and Path(found) == running:
+        return "python"
+    inside = running.is_relative_to(Path.cwd())
+    return shlex.quote(str(running.relative_to(Path.cwd()) if inside else running))
 
 
 def commit() -> str | None:

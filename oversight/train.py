@@ -25,6 +25,7 @@ from oversight.run import (
     RunFolder,
     commit,
     create,
+    interpreter,
     next_free,
     read_config,
     write_config,
@@ -181,11 +182,15 @@ def report(
     console = Console()
     title = f"{config.method}, {agent.num_timesteps:,} steps in {seconds:.0f} s"
     console.print(results_table(title, results))
-    path = shlex.quote(str(folder.path))
+    path, python = shlex.quote(str(folder.path)), interpreter()
     next_steps = {
-        **({"interrupted; go on": f"{PROGRAM} --resume {path}"} if interrupted else {}),
-        "curves": f"tensorboard --logdir {path}",
-        "a film": f"python -m oversight.evaluate {path} --render film.gif",
+        **(
+            {"interrupted; go on": f"{python} -m oversight.train --resume {path}"}
+            if interrupted
+            else {}
+        ),
+        "curves": f"{python} -m tensorboard.main --logdir {path}",
+        "a film": f"{python} -m oversight.evaluate {path} --render film.gif",
     }
     for what, command in next_steps.items():
         console.print(f"{what}:  {command}", highlight=False, markup=False, soft_wrap=True)
