@@ -28,6 +28,7 @@ def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("acting")
     for heading in _COLUMNS.values():
