@@ -83,10 +83,10 @@ def test_settings_out_of_range_are_refused_by_name(bad: dict[str, Any]) -> None:
 
 
 def test_settings_at_the_edge_are_allowed() -> None:
-    edges = [
+    edges: list[dict[str, Any]] = [
         {"gamma": 0.0, "gae_lambda": 1.0, "ent_coef": 0.0, "vf_coef": 0.0, "mixture_coef": 0.0},
         {"gamma": 1.0, "n_steps": 1, "batch_size": 1, "n_epochs": 1, "hidden_sizes": (1,)},
     ]
     for edge in edges:
-        config = PPOConfig(**edge)  # type: ignore[arg-type]
+        config = PPOConfig(**edge)
         assert {name: getattr(config, name) for name in edge} == edge
