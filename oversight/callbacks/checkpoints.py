@@ -1,6 +1,7 @@
 """Checkpoints between rollouts, and a clean stop where one is asked for."""
 
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -29,12 +30,14 @@ class Checkpoints(BaseCallback):
         self.path, self.every, self.clock = path, every, clock
         self.rollouts = 0
         self.interrupted = False
+        self.handlers: dict[signal.Signals, Any] = {}
 
     def _on_training_start(self) -> None:
-        self.handlers = {
-            number: signal.signal(number, self._interrupt)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            self.handlers = {
+                number: signal.signal(number, self._interrupt)
+                for number in (signal.SIGINT, signal.SIGTERM)
+            }
 
     def _on_rollout_start(self) -> None:
         if self.interrupted or (self.rollouts and self.rollouts % self.every == 0):
@@ -53,7 +56,7 @@ class Checkpoints(BaseCallback):
 
     def restore_signals(self) -> None:
         """Give interrupts back to whoever had them before."""
-        for number, handler in getattr(self, "handlers", {}).items():
+        for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
