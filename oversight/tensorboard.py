@@ -11,12 +11,19 @@ from oversight.config import TrainConfig
 from oversight.record import as_markdown
 
 
-def open_logger(path: Path, config: TrainConfig, modules: Sequence[str], step: int) -> Logger:
-    """Return SB3's logger on a run's folder; what a killed run wrote after `step` is dropped."""
+def open_writer(
+    path: Path, config: TrainConfig, modules: Sequence[str], step: int
+) -> SummaryWriter:
+    """Return a writer in a run's folder; what a killed run wrote after `step` is dropped."""
     writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
     writer.add_custom_scalars(layout(modules))
     writer.add_text("settings", as_markdown(config), step)
-    return Logger(str(path), [_Output(writer)])
+    return writer
+
+
+def make_logger(writer: SummaryWriter) -> Logger:
+    """Return a logger for SB3 on a writer that others share."""
+    return Logger(None, [_Output(writer)])
 
 
 class _Output(TensorBoardOutputFormat):

@@ -31,7 +31,7 @@ from oversight.run import (
     write_config,
 )
 from oversight.table import results_table
-from oversight.tensorboard import open_logger
+from oversight.tensorboard import make_logger, open_writer
 
 PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {
@@ -128,8 +128,9 @@ def learn(
     """Train to the end, or to an interrupt; return the seconds trained and whether it was one."""
     clock = stopwatch(before)
     modules = agent.method.modules
-    agent.set_logger(open_logger(folder.path, config, modules, agent.num_timesteps))
-    evaluations = Evaluations(config)
+    writer = open_writer(folder.path, config, modules, agent.num_timesteps)
+    agent.set_logger(make_logger(writer))
+    evaluations = Evaluations(config, writer)
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, clock)
     progress = Progress(config.total_timesteps, evaluations, console)
     interrupted = False

@@ -1,7 +1,7 @@
 """Evaluation during training: the true return of each module, which the learner never sees."""
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Image
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import RoutedPPO
 from oversight.config import TrainConfig
@@ -14,17 +14,19 @@ CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "pape
 class Evaluations(BaseCallback):
     """Plays every module on fresh levels of an environment of its own, every few rollouts.
 
-    Nothing that it measures reaches the agent: it acts on copies and leaves generators untouched.
-    It also writes what the update before the rollout recorded, so that every curve lies at the
-    step where it was measured and a checkpoint finds its past on the disk.
+    Nothing that it measures reaches the agent: it acts on copies, leaves generators untouched, and
+    writes to the disk past the logger that the agent holds. It also has that logger write what the
+    update before the rollout recorded, so that every curve lies at the step where it was measured
+    and a checkpoint finds its past on the disk.
 
     Args:
         config: the settings of the run.
+        writer: where the results go.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, writer: SummaryWriter) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.writer = config, writer
         self.latest: float | None = None
 
     def _on_training_start(self) -> None:
@@ -53,7 +55,9 @@ class Evaluations(BaseCallback):
         results = evaluate_all(named, config, config.eval_episodes, config.seed)
         for name, metrics in results.items():
             for curve in CURVES:
-                self.logger.record(f"eval_{name}/{curve}", metrics[curve])
+                tag = f"eval_{name}/{curve}"
+                self.writer.add_scalar(tag, metrics[curve], self.num_timesteps)
         self.latest = results["deployed"]["true_return"]
         picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
-        self.logger.record("modules/policies", Image(picture, "HWC"), exclude=("stdout", "log"))
+        self.writer.add_image("modules/policies", picture, self.num_timesteps, dataformats="HWC")
+        self.writer.flush()
