@@ -1,0 +1,65 @@
+"""What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.observers.observer import Mask
+from envs.wrappers.settings import allowed, check_finite
+
+
+class Seen(NamedTuple):
+    """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
+
+    observed: Mask  # [n]
+    rewards: NDArray[np.float64]  # [n]
+
+    @classmethod
+    def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
+        """Keep the rewards of observed steps, and read no other."""
+        # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
+        shown = np.where(observed, rewards, rewards.dtype.type(0)).astype(np.float64, copy=False)
+        return cls(observed, check_finite(shown, "the environment"))
+
+    def where(self, lanes: Mask) -> "Seen":
+        """Return what was seen in some lanes, and nothing in the others."""
+        return Seen(self.observed & lanes, np.where(lanes, self.rewards, 0.0))
+
+
+def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
+    """Return the rewards of a vector environment as an array of floats.
+
+    Raises:
+        ValueError: If they are not one number a lane.
+    """
+    array = np.asarray(rewards)
+    if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"PartialOversight needs one scalar reward a lane, numbers of shape ({num_envs},), "
+            f"the environment gave {array.dtype} of shape {array.shape}: combine several rewards "
+            f"into one in a wrapper inside PartialOversight"
+        )
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def scrubbed(
+    seen: Seen, mask: Mask | None, infos: Mapping[str, Any], allow: Sequence[str]
+) -> dict[str, Any]:
+    """Return infos that hold what was seen, and of the environment's own what is allowed.
+
+    Args:
+        seen: What was seen.
+        mask: The lanes that the infos are of, [n]; None for all.
+        infos: The environment's own.
+        allow: Keys of them to let through.
+    """
+    lanes = np.ones(len(seen.observed), dtype=np.bool_) if mask is None else mask
+    return {
+        **allowed(infos, allow),
+        "observed": seen.observed,
+        "_observed": lanes.copy(),
+        "observed_reward": seen.rewards,
+        "_observed_reward": lanes.copy(),
+    }
