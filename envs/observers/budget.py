@@ -1,7 +1,6 @@
 """Budget: a fixed number of observed episodes in all, and what they cost."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -32,7 +31,6 @@ class Budget(Observer):
     episodes: int
     every: int = 1
     stream: int = 0
-    scope: ClassVar[Scope] = Scope.EPISODE
 
     def __post_init__(self) -> None:
         check_stream(self.stream)
@@ -40,6 +38,11 @@ class Budget(Observer):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+    @property
+    def scope(self) -> Scope:
+        """It decides by episode."""
+        return Scope.EPISODE
 
     def decide(self, moment: Moment) -> Decision:
         """Find the episode's block and whether it is the chosen one of it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from envs.observers.observer import Decision, Moment, Observer, Scope
 
 def episode_word(moment: Moment, stream: int) -> streams.Words:
     """Draw one word for each lane's episode; other streams are independent of it."""
-    lane = streams.split(moment.seed, np.uint64(stream))
+    lane = streams.split(moment.seed, np.array([stream], dtype=np.uint64))
     return streams.split(lane, moment.episode)
 
 
@@ -46,11 +46,15 @@ class EpisodeCoin(Observer):
 
     probability: float
     stream: int = 0
-    scope: ClassVar[Scope] = Scope.EPISODE
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "probability")
         check_stream(self.stream)
+
+    @property
+    def scope(self) -> Scope:
+        """It decides by episode."""
+        return Scope.EPISODE
 
     def decide(self, moment: Moment) -> Decision:
         """Toss the episode's coin."""
@@ -64,11 +68,15 @@ class StepCoin(Observer):
 
     probability: float
     stream: int = 0
-    scope: ClassVar[Scope] = Scope.STEP
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "probability")
         check_stream(self.stream)
+
+    @property
+    def scope(self) -> Scope:
+        """It decides at each step."""
+        return Scope.STEP
 
     def decide(self, moment: Moment) -> Decision:
         """Toss the step's coin."""
@@ -101,7 +109,7 @@ class Schedule(Observer):
             raise ValueError(f"by must be 'episode' or 'step', got {self.by!r}")
 
     @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    def scope(self) -> Scope:
         """The episode's number is known long before; the clock of steps is not."""
         return Scope.EPISODE if self.by == "episode" else Scope.STEP
 

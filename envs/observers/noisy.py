@@ -38,7 +38,7 @@ class Noisy(Observer):
         check_stream(self.stream)
 
     @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    def scope(self) -> Scope:
         """What the observer must know."""
         return self.observer.scope
 

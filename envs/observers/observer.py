@@ -33,7 +33,11 @@ class Scope(IntEnum):
 
 
 class Moment(NamedTuple):
-    """The step about to be taken in each lane; later fields are None below their scope."""
+    """The step about to be taken in each lane; later fields are None below their scope.
+
+    Numbers broadcast: an observer of scope `EPISODE` is asked with seeds [n, 1] about many
+    episodes [n, m] at once, and answers [n, m].
+    """
 
     seed: Words  # [n]
     episode: Words  # [n]: 0 after a seeded reset
@@ -53,8 +57,10 @@ class Decision(NamedTuple):
 class Observer(ABC):
     """Decides which steps are observed. Subclasses are frozen records."""
 
-    scope: Scope
-    """What `decide` reads of a moment."""
+    @property
+    @abstractmethod
+    def scope(self) -> Scope:
+        """What `decide` reads of a moment, and must be told."""
 
     @abstractmethod
     def decide(self, moment: Moment) -> Decision:
@@ -79,7 +85,7 @@ class Both(Observer):
     second: Observer
 
     @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    def scope(self) -> Scope:
         """What the more demanding of the two must know."""
         return max(self.first.scope, self.second.scope)
 
@@ -97,7 +103,7 @@ class Unless(Observer):
     observer: Observer
 
     @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    def scope(self) -> Scope:
         """What the other must know."""
         return self.observer.scope
 

@@ -35,7 +35,7 @@ class Region(Observer):
             raise ValueError(f"at must be 'start' or 'arrival', got {self.at!r}")
 
     @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    def scope(self) -> Scope:
         """It reads observations."""
         return Scope.OBSERVATION if self.at == "start" else Scope.ARRIVAL
 

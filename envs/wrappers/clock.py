@@ -33,24 +33,27 @@ class Clock:
     def __init__(self, observer: Observer, num_lanes: int, seed: int) -> None:
         self.scope = observer.scope
         self._observer = observer
-        self._choice = np.uint64(seed)
+        self._choice = np.array([seed], dtype=np.uint64)
         self.watched: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self.cue: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self._seed, self._episode, self._step, self._played = np.zeros(
             (4, num_lanes), dtype=np.uint64
         )
-        # The episode that a lane plays is number _episode + _cursor; its decision is in column
-        # _cursor of the tables. Only an observer by episode has tables or moves the cursor.
-        self._cursor = np.zeros(num_lanes, dtype=np.intp)
-        self._tables = np.zeros((2, num_lanes, BLOCK), dtype=np.bool_)
+        # Only an observer by episode has tables and places in them: the decision of the episode
+        # that a lane plays is at _place, which is lane * BLOCK + its number less _episode.
+        self._tables = np.zeros((2, num_lanes * BLOCK), dtype=np.bool_)
+        self._first = np.arange(num_lanes) * BLOCK
+        self._place = self._first.copy()
+        self._slack = 0  # so many calls of `begin` cannot move a lane past its row
 
     def restart(self, seeds: streams.Words, lanes: Lanes) -> None:
         """Go to episode 0 of the lanes seeded."""
         # Index 1: the grid's levels come from index 0 of the same sequence.
-        lane = streams.split(seeds, np.uint64(1))
+        lane = streams.split(seeds, np.ones(1, dtype=np.uint64))
         self._seed[lanes] = streams.split(lane, self._choice)
-        for count in (self._episode, self._step, self._played, self._cursor):
+        for count in (self._episode, self._step, self._played):
             count[lanes] = 0
+        self._place[lanes] = self._first[lanes]
         if self.scope == Scope.EPISODE:
             self._refill()
 
@@ -61,19 +64,18 @@ class Clock:
             self._step[lanes] = 0
             self._episode[lanes] += np.uint64(1)
             return
-        cursor = self._cursor[lanes] + 1
-        self._cursor[lanes] = cursor
-        if cursor.max() == BLOCK:
-            self._refill()
-            return
-        rows = np.arange(len(self._cursor)) if isinstance(lanes, slice) else lanes
-        self.watched[lanes] = self._tables[0][rows, cursor]
-        self.cue[lanes] = self._tables[1][rows, cursor]
+        if self._slack == 0:
+            self._make_room()
+        self._slack -= 1
+        place = self._place[lanes] + 1
+        self._place[lanes] = place
+        self.watched[lanes], self.cue[lanes] = (table.take(place) for table in self._tables)
 
-    def tick(self, live: Mask) -> None:
-        """Count a step of the lanes that took one."""
+    def tick(self, resting: Lanes) -> None:
+        """Count a step of every lane but those that took none."""
         if self.scope != Scope.EPISODE:
-            self._step += live
+            self._step += np.uint64(1)
+            self._step[resting] -= np.uint64(1)
 
     def look(self, observation: Any = None, arrival: Any = None) -> None:  # noqa: ANN401
         """Decide about the next step of every lane, where that takes more than its episode.
@@ -88,18 +90,22 @@ class Clock:
         # a copy: what an observer returns may be an array that it keeps
         self.watched, self.cue = (mask.copy() for mask in self._observer.decide(moment))
 
+    def _make_room(self) -> None:
+        """See to it that every lane's next episode is in its row."""
+        used = int((self._place - self._first).max()) + 1
+        if used == BLOCK:
+            self._refill()
+        else:
+            self._slack = BLOCK - used
+
     def _refill(self) -> None:
         """Decide about the next episodes of every lane, from the one it plays."""
-        self._episode += self._cursor.astype(np.uint64)
-        self._cursor[:] = 0
-        ahead = np.arange(BLOCK, dtype=np.uint64)
-        zeros = np.zeros(len(self._seed) * BLOCK, dtype=np.uint64)
-        moment = Moment(
-            seed=self._seed.repeat(BLOCK),
-            episode=(self._episode[:, None] + ahead).reshape(-1),
-            step=zeros,
-            played=zeros,
-        )
-        for table, decided in zip(self._tables, self._observer.decide(moment), strict=True):
-            table[:] = decided.reshape(table.shape)
-        self.watched[:], self.cue[:] = self._tables[:, :, 0]
+        self._episode += (self._place - self._first).astype(np.uint64)
+        self._place[:] = self._first
+        self._slack = BLOCK - 1
+        episode = self._episode[:, None] + np.arange(BLOCK, dtype=np.uint64)
+        zero = np.zeros((1, 1), dtype=np.uint64)
+        decision = self._observer.decide(Moment(self._seed[:, None], episode, zero, zero))
+        for table, decided in zip(self._tables, decision, strict=True):
+            table[:] = decided.reshape(-1)
+        self.watched[:], self.cue[:] = (table.take(self._first) for table in self._tables)

@@ -20,7 +20,7 @@ def flagged_space(space: Space[Any]) -> Space[Any]:
         ValueError: If the space has no place for the flag.
     """
     if isinstance(space, spaces.Discrete):
-        return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)  # type: ignore[arg-type]
+        return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)
     axis = plane_axis(space)
     if isinstance(space, spaces.MultiBinary):
         shape = list(space.shape)
@@ -30,7 +30,7 @@ def flagged_space(space: Space[Any]) -> Space[Any]:
     plane = space.low.take([0], axis)
     low = np.concatenate([space.low, np.zeros_like(plane)], axis)
     high = np.concatenate([space.high, np.full_like(plane, flag_value(space))], axis)
-    return spaces.Box(low, high, dtype=space.dtype.type)  # type: ignore[union-attr]
+    return spaces.Box(low, high, dtype=space.dtype.type)
 
 
 def add_flag(space: Space[Any], observations: Any, cue: Mask) -> NDArray[Any]:  # noqa: ANN401
@@ -41,7 +41,8 @@ def add_flag(space: Space[Any], observations: Any, cue: Mask) -> NDArray[Any]:  
     """
     array = np.asarray(observations)
     if isinstance(space, spaces.Discrete):
-        return array + cue * array.dtype.type(space.n)
+        upper: NDArray[Any] = array + cue * array.dtype.type(space.n)
+        return upper
     axis = plane_axis(space) + 1
     shape = list(array.shape)
     shape[axis] = 1

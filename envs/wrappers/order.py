@@ -49,7 +49,7 @@ def check_inside(env: AnyEnv) -> None:
 
 
 def layers(env: AnyEnv) -> Iterator[AnyEnv]:
-    """Yield an environment's wrappers from the outside in, also those of a SyncVectorEnv's lanes."""
+    """Yield an environment's wrappers from the outside in, and those of its lanes."""
     while isinstance(env, gym.Wrapper | VectorWrapper):
         yield env
         env = env.env

@@ -17,7 +17,7 @@ from envs.wrappers.order import check_inside
 from envs.wrappers.settings import Flag, Proxy, Settings, allowed, choose_observer
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
-ALL = slice(None)
+ALL, NONE = slice(None), slice(0)
 
 
 class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -130,14 +130,15 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     ) -> Step:
         before = self._seen
         arrival = lane_of_one(observation) if self.settings.reads else None
-        self._clock.look(before, arrival) if self._clock.scope == Scope.ARRIVAL else None
+        if self._clock.scope == Scope.ARRIVAL:
+            self._clock.look(before, arrival)
         watched = bool(self._clock.watched[0])
         observed_reward = _scalar(reward) if watched else 0.0
         paid = observed_reward
         if self.settings.proxy is not None and not watched:
             done = (np.array([end], dtype=np.bool_) for end in ends)
             paid = float(self.settings.guess(before, lane_of_one(action), arrival, *done)[0])
-        self._clock.tick(_LIVE)
+        self._clock.tick(NONE)
         shown = self._look(observation)
         info = allowed(inner, self.settings.allow)
         info |= {"observed": watched, "observed_reward": observed_reward}
@@ -151,12 +152,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if self.settings.flag == "hidden":
             return observation
         space = self.env.observation_space
-        flagged = add_flag(space, np.asarray(observation)[None], self._clock.cue)[0]
-        # Discrete observations stay numbers; arrays stay arrays
-        return flagged
-
-
-_LIVE = np.ones(1, dtype=np.bool_)
+        return add_flag(space, np.asarray(observation)[None], self._clock.cue)[0]
 
 
 def _scalar(reward: SupportsFloat) -> float:

@@ -1,5 +1,6 @@
 """What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,11 +22,16 @@ class Seen(NamedTuple):
         """Keep the rewards of observed steps, and read no other."""
         # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
         shown = np.where(observed, rewards, rewards.dtype.type(0)).astype(np.float64, copy=False)
-        return cls(observed, check_finite(shown, "the environment"))
+        if not math.isfinite(shown.dot(shown)):  # quick; a square may overflow, so look again
+            check_finite(shown, "the environment")
+        return cls(observed, shown)
 
-    def where(self, lanes: Mask) -> "Seen":
-        """Return what was seen in some lanes, and nothing in the others."""
-        return Seen(self.observed & lanes, np.where(lanes, self.rewards, 0.0))
+    def divided(self, lanes: Mask) -> tuple["Seen", "Seen"]:
+        """Return what was seen outside some lanes, and what was seen in them."""
+        inside = self.observed & lanes
+        rest = self.rewards.copy()
+        np.copyto(rest, 0.0, where=lanes)
+        return Seen(self.observed ^ inside, rest), Seen(inside, self.rewards - rest)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -55,11 +61,11 @@ def scrubbed(
         infos: The environment's own.
         allow: Keys of them to let through.
     """
-    lanes = np.ones(len(seen.observed), dtype=np.bool_) if mask is None else mask
-    return {
-        **allowed(infos, allow),
+    lanes = np.ones(len(seen.observed), dtype=np.bool_) if mask is None else mask.copy()
+    told = {
         "observed": seen.observed,
-        "_observed": lanes.copy(),
+        "_observed": lanes,
         "observed_reward": seen.rewards,
         "_observed_reward": lanes.copy(),
     }
+    return allowed(infos, allow) | told if allow else told

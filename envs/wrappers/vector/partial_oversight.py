@@ -83,7 +83,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._clock = Clock(chosen, env.num_envs, seed or 0)
         self._started = False
-        self._resetting = np.zeros(env.num_envs, dtype=np.bool_)  # on the next step
+        self._resetting = np.arange(0)  # the lanes that the next step resets
         self._before: Any = None
 
     def reset(
@@ -106,7 +106,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             first = self.settings.first_seed() if seed is None else seed
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
-        self._resetting[lanes] = False
+        self._resetting = np.setdiff1d(self._resetting, lanes)
         seen = Seen(np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs))
         return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
 
@@ -122,9 +122,10 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         rewards = check_rewards(rewards, self.num_envs)
         ended = terminated | truncated
-        over = np.flatnonzero(ended)
-        reset = over if self._mode is AutoresetMode.SAME_STEP else over[:0]
-        arrived = self._arrived(observations, inner, ended, reset)
+        over = ended.nonzero()[0]
+        same_step = self._mode is AutoresetMode.SAME_STEP
+        final = inner["final_obs"] if same_step and over.size else None
+        arrived = self._arrived(observations, final, ended)
         if self._clock.scope == Scope.ARRIVAL:
             self._clock.look(self._before, arrived)
         resetting = self._resetting
@@ -132,55 +133,59 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         paid = seen.rewards.astype(rewards.dtype)
         if self.settings.proxy is not None:
             guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            hidden = ~(seen.observed | resetting)
-            paid[hidden] = guess[hidden]
-        self._clock.tick(~resetting)
-        infos = self._infos(seen, ended, arrived, inner) if reset.size else None
-        started = reset if self._mode is AutoresetMode.SAME_STEP else np.flatnonzero(resetting)
-        if started.size:
-            self._clock.begin(started)
-        if infos is None:
-            infos = scrubbed(seen, None, inner, self.settings.allow)
+            self._pay(paid, guess, seen.observed)
+        self._clock.tick(resetting)
+        infos = self._infos(seen, inner, ended, arrived, final)
+        self._begin(over if same_step else resetting)
         if self._mode is AutoresetMode.NEXT_STEP:
-            self._resetting = ended
+            self._resetting = over
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _watch(self, rewards: NDArray[Any], resetting: Mask) -> Seen:
+    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
         """Return which steps were observed, and their rewards."""
         observed = self._clock.watched.copy()
-        if self._mode is AutoresetMode.NEXT_STEP:
-            observed &= ~resetting
+        if resetting.size:
+            observed[resetting] = False
         return Seen.of(rewards, observed)
 
-    def _arrived(
-        self, observations: Any, inner: dict[str, Any], ended: Mask, reset: NDArray[np.intp]
-    ) -> Any:  # noqa: ANN401
+    def _pay(self, paid: NDArray[Any], guess: NDArray[Any], observed: Mask) -> None:
+        """Put the proxy's reward where a step was hidden."""
+        hidden = ~observed
+        hidden[self._resetting] = False
+        paid[hidden] = guess[hidden]
+
+    def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
         if not (self.settings.reads or self.settings.flag == "visible"):
             return None
-        return before_reset(observations, inner["final_obs"], ended) if reset.size else observations
+        return observations if final is None else before_reset(observations, final, ended)
 
     def _infos(
         self,
         seen: Seen,
+        inner: dict[str, Any],
         ended: Mask,
-        arrived: Any,
-        inner: dict[str, Any],  # noqa: ANN401
+        arrived: Any,  # noqa: ANN401
+        final: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
-        """Return the infos of a step after which some lanes were reset at once."""
+        """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
-        infos = scrubbed(seen.where(~ended), None, inner, allow)
-        final = scrubbed(seen.where(ended), ended, inner.get("final_info", {}), allow)
-        final_obs = inner["final_obs"]
+        if final is None:
+            return scrubbed(seen, None, inner, allow)
+        rest, last = seen.divided(ended)
         if self.settings.flag == "visible":
-            self._clock.look(arrived)
-            final_obs = self._flagged(arrived)
-        return infos | {
-            "final_info": final,
+            self._clock.look(arrived if self.settings.reads else None)
+            final = self._flagged(arrived)
+        return scrubbed(rest, None, inner, allow) | {
+            "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
             "_final_info": ended.copy(),
-            "final_obs": final_obs,
+            "final_obs": final,
             "_final_obs": ended.copy(),
         }
+
+    def _begin(self, lanes: NDArray[np.intp]) -> None:
+        if lanes.size:
+            self._clock.begin(lanes)
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the steps to come, and show the observations with their flags."""
