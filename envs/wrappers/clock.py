@@ -28,9 +28,10 @@ class Clock:
         observer: Who watches.
         num_lanes: Number of lanes.
         seed: Chooses among the oversights of one level stream.
+        cued: Whether anybody reads `cue`.
     """
 
-    def __init__(self, observer: Observer, num_lanes: int, seed: int) -> None:
+    def __init__(self, observer: Observer, num_lanes: int, seed: int, *, cued: bool) -> None:
         self.scope = observer.scope
         self._observer = observer
         self._choice = np.array([seed], dtype=np.uint64)
@@ -41,8 +42,8 @@ class Clock:
         )
         # Only an observer by episode has tables and places in them: the decision of the episode
         # that a lane plays is at _place, which is lane * BLOCK + its number less _episode.
-        self._tables = np.zeros((2, num_lanes * BLOCK), dtype=np.bool_)
-        self._first = np.arange(num_lanes) * BLOCK
+        self._tables = np.zeros((1 + cued, num_lanes * BLOCK), dtype=np.bool_)
+        self._first = np.arange(num_lanes, dtype=np.intp) * BLOCK
         self._place = self._first.copy()
         self._slack = 0  # so many calls of `begin` cannot move a lane past its row
 
@@ -69,7 +70,8 @@ class Clock:
         self._slack -= 1
         place = self._place[lanes] + 1
         self._place[lanes] = place
-        self.watched[lanes], self.cue[lanes] = (table.take(place) for table in self._tables)
+        for now, table in zip((self.watched, self.cue), self._tables, strict=False):
+            now[lanes] = table.take(place)
 
     def tick(self, resting: Lanes) -> None:
         """Count a step of every lane but those that took none."""
@@ -103,9 +105,11 @@ class Clock:
         self._episode += (self._place - self._first).astype(np.uint64)
         self._place[:] = self._first
         self._slack = BLOCK - 1
-        episode = self._episode[:, None] + np.arange(BLOCK, dtype=np.uint64)
+        episode = np.add(self._episode[:, None], np.arange(BLOCK, dtype=np.uint64))
         zero = np.zeros((1, 1), dtype=np.uint64)
         decision = self._observer.decide(Moment(self._seed[:, None], episode, zero, zero))
-        for table, decided in zip(self._tables, decision, strict=True):
+        for now, table, decided in zip(
+            (self.watched, self.cue), self._tables, decision, strict=False
+        ):
             table[:] = decided.reshape(-1)
-        self.watched[:], self.cue[:] = (table.take(self._first) for table in self._tables)
+            now[:] = table.take(self._first)

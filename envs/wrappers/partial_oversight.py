@@ -75,10 +75,10 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, flag, tuple(allow), seed)
+        self.settings = Settings(chosen, proxy, flag, allow, seed)
         if flag == "visible":
             self.observation_space = flagged_space(env.observation_space)
-        self._clock = Clock(chosen, 1, seed or 0)
+        self._clock = Clock(chosen, 1, seed or 0, cued=flag == "visible")
         self._started = False
         self._watched = False
         self._seen: Any = None

@@ -15,14 +15,16 @@ class Seen(NamedTuple):
     """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
 
     observed: Mask  # [n]
-    rewards: NDArray[np.float64]  # [n]
+    rewards: NDArray[Any]  # [n], of the environment's dtype
 
     @classmethod
     def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
         """Keep the rewards of observed steps, and read no other."""
         # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
-        shown = np.where(observed, rewards, rewards.dtype.type(0)).astype(np.float64, copy=False)
-        if not math.isfinite(shown.dot(shown)):  # quick; a square may overflow, so look again
+        shown = np.where(observed, rewards, rewards.dtype.type(0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = shown.dot(shown)
+        if not math.isfinite(total):  # quick; the square of a finite one may overflow as well
             check_finite(shown, "the environment")
         return cls(observed, shown)
 
@@ -51,21 +53,21 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
 
 
 def scrubbed(
-    seen: Seen, mask: Mask | None, infos: Mapping[str, Any], allow: Sequence[str]
+    seen: Seen, mask: Mask, infos: Mapping[str, Any], allow: Sequence[str]
 ) -> dict[str, Any]:
     """Return infos that hold what was seen, and of the environment's own what is allowed.
 
     Args:
         seen: What was seen.
-        mask: The lanes that the infos are of, [n]; None for all.
+        mask: The lanes that the infos are of, [n].
         infos: The environment's own.
         allow: Keys of them to let through.
     """
-    lanes = np.ones(len(seen.observed), dtype=np.bool_) if mask is None else mask.copy()
+    lanes = mask.copy()
     told = {
         "observed": seen.observed,
         "_observed": lanes,
-        "observed_reward": seen.rewards,
+        "observed_reward": seen.rewards.astype(np.float64),  # a copy: rewards are given out too
         "_observed_reward": lanes.copy(),
     }
     return allowed(infos, allow) | told if allow else told

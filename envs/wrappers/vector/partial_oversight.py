@@ -71,7 +71,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         VectorWrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, flag, tuple(allow), seed)
+        self.settings = Settings(chosen, proxy, flag, allow, seed)
         self._mode = env.metadata.get("autoreset_mode")
         if not isinstance(self._mode, AutoresetMode):
             raise ValueError(
@@ -81,7 +81,10 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if flag == "visible":
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._clock = Clock(chosen, env.num_envs, seed or 0)
+        self._visible = flag == "visible"
+        self._reads = self.settings.reads
+        self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
+        self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
         self._before: Any = None
@@ -93,7 +96,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
         With `options={"reset_mask": mask}` it does so in some lanes only.
         """
-        mask = np.ones(self.num_envs, dtype=np.bool_)
+        mask = self._all
         if options is not None and "reset_mask" in options:
             mask = np.array(options["reset_mask"])
         # a copy: Gymnasium takes the mask out of the options that it is given
@@ -130,8 +133,9 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.look(self._before, arrived)
         resetting = self._resetting
         seen = self._watch(rewards, resetting)
-        paid = seen.rewards.astype(rewards.dtype)
+        paid = seen.rewards
         if self.settings.proxy is not None:
+            paid = paid.copy()
             guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
             self._pay(paid, guess, seen.observed)
         self._clock.tick(resetting)
@@ -156,7 +160,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
-        if not (self.settings.reads or self.settings.flag == "visible"):
+        if not (self._reads or self._visible):
             return None
         return observations if final is None else before_reset(observations, final, ended)
 
@@ -171,12 +175,12 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
         if final is None:
-            return scrubbed(seen, None, inner, allow)
+            return scrubbed(seen, self._all, inner, allow)
         rest, last = seen.divided(ended)
-        if self.settings.flag == "visible":
-            self._clock.look(arrived if self.settings.reads else None)
+        if self._visible:
+            self._clock.look(arrived if self._reads else None)
             final = self._flagged(arrived)
-        return scrubbed(rest, None, inner, allow) | {
+        return scrubbed(rest, self._all, inner, allow) | {
             "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
             "_final_info": ended.copy(),
             "final_obs": final,
@@ -189,10 +193,10 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the steps to come, and show the observations with their flags."""
-        if self.settings.reads:
+        if self._reads:
             self._before = deepcopy(observations)
         self._clock.look(self._before)
-        return observations if self.settings.flag == "hidden" else self._flagged(observations)
+        return self._flagged(observations) if self._visible else observations
 
     def _flagged(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
         return add_flag(self.env.single_observation_space, observations, self._clock.cue)
