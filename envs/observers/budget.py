@@ -55,9 +55,8 @@ class Budget(Observer):
     def cost(self, num_episodes: int) -> int:
         """Return N + 1000 F for the N episodes of a lane, F of them observed.
 
-        An episode costs one, and watching it a thousand more, the weight that Paul Christiano
-        gave human oversight in "Semi-supervised reinforcement learning" (2016). N must end a
-        block of `every` episodes or the budget, or F is up to the next block's draw; the block
-        that N cuts is then not counted.
+        An episode costs one and watching it a thousand more, as in Christiano 2016,
+        "Semi-supervised reinforcement learning". A block of `every` episodes that N cuts is
+        counted as not yet watched.
         """
         return num_episodes + PRICE * min(num_episodes // self.every, self.episodes)

@@ -39,8 +39,9 @@ OBSERVERS: dict[str, Observer] = {
 def moment(seed: int, size: int) -> Moment:
     """Random moments of many lanes."""
     draw = np.random.default_rng(seed % 2**32)
-    numbers = draw.integers(0, 200, size=(3, size)).astype(np.uint64)
-    return Moment(streams.lane_seeds(seed, size), *numbers, draw.normal(size=size))
+    episode, step, played = draw.integers(0, 200, size=(3, size)).astype(np.uint64)
+    seeds = streams.lane_seeds(seed, size)
+    return Moment(seeds, episode, step, played, draw.normal(size=size))
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -50,7 +51,7 @@ def test_a_lane_does_not_depend_on_its_neighbors(name: str, seed: int) -> None:
     observer, many = OBSERVERS[name], moment(seed, 6)
     decided = observer.decide(many)
     for lane in range(6):
-        one = Moment(*(None if part is None else part[lane : lane + 1] for part in many))
+        one = Moment._make(None if part is None else part[lane : lane + 1] for part in many)
         alone = observer.decide(one)
         assert [bool(mask[lane]) for mask in decided] == [bool(mask[0]) for mask in alone]
 

@@ -15,7 +15,9 @@ GAMES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "Pendulum": lambda: gym.make("Pendulum-v1", max_episode_steps=25),
     "FrozenLake": lambda: gym.make("FrozenLake-v1", max_episode_steps=20),
     "MiniGrid": lambda: gym.wrappers.FlattenObservation(
-        ImgObsWrapper(gym.make("MiniGrid-Empty-5x5-v0", max_episode_steps=20))
+        ImgObsWrapper(  # type: ignore[no-untyped-call]
+            gym.make("MiniGrid-Empty-5x5-v0", max_episode_steps=20)
+        )
     ),
     "PartialGrid": lambda: GridEnv(reward="true"),
 }

@@ -144,7 +144,7 @@ SPACES = [
 @pytest.mark.parametrize("space", SPACES)
 def test_a_space_without_a_place_for_the_flag_is_refused(space: gym.Space[Any]) -> None:
     env = GridEnv()
-    env.observation_space = space  # type: ignore[assignment]
+    env.observation_space = space
     PartialOversight(env, flag="hidden")
     with pytest.raises(ValueError, match="flag='visible' needs a Discrete space"):
         PartialOversight(env, flag="visible")

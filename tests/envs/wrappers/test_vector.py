@@ -82,7 +82,7 @@ def test_native_cartpole_counts_episodes_as_singles_do() -> None:
         PartialOversight(gym.make("CartPole-v1"), observed_probability=0.5) for _ in range(16)
     ]
     env.reset(seed=3)
-    watched = []
+    watched: list[list[bool]] = []
     for lane, single in enumerate(singles):
         single.reset(seed=3 + lane)
         watched.append([])
