@@ -1,6 +1,5 @@
 """What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,11 +21,7 @@ class Seen(NamedTuple):
         """Keep the rewards of observed steps, and read no other."""
         # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
         shown = np.where(observed, rewards, rewards.dtype.type(0))
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = shown.dot(shown)
-        if not math.isfinite(total):  # quick; the square of a finite one may overflow as well
-            check_finite(shown, "the environment")
-        return cls(observed, shown)
+        return cls(observed, check_finite(shown, "the environment"))
 
     def divided(self, lanes: Mask) -> tuple["Seen", "Seen"]:
         """Return what was seen outside some lanes, and what was seen in them."""
