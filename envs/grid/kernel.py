@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.grid import streams
+from envs import streams
 from envs.grid.rules import Reward, Rules
 
 Cells = NDArray[np.intp]

@@ -10,7 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from envs.grid import kernel, render, streams
+from envs import streams
+from envs.grid import kernel, render
 from envs.grid.rules import Flag, Reward, Rules
 from envs.grid.state import check_state
 

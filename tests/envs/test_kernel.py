@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from envs.grid import kernel, streams
+from envs import streams
+from envs.grid import kernel
 from envs.grid.kernel import AGENT, DIAMOND, GHOST, OVERSIGHT, Board
 from envs.grid.rules import Flag, Rules
 from tests.envs.test_streams import chi_square_sigmas

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from envs.grid import streams
+from envs import streams
 
 Words = NDArray[np.uint64]
 

@@ -1,0 +1,59 @@
+"""Which wrappers may lie inside PartialOversight, and which would see hidden rewards there."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+# By name, so that those of other libraries (SB3's Monitor) need no import.
+MISPLACED = {
+    "NormalizeReward": "its running statistics carry hidden rewards into observed ones",
+    "TransformReward": "its function may keep hidden rewards; a fixed scale belongs outside",
+    "RecordEpisodeStatistics": "it returns the true return in info['episode']",
+    "Monitor": "it returns the true return in info['episode']",
+    "VecNormalize": "its running statistics carry hidden rewards into observed ones",
+    "Autoreset": "it hides from PartialOversight where episodes begin",
+    "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
+}
+
+
+def check_inside(env: AnyEnv) -> None:
+    """Refuse an environment that PartialOversight cannot make safe.
+
+    Raises:
+        ValueError: If a wrapper inside sees rewards that should be hidden, or reset takes no seed.
+    """
+    for layer in layers(env):
+        names = [parent.__name__ for parent in type(layer).__mro__]
+        name = type(layer).__name__
+        if "PartialOversight" in names:
+            raise ValueError(
+                "PartialOversight lies inside PartialOversight, which would watch rewards already "
+                "hidden: wrap once, and compose observers with &, | and ~"
+            )
+        for misplaced in MISPLACED.keys() & set(names):
+            raise ValueError(
+                f"{name} lies inside PartialOversight, where {MISPLACED[misplaced]}: "
+                f"the right order is {name}(PartialOversight(env))"
+            )
+    parameters = inspect.signature(env.unwrapped.reset).parameters
+    if "seed" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise ValueError(
+            f"{type(env.unwrapped).__name__}.reset takes no seed, so that levels and oversight "
+            f"could not be paired: give it the signature reset(*, seed=None, options=None)"
+        )
+
+
+def layers(env: AnyEnv) -> Iterator[AnyEnv]:
+    """Yield an environment's wrappers from the outside in, and those of its lanes."""
+    while isinstance(env, gym.Wrapper | VectorWrapper):
+        yield env
+        env = env.env
+    yield env
+    for lane in getattr(env, "envs", None) or ():
+        if isinstance(lane, gym.Env):
+            yield from layers(lane)

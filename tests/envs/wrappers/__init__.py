@@ -1,0 +1,1 @@
+"""Tests of partial oversight for any environment."""

@@ -1,0 +1,67 @@
+"""The environments that the wrappers are tested on, and inner wrappers that plant or tamper."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import minigrid  # noqa: F401 (registers its ids)
+import numpy as np
+from minigrid.wrappers import ImgObsWrapper
+
+from envs import GridEnv
+
+GAMES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+    "CartPole": lambda: gym.make("CartPole-v1", max_episode_steps=30),
+    "Pendulum": lambda: gym.make("Pendulum-v1", max_episode_steps=25),
+    "FrozenLake": lambda: gym.make("FrozenLake-v1", max_episode_steps=20),
+    "MiniGrid": lambda: gym.wrappers.FlattenObservation(
+        ImgObsWrapper(  # type: ignore[no-untyped-call]
+            gym.make("MiniGrid-Empty-5x5-v0", max_episode_steps=20)
+        )
+    ),
+    "PartialGrid": lambda: GridEnv(reward="true"),
+}
+
+
+class Tampered(gym.Wrapper[Any, Any, Any, Any]):
+    """Replaces every reward and fills info with the truth."""
+
+    def __init__(self, env: gym.Env[Any, Any], reward: Callable[[float], float]) -> None:
+        super().__init__(env)
+        self.replace = reward
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset and plant a key."""
+        observation, info = self.env.reset(**arguments)
+        return observation, info | {"true_reward": self.replace(0.0)}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Replace the reward and plant it in info, under new names and ours."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        told = self.replace(float(reward))
+        planted = {"true_reward": told, "episode": {"r": told}, "observed_reward": told}
+        return observation, told, terminated, truncated, info | planted
+
+
+def play(env: gym.Env[Any, Any], steps: int = 150, seed: int = 0) -> list[Any]:
+    """Return all that an agent is given in a fixed random walk over several episodes."""
+    env.action_space.seed(seed)
+    given: list[Any] = [env.reset(seed=seed)]
+    for _ in range(steps):
+        given.append(env.step(env.action_space.sample()))
+        if given[-1][2] or given[-1][3]:
+            given.append(env.reset())
+    return given
+
+
+def frozen(value: object) -> object:
+    """Return what was given as something that compares bit for bit."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, dict):
+        return {key: frozen(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [frozen(part) for part in value]
+    if isinstance(value, float):
+        return float(value).hex()
+    return value

@@ -1,0 +1,183 @@
+"""The vector PartialOversight equals the single one lane by lane, in all autoreset modes."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from envs import EpisodeCoin, GridEnv, GridVectorEnv, Noisy, PartialOversight, Region, StepCoin
+from envs.wrappers import vector
+from tests.envs.same import assert_same
+from tests.envs.wrappers.games import GAMES, frozen
+
+LANES, STEPS = 5, 80
+MODES = list(AutoresetMode)
+
+
+def leftward(observation: NDArray[Any]) -> NDArray[np.bool_]:
+    """A region of any numbers: the first of them is even."""
+    first = observation.reshape(len(observation), -1)[:, 0]
+    return (np.floor(first * 8) % 2 == 0).astype(np.bool_)  # type: ignore[no-any-return]
+
+
+def guess(before: Any, action: Any, after: Any, ended: Any, cut: Any) -> Any:  # noqa: ANN401
+    """A proxy that reads all that it is given."""
+    moved = (after != before).reshape(len(ended), -1).any(axis=1)
+    steep = np.asarray(action, dtype=float).reshape(len(ended), -1).sum(axis=1)
+    return 0.25 * moved + steep + 2.0 * ended - 4.0 * cut
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "coin": {"observed_probability": 0.5},
+    "visible": {"observer": StepCoin(0.5), "flag": "visible"},
+    "noisy": {"observer": Noisy(EpisodeCoin(0.5), miss=0.3, false_alarm=0.2), "flag": "visible"},
+    "region": {"observer": Region(leftward), "flag": "visible", "seed": 3},
+    "arrival": {"observer": Region(leftward, at="arrival") | EpisodeCoin(0.2)},
+    "proxy": {"observed_probability": 0.5, "proxy": guess},
+}
+
+
+def paths(mode: AutoresetMode, game: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """A vector of wrapped singles, and the wrapped vector of singles."""
+    single = GAMES[game]
+    inside = SyncVectorEnv(
+        [lambda: PartialOversight(single(), **arguments)] * LANES, autoreset_mode=mode
+    )
+    outside = SyncVectorEnv([single] * LANES, autoreset_mode=mode)
+    return inside, vector.PartialOversight(outside, **arguments)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("mode", MODES)
+def test_it_equals_a_vector_of_wrapped_singles(mode: AutoresetMode, case: str, game: str) -> None:
+    singles, ours = paths(mode, game, CASES[case])
+    assert ours.observation_space == singles.observation_space
+    assert ours.single_observation_space == singles.single_observation_space
+    singles.action_space.seed(1)
+    assert_same(ours.reset(seed=7), singles.reset(seed=7))
+    for step in range(STEPS):
+        if step == STEPS // 2:
+            assert_same(ours.reset(), singles.reset())
+        actions = singles.action_space.sample()
+        given = ours.step(actions)
+        assert_same(given, singles.step(actions))
+        ended = given[2] | given[3]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            assert_same(
+                ours.reset(options={"reset_mask": ended.copy()}),
+                singles.reset(options={"reset_mask": ended.copy()}),
+            )
+
+
+def test_native_cartpole_counts_episodes_as_singles_do() -> None:
+    """Its levels are its own, but episode n of lane i is observed as in a single."""
+    env = vector.PartialOversight(
+        gym.make_vec("CartPole-v1", num_envs=16), observed_probability=0.5
+    )
+    singles = [
+        PartialOversight(gym.make("CartPole-v1"), observed_probability=0.5) for _ in range(16)
+    ]
+    env.reset(seed=3)
+    watched: list[list[bool]] = []
+    for lane, single in enumerate(singles):
+        single.reset(seed=3 + lane)
+        watched.append([])
+        for _ in range(40):
+            watched[-1].append(single.step(0)[4]["observed"])
+            single.reset()
+    episode, resetting = np.zeros(16, dtype=int), np.zeros(16, dtype=bool)
+    for actions in np.random.default_rng(0).integers(2, size=(300, 16)):
+        _, rewards, terminated, truncated, infos = env.step(actions)
+        episode += resetting
+        expected = np.array([watched[lane][episode[lane]] for lane in range(16)]) & ~resetting
+        np.testing.assert_array_equal(infos["observed"], expected)
+        np.testing.assert_array_equal(rewards, expected.astype(np.float32))
+        np.testing.assert_array_equal(infos["observed_reward"], expected)
+        assert rewards.dtype == np.float32
+        resetting = terminated | truncated
+    assert episode.min() > 3
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_native_grid_equals_a_vector_of_wrapped_singles(case: str) -> None:
+    arguments = CASES[case]
+    native = vector.PartialOversight(GridVectorEnv(LANES, reward="true"), **arguments)
+    singles, _ = paths(AutoresetMode.SAME_STEP, "PartialGrid", arguments)
+    assert_same(native.reset(seed=[4, 9, 4, 0, 2]), singles.reset(seed=[4, 9, 4, 0, 2]))
+    for actions in np.random.default_rng(0).integers(4, size=(2000, LANES)):
+        assert_same(native.step(actions), singles.step(actions))
+
+
+@pytest.mark.parametrize("value", [1e9, np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("case", ["coin", "visible", "proxy"])
+def test_no_hidden_reward_reaches_the_agents(case: str, value: float) -> None:
+    class Tampered(GridVectorEnv):
+        """Replaces the hidden rewards by a number."""
+
+        hidden: NDArray[np.bool_]
+
+        def step(self, actions: Any) -> Any:  # noqa: ANN401
+            observations, rewards, *rest = super().step(actions)
+            return observations, np.where(self.hidden, value, rewards), *rest
+
+    clean = vector.PartialOversight(GridVectorEnv(64, reward="true"), **CASES[case])
+    inner = Tampered(64, reward="true")
+    dirty = vector.PartialOversight(inner, **CASES[case])
+    assert frozen(clean.reset(seed=0)) == frozen(dirty.reset(seed=0))
+    for actions in np.random.default_rng(0).integers(4, size=(100, 64)):
+        given = clean.step(actions)
+        observed = given[4]["observed"] | given[4].get("final_info", given[4])["observed"]
+        inner.hidden = ~observed
+        assert frozen(given) == frozen(dirty.step(actions))
+
+
+def test_an_allowed_key_comes_through_with_its_mask() -> None:
+    inner = SyncVectorEnv([lambda: gym.make("FrozenLake-v1")] * 3, autoreset_mode="SameStep")
+    env = vector.PartialOversight(inner, allow=("prob",))
+    assert set(env.reset(seed=0)[1]) == {
+        *("prob", "_prob", "observed", "_observed", "observed_reward", "_observed_reward")
+    }
+    for _ in range(40):
+        infos = env.step(np.array([1, 2, 1]))[4]
+        assert "prob" in infos.get("final_info", infos)
+
+
+def test_what_is_given_out_may_be_written_to() -> None:
+    env, twin = (vector.PartialOversight(GridVectorEnv(32, reward="true")) for _ in range(2))
+    for side in (env, twin):
+        side.reset(seed=0)
+    for actions in np.random.default_rng(0).integers(4, size=(60, 32)):
+        given = env.step(actions)
+        assert_same(given, twin.step(actions))
+        given[1][:] += 5
+        assert (given[4]["observed_reward"] < 5).all()
+        for array in (*given[:4], *(v for k, v in given[4].items() if "final" not in k)):
+            array[:] = 1
+
+
+def test_rewards_must_be_one_finite_number_a_lane() -> None:
+    class Odd(GridVectorEnv):
+        """Pays what it is told to."""
+
+        pay: Any = None
+
+        def step(self, actions: Any) -> Any:  # noqa: ANN401
+            observations, _, *rest = super().step(actions)
+            return observations, self.pay, *rest
+
+    inner = Odd(2)
+    env = vector.PartialOversight(inner, observed_probability=1.0)
+    env.reset(seed=0)
+    for pay in (np.ones((2, 3)), np.array([1.0, np.nan]), np.array([np.inf, -np.inf]), "ab"):
+        inner.pay = pay
+        with pytest.raises(ValueError, match="PartialOversight needs"):
+            env.step([0, 0])
+    inner.pay = np.array([1e300, 0.0])
+    np.testing.assert_array_equal(env.step([0, 0])[1], inner.pay)
+    native = GridEnv()
+    with pytest.raises(TypeError, match="VectorEnv"):
+        vector.PartialOversight(native)  # type: ignore[arg-type]
