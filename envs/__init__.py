@@ -3,8 +3,19 @@
 from envs.grid.render import draw
 from envs.grid.single import GridEnv
 from envs.grid.vector import GridVectorEnv
+from envs.ledger import read_ledger, summarize_episodes
 from envs.registration import IDS, register
+from envs.wrappers import FixedHorizon, RecordTruth
 
-__all__ = ["IDS", "GridEnv", "GridVectorEnv", "draw"]
+__all__ = [
+    "IDS",
+    "FixedHorizon",
+    "GridEnv",
+    "GridVectorEnv",
+    "RecordTruth",
+    "draw",
+    "read_ledger",
+    "summarize_episodes",
+]
 
 register()
