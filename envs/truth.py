@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import VectorRewardWrapper
+from gymnasium.vector import VectorEnv, VectorRewardWrapper, VectorWrapper
 from gymnasium.wrappers import NormalizeReward
 from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
 
 from envs.grid.rules import Rules
 
 CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
+AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 HIDERS = ("PartialOversight",)  # by name: they live outside and need not be imported here
 
 
-def check_pays_truth(env: Any) -> None:
+def check_pays_truth(env: AnyEnv) -> None:
     """Check every wrapper inside, and every lane of a vector environment.
 
     Raises:
@@ -35,9 +36,9 @@ def check_pays_truth(env: Any) -> None:
             )
 
 
-def _layers(env: Any) -> Iterator[Any]:
+def _layers(env: AnyEnv) -> Iterator[AnyEnv]:
     yield env
-    if isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
+    if isinstance(env, gym.Wrapper | VectorWrapper):
         yield from _layers(env.env)
     for lane in vars(env).get("envs", ()):
         yield from _layers(lane)

@@ -1,4 +1,4 @@
-"""Wrappers of single environments; those of the same name for vector environments are in `vector_*`."""
+"""Wrappers of single environments; `vector_*` has those of the same name for vector ones."""
 
 from envs.wrappers.fixed_horizon import FixedHorizon
 from envs.wrappers.record_truth import RecordTruth

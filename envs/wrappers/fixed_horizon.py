@@ -27,8 +27,8 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         >>> env = FixedHorizon(gym.make("CartPole-v1"), horizon=50)
         >>> _ = env.reset(seed=0)
         >>> steps = [env.step(0)[1:] for _ in range(50)]
-        >>> steps[8:11]
-        [(1.0, False, False, {}), (1.0, False, False, {}), (0.0, False, False, {})]
+        >>> steps[10:12]  # the pole falls on the eleventh step
+        [(1.0, False, False, {}), (0.0, False, False, {})]
         >>> steps[-1]
         (0.0, False, True, {})
 
@@ -62,7 +62,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self._start = deepcopy(info)
         return observation, info
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step, or repeat the last observation after the end.
 
         Raises:

@@ -35,7 +35,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         >>> env.close()
         >>> from envs import read_ledger, summarize_episodes
         >>> summarize_episodes(read_ledger(path))["true_return"]
-        array([10.])
+        array([11.])
 
     Args:
         env: The environment that pays the true reward.
@@ -63,7 +63,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         self._elapsed = 0
         return start
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, record, and return what the environment returned."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         observed = info.get("observed")
@@ -85,6 +85,6 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build another "
-            "one with a path of its own"
+            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build "
+            "another one with a path of its own"
         )

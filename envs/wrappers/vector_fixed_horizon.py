@@ -54,17 +54,20 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         self._next_start: dict[str, NDArray[Any]]
 
     def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every lane."""
         if options and "reset_mask" in options:
             raise ValueError("reset_mask is not supported: the lanes of FixedHorizon run in step")
-        observations, infos = self.env.reset(seed=seed, options=options)
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self._begin(kept(infos, self.keep))
         self._last, self._next = observations.copy(), observations.copy()
         return observations, self._infos(self._start)
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the lanes that run, and repeat the last observation of the others.
 
         Actions of absorbed lanes have no effect, but must be such as the environment takes.
@@ -91,7 +94,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             observations, infos = self._restart(observations, info, over)
         return observations, rewards, np.zeros_like(over), over, infos
 
-    def _step_running(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the environment and put the absorbed lanes back to where they were."""
         if not self._absorbed.any():
             return self.env.step(actions)
@@ -131,7 +134,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             info = kept(infos, self.keep)
             start = {name: _choose(self._absorbed, start[name], info[name]) for name in self.keep}
         self._begin(start)
-        ending = {"final_obs": final_obs, "_final_obs": over.copy()}
+        ending: dict[str, Any] = {"final_obs": final_obs, "_final_obs": over.copy()}
         ending |= {"final_info": self._infos(final), "_final_info": over.copy()}
         return observations, self._infos(start) | ending
 
@@ -155,7 +158,7 @@ def _choose(lanes: NDArray[np.bool_], ours: NDArray[Any], theirs: NDArray[Any]) 
     return chosen
 
 
-def _check_lanes(env: Any) -> None:
+def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
     """Refuse an environment whose ended lanes cannot be put back."""
     mode = env.metadata.get("autoreset_mode")
     layer, recorded = env, False

@@ -1,7 +1,7 @@
 """RecordTruth for vector environments: every lane's true rewards in one ledger."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -52,17 +52,20 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
 
     def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Start the next episode of every lane, or of those in `options["reset_mask"]`."""
         mask = (options or {}).get("reset_mask")  # SyncVectorEnv takes it out
         lanes = slice(None) if mask is None else np.array(mask)
-        start = self.env.reset(seed=seed, options=options)
+        start = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self._ledger.flush()
         self._begin(lanes)
         return start
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step, record, and return what the environment returned."""
         returned = self.env.step(actions)
         _, rewards, terminated, truncated, infos = returned
@@ -98,7 +101,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
             ValueError: If the state has no counters of as many lanes, or is refused inside.
         """
         for name in COUNTERS:
-            if np.shape(state.get(name)) != self._lanes.shape:
+            if np.shape(state.get(name, 0)) != self._lanes.shape:
                 raise ValueError(
                     f"the state must hold {name}, [{self.num_envs}], got "
                     f"{state.get(name)!r}: it must come from get_state of a RecordTruth with as "
@@ -109,7 +112,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         for name, array in zip(COUNTERS, self._counters(), strict=True):
             array[:] = state[name]
 
-    def close(self, **kwargs: Any) -> None:
+    def close(self, **kwargs: object) -> None:
         """Flush and close the ledger, and the environment."""
         self._ledger.close()
         super().close(**kwargs)
@@ -131,8 +134,8 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build another "
-            "one with a path of its own"
+            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build "
+            "another one with a path of its own"
         )
 
 
