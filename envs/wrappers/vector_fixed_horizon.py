@@ -62,9 +62,12 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         """Start an episode in every lane."""
         if options and "reset_mask" in options:
             raise ValueError("reset_mask is not supported: the lanes of FixedHorizon run in step")
-        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        self._begin(kept(infos, self.keep))
-        self._last, self._next = observations.copy(), observations.copy()
+        if seed is None and not options and self._absorbed.any():
+            observations = self._restart()
+        else:
+            observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+            self._begin(kept(infos, self.keep))
+            self._last, self._next = observations.copy(), observations.copy()
         return observations, self._infos(self._start)
 
     def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -91,7 +94,10 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         over = np.full(self.num_envs, self._elapsed == self.horizon)
         infos = self._infos(info)
         if over.all():
-            observations, infos = self._restart(observations, info, over)
+            final = {"final_obs": observations, "final_info": infos}
+            masks = {f"_{name}": over.copy() for name in final}
+            observations = self._restart()
+            infos = self._infos(self._start) | final | masks
         return observations, rewards, np.zeros_like(over), over, infos
 
     def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -121,9 +127,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             self._next_start[name][ended] = info[name][ended]
         return {name: _choose(ended, final[name], info[name]) for name in self.keep}
 
-    def _restart(
-        self, final_obs: NDArray[Any], final: dict[str, NDArray[Any]], over: NDArray[np.bool_]
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+    def _restart(self) -> NDArray[Any]:
         """Start the next episode of every lane; those absorbed stand at its start already."""
         observations, start = self._next.copy(), self._next_start
         if not self._absorbed.all():
@@ -134,9 +138,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             info = kept(infos, self.keep)
             start = {name: _choose(self._absorbed, start[name], info[name]) for name in self.keep}
         self._begin(start)
-        ending: dict[str, Any] = {"final_obs": final_obs, "_final_obs": over.copy()}
-        ending |= {"final_info": self._infos(final), "_final_info": over.copy()}
-        return observations, self._infos(start) | ending
+        return observations
 
     def _begin(self, start: dict[str, NDArray[Any]]) -> None:
         self._elapsed = 0

