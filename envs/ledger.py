@@ -85,6 +85,7 @@ class LedgerWriter:
             self._file.close()
             raise
         self._last = _last_episodes(held)
+        self._steps: list[tuple[int, int, int, int, int, int, float]] = []
         self._pending: list[Records] = []
         self._num_pending = 0
 
@@ -110,14 +111,21 @@ class LedgerWriter:
         records["observed"] = observed
         records["ended"] = ended
         records["reward"] = reward
-        records["check"] = _seal(records)
-        self._pending.append(records)
-        self._num_pending += len(records)
+        self._hold(records)
         if self._num_pending >= BUFFERED or records["ended"].any():
+            self.flush()
+
+    def append_step(
+        self, lane: int, episode: int, step: int, reward: float, *, observed: int, ended: int
+    ) -> None:
+        """Record one step of one lane: `append`, without the cost of arrays."""
+        self._steps.append((lane, episode, step, observed, ended, 0, reward))
+        if ended or len(self._steps) >= BUFFERED:
             self.flush()
 
     def flush(self) -> None:
         """Hand every record to the operating system; after an error none is half written."""
+        self._hold(np.zeros(0, RECORD))
         data = memoryview(b"".join(records.tobytes() for records in self._pending))
         try:
             written = 0
@@ -129,6 +137,15 @@ class LedgerWriter:
         self._size += len(data)
         self._pending.clear()
         self._num_pending = 0
+
+    def _hold(self, records: Records) -> None:
+        """Seal the records, after those of `append_step`, and keep them for the next flush."""
+        if self._steps:
+            records = np.concatenate([np.array(self._steps, RECORD), records])
+            self._steps.clear()
+        records["check"] = _seal(records)
+        self._pending.append(records)
+        self._num_pending += len(records)
 
     def close(self) -> None:
         """Flush, wait for the disk and let go of the file; closing twice is harmless."""

@@ -4,6 +4,7 @@ import os
 from typing import Any, NoReturn
 
 import gymnasium as gym
+from gymnasium.error import ResetNeeded
 
 from envs.ledger import LedgerWriter
 from envs.truth import check_pays_truth
@@ -23,7 +24,9 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     `step`, and the ledger is read by evaluation alone, by its path. Nothing here reads it back
     into an episode.
 
-    Copying and pickling are refused, since a copy would write the same history twice.
+    The file is opened at the first reset, so that a spec can be rebuilt beside a running
+    environment, and closed by `close`. Copying and pickling are refused, since a copy would write
+    the same history twice.
 
     Example:
         >>> import tempfile, os
@@ -42,15 +45,17 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         path: The ledger, which is made or gone on with; one file for each environment.
 
     Raises:
-        ValueError: If a wrapper inside changes rewards, or the file is not this writer's.
+        ValueError: If a wrapper inside changes rewards; at the first reset, if the file is no
+            ledger or has a writer already.
     """
 
     def __init__(self, env: gym.Env[Any, Any], path: str | os.PathLike[str]) -> None:
         check_pays_truth(env)
         gym.utils.RecordConstructorArgs.__init__(self, path=os.fspath(path))
         gym.Wrapper.__init__(self, env)
-        self._ledger = LedgerWriter(path)
-        self._episode = int(self._ledger.next_episodes(1)[0]) - 1
+        self._path = os.fspath(path)
+        self._ledger: LedgerWriter | None = None
+        self._episode = -1
         self._elapsed = 0
 
     def reset(
@@ -58,16 +63,25 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     ) -> tuple[Any, dict[str, Any]]:
         """Start the next episode."""
         start = self.env.reset(seed=seed, options=options)
+        if self._ledger is None:
+            self._ledger = LedgerWriter(self._path)
+            self._episode = int(self._ledger.next_episodes(1)[0]) - 1
         self._ledger.flush()
         self._episode += 1
         self._elapsed = 0
         return start
 
     def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, record, and return what the environment returned."""
+        """Step, record, and return what the environment returned.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
         observation, reward, terminated, truncated, info = self.env.step(action)
         observed = info.get("observed")
-        self._ledger.append(
+        if self._ledger is None:
+            raise ResetNeeded("no episode is running: call reset() before step()")
+        self._ledger.append_step(
             0,
             self._episode,
             self._elapsed,
@@ -80,11 +94,13 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     def close(self) -> None:
         """Flush and close the ledger, and the environment."""
-        self._ledger.close()
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
         super().close()
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build "
+            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
             "another one with a path of its own"
         )

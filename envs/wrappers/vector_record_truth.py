@@ -31,7 +31,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     Raises:
         ValueError: If a wrapper inside changes rewards, if the environment does not say its
-            autoreset mode, or if the file is not this writer's.
+            autoreset mode; at the first reset, if the file is no ledger or has a writer already.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
@@ -45,9 +45,10 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         VectorWrapper.__init__(self, env)
         self._mode = mode
-        self._ledger = LedgerWriter(path)
+        self._path = os.fspath(path)
+        self._ledger: LedgerWriter | None = None
         self._lanes = np.arange(env.num_envs)
-        self._episode = self._ledger.next_episodes(env.num_envs) - 1
+        self._episode = np.full(env.num_envs, -1, dtype=np.int64)
         self._elapsed = np.zeros(env.num_envs, dtype=np.int64)
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
 
@@ -61,7 +62,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         mask = (options or {}).get("reset_mask")  # SyncVectorEnv takes it out
         lanes = slice(None) if mask is None else np.array(mask)
         start = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        self._ledger.flush()
+        self._open().flush()
         self._begin(lanes)
         return start
 
@@ -71,16 +72,18 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         _, rewards, terminated, truncated, infos = returned
         ended = terminated | truncated
         played = ~self._resetting  # else this step was a reset of NEXT_STEP
-        self._begin(~played)
-        self._ledger.append(
-            self._lanes[played],
-            self._episode[played],
-            self._elapsed[played],
-            np.asarray(rewards, dtype=np.float64)[played],
-            observed=self._observed(infos, ended)[played],
-            ended=(terminated + np.uint8(2) * truncated)[played],
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._begin(~played)
+        lanes = slice(None) if played.all() else played
+        self._open().append(
+            self._lanes[lanes],
+            self._episode[lanes],
+            self._elapsed[lanes],
+            np.asarray(rewards, dtype=np.float64)[lanes],
+            observed=self._observed(infos, ended)[lanes],
+            ended=(terminated + np.uint8(2) * truncated)[lanes],
         )
-        self._elapsed += played
+        self._elapsed[lanes] += 1
         if self._mode is AutoresetMode.SAME_STEP:
             self._begin(ended)
         elif self._mode is AutoresetMode.NEXT_STEP:
@@ -89,7 +92,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy the environment's state and the ledger's counters; flush, so that both agree."""
-        self._ledger.flush()
+        self._open().flush()
         state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
         counters = zip(COUNTERS, self._counters(), strict=True)
         return state | {name: array.copy() for name, array in counters}
@@ -109,13 +112,23 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
                 )
         inner = {name: array for name, array in state.items() if name not in COUNTERS}
         self.env.set_state(inner)  # type: ignore[attr-defined]
+        self._open()
         for name, array in zip(COUNTERS, self._counters(), strict=True):
             array[:] = state[name]
 
     def close(self, **kwargs: object) -> None:
         """Flush and close the ledger, and the environment."""
-        self._ledger.close()
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
         super().close(**kwargs)
+
+    def _open(self) -> LedgerWriter:
+        """Open the ledger at the first call, and number the episodes after those in it."""
+        if self._ledger is None:
+            self._ledger = LedgerWriter(self._path)
+            self._episode[:] = self._ledger.next_episodes(self.num_envs) - 1
+        return self._ledger
 
     def _counters(self) -> tuple[NDArray[Any], ...]:
         return self._episode, self._elapsed, self._resetting
@@ -134,7 +147,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            f"RecordTruth writes {self._ledger.path} and cannot be copied or pickled: build "
+            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
             "another one with a path of its own"
         )
 

@@ -94,7 +94,7 @@ def test_every_flipped_bit_is_damage(path: Path) -> None:
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
-        with pytest.raises(ValueError, match="record . of 2 does not match its check"):
+        with pytest.raises(ValueError, match=r"record . of 2 does not match its check"):
             read_ledger(path)
     path.write_bytes(whole + bytes(RECORD.itemsize))
     with pytest.raises(ValueError, match="record 2 of 3"):

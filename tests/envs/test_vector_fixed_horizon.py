@@ -76,7 +76,7 @@ def test_what_cannot_be_put_back_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_arguments_and_calls_are_named() -> None:
-    with pytest.raises(ValueError, match="horizon must be .* got 0"):
+    with pytest.raises(ValueError, match=r"horizon must be .* got 0"):
         VectorFixedHorizon(GridVectorEnv(2), 0)
     env = VectorFixedHorizon(GridVectorEnv(2), 9, keep=["nothing"])
     with pytest.raises(ResetNeeded):

@@ -98,6 +98,7 @@ def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Pa
             state, lost = env.get_state(), actions[40:70]
             for step in (lost + 1) % 4 if diverges else lost:
                 env.step(step)
+            assert env._ledger is not None
             env._ledger._file.close()  # what waits in the buffer is gone
             env = RecordTruth(GridVectorEnv(8, size=3, reward="true"), path)
             env.reset(seed=0)
@@ -105,7 +106,8 @@ def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Pa
         for step in actions[40:]:
             env.step(step)
         env.close()
-        return summarize_episodes(read_ledger(path)).tolist()
+        episodes: list[Any] = summarize_episodes(read_ledger(path)).tolist()
+        return episodes
 
     assert run(tmp_path / "whole", killed=False) == run(tmp_path / "killed", killed=True)
 
