@@ -32,16 +32,6 @@ RECORD = np.dtype(
         ("reward", "<f8"),
     ]
 )
-EPISODE = np.dtype(
-    [
-        ("lane", "<u4"),
-        ("episode", "<u4"),
-        ("true_return", "<f8"),
-        ("length", "<u4"),
-        ("observed", "<i1"),
-        ("ended", "<u1"),
-    ]
-)
 HEADER = struct.pack("<8sII", b"OVLEDGER", 1, RECORD.itemsize)
 BUFFERED = 4096  # records held back at most; what a kill can lose of unfinished episodes
 
@@ -59,7 +49,7 @@ class LedgerWriter:
         >>> writer = LedgerWriter(path)
         >>> writer.append([0, 1], 0, 0, [1.0, -1.0], observed=[1, 0], ended=1)
         >>> writer.close()
-        >>> summarize_episodes(read_ledger(path))["true_return"]
+        >>> read_ledger(path)["reward"]
         array([ 1., -1.])
 
     Args:
@@ -178,30 +168,6 @@ def read_ledger(path: str | os.PathLike[str]) -> Records:
     stands = np.ones(len(ranked), dtype=np.bool_)
     stands[:-1] = rank[written][:-1] < least[1:]
     return records[written[stands]]
-
-
-def summarize_episodes(records: Records) -> Records:
-    """Return one `EPISODE` for each episode in what `read_ledger` returned.
-
-    `true_return` is the sum of the rewards in the order of the steps; `observed` is 1 if any step
-    was, else 0, else -1 if the environment said nothing; `ended` is 0 for an unfinished episode.
-    """
-    first = np.ones(len(records), dtype=np.bool_)
-    first[1:] = (records["lane"][1:] != records["lane"][:-1]) | (
-        records["episode"][1:] != records["episode"][:-1]
-    )
-    starts = np.flatnonzero(first)
-    episodes = np.zeros(len(starts), EPISODE)
-    if len(starts):
-        number = np.cumsum(first) - 1
-        episodes["lane"] = records["lane"][starts]
-        episodes["episode"] = records["episode"][starts]
-        # bincount adds one after the other, so the sum is that of a loop, to the bit.
-        episodes["true_return"] = np.bincount(number, weights=records["reward"])
-        episodes["length"] = np.bincount(number)
-        episodes["observed"] = np.maximum.reduceat(records["observed"], starts)
-        episodes["ended"] = np.maximum.reduceat(records["ended"], starts)
-    return episodes
 
 
 def _load(path: Path) -> Records:
