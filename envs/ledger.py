@@ -101,6 +101,7 @@ class LedgerWriter:
         records["observed"] = observed
         records["ended"] = ended
         records["reward"] = reward
+        self._hold_steps()
         self._hold(records)
         if self._num_pending >= BUFFERED or records["ended"].any():
             self.flush()
@@ -115,24 +116,28 @@ class LedgerWriter:
 
     def flush(self) -> None:
         """Hand every record to the operating system; after an error none is half written."""
-        self._hold(np.zeros(0, RECORD))
+        self._hold_steps()
+        if not self._pending:
+            return
         data = memoryview(b"".join(records.tobytes() for records in self._pending))
         try:
             written = 0
             while written < len(data):
                 written += self._file.write(data[written:])
-        except OSError:
+        except BaseException:  # Ctrl-C too
             self._file.truncate(self._size)
             raise
         self._size += len(data)
         self._pending.clear()
         self._num_pending = 0
 
-    def _hold(self, records: Records) -> None:
-        """Seal the records, after those of `append_step`, and keep them for the next flush."""
+    def _hold_steps(self) -> None:
         if self._steps:
-            records = np.concatenate([np.array(self._steps, RECORD), records])
+            self._hold(np.array(self._steps, RECORD))
             self._steps.clear()
+
+    def _hold(self, records: Records) -> None:
+        """Seal the records and keep them for the next flush."""
         records["check"] = _seal(records)
         self._pending.append(records)
         self._num_pending += len(records)
