@@ -1,24 +1,30 @@
 """Environments under partial oversight; importing this package registers their ids."""
 
+from envs.episodes import summarize_episodes
 from envs.grid.render import draw
 from envs.grid.single import GridEnv
 from envs.grid.vector import GridVectorEnv
+from envs.ledger import read_ledger
 from envs.observers import Budget, EpisodeCoin, Noisy, Region, Schedule, StepCoin
 from envs.registration import IDS, register
-from envs.wrappers import PartialOversight
+from envs.wrappers import FixedHorizon, PartialOversight, RecordTruth
 
 __all__ = [
     "IDS",
     "Budget",
     "EpisodeCoin",
+    "FixedHorizon",
     "GridEnv",
     "GridVectorEnv",
     "Noisy",
     "PartialOversight",
+    "RecordTruth",
     "Region",
     "Schedule",
     "StepCoin",
     "draw",
+    "read_ledger",
+    "summarize_episodes",
 ]
 
 register()

@@ -1,5 +1,7 @@
-"""Partial oversight for any Gymnasium environment; `envs.wrappers.vector` mirrors the names."""
+"""Wrappers for any Gymnasium environment; `envs.wrappers.vector` mirrors the names."""
 
+from envs.wrappers.fixed_horizon import FixedHorizon
 from envs.wrappers.partial_oversight import PartialOversight
+from envs.wrappers.record_truth import RecordTruth
 
-__all__ = ["PartialOversight"]
+__all__ = ["FixedHorizon", "PartialOversight", "RecordTruth"]

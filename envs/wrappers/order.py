@@ -1,11 +1,15 @@
-"""Which wrappers may lie inside PartialOversight, and which would see hidden rewards there."""
+"""The order of wrappers: what may lie inside PartialOversight, and inside RecordTruth."""
 
 import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv, VectorRewardWrapper, VectorWrapper
+from gymnasium.wrappers import NormalizeReward
+from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
+
+from envs.grid.rules import Rules
 
 AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
@@ -19,6 +23,8 @@ MISPLACED = {
     "Autoreset": "it hides from PartialOversight where episodes begin",
     "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
 }
+
+CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
 
 
 def check_inside(env: AnyEnv) -> None:
@@ -46,6 +52,27 @@ def check_inside(env: AnyEnv) -> None:
             f"{type(env.unwrapped).__name__}.reset takes no seed, so that levels and oversight "
             f"could not be paired: give it the signature reset(*, seed=None, options=None)"
         )
+
+
+def check_pays_truth(env: AnyEnv) -> None:
+    """Check every wrapper inside, and every lane of a vector environment.
+
+    Raises:
+        ValueError: If a wrapper inside changes or hides rewards, or a grid does not pay the truth.
+    """
+    for layer in layers(env):
+        name = type(layer).__name__
+        if isinstance(layer, CHANGERS) or name == "PartialOversight":
+            raise ValueError(
+                f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
+                f"around the raw environment and {name} around RecordTruth"
+            )
+        rules = vars(layer).get("rules")
+        if isinstance(rules, Rules) and rules.reward != "true":
+            raise ValueError(
+                f"RecordTruth got {name} with reward={rules.reward!r}, which is not the truth: "
+                "build it with reward='true' and hide rewards in a wrapper outside"
+            )
 
 
 def layers(env: AnyEnv) -> Iterator[AnyEnv]:

@@ -1,0 +1,224 @@
+"""The ledger: a file of every step's true reward, which evaluation reads and no learner holds.
+
+- 16 bytes of header (magic, version, record size), then records of 24 bytes, little-endian.
+- Only whole records count: a file that was cut off anywhere is read up to the last one.
+- Every record is sealed with a check of 16 bits, so that damage is an error and not a number.
+- A resumed run plays the steps after its checkpoint again. In each lane, a record at an episode and
+  step takes back all that the lane had recorded from that point on.
+"""
+
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if sys.platform != "win32":
+    import fcntl
+
+Records = NDArray[np.void]
+
+RECORD = np.dtype(
+    [
+        ("lane", "<u4"),
+        ("episode", "<u4"),  # counts the resets of the lane
+        ("step", "<u4"),  # from 0
+        ("observed", "<i1"),  # what the environment's info said: 1 yes, 0 no, -1 nothing
+        ("ended", "<u1"),  # 0 goes on, 1 terminated, 2 truncated, 3 both
+        ("check", "<u2"),
+        ("reward", "<f8"),
+    ]
+)
+HEADER = struct.pack("<8sII", b"OVLEDGER", 1, RECORD.itemsize)
+BUFFERED = 4096  # records held back at most; what a kill can lose of unfinished episodes
+
+
+class LedgerWriter:
+    """Append true rewards to a ledger; an existing one goes on after its last whole record.
+
+    Records reach the operating system at every end of an episode, when `BUFFERED` of them wait, and
+    on `flush` and `close`; from there they survive the death of the process. `close` also waits for
+    the disk. A second writer of the same file is refused while the first is open.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "truth.ledger"
+        >>> writer = LedgerWriter(path)
+        >>> writer.append([0, 1], 0, 0, [1.0, -1.0], observed=[1, 0], ended=1)
+        >>> writer.close()
+        >>> read_ledger(path)["reward"]
+        array([ 1., -1.])
+
+    Args:
+        path: The file; it is made if it is not there, its folder is not.
+
+    Raises:
+        ValueError: If the file is no ledger, is damaged, or has a writer already.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # Unbuffered: what a forked child or a dying interpreter writes must never be a copy.
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by `close`)
+        try:
+            _lock(self._file.fileno(), self.path)
+            held = _load(self.path)
+            self._size = len(HEADER) + held.nbytes
+            if os.path.getsize(self.path) < len(HEADER):
+                self._file.truncate(0)
+                self._file.write(HEADER)
+            self._file.truncate(self._size)
+        except BaseException:
+            self._file.close()
+            raise
+        self._last = _last_episodes(held)
+        self._steps: list[tuple[int, int, int, int, int, int, float]] = []
+        self._pending: list[Records] = []
+        self._num_pending = 0
+
+    def next_episodes(self, num_lanes: int) -> NDArray[np.int64]:
+        """Return, for lanes 0 to n - 1, the first episode number not yet in the file's history."""
+        return np.array([self._last.get(lane, -1) + 1 for lane in range(num_lanes)], np.int64)
+
+    def append(
+        self,
+        lane: ArrayLike,
+        episode: ArrayLike,
+        step: ArrayLike,
+        reward: ArrayLike,
+        *,
+        observed: ArrayLike,
+        ended: ArrayLike,
+    ) -> None:
+        """Record one step of some lanes; the arguments are [n] or scalars, as `RECORD` says."""
+        records = np.zeros(np.shape(lane) or (1,), RECORD)
+        records["lane"] = lane
+        records["episode"] = episode
+        records["step"] = step
+        records["observed"] = observed
+        records["ended"] = ended
+        records["reward"] = reward
+        self._hold_steps()
+        self._hold(records)
+        if self._num_pending >= BUFFERED or records["ended"].any():
+            self.flush()
+
+    def append_step(
+        self, lane: int, episode: int, step: int, reward: float, *, observed: int, ended: int
+    ) -> None:
+        """Record one step of one lane: `append`, without the cost of arrays."""
+        self._steps.append((lane, episode, step, observed, ended, 0, reward))
+        if ended or len(self._steps) >= BUFFERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand every record to the operating system; after an error none is half written."""
+        self._hold_steps()
+        if not self._pending:
+            return
+        data = memoryview(b"".join(records.tobytes() for records in self._pending))
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except BaseException:  # Ctrl-C too
+            self._file.truncate(self._size)
+            raise
+        self._size += len(data)
+        self._pending.clear()
+        self._num_pending = 0
+
+    def _hold_steps(self) -> None:
+        if self._steps:
+            self._hold(np.array(self._steps, RECORD))
+            self._steps.clear()
+
+    def _hold(self, records: Records) -> None:
+        """Seal the records and keep them for the next flush."""
+        records["check"] = _seal(records)
+        self._pending.append(records)
+        self._num_pending += len(records)
+
+    def close(self) -> None:
+        """Flush, wait for the disk and let go of the file; closing twice is harmless."""
+        if not self._file.closed:
+            self.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def read_ledger(path: str | os.PathLike[str]) -> Records:
+    """Return what happened in truth: one `RECORD` a step, by lane, episode and step.
+
+    Reading does not disturb a running writer. What a resumed run took back is left out.
+
+    Raises:
+        ValueError: If the file is no ledger, or a whole record in it is damaged.
+    """
+    records = _load(Path(path))
+    order = np.lexsort((records["step"], records["episode"], records["lane"]))
+    ranked = records[order]
+    fresh = np.ones(len(ranked), dtype=np.bool_)
+    for name in ("lane", "episode", "step"):
+        differs = ranked[name][1:] != ranked[name][:-1]
+        fresh[1:] = differs if name == "lane" else fresh[1:] | differs
+    rank = np.empty(len(ranked), dtype=np.int64)
+    rank[order] = np.cumsum(fresh)
+    # By lane, and within it as written: a record stands if nothing later is at or before it.
+    written = np.argsort(records["lane"], kind="stable")
+    least = np.minimum.accumulate(rank[written][::-1])[::-1]
+    stands = np.ones(len(ranked), dtype=np.bool_)
+    stands[:-1] = rank[written][:-1] < least[1:]
+    return records[written[stands]]
+
+
+def _load(path: Path) -> Records:
+    """Return every whole record as written."""
+    with open(path, "rb") as file:
+        header = file.read(len(HEADER))
+        data = file.read() if header == HEADER else b""
+    if not HEADER.startswith(header):
+        hint = "another version" if header[:8] == HEADER[:8] else "no ledger"
+        raise ValueError(
+            f"{path} is {hint}: it starts with {header!r}, a ledger of this version with "
+            f"{HEADER!r}; give the path of a ledger, or of a file that is not there yet"
+        )
+    records = np.frombuffer(data, RECORD, count=len(data) // RECORD.itemsize)
+    broken = np.flatnonzero(records["check"] != _seal(records))
+    if broken.size:
+        raise ValueError(
+            f"{path} is damaged: record {broken[0]} of {len(records)} does not match its check, "
+            "which a kill cannot do; restore the file, or start a new one"
+        )
+    return records
+
+
+def _seal(records: Records) -> NDArray[np.uint16]:
+    """Mix all other bits of each record into 16, which are not 0 for a record of zeros."""
+    words = records.view("<u8").reshape(-1, 3)
+    mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) + (words[:, 1] & np.uint64(2**48 - 1))
+    mixed = mixed * np.uint64(0xBF58476D1CE4E5B9) + words[:, 2] + np.uint64(0x5851F42D4C957F2D)
+    sealed: NDArray[Any] = (mixed * np.uint64(0x94D049BB133111EB)) >> np.uint64(48)
+    return sealed.astype(np.uint16)
+
+
+def _last_episodes(records: Records) -> dict[int, int]:
+    order = np.lexsort((records["episode"], records["lane"]))
+    return dict(
+        zip(records["lane"][order].tolist(), records["episode"][order].tolist(), strict=True)
+    )
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Refuse a second writer; the lock goes with the process that holds it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path} has a writer already: give every environment a path of its own, or "
+                "close the first one"
+            ) from None

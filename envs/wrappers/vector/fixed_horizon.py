@@ -1,0 +1,186 @@
+"""FixedHorizon for native vector environments, whose lanes all run in step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from envs.wrappers.fixed_horizon import check_horizon, check_keep, kept
+from envs.wrappers.vector.record_truth import RecordTruth
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
+
+class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+    """Give every episode of every lane exactly `horizon` steps, so that its end tells nothing.
+
+    Equal, lane by lane, to `SyncVectorEnv` of `envs.FixedHorizon` with same-step autoreset. The
+    lanes start together and so end together: on step `horizon` all are truncated, all restart, and
+    `final_obs` and `final_info` hold what the step ended on.
+
+    A vector environment cannot leave a lane alone, so one that ended must be put back after each
+    step. That takes `get_state` and `set_state` whose arrays have one row a lane, and SAME_STEP;
+    `PartialGrid-v0` has both. Any other environment takes the single wrapper in each lane, which
+    Gymnasium batches in all three modes: `SyncVectorEnv([lambda: FixedHorizon(make(), 100)] * 8)`.
+
+    Args:
+        env: The vector environment; its observations must be arrays.
+        horizon: Steps of every episode, at least 1.
+        keep: Names of the info entries that pass, as in `envs.FixedHorizon`.
+
+    Raises:
+        ValueError: If an argument is not as said, the environment cannot put lanes back, or a
+            `RecordTruth` is inside, where it would record what is put back.
+    """
+
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], horizon: int, *, keep: Sequence[str] = ()
+    ) -> None:
+        RecordConstructorArgs.__init__(self, horizon=horizon, keep=keep)
+        VectorWrapper.__init__(self, env)
+        self.horizon = check_horizon(horizon)
+        self.keep = check_keep(keep)
+        _check_lanes(env)
+        self._elapsed = self.horizon
+        self._absorbed = np.zeros(env.num_envs, dtype=np.bool_)
+        self._last: NDArray[Any]  # what an absorbed lane shows
+        self._next: NDArray[Any]  # what its next episode starts with
+        self._start: dict[str, NDArray[Any]]  # kept info at the start of the running episodes
+        self._next_start: dict[str, NDArray[Any]]
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in every lane."""
+        if options and "reset_mask" in options:
+            raise ValueError("reset_mask is not supported: the lanes of FixedHorizon run in step")
+        if seed is None and not options and self._absorbed.any():
+            observations = self._restart()
+        else:
+            observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+            self._begin(kept(infos, self.keep))
+            self._last, self._next = observations.copy(), observations.copy()
+        return observations, self._infos(self._start)
+
+    def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the lanes that run, and repeat the last observation of the others.
+
+        Actions of absorbed lanes have no effect, but must be such as the environment takes.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        if not hasattr(self, "_start"):
+            raise ResetNeeded("no episode is running: call reset() first")
+        before = self._absorbed.copy()
+        observations, rewards, terminated, truncated, infos = self._step_running(actions)
+        self._elapsed += 1
+        ended = (terminated | truncated) & ~before
+        info = kept(infos, self.keep)
+        if ended.any():
+            info = self._absorb(ended, observations, infos)
+        self._absorbed |= ended
+        observations = _choose(self._absorbed, self._last, observations)
+        info = {name: _choose(before, self._start[name], info[name]) for name in self.keep}
+        rewards = np.where(before, 0.0, rewards)
+        over = np.full(self.num_envs, self._elapsed == self.horizon)
+        infos = self._infos(info)
+        if over.all():
+            final = {"final_obs": observations, "final_info": infos}
+            masks = {f"_{name}": over.copy() for name in final}
+            observations = self._restart()
+            infos = self._infos(self._start) | final | masks
+        return observations, rewards, np.zeros_like(over), over, infos
+
+    def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the environment and put the absorbed lanes back to where they were."""
+        if not self._absorbed.any():
+            return self.env.step(actions)
+        held = self.env.get_state()  # type: ignore[attr-defined]
+        returned = self.env.step(actions)
+        self._put_back(held)
+        return returned
+
+    def _put_back(self, held: dict[str, NDArray[Any]]) -> None:
+        state = self.env.get_state()  # type: ignore[attr-defined]
+        for name, array in state.items():
+            array[self._absorbed] = held[name][self._absorbed]
+        self.env.set_state(state)  # type: ignore[attr-defined]
+
+    def _absorb(
+        self, ended: NDArray[np.bool_], observations: NDArray[Any], infos: dict[str, Any]
+    ) -> dict[str, NDArray[Any]]:
+        """Note where the lanes ended and what they start with; return the info of this step."""
+        self._last[ended] = np.stack(infos["final_obs"][ended])
+        self._next[ended] = observations[ended]
+        info = kept(infos, self.keep)
+        final = kept(infos["final_info"], self.keep)
+        for name in self.keep:
+            self._next_start[name][ended] = info[name][ended]
+        return {name: _choose(ended, final[name], info[name]) for name in self.keep}
+
+    def _restart(self) -> NDArray[Any]:
+        """Start the next episode of every lane; those absorbed stand at its start already."""
+        observations, start = self._next.copy(), self._next_start
+        if not self._absorbed.all():
+            held = self.env.get_state()  # type: ignore[attr-defined]
+            fresh, infos = self.env.reset()
+            self._put_back(held)
+            observations = _choose(self._absorbed, self._next, fresh)
+            info = kept(infos, self.keep)
+            start = {name: _choose(self._absorbed, start[name], info[name]) for name in self.keep}
+        self._begin(start)
+        return observations
+
+    def _begin(self, start: dict[str, NDArray[Any]]) -> None:
+        self._elapsed = 0
+        self._absorbed[:] = False
+        self._start = {name: array.copy() for name, array in start.items()}
+        self._next_start = {name: array.copy() for name, array in start.items()}
+
+    def _infos(self, info: dict[str, NDArray[Any]]) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        for name, array in info.items():
+            told |= {name: array.copy(), f"_{name}": np.ones(self.num_envs, dtype=np.bool_)}
+        return told
+
+
+def _choose(lanes: NDArray[np.bool_], ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
+    """Return a fresh array of `ours` in some lanes and `theirs` in the others."""
+    chosen = theirs.copy()
+    chosen[lanes] = ours[lanes]
+    return chosen
+
+
+def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
+    """Refuse an environment whose ended lanes cannot be put back."""
+    mode = env.metadata.get("autoreset_mode")
+    layer, recorded = env, False
+    while isinstance(layer, VectorWrapper):
+        recorded |= isinstance(layer, RecordTruth)
+        layer = layer.env
+    if recorded:
+        raise ValueError(
+            "FixedHorizon got a vector environment with RecordTruth inside, which would record "
+            "steps that are put back: wrap it as RecordTruth(FixedHorizon(env, horizon), path)"
+        )
+    able = hasattr(env, "get_state") and hasattr(env, "set_state")
+    if mode is not AutoresetMode.SAME_STEP or not able:
+        raise ValueError(
+            f"FixedHorizon needs SAME_STEP and get_state and set_state, got {mode!r} and {env!r} "
+            f"{'with' if able else 'without'} them: wrap each single environment in "
+            "envs.FixedHorizon and batch those with SyncVectorEnv, which works in every mode"
+        )
+    if not isinstance(env.single_observation_space, ARRAYS):
+        raise ValueError(
+            f"FixedHorizon needs observations that are arrays, got {env.single_observation_space}: "
+            "flatten them first"
+        )

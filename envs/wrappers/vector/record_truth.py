@@ -1,0 +1,160 @@
+"""RecordTruth for vector environments: every lane's true rewards in one ledger."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from envs.ledger import LedgerWriter
+from envs.wrappers.order import check_pays_truth
+
+COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")
+
+
+class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+    """Write every lane's true rewards to one ledger, and change nothing.
+
+    What `envs.RecordTruth` says holds here, its threat model too. All three autoreset modes are
+    recorded alike: a step's reward belongs to the episode that the action was taken in, and the
+    steps of NEXT_STEP that only reset are not recorded.
+
+    Around an environment with `get_state` and `set_state`, these carry the ledger's counters too:
+    a resumed run takes back what it had recorded after its checkpoint, and replaces it.
+
+    Args:
+        env: The vector environment that pays the true reward.
+        path: The ledger, which is made or gone on with; one file for each environment.
+
+    Raises:
+        ValueError: If a wrapper inside changes rewards, if the environment does not say its
+            autoreset mode; at the first reset, if the file is no ledger or has a writer already.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
+        check_pays_truth(env)
+        mode = env.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(
+                f"env.metadata['autoreset_mode'] must be an AutoresetMode, got {mode!r}: without "
+                "it, a step cannot be told to its episode"
+            )
+        RecordConstructorArgs.__init__(self, path=os.fspath(path))
+        VectorWrapper.__init__(self, env)
+        self._mode = mode
+        self._path = os.fspath(path)
+        self._ledger: LedgerWriter | None = None
+        self._lanes = np.arange(env.num_envs)
+        self._episode = np.full(env.num_envs, -1, dtype=np.int64)
+        self._elapsed = np.zeros(env.num_envs, dtype=np.int64)
+        self._resetting = np.zeros(env.num_envs, dtype=np.bool_)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start the next episode of every lane, or of those in `options["reset_mask"]`."""
+        mask = (options or {}).get("reset_mask")  # SyncVectorEnv takes it out
+        lanes = slice(None) if mask is None else np.array(mask)
+        start = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._open().flush()
+        self._begin(lanes)
+        return start
+
+    def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step, record, and return what the environment returned."""
+        returned = self.env.step(actions)
+        _, rewards, terminated, truncated, infos = returned
+        ended = terminated | truncated
+        played = ~self._resetting  # else this step was a reset of NEXT_STEP
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._begin(~played)
+        lanes = slice(None) if played.all() else played
+        self._open().append(
+            self._lanes[lanes],
+            self._episode[lanes],
+            self._elapsed[lanes],
+            np.asarray(rewards, dtype=np.float64)[lanes],
+            observed=self._observed(infos, ended)[lanes],
+            ended=(terminated + np.uint8(2) * truncated)[lanes],
+        )
+        self._elapsed[lanes] += 1
+        if self._mode is AutoresetMode.SAME_STEP:
+            self._begin(ended)
+        elif self._mode is AutoresetMode.NEXT_STEP:
+            self._resetting = np.array(ended)
+        return returned
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy the environment's state and the ledger's counters; flush, so that both agree."""
+        self._open().flush()
+        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
+        counters = zip(COUNTERS, self._counters(), strict=True)
+        return state | {name: array.copy() for name, array in counters}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called.
+
+        Raises:
+            ValueError: If the state has no counters of as many lanes, or is refused inside.
+        """
+        for name in COUNTERS:
+            if np.shape(state.get(name, 0)) != self._lanes.shape:
+                raise ValueError(
+                    f"the state must hold {name}, [{self.num_envs}], got "
+                    f"{state.get(name)!r}: it must come from get_state of a RecordTruth with as "
+                    "many lanes"
+                )
+        inner = {name: array for name, array in state.items() if name not in COUNTERS}
+        self.env.set_state(inner)  # type: ignore[attr-defined]
+        self._open()
+        for name, array in zip(COUNTERS, self._counters(), strict=True):
+            array[:] = state[name]
+
+    def close(self, **kwargs: object) -> None:
+        """Flush and close the ledger, and the environment."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+        super().close(**kwargs)
+
+    def _open(self) -> LedgerWriter:
+        """Open the ledger at the first call, and number the episodes after those in it."""
+        if self._ledger is None:
+            self._ledger = LedgerWriter(self._path)
+            self._episode[:] = self._ledger.next_episodes(self.num_envs) - 1
+        return self._ledger
+
+    def _counters(self) -> tuple[NDArray[Any], ...]:
+        return self._episode, self._elapsed, self._resetting
+
+    def _begin(self, lanes: slice | NDArray[np.bool_]) -> None:
+        self._episode[lanes] += 1
+        self._elapsed[lanes] = 0
+        self._resetting[lanes] = False
+
+    def _observed(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> NDArray[np.int8]:
+        """Return what the info of each lane's step says, -1 where it says nothing."""
+        said = _flags(infos, self.num_envs)
+        if self._mode is AutoresetMode.SAME_STEP and ended.any():
+            said = np.where(ended, _flags(infos.get("final_info", {}), self.num_envs), said)
+        return said
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
+            "another one with a path of its own"
+        )
+
+
+def _flags(infos: dict[str, Any], num_envs: int) -> NDArray[np.int8]:
+    flags = np.full(num_envs, -1, dtype=np.int8)
+    if "observed" in infos:
+        told = infos.get("_observed", np.ones(num_envs, dtype=np.bool_))
+        flags[told] = np.asarray(infos["observed"], dtype=np.bool_)[told]
+    return flags

@@ -1,0 +1,157 @@
+"""RecordTruth changes nothing that is returned, and its ledger holds what was paid."""
+
+import copy
+import doctest
+import pickle
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import NormalizeReward, TimeLimit
+
+from envs import FixedHorizon, GridEnv, RecordTruth, read_ledger, summarize_episodes
+from envs.wrappers import record_truth
+
+GAMES: list[tuple[str, dict[str, Any]]] = [
+    ("CartPole-v1", {}),
+    ("Pendulum-v1", {"max_episode_steps": 20}),
+    ("FrozenLake-v1", {}),
+    ("PartialGrid-v0", {"reward": "true", "oversight_probability": 0.5}),
+]
+
+
+def build(name: str, arguments: dict[str, Any]) -> gym.Env[Any, Any]:
+    return gym.make(name, **arguments)
+
+
+def frozen(value: object) -> object:
+    """Return something that compares type and bits."""
+    if isinstance(value, dict):
+        return {key: frozen(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(frozen(each) for each in value)
+    array = np.asarray(value)
+    return type(value), array.dtype, array.shape, array.tobytes()
+
+
+class SignReward(gym.RewardWrapper[Any, Any]):
+    """Pay the sign of the reward only."""
+
+    def reward(self, reward: Any) -> float:  # noqa: ANN401 (Gymnasium's type)
+        """Return the sign."""
+        return float(np.sign(reward))
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(record_truth).failed == 0
+
+
+@pytest.mark.parametrize(("name", "arguments"), GAMES)
+def test_everything_passes_unchanged_and_is_recorded(
+    name: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "truth.ledger"
+    plain, env = build(name, arguments), RecordTruth(build(name, arguments), path)
+    assert frozen(env.reset(seed=3)) == frozen(plain.reset(seed=3))
+    env.action_space.seed(0)
+    expected: list[tuple[float, ...]] = []
+    rewards: list[float] = []
+    observed: list[int] = []
+    for _ in range(300):
+        action = env.action_space.sample()
+        returned = env.step(action)
+        assert frozen(returned) == frozen(plain.step(action))
+        rewards.append(float(returned[1]))
+        observed.append(int(returned[4].get("observed", -1)))
+        if returned[2] or returned[3]:
+            ended = returned[2] + 2 * returned[3]
+            number = len(expected)
+            row = (0, number, sum(rewards), len(rewards), max(observed), ended)
+            expected.append(row)
+            rewards, observed = [], []
+            assert summarize_episodes(read_ledger(path)).tolist() == expected
+            assert frozen(env.reset()) == frozen(plain.reset())
+    assert len(expected) > 3
+    env.close()
+    assert sum(read_ledger(path)["ended"] == 0) == 300 - len(expected)
+
+
+def test_a_second_run_goes_on_with_the_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "truth.ledger"
+    for _ in range(2):
+        env = RecordTruth(GridEnv(reward="true", horizon=1), path)
+        for _ in range(3):
+            env.reset()
+            env.step(0)
+        env.close()
+    assert summarize_episodes(read_ledger(path))["episode"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_truth_is_recorded_under_what_hides_it(tmp_path: Path) -> None:
+    path = tmp_path / "truth.ledger"
+    env = SignReward(FixedHorizon(RecordTruth(gym.make("Pendulum-v1"), path), 30))
+    env.reset(seed=0)
+    shown = sum(float(env.step(np.zeros(1, dtype=np.float32))[1]) for _ in range(30))
+    env.close()
+    (episode,) = summarize_episodes(read_ledger(path))
+    assert shown == -30.0
+    assert episode["length"] == 30
+    assert episode["true_return"] != shown
+
+
+def test_both_orders_with_fixed_horizon_have_one_return(tmp_path: Path) -> None:
+    inner = FixedHorizon(RecordTruth(GridEnv(reward="true"), tmp_path / "inner"), 20)
+    outer = RecordTruth(FixedHorizon(GridEnv(reward="true"), 20), tmp_path / "outer")
+    returns = []
+    for env, name in ((inner, "inner"), (outer, "outer")):
+        for seed in range(20):
+            env.reset(seed=seed)
+            for action in np.random.default_rng(seed).integers(4, size=20):
+                env.step(action)
+        env.close()
+        episodes = summarize_episodes(read_ledger(tmp_path / name))
+        returns.append(episodes["true_return"].tolist())
+        assert (name == "outer") == (set(episodes["length"].tolist()) == {20})
+    assert returns[0] == returns[1]
+
+
+@pytest.mark.parametrize("wrap", [SignReward, NormalizeReward])
+def test_a_changed_reward_is_refused(
+    wrap: type[gym.Wrapper[Any, Any, Any, Any]], tmp_path: Path
+) -> None:
+    env = TimeLimit(wrap(gym.make("CartPole-v1")), 9)
+    with pytest.raises(ValueError, match=f"rewards {wrap.__name__} has changed: put RecordTruth"):
+        RecordTruth(env, tmp_path / "truth.ledger")
+    assert not (tmp_path / "truth.ledger").exists()
+
+
+@pytest.mark.parametrize("reward", ["observed", "proxy"])
+def test_a_grid_must_pay_the_truth(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=f"reward='{reward}', which is not the truth"):
+        RecordTruth(gym.make("PartialGrid-v0", reward=reward), tmp_path / "truth.ledger")
+
+
+def test_copies_and_pickles_are_refused(tmp_path: Path) -> None:
+    env = RecordTruth(GridEnv(reward="true"), tmp_path / "truth.ledger")
+    for clone in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a path of its own"):
+            clone(env)
+    env.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+def test_the_checker_passes_and_a_spec_rebuilds(tmp_path: Path) -> None:
+    path = tmp_path / "truth.ledger"
+    env = RecordTruth(gym.make("FrozenLake-v1"), path)
+    check_env(env, skip_render_check=True)
+    env.reset(seed=0)
+    rebuilt = gym.make(env.spec)  # type: ignore[arg-type]
+    assert isinstance(rebuilt, RecordTruth)
+    with pytest.raises(ValueError, match="has a writer already"):
+        rebuilt.reset(seed=0)
+    env.close()
+    rebuilt.reset(seed=0)
+    rebuilt.close()
