@@ -99,7 +99,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     done = stop(folder, RunFolder(folder).checkpoint.exists, number)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
-    assert f"python -m oversight.train --resume '{folder}'\n" in done.stdout
+    assert f" -m oversight.train --resume '{folder}'\n" in done.stdout
     results = summary(folder)
     assert results["interrupted"] is True
     assert results["env_steps"] == steps(folder) < TOTAL

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from configs.rl import PRESETS
 from envs.config import GridConfig
 from oversight.config import TrainConfig
 from oversight.record import as_markdown, read_json, write_json
-from oversight.run import RunFolder, read_config, write_config
+from oversight.run import RunFolder, interpreter, read_config, write_config
 from tests.oversight.events import curves, events
 from tests.oversight.runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 
@@ -197,3 +199,15 @@ def test_settings_as_markdown_are_a_table() -> None:
     assert lines[:2] == ["| setting | value |", "| --- | --- |"]
     assert "| ppo.hidden_sizes | (16, 16) |" in lines
     assert "| grid.size | 5 |" in lines
+
+
+@pytest.mark.parametrize("found", ["python", None])
+def test_the_interpreter_can_be_called_from_here(
+    monkeypatch: pytest.MonkeyPatch, found: str | None
+) -> None:
+    running = Path(sys.executable)
+    monkeypatch.setattr(shutil, "which", lambda _: None if found is None else str(running))
+    name = interpreter()
+    assert name == "python" if found else (Path.cwd() / name) == running
+    monkeypatch.chdir(running.parent.parent)
+    assert found or interpreter() == f"{running.parent.name}/{running.name}"
