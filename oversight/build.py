@@ -6,9 +6,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 import envs  # noqa: F401 (registers the ids)
-from agents import RoutedPPO, method
+from agents import Method, RoutedPPO, method
+from agents.config import PPOConfig
 from agents.methods import Reward
 from oversight.config import TrainConfig
 
@@ -30,11 +32,22 @@ def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[An
 
 def make_agent(config: TrainConfig) -> RoutedPPO:
     """Return an untrained agent on the training environment of its method."""
-    chosen = method(config.method)
-    rate, ppo = config.ppo.learning_rate, config.ppo
+    env = make_env(config, config.num_envs, method(config.method).reward)
+    return make_learner(env, method(config.method), config.ppo, config.seed, config.device)
+
+
+def make_learner(
+    env: VectorEnv[Any, Any, Any] | VecEnv,
+    chosen: Method,
+    ppo: PPOConfig,
+    seed: int,
+    device: str = "auto",
+) -> RoutedPPO:
+    """Return an untrained agent on any environment that pays what its method may see."""
+    rate = ppo.learning_rate
     agent = RoutedPPO(
         "MotivationPolicy",
-        make_env(config, config.num_envs, chosen.reward),
+        env,  # type: ignore[arg-type]
         chosen,
         mixture_coef=ppo.mixture_coef,
         learning_rate=(lambda remaining: rate * remaining) if ppo.anneal else rate,
@@ -48,11 +61,11 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
         vf_coef=ppo.vf_coef,
         max_grad_norm=ppo.max_grad_norm,
         policy_kwargs={"hidden_sizes": ppo.hidden_sizes},
-        seed=config.seed,
-        device=config.device,
+        seed=seed,
+        device=device,
     )
     assert agent.env is not None
-    agent.env.seed(stream_seed(config.seed, TRAINING))
+    agent.env.seed(stream_seed(seed, TRAINING))
     return agent
 
 

@@ -77,13 +77,17 @@ def move(agent: Cells, action: Cells, size: int) -> Cells:
     return _targets(size).take(agent * NUM_ACTIONS + action)
 
 
-def judge(board: Board, reward: Reward) -> Outcome:
+def true_reward(board: Board) -> Numbers:
+    """Return what each agent earns in truth: 1 on the diamond, -1 on the ghost, else 0."""
+    return np.subtract(board.agent == board.diamond, board.agent == board.ghost, dtype=np.float64)
+
+
+def judge(board: Board, reward: Reward, true: Numbers) -> Outcome:
     """Say whether each agent stands on a terminal square, who saw it, and what is paid."""
     at_diamond = board.agent == board.diamond
     at_ghost = board.agent == board.ghost
     terminated = at_diamond | at_ghost
     observed = (at_diamond & board.overseen[:, 0]) | (at_ghost & board.overseen[:, 1])
-    true = np.subtract(at_diamond, at_ghost, dtype=np.float64)
     observed_reward = np.where(observed, true, 0.0)
     if reward == "true":
         return Outcome(terminated, observed, observed_reward, true)

@@ -117,7 +117,7 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
         moved = kernel.move(self._board.agent, actions, self.rules.size)
         self._board = self._board._replace(agent=moved)
         self._elapsed += 1
-        outcome = kernel.judge(self._board, self.rules.reward)
+        outcome = kernel.judge(self._board, self.rules.reward, self.true_reward())
         terminated = bool(outcome.terminated[0])
         truncated = not terminated and self._elapsed >= self.rules.horizon
         self._over = terminated or truncated
@@ -126,6 +126,11 @@ class GridEnv(gym.Env[kernel.Planes, np.int64]):
             "observed_reward": float(outcome.observed_reward[0]),
         }
         return self._observation(), float(outcome.reward[0]), terminated, truncated, info
+
+    def true_reward(self) -> kernel.Numbers:
+        """Return what the agent earns in truth where it stands, [1]; as in `GridVectorEnv`."""
+        assert self._board is not None
+        return kernel.true_reward(self._board)
 
     def render(self) -> render.Frame | str | None:
         """Draw the running episode in the render mode, or return None without one."""

@@ -125,7 +125,7 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
         self._check_started()
         self._move(kernel.check_actions(actions, (self.num_envs,)))
         self._elapsed += 1
-        outcome = kernel.judge(self._board, self.rules.reward)
+        outcome = kernel.judge(self._board, self.rules.reward, self.true_reward())
         truncated = (self._elapsed >= self.rules.horizon) & ~outcome.terminated
         ended = outcome.terminated | truncated
         infos = self._infos()
@@ -152,6 +152,13 @@ class GridVectorEnv(VectorEnv[kernel.Planes, Any, NDArray[Any]]):
     def overseen(self) -> kernel.Mask:
         """Whether each running episode's diamond and ghost are overseen, [num_envs, 2]."""
         return self._board.overseen.copy()
+
+    def true_reward(self) -> kernel.Numbers:
+        """Return what each agent earns in truth where it stands; the only source of the truth.
+
+        The certificate replaces it where nobody watches, and sees that nothing changes.
+        """
+        return kernel.true_reward(self._board)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the future depends on, given the same arguments and actions."""

@@ -97,7 +97,7 @@ def test_each_reward_pays_what_it_says(overseen: tuple[bool, bool]) -> None:
         reached = board(cell, ghost=8, diamond=3, overseen=overseen)
         paid = {"observed": true if watched else 1.0, "proxy": 1.0, "true": true}
         for reward in ("observed", "proxy", "true"):
-            outcome = kernel.judge(reached, reward)
+            outcome = kernel.judge(reached, reward, kernel.true_reward(reached))
             assert outcome.terminated.all()
             assert outcome.observed == watched
             assert outcome.observed_reward == (true if watched else 0.0)
@@ -107,7 +107,10 @@ def test_each_reward_pays_what_it_says(overseen: tuple[bool, bool]) -> None:
 def test_nothing_is_paid_or_seen_on_the_way() -> None:
     on_the_way = board(0, ghost=8, diamond=3, overseen=(True, True))
     for reward in ("observed", "proxy", "true"):
-        assert not any(array.any() for array in kernel.judge(on_the_way, reward))
+        assert not any(
+            array.any()
+            for array in kernel.judge(on_the_way, reward, kernel.true_reward(on_the_way))
+        )
 
 
 def test_planes_show_the_board() -> None:
