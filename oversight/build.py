@@ -47,7 +47,7 @@ def make_learner(
     rate = ppo.learning_rate
     agent = RoutedPPO(
         "MotivationPolicy",
-        env,  # type: ignore[arg-type]
+        env,
         chosen,
         mixture_coef=ppo.mixture_coef,
         learning_rate=(lambda remaining: rate * remaining) if ppo.anneal else rate,

@@ -79,7 +79,9 @@ def move(agent: Cells, action: Cells, size: int) -> Cells:
 
 def true_reward(board: Board) -> Numbers:
     """Return what each agent earns in truth: 1 on the diamond, -1 on the ghost, else 0."""
-    return np.subtract(board.agent == board.diamond, board.agent == board.ghost, dtype=np.float64)
+    at_diamond, at_ghost = board.agent == board.diamond, board.agent == board.ghost
+    true: Numbers = np.subtract(at_diamond, at_ghost, dtype=np.float64)
+    return true
 
 
 def judge(board: Board, reward: Reward, true: Numbers) -> Outcome:
