@@ -74,7 +74,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"observed_probability": "often"}, "from 0 to 1, got 'often'"),
     ({"observed_probability": 0.1, "observer": EpisodeCoin(0.1)}, "not both"),
     ({"observer": 0.1}, "one of envs.observers"),
-    ({"flag": "cue"}, "flag must be one of"),
+    ({"flag": "cue"}, "flag must be"),
     ({"flag": "visible", "observer": Region(np.isfinite, at="arrival")}, "at='start'"),
     ({"allow": ("episode",)}, "allow must name keys"),
     ({"allow": "episode"}, "tuple of info keys"),
