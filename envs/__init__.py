@@ -16,12 +16,19 @@ from envs.observers import (
     StepCoin,
 )
 from envs.registration import IDS, register
-from envs.wrappers import FixedHorizon, NoisyFlag, PartialOversight, RecordTruth
+from envs.wrappers import (
+    DelayedOversight,
+    FixedHorizon,
+    NoisyFlag,
+    PartialOversight,
+    RecordTruth,
+)
 
 __all__ = [
     "IDS",
     "Adversarial",
     "Budget",
+    "DelayedOversight",
     "EpisodeCoin",
     "FixedHorizon",
     "GridEnv",

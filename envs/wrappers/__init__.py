@@ -1,8 +1,9 @@
 """Wrappers for any Gymnasium environment; `envs.wrappers.vector` mirrors the names."""
 
+from envs.wrappers.delayed_oversight import DelayedOversight
 from envs.wrappers.fixed_horizon import FixedHorizon
 from envs.wrappers.noisy_flag import NoisyFlag
 from envs.wrappers.partial_oversight import PartialOversight
 from envs.wrappers.record_truth import RecordTruth
 
-__all__ = ["FixedHorizon", "NoisyFlag", "PartialOversight", "RecordTruth"]
+__all__ = ["DelayedOversight", "FixedHorizon", "NoisyFlag", "PartialOversight", "RecordTruth"]
