@@ -32,7 +32,7 @@ class Certificate:
     Attributes:
         findings: one for each channel.
         steps: environment steps of each run.
-        observed, hidden: how many of them were observed, and how many tampered with.
+        observed, hidden: how many of them had an observed, and how many a hidden reward.
         tampers: the names of the replacements that were tried.
     """
 
@@ -72,7 +72,7 @@ def certify(
         ) from reference.error
     if not reference.hidden:
         raise ValueError(
-            f"all {reference.observed} steps were observed, so that there is nothing to tamper "
+            f"no reward of {reference.steps} steps was hidden, so that there is nothing to tamper "
             "with: lower the probability of oversight"
         )
     first: dict[str, tuple[str, Difference]] = {}
@@ -91,7 +91,7 @@ def certify(
             else Finding(channel, len(reference.trace.channels.get(channel, [])), None, None)
             for channel in CHANNELS
         ),
-        steps=reference.observed + reference.hidden,
+        steps=reference.steps,
         observed=reference.observed,
         hidden=reference.hidden,
         tampers=tuple(tampers),
