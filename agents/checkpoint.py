@@ -25,18 +25,25 @@ def training_state(agent: RoutedPPO) -> State:
     env = _adapter(agent)
     assert isinstance(agent._last_obs, np.ndarray)
     assert agent._last_episode_starts is not None
+    return learner_state(agent) | {
+        "environment": _tensors(env.get_state()),
+        "last_observation": torch.from_numpy(agent._last_obs),
+        "last_episode_starts": torch.from_numpy(np.asarray(agent._last_episode_starts)),
+        "num_timesteps": agent.num_timesteps,
+        "episodes": list(agent.ep_info_buffer or ()),
+    }
+
+
+def learner_state(agent: RoutedPPO) -> State:
+    """Return the part of the state that no environment holds: what updates read and write."""
     return {
         "policy": agent.policy.state_dict(),
         "optimizer": agent.policy.optimizer.state_dict(),
         "torch_generator": torch.get_rng_state(),
         "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "minibatch_order": _tensors(agent.rollout_buffer.order.get_state(legacy=False)),
-        "environment": _tensors(env.get_state()),
-        "last_observation": torch.from_numpy(agent._last_obs),
-        "last_episode_starts": torch.from_numpy(np.asarray(agent._last_episode_starts)),
-        "num_timesteps": agent.num_timesteps,
+        "outcomes": _tensors(agent.rollout_buffer.outcomes.get_state()),
         "num_updates": agent._n_updates,
-        "episodes": list(agent.ep_info_buffer or ()),
     }
 
 
@@ -51,6 +58,7 @@ def restore(agent: RoutedPPO, state: State) -> None:
         load_policy(agent.policy, state["policy"])
         agent.policy.optimizer.load_state_dict(state["optimizer"])
         agent.rollout_buffer.order.set_state(_arrays(state["minibatch_order"]))
+        agent.rollout_buffer.outcomes.set_state(_arrays(state["outcomes"]))
         env.reset()
         env.set_state(_arrays(state["environment"]))
         agent._last_obs = state["last_observation"].numpy()
