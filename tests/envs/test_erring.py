@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import Adversarial, Budget, EpisodeCoin, Noisy, Region, Schedule, StepCoin
-from envs.observers import Moment, Observer
+from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
+from envs.observers import Moment, Observer, Scope
 from envs.observers.noisy import Side
 
 SEED = st.integers(0, 2**64 - 1)
@@ -42,6 +42,15 @@ def test_reports_are_lost_and_flipped_as_often_as_said_and_independently(
     np.testing.assert_array_equal(flips.rewards, flips.punishments)
     assert near(flips.rewards[watched].sum(), watched.sum(), flip)
     assert near(flips.rewards[truth & ~watched].sum(), (truth & ~watched).sum(), flip)
+
+
+def test_a_flag_errs_independently_of_the_reports() -> None:
+    many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
+    watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
+    assert flips is not None
+    cues = [NoisyFlag(0.5, stream=stream).cue(truth, many, Scope.EPISODE) for stream in (0, 1, 2)]
+    errors = np.corrcoef([watched, flips.rewards, *cues])
+    assert np.abs(errors - np.eye(5)).max() < 5 / np.sqrt(20_000)
 
 
 def test_an_observer_by_episode_errs_by_episode_and_another_by_step() -> None:
