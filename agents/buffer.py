@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from agents.routes import UNRESOLVED, episode_route, write_back
+from agents.outcomes import Outcomes, Timeouts
+from agents.routes import UNRESOLVED, UNUSED, write_back
 
 
 class RoutedSamples(NamedTuple):
@@ -31,22 +32,47 @@ class RoutedBuffer(RolloutBuffer):
         *args: as for `RolloutBuffer`.
         seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
             seed both draw the same minibatches.
+        timeouts: as for `Outcomes`.
         **kwargs: as for `RolloutBuffer`.
     """
 
-    def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401
+        seed: int | None = None,
+        timeouts: Timeouts = "open",
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         self.order = np.random.RandomState(seed)
         super().__init__(*args, **kwargs)
+        self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:
         """Empty the buffer; no route is known."""
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
         super().reset()
 
-    def label(self, infos: Sequence[Mapping[str, Any]], dones: NDArray[np.bool_]) -> None:
-        """Note the routes of the episodes that the coming `add` ends."""
-        for lane in np.flatnonzero(dones).tolist():
-            self.last_route[self.pos, lane] = episode_route(infos[lane])
+    def label(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        dones: NDArray[np.bool_],
+        starts: NDArray[np.bool_],
+    ) -> None:
+        """Note what was seen of the step of the coming `add`, and the routes of episodes it ends.
+
+        Args:
+            infos: of the step, one for each lane.
+            dones: whether the step ended the episode, [lanes].
+            starts: whether the step was the first of its episode, [lanes].
+        """
+        self.last_route[self.pos] = self.outcomes.step(infos, dones, starts)
+
+    def routes(self) -> NDArray[np.int8]:
+        """Return the route of every step of a full buffer, [steps, lanes].
+
+        `UNUSED` marks the steps that only reset a lane, which `get` leaves out.
+        """
+        return write_back(self.last_route, self.outcomes.unfinished())
 
     def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Store one step of every lane.
@@ -65,14 +91,22 @@ class RoutedBuffer(RolloutBuffer):
         tensors = self._flat()
         total = self.buffer_size * self.n_envs
         order = torch.from_numpy(self.order.permutation(total)).to(self.device)
+        used = tensors.routes.index_select(0, order) != UNUSED
+        order = order if used.all() else order[used]
         for rows in torch.split(order, batch_size or total):
-            yield RoutedSamples(*(tensor.index_select(0, rows) for tensor in tensors))
+            if len(rows):
+                yield RoutedSamples(*(tensor.index_select(0, rows) for tensor in tensors))
+
+    def used(self) -> NDArray[np.bool_]:
+        """Return which steps are data, [steps, lanes]."""
+        used: NDArray[np.bool_] = self.last_route != UNUSED
+        return used
 
     def _flat(self) -> RoutedSamples:
         """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
         arrays = (self.observations, self.actions.astype(np.float32, copy=False))
         scalars = (self.values, self.log_probs, self.advantages, self.returns)
-        routes = write_back(self.last_route).astype(np.int64)
+        routes = self.routes().astype(np.int64)
         return RoutedSamples(
             *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),
             *(

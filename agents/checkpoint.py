@@ -42,6 +42,7 @@ def learner_state(agent: RoutedPPO) -> State:
         "torch_generator": torch.get_rng_state(),
         "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "minibatch_order": _tensors(agent.rollout_buffer.order.get_state(legacy=False)),
+        "outcomes": _tensors(agent.rollout_buffer.outcomes.get_state()),
         "num_updates": agent._n_updates,
     }
 
@@ -57,6 +58,7 @@ def restore(agent: RoutedPPO, state: State) -> None:
         load_policy(agent.policy, state["policy"])
         agent.policy.optimizer.load_state_dict(state["optimizer"])
         agent.rollout_buffer.order.set_state(_arrays(state["minibatch_order"]))
+        agent.rollout_buffer.outcomes.set_state(_arrays(state["outcomes"]))
         env.reset()
         env.set_state(_arrays(state["environment"]))
         agent._last_obs = state["last_observation"].numpy()

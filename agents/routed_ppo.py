@@ -4,9 +4,10 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import torch
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import BasePolicy
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from agents import losses
 from agents.buffer import RoutedBuffer, RoutedSamples
 from agents.methods import METHODS, ROUTES, Method, method
+from agents.outcomes import Timeouts
 from agents.policy import MotivationPolicy
-from agents.vec_env import VectorEnvAdapter
+from agents.vec_env import VectorEnvAdapter, require_arrays
 from oversight.routing import Gate, routing, skip_unreached
 
 LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
@@ -42,6 +44,9 @@ class RoutedPPO(PPO):
         env: a Gymnasium environment or vector environment, or an SB3 one.
         method: a `Method` or the name of one.
         mixture_coef: weight of the loss that teaches the mixture.
+        timeouts: the route of an unobserved episode that a time limit or the end of the rollout
+            cuts. `open`: unfinished episodes earn nothing, so that nothing was hidden. `hidden`:
+            every step may pay, so that rewards were hidden.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -66,6 +71,7 @@ class RoutedPPO(PPO):
         env: GymEnv | VectorEnv[Any, Any, Any] | str | None = None,
         method: Method | str = METHODS["routed"],
         mixture_coef: float = 0.1,
+        timeouts: Timeouts = "open",
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
@@ -75,15 +81,20 @@ class RoutedPPO(PPO):
             named = {"modules": self.method.modules}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
-        kwargs["rollout_buffer_kwargs"] = {"seed": kwargs.get("seed")}
+        kwargs["rollout_buffer_kwargs"] = {"seed": kwargs.get("seed"), "timeouts": timeouts}
         # SB3's annotations leave out None, which `load` passes, and vector environments
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
+        if isinstance(env, gym.Env):
+            single = env
+            env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
         if isinstance(env, VectorEnv):
             env = VectorEnvAdapter(env)
-        return PPO._wrap_env(env, verbose, monitor_wrapper)
+        wrapped = PPO._wrap_env(env, verbose, monitor_wrapper)
+        require_arrays(wrapped.observation_space)
+        return wrapped
 
     def _setup_model(self) -> None:
         rollout = self.n_steps * self.n_envs
@@ -108,7 +119,8 @@ class RoutedPPO(PPO):
         # SB3 calls this once per step, between the environment's step and the buffer's `add`
         super()._update_info_buffer(infos, dones)
         assert dones is not None, "SB3's rollout loop passes the flags of the step"
-        self.rollout_buffer.label(infos, dones)
+        assert self._last_episode_starts is not None
+        self.rollout_buffer.label(infos, dones, self._last_episode_starts)
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
@@ -188,7 +200,8 @@ class RoutedPPO(PPO):
         for name, terms in statistics.items():
             self.logger.record(f"train/{name}", torch.stack(terms).mean().item())
         buffer = self.rollout_buffer
-        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        used = buffer.used()
+        explained = explained_variance(buffer.values[used], buffer.returns[used])
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 

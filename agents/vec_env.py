@@ -4,38 +4,50 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
+from agents.infos import Info, fill, observed_lanes
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
 
 class VectorEnvAdapter(VecEnv):
-    """A native Gymnasium `VectorEnv` as an SB3 `VecEnv`.
+    """A native Gymnasium `VectorEnv` as an SB3 `VecEnv`, whatever its autoreset mode.
 
-    SB3 resets a lane in the step that ends it, so the environment must do so too. The `info` of a
-    step is that of the step just taken: for a lane that ended it comes from `final_info`, with the
-    last observation, SB3's truncation flag, and the return and length of the episode as the
-    learner saw it.
+    SB3 resets a lane in the step that ends it. So does same-step autoreset. With autoreset
+    disabled the adapter resets ended lanes itself, in the same step, to the same effect. With
+    next-step autoreset an end is followed by a step that only resets: its action is ignored, and
+    it is no data. Then the lane's `info` is `{"resetting": True}`, its reward is 0, and
+    `RoutedBuffer` leaves the step out; SB3's own buffer would not.
+
+    The `info` of a step is that of the step just taken, and empty for a lane that neither ended
+    nor was observed. One that ended has the last observation, SB3's truncation flag, and the
+    return and length of the episode as the learner saw it.
 
     Args:
-        venv: a vector environment with same-step autoreset.
+        venv: a vector environment whose observations are arrays.
 
     Raises:
-        ValueError: if it resets at another moment.
+        ValueError: if they are not, or it does not say when it resets.
     """
 
     def __init__(self, venv: VectorEnv[Any, Any, Any]) -> None:
-        mode = venv.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.SAME_STEP:
+        self.mode = venv.metadata.get("autoreset_mode")
+        if not isinstance(self.mode, AutoresetMode):
             raise ValueError(
-                f"the vector environment's autoreset mode is {mode}, SB3 needs "
-                f"{AutoresetMode.SAME_STEP}: make it with that mode"
+                f"metadata['autoreset_mode'] of the vector environment must be one of "
+                f"{[str(mode) for mode in AutoresetMode]}, got {self.mode!r}: set it there"
             )
+        require_arrays(venv.single_observation_space)
         self.venv = venv
         self.render_mode = venv.render_mode
         self._pending: NDArray[Any] | None = None
         self._return = np.zeros(venv.num_envs)
         self._length = np.zeros(venv.num_envs, dtype=np.int64)
+        self._resetting = np.zeros(venv.num_envs, dtype=np.bool_)
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
 
     def reset(self) -> VecEnvObs:
@@ -43,9 +55,10 @@ class VectorEnvAdapter(VecEnv):
         seed = self._seeds[0]
         observations, infos = self.venv.reset(seed=None if seed is None else int(seed))
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        _fill(self.reset_infos, infos, range(self.num_envs))
+        fill(self.reset_infos, infos, list(range(self.num_envs)))
         self._return[:] = 0.0
         self._length[:] = 0
+        self._resetting[:] = False
         self._reset_seeds()
         return observations  # type: ignore[no-any-return]
 
@@ -54,36 +67,75 @@ class VectorEnvAdapter(VecEnv):
         self._pending = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every lane; those that ended return the first observation of the next episode."""
+        """Step every lane; those that ended return the first observation of the next episode.
+
+        With next-step autoreset they do so one step later, and return their last one first.
+        """
         observations, rewards, terminated, truncated, infos = self.venv.step(self._pending)
         dones = terminated | truncated
         self._return += rewards
         self._length += 1
-        lanes = np.flatnonzero(dones)
-        listed: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        if lanes.size:
-            _fill(listed, infos["final_info"], lanes.tolist())
-            for lane in lanes.tolist():
-                listed[lane] |= {
-                    "terminal_observation": infos["final_obs"][lane],
-                    "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
-                    "episode": {"r": float(self._return[lane]), "l": int(self._length[lane])},
-                }
-            self._return[lanes] = 0.0
-            self._length[lanes] = 0
         # a copy: SB3 adds the value after a time limit to the rewards in place
-        return observations, np.array(rewards, dtype=np.float32), dones, listed
+        paid = np.array(rewards, dtype=np.float32)
+        listed: list[Info] = [{} for _ in range(self.num_envs)]
+        observed = observed_lanes(infos, self.num_envs)
+        if observed is not None:
+            fill(listed, infos, np.flatnonzero(observed & ~dones & ~self._resetting).tolist())
+        if self._resetting.any():
+            self._pass_over(paid, listed)
+        if dones.any():
+            observations = self._end(observations, truncated & ~terminated, dones, infos, listed)
+        if self.mode is AutoresetMode.NEXT_STEP:
+            self._resetting[:] = dones
+        return observations, paid, dones, listed
+
+    def _pass_over(self, paid: NDArray[np.float32], listed: list[Info]) -> None:
+        """Say of the lanes that this step only reset that nothing else happened there."""
+        paid[self._resetting] = 0.0
+        self._return[self._resetting] = 0.0
+        self._length[self._resetting] = 0
+        for lane in np.flatnonzero(self._resetting).tolist():
+            listed[lane]["resetting"] = True
+
+    def _end(
+        self,
+        observations: Any,  # noqa: ANN401 (of any space)
+        cut: NDArray[np.bool_],
+        dones: NDArray[np.bool_],
+        infos: dict[str, Any],
+        listed: list[Info],
+    ) -> VecEnvObs:
+        """Tell how episodes ended, and return the observations to go on from."""
+        same_step = self.mode is AutoresetMode.SAME_STEP
+        last = infos["final_obs"] if same_step else observations
+        lanes = np.flatnonzero(dones).tolist()
+        fill(listed, infos.get("final_info", {}) if same_step else infos, lanes)
+        for lane in lanes:
+            listed[lane] |= {
+                "terminal_observation": last[lane] if same_step else np.array(last[lane]),
+                "TimeLimit.truncated": bool(cut[lane]),
+                "episode": {"r": float(self._return[lane]), "l": int(self._length[lane])},
+            }
+        self._return[lanes] = 0.0
+        self._length[lanes] = 0
+        if self.mode is AutoresetMode.DISABLED:
+            observations, _ = self.venv.reset(options={"reset_mask": dones.copy()})
+        return observations  # type: ignore[no-any-return]
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the lanes' future depends on; the environment must offer `get_state`."""
         state: dict[str, NDArray[Any]] = self.venv.get_state()  # type: ignore[attr-defined]
-        return {**state, "return": self._return.copy(), "length": self._length.copy()}
+        return {**state, **{name: array.copy() for name, array in self._arrays().items()}}
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on exactly where `get_state` was called."""
         rest = dict(state)
-        self._return[:], self._length[:] = rest.pop("return"), rest.pop("length")
+        for name, array in self._arrays().items():
+            array[:] = rest.pop(name)
         self.venv.set_state(rest)  # type: ignore[attr-defined]
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"return": self._return, "length": self._length, "resetting": self._resetting}
 
     def close(self) -> None:
         """Close the environment."""
@@ -118,11 +170,10 @@ class VectorEnvAdapter(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
 
-def _fill(listed: list[dict[str, Any]], infos: dict[str, Any], lanes: Sequence[int]) -> None:
-    """Give each of some lanes its entry of every array in a vector environment's `infos`."""
-    for name, values in infos.items():
-        mask = infos.get(f"_{name}")
-        if mask is not None:
-            for lane in lanes:
-                if mask[lane]:
-                    listed[lane][name] = values[lane]
+def require_arrays(space: spaces.Space[Any]) -> None:
+    """Raise a ValueError for observations that are not arrays, such as dictionaries."""
+    if not isinstance(space, ARRAYS):
+        raise ValueError(
+            f"observations must be arrays, the environment has {space}: flatten them with "
+            "gymnasium.wrappers.FlattenObservation"
+        )

@@ -24,7 +24,7 @@ def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
         raise ValueError(_unknown(name, error)) from error
 
     def make() -> gym.Env[Any, Any]:
-        truth = {"reward": "true"} if name.split(":")[-1] == "PartialGrid-v0" else {}
+        truth: dict[str, Any] = {"reward": "true"} if name.endswith("PartialGrid-v0") else {}
         env: gym.Env[Any, Any] = gym.make(name, disable_env_checker=True, **truth)
         return _image(env) if isinstance(space, spaces.Dict) else env
 

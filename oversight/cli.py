@@ -93,10 +93,13 @@ def parse_simple(schema: type[C], args: Sequence[str], program: str) -> C:
     return settings
 
 
-def run(main: Callable[[Sequence[str]], None], args: Sequence[str] | None = None) -> int:
-    """Run a command; an error of the user's becomes one line on stderr and exit code 2."""
+def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code, 0 if it returns none.
+
+    An error of the user's becomes one line on stderr and exit code 2.
+    """
     try:
-        main(sys.argv[1:] if args is None else args)
+        code = main(sys.argv[1:] if args is None else args)
     except (ValueError, OSError) as error:  # the latter of a full disk, say
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
@@ -104,7 +107,7 @@ def run(main: Callable[[Sequence[str]], None], args: Sequence[str] | None = None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130
-    return 0
+    return code or 0
 
 
 def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:

@@ -58,17 +58,7 @@ class TrainConfig:
         for name in ("eval_episodes", "final_episodes"):
             require_at_least_one(name, getattr(self, name))
         require_seed(self.seed)
-        if self.ppo.batch_size < 2:
-            raise ValueError(
-                f"ppo.batch_size must be at least 2, since advantages are normalized, got "
-                f"{self.ppo.batch_size}"
-            )
-        if self.ppo.batch_size > self.rollout:
-            raise ValueError(
-                f"ppo.batch_size {self.ppo.batch_size} is larger than a rollout of ppo.n_steps "
-                f"{self.ppo.n_steps} x num_envs {self.num_envs} = {self.rollout}: lower the first "
-                "or raise another"
-            )
+        require_batch(self.ppo, self.num_envs)
 
     @property
     def rollout(self) -> int:
@@ -97,6 +87,21 @@ def require_at_least_one(name: str, value: int) -> None:
     """Raise a ValueError for a count below one."""
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def require_batch(ppo: PPOConfig, num_envs: int) -> None:
+    """Raise a ValueError for a batch that no rollout can fill, or that cannot be normalized."""
+    if ppo.batch_size < 2:
+        raise ValueError(
+            f"ppo.batch_size must be at least 2, since advantages are normalized, got "
+            f"{ppo.batch_size}"
+        )
+    rollout = ppo.n_steps * num_envs
+    if ppo.batch_size > rollout:
+        raise ValueError(
+            f"ppo.batch_size {ppo.batch_size} is larger than a rollout of ppo.n_steps "
+            f"{ppo.n_steps} x num_envs {num_envs} = {rollout}: lower the first or raise another"
+        )
 
 
 def require_seed(seed: int) -> None:

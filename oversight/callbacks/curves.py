@@ -4,7 +4,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import ROUTES, RoutedPPO
-from agents.routes import write_back
+from agents.routes import UNUSED
 
 
 class RouteCurves(BaseCallback):
@@ -12,8 +12,9 @@ class RouteCurves(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model, RoutedPPO)
-        ends = self.model.rollout_buffer.last_route
-        steps = write_back(ends)
+        buffer = self.model.rollout_buffer
+        ends, steps = buffer.last_route, buffer.routes()
+        steps = steps[steps != UNUSED]
         for number, name in enumerate(ROUTES):
             self.logger.record(f"routing/share_{name}", float(np.mean(steps == number)))
         ended = ends[ends >= 0]

@@ -12,12 +12,15 @@ from envs import GridVectorEnv, PartialOversight
 from envs.wrappers import vector
 from oversight.certificate.tamper import Numbers, Tamper
 
-Note = Callable[[NDArray[np.bool_], Numbers], None]
-"""Is told of each step which lanes were observed, [n], and what they were paid, [n]."""
+Mask = NDArray[np.bool_]
+Note = Callable[[Mask, Mask, Numbers], None]
+"""Is told of each step whose reward was observed, whose was hidden, and what was paid, [n] each."""
 
 
 class TamperedGrid(GridVectorEnv):
     """`PartialGrid-v0` as it is trained on, whose truth is another where nobody watches.
+
+    Hidden are the rewards of the squares that nobody watches; other steps are known to pay 0.
 
     Args:
         tamper: what replaces a hidden reward.
@@ -36,8 +39,9 @@ class TamperedGrid(GridVectorEnv):
         board, true = self._board, super().true_reward()
         squares = np.stack([board.agent == board.diamond, board.agent == board.ghost], axis=-1)
         observed = np.logical_or.reduce(squares & board.overseen, axis=-1)
-        told = np.where(observed, true, self._tamper(true, self._generator))
-        self._note(observed, told)
+        hidden = np.logical_or.reduce(squares & ~board.overseen, axis=-1)
+        told = np.where(hidden, self._tamper(true, self._generator), true)
+        self._note(observed, hidden, told)
         return told
 
 
@@ -80,7 +84,7 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, *rest = self._probe.step_taken
         observed, true = np.array([seen["observed"]]), np.array([reward], dtype=np.float64)
         told = np.where(observed, true, self._tamper(true, self._generator))
-        self._note(observed, told)
+        self._note(observed, ~observed, told)
         return observation, float(told[0]), *rest
 
 
@@ -126,7 +130,7 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         observations, rewards, *rest = self._probe.step_taken
         true = np.asarray(rewards, dtype=np.float64)
         told = np.where(observed, true, self._tamper(true, self._generator))
-        self._note(observed, told)
+        self._note(observed, ~observed, told)
         return observations, told, *rest
 
 

@@ -53,7 +53,7 @@ class Trace:
         mine, theirs = self.channels.get(channel, []), other.channels.get(channel, [])
         for one, two in zip_longest(mine, theirs):
             if one != two:
-                entry = one or two
+                entry = two or one
                 assert entry is not None
                 return Difference(entry.step, entry.name)
         return None

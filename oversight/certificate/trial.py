@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
 from agents import RoutedPPO
@@ -15,6 +14,7 @@ from oversight.callbacks.selection import KeepBest
 from oversight.certificate.recorder import Recorder, Scalars
 from oversight.certificate.setup import Setup
 from oversight.certificate.tamper import Numbers, Tamper
+from oversight.certificate.tampered import Mask
 from oversight.certificate.trace import Trace
 
 
@@ -23,21 +23,22 @@ class Trial:
 
     Attributes:
         trace: the channels; `truth` holds what was paid where, which the learner must not have.
-        observed, hidden: steps of each kind.
+        steps: environment steps.
+        observed, hidden: how many of them had an observed, and a hidden reward.
         error: what ended the run early, or None.
     """
 
     def __init__(self) -> None:
         self.trace = Trace()
-        self.observed = self.hidden = 0
+        self.steps = self.observed = self.hidden = 0
         self.error: Exception | None = None
 
-    def note_truth(self, observed: NDArray[np.bool_], rewards: Numbers) -> None:
+    def note_truth(self, observed: Mask, hidden: Mask, rewards: Numbers) -> None:
         """Note the true rewards of one step, [n]."""
-        watched = int(np.count_nonzero(observed))
-        self.observed += watched
-        self.hidden += observed.size - watched
-        self.trace.note("truth", self.observed + self.hidden, "rewards", rewards)
+        self.steps += observed.size
+        self.observed += int(np.count_nonzero(observed))
+        self.hidden += int(np.count_nonzero(hidden))
+        self.trace.note("truth", self.steps, "rewards", rewards)
 
 
 def train(setup: Setup, tamper: Tamper) -> Trial:
@@ -67,7 +68,7 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
         name, text = warning.category.__name__, str(warning.message)
         trial.trace.note("warnings", trial.observed + trial.hidden, name, text)
     said = "" if trial.error is None else f"{type(trial.error).__name__}: {trial.error}"
-    trial.trace.note("errors", trial.observed + trial.hidden, said or "none", said)
+    trial.trace.note("errors", trial.steps, said or "none", said)
     return trial
 
 

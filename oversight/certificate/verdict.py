@@ -32,7 +32,7 @@ class Certificate:
     Attributes:
         findings: one for each channel.
         steps: environment steps of each run.
-        observed, hidden: how many of them were observed, and how many tampered with.
+        observed, hidden: how many of them had an observed, and how many a hidden reward.
         tampers: the names of the replacements that were tried.
     """
 
@@ -64,17 +64,8 @@ def certify(
         ValueError: if the run fails without tampering, if nothing was hidden in it, or if a
             tamper did not change the truth: then a comparison would show nothing.
     """
-    reference = train(setup, unchanged)
+    reference = _reference(setup)
     told("reference")
-    if reference.error is not None:
-        raise ValueError(
-            f"the run fails before anything is tampered with: {reference.error}"
-        ) from reference.error
-    if not reference.hidden:
-        raise ValueError(
-            f"all {reference.observed} steps were observed, so that there is nothing to tamper "
-            "with: lower the probability of oversight"
-        )
     first: dict[str, tuple[str, Difference]] = {}
     for name, tamper in tampers.items():
         other = train(setup, tamper)
@@ -84,18 +75,33 @@ def certify(
             if difference is not None:
                 first.setdefault(channel, (name, difference))
         told(name)
+    counts = {name: len(entries) for name, entries in reference.trace.channels.items()}
+    nothing = (None, None)
     return Certificate(
         findings=tuple(
-            Finding(channel, len(reference.trace.channels.get(channel, [])), *first[channel])
-            if channel in first
-            else Finding(channel, len(reference.trace.channels.get(channel, [])), None, None)
+            Finding(channel, counts.get(channel, 0), *first.get(channel, nothing))
             for channel in CHANNELS
         ),
-        steps=reference.observed + reference.hidden,
+        steps=reference.steps,
         observed=reference.observed,
         hidden=reference.hidden,
         tampers=tuple(tampers),
     )
+
+
+def _reference(setup: Setup) -> Trial:
+    """Train without tampering, and raise a ValueError if that is nothing to compare with."""
+    reference = train(setup, unchanged)
+    if reference.error is not None:
+        raise ValueError(
+            f"the run fails before anything is tampered with: {reference.error}"
+        ) from reference.error
+    if not reference.hidden:
+        raise ValueError(
+            f"no reward of {reference.steps} steps was hidden, so that there is nothing to tamper "
+            "with: lower the probability of oversight"
+        )
+    return reference
 
 
 def _check_bite(name: str, reference: Trial, other: Trial) -> None:

@@ -30,6 +30,7 @@ def routed(seed: int | None = None) -> RoutedBuffer:
 def fill(*buffers: RolloutBuffer, ends: dict[tuple[int, int], int] | None = None) -> None:
     """Give buffers the same random rollout, in which episodes end at some (step, lane)."""
     random = np.random.default_rng(0)
+    starts = np.ones(LANES, dtype=np.bool_)
     for step in range(STEPS):
         observations = random.uniform(-1, 1, (LANES, 3)).astype(np.float32)
         actions = random.integers(4, size=(LANES, 1))
@@ -38,7 +39,8 @@ def fill(*buffers: RolloutBuffer, ends: dict[tuple[int, int], int] | None = None
         for buffer in buffers:
             if isinstance(buffer, RoutedBuffer):
                 dones = np.isin(np.arange(LANES), list(here))
-                buffer.label([INFOS[here[n]] if n in here else {} for n in range(LANES)], dones)
+                infos = [INFOS[here[n]] if n in here else {} for n in range(LANES)]
+                buffer.label(infos, dones, starts)
             buffer.add(
                 observations,
                 actions,
@@ -47,6 +49,7 @@ def fill(*buffers: RolloutBuffer, ends: dict[tuple[int, int], int] | None = None
                 torch.tensor(values),
                 torch.tensor(log_probs),
             )
+        starts = np.isin(np.arange(LANES), list(here))
     for buffer in buffers:
         buffer.compute_returns_and_advantage(torch.ones(LANES), np.zeros(LANES))
 

@@ -101,13 +101,6 @@ def test_a_state_resumes_bit_for_bit() -> None:
         np.testing.assert_array_equal(state[name], array)
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
-def test_other_moments_of_reset_are_refused(mode: AutoresetMode) -> None:
-    venv = SyncVectorEnv([GridEnv] * 2, autoreset_mode=mode)
-    with pytest.raises(ValueError, match=rf"autoreset mode is {mode}.*SAME_STEP"):
-        VectorEnvAdapter(venv)
-
-
 def test_gymnasium_vector_environments_can_be_adapted() -> None:
     venv = SyncVectorEnv(
         [lambda: gym.make("CartPole-v1")] * 3, autoreset_mode=AutoresetMode.SAME_STEP

@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from oversight import cli, evaluate, train
+from oversight import certify, cli, evaluate, train
+from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
 
+Command = Callable[[Sequence[str]], int | None]
 HELP = Path(__file__).parent / "help"
-COMMANDS = {"train": train.main, "evaluate": evaluate.main}
+COMMANDS: dict[str, Command] = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "certify": certify.main,
+}
 
 
-def help_page(main: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch) -> str:
+def help_page(main: Command, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what a terminal of 100 columns shows, without colors."""
     monkeypatch.setenv("COLUMNS", "100")
     shown = io.BytesIO()
@@ -41,7 +47,11 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
 
 @pytest.mark.parametrize(
     ("command", "schemas"),
-    [("train", (cli.Launch, TrainConfig)), ("evaluate", (EvaluateConfig,))],
+    [
+        ("train", (cli.Launch, TrainConfig)),
+        ("evaluate", (EvaluateConfig,)),
+        ("certify", (CertifyConfig,)),
+    ],
 )
 def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:
     page = (HELP / f"{command}.txt").read_text(encoding="utf-8")

@@ -1,0 +1,93 @@
+"""What the overseer saw of each lane's running episode, and the route that follows from it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED
+
+Timeouts = Literal["open", "hidden"]
+TIMEOUTS = {"open": OPEN, "hidden": HIDDEN}
+
+
+class Outcomes:
+    """The observed part of each lane's running episode.
+
+    An episode is observed if any of its steps was. Its outcome is good, `diamond`, if the sum of
+    its observed rewards is positive, and `ghost` if not. Rollouts may begin and end anywhere in it.
+
+    Of an `info` only `observed`, `observed_reward` (read where `observed` is true), SB3's
+    `TimeLimit.truncated` and the adapter's `resetting` are read; never a hidden reward.
+
+    Args:
+        lanes: number of lanes.
+        timeouts: the route of an unobserved episode that a time limit cut, or that still runs when
+            the rollout ends. `open` is right where unfinished episodes earn nothing: then nothing
+            was hidden. Where every step pays use `hidden`, or rewards that nobody saw, paid as
+            zeros, teach like observed ones.
+
+    Raises:
+        ValueError: if `timeouts` is neither.
+
+    >>> outcomes, start, end = Outcomes(1), np.array([True]), np.array([True])
+    >>> outcomes.step([{"observed": True, "observed_reward": -1.0}], ~end, start)
+    array([-1], dtype=int8)
+    >>> outcomes.step([{"observed": False}], end, ~start)
+    array([1], dtype=int8)
+    """
+
+    def __init__(self, lanes: int, timeouts: Timeouts = "open") -> None:
+        if timeouts not in TIMEOUTS:
+            raise ValueError(f"timeouts must be open or hidden, got {timeouts!r}")
+        self.observed = np.zeros(lanes, dtype=np.bool_)
+        self.returns = np.zeros(lanes)
+        self._cut = TIMEOUTS[timeouts]
+
+    def step(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        dones: NDArray[np.bool_],
+        starts: NDArray[np.bool_],
+    ) -> NDArray[np.int8]:
+        """Add what was seen of one step; return the route of each episode that it ends.
+
+        Args:
+            infos: of the step, one for each lane.
+            dones: whether the step ended the episode, [lanes].
+            starts: whether the step was the first of its episode, [lanes].
+
+        Returns:
+            [lanes], `UNRESOLVED` where the episode goes on and `UNUSED` where there was none.
+        """
+        self.observed[starts] = False
+        self.returns[starts] = 0.0
+        cut, unused = np.zeros((2, len(infos)), dtype=np.bool_)
+        for lane, info in enumerate(infos):
+            if not info:
+                continue
+            if info.get("observed", False):
+                self.observed[lane] = True
+                self.returns[lane] += info["observed_reward"]
+            cut[lane] = info.get("TimeLimit.truncated", False)
+            unused[lane] = info.get("resetting", False)
+        routes = np.where(dones, self._routes(cut), np.int8(UNRESOLVED))
+        return np.where(unused, np.int8(UNUSED), routes)
+
+    def unfinished(self) -> NDArray[np.int8]:
+        """Return the route of each lane's episode if the rollout ends here, [lanes]."""
+        return self._routes(np.ones_like(self.observed))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy what was seen of the running episodes."""
+        return {"observed": self.observed.copy(), "returns": self.returns.copy()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `get_state` was called."""
+        self.observed[:], self.returns[:] = state["observed"], state["returns"]
+
+    def _routes(self, cut: NDArray[np.bool_]) -> NDArray[np.int8]:
+        seen = np.where(self.returns > 0, DIAMOND, GHOST)
+        unseen = np.where(cut, self._cut, HIDDEN)
+        return np.where(self.observed, seen, unseen).astype(np.int8)

@@ -1,0 +1,48 @@
+"""An environment that the library does not know: a tank whose level is to be kept in the middle."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+Level = NDArray[np.float32]
+
+
+class Tank(gym.Env[Level, np.int64]):
+    """Three valves; rain comes at random; pays how near the level is to the middle, and ends dry.
+
+    Args:
+        rain: mean inflow of a step.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's type)
+
+    def __init__(self, rain: float = 0.05) -> None:
+        self.rain = rain
+        self.observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.action_space = spaces.Discrete(3)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Level, dict[str, Any]]:
+        """Fill the tank somewhere."""
+        super().reset(seed=seed)
+        self.level = float(self.np_random.uniform(0.2, 0.8))
+        return self._observation(), {"overflow": 0.0}
+
+    def step(self, action: np.int64) -> tuple[Level, float, bool, bool, dict[str, Any]]:
+        """Let it rain, and open a valve; what flows over is in info, as is the true reward."""
+        inflow = float(self.np_random.exponential(self.rain))
+        raised = self.level + inflow - 0.05 * int(action)
+        self.level = float(np.clip(raised, 0.0, 1.0))
+        reward = 1.0 - 4.0 * abs(self.level - 0.5)
+        info = {"overflow": max(0.0, raised - 1.0), "true_reward": reward}
+        return self._observation(), reward, self.level == 0.0, False, info
+
+    def _observation(self) -> Level:
+        return np.array([self.level, 1.0 - self.level], dtype=np.float32)
+
+
+gym.register("Tank-v0", "tests.oversight.stranger:Tank", max_episode_steps=40)

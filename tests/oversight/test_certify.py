@@ -1,0 +1,93 @@
+"""`python -m oversight.certify`: what it prints, its exit codes, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from agents import METHODS
+from oversight import certify, cli
+from oversight.certificate.verdict import CHANNELS
+
+QUICK = (
+    *("--steps", "256", "--num-envs", "8", "--ppo.n-steps", "16", "--ppo.batch-size", "64"),
+    *("--ppo.hidden-sizes", "8"),
+)
+Capture = pytest.CaptureFixture[str]
+
+
+def run(*args: object) -> int:
+    return cli.run(certify.main, [*QUICK, *map(str, args)])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--env", "CartPole-v1"),
+        ("--env", "FrozenLake-v1", "--wrapper", "single"),
+        ("--env", "MiniGrid-Empty-5x5-v0"),
+        ("--env", "PartialGrid-v0", "--wrapper", "vector"),
+    ],
+    ids=" ".join,
+)
+def test_it_certifies(flags: tuple[str, ...], capsys: Capture) -> None:
+    assert run(*flags) == 0
+    shown = capsys.readouterr().out
+    for channel in CHANNELS:
+        assert f"{channel} " in shown
+    assert shown.count("identical") == len(CHANNELS)
+    assert "certified: " in shown
+    assert "NOT" not in shown
+
+
+def test_it_says_where_the_oracle_differs_and_exits_with_1(capsys: Capture) -> None:
+    assert run("--method", "oracle") == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"experience +differs at step \d+: rewards \(by 1e9\)", shown)
+    assert "NOT certified" in shown
+
+
+def test_all_methods_but_the_oracle_are_certified_and_saved(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "certificates.json"
+    assert run("--method", "all", "--save", path) == 0
+    saved = json.loads(path.read_text())
+    assert set(saved["certificates"]) == set(METHODS) - {"oracle"}
+    assert saved["settings"]["num_envs"] == 8
+    for each in saved["certificates"].values():
+        assert each["passed"]
+        assert each["steps"] == 256 > each["observed"] + each["hidden"]
+        assert set(each["findings"]) == set(CHANNELS)
+        assert all(found["compared"] for found in each["findings"].values())
+    assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--env CartPol-v1", "unknown environment 'CartPol-v1': did you mean CartPole-v1"),
+        ("--env nowhere:Game-v0", "'nowhere:Game-v0' No module named 'nowhere'"),
+        ("--env Blackjack-v1", "Blackjack-v1 no array FlattenObservation"),
+        ("--method ruted", "'ruted' did you mean 'routed'"),
+        ("--observed-probability 1.5", "observed_probability from 0 to 1 1.5"),
+        ("--observed-probability 1", "no reward of 256 steps was hidden lower the probability"),
+        ("--steps 0", "steps must be at least 1"),
+        ("--num-envs 2", "ppo.batch_size 64 is larger than a rollout"),
+        ("--wrapper both", "'both' --wrapper 'vector'"),
+        ("--autoreset later", "'later' --autoreset"),
+        ("--save /nowhere/at/all.json", "/nowhere/at is not a folder"),
+        ("--sed 3", "'--sed' did you mean --seed"),
+    ],
+)
+def test_what_it_cannot_do_is_one_line(flags: str, words: str, capsys: Capture) -> None:
+    assert run(*flags.split()) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("error: ")
+    position = 0
+    for word in words.split(" "):
+        assert word in last[position:], (word, last)
+        position = last.index(word, position)

@@ -1,0 +1,60 @@
+"""The whole training command, with hidden rewards replaced: not one bit of its run is another."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents import METHODS
+from envs import GridVectorEnv
+from oversight.certificate.tamper import TAMPERS
+from tests.oversight.events import curves
+from tests.oversight.runs import TINY, difference, outcome, rollouts, run_train, summary
+
+HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
+
+
+def train(folder: Path, method: str) -> Path:
+    flags = ("--method", method, "--oversight-probability", "0.5", "--eval-every", "1")
+    assert run_train(*TINY, *rollouts(3), "--run-dir", folder, *flags) == 0
+    return folder
+
+
+def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Replace the truth where no overseen square is reached, in every grid of this process."""
+    generator = np.random.default_rng(0)
+    truth = GridVectorEnv.true_reward
+
+    def other(self: GridVectorEnv) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        board = self.board
+        seen = (board.agent == board.diamond) & self.overseen[:, 0]
+        seen |= (board.agent == board.ghost) & self.overseen[:, 1]
+        return np.where(seen, truth(self), TAMPERS[name](truth(self), generator))
+
+    monkeypatch.setattr(GridVectorEnv, "true_reward", other)
+
+
+def learned(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The curves that the agent's own logger wrote."""
+    return {tag: points for tag, points in curves(folder).items() if not tag.startswith("eval_")}
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+@pytest.mark.parametrize("method", HONEST)
+def test_hidden_rewards_change_nothing_but_the_evaluation(
+    method: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = train(tmp_path / "clean", method)
+    tamper(monkeypatch, name)
+    other = train(tmp_path / "tampered", method)
+    assert difference(outcome(clean), outcome(other)) is None
+    assert learned(clean) == learned(other)
+    assert summary(clean)["eval"] != summary(other)["eval"]
+
+
+def test_the_oracle_is_not_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = train(tmp_path / "clean", "oracle")
+    tamper(monkeypatch, "negated")
+    other = train(tmp_path / "tampered", "oracle")
+    assert difference(outcome(clean), outcome(other)) is not None
+    assert learned(clean) != learned(other)

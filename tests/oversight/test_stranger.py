@@ -1,0 +1,54 @@
+"""An environment from outside wraps, trains and certifies, in the README's lines and by command."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from agents import RoutedPPO
+from envs import PartialOversight
+from oversight import certify as command
+from oversight import cli
+from tests.oversight.stranger import Tank
+
+README = Path(__file__).parents[2] / "README.md"
+LONGEST = 15  # lines
+
+
+def snippet() -> list[str]:
+    """Return the README's lines about an environment of one's own, without prompts."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (block,) = [each for each in blocks if "certify(" in each]
+    return [line[4:] for line in block.splitlines() if line.startswith((">>> ", "... "))]
+
+
+def test_the_lines_of_the_readme_fit_an_environment_that_the_library_does_not_know() -> None:
+    lines = snippet()
+    assert len(lines) <= LONGEST
+    first = next(number for number, line in enumerate(lines) if line.startswith("class "))
+    body = [line for line in lines[first + 1 :] if not line.startswith(" ")]
+    known: dict[str, Any] = {
+        **{"gym": gym, "np": np, "PartialOversight": PartialOversight, "RoutedPPO": RoutedPPO},
+        "Line": lambda: gym.make("tests.oversight.stranger:Tank-v0"),
+    }
+    *statements, last = lines[:first] + body
+    exec("\n".join(statements), known)
+    assert eval(last, known) is True
+    agent = known["agent"]
+    assert agent.num_timesteps >= 1024
+    assert agent.observation_space == Tank().observation_space
+    weights = torch.cat([each.flatten() for each in agent.policy.parameters()])
+    assert torch.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("wrapper", ["vector", "single"])
+def test_the_command_certifies_it(wrapper: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--env", "tests.oversight.stranger:Tank-v0", "--wrapper", wrapper, "--steps", "512")
+    small = ("--num-envs", "4", "--ppo.n-steps", "32", "--ppo.batch-size", "64")
+    assert cli.run(command.main, [*flags, *small]) == 0
+    assert "certified: " in capsys.readouterr().out
