@@ -66,7 +66,7 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
                 env.close()
     for warning in warned:
         name, text = warning.category.__name__, str(warning.message)
-        trial.trace.note("warnings", trial.observed + trial.hidden, name, text)
+        trial.trace.note("warnings", trial.steps, name, text)
     said = "" if trial.error is None else f"{type(trial.error).__name__}: {trial.error}"
     trial.trace.note("errors", trial.steps, said or "none", said)
     return trial
