@@ -64,9 +64,8 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
                 trial.error = error
             finally:
                 env.close()
-    for warning in warned:
-        name, text = warning.category.__name__, str(warning.message)
-        trial.trace.note("warnings", trial.steps, name, text)
+    texts = [f"{each.category.__name__}: {each.message}" for each in warned]
+    trial.trace.note("warnings", trial.steps, texts[0] if texts else "none", texts)
     said = "" if trial.error is None else f"{type(trial.error).__name__}: {trial.error}"
     trial.trace.note("errors", trial.steps, said or "none", said)
     return trial

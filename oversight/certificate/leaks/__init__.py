@@ -1,8 +1,23 @@
 """Planted leaks that the certificate must catch, and innocent parts that it must let pass."""
 
-from oversight.certificate.leaks import infos, wrappers
+from oversight.certificate.leaks import (
+    buffers,
+    callbacks,
+    checkpoints,
+    infos,
+    innocents,
+    learners,
+    normalizers,
+    wrappers,
+)
 from oversight.certificate.leaks.planted import Planted
 
-LEAKS = {leak.name: leak for kind in (wrappers, infos) for leak in kind.LEAKS}
+KINDS = (wrappers, infos, normalizers, buffers, learners, callbacks, checkpoints)
 
-__all__ = ["LEAKS", "Planted"]
+LEAKS: dict[str, Planted] = {leak.name: leak for kind in KINDS for leak in kind.LEAKS}
+"""What the certificate must catch, by name."""
+
+INNOCENTS: dict[str, Planted] = {each.name: each for each in innocents.INNOCENTS}
+"""What it must let pass, by name."""
+
+__all__ = ["INNOCENTS", "LEAKS", "Planted"]

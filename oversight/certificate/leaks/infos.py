@@ -1,22 +1,13 @@
 """Infos that tell what was hidden."""
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents import VectorEnvAdapter
-from oversight.certificate.leaks.planted import Planted, swap
+from oversight.certificate.leaks.planted import Planted, swap, tell_oversight
 from oversight.certificate.leaks.truth import Peeking, truth_of
-from oversight.certificate.setup import Setup
-
-
-def allow_truth(setup: Setup) -> Setup:
-    """Put the environment's own `true_reward` on the list of entries that pass."""
-    hide: Any = setup.hide
-    return replace(setup, hide=partial(hide, allow=("true_reward",)))
 
 
 class MergesFinalInfo(Peeking):
@@ -79,7 +70,7 @@ LEAKS = (
         name="lets-info-through",
         part="info",
         says="The environment's own entry true_reward is on the list of those let through.",
-        plant=allow_truth,
+        plant=tell_oversight(allow=("true_reward",)),
         shows="experience",
     ),
     Planted(

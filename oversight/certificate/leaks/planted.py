@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from oversight.certificate.leaks.starts import grid
@@ -37,3 +38,13 @@ class Planted:
 def swap(**parts: Any) -> Callable[[Setup], Setup]:  # noqa: ANN401
     """Return a function that replaces these parts of a setup, and leaves the others."""
     return lambda setup: replace(setup, **parts)
+
+
+def tell_oversight(**arguments: Any) -> Callable[[Setup], Setup]:  # noqa: ANN401
+    """Return a function that gives the oversight of a setup further arguments."""
+
+    def plant(setup: Setup) -> Setup:
+        hide: Any = setup.hide
+        return replace(setup, hide=partial(hide, **arguments))
+
+    return plant

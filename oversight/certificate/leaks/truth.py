@@ -14,8 +14,6 @@ Mask = NDArray[np.bool_]
 class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
     """Remembers true rewards, and tells them in info; oversight around it lets nothing through.
 
-    Lanes reset in the step that ends them.
-
     Attributes:
         steps: what each step paid, [n].
         running: the return of each lane's episode so far, [n].
@@ -23,12 +21,11 @@ class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
         infos: of the last step, as they were before they were scrubbed.
     """
 
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Reset, and forget."""
+    def __init__(self, env: Any) -> None:  # noqa: ANN401
+        super().__init__(env)
         self.steps: list[Numbers] = []
-        self.running, self.returns = np.zeros((2, self.num_envs))
+        self.running, self.returns = np.zeros((2, env.num_envs))
         self.infos: dict[str, Any] = {}
-        return self.env.reset(**arguments)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
         """Step, remember, and tell those lanes that ended what they were paid."""
@@ -38,8 +35,8 @@ class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
         self.running += rewards
         self.returns[ended] = self.running[ended]
         self.running[ended] = 0.0
-        if ended.any():
-            infos["final_info"] |= {"true_reward": self.rewards, "_true_reward": ended}
+        told = {"true_reward": self.rewards, "_true_reward": ended}
+        infos.get("final_info", infos).update(told)
         self.infos = infos
         return observations, rewards, terminated, truncated, infos
 

@@ -1,28 +1,13 @@
-"""Wrappers that pay, or let a step depend on, what they should have hidden."""
+"""Wrappers that pay, check or quote what they should have hidden."""
 
 import warnings
-from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 
+from oversight.certificate.leaks.payer import Payer
 from oversight.certificate.leaks.planted import Planted, swap
 from oversight.certificate.leaks.starts import grid_by_step
-from oversight.certificate.leaks.truth import Mask, Numbers, Peeking, watched
-
-
-class Payer(Peeking, ABC):
-    """Pays something else than the oversight around the environment does."""
-
-    @abstractmethod
-    def pay(self, paid: Numbers, true: Numbers, observed: Mask) -> Numbers:
-        """Return what is paid instead, [n]."""
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
-        """Step, and pay."""
-        observations, paid, terminated, truncated, infos = self.env.step(actions)
-        paid = self.pay(paid, self.truth.rewards, watched(infos))
-        return observations, paid, terminated, truncated, infos
+from oversight.certificate.leaks.truth import Mask, Numbers
 
 
 class PaysAll(Payer):
