@@ -1,6 +1,7 @@
 """Planted leaks that the certificate must catch, and innocent parts that it must let pass."""
 
 from oversight.certificate.leaks import (
+    autoreset,
     buffers,
     callbacks,
     checkpoints,
@@ -8,11 +9,22 @@ from oversight.certificate.leaks import (
     innocents,
     learners,
     normalizers,
+    observations,
     wrappers,
 )
 from oversight.certificate.leaks.planted import Planted
 
-KINDS = (wrappers, infos, normalizers, buffers, learners, callbacks, checkpoints)
+KINDS = (
+    wrappers,
+    observations,
+    autoreset,
+    infos,
+    normalizers,
+    buffers,
+    learners,
+    callbacks,
+    checkpoints,
+)
 
 LEAKS: dict[str, Planted] = {leak.name: leak for kind in KINDS for leak in kind.LEAKS}
 """What the certificate must catch, by name."""

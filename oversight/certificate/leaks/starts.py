@@ -5,6 +5,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from envs import GridVectorEnv
 from envs.observers import StepCoin
 from envs.truthful import truthful
@@ -54,6 +56,20 @@ def grid_lanes() -> Setup:
 def cart_lanes() -> Setup:
     """Return CartPole with a `PartialOversight` and a `LaneTruth` in each lane."""
     return _lanes("CartPole-v1")
+
+
+def cart_next_step() -> Setup:
+    """Return CartPole whose lanes reset in the step after the one that ends them."""
+    return _cart(AutoresetMode.NEXT_STEP)
+
+
+def cart_disabled() -> Setup:
+    """Return CartPole whose lanes are reset from outside."""
+    return _cart(AutoresetMode.DISABLED)
+
+
+def _cart(mode: AutoresetMode) -> Setup:
+    return replace(around(truthful("CartPole-v1"), mode=mode), inside=Truth)
 
 
 def _lanes(name: str) -> Setup:
