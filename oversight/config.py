@@ -58,7 +58,7 @@ class TrainConfig:
         for name in ("eval_episodes", "final_episodes"):
             require_at_least_one(name, getattr(self, name))
         require_seed(self.seed)
-        if self.ppo.batch_size < 2:
+        if self.ppo.batch_size < 2 and self.ppo.advantage_normalization != "none":
             raise ValueError(
                 f"ppo.batch_size must be at least 2, since advantages are normalized, got "
                 f"{self.ppo.batch_size}"
