@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from torch import Tensor, nn
+from torch.autograd import grad
 
 import envs
 from agents import METHODS, MotivationPolicy, RoutedPPO
@@ -71,8 +72,8 @@ def test_the_gradient_of_the_deviation_is_that_of_sb3() -> None:
     for ours, other in ((log_prob, theirs.log_prob(actions)), (entropy, theirs.entropy())):
         assert ours is not None
         assert other is not None
-        grads = [torch.autograd.grad(x.mean(), policy.log_std)[0] for x in (ours, other)]
-        assert_close(*grads)
+        one, two = (grad(x.mean(), policy.log_std, retain_graph=True) for x in (ours, other))
+        assert_close(one[0], two[0])
 
 
 def per_sample_losses(policy: MotivationPolicy, observations: Tensor, actions: Tensor) -> Tensor:
