@@ -7,7 +7,7 @@ from envs.grid.vector import GridVectorEnv
 from envs.ledger import read_ledger
 from envs.observers import Budget, EpisodeCoin, Noisy, Region, Schedule, StepCoin
 from envs.registration import IDS, register
-from envs.wrappers import FixedHorizon, PartialOversight, RecordTruth
+from envs.wrappers import FixedHorizon, NormalizeObservedReward, PartialOversight, RecordTruth
 
 __all__ = [
     "IDS",
@@ -17,6 +17,7 @@ __all__ = [
     "GridEnv",
     "GridVectorEnv",
     "Noisy",
+    "NormalizeObservedReward",
     "PartialOversight",
     "RecordTruth",
     "Region",

@@ -1,7 +1,8 @@
 """Wrappers for any Gymnasium environment; `envs.wrappers.vector` mirrors the names."""
 
 from envs.wrappers.fixed_horizon import FixedHorizon
+from envs.wrappers.normalize_observed_reward import NormalizeObservedReward
 from envs.wrappers.partial_oversight import PartialOversight
 from envs.wrappers.record_truth import RecordTruth
 
-__all__ = ["FixedHorizon", "PartialOversight", "RecordTruth"]
+__all__ = ["FixedHorizon", "NormalizeObservedReward", "PartialOversight", "RecordTruth"]
