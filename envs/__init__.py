@@ -20,6 +20,7 @@ from envs.wrappers import (
     DelayedOversight,
     FixedHorizon,
     NoisyFlag,
+    NormalizeObservedReward,
     PartialOversight,
     RecordTruth,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "GridVectorEnv",
     "Noisy",
     "NoisyFlag",
+    "NormalizeObservedReward",
     "PartialOversight",
     "Query",
     "RecordTruth",

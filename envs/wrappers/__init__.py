@@ -3,7 +3,15 @@
 from envs.wrappers.delayed_oversight import DelayedOversight
 from envs.wrappers.fixed_horizon import FixedHorizon
 from envs.wrappers.noisy_flag import NoisyFlag
+from envs.wrappers.normalize_observed_reward import NormalizeObservedReward
 from envs.wrappers.partial_oversight import PartialOversight
 from envs.wrappers.record_truth import RecordTruth
 
-__all__ = ["DelayedOversight", "FixedHorizon", "NoisyFlag", "PartialOversight", "RecordTruth"]
+__all__ = [
+    "DelayedOversight",
+    "FixedHorizon",
+    "NoisyFlag",
+    "NormalizeObservedReward",
+    "PartialOversight",
+    "RecordTruth",
+]

@@ -20,11 +20,13 @@ MISPLACED = {
     "RecordEpisodeStatistics": "it returns the true return in info['episode']",
     "Monitor": "it returns the true return in info['episode']",
     "VecNormalize": "its running statistics carry hidden rewards into observed ones",
+    "NormalizeObservedReward": "it does not know yet what is observed",
     "DelayedOversight": "it has nothing to delay yet",
     "Autoreset": "it hides from PartialOversight where episodes begin",
     "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
 }
 
+HIDERS = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")  # from RecordTruth
 CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
 
 
@@ -87,7 +89,7 @@ def check_pays_truth(env: AnyEnv) -> None:
     """
     for layer in layers(env):
         name = type(layer).__name__
-        if isinstance(layer, CHANGERS) or name in ("PartialOversight", "DelayedOversight"):
+        if isinstance(layer, CHANGERS) or name in HIDERS:
             raise ValueError(
                 f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
                 f"around the raw environment and {name} around RecordTruth"

@@ -1,5 +1,6 @@
 """A trial: one training run of which everything is noted."""
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,11 +44,15 @@ class Trial:
 def train(setup: Setup, tamper: Tamper) -> Trial:
     """Train as the setup says with tampered hidden rewards, and return all that the run had.
 
-    An error does not get out: that it came, when, and what it said are a channel like others.
+    Errors and warnings do not get out: that they came and what they said are channels like others.
     PyTorch's generator is left as it was.
     """
     trial = Trial()
-    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    with (
+        TemporaryDirectory() as folder,
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(record=True, action="always") as warned,
+    ):
         try:
             env = setup.world(setup, tamper, trial.note_truth, Path(folder))
         except Exception as error:
@@ -59,6 +64,8 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
                 trial.error = error
             finally:
                 env.close()
+    texts = [f"{each.category.__name__}: {each.message}" for each in warned]
+    trial.trace.note("warnings", trial.steps, texts[0] if texts else "none", texts)
     said = "" if trial.error is None else f"{type(trial.error).__name__}: {trial.error}"
     trial.trace.note("errors", trial.steps, said or "none", said)
     return trial

@@ -11,7 +11,7 @@ from oversight.certificate.trial import Trial, train
 
 CHANNELS = (
     *("experience", "rollout buffer", "parameters", "optimizer", "generators"),
-    *("checkpoints", "scalars", "errors"),
+    *("checkpoints", "scalars", "warnings", "errors"),
 )
 """What must not depend on hidden rewards, in the order in which a leak usually shows."""
 

@@ -19,6 +19,7 @@ from envs import (
     FixedHorizon,
     GridEnv,
     GridVectorEnv,
+    NormalizeObservedReward,
     PartialOversight,
     Query,
     RecordTruth,
@@ -189,7 +190,8 @@ def test_bad_arguments_and_orders_are_refused(tmp_path: Any) -> None:  # noqa: A
     raises(order, lambda: DelayedOversight(bare(), steps=1).reset(seed=0))
     lanes = SyncVectorEnv([bare] * 2)
     raises(order, lambda: vector.DelayedOversight(lanes, steps=1).reset(seed=0))
-    for wrap in (RecordEpisodeStatistics, lambda env: TransformReward(env, float)):
+    scaled = (NormalizeObservedReward, lambda env: TransformReward(env, float))
+    for wrap in (RecordEpisodeStatistics, *scaled):
         raises(order, lambda wrap=wrap: DelayedOversight(wrap(watched()), steps=1))  # type: ignore[misc]
     inner = SyncVectorEnv([lambda: RecordEpisodeStatistics(watched())])
     raises(order, lambda: vector.DelayedOversight(inner, steps=1))
