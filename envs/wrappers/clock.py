@@ -1,5 +1,6 @@
 """Clock: where each lane is in its stream of episodes, and what its observer decides there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from envs.observers.observer import Mask
 Lanes = slice | NDArray[np.intp]
 
 BLOCK = 64  # episodes decided at once where the episode's number is enough to decide
+ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
 class Clock:
@@ -34,6 +36,7 @@ class Clock:
     def __init__(self, observer: Observer, num_lanes: int, seed: int, *, cued: bool) -> None:
         self.scope = observer.scope
         self._observer = observer
+        self._cued = cued
         self._choice = np.array([seed], dtype=np.uint64)
         self.watched: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self.cue: Mask = np.zeros(num_lanes, dtype=np.bool_)
@@ -70,8 +73,9 @@ class Clock:
         self._slack -= 1
         place = self._place[lanes] + 1
         self._place[lanes] = place
-        for now, table in zip((self.watched, self.cue), self._tables, strict=False):
-            now[lanes] = table.take(place)
+        self.watched[lanes] = self._tables[0].take(place)
+        if self._cued:
+            self.cue[lanes] = self._tables[1].take(place)
 
     def tick(self, resting: Lanes) -> None:
         """Count a step of every lane but those that took none."""
@@ -92,6 +96,20 @@ class Clock:
         # a copy: what an observer returns may be an array that it keeps
         self.watched, self.cue = (mask.copy() for mask in self._observer.decide(moment))
 
+    def get_state(self) -> dict[str, streams.Words]:
+        """Copy where every lane is, [n] each; what was decided there follows from it."""
+        ahead = (self._place - self._first).astype(np.uint64)
+        counts = {"step": self._step.copy(), "played": self._played.copy()}
+        return {"seed": self._seed.copy(), "episode": self._episode + ahead, **counts}
+
+    def set_state(self, state: Mapping[str, streams.Words]) -> None:
+        """Go to where `get_state` was called; `look` must follow, with what the agents see."""
+        self._seed[:], self._episode[:] = state["seed"], state["episode"]
+        self._step[:], self._played[:] = state["step"], state["played"]
+        self._place[:] = self._first
+        if self.scope == Scope.EPISODE:
+            self._refill()
+
     def _make_room(self) -> None:
         """See to it that every lane's next episode is in its row."""
         used = int((self._place - self._first).max()) + 1
@@ -105,11 +123,12 @@ class Clock:
         self._episode += (self._place - self._first).astype(np.uint64)
         self._place[:] = self._first
         self._slack = BLOCK - 1
-        episode = np.add(self._episode[:, None], np.arange(BLOCK, dtype=np.uint64))
         zero = np.zeros((1, 1), dtype=np.uint64)
-        decision = self._observer.decide(Moment(self._seed[:, None], episode, zero, zero))
-        for now, table, decided in zip(
-            (self.watched, self.cue), self._tables, decision, strict=False
-        ):
-            table[:] = decided.reshape(-1)
+        for start in range(0, len(self._first), ROWS):
+            rows = slice(start, start + ROWS)
+            episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
+            moment = Moment(self._seed[rows, None], episode, zero, zero)
+            for table, decided in zip(self._tables, self._observer.decide(moment), strict=False):
+                table.reshape(-1, BLOCK)[rows] = decided
+        for now, table in zip((self.watched, self.cue), self._tables, strict=False):
             now[:] = table.take(self._first)

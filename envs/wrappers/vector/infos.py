@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from envs.observers.observer import Mask
 from envs.wrappers.settings import allowed, check_finite
@@ -14,21 +14,40 @@ class Seen(NamedTuple):
     """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
 
     observed: Mask  # [n]
-    rewards: NDArray[Any]  # [n], of the environment's dtype
+    rewards: NDArray[np.float64]  # [n]
 
     @classmethod
-    def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
-        """Keep the rewards of observed steps, and read no other."""
-        # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
-        shown = np.where(observed, rewards, rewards.dtype.type(0))
-        return cls(observed, check_finite(shown, "the environment"))
+    def nothing(cls, num_envs: int) -> "Seen":
+        """Return what is seen where nobody watches."""
+        return cls(np.zeros(num_envs, dtype=np.bool_), np.zeros(num_envs))
 
-    def divided(self, lanes: Mask) -> tuple["Seen", "Seen"]:
-        """Return what was seen outside some lanes, and what was seen in them."""
-        inside = self.observed & lanes
-        rest = self.rewards.copy()
-        np.copyto(rest, 0.0, where=lanes)
-        return Seen(self.observed ^ inside, rest), Seen(inside, self.rewards - rest)
+    def parted(self, over: NDArray[np.intp]) -> "Seen":
+        """Take out what was seen in the lanes that are over, and return it."""
+        observed, rewards = parted = Seen.nothing(self.observed.size)
+        lanes = over[self.observed[over]]
+        observed[lanes] = True
+        rewards[lanes] = self.rewards[lanes]
+        self.observed[lanes] = False
+        self.rewards[lanes] = 0.0
+        return parted
+
+
+def observed_rewards(rewards: NDArray[Any], lanes: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the rewards of the lanes that are observed, and read no other.
+
+    Raises:
+        ValueError: If one of them is not finite.
+    """
+    return check_finite(rewards.take(lanes), "the environment")
+
+
+def spread(
+    values: NDArray[Any], lanes: NDArray[np.intp], num_envs: int, dtype: DTypeLike
+) -> NDArray[Any]:
+    """Return a fresh array that holds values in some lanes and 0 in the others, [n]."""
+    array = np.zeros(num_envs, dtype)
+    array[lanes] = values
+    return array
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -38,13 +57,14 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
         ValueError: If they are not one number a lane.
     """
     array = np.asarray(rewards)
-    if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
+    kind = array.dtype.kind
+    if array.shape != (num_envs,) or kind not in "fiub":
         raise ValueError(
             f"PartialOversight needs one scalar reward a lane, numbers of shape ({num_envs},), "
             f"the environment gave {array.dtype} of shape {array.shape}: combine several rewards "
             f"into one in a wrapper inside PartialOversight"
         )
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if kind == "f" else array.astype(np.float64)
 
 
 def scrubbed(
@@ -58,11 +78,10 @@ def scrubbed(
         infos: The environment's own.
         allow: Keys of them to let through.
     """
-    lanes = mask.copy()
     told = {
         "observed": seen.observed,
-        "_observed": lanes,
-        "observed_reward": seen.rewards.astype(np.float64),  # a copy: rewards are given out too
-        "_observed_reward": lanes.copy(),
+        "_observed": mask.copy(),
+        "observed_reward": seen.rewards,
+        "_observed_reward": mask.copy(),
     }
     return allowed(infos, allow) | told if allow else told

@@ -1,6 +1,6 @@
 """PartialOversight for vector environments: every lane as the single wrapper, without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -19,7 +19,11 @@ from envs.wrappers.clock import Clock
 from envs.wrappers.flag import add_flag, flagged_space
 from envs.wrappers.order import check_inside
 from envs.wrappers.settings import Flag, Proxy, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, scrubbed
+from envs.wrappers.vector.infos import Seen, check_rewards, observed_rewards, scrubbed, spread
+from envs.wrappers.vector.state import Arrays, joined, parted
+
+PREFIX = "oversight_"  # of what the state holds beside the environment's own
+RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
@@ -84,6 +88,9 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._visible = flag == "visible"
         self._reads = self.settings.reads
         self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
+        self._same_step = self._mode is AutoresetMode.SAME_STEP
+        self._next_step = self._mode is AutoresetMode.NEXT_STEP
+        self._num_lanes = env.num_envs
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
@@ -110,7 +117,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        seen = Seen(np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs))
+        seen = Seen.nothing(self._num_lanes)
         return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
@@ -123,34 +130,29 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
-        rewards = check_rewards(rewards, self.num_envs)
+        rewards = check_rewards(rewards, self._num_lanes)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        same_step = self._mode is AutoresetMode.SAME_STEP
-        final = inner["final_obs"] if same_step and over.size else None
+        final = inner["final_obs"] if self._same_step and over.size else None
         arrived = self._arrived(observations, final, ended)
         if self._clock.scope == Scope.ARRIVAL:
             self._clock.look(self._before, arrived)
         resetting = self._resetting
-        seen = self._watch(rewards, resetting)
-        paid = seen.rewards
+        observed = self._clock.watched.copy()
+        observed[resetting] = False
+        lanes = observed.nonzero()[0]
+        shown = observed_rewards(rewards, lanes)
+        paid = spread(shown, lanes, self._num_lanes, rewards.dtype)
         if self.settings.proxy is not None:
-            paid = paid.copy()
             guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            self._pay(paid, guess, seen.observed)
+            self._pay(paid, guess, observed)
         self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, arrived, final)
-        self._begin(over if same_step else resetting)
-        if self._mode is AutoresetMode.NEXT_STEP:
+        seen = Seen(observed, spread(shown, lanes, self._num_lanes, np.float64))
+        infos = self._infos(seen, inner, ended, over, arrived, final)
+        self._begin(over if self._same_step else resetting)
+        if self._next_step:
             self._resetting = over
         return self._look(observations), paid, terminated, truncated, infos
-
-    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
-        """Return which steps were observed, and their rewards."""
-        observed = self._clock.watched.copy()
-        if resetting.size:
-            observed[resetting] = False
-        return Seen.of(rewards, observed)
 
     def _pay(self, paid: NDArray[Any], guess: NDArray[Any], observed: Mask) -> None:
         """Put the proxy's reward where a step was hidden."""
@@ -169,6 +171,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         seen: Seen,
         inner: dict[str, Any],
         ended: Mask,
+        over: NDArray[np.intp],
         arrived: Any,  # noqa: ANN401
         final: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
@@ -176,16 +179,60 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         allow = self.settings.allow
         if final is None:
             return scrubbed(seen, self._all, inner, allow)
-        rest, last = seen.divided(ended)
+        last = seen.parted(over)
         if self._visible:
             self._clock.look(arrived if self._reads else None)
             final = self._flagged(arrived)
-        return scrubbed(rest, self._all, inner, allow) | {
-            "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
-            "_final_info": ended.copy(),
-            "final_obs": final,
-            "_final_obs": ended.copy(),
-        }
+        infos = scrubbed(seen, self._all, inner, allow)
+        infos["final_info"] = scrubbed(last, ended, inner.get("final_info", {}), allow)
+        infos["_final_info"] = ended.copy()
+        infos["final_obs"] = final
+        infos["_final_obs"] = ended
+        return infos
+
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        own, inside = parted(state, self._state())
+        if own[RESETTING].any() and not self._next_step:
+            raise ValueError(
+                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
+                "was it saved with another autoreset mode?"
+            )
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
+        self._resetting = np.flatnonzero(own[RESETTING])
+        self._before = own.get(BEFORE)
+        self._clock.look(self._before)
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+        own: Arrays = {PREFIX + name: array for name, array in self._clock.get_state().items()}
+        own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
+        if self._reads:
+            if not isinstance(self._before, np.ndarray):
+                raise ValueError(
+                    "the state of PartialOversight holds the observations that its observer or "
+                    f"proxy reads, which must be arrays, got {self.env.single_observation_space}: "
+                    "flatten them in a wrapper inside"
+                )
+            own[BEFORE] = self._before
+        return own
 
     def _begin(self, lanes: NDArray[np.intp]) -> None:
         if lanes.size:
