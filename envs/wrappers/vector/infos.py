@@ -1,13 +1,12 @@
 """What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
-from envs.wrappers.settings import allowed, check_finite
+from envs.wrappers.settings import check_finite
 
 
 class Seen(NamedTuple):
@@ -15,39 +14,31 @@ class Seen(NamedTuple):
 
     observed: Mask  # [n]
     rewards: NDArray[np.float64]  # [n]
+    paid: NDArray[Any]  # [n], the same of the environment's dtype
 
     @classmethod
-    def nothing(cls, num_envs: int) -> "Seen":
-        """Return what is seen where nobody watches."""
-        return cls(np.zeros(num_envs, dtype=np.bool_), np.zeros(num_envs))
+    def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
+        """Keep the rewards of observed steps, and read no other.
 
-    def parted(self, over: NDArray[np.intp]) -> "Seen":
-        """Take out what was seen in the lanes that are over, and return it."""
-        observed, rewards = parted = Seen.nothing(self.observed.size)
+        Raises:
+            ValueError: If one of them is not finite.
+        """
+        lanes = observed.nonzero()[0]
+        shown = check_finite(rewards.take(lanes), "the environment")
+        values, paid = np.zeros(observed.size), np.zeros(observed.size, rewards.dtype)
+        values[lanes] = shown
+        paid[lanes] = shown
+        return cls(observed, values, paid)
+
+    def take_out(self, over: NDArray[np.intp]) -> tuple[Mask, NDArray[np.float64]]:
+        """Move what was seen in the lanes that are over to arrays of their own, but for `paid`."""
+        observed, rewards = np.zeros(self.observed.size, np.bool_), np.zeros(self.observed.size)
         lanes = over[self.observed[over]]
         observed[lanes] = True
         rewards[lanes] = self.rewards[lanes]
         self.observed[lanes] = False
         self.rewards[lanes] = 0.0
-        return parted
-
-
-def observed_rewards(rewards: NDArray[Any], lanes: NDArray[np.intp]) -> NDArray[Any]:
-    """Return the rewards of the lanes that are observed, and read no other.
-
-    Raises:
-        ValueError: If one of them is not finite.
-    """
-    return check_finite(rewards.take(lanes), "the environment")
-
-
-def spread(
-    values: NDArray[Any], lanes: NDArray[np.intp], num_envs: int, dtype: DTypeLike
-) -> NDArray[Any]:
-    """Return a fresh array that holds values in some lanes and 0 in the others, [n]."""
-    array = np.zeros(num_envs, dtype)
-    array[lanes] = values
-    return array
+        return observed, rewards
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -67,21 +58,11 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
     return array if kind == "f" else array.astype(np.float64)
 
 
-def scrubbed(
-    seen: Seen, mask: Mask, infos: Mapping[str, Any], allow: Sequence[str]
-) -> dict[str, Any]:
-    """Return infos that hold what was seen, and of the environment's own what is allowed.
-
-    Args:
-        seen: What was seen.
-        mask: The lanes that the infos are of, [n].
-        infos: The environment's own.
-        allow: Keys of them to let through.
-    """
-    told = {
-        "observed": seen.observed,
+def told(observed: Mask, rewards: NDArray[np.float64], mask: Mask) -> dict[str, Any]:
+    """Return infos that hold what was seen, in the lanes of a mask, and nothing else."""
+    return {
+        "observed": observed,
         "_observed": mask.copy(),
-        "observed_reward": seen.rewards,
+        "observed_reward": rewards,
         "_observed_reward": mask.copy(),
     }
-    return allowed(infos, allow) | told if allow else told

@@ -18,9 +18,10 @@ from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
 from envs.wrappers.flag import add_flag, flagged_space
 from envs.wrappers.order import check_inside
-from envs.wrappers.settings import Flag, Proxy, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, observed_rewards, scrubbed, spread
-from envs.wrappers.vector.state import Arrays, joined, parted
+from envs.wrappers.settings import Flag, Proxy, Settings, allowed, choose_observer
+from envs.wrappers.vector.infos import Seen, check_rewards, told
+from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
 PREFIX = "oversight_"  # of what the state holds beside the environment's own
 RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
@@ -76,21 +77,16 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, flag, allow, seed)
-        self._mode = env.metadata.get("autoreset_mode")
-        if not isinstance(self._mode, AutoresetMode):
-            raise ValueError(
-                f"metadata['autoreset_mode'] of the vector environment must be one of "
-                f"{[str(mode) for mode in AutoresetMode]}, got {self._mode!r}: set it there"
-            )
+        self._mode = autoreset_mode(env)
+        self._same_step = self._mode is AutoresetMode.SAME_STEP
+        self._next_step = self._mode is AutoresetMode.NEXT_STEP
         if flag == "visible":
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._visible = flag == "visible"
         self._reads = self.settings.reads
         self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
-        self._same_step = self._mode is AutoresetMode.SAME_STEP
-        self._next_step = self._mode is AutoresetMode.NEXT_STEP
-        self._num_lanes = env.num_envs
+        self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
@@ -117,8 +113,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        seen = Seen.nothing(self._num_lanes)
-        return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
+        nothing = told(np.zeros(self._num_lanes, np.bool_), np.zeros(self._num_lanes), mask)
+        return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Step every lane, and pay the rewards that are observed.
@@ -138,21 +134,22 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if self._clock.scope == Scope.ARRIVAL:
             self._clock.look(self._before, arrived)
         resetting = self._resetting
-        observed = self._clock.watched.copy()
-        observed[resetting] = False
-        lanes = observed.nonzero()[0]
-        shown = observed_rewards(rewards, lanes)
-        paid = spread(shown, lanes, self._num_lanes, rewards.dtype)
+        seen = self._watch(rewards, resetting)
         if self.settings.proxy is not None:
             guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            self._pay(paid, guess, observed)
+            self._pay(seen.paid, guess, seen.observed)
         self._clock.tick(resetting)
-        seen = Seen(observed, spread(shown, lanes, self._num_lanes, np.float64))
         infos = self._infos(seen, inner, ended, over, arrived, final)
         self._begin(over if self._same_step else resetting)
         if self._next_step:
             self._resetting = over
-        return self._look(observations), paid, terminated, truncated, infos
+        return self._look(observations), seen.paid, terminated, truncated, infos
+
+    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
+        """Return which steps were observed, and their rewards."""
+        observed = self._clock.watched.copy()
+        observed[resetting] = False
+        return Seen.of(rewards, observed)
 
     def _pay(self, paid: NDArray[Any], guess: NDArray[Any], observed: Mask) -> None:
         """Put the proxy's reward where a step was hidden."""
@@ -178,17 +175,18 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
         if final is None:
-            return scrubbed(seen, self._all, inner, allow)
-        last = seen.parted(over)
+            return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all)
         if self._visible:
             self._clock.look(arrived if self._reads else None)
             final = self._flagged(arrived)
-        infos = scrubbed(seen, self._all, inner, allow)
-        infos["final_info"] = scrubbed(last, ended, inner.get("final_info", {}), allow)
-        infos["_final_info"] = ended.copy()
-        infos["final_obs"] = final
-        infos["_final_obs"] = ended
-        return infos
+        last = told(*seen.take_out(over), ended)
+        apart = {
+            "final_info": allowed(inner.get("final_info", {}), allow) | last,
+            "_final_info": ended.copy(),
+            "final_obs": final,
+            "_final_obs": ended,
+        }
+        return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all) | apart
 
     def get_state(self) -> Arrays:
         """Copy all that the future depends on, given the same arguments and actions.
@@ -225,13 +223,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         own: Arrays = {PREFIX + name: array for name, array in self._clock.get_state().items()}
         own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
         if self._reads:
-            if not isinstance(self._before, np.ndarray):
-                raise ValueError(
-                    "the state of PartialOversight holds the observations that its observer or "
-                    f"proxy reads, which must be arrays, got {self.env.single_observation_space}: "
-                    "flatten them in a wrapper inside"
-                )
-            own[BEFORE] = self._before
+            own[BEFORE] = check_array(self._before, self.env.single_observation_space)
         return own
 
     def _begin(self, lanes: NDArray[np.intp]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import Space
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
@@ -59,3 +60,17 @@ def parted(
                 f"{own[name].dtype} of shape {own[name].shape}: was it saved with other arguments?"
             )
     return own, {name.removeprefix(INSIDE): state[name] for name in state if name not in own}
+
+
+def check_array(observations: object, space: Space[Any]) -> NDArray[Any]:
+    """Return observations that a wrapper keeps.
+
+    Raises:
+        ValueError: If they are no array.
+    """
+    if not isinstance(observations, np.ndarray):
+        raise ValueError(
+            "the state of PartialOversight holds the observations that its observer or proxy "
+            f"reads, which must be arrays, got {space}: flatten them in a wrapper inside"
+        )
+    return observations
