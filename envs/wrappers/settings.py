@@ -99,6 +99,12 @@ class Settings:
             return 0
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
 
+    @property
+    def plain(self) -> bool:
+        """Whether a step takes no more than the coin of its episode."""
+        by_episode = self.observer.scope == Scope.EPISODE and self.proxy is None
+        return by_episode and (self.reward, self.flag, self.allow) == ("observed", "hidden", ())
+
     def guess(self, *seen: Any) -> Numbers:  # noqa: ANN401 (the proxy's arguments)
         """Return the proxy's reward of each lane.
 

@@ -21,7 +21,7 @@ from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
 from envs.wrappers.question import asking_space, split_action
 from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, told
+from envs.wrappers.vector.infos import Ends, Lanes, Seen, check_rewards, told, told_of_step
 from envs.wrappers.vector.mode import autoreset_mode
 from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
@@ -82,14 +82,13 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if self.settings.shows:
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        if self.settings.doubles:
+        self._doubles = self.settings.doubles
+        if self._doubles:
             self.single_action_space = asking_space(env.single_action_space)
             self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self._price = self.settings.price
         self._visible = self.settings.shows
         self._reads = self.settings.reads
-        # With these settings an observed step pays its reward, and any other 0.0.
-        self._plain = proxy is None and reward == "observed" and not self._price
+        self._plain = False
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
@@ -118,6 +117,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             first = self.settings.first_seed() if seed is None else seed
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
+        self._plain = self.settings.plain and self._clock.flips is None
         self._resetting = np.setdiff1d(self._resetting, lanes)
         nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
         return self._look(observations), allowed(infos, self.settings.allow) | nothing
@@ -133,32 +133,35 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = self._silent
-        if self.settings.doubles:
+        if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         rewards = check_rewards(rewards, self._num_lanes)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        final = inner["final_obs"] if self._same_step and over.size else None
-        arrived = self._arrived(observations, final, ended)
-        if self._clock.scope >= Scope.ACTION:
-            self._clock.look(self._before, question, arrived)
+        ends = (ended, over, inner["final_obs"]) if self._same_step and over.size else None
         resetting = self._resetting
-        observed = self._clock.watched.copy()
-        observed[resetting] = False
-        seen = Seen.of(rewards, observed, self._clock.flips)
-        paid = seen.paid
-        if not self._plain:
-            paid = self._paid(seen, actions, arrived, terminated, truncated)
-        self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, over, arrived, final)
-        if (beginning := over if self._same_step else resetting).size:
-            self._clock.begin(beginning)
         if self._next_step:
             self._resetting = over
+        beginning = over if self._same_step else resetting
+        if self._plain:
+            seen = Seen.of(rewards, self._clock.watched, resetting)
+            paid, infos = seen.paid(), told_of_step(seen, self._all, ends)
+            if beginning.size:
+                self._clock.begin(beginning)
+            return observations, paid, terminated, truncated, infos
+        arrived = self._arrived(observations, ends)
+        if self._clock.scope >= Scope.ACTION:
+            self._clock.look(self._before, question, arrived)
+        seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
+        paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
+        self._clock.tick(resetting)
+        infos = self._infos(seen, inner, arrived, ends)
+        if beginning.size:
+            self._clock.begin(beginning)
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _paid(self, seen: Seen, *step: Any) -> NDArray[Any]:  # noqa: ANN401
+    def _paid(self, seen: Seen, resetting: Lanes, *step: Any) -> NDArray[Any]:  # noqa: ANN401
         """Return what was observed, or the proxy's guess, less the price of a first question."""
         guess: NDArray[Any] | float = 0.0
         if self.settings.proxy is not None:
@@ -166,40 +169,32 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
         asks = self._clock.asks.copy()
         for lanes in (guessed, asks):
-            lanes[self._resetting] = False
-        paid = np.where(guessed, guess, seen.paid).astype(seen.paid.dtype)
-        return np.where(asks, paid - paid.dtype.type(self._price), paid)
+            lanes[resetting] = False
+        paid = np.where(guessed, guess, seen.rewards).astype(seen.dtype)
+        return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
-    def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
+    def _arrived(self, observations: Any, ends: Ends | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
         if not (self._reads or self._visible):
             return None
-        return observations if final is None else before_reset(observations, final, ended)
+        return observations if ends is None else before_reset(observations, ends[2], ends[0])
 
     def _infos(
         self,
         seen: Seen,
         inner: dict[str, Any],
-        ended: Mask,
-        over: NDArray[np.intp],
         arrived: Any,  # noqa: ANN401
-        final: Any,  # noqa: ANN401
+        ends: Ends | None,
     ) -> dict[str, Any]:
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
-        if final is None:
-            return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all)
-        if self._visible:
+        if ends is not None and self._visible:
             self._clock.look(arrived if self._reads else None)
-            final = self._flagged(arrived)
-        last = told(*seen.take_out(over), ended)
-        apart = {
-            "final_info": allowed(inner.get("final_info", {}), allow) | last,
-            "_final_info": ended.copy(),
-            "final_obs": final,
-            "_final_obs": ended,
-        }
-        return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all) | apart
+            ends = (*ends[:2], self._flagged(arrived))
+        infos = allowed(inner, allow) | told_of_step(seen, self._all, ends)
+        if ends is not None:
+            infos["final_info"] |= allowed(inner.get("final_info", {}), allow)
+        return infos
 
     def get_state(self) -> Arrays:
         """Copy all that the future depends on, given the same arguments and actions.
