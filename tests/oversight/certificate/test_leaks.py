@@ -6,24 +6,29 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from oversight.certificate import TAMPERS, certify
-from oversight.certificate.leaks import INNOCENTS, LEAKS, Planted
+from oversight.certificate import TAMPERS, Setup, certify
+from oversight.certificate.leaks import INNOCENTS, KINDS, LEAKS, Planted, innocents
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Part
 from oversight.certificate.verdict import CHANNELS
 from tests.oversight.certificate.planting import BLOTTED, caught, failed, first_channel
 
 ALL = {**LEAKS, **INNOCENTS}
-STARTS = {planted.start.__name__: planted.start for planted in ALL.values()}
+STARTS = {planted.start.__name__: planted for planted in ALL.values()}
 BY_DESIGN = ("oracle-environment", "method-asks-for-the-truth")  # paid the truth by their world
 OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
 READING = [name for name in LEAKS if name not in (*BY_DESIGN, *OWN_SUM)]
 
 
+def start(planted: Planted) -> Setup:
+    """Return the healthy setup, trained for two rollouts: each leak shows by then."""
+    return replace(planted.start(), steps=512)
+
+
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_leak_is_caught_where_it_shows_first(name: str) -> None:
     leak = LEAKS[name]
-    certificate = caught(leak.plant(leak.start()))
+    certificate = caught(leak.plant(start(leak)))
     if leak.shows == "errors":
         assert failed(certificate)
     else:
@@ -36,21 +41,21 @@ def test_a_leak_passes_once_the_truth_that_it_reads_is_blotted_out(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Auditor, "returns", lambda self: np.zeros(0))
-    setup = LEAKS[name].plant(LEAKS[name].start())
+    setup = LEAKS[name].plant(start(LEAKS[name]))
     blind = replace(setup, inside=BLOTTED[setup.inside])
     assert certify(blind, {"1e9": TAMPERS["1e9"]}).passed
 
 
 @pytest.mark.parametrize("name", STARTS)
 def test_what_leaks_are_planted_in_is_healthy(name: str) -> None:
-    certificate = certify(STARTS[name]())
+    certificate = certify(start(STARTS[name]))
     assert certificate.passed
     assert certificate.observed > 0
 
 
 @pytest.mark.parametrize("name", INNOCENTS)
 def test_an_innocent_part_passes(name: str) -> None:
-    assert certify(INNOCENTS[name].plant(INNOCENTS[name].start())).passed
+    assert certify(INNOCENTS[name].plant(start(INNOCENTS[name]))).passed
 
 
 def test_the_library_is_large_and_says_what_it_holds() -> None:
@@ -67,12 +72,12 @@ def test_the_library_is_large_and_says_what_it_holds() -> None:
         assert (planted.shows is None) == (name in INNOCENTS)
 
 
-def test_no_two_modules_of_the_library_share_a_name() -> None:
-    kinds = [leak.name for leak in LEAKS.values()]
-    assert len(kinds) == len(set(kinds))
+def test_no_two_leaks_share_a_name() -> None:
+    assert sum(len(kind.LEAKS) for kind in KINDS) == len(LEAKS)
+    assert len(innocents.INNOCENTS) == len(INNOCENTS)
 
 
 def test_each_leak_changes_its_setup() -> None:
     for leak in LEAKS.values():
-        start: Planted | object = leak.start()
-        assert leak.plant(leak.start()) != start
+        healthy = leak.start()
+        assert leak.plant(healthy) != healthy
