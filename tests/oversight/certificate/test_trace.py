@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oversight.certificate.trace import Trace
+from tests.oversight.certificate.digests import differ, traced
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.binary(max_size=3), st.floats()
@@ -25,18 +26,6 @@ VALUES = st.recursive(
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(KEYS, inside, max_size=3),
     max_leaves=6,
 )
-
-
-def traced(*values: object) -> Trace:
-    """Return the trace of values in one channel, one at each step."""
-    trace = Trace()
-    for step, value in enumerate(values):
-        trace.note("channel", step, f"value {step}", value)
-    return trace
-
-
-def differ(one: object, other: object) -> bool:
-    return traced(one).difference(traced(other), "channel") is not None
 
 
 def exactly(value: Any) -> object:  # noqa: ANN401
