@@ -40,9 +40,8 @@ class Run:
             self.policy.weight.fill_(weight)
         self.choice._on_rollout_end()
 
-    @property
     def kept(self) -> tuple[int, float, float | None]:
-        """The step, the score and the weight that are kept."""
+        """Return the step, the score and the weight that are kept."""
         weight = self.choice.weights.get("weight")
         return self.choice.step, float(self.choice.score), None if weight is None else float(weight)
 
@@ -52,28 +51,28 @@ def test_the_best_mean_of_observed_returns_is_kept() -> None:
     run.step((1.0, False), (None, False))
     run.step((2.0, True), (None, True))  # lane 0 returned 3, lane 1 was hidden
     run.end_rollout(0.5)
-    assert run.kept == (4, 3.0, 0.5)
+    assert run.kept() == (4, 3.0, 0.5)
     run.step((-1.0, True), (None, False))
     run.end_rollout(1.5)  # (3 - 1) / 2
-    assert run.kept == (4, 3.0, 0.5)
+    assert run.kept() == (4, 3.0, 0.5)
     run.step((None, False), (7.0, True))
     run.end_rollout(2.5)  # (3 - 1 + 7) / 3, and equal is as good
-    assert run.kept == (8, 3.0, 2.5)
+    assert run.kept() == (8, 3.0, 2.5)
     run.step((8.0, True), (None, False))
     run.end_rollout(3.5)  # (3 - 1 + 7 + 8) / 4
-    assert run.kept == (10, 4.25, 3.5)
+    assert run.kept() == (10, 4.25, 3.5)
 
 
 def test_an_episode_goes_on_over_rollouts_and_counts_where_it_ends() -> None:
     run = Run(KeepBest(), lanes=1)
     run.step((4.0, False))
     run.end_rollout(1.0)
-    assert run.kept == (0, -np.inf, None)
+    assert run.kept() == (0, -np.inf, None)
     run.step((None, False))
     run.step((1.0, False))
     run.step((None, True))
     run.end_rollout(2.0)
-    assert run.kept == (4, 5.0, 2.0)
+    assert run.kept() == (4, 5.0, 2.0)
 
 
 def test_nothing_of_an_episode_is_left_for_the_next_one() -> None:
@@ -82,7 +81,7 @@ def test_nothing_of_an_episode_is_left_for_the_next_one() -> None:
     run.step((None, True))
     run.step((-2.0, True))
     run.end_rollout(1.0)
-    assert run.kept == (3, 1.0, 1.0)
+    assert run.kept() == (3, 1.0, 1.0)
 
 
 def test_only_the_last_episodes_count() -> None:
@@ -90,14 +89,14 @@ def test_only_the_last_episodes_count() -> None:
     for reward in (9.0, 1.0, 2.0):
         run.step((reward, True))
     run.end_rollout(1.0)
-    assert run.kept == (3, 1.5, 1.0)
+    assert run.kept() == (3, 1.5, 1.0)
 
 
 def test_without_observed_episodes_nothing_is_kept() -> None:
     run = Run(KeepBest(), lanes=1)
     run.step((None, True))
     run.end_rollout(1.0)
-    assert run.kept == (0, -np.inf, None)
+    assert run.kept() == (0, -np.inf, None)
 
 
 def test_a_lane_without_info_was_not_observed() -> None:
@@ -105,7 +104,7 @@ def test_a_lane_without_info_was_not_observed() -> None:
     run.choice.locals = {"infos": [{}], "dones": np.array([True])}
     run.choice._on_step()
     run.end_rollout(1.0)
-    assert run.kept == (0, -np.inf, None)
+    assert run.kept() == (0, -np.inf, None)
 
 
 def test_what_is_kept_does_not_learn_on() -> None:
@@ -114,4 +113,4 @@ def test_what_is_kept_does_not_learn_on() -> None:
     run.end_rollout(1.0)
     with torch.no_grad():
         run.policy.weight.fill_(9.0)
-    assert run.kept == (1, 1.0, 1.0)
+    assert run.kept() == (1, 1.0, 1.0)
