@@ -36,6 +36,17 @@ def test_a_leak_is_caught_where_it_shows_first(name: str) -> None:
         assert first_channel(certificate) == leak.shows
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["logs-true-return", "warns-of-outliers", "keeps-best-in-truth", "checkpoint-named-by-truth"],
+)
+def test_a_leak_that_changes_no_training_shows_in_its_channel_alone(name: str) -> None:
+    leak = LEAKS[name]
+    certificate = certify(leak.plant(start(leak)))
+    differing = [each.channel for each in certificate.findings if each.difference is not None]
+    assert differing == [leak.shows]
+
+
 @pytest.mark.parametrize("name", READING)
 def test_a_leak_passes_once_the_truth_that_it_reads_is_blotted_out(
     name: str, monkeypatch: pytest.MonkeyPatch
