@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from agents.outcomes import Outcomes, Timeouts
+from agents.options import Timeouts
+from agents.outcomes import Outcomes
 from agents.routes import UNRESOLVED, UNUSED, write_back
 
 

@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from agents.options import (
+    CHOICES,
+    AdvantageNormalization,
+    Bootstrap,
+    GradientClipping,
+    Timeouts,
+    require_choices,
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PPOConfig:
@@ -32,7 +41,21 @@ class PPOConfig:
     mixture_coef: float = 0.1
     """Weight of the loss that teaches the mixture which outcome an observed episode had."""
     max_grad_norm: float = 1.0
-    """Largest norm of the whole gradient."""
+    """Largest norm of the gradient, or of each target's."""
+    advantage_normalization: AdvantageNormalization = "all"
+    """Whose mean and deviation normalize advantages. all: those of the whole minibatch, as in SB3;
+    this pushes hidden samples of no advantage, and scales observed ones by the spread of hidden
+    ones. observed: those of observed samples, for all; route: each route's own; none."""
+    gradient_clipping: GradientClipping = "global"
+    """What max_grad_norm bounds. global: one norm over all parameters, as in SB3, by which the
+    gradient of one module shrinks that of another; target: the norm of each target by itself."""
+    bootstrap: Bootstrap = "always"
+    """After which time limits the critic's value is added to the reward. always: as in SB3, which
+    pays hidden episodes what nobody saw; observed: only if the episode was observed; never."""
+    timeouts: Timeouts = "open"
+    """Route of an unobserved episode that a time limit or the end of the rollout cuts. open: right
+    where only the end pays, so that nothing was hidden; hidden: right where every step pays, or
+    hidden rewards, paid as zeros, would teach like observed ones."""
 
     def __post_init__(self) -> None:
         """Refuse what no PPO can run on."""
@@ -46,6 +69,7 @@ class PPOConfig:
                 raise ValueError(
                     f"{name} must be finite and not negative, got {getattr(self, name)}"
                 )
+        require_choices(**{name: getattr(self, name) for name in CHOICES})
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes must be positive widths, got {self.hidden_sizes}")
 

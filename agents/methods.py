@@ -129,3 +129,8 @@ def method(name: str) -> Method:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def resolve(chosen: Method | str) -> Method:
+    """Return the method itself, or the one of that name."""
+    return method(chosen) if isinstance(chosen, str) else chosen

@@ -1,15 +1,14 @@
 """What the overseer saw of each lane's running episode, and the route that follows from it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED
-
-Timeouts = Literal["open", "hidden"]
-TIMEOUTS = {"open": OPEN, "hidden": HIDDEN}
+from agents.methods import ROUTES
+from agents.options import Timeouts, require_choices
+from agents.routes import DIAMOND, GHOST, HIDDEN, UNRESOLVED, UNUSED
 
 
 class Outcomes:
@@ -39,11 +38,10 @@ class Outcomes:
     """
 
     def __init__(self, lanes: int, timeouts: Timeouts = "open") -> None:
-        if timeouts not in TIMEOUTS:
-            raise ValueError(f"timeouts must be open or hidden, got {timeouts!r}")
+        require_choices(timeouts=timeouts)
         self.observed = np.zeros(lanes, dtype=np.bool_)
         self.returns = np.zeros(lanes)
-        self._cut = TIMEOUTS[timeouts]
+        self._cut = ROUTES.index(timeouts)
 
     def step(
         self,

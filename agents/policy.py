@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -18,20 +19,22 @@ class MotivationPolicy(ActorCriticPolicy):
     """An actor-critic whose motivation lies in named modules.
 
     The gates are `diamond`, `ghost` (or what `modules` names), `mixture`, and `shared`, which
-    guards the action head and the critic. It samples by the Gumbel trick and computes
-    log-probabilities without a distribution object, which is faster than SB3's own path and equal
-    to it.
+    guards the action head and the critic. Among discrete actions it samples by the Gumbel trick
+    and computes log-probabilities without a distribution object, which is faster than SB3's own
+    path and equal to it. Continuous ones are Gaussian as in SB3, and the logarithm of their
+    deviation, one for all observations, lies behind `shared` too.
 
     Args:
         observation_space: as in SB3.
-        action_space: discrete.
+        action_space: `Discrete` or `Box`.
         lr_schedule: as in SB3.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of each part.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:
-        ValueError: if actions are not discrete, or there are neither one nor two modules.
+        ValueError: if actions are of another kind, exploration is SB3's by state, or there are
+            neither one nor two modules.
     """
 
     def __init__(
@@ -43,12 +46,13 @@ class MotivationPolicy(ActorCriticPolicy):
         hidden_sizes: Sequence[int] = (128, 128),
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        if not isinstance(action_space, spaces.Discrete):
-            # SB3's Gaussian has a log_std of its own, which would learn outside every gate
+        if not isinstance(action_space, spaces.Discrete | spaces.Box):
             raise ValueError(
-                f"MotivationPolicy acts in a Discrete space, got {action_space}: use an SB3 "
+                f"MotivationPolicy acts in a Discrete or Box space, got {action_space}: use an SB3 "
                 "policy, with a method whose table is all ones"
             )
+        if kwargs.get("use_sde"):
+            raise ValueError("MotivationPolicy does not explore by state: leave use_sde out")
         self.module_names = tuple(modules)
         self.hidden_sizes = tuple(hidden_sizes)
         kwargs.setdefault("ortho_init", False)
@@ -64,6 +68,8 @@ class MotivationPolicy(ActorCriticPolicy):
         for head in ("action_net", "value_net"):
             gated = nn.Sequential(getattr(self, head), Gate("shared")).apply(zero_bias)
             setattr(self, head, gated)
+        if isinstance(self.action_space, spaces.Box):
+            self.log_std_gate = Gate("shared")
         targets = self.targets()
         routed = {parameter for part in targets.values() for parameter in part.parameters()}
         shared = [parameter for parameter in self.parameters() if parameter not in routed]
@@ -86,6 +92,8 @@ class MotivationPolicy(ActorCriticPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return an action for each observation, its value and its log-probability."""
+        if not isinstance(self.action_space, spaces.Discrete):
+            return super().forward(obs, deterministic)
         features = self._features(obs)
         logits = self.action_net(self.net.forward_actor(features))
         actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
@@ -96,11 +104,21 @@ class MotivationPolicy(ActorCriticPolicy):
         self, obs: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the value, log-probability and entropy of actions taken before, [batch] each."""
+        if not isinstance(self.action_space, spaces.Discrete):
+            return super().evaluate_actions(obs, actions)
         features = self._features(obs)
         log_probs = F.log_softmax(self.action_net(self.net.forward_actor(features)), -1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
         return self.value_net(self.net.forward_critic(features)), log_prob, entropy
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        actions = self.action_net(latent_pi)
+        if not isinstance(self.action_dist, DiagGaussianDistribution):
+            return self.action_dist.proba_distribution(actions)
+        # a row for each sample, since each has a route of its own
+        log_std = self.log_std_gate(self.log_std.expand_as(actions))
+        return self.action_dist.proba_distribution(actions, log_std)
 
     def mixture_logits(self, obs: Tensor) -> Tensor:
         """Return the logit of the first module's weight for each observation, [batch]."""

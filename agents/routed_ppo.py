@@ -4,10 +4,10 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import BasePolicy
@@ -18,10 +18,18 @@ from torch import Tensor, nn
 
 from agents import losses
 from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.methods import METHODS, ROUTES, Method, method
-from agents.outcomes import Timeouts
+from agents.methods import METHODS, ROUTES, Method, resolve
+from agents.normalization import normalized
+from agents.options import (
+    AdvantageNormalization,
+    Bootstrap,
+    GradientClipping,
+    Timeouts,
+    check_normalization,
+    require_choices,
+)
 from agents.policy import MotivationPolicy
-from agents.vec_env import VectorEnvAdapter, require_arrays
+from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, routing, skip_unreached
 
 LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
@@ -47,6 +55,14 @@ class RoutedPPO(PPO):
         timeouts: the route of an unobserved episode that a time limit or the end of the rollout
             cuts. `open`: unfinished episodes earn nothing, so that nothing was hidden. `hidden`:
             every step may pay, so that rewards were hidden.
+        advantage_normalization: whose mean and deviation normalize advantages: `all` samples of
+            the minibatch as in SB3, the `observed` ones, each `route` its own, or `none`; see
+            `agents.normalization.normalized`. `normalize_advantage=False` is `none` as well.
+        gradient_clipping: `global`, one norm over all parameters as in SB3, or `target`: one norm
+            for each target, so that no module's gradient shrinks another's.
+        bootstrap: after which time limits the critic's value of the last observation is added to
+            the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
+            a rollout is bootstrapped in any case.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -65,17 +81,24 @@ class RoutedPPO(PPO):
     }
     rollout_buffer: RoutedBuffer
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (SB3 passes flat keyword arguments)
         self,
         policy: str | type[BasePolicy] = "MotivationPolicy",
         env: GymEnv | VectorEnv[Any, Any, Any] | str | None = None,
         method: Method | str = METHODS["routed"],
         mixture_coef: float = 0.1,
+        *,
         timeouts: Timeouts = "open",
+        advantage_normalization: AdvantageNormalization = "all",
+        gradient_clipping: GradientClipping = "global",
+        bootstrap: Bootstrap = "always",
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
         self.mixture_coef = mixture_coef
+        require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
+        self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
+        self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
             named = {"modules": self.method.modules}
@@ -87,12 +110,7 @@ class RoutedPPO(PPO):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
-        if isinstance(env, gym.Env):
-            single = env
-            env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
-        if isinstance(env, VectorEnv):
-            env = VectorEnvAdapter(env)
-        wrapped = PPO._wrap_env(env, verbose, monitor_wrapper)
+        wrapped = PPO._wrap_env(adapted(env), verbose, monitor_wrapper)
         require_arrays(wrapped.observation_space)
         return wrapped
 
@@ -121,6 +139,11 @@ class RoutedPPO(PPO):
         assert dones is not None, "SB3's rollout loop passes the flags of the step"
         assert self._last_episode_starts is not None
         self.rollout_buffer.label(infos, dones, self._last_episode_starts)
+        if self.bootstrap != "always":
+            observed = self.rollout_buffer.outcomes.observed & (self.bootstrap == "observed")
+            for lane in np.flatnonzero(dones & ~observed):
+                # SB3 adds the value of this observation to the reward, if there is one
+                infos[lane].pop("terminal_observation", None)
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
@@ -136,7 +159,7 @@ class RoutedPPO(PPO):
 
     def _epoch(self, statistics: Statistics) -> bool:
         """Pass over the rollout once; return whether the policy moved too far to go on."""
-        parameters = list(self.policy.parameters())
+        parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
                 loss, kl = self._loss(samples, statistics)
@@ -146,9 +169,15 @@ class RoutedPPO(PPO):
                 loss.backward()  # type: ignore[no-untyped-call]
             if self.routed:
                 skip_unreached(self.policy.optimizer)
-            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            for part in parts:
+                nn.utils.clip_grad_norm_(part, self.max_grad_norm)
             self.policy.optimizer.step()
         return False
+
+    def _clipped_together(self) -> list[list[nn.Parameter]]:
+        if self.gradient_clipping == "global":
+            return [list(self.policy.parameters())]
+        return [group["params"] for group in self.policy.optimizer.param_groups]
 
     def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
         return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
@@ -160,7 +189,7 @@ class RoutedPPO(PPO):
         values, log_prob, entropy = self.policy.evaluate_actions(samples.observations, actions)
         advantages = samples.advantages
         if self.normalize_advantage:
-            advantages = losses.normalize(advantages)
+            advantages = normalized(advantages, samples.routes, self.advantage_normalization)
         log_ratio = log_prob - samples.old_log_prob
         ratio = torch.exp(log_ratio)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
@@ -218,8 +247,3 @@ class RoutedPPO(PPO):
         if not isinstance(self.policy, MotivationPolicy):
             raise ValueError(f"{type(self.policy).__name__} has no motivation modules")
         return self.policy.alone(name)
-
-
-def resolve(chosen: Method | str) -> Method:
-    """Return the method itself, or the one of that name."""
-    return method(chosen) if isinstance(chosen, str) else chosen

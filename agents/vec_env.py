@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
@@ -168,6 +169,14 @@ class VectorEnvAdapter(VecEnv):
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:  # noqa: ANN401
         """Return False for each lane: no single environment lies inside."""
         return [False for _ in self._get_indices(indices)]
+
+
+def adapted(env: Any) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)
+    """Return an environment of Gymnasium, single or of many lanes, behind SB3's interface."""
+    if isinstance(env, gym.Env):
+        single = env
+        env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
+    return VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env
 
 
 def require_arrays(space: spaces.Space[Any]) -> None:

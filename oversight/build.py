@@ -37,7 +37,7 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
 
 
 def make_learner(
-    env: VectorEnv[Any, Any, Any] | VecEnv,
+    env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv,
     chosen: Method,
     ppo: PPOConfig,
     seed: int,
@@ -60,6 +60,10 @@ def make_learner(
         ent_coef=ppo.ent_coef,
         vf_coef=ppo.vf_coef,
         max_grad_norm=ppo.max_grad_norm,
+        advantage_normalization=ppo.advantage_normalization,
+        gradient_clipping=ppo.gradient_clipping,
+        bootstrap=ppo.bootstrap,
+        timeouts=ppo.timeouts,
         policy_kwargs={"hidden_sizes": ppo.hidden_sizes},
         seed=seed,
         device=device,

@@ -91,7 +91,7 @@ def require_at_least_one(name: str, value: int) -> None:
 
 def require_batch(ppo: PPOConfig, num_envs: int) -> None:
     """Raise a ValueError for a batch that no rollout can fill, or that cannot be normalized."""
-    if ppo.batch_size < 2:
+    if ppo.batch_size < 2 and ppo.advantage_normalization != "none":
         raise ValueError(
             f"ppo.batch_size must be at least 2, since advantages are normalized, got "
             f"{ppo.batch_size}"

@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from agents import Method, RoutedPPO
-from agents.routed_ppo import resolve
+from agents.methods import resolve
 from envs import GridVectorEnv
 from oversight.routing import Gate
 

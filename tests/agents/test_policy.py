@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import gymnasium as gym
 import pytest
 import torch
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from agents import MotivationPolicy, RoutedPPO
@@ -100,12 +98,6 @@ def test_fused_adam_stays_close_to_plain_adam() -> None:
     expected = weights(plain.policy)
     for name, tensor in weights(fused.policy).items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=2e-5, msg=name)
-
-
-def test_continuous_actions_are_refused() -> None:
-    env = DummyVecEnv([lambda: gym.make("Pendulum-v1")])
-    with pytest.raises(ValueError, match=r"Discrete space, got Box.*use an SB3 policy"):
-        small_agent(env=env, n_steps=64, batch_size=32)
 
 
 @pytest.mark.parametrize("modules", [(), ("a", "a"), ("a", "b", "c")])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.observers.observer import Mask
+from envs.observers.observer import Flips, Mask
 from envs.wrappers.settings import allowed, check_finite
 
 
@@ -29,6 +29,12 @@ class Seen(NamedTuple):
         rest = self.rewards.copy()
         np.copyto(rest, 0.0, where=lanes)
         return Seen(self.observed ^ inside, rest), Seen(inside, self.rewards - rest)
+
+
+def reported(rewards: NDArray[Any], flips: Flips) -> NDArray[Any]:
+    """Return what the overseer says of observed rewards, some with the opposite sign, [n]."""
+    wrong = np.where(rewards > 0, flips.rewards, flips.punishments & (rewards < 0))
+    return np.where(wrong, -rewards, rewards)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:

@@ -17,9 +17,11 @@ from envs.observers.observer import Mask
 from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
 from envs.wrappers.flag import add_flag, flagged_space
+from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.settings import Flag, Proxy, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, scrubbed
+from envs.wrappers.question import asking_space, split_action
+from envs.wrappers.settings import Proxy, Reward, Settings, choose_observer
+from envs.wrappers.vector.infos import Seen, check_rewards, reported, scrubbed
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
@@ -40,6 +42,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             return all lanes at once.
         observer: Who watches.
         proxy: What a hidden step pays.
+        reward: Whether an observed step pays what was observed, or the proxy.
         flag: Whether the observation shows whether the coming step is observed.
         allow: Keys of the environment's own `infos` to let through.
         seed: Chooses another oversight of the same levels.
@@ -55,6 +58,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         observed_probability: float | None = None,
         observer: Observer | None = None,
         proxy: Proxy | None = None,
+        reward: Reward = "observed",
         flag: Flag = "hidden",
         allow: tuple[str, ...] = (),
         seed: int | None = None,
@@ -64,6 +68,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             observed_probability=observed_probability,
             observer=observer,
             proxy=proxy,
+            reward=reward,
             flag=flag,
             allow=allow,
             seed=seed,
@@ -71,20 +76,26 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         VectorWrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, flag, allow, seed)
+        self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
         self._mode = env.metadata.get("autoreset_mode")
         if not isinstance(self._mode, AutoresetMode):
             raise ValueError(
                 f"metadata['autoreset_mode'] of the vector environment must be one of "
                 f"{[str(mode) for mode in AutoresetMode]}, got {self._mode!r}: set it there"
             )
-        if flag == "visible":
+        if self.settings.shows:
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._visible = flag == "visible"
+        self._doubles = self.settings.doubles
+        if self._doubles:
+            self.single_action_space = asking_space(env.single_action_space)
+            self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self._price = self.settings.price
+        self._visible = self.settings.shows
         self._reads = self.settings.reads
-        self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
+        self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
         self._all = np.ones(env.num_envs, dtype=np.bool_)
+        self._silent = ~self._all  # no question
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
         self._before: Any = None
@@ -118,10 +129,14 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
         Raises:
             ResetNeeded: Before the first reset.
-            ValueError: If an observed reward is not finite, or rewards are not one a lane.
+            ValueError: If an observed reward is not finite, rewards are not one a lane, or an
+                action has no meaning.
         """
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
+        question = self._silent
+        if self._doubles:
+            actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         rewards = check_rewards(rewards, self.num_envs)
         ended = terminated | truncated
@@ -129,15 +144,14 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         same_step = self._mode is AutoresetMode.SAME_STEP
         final = inner["final_obs"] if same_step and over.size else None
         arrived = self._arrived(observations, final, ended)
-        if self._clock.scope == Scope.ARRIVAL:
-            self._clock.look(self._before, arrived)
+        if self._clock.scope >= Scope.ACTION:
+            self._clock.look(self._before, question, arrived)
         resetting = self._resetting
         seen = self._watch(rewards, resetting)
-        paid = seen.rewards
+        guess: NDArray[Any] | float = 0.0
         if self.settings.proxy is not None:
-            paid = paid.copy()
             guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            self._pay(paid, guess, seen.observed)
+        paid = self._paid(seen, guess)
         self._clock.tick(resetting)
         infos = self._infos(seen, inner, ended, arrived, final)
         self._begin(over if same_step else resetting)
@@ -150,13 +164,18 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         observed = self._clock.watched.copy()
         if resetting.size:
             observed[resetting] = False
-        return Seen.of(rewards, observed)
+        seen = Seen.of(rewards, observed)
+        flips = self._clock.flips
+        return seen if flips is None else Seen(observed, reported(seen.rewards, flips))
 
-    def _pay(self, paid: NDArray[Any], guess: NDArray[Any], observed: Mask) -> None:
-        """Put the proxy's reward where a step was hidden."""
-        hidden = ~observed
-        hidden[self._resetting] = False
-        paid[hidden] = guess[hidden]
+    def _paid(self, seen: Seen, guess: NDArray[Any] | float) -> NDArray[Any]:
+        """Return what was observed, or the proxy's guess, less the price of a first question."""
+        guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
+        asks = self._clock.asks.copy()
+        for lanes in (guessed, asks):
+            lanes[self._resetting] = False
+        paid = np.where(guessed, guess, seen.rewards).astype(seen.rewards.dtype)
+        return np.where(asks, paid - paid.dtype.type(self._price), paid)
 
     def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""

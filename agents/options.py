@@ -1,0 +1,44 @@
+"""The choices of routed PPO where stock PPO couples what is hidden to what is observed."""
+
+from typing import Any, Literal, get_args
+
+Timeouts = Literal["open", "hidden"]
+AdvantageNormalization = Literal["all", "observed", "route", "none"]
+GradientClipping = Literal["global", "target"]
+Bootstrap = Literal["always", "observed", "never"]
+
+CHOICES: dict[str, Any] = {
+    "timeouts": Timeouts,
+    "advantage_normalization": AdvantageNormalization,
+    "gradient_clipping": GradientClipping,
+    "bootstrap": Bootstrap,
+}
+
+
+def require_choices(**chosen: str) -> None:
+    """Raise a ValueError for an option with a value that it does not have.
+
+    >>> require_choices(bootstrap="sometimes")
+    Traceback (most recent call last):
+    ValueError: bootstrap must be always, observed or never, got 'sometimes'
+    """
+    for name, value in chosen.items():
+        *allowed, last = get_args(CHOICES[name])
+        if value not in (*allowed, last):
+            raise ValueError(f"{name} must be {', '.join(allowed)} or {last}, got {value!r}")
+
+
+def check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the normalization, and put SB3's `normalize_advantage` in line with it.
+
+    Raises:
+        ValueError: if there is none of that name, or SB3's argument turns it off.
+    """
+    require_choices(advantage_normalization=chosen)
+    if kwargs.get("normalize_advantage", True):
+        kwargs["normalize_advantage"] = chosen != "none"
+    elif chosen not in ("all", "none"):
+        raise ValueError(
+            f"normalize_advantage=False turns advantage_normalization={chosen!r} off: give one only"
+        )
+    return chosen

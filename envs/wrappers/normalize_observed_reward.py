@@ -1,0 +1,88 @@
+"""NormalizeObservedReward: a scale of rewards that does not tell how much was observed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+from envs.wrappers.observed_return import ObservedReturn
+
+
+class NormalizeObservedReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Divides rewards by the deviation of the discounted return, over observed steps alone.
+
+    Gymnasium's `NormalizeReward` outside `PartialOversight` also counts the zeros of hidden steps:
+    the less is observed, the smaller its deviation, and the larger the rewards that it pays. An
+    experiment that varies oversight then varies the step size too. Here hidden steps are passed
+    over: they neither discount the return nor count. With oversight by episode the scale is that
+    of full oversight; with oversight by step a return has fewer terms, and so is smaller.
+
+    All rewards are divided, those of hidden steps, 0.0 or the proxy, like the others. `info` stays
+    as it is: `observed_reward` is what the overseer saw. Until two returns differ the scale is 1.
+
+    Args:
+        env: An environment that says in `info` what was observed: `PartialOversight(env)`, or
+            `PartialGrid-v0`.
+        gamma: Discount factor of the return.
+
+    Attributes:
+        update_running_mean: Set it to False to keep the scale, as for an evaluation.
+
+    Raises:
+        ValueError: If `gamma` does not lie in [0, 1], or, from `step`, if `info` lacks `observed`.
+
+    >>> from envs import PartialOversight
+    >>> env = PartialOversight(gym.make("CartPole-v1"), observed_probability=1.0)
+    >>> env = NormalizeObservedReward(env, gamma=1.0)
+    >>> _ = env.reset(seed=0)
+    >>> [env.step(0)[1] for _ in range(3)]  # returns of 1, then 2, then 3
+    [1.0, 2.0, 1.224744871391589]
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], *, gamma: float = 0.99) -> None:
+        RecordConstructorArgs.__init__(self, gamma=gamma)
+        gym.Wrapper.__init__(self, env)
+        self.update_running_mean = True
+        self.returns = ObservedReturn(1, gamma)
+
+    @property
+    def scale(self) -> float:
+        """What rewards are divided by."""
+        return self.returns.scale
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; the scale goes on."""
+        self.returns.end(slice(None))
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Take a step, learn from what was observed of it, and divide its reward."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if "observed" not in info:
+            raise ValueError(missing(self.env))
+        if info["observed"]:
+            seen = np.array([float(info["observed_reward"])])
+            self.returns.add(np.array([True]), seen, self.update_running_mean)
+        return observation, float(reward) / self.scale, terminated, truncated, info
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy the environment's state and the statistics, where the environment has one."""
+        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
+        return {**state, **self.returns.get_state()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called."""
+        self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]
+
+
+def missing(env: object) -> str:
+    """Return what to say of an environment that does not tell what was observed."""
+    return (
+        f"NormalizeObservedReward found no 'observed' in the info of {env}: wrap the environment "
+        "as NormalizeObservedReward(PartialOversight(env))"
+    )

@@ -1,0 +1,268 @@
+"""NormalizeObservedReward: the scale is that of what was observed, and of nothing else."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import NormalizeReward
+from numpy.typing import NDArray
+
+import envs
+from envs import EpisodeCoin, GridEnv, GridVectorEnv, NormalizeObservedReward, PartialOversight
+from envs.observers import StepCoin
+from envs.wrappers import vector
+from tests.envs.wrappers.games import GAMES
+
+GAMMA, LANES = 0.9, 5
+SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
+
+
+def watched(game: str) -> PartialOversight:
+    return PartialOversight(GAMES[game](), observer=EpisodeCoin(0.5) & StepCoin(0.7))
+
+
+def slow_scale(sums: list[float]) -> float:
+    deviation = float(np.std(sums)) if sums else 0.0
+    return deviation or 1.0
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_the_scale_is_the_deviation_of_observed_returns(game: str) -> None:
+    env = NormalizeObservedReward(watched(game), gamma=GAMMA)
+    raw = watched(game)
+    env.action_space.seed(0)
+    sums: list[float] = []
+    total, observed = 0.0, 0
+    np.testing.assert_equal(env.reset(seed=3), raw.reset(seed=3))
+    for _ in range(400):
+        action = env.action_space.sample()
+        ours, theirs = env.step(action), raw.step(action)
+        if theirs[4]["observed"]:
+            total = GAMMA * total + theirs[4]["observed_reward"]
+            sums.append(total)
+            observed += 1
+        assert env.scale == pytest.approx(slow_scale(sums), rel=1e-9)
+        assert ours[1] == pytest.approx(float(theirs[1]) / slow_scale(sums), rel=1e-9)
+        np.testing.assert_equal((ours[0], *ours[2:]), (theirs[0], *theirs[2:]))
+        if theirs[2] or theirs[3]:
+            total = 0.0
+            env.reset(), raw.reset()
+    assert observed > 50
+
+
+def one_lane(game: str, mode: AutoresetMode, inside: bool) -> VectorEnv[Any, Any, Any]:
+    if inside:
+        return SyncVectorEnv([lambda: watched(game)], autoreset_mode=mode)
+    lanes = SyncVectorEnv([GAMES[game]], autoreset_mode=mode)
+    return vector.PartialOversight(lanes, observer=EpisodeCoin(0.5) & StepCoin(0.7))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("game", ["CartPole", "FrozenLake"])
+def test_one_lane_equals_the_single_wrapper(game: str, mode: AutoresetMode, inside: bool) -> None:
+    single = NormalizeObservedReward(watched(game), gamma=GAMMA)
+    lanes = vector.NormalizeObservedReward(one_lane(game, mode, inside), gamma=GAMMA)
+    single.reset(seed=1)
+    lanes.reset(seed=1)
+    single.action_space.seed(0)
+    for _ in range(200):
+        action = single.action_space.sample()
+        _, reward, terminated, truncated, _ = single.step(action)
+        rewards = lanes.step(np.array([action]))[1]
+        assert (rewards[0], lanes.scale) == (reward, single.scale)
+        if terminated or truncated:
+            single.reset()
+            if mode is NEXT:
+                assert lanes.step(np.array([action]))[1] == [0.0]
+            elif mode is DISABLED:
+                lanes.reset(options={"reset_mask": np.array([True])})
+    np.testing.assert_equal(lanes.returns.get_state(), single.returns.get_state())
+
+
+def test_all_lanes_share_one_scale() -> None:
+    def make() -> VectorEnv[Any, Any, Any]:
+        lanes = SyncVectorEnv([GAMES["CartPole"]] * 3, autoreset_mode=DISABLED)
+        return vector.PartialOversight(lanes, observer=StepCoin(0.5))
+
+    env, raw = vector.NormalizeObservedReward(make(), gamma=GAMMA), make()
+    env.reset(seed=0), raw.reset(seed=0)
+    total, sums = [0.0] * 3, list[float]()
+    for row in np.random.default_rng(0).integers(2, size=(100, 3)):
+        ours, theirs = env.step(row), raw.step(row)
+        for lane in np.flatnonzero(theirs[4]["observed"]):
+            total[lane] = GAMMA * total[lane] + theirs[4]["observed_reward"][lane]
+            sums.append(total[lane])
+        np.testing.assert_allclose(ours[1], theirs[1] / slow_scale(sums))
+        if (ended := theirs[2] | theirs[3]).any():
+            total = [0.0 if over else sum_ for over, sum_ in zip(ended, total, strict=True)]
+            for each in (env, raw):
+                each.reset(options={"reset_mask": ended.copy()})
+
+
+def pendulums(probability: float) -> VectorEnv[Any, Any, Any]:
+    lanes = SyncVectorEnv([GAMES["Pendulum"]] * 16, autoreset_mode=SAME)
+    return vector.PartialOversight(lanes, observed_probability=probability)
+
+
+def played(env: Any, steps: int = 1000) -> Any:  # noqa: ANN401
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-2, 2, (steps, 16, 1)).astype(np.float32)
+    for row in actions:
+        env.step(row)
+    return env
+
+
+def test_the_scale_does_not_feel_how_much_is_observed() -> None:
+    ours = {p: played(vector.NormalizeObservedReward(pendulums(p))).scale for p in (0.1, 1.0)}
+    theirs = {
+        p: float(np.sqrt(played(NormalizeReward(pendulums(p))).return_rms.var)) for p in (0.1, 1.0)
+    }
+    # of 640 episodes a tenth is observed; a deviation of 64 has an error of 1 / sqrt(128), or 9%
+    assert ours[0.1] == pytest.approx(ours[1.0], rel=0.2)
+    assert theirs[0.1] < 0.7 * theirs[1.0]
+    assert ours[1.0] == pytest.approx(theirs[1.0], rel=0.01)
+
+
+class Scribbled(gym.Wrapper[Any, Any, Any, Any]):
+    """Writes another observed reward where nothing was observed."""
+
+    def __init__(self, env: gym.Env[Any, Any], value: float) -> None:
+        super().__init__(env)
+        self.value = value
+
+    def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Scribble into the reward and the info of hidden steps."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if not info["observed"]:
+            reward, info = 0.0, {**info, "observed_reward": self.value}
+        return observation, reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e9, -0.0])
+def test_nothing_is_read_of_hidden_steps(value: float) -> None:
+    def rewards(scribble: float) -> tuple[list[bytes], list[bytes]]:
+        def make() -> gym.Env[Any, Any]:
+            return Scribbled(watched("CartPole"), scribble)
+
+        single = NormalizeObservedReward(make())
+        lanes = vector.NormalizeObservedReward(SyncVectorEnv([make] * 3, autoreset_mode=SAME))
+        single.reset(seed=0)
+        lanes.reset(seed=0)
+        ones: list[bytes] = []
+        many: list[bytes] = []
+        for _ in range(60):
+            _, reward, terminated, truncated, _ = single.step(0)
+            ones.append(np.float64(reward).tobytes())
+            many.append(lanes.step(np.zeros(3, dtype=int))[1].tobytes())
+            if terminated or truncated:
+                single.reset()
+        return ones, many
+
+    assert rewards(value) == rewards(0.0)
+
+
+def test_the_scale_can_be_kept() -> None:
+    for env in (
+        NormalizeObservedReward(PartialOversight(GAMES["CartPole"](), observed_probability=1.0)),
+        vector.NormalizeObservedReward(GridVectorEnv(4, reward="true", oversight_probability=1.0)),
+    ):
+        env.update_running_mean = False
+        env.reset(seed=0)
+        for _ in range(8):
+            env.step(0 if isinstance(env, gym.Env) else np.zeros(4, dtype=int))
+        assert env.scale == 1.0
+
+
+def walk(env: Any, seed: int) -> list[NDArray[np.float64]]:  # noqa: ANN401
+    actions = np.random.default_rng(seed).integers(4, size=(100, LANES))
+    return [env.step(row)[1] for row in actions]
+
+
+def test_a_state_goes_on_where_it_was() -> None:
+    def make() -> vector.NormalizeObservedReward:
+        return vector.NormalizeObservedReward(GridVectorEnv(LANES, oversight_probability=0.5))
+
+    env, other = make(), make()
+    env.reset(seed=0)
+    walk(env, 0)
+    state = env.get_state()
+    expected = walk(env, 1)
+    other.reset(seed=9)
+    other.set_state(state)
+    np.testing.assert_array_equal(walk(other, 1), expected)
+    assert env.scale != 1.0
+    with pytest.raises(ValueError, match=r"observed_return of shape \(5,\)"):
+        other.set_state({**state, "observed_return": np.zeros(2)})
+
+
+class Counter(gym.Env[Any, Any]):
+    """Pays 0, 1, 4, 9 and so on, all observed, and can be put back."""
+
+    observation_space = action_space = gym.spaces.Discrete(2)
+    count = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Start, and count on."""
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        """Pay the square of the count."""
+        reward = float(self.count**2)
+        self.count += 1
+        return 0, reward, False, False, {"observed": True, "observed_reward": reward}
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy the count."""
+        return {"count": np.array(self.count)}
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go on from there."""
+        assert list(state) == ["count"]
+        self.count = int(state["count"])
+
+
+def test_a_state_of_a_single_environment_goes_on() -> None:
+    env = NormalizeObservedReward(Counter())
+    env.reset()
+    for _ in range(5):
+        env.step(0)
+    state = env.get_state()
+    expected = [env.step(0)[1] for _ in range(5)]
+    env.set_state(state)
+    assert [env.step(0)[1] for _ in range(5)] == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+def test_what_gymnasium_asks_of_an_environment() -> None:
+    check_env(NormalizeObservedReward(GridEnv()), skip_render_check=True)
+    made = gym.make("PartialGrid-v0")
+    spec = NormalizeObservedReward(made, gamma=0.5).spec
+    assert spec is not None
+    again = gym.make(spec)
+    assert isinstance(again, NormalizeObservedReward)
+    assert again.returns.gamma == 0.5
+
+
+@pytest.mark.parametrize("gamma", [-0.1, 1.1, float("nan")])
+def test_a_discount_out_of_range_is_refused(gamma: float) -> None:
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
+        NormalizeObservedReward(GridEnv(), gamma=gamma)
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
+        vector.NormalizeObservedReward(GridVectorEnv(2), gamma=gamma)
+
+
+def test_it_needs_to_be_told_what_was_observed() -> None:
+    single = envs.NormalizeObservedReward(GAMES["CartPole"]())
+    single.reset()
+    with pytest.raises(ValueError, match=r"NormalizeObservedReward\(PartialOversight\(env\)\)"):
+        single.step(0)
+    lanes = vector.NormalizeObservedReward(SyncVectorEnv([GAMES["CartPole"]]))
+    lanes.reset()
+    with pytest.raises(ValueError, match=r"NormalizeObservedReward\(PartialOversight\(env\)\)"):
+        lanes.step(np.array([0]))

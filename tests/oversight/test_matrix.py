@@ -1,0 +1,87 @@
+"""Every wrapper, every method and every autoreset mode is certified, on short runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from agents import METHODS
+from agents.config import PPOConfig
+from envs import FixedHorizon, GridVectorEnv, StepCoin
+from envs.wrappers import vector
+from oversight.certificate import Setup, certify
+from oversight.certificate.environments import Wrapper, around
+from oversight.certificate.tamper import TAMPERS
+from oversight.certificate.worlds import vector_world
+
+HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
+MODES = list(AutoresetMode)
+FEW = {name: TAMPERS[name] for name in ("NaN", "random")}
+HALF: dict[str, Any] = {"observed_probability": 0.5}
+Make = Callable[[Wrapper, str, AutoresetMode], Setup]
+
+
+def lake() -> gym.Env[Any, Any]:
+    """Short episodes that end in both ways."""
+    return gym.make("FrozenLake-v1", max_episode_steps=6, disable_env_checker=True)
+
+
+def coin(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    return around(lake, method, HALF, wrapper, mode)
+
+
+def visible(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    oversight = {"observer": StepCoin(0.5), "flag": "visible"}
+    return around(lake, method, oversight, wrapper, mode)
+
+
+def fixed_horizon_in_lanes(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    return around(lambda: FixedHorizon(lake(), 8), method, HALF, wrapper, mode)
+
+
+def fixed_horizon_outside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    setup = around(lake, method, HALF, "single", mode)
+    hide = setup.hide
+    keep = ("observed", "observed_reward")
+    return replace(setup, hide=lambda env: FixedHorizon(hide(env), 8, keep=keep))
+
+
+WRAPPERS: dict[str, Make] = {
+    "PartialOversight": coin,
+    "PartialOversight, visible": visible,
+    "FixedHorizon inside": fixed_horizon_in_lanes,
+    "FixedHorizon outside": fixed_horizon_outside,
+}
+
+
+def check(setup: Setup) -> None:
+    """Certify on a run of three rollouts."""
+    ppo = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=32)
+    certificate = certify(replace(setup, ppo=ppo, num_envs=4, steps=192), FEW)
+    assert certificate.passed, certificate.findings
+    assert certificate.hidden
+    assert certificate.observed
+
+
+@pytest.mark.parametrize("method", HONEST)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["vector", "single"])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_no_hidden_reward_reaches_a_learner(
+    wrapper: str, kind: Wrapper, mode: AutoresetMode, method: str
+) -> None:
+    check(WRAPPERS[wrapper](kind, method, mode))
+
+
+@pytest.mark.parametrize("method", HONEST)
+def test_nor_through_the_fixed_horizon_of_a_native_vector_environment(method: str) -> None:
+    def native(num_envs: int) -> Any:  # noqa: ANN401
+        return vector.FixedHorizon(GridVectorEnv(num_envs, reward="true", horizon=6), 8)
+
+    hide = partial(vector.PartialOversight, **HALF)
+    setup = around(lake, method, HALF)
+    check(replace(setup, world=vector_world(native, HALF), hide=hide))
