@@ -36,7 +36,7 @@ class NormalizesByTruth(KnowingPPO):
 
     def train(self) -> None:
         """Normalize, and update."""
-        self.normalize_advantage = False
+        self.advantage_normalization = "none"
         self.rollout_buffer.advantages /= self.true.std() + 1e-3
         super().train()
 

@@ -65,7 +65,7 @@ class EvenEpisodes(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Look at the number."""
         watched = moment.episode % np.uint64(2) == 0
-        return Decision(watched, watched)
+        return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:
         """Return the same for one step."""
@@ -84,7 +84,7 @@ class FirstSteps(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Look at the number."""
         watched = moment.step == 0
-        return Decision(watched, watched)
+        return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:
         """Return the same for one step."""
@@ -103,7 +103,7 @@ class SecondArrivals(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Look at the observation."""
         watched = moment.arrival[:, 2] == 2
-        return Decision(watched, watched)
+        return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:
         """Return the same for one step."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oversight.certificate import TAMPERS, Setup, certify
-from oversight.certificate.leaks import INNOCENTS, KINDS, LEAKS, Planted, innocents
+from oversight.certificate.leaks import INNOCENTS, KINDS, LEAKS, Planted, innocents, overseers
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Part
 from oversight.certificate.verdict import CHANNELS
@@ -85,7 +85,7 @@ def test_the_library_is_large_and_says_what_it_holds() -> None:
 
 def test_no_two_leaks_share_a_name() -> None:
     assert sum(len(kind.LEAKS) for kind in KINDS) == len(LEAKS)
-    assert len(innocents.INNOCENTS) == len(INNOCENTS)
+    assert len(overseers.INNOCENTS) + len(innocents.INNOCENTS) == len(INNOCENTS)
 
 
 def test_each_leak_changes_its_setup() -> None:
