@@ -13,7 +13,7 @@ from envs.observers.observer import Mask
 from envs.wrappers.delay import Shown, choose_delay
 from envs.wrappers.delayed_oversight import check_told
 from envs.wrappers.order import check_shows_oversight
-from envs.wrappers.vector.mode import check_mode
+from envs.wrappers.vector.mode import autoreset_mode
 
 
 class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
@@ -45,7 +45,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         VectorWrapper.__init__(self, env)
         self._pays = check_shows_oversight(env)
         self._delay = choose_delay(steps, episodes, env.num_envs)
-        self._mode = check_mode(env)
+        self._mode = autoreset_mode(env)
         self._started = False
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)  # lanes that the next step resets
 

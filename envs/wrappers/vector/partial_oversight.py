@@ -1,6 +1,6 @@
 """PartialOversight for vector environments: every lane as the single wrapper, without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -20,8 +20,13 @@ from envs.wrappers.flag import add_flag, flagged_space
 from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
 from envs.wrappers.question import asking_space, split_action
-from envs.wrappers.settings import Proxy, Reward, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, reported, scrubbed
+from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
+from envs.wrappers.vector.infos import Seen, check_rewards, told
+from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.state import Arrays, check_array, joined, parted
+
+PREFIX = "oversight_"  # of what the state holds beside the environment's own
+RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
@@ -38,14 +43,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     Args:
         env: The vector environment. Wrappers that keep or show rewards belong outside.
-        observed_probability: As the single wrapper, as are all that follow; functions receive and
-            return all lanes at once.
-        observer: Who watches.
-        proxy: What a hidden step pays.
-        reward: Whether an observed step pays what was observed, or the proxy.
-        flag: Whether the observation shows whether the coming step is observed.
-        allow: Keys of the environment's own `infos` to let through.
-        seed: Chooses another oversight of the same levels.
+        observed_probability, observer, proxy, reward, flag, allow, seed: As the single wrapper;
+            functions receive and return all lanes at once.
 
     Raises:
         ValueError: If an argument is out of its range, or the environment cannot be made safe.
@@ -77,23 +76,22 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
-        self._mode = env.metadata.get("autoreset_mode")
-        if not isinstance(self._mode, AutoresetMode):
-            raise ValueError(
-                f"metadata['autoreset_mode'] of the vector environment must be one of "
-                f"{[str(mode) for mode in AutoresetMode]}, got {self._mode!r}: set it there"
-            )
+        self._mode = autoreset_mode(env)
+        self._same_step = self._mode is AutoresetMode.SAME_STEP
+        self._next_step = self._mode is AutoresetMode.NEXT_STEP
         if self.settings.shows:
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._doubles = self.settings.doubles
-        if self._doubles:
+        if self.settings.doubles:
             self.single_action_space = asking_space(env.single_action_space)
             self.action_space = batch_space(self.single_action_space, env.num_envs)
         self._price = self.settings.price
         self._visible = self.settings.shows
         self._reads = self.settings.reads
+        # With these settings an observed step pays its reward, and any other 0.0.
+        self._plain = proxy is None and reward == "observed" and not self._price
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
+        self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._silent = ~self._all  # no question
         self._started = False
@@ -121,8 +119,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        seen = Seen(np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs))
-        return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
+        nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
+        return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Step every lane, and pay the rewards that are observed.
@@ -135,46 +133,41 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = self._silent
-        if self._doubles:
+        if self.settings.doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
-        rewards = check_rewards(rewards, self.num_envs)
+        rewards = check_rewards(rewards, self._num_lanes)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        same_step = self._mode is AutoresetMode.SAME_STEP
-        final = inner["final_obs"] if same_step and over.size else None
+        final = inner["final_obs"] if self._same_step and over.size else None
         arrived = self._arrived(observations, final, ended)
         if self._clock.scope >= Scope.ACTION:
             self._clock.look(self._before, question, arrived)
         resetting = self._resetting
-        seen = self._watch(rewards, resetting)
-        guess: NDArray[Any] | float = 0.0
-        if self.settings.proxy is not None:
-            guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-        paid = self._paid(seen, guess)
+        observed = self._clock.watched.copy()
+        observed[resetting] = False
+        seen = Seen.of(rewards, observed, self._clock.flips)
+        paid = seen.paid
+        if not self._plain:
+            paid = self._paid(seen, actions, arrived, terminated, truncated)
         self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, arrived, final)
-        self._begin(over if same_step else resetting)
-        if self._mode is AutoresetMode.NEXT_STEP:
+        infos = self._infos(seen, inner, ended, over, arrived, final)
+        if (beginning := over if self._same_step else resetting).size:
+            self._clock.begin(beginning)
+        if self._next_step:
             self._resetting = over
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
-        """Return which steps were observed, and their rewards."""
-        observed = self._clock.watched.copy()
-        if resetting.size:
-            observed[resetting] = False
-        seen = Seen.of(rewards, observed)
-        flips = self._clock.flips
-        return seen if flips is None else Seen(observed, reported(seen.rewards, flips))
-
-    def _paid(self, seen: Seen, guess: NDArray[Any] | float) -> NDArray[Any]:
+    def _paid(self, seen: Seen, *step: Any) -> NDArray[Any]:  # noqa: ANN401
         """Return what was observed, or the proxy's guess, less the price of a first question."""
+        guess: NDArray[Any] | float = 0.0
+        if self.settings.proxy is not None:
+            guess = self.settings.guess(self._before, *step)
         guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
         asks = self._clock.asks.copy()
         for lanes in (guessed, asks):
             lanes[self._resetting] = False
-        paid = np.where(guessed, guess, seen.rewards).astype(seen.rewards.dtype)
+        paid = np.where(guessed, guess, seen.paid).astype(seen.paid.dtype)
         return np.where(asks, paid - paid.dtype.type(self._price), paid)
 
     def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
@@ -188,27 +181,63 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         seen: Seen,
         inner: dict[str, Any],
         ended: Mask,
+        over: NDArray[np.intp],
         arrived: Any,  # noqa: ANN401
         final: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
         if final is None:
-            return scrubbed(seen, self._all, inner, allow)
-        rest, last = seen.divided(ended)
+            return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all)
         if self._visible:
             self._clock.look(arrived if self._reads else None)
             final = self._flagged(arrived)
-        return scrubbed(rest, self._all, inner, allow) | {
-            "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
+        last = told(*seen.take_out(over), ended)
+        apart = {
+            "final_info": allowed(inner.get("final_info", {}), allow) | last,
             "_final_info": ended.copy(),
             "final_obs": final,
-            "_final_obs": ended.copy(),
+            "_final_obs": ended,
         }
+        return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all) | apart
 
-    def _begin(self, lanes: NDArray[np.intp]) -> None:
-        if lanes.size:
-            self._clock.begin(lanes)
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        own, inside = parted(state, self._state())
+        if own[RESETTING].any() and not self._next_step:
+            raise ValueError(
+                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
+                "was it saved with another autoreset mode?"
+            )
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
+        self._resetting = np.flatnonzero(own[RESETTING])
+        self._before = own.get(BEFORE)
+        self._clock.look(self._before)
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+        own = {PREFIX + name: array for name, array in self._clock.get_state().items()}
+        own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
+        if self._reads:
+            own[BEFORE] = check_array(self._before, self.env.single_observation_space)
+        return own
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the steps to come, and show the observations with their flags."""
