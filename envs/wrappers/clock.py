@@ -1,5 +1,6 @@
 """Clock: where each lane is in its stream of episodes, and what its observer decides there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from envs.wrappers.noisy_flag import Flag, NoisyFlag
 Lanes = slice | NDArray[np.intp]
 
 BLOCK = 64  # episodes decided at once where the episode's number is enough to decide
+ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
 class Clock:
@@ -127,6 +129,22 @@ class Clock:
         counters = self._seed, self._episode, self._step, self._played
         self._now = self._masks(Moment(*counters, observation, asked, arrival))
 
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy where every lane is, [n] each; what was decided there follows from it."""
+        ahead = (self._place - self._first).astype(np.uint64)
+        counts = {"step": self._step.copy(), "played": self._played.copy()}
+        counts |= {"seed": self._seed.copy(), "episode": self._episode + ahead}
+        return counts if self._query is None else {**counts, "asked": self._asked.copy()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go to where `get_state` was called; `look` must follow, with what the agents see."""
+        self._seed[:], self._episode[:] = state["seed"], state["episode"]
+        self._step[:], self._played[:] = state["step"], state["played"]
+        self._asked[:] = state.get("asked", False)
+        self._place[:] = self._first
+        if self.scope == Scope.EPISODE:
+            self._refill()
+
     def _make_room(self) -> None:
         """See to it that every lane's next episode is in its row."""
         used = int((self._place - self._first).max()) + 1
@@ -140,10 +158,13 @@ class Clock:
         self._episode += (self._place - self._first).astype(np.uint64)
         self._place[:] = self._first
         self._slack = BLOCK - 1
-        episode = np.add(self._episode[:, None], np.arange(BLOCK, dtype=np.uint64))
         zero = np.zeros((1, 1), dtype=np.uint64)
-        masks = self._masks(Moment(self._seed[:, None], episode, zero, zero))
-        self._tables = [mask.reshape(-1) for mask in masks]
+        decided = []
+        for start in range(0, len(self._first), ROWS):
+            rows = slice(start, start + ROWS)
+            episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
+            decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
+        self._tables = [np.concatenate(masks, axis=None) for masks in zip(*decided, strict=True)]
         self._now = [table.take(self._first) for table in self._tables]
 
     def _masks(self, moment: Moment) -> list[Mask]:

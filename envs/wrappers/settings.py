@@ -84,6 +84,11 @@ class Settings:
         return 0.0 if self.query is None else self.query.cost
 
     @property
+    def pays_else(self) -> bool:
+        """Whether something else is paid than what was observed."""
+        return self.proxy is not None or self.reward == "proxy" or self.query is not None
+
+    @property
     def doubles(self) -> bool:
         """Whether each action can also be taken with a question."""
         return self.query is not None and self.query.rule is None

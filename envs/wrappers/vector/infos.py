@@ -1,40 +1,47 @@
 """What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.observers.observer import Flips, Mask
-from envs.wrappers.settings import allowed, check_finite
+from envs.wrappers.settings import check_finite
 
 
 class Seen(NamedTuple):
     """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
 
     observed: Mask  # [n]
-    rewards: NDArray[Any]  # [n], of the environment's dtype
+    rewards: NDArray[np.float64]  # [n]
+    paid: NDArray[Any]  # [n], the same of the environment's dtype
 
     @classmethod
-    def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
-        """Keep the rewards of observed steps, and read no other."""
-        # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
-        shown = np.where(observed, rewards, rewards.dtype.type(0))
-        return cls(observed, check_finite(shown, "the environment"))
+    def of(cls, rewards: NDArray[Any], observed: Mask, flips: Flips | None) -> "Seen":
+        """Keep the rewards of observed steps as they are reported, and read no other.
 
-    def divided(self, lanes: Mask) -> tuple["Seen", "Seen"]:
-        """Return what was seen outside some lanes, and what was seen in them."""
-        inside = self.observed & lanes
-        rest = self.rewards.copy()
-        np.copyto(rest, 0.0, where=lanes)
-        return Seen(self.observed ^ inside, rest), Seen(inside, self.rewards - rest)
+        Raises:
+            ValueError: If one of them is not finite.
+        """
+        lanes = observed.nonzero()[0]
+        shown = check_finite(rewards.take(lanes), "the environment")
+        if flips is not None:
+            wrong = np.where(shown > 0, flips.rewards[lanes], flips.punishments[lanes])
+            shown = np.where(wrong & (shown != 0), -shown, shown)
+        values, paid = np.zeros(observed.size), np.zeros(observed.size, rewards.dtype)
+        values[lanes] = shown
+        paid[lanes] = shown
+        return cls(observed, values, paid)
 
-
-def reported(rewards: NDArray[Any], flips: Flips) -> NDArray[Any]:
-    """Return what the overseer says of observed rewards, some with the opposite sign, [n]."""
-    wrong = np.where(rewards > 0, flips.rewards, flips.punishments & (rewards < 0))
-    return np.where(wrong, -rewards, rewards)
+    def take_out(self, over: NDArray[np.intp]) -> tuple[Mask, NDArray[np.float64]]:
+        """Move what was seen in the lanes that are over to arrays of their own, but for `paid`."""
+        observed, rewards = np.zeros(self.observed.size, np.bool_), np.zeros(self.observed.size)
+        lanes = over[self.observed[over]]
+        observed[lanes] = True
+        rewards[lanes] = self.rewards[lanes]
+        self.observed[lanes] = False
+        self.rewards[lanes] = 0.0
+        return observed, rewards
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -44,31 +51,21 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
         ValueError: If they are not one number a lane.
     """
     array = np.asarray(rewards)
-    if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
+    kind = array.dtype.kind
+    if array.shape != (num_envs,) or kind not in "fiub":
         raise ValueError(
             f"PartialOversight needs one scalar reward a lane, numbers of shape ({num_envs},), "
             f"the environment gave {array.dtype} of shape {array.shape}: combine several rewards "
             f"into one in a wrapper inside PartialOversight"
         )
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if kind == "f" else array.astype(np.float64)
 
 
-def scrubbed(
-    seen: Seen, mask: Mask, infos: Mapping[str, Any], allow: Sequence[str]
-) -> dict[str, Any]:
-    """Return infos that hold what was seen, and of the environment's own what is allowed.
-
-    Args:
-        seen: What was seen.
-        mask: The lanes that the infos are of, [n].
-        infos: The environment's own.
-        allow: Keys of them to let through.
-    """
-    lanes = mask.copy()
-    told = {
-        "observed": seen.observed,
-        "_observed": lanes,
-        "observed_reward": seen.rewards.astype(np.float64),  # a copy: rewards are given out too
-        "_observed_reward": lanes.copy(),
+def told(observed: Mask, rewards: NDArray[np.float64], mask: Mask) -> dict[str, Any]:
+    """Return infos that hold what was seen, in the lanes of a mask, and nothing else."""
+    return {
+        "observed": observed,
+        "_observed": mask.copy(),
+        "observed_reward": rewards,
+        "_observed_reward": mask.copy(),
     }
-    return allowed(infos, allow) | told if allow else told

@@ -1,6 +1,6 @@
 """PartialOversight for vector environments: every lane as the single wrapper, without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs import streams
@@ -16,12 +15,18 @@ from envs.observers import Observer, Scope
 from envs.observers.observer import Mask
 from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag, flagged_space
+from envs.wrappers.flag import add_flag
 from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.question import asking_space, split_action
-from envs.wrappers.settings import Proxy, Reward, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, reported, scrubbed
+from envs.wrappers.question import split_action
+from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
+from envs.wrappers.vector.infos import Seen, check_rewards, told
+from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.spaces import widen
+from envs.wrappers.vector.state import Arrays, check_array, joined, parted
+
+PREFIX = "oversight_"  # of what the state holds beside the environment's own
+RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
@@ -42,7 +47,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             return all lanes at once.
         observer: Who watches.
         proxy: What a hidden step pays.
-        reward: Whether an observed step pays what was observed, or the proxy.
+        reward: Whether an observed step pays what was observed, or as a hidden one.
         flag: Whether the observation shows whether the coming step is observed.
         allow: Keys of the environment's own `infos` to let through.
         seed: Chooses another oversight of the same levels.
@@ -77,23 +82,14 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
-        self._mode = env.metadata.get("autoreset_mode")
-        if not isinstance(self._mode, AutoresetMode):
-            raise ValueError(
-                f"metadata['autoreset_mode'] of the vector environment must be one of "
-                f"{[str(mode) for mode in AutoresetMode]}, got {self._mode!r}: set it there"
-            )
-        if self.settings.shows:
-            self.single_observation_space = flagged_space(env.single_observation_space)
-            self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._doubles = self.settings.doubles
-        if self._doubles:
-            self.single_action_space = asking_space(env.single_action_space)
-            self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self._price = self.settings.price
-        self._visible = self.settings.shows
-        self._reads = self.settings.reads
+        self._mode = autoreset_mode(env)
+        self._same_step = self._mode is AutoresetMode.SAME_STEP
+        self._next_step = self._mode is AutoresetMode.NEXT_STEP
+        self._visible, self._doubles = self.settings.shows, self.settings.doubles
+        widen(self, self.settings)
+        self._reads, self._pays_else = self.settings.reads, self.settings.pays_else
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
+        self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._silent = ~self._all  # no question
         self._started = False
@@ -103,10 +99,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode 0 of the lanes seeded, or the next episode of every lane.
-
-        With `options={"reset_mask": mask}` it does so in some lanes only.
-        """
+        """Start episode 0 of the lanes seeded, or the next of all or of `options["reset_mask"]`."""
         mask = self._all
         if options is not None and "reset_mask" in options:
             mask = np.array(options["reset_mask"])
@@ -121,8 +114,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        seen = Seen(np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs))
-        return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
+        nothing = told(np.zeros(self._num_lanes, np.bool_), np.zeros(self._num_lanes), mask)
+        return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Step every lane, and pay the rewards that are observed.
@@ -138,44 +131,43 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
-        rewards = check_rewards(rewards, self.num_envs)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        same_step = self._mode is AutoresetMode.SAME_STEP
-        final = inner["final_obs"] if same_step and over.size else None
+        final = inner["final_obs"] if self._same_step and over.size else None
         arrived = self._arrived(observations, final, ended)
         if self._clock.scope >= Scope.ACTION:
             self._clock.look(self._before, question, arrived)
         resetting = self._resetting
-        seen = self._watch(rewards, resetting)
-        guess: NDArray[Any] | float = 0.0
-        if self.settings.proxy is not None:
-            guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-        paid = self._paid(seen, guess)
+        seen = self._watch(check_rewards(rewards, self._num_lanes))
+        if self._pays_else:
+            self._pay(seen, actions, arrived, terminated, truncated)
         self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, arrived, final)
-        self._begin(over if same_step else resetting)
-        if self._mode is AutoresetMode.NEXT_STEP:
+        infos = self._infos(seen, inner, ended, over, arrived, final)
+        self._begin(over if self._same_step else resetting)
+        if self._next_step:
             self._resetting = over
-        return self._look(observations), paid, terminated, truncated, infos
+        return self._look(observations), seen.paid, terminated, truncated, infos
 
-    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
-        """Return which steps were observed, and their rewards."""
+    def _begin(self, lanes: NDArray[np.intp]) -> None:
+        if lanes.size:
+            self._clock.begin(lanes)
+
+    def _watch(self, rewards: NDArray[Any]) -> Seen:
+        """Return which steps were observed, and what was reported of their rewards."""
         observed = self._clock.watched.copy()
-        if resetting.size:
-            observed[resetting] = False
-        seen = Seen.of(rewards, observed)
-        flips = self._clock.flips
-        return seen if flips is None else Seen(observed, reported(seen.rewards, flips))
+        observed[self._resetting] = False
+        return Seen.of(rewards, observed, self._clock.flips)
 
-    def _paid(self, seen: Seen, guess: NDArray[Any] | float) -> NDArray[Any]:
-        """Return what was observed, or the proxy's guess, less the price of a first question."""
-        guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
-        asks = self._clock.asks.copy()
-        for lanes in (guessed, asks):
-            lanes[self._resetting] = False
-        paid = np.where(guessed, guess, seen.rewards).astype(seen.rewards.dtype)
-        return np.where(asks, paid - paid.dtype.type(self._price), paid)
+    def _pay(self, seen: Seen, *step: Any) -> None:  # noqa: ANN401
+        """Put the proxy's rewards where they belong, and take the price of first questions."""
+        paid, guessed, asks = seen.paid, ~seen.observed, self._clock.asks.copy()
+        if self.settings.reward == "proxy":
+            guessed, paid[:] = self._all.copy(), 0.0
+        if self.settings.proxy is not None:
+            guessed[self._resetting] = False
+            paid[guessed] = self.settings.guess(self._before, *step)[guessed]
+        asks[self._resetting] = False
+        paid[asks] -= self.settings.price
 
     def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
@@ -188,27 +180,59 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         seen: Seen,
         inner: dict[str, Any],
         ended: Mask,
+        over: NDArray[np.intp],
         arrived: Any,  # noqa: ANN401
         final: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
         if final is None:
-            return scrubbed(seen, self._all, inner, allow)
-        rest, last = seen.divided(ended)
+            return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all)
         if self._visible:
             self._clock.look(arrived if self._reads else None)
             final = self._flagged(arrived)
-        return scrubbed(rest, self._all, inner, allow) | {
-            "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
-            "_final_info": ended.copy(),
-            "final_obs": final,
-            "_final_obs": ended.copy(),
-        }
+        last = allowed(inner.get("final_info", {}), allow) | told(*seen.take_out(over), ended)
+        masks = {"_final_info": ended.copy(), "_final_obs": ended}
+        apart = {"final_info": last, "final_obs": final, **masks}
+        return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all) | apart
 
-    def _begin(self, lanes: NDArray[np.intp]) -> None:
-        if lanes.size:
-            self._clock.begin(lanes)
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        own, inside = parted(state, self._state())
+        if own[RESETTING].any() and not self._next_step:
+            raise ValueError(
+                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
+                "was it saved with another autoreset mode?"
+            )
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
+        self._resetting = np.flatnonzero(own[RESETTING])
+        self._before = own.get(BEFORE)
+        self._clock.look(self._before)
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+        own: Arrays = {PREFIX + name: array for name, array in self._clock.get_state().items()}
+        own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
+        if self._reads:
+            own[BEFORE] = check_array(self._before, self.env.single_observation_space)
+        return own
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the steps to come, and show the observations with their flags."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.ledger import LedgerWriter
 from envs.wrappers.order import check_pays_truth
+from envs.wrappers.vector.mode import autoreset_mode
 
 COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")
 
@@ -36,15 +37,9 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
         check_pays_truth(env)
-        mode = env.metadata.get("autoreset_mode")
-        if not isinstance(mode, AutoresetMode):
-            raise ValueError(
-                f"env.metadata['autoreset_mode'] must be an AutoresetMode, got {mode!r}: without "
-                "it, a step cannot be told to its episode"
-            )
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         VectorWrapper.__init__(self, env)
-        self._mode = mode
+        self._mode = autoreset_mode(env)
         self._path = os.fspath(path)
         self._ledger: LedgerWriter | None = None
         self._lanes = np.arange(env.num_envs)
