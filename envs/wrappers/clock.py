@@ -133,14 +133,14 @@ class Clock:
         """Copy where every lane is, [n] each; what was decided there follows from it."""
         ahead = (self._place - self._first).astype(np.uint64)
         counts = {"step": self._step.copy(), "played": self._played.copy()}
-        counts |= {"seed": self._seed.copy(), "episode": self._episode + ahead}
-        return counts if self._query is None else {**counts, "asked": self._asked.copy()}
+        asked = {"asked": self._asked.copy()}
+        return {"seed": self._seed.copy(), "episode": self._episode + ahead, **counts, **asked}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go to where `get_state` was called; `look` must follow, with what the agents see."""
         self._seed[:], self._episode[:] = state["seed"], state["episode"]
         self._step[:], self._played[:] = state["step"], state["played"]
-        self._asked[:] = state.get("asked", False)
+        self._asked[:] = state["asked"]
         self._place[:] = self._first
         if self.scope == Scope.EPISODE:
             self._refill()
@@ -164,7 +164,7 @@ class Clock:
             rows = slice(start, start + ROWS)
             episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
             decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
-        self._tables = [np.concatenate(masks, axis=None) for masks in zip(*decided, strict=True)]
+        self._tables = [np.concatenate(masks).reshape(-1) for masks in zip(*decided, strict=True)]
         self._now = [table.take(self._first) for table in self._tables]
 
     def _masks(self, moment: Moment) -> list[Mask]:
