@@ -24,22 +24,10 @@ from envs import (
 from envs.wrappers import vector
 from tests.envs.same import assert_same
 from tests.envs.wrappers.games import GAMES, frozen
+from tests.envs.wrappers.watchers import guess, leftward
 
 LANES, STEPS = 5, 80
 MODES = list(AutoresetMode)
-
-
-def leftward(observation: NDArray[Any]) -> NDArray[np.bool_]:
-    """A region of any numbers: the first of them is even."""
-    first = observation.reshape(len(observation), -1)[:, 0]
-    return (np.floor(first * 8) % 2 == 0).astype(np.bool_)  # type: ignore[no-any-return]
-
-
-def guess(before: Any, action: Any, after: Any, ended: Any, cut: Any) -> Any:  # noqa: ANN401
-    """A proxy that reads all that it is given."""
-    moved = (after != before).reshape(len(ended), -1).any(axis=1)
-    steep = np.asarray(action, dtype=float).reshape(len(ended), -1).sum(axis=1)
-    return 0.25 * moved + steep + 2.0 * ended - 4.0 * cut
 
 
 CASES: dict[str, dict[str, Any]] = {

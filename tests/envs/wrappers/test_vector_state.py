@@ -26,7 +26,8 @@ from envs import (
 )
 from envs.wrappers import vector
 from tests.envs.same import assert_same
-from tests.envs.wrappers.test_vector import CASES, guess
+from tests.envs.wrappers.test_vector import CASES
+from tests.envs.wrappers.watchers import guess
 
 Vector = VectorEnv[Any, Any, Any]
 LANES = 6
