@@ -26,7 +26,7 @@ from tests.envs.same import assert_same
 from tests.envs.wrappers.games import GAMES, frozen
 from tests.envs.wrappers.watchers import guess, leftward
 
-LANES, STEPS = 5, 80
+LANES, STEPS = 4, 50
 MODES = list(AutoresetMode)
 
 
@@ -114,9 +114,9 @@ def test_the_native_grid_equals_a_vector_of_wrapped_singles(case: str) -> None:
     arguments = CASES[case]
     native = vector.PartialOversight(GridVectorEnv(LANES, reward="true"), **arguments)
     singles, _ = paths(AutoresetMode.SAME_STEP, "PartialGrid", arguments)
-    assert_same(native.reset(seed=[4, 9, 4, 0, 2]), singles.reset(seed=[4, 9, 4, 0, 2]))
+    assert_same(native.reset(seed=[4, 9, 4, 0]), singles.reset(seed=[4, 9, 4, 0]))
     actions_of_a_lane = int(native.action_space.nvec[0])  # type: ignore[attr-defined]
-    for actions in np.random.default_rng(0).integers(actions_of_a_lane, size=(2000, LANES)):
+    for actions in np.random.default_rng(0).integers(actions_of_a_lane, size=(500, LANES)):
         assert_same(native.step(actions), singles.step(actions))
 
 
