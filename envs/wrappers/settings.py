@@ -84,11 +84,6 @@ class Settings:
         return 0.0 if self.query is None else self.query.cost
 
     @property
-    def pays_else(self) -> bool:
-        """Whether something else is paid than what was observed."""
-        return self.proxy is not None or self.reward == "proxy" or self.query is not None
-
-    @property
     def doubles(self) -> bool:
         """Whether each action can also be taken with a question."""
         return self.query is not None and self.query.rule is None
@@ -103,6 +98,12 @@ class Settings:
         if self.seed is not None:
             return 0
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step takes no more than the coin of its episode."""
+        by_episode = self.observer.scope == Scope.EPISODE and self.proxy is None
+        return by_episode and (self.reward, self.flag, self.allow) == ("observed", "hidden", ())
 
     def guess(self, *seen: Any) -> Numbers:  # noqa: ANN401 (the proxy's arguments)
         """Return the proxy's reward of each lane.

@@ -8,33 +8,49 @@ from numpy.typing import NDArray
 from envs.observers.observer import Flips, Mask
 from envs.wrappers.settings import check_finite
 
+Lanes = NDArray[np.intp]
+Ends = tuple[Mask, Lanes, Any]
+"""The lanes whose episodes ended and were reset, as a mask and as indices, and `final_obs`."""
+
 
 class Seen(NamedTuple):
     """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
 
     observed: Mask  # [n]
     rewards: NDArray[np.float64]  # [n]
-    paid: NDArray[Any]  # [n], the same of the environment's dtype
+    dtype: np.dtype[Any]  # of the environment's rewards
 
     @classmethod
-    def of(cls, rewards: NDArray[Any], observed: Mask, flips: Flips | None) -> "Seen":
-        """Keep the rewards of observed steps as they are reported, and read no other.
+    def of(
+        cls, true: NDArray[Any], watched: Mask, resetting: Lanes, flips: Flips | None = None
+    ) -> "Seen":
+        """Keep the rewards of watched steps as they are reported, and read no other.
+
+        Args:
+            true: The environment's rewards, [n].
+            watched: The lanes that somebody watches, [n].
+            resetting: The lanes that this step only resets.
+            flips: Which reports err.
 
         Raises:
             ValueError: If one of them is not finite.
         """
+        observed = watched.copy()
+        observed[resetting] = False
         lanes = observed.nonzero()[0]
-        shown = check_finite(rewards.take(lanes), "the environment")
+        shown = check_finite(true.take(lanes), "the environment")
         if flips is not None:
-            wrong = np.where(shown > 0, flips.rewards[lanes], flips.punishments[lanes])
-            shown = np.where(wrong & (shown != 0), -shown, shown)
-        values, paid = np.zeros(observed.size), np.zeros(observed.size, rewards.dtype)
-        values[lanes] = shown
-        paid[lanes] = shown
-        return cls(observed, values, paid)
+            shown = reported(shown, Flips(*(flip[lanes] for flip in flips)))
+        rewards = np.zeros(observed.size)
+        rewards[lanes] = shown
+        return cls(observed, rewards, true.dtype)
 
-    def take_out(self, over: NDArray[np.intp]) -> tuple[Mask, NDArray[np.float64]]:
-        """Move what was seen in the lanes that are over to arrays of their own, but for `paid`."""
+    def paid(self) -> NDArray[Any]:
+        """Return a copy of the rewards, as the environment would have paid them."""
+        return self.rewards.astype(self.dtype)
+
+    def take_out(self, over: Lanes) -> tuple[Mask, NDArray[np.float64]]:
+        """Move what was seen in the lanes that are over to arrays of their own."""
         observed, rewards = np.zeros(self.observed.size, np.bool_), np.zeros(self.observed.size)
         lanes = over[self.observed[over]]
         observed[lanes] = True
@@ -42,6 +58,12 @@ class Seen(NamedTuple):
         self.observed[lanes] = False
         self.rewards[lanes] = 0.0
         return observed, rewards
+
+
+def reported(rewards: NDArray[Any], flips: Flips) -> NDArray[Any]:
+    """Return what the overseer says of observed rewards, some with the opposite sign, [n]."""
+    wrong = np.where(rewards > 0, flips.rewards, flips.punishments & (rewards < 0))
+    return np.where(wrong, -rewards, rewards)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -69,3 +91,21 @@ def told(observed: Mask, rewards: NDArray[np.float64], mask: Mask) -> dict[str, 
         "observed_reward": rewards,
         "_observed_reward": mask.copy(),
     }
+
+
+def told_of_step(seen: Seen, every: Mask, ends: Ends | None) -> dict[str, Any]:
+    """Return the infos of a step; what was seen of ended episodes lies in `final_info`.
+
+    Args:
+        seen: What was seen; it is used up.
+        every: All True, [n].
+        ends: The episodes that ended and were reset in this step, if any.
+    """
+    if ends is None:
+        return told(seen.observed, seen.rewards, every)
+    ended, over, final = ends
+    final_info = told(*seen.take_out(over), ended)
+    infos = told(seen.observed, seen.rewards, every)
+    infos["final_info"], infos["_final_info"] = final_info, ended.copy()
+    infos["final_obs"], infos["_final_obs"] = final, ended
+    return infos

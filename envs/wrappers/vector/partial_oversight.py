@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs import streams
@@ -15,14 +16,13 @@ from envs.observers import Observer, Scope
 from envs.observers.observer import Mask
 from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag
+from envs.wrappers.flag import add_flag, flagged_space
 from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.question import split_action
+from envs.wrappers.question import asking_space, split_action
 from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, told
+from envs.wrappers.vector.infos import Ends, Lanes, Seen, check_rewards, told, told_of_step
 from envs.wrappers.vector.mode import autoreset_mode
-from envs.wrappers.vector.spaces import widen
 from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
 PREFIX = "oversight_"  # of what the state holds beside the environment's own
@@ -43,14 +43,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     Args:
         env: The vector environment. Wrappers that keep or show rewards belong outside.
-        observed_probability: As the single wrapper, as are all that follow; functions receive and
-            return all lanes at once.
-        observer: Who watches.
-        proxy: What a hidden step pays.
-        reward: Whether an observed step pays what was observed, or as a hidden one.
-        flag: Whether the observation shows whether the coming step is observed.
-        allow: Keys of the environment's own `infos` to let through.
-        seed: Chooses another oversight of the same levels.
+        observed_probability, observer, proxy, reward, flag, allow, seed: As the single wrapper;
+            functions receive and return all lanes at once.
 
     Raises:
         ValueError: If an argument is out of its range, or the environment cannot be made safe.
@@ -85,9 +79,16 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._mode = autoreset_mode(env)
         self._same_step = self._mode is AutoresetMode.SAME_STEP
         self._next_step = self._mode is AutoresetMode.NEXT_STEP
-        self._visible, self._doubles = self.settings.shows, self.settings.doubles
-        widen(self, self.settings)
-        self._reads, self._pays_else = self.settings.reads, self.settings.pays_else
+        if self.settings.shows:
+            self.single_observation_space = flagged_space(env.single_observation_space)
+            self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self._doubles = self.settings.doubles
+        if self._doubles:
+            self.single_action_space = asking_space(env.single_action_space)
+            self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self._visible = self.settings.shows
+        self._reads = self.settings.reads
+        self._plain = False
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
@@ -99,7 +100,10 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode 0 of the lanes seeded, or the next of all or of `options["reset_mask"]`."""
+        """Start episode 0 of the lanes seeded, or the next episode of every lane.
+
+        With `options={"reset_mask": mask}` it does so in some lanes only.
+        """
         mask = self._all
         if options is not None and "reset_mask" in options:
             mask = np.array(options["reset_mask"])
@@ -113,8 +117,9 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             first = self.settings.first_seed() if seed is None else seed
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
+        self._plain = self.settings.plain and self._clock.flips is None
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        nothing = told(np.zeros(self._num_lanes, np.bool_), np.zeros(self._num_lanes), mask)
+        nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
         return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
@@ -131,70 +136,65 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        rewards = check_rewards(rewards, self._num_lanes)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        final = inner["final_obs"] if self._same_step and over.size else None
-        arrived = self._arrived(observations, final, ended)
-        if self._clock.scope >= Scope.ACTION:
-            self._clock.look(self._before, question, arrived)
+        ends = (ended, over, inner["final_obs"]) if self._same_step and over.size else None
         resetting = self._resetting
-        seen = self._watch(check_rewards(rewards, self._num_lanes))
-        if self._pays_else:
-            self._pay(seen, actions, arrived, terminated, truncated)
-        self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, over, arrived, final)
-        self._begin(over if self._same_step else resetting)
         if self._next_step:
             self._resetting = over
-        return self._look(observations), seen.paid, terminated, truncated, infos
+        beginning = over if self._same_step else resetting
+        if self._plain:
+            seen = Seen.of(rewards, self._clock.watched, resetting)
+            paid, infos = seen.paid(), told_of_step(seen, self._all, ends)
+            if beginning.size:
+                self._clock.begin(beginning)
+            return observations, paid, terminated, truncated, infos
+        arrived = self._arrived(observations, ends)
+        if self._clock.scope >= Scope.ACTION:
+            self._clock.look(self._before, question, arrived)
+        seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
+        paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
+        self._clock.tick(resetting)
+        infos = self._infos(seen, inner, arrived, ends)
+        if beginning.size:
+            self._clock.begin(beginning)
+        return self._look(observations), paid, terminated, truncated, infos
 
-    def _begin(self, lanes: NDArray[np.intp]) -> None:
-        if lanes.size:
-            self._clock.begin(lanes)
-
-    def _watch(self, rewards: NDArray[Any]) -> Seen:
-        """Return which steps were observed, and what was reported of their rewards."""
-        observed = self._clock.watched.copy()
-        observed[self._resetting] = False
-        return Seen.of(rewards, observed, self._clock.flips)
-
-    def _pay(self, seen: Seen, *step: Any) -> None:  # noqa: ANN401
-        """Put the proxy's rewards where they belong, and take the price of first questions."""
-        paid, guessed, asks = seen.paid, ~seen.observed, self._clock.asks.copy()
-        if self.settings.reward == "proxy":
-            guessed, paid[:] = self._all.copy(), 0.0
+    def _paid(self, seen: Seen, resetting: Lanes, *step: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Return what was observed, or the proxy's guess, less the price of a first question."""
+        guess: NDArray[Any] | float = 0.0
         if self.settings.proxy is not None:
-            guessed[self._resetting] = False
-            paid[guessed] = self.settings.guess(self._before, *step)[guessed]
-        asks[self._resetting] = False
-        paid[asks] -= self.settings.price
+            guess = self.settings.guess(self._before, *step)
+        guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
+        asks = self._clock.asks.copy()
+        for lanes in (guessed, asks):
+            lanes[resetting] = False
+        paid = np.where(guessed, guess, seen.rewards).astype(seen.dtype)
+        return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
-    def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
+    def _arrived(self, observations: Any, ends: Ends | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
         if not (self._reads or self._visible):
             return None
-        return observations if final is None else before_reset(observations, final, ended)
+        return observations if ends is None else before_reset(observations, ends[2], ends[0])
 
     def _infos(
         self,
         seen: Seen,
         inner: dict[str, Any],
-        ended: Mask,
-        over: NDArray[np.intp],
         arrived: Any,  # noqa: ANN401
-        final: Any,  # noqa: ANN401
+        ends: Ends | None,
     ) -> dict[str, Any]:
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
-        if final is None:
-            return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all)
-        if self._visible:
+        if ends is not None and self._visible:
             self._clock.look(arrived if self._reads else None)
-            final = self._flagged(arrived)
-        last = allowed(inner.get("final_info", {}), allow) | told(*seen.take_out(over), ended)
-        masks = {"_final_info": ended.copy(), "_final_obs": ended}
-        apart = {"final_info": last, "final_obs": final, **masks}
-        return allowed(inner, allow) | told(seen.observed, seen.rewards, self._all) | apart
+            ends = (*ends[:2], self._flagged(arrived))
+        infos = allowed(inner, allow) | told_of_step(seen, self._all, ends)
+        if ends is not None:
+            infos["final_info"] |= allowed(inner.get("final_info", {}), allow)
+        return infos
 
     def get_state(self) -> Arrays:
         """Copy all that the future depends on, given the same arguments and actions.
@@ -228,7 +228,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         """Return the arrays of this wrapper alone."""
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() first")
-        own: Arrays = {PREFIX + name: array for name, array in self._clock.get_state().items()}
+        own = {PREFIX + name: array for name, array in self._clock.get_state().items()}
         own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
         if self._reads:
             own[BEFORE] = check_array(self._before, self.env.single_observation_space)
