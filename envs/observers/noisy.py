@@ -13,22 +13,26 @@ from envs.observers.observer import Decision, Flips, Mask, Moment, Observer, Sco
 
 Side = Literal["both", "rewards", "punishments"]
 
+LOST, FLIPPED, CUED = range(3)  # errors of a report, and of the flag
+
 
 @dataclass(frozen=True)
 class Noisy(Observer):
     """Another observer whose reports are missing, or of the opposite sign, by chance.
 
     An observer by episode errs for whole episodes, another at each step. A step whose report is
-    missing is hidden. A report is flipped once, however many errors hit it: in `Noisy(Noisy(...))`,
-    in compositions (where a part that watches errs), but `~Noisy(...)` reports what is true.
+    missing is hidden, and pays as any hidden step. The side of a flip is that of the true reward.
+
+    A composition errs where a part that watches errs. A report that several errors hit is flipped
+    once. `~Noisy(...)` watches where nothing is reported, and does not err.
 
     Args:
         observer: Who watches.
         flip: Chance that the reported reward has the opposite sign.
         miss: Chance that an observed episode or step is not reported.
         side: Flips `"both"` signs alike, only positive `"rewards"`, or only `"punishments"`.
-        stream: As `EpisodeCoin`, of other coins than any observer's; one overseer inside another
-            errs independently if it has another stream.
+        stream: As `EpisodeCoin`; errors are independent of all coins, and of errors of another
+            stream.
     """
 
     observer: Observer
@@ -52,14 +56,15 @@ class Noisy(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Let the observer decide, then lose and flip reports."""
         watched, flips = self.observer.decide(moment)
-        lost = errs(moment, self.scope, self.stream, 0) < self.miss
+        lost = draw_error(moment, self.scope, self.stream, LOST) < self.miss
         decision = Decision(watched & ~lost, flips)
         if self.flip == 0:
             return decision
-        return flipped(decision, errs(moment, self.scope, self.stream, 1) < self.flip, self.side)
+        wrong: Mask = draw_error(moment, self.scope, self.stream, FLIPPED) < self.flip
+        return flipped(decision, wrong, self.side)
 
 
-def errs(moment: Moment, scope: Scope, stream: int, kind: int) -> NDArray[np.float64]:
+def draw_error(moment: Moment, scope: Scope, stream: int, kind: int) -> NDArray[np.float64]:
     """Draw a uniform for each lane's episode, or step, independent across kinds of error."""
     word = (episode_word if scope == Scope.EPISODE else step_word)(moment, stream)
     return streams.uniform(streams.split(word, np.array([kind], dtype=np.uint64)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from envs.observers.coins import check_stream
 from envs.observers.function import check_probability
-from envs.observers.noisy import errs
+from envs.observers.noisy import CUED, draw_error
 from envs.observers.observer import Mask, Moment, Scope
 
 
@@ -44,7 +44,7 @@ class NoisyFlag:
             scope: Of the observer that made it.
         """
         chance = np.where(watched, self.miss, self.false_alarm)
-        wrong: Mask = errs(moment, scope, self.stream, 2) < chance
+        wrong: Mask = draw_error(moment, scope, self.stream, CUED) < chance
         return watched ^ wrong
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
 from envs.observers import Moment, Observer, Scope
 from envs.observers.noisy import Side
+from tests.envs.test_observers import near
 
 SEED = st.integers(0, 2**64 - 1)
 PROBABILITY = st.floats(0, 1)
@@ -20,10 +21,6 @@ def episodes(seed: int, size: int) -> Moment:
     lane = np.full(size, seed, dtype=np.uint64)
     zero = np.zeros(size, dtype=np.uint64)
     return Moment(lane, np.arange(size, dtype=np.uint64), zero, zero)
-
-
-def near(count: int, size: int, chance: float) -> bool:
-    return bool(abs(count - size * chance) <= 5 * np.sqrt(size * chance * (1 - chance)) + 1e-9)
 
 
 @settings(max_examples=20, deadline=None)

@@ -14,6 +14,7 @@ from envs.wrappers.delay import Shown, choose_delay
 from envs.wrappers.delayed_oversight import check_told
 from envs.wrappers.order import check_shows_oversight
 from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.state import Arrays, joined, parted
 
 
 class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
@@ -96,32 +97,32 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         paid = _paid(rewards, (observed, seen), (told, due)) if self._pays else rewards
         return observations, paid, terminated, truncated, _late(infos, told, due, ended, apart)
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state, and what is held back."""
-        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
-        return state | {name: array.copy() for name, array in self._arrays().items()}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called.
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
 
         Raises:
-            ValueError: If the state holds no delay like this one, or is refused inside.
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
         """
-        arrays = self._arrays()
-        for name, array in arrays.items():
-            if np.shape(state.get(name, 0)) != array.shape:
-                raise ValueError(
-                    f"the state must hold {name} of shape {array.shape}, got one of shape "
-                    f"{np.shape(state.get(name, 0))}: it must come from get_state of a "
-                    f"DelayedOversight with as many lanes and the same delay"
-                )
-        inner = {name: array for name, array in state.items() if name not in arrays}
-        self.env.set_state(inner)  # type: ignore[attr-defined]
-        for name, array in arrays.items():
-            array[:] = state[name]
-        self._started = True
+        return joined(self._state(), self.env)
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        held = self._state()
+        own, inside = parted(state, held)
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        for name, array in held.items():
+            array[:] = own[name]
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone, one row a lane."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
         return {**self._delay.arrays, "delayed_resetting": self._resetting}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs import streams
@@ -16,13 +15,14 @@ from envs.observers import Observer, Scope
 from envs.observers.observer import Mask
 from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag, flagged_space
+from envs.wrappers.flag import add_flag
 from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.question import asking_space, split_action
+from envs.wrappers.question import split_action
 from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
 from envs.wrappers.vector.infos import Ends, Lanes, Seen, check_rewards, told, told_of_step
 from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.spaces import widen
 from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
 PREFIX = "oversight_"  # of what the state holds beside the environment's own
@@ -79,14 +79,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._mode = autoreset_mode(env)
         self._same_step = self._mode is AutoresetMode.SAME_STEP
         self._next_step = self._mode is AutoresetMode.NEXT_STEP
-        if self.settings.shows:
-            self.single_observation_space = flagged_space(env.single_observation_space)
-            self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._doubles = self.settings.doubles
-        if self._doubles:
-            self.single_action_space = asking_space(env.single_action_space)
-            self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self._visible = self.settings.shows
+        widen(self, self.settings)
+        self._doubles, self._visible = self.settings.doubles, self.settings.shows
         self._reads = self.settings.reads
         self._plain = False
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)

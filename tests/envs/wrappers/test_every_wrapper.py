@@ -67,9 +67,6 @@ def build(game: str, wrap: str, folder: Path) -> Env:
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 @pytest.mark.filterwarnings("ignore:.*value is -?infinity")  # CartPole's, unwrapped as well
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized")  # Pendulum's
-@pytest.mark.filterwarnings("ignore:.*your observation .* image")  # the grid's planes
-@pytest.mark.filterwarnings("ignore:.*It seems.*image")
-@pytest.mark.filterwarnings("ignore:.*The minimal resolution for an image")
 def test_both_checkers_pass_without_a_warning(game: str, wrap: str, tmp_path: Path) -> None:
     env = build(game, wrap, tmp_path)
     if game == "MiniGrid":

@@ -24,22 +24,10 @@ from envs import (
 from envs.wrappers import vector
 from tests.envs.same import assert_same
 from tests.envs.wrappers.games import GAMES, frozen
+from tests.envs.wrappers.watchers import guess, leftward
 
-LANES, STEPS = 5, 80
+LANES, STEPS = 4, 50
 MODES = list(AutoresetMode)
-
-
-def leftward(observation: NDArray[Any]) -> NDArray[np.bool_]:
-    """A region of any numbers: the first of them is even."""
-    first = observation.reshape(len(observation), -1)[:, 0]
-    return (np.floor(first * 8) % 2 == 0).astype(np.bool_)  # type: ignore[no-any-return]
-
-
-def guess(before: Any, action: Any, after: Any, ended: Any, cut: Any) -> Any:  # noqa: ANN401
-    """A proxy that reads all that it is given."""
-    moved = (after != before).reshape(len(ended), -1).any(axis=1)
-    steep = np.asarray(action, dtype=float).reshape(len(ended), -1).sum(axis=1)
-    return 0.25 * moved + steep + 2.0 * ended - 4.0 * cut
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -126,9 +114,9 @@ def test_the_native_grid_equals_a_vector_of_wrapped_singles(case: str) -> None:
     arguments = CASES[case]
     native = vector.PartialOversight(GridVectorEnv(LANES, reward="true"), **arguments)
     singles, _ = paths(AutoresetMode.SAME_STEP, "PartialGrid", arguments)
-    assert_same(native.reset(seed=[4, 9, 4, 0, 2]), singles.reset(seed=[4, 9, 4, 0, 2]))
+    assert_same(native.reset(seed=[4, 9, 4, 0]), singles.reset(seed=[4, 9, 4, 0]))
     actions_of_a_lane = int(native.action_space.nvec[0])  # type: ignore[attr-defined]
-    for actions in np.random.default_rng(0).integers(actions_of_a_lane, size=(2000, LANES)):
+    for actions in np.random.default_rng(0).integers(actions_of_a_lane, size=(500, LANES)):
         assert_same(native.step(actions), singles.step(actions))
 
 

@@ -26,7 +26,8 @@ from envs import (
 )
 from envs.wrappers import vector
 from tests.envs.same import assert_same
-from tests.envs.wrappers.test_vector import CASES, guess
+from tests.envs.wrappers.test_vector import CASES
+from tests.envs.wrappers.watchers import guess
 
 Vector = VectorEnv[Any, Any, Any]
 LANES = 6
@@ -82,6 +83,13 @@ WRAPPED: dict[str, Callable[[], Vector]] = {
         for place in (grid, Rows)
         for case, arguments in (CASES | MORE).items()
     },
+    "delayed by steps": lambda: vector.DelayedOversight(vector.PartialOversight(grid()), steps=3),
+    "delayed by episodes": lambda: vector.DelayedOversight(
+        vector.PartialOversight(Rows(), observed_probability=0.7), episodes=2
+    ),
+    "delayed in a horizon": lambda: vector.FixedHorizon(
+        vector.DelayedOversight(vector.PartialOversight(grid()), steps=3), 7
+    ),
     "horizon": lambda: vector.FixedHorizon(GridVectorEnv(LANES, size=3), 11, keep=("observed",)),
     "horizon outside": lambda: vector.FixedHorizon(vector.PartialOversight(grid()), 11),
     "horizon inside": lambda: vector.PartialOversight(vector.FixedHorizon(grid(), 7)),
