@@ -43,6 +43,10 @@ class LedgerWriter:
     on `flush` and `close`; from there they survive the death of the process. `close` also waits for
     the disk. A second writer of the same file is refused while the first is open.
 
+    A writer reads the file once, as it opens it. From then on it cannot: its descriptor is for
+    writing only, it does not keep the path, and the only rewards that it holds are those of the
+    steps since the last end of any episode, until they are written.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "truth.ledger"
@@ -60,14 +64,16 @@ class LedgerWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        # For writing only, and without the path: what holds the writer cannot read the truth back.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags, 0o666)
         # Unbuffered: what a forked child or a dying interpreter writes must never be a copy.
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._file = open(descriptor, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
         try:
-            _lock(self._file.fileno(), self.path)
-            held = _load(self.path)
+            _lock(descriptor, Path(path))
+            held = _load(Path(path))
             self._size = len(HEADER) + held.nbytes
-            if os.path.getsize(self.path) < len(HEADER):
+            if os.path.getsize(path) < len(HEADER):
                 self._file.truncate(0)
                 self._file.write(HEADER)
             self._file.truncate(self._size)

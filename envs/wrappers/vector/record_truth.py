@@ -40,7 +40,6 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         VectorWrapper.__init__(self, env)
         self._mode = autoreset_mode(env)
-        self._path = os.fspath(path)
         self._ledger: LedgerWriter | None = None
         self._lanes = np.arange(env.num_envs)
         self._episode = np.full(env.num_envs, -1, dtype=np.int64)
@@ -121,7 +120,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def _open(self) -> LedgerWriter:
         """Open the ledger at the first call, and number the episodes after those in it."""
         if self._ledger is None:
-            self._ledger = LedgerWriter(self._path)
+            self._ledger = LedgerWriter(self._saved_kwargs["path"])
             self._episode[:] = self._ledger.next_episodes(self.num_envs) - 1
         return self._ledger
 
@@ -141,9 +140,10 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         return said
 
     def __getstate__(self) -> NoReturn:
+        path = self._saved_kwargs["path"]
         raise TypeError(
-            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
-            "another one with a path of its own"
+            f"RecordTruth writes {path} and cannot be copied or pickled: build another one with a "
+            "path of its own"
         )
 
 
