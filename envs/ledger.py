@@ -11,7 +11,6 @@ import os
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,7 +124,7 @@ class LedgerWriter:
         self._hold_steps()
         if not self._pending:
             return
-        data = memoryview(b"".join(records.tobytes() for records in self._pending))
+        data = memoryview(b"".join(records.data for records in self._pending))
         try:
             written = 0
             while written < len(data):
@@ -205,10 +204,14 @@ def _load(path: Path) -> Records:
 def _seal(records: Records) -> NDArray[np.uint16]:
     """Mix all other bits of each record into 16, which are not 0 for a record of zeros."""
     words = records.view("<u8").reshape(-1, 3)
-    mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) + (words[:, 1] & np.uint64(2**48 - 1))
-    mixed = mixed * np.uint64(0xBF58476D1CE4E5B9) + words[:, 2] + np.uint64(0x5851F42D4C957F2D)
-    sealed: NDArray[Any] = (mixed * np.uint64(0x94D049BB133111EB)) >> np.uint64(48)
-    return sealed.astype(np.uint16)
+    mixed = words[:, 1] & np.uint64(2**48 - 1)
+    mixed += words[:, 0] * np.uint64(0x9E3779B97F4A7C15)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed += words[:, 2]
+    mixed += np.uint64(0x5851F42D4C957F2D)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed >>= np.uint64(48)
+    return mixed.astype(np.uint16)
 
 
 def _last_episodes(records: Records) -> dict[int, int]:

@@ -67,7 +67,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         ended = terminated | truncated
         played = ~self._resetting  # else this step was a reset of NEXT_STEP
         if self._mode is AutoresetMode.NEXT_STEP:
-            self._begin(~played)
+            self._begin(self._resetting.nonzero()[0])
         lanes = slice(None) if played.all() else played
         self._open().append(
             self._lanes[lanes],
@@ -79,7 +79,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         )
         self._elapsed[lanes] += 1
         if self._mode is AutoresetMode.SAME_STEP:
-            self._begin(ended)
+            self._begin(ended.nonzero()[0])
         elif self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = np.array(ended)
         return returned
@@ -127,7 +127,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def _counters(self) -> tuple[NDArray[Any], ...]:
         return self._episode, self._elapsed, self._resetting
 
-    def _begin(self, lanes: slice | NDArray[np.bool_]) -> None:
+    def _begin(self, lanes: slice | NDArray[np.bool_ | np.intp]) -> None:
         self._episode[lanes] += 1
         self._elapsed[lanes] = 0
         self._resetting[lanes] = False
@@ -135,8 +135,9 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def _observed(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> NDArray[np.int8]:
         """Return what the info of each lane's step says, -1 where it says nothing."""
         said = _flags(infos, self.num_envs)
-        if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            said = np.where(ended, _flags(infos.get("final_info", {}), self.num_envs), said)
+        if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(ended):
+            lanes = ended.nonzero()[0]
+            said[lanes] = _flags(infos.get("final_info", {}), self.num_envs)[lanes]
         return said
 
     def __getstate__(self) -> NoReturn:
@@ -148,8 +149,8 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
 
 def _flags(infos: dict[str, Any], num_envs: int) -> NDArray[np.int8]:
-    flags = np.full(num_envs, -1, dtype=np.int8)
-    if "observed" in infos:
-        told = infos.get("_observed", np.ones(num_envs, dtype=np.bool_))
-        flags[told] = np.asarray(infos["observed"], dtype=np.bool_)[told]
-    return flags
+    nothing = np.int8(-1)
+    if "observed" not in infos:
+        return np.full(num_envs, nothing)
+    observed = np.asarray(infos["observed"], dtype=np.bool_).view(np.int8)
+    return np.where(infos["_observed"], observed, nothing) if "_observed" in infos else +observed
