@@ -88,7 +88,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
-        self._plain = self._clock.scope == Scope.EPISODE and not (proxy or allow or self._visible)
+        # Then a step needs no more than the coin of its episode.
+        self._plain = not (self._clock.scope > Scope.EPISODE or proxy is not None or self._visible)
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
         self._before: Any = None
@@ -126,43 +127,28 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         """
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        if self._plain:
-            return self._step_plain(*self.env.step(actions))
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         ended = terminated | truncated
         over = ended.nonzero()[0]
         final = inner["final_obs"] if self._same_step and over.size else None
-        arrived = self._arrived(observations, final, ended)
-        if self._clock.scope == Scope.ARRIVAL:
-            self._clock.look(self._before, arrived)
+        arrived = None if self._plain else self._arrived(observations, final, ended)
         observed, paid = self._watch(rewards)
         seen = paid.astype(np.float64)
-        if self.settings.proxy is not None:
-            guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            self._pay(paid, guess, observed)
-        self._clock.tick(self._resetting)
-        infos = self._infos(observed, seen, inner, (ended, over), arrived, final)
-        self._begin(over)
-        return self._look(observations), paid, terminated, truncated, infos
-
-    def _step_plain(
-        self,
-        observations: Any,  # noqa: ANN401 (the environment's)
-        rewards: NDArray[Any],
-        terminated: Mask,
-        truncated: Mask,
-        inner: dict[str, Any],
-    ) -> Step:
-        """Return what a step gives where its episode's coin decides all: `step`, but quicker."""
-        ended = terminated | truncated
-        over = ended.nonzero()[0]
-        observed, paid = self._watch(rewards)
-        seen = paid.astype(np.float64)
-        if self._same_step and over.size:
-            infos = told_apart(observed, seen, self._all, ended, over, inner["final_obs"])
-        else:
+        if not self._plain:
+            if self.settings.proxy is not None:
+                guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
+                self._pay(paid, guess, observed)
+            self._clock.tick(self._resetting)
+            final = self._final(final, arrived)
+        if final is None:
             infos = told(observed, seen, self._all)
+        else:
+            infos = told_apart(observed, seen, self._all, ended, over, final)
+        if self.settings.allow:
+            infos = self._let_through(inner, infos)
         self._begin(over)
+        if not self._plain:
+            observations = self._look(observations)
         return observations, paid, terminated, truncated, infos
 
     def _watch(self, rewards: NDArray[Any]) -> tuple[Mask, NDArray[Any]]:
@@ -181,28 +167,26 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
-        if not (self._reads or self._visible):
-            return None
-        return observations if final is None else before_reset(observations, final, ended)
+        arrived = None
+        if self._reads or self._visible:
+            arrived = observations if final is None else before_reset(observations, final, ended)
+        if self._clock.scope == Scope.ARRIVAL:
+            self._clock.look(self._before, arrived)
+        return arrived
 
-    def _infos(
-        self,
-        observed: Mask,
-        seen: NDArray[np.float64],
-        inner: dict[str, Any],
-        ends: tuple[Mask, NDArray[np.intp]],
-        arrived: Any,  # noqa: ANN401
-        final: Any,  # noqa: ANN401
-    ) -> dict[str, Any]:
-        """Return the infos of a step; those of episodes that it ended and reset lie apart."""
+    def _final(self, final: Any, arrived: Any) -> Any:  # noqa: ANN401
+        """Return what the episodes ended on, with the flag of a step that is never taken."""
+        if final is None or not self._visible:
+            return final
+        self._clock.look(arrived if self._reads else None)
+        return self._flagged(arrived)
+
+    def _let_through(self, inner: dict[str, Any], infos: dict[str, Any]) -> dict[str, Any]:
+        """Add what is allowed of the environment's own infos."""
         allow = self.settings.allow
-        if final is None:
-            return allowed(inner, allow) | told(observed, seen, self._all)
-        if self._visible:
-            self._clock.look(arrived if self._reads else None)
-            final = self._flagged(arrived)
-        infos = told_apart(observed, seen, self._all, *ends, final)
-        infos["final_info"] = allowed(inner.get("final_info", {}), allow) | infos["final_info"]
+        if "final_info" in infos:
+            last = allowed(inner.get("final_info", {}), allow)
+            infos["final_info"] = last | infos["final_info"]
         return allowed(inner, allow) | infos
 
     def get_state(self) -> Arrays:
