@@ -88,7 +88,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
-        # Then a step needs no more than the coin of its episode.
+        # If so, a step needs no more than the coin of its episode.
         self._plain = not (self._clock.scope > Scope.EPISODE or proxy is not None or self._visible)
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
