@@ -140,10 +140,10 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         beginning = over if self._same_step else resetting
         if self._plain:
             seen = Seen.of(rewards, self._clock.watched, resetting)
-            paid, infos = seen.paid(), told_of_step(seen, self._all, ends)
+            infos = told_of_step(seen, self._all, ends)
             if beginning.size:
                 self._clock.begin(beginning)
-            return observations, paid, terminated, truncated, infos
+            return observations, seen.paid, terminated, truncated, infos
         arrived = self._arrived(observations, ends)
         if self._clock.scope >= Scope.ACTION:
             self._clock.look(self._before, question, arrived)
@@ -164,7 +164,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         asks = self._clock.asks.copy()
         for lanes in (guessed, asks):
             lanes[resetting] = False
-        paid = np.where(guessed, guess, seen.rewards).astype(seen.dtype)
+        paid = np.where(guessed, guess, seen.paid).astype(seen.paid.dtype)
         return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
     def _arrived(self, observations: Any, ends: Ends | None) -> Any:  # noqa: ANN401

@@ -1,6 +1,5 @@
 """Every wrapper and observer on every game: the checkers, seeds, spaces, flags and specs."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,11 @@ from envs import (
     DelayedOversight,
     EpisodeCoin,
     FixedHorizon,
-    GridVectorEnv,
     NoisyFlag,
     PartialOversight,
     RecordTruth,
     StepCoin,
 )
-from envs.wrappers import vector
 from tests.envs.wrappers.games import GAMES as BARE
 from tests.envs.wrappers.games import frozen, play
 from tests.envs.wrappers.watchers import OBSERVERS, guess
@@ -130,33 +127,3 @@ def test_a_spec_rebuilds_what_plays_alike(game: str, wrap: str, tmp_path: Path) 
     assert frozen(play(rebuilt, 40)) == frozen(play(twin, 40))
     for each_env in (rebuilt, twin):
         each_env.close()
-
-
-CHOSEN: dict[str, dict[str, Any]] = {
-    "FixedHorizon": {"horizon": 9, "keep": ("observed",)},
-    "RecordTruth": {"path": "some.ledger"},
-    "DelayedOversight": {"steps": None, "episodes": 3},
-    "PartialOversight": {
-        "observed_probability": None,
-        "observer": EpisodeCoin(0.5),
-        "proxy": guess,
-        "reward": "proxy",
-        "flag": NoisyFlag(0.5),
-        "allow": ("prob",),
-        "seed": 7,
-    },
-}
-
-
-@pytest.mark.parametrize("name", CHOSEN)
-@pytest.mark.parametrize("many", [False, True])
-def test_every_constructor_argument_is_recorded(name: str, many: bool) -> None:
-    module = vector if many else {"FixedHorizon": FixedHorizon}
-    classes = {"RecordTruth": RecordTruth, "DelayedOversight": DelayedOversight}
-    single = {"FixedHorizon": FixedHorizon, "PartialOversight": PartialOversight} | classes
-    kind: Any = getattr(module, name) if many else single[name]
-    inside: Any = GridVectorEnv(2, reward="true") if many else GAMES["PartialGrid"]()
-    env = kind(inside, **CHOSEN[name])
-    assert env._saved_kwargs == CHOSEN[name]
-    accepted = set(inspect.signature(kind.__init__).parameters) - {"self", "env"}
-    assert set(env._saved_kwargs) == accepted
