@@ -24,16 +24,6 @@ def failed(certificate: Certificate) -> bool:
     return difference is not None and difference.name != "none"
 
 
-def first_channel(certificate: Certificate) -> str:
-    """Return the channel that differs first in time; of several the first in their order."""
-    found = [
-        (each.difference.step, CHANNELS.index(each.channel))
-        for each in certificate.findings
-        if each.difference is not None
-    ]
-    return CHANNELS[min(found)[1]]
-
-
 class BlottedTruth(Truth):
     """Remembers zeros."""
 
