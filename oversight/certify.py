@@ -147,13 +147,25 @@ def test_itself(seed: int) -> int:
     with progress("planting", len(parts)) as told:
         for name, planted in parts.items():
             setup = replace(planted.plant(planted.start()), seed=seed, steps=512)
-            results[name] = (planted, certify(setup))
+            results[name] = (planted, until_caught(setup))
             told(name)
     console = Console()
     console.print(library_table("what the certificate makes of known faults", results))
     console.print(tally(results), highlight=False)
     taken = [each.passed == (planted.shows is None) for planted, each in results.values()]
     return 0 if all(taken) else 1
+
+
+def until_caught(setup: Setup) -> Certificate:
+    """Certify with one tamper after the other, and return the first certificate that fails.
+
+    Where none does, return that of the last one.
+    """
+    for name, tamper in TAMPERS.items():
+        certificate = certify(setup, {name: tamper})
+        if not certificate.passed:
+            break
+    return certificate
 
 
 @contextmanager
