@@ -48,6 +48,10 @@ class Trace:
             digest.update(part)
         self.channels.setdefault(channel, []).append(Entry(step, name, digest.digest()))
 
+    def count(self, channel: str) -> int:
+        """Return the number of entries in a channel."""
+        return len(self.channels.get(channel, []))
+
     def difference(self, other: "Trace", channel: str) -> Difference | None:
         """Return where two runs first differ in a channel, or None where they are identical."""
         mine, theirs = self.channels.get(channel, []), other.channels.get(channel, [])

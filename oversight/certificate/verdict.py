@@ -86,11 +86,9 @@ def certify(
         told(name)
     if first:
         _check_reproducible(setup, reference)
-    counts = {name: len(entries) for name, entries in reference.trace.channels.items()}
-    nothing = (None, None)
     return Certificate(
         findings=tuple(
-            Finding(channel, counts.get(channel, 0), *first.get(channel, nothing))
+            Finding(channel, reference.trace.count(channel), *first.get(channel, (None, None)))
             for channel in CHANNELS
         ),
         steps=reference.steps,
