@@ -12,10 +12,9 @@ from rich.console import Console
 from configs.studies import STUDIES
 from oversight import cli
 from oversight.build import require_device
-from oversight.config import require_at_least_one
 from oversight.run import interpreter, require_writable
 from oversight.study import restrict
-from oversight.sweeps.engines import Engine, execute
+from oversight.sweeps.engines import Engine, execute, require_engine
 from oversight.sweeps.job import Job, state, work
 from oversight.sweeps.progress import SweepProgress
 from oversight.sweeps.results import jobs_of, write_results
@@ -30,11 +29,11 @@ class SweepConfig:
     study: Annotated[str, tyro.conf.Positional]
     """Name of a study: quick or published."""
     methods: tuple[str, ...] = ()
-    """Only these methods of the study."""
+    """Methods of the study to run; by default all."""
     oversight_probabilities: tuple[float, ...] = ()
-    """Only these oversight probabilities of the study."""
+    """Oversight probabilities of the study to run; by default all."""
     seeds: tuple[int, ...] = ()
-    """Only these seeds of the study."""
+    """Seeds of the study to run; by default all."""
     folder: Path | None = None
     """Folder of the study; by default studies/STUDY."""
     workers: int | None = None
@@ -42,15 +41,11 @@ class SweepConfig:
     engine: Engine = "joblib"
     """Where runs are done: joblib on this machine's cores, ray on a cluster."""
     address: str | None = None
-    """Address of a running Ray cluster, whose machines share the folder; by default one is started
-    on this machine."""
+    """Address of a running Ray cluster that shares the folder; by default one is started here."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
-        if self.workers is not None:
-            require_at_least_one("workers", self.workers)
-        if self.address is not None and self.engine != "ray":
-            raise ValueError("--address is that of a Ray cluster: add --engine ray")
+        require_engine(self.engine, self.workers, self.address)
 
 
 def main(args: Sequence[str]) -> int:
@@ -61,14 +56,15 @@ def main(args: Sequence[str]) -> int:
     chosen = (settings.methods, settings.oversight_probabilities, settings.seeds)
     folder = settings.folder or Path("studies") / study.name
     jobs = jobs_of(restrict(study.runs(), *chosen), folder)
-    todo = unfinished(jobs)
+    begun, new = unfinished(jobs)
     require_writable(folder, "--folder")
     console = Console(stderr=True)
-    start = f"study {study.name}: {len(jobs)} runs, {len(todo)} to do, folder {folder}"
-    console.print(start, highlight=False, markup=False, soft_wrap=True)
+    finished = len(jobs) - len(begun) - len(new)
+    start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
+    console.print(f"{start}; folder {folder}", highlight=False, markup=False, soft_wrap=True)
     failed: dict[str, str] = {}
     try:
-        sweep(todo, settings, console, failed)
+        sweep(begun + new, settings, console, failed)
     finally:
         write_results(study, folder, failed)
     for run, error in failed.items():
@@ -78,16 +74,15 @@ def main(args: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def unfinished(jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs to do, those first that were begun.
+def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Return the jobs that were begun and those that were not, without the finished ones.
 
     Raises:
-        ValueError: if a run in the folder is another one.
+        ValueError: if a folder holds another run than the study's.
     """
-    states = [state(job) for job in jobs]
-    ordered = zip(jobs, states, strict=True)
-    begun = [job for job, state in ordered if state == "begun"]
-    return begun + [job for job, state in zip(jobs, states, strict=True) if state == "new"]
+    states = {job.id: state(job) for job in jobs}
+    begun = [job for job in jobs if states[job.id] == "begun"]
+    return begun, [job for job in jobs if states[job.id] == "new"]
 
 
 def sweep(

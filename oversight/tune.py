@@ -11,11 +11,10 @@ from rich.console import Console
 from configs.studies import STUDIES
 from oversight import cli
 from oversight.build import require_device
-from oversight.config import require_at_least_one
 from oversight.record import write_json
 from oversight.run import require_writable
 from oversight.study import Study
-from oversight.sweeps.engines import Engine, execute
+from oversight.sweeps.engines import Engine, execute, require_engine
 from oversight.sweeps.progress import SweepProgress
 from oversight.sweeps.tuning import TuningJob, result, tune
 
@@ -29,7 +28,7 @@ class TuneConfig:
     study: Annotated[str, tyro.conf.Positional]
     """Name of a study: quick or published."""
     methods: tuple[str, ...] = ()
-    """Only these methods of the study."""
+    """Methods of the study to tune; by default all."""
     folder: Path | None = None
     """Folder of the tuning; by default studies/STUDY-tuning."""
     save: Path | None = None
@@ -40,15 +39,11 @@ class TuneConfig:
     engine: Engine = "joblib"
     """Where runs are done: joblib on this machine's cores, ray on a cluster."""
     address: str | None = None
-    """Address of a running Ray cluster, whose machines share the folder; by default one is started
-    on this machine."""
+    """Address of a running Ray cluster that shares the folder; by default one is started here."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
-        if self.workers is not None:
-            require_at_least_one("workers", self.workers)
-        if self.address is not None and self.engine != "ray":
-            raise ValueError("--address is that of a Ray cluster: add --engine ray")
+        require_engine(self.engine, self.workers, self.address)
 
 
 def main(args: Sequence[str]) -> int:

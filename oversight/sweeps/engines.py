@@ -1,11 +1,15 @@
 """Engines: where jobs run at the same time, and how their outcomes come back, first done first."""
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from oversight.config import require_at_least_one
 from oversight.sweeps.job import Outcome
 
 Engine = Literal["joblib", "ray"]
@@ -22,6 +26,14 @@ class Named(Protocol):
 J = TypeVar("J", bound=Named)
 
 DIED = "its process died: killed, or out of memory"
+
+
+def require_engine(engine: Engine, workers: int | None, address: str | None) -> None:
+    """Raise a ValueError for a number of workers below one, or an address without a cluster."""
+    if workers is not None:
+        require_at_least_one("workers", workers)
+    if address is not None and engine != "ray":
+        raise ValueError("--address is that of a Ray cluster: add --engine ray")
 
 
 def execute(
@@ -69,11 +81,23 @@ def on_cores(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> I
 
 def _pool(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> Iterator[Outcome]:
     # dispatched one by one and in order, so that those running are the first of those left
-    with joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+    orphans = {"initializer": _die_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **orphans):
         pool: Any = joblib.Parallel(
             return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
         )
         yield from pool(joblib.delayed(work)(job) for job in jobs)
+
+
+def _die_with(parent: int) -> None:
+    """Have this process end with the one that started it, which a kill leaves no time to tell."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _alone(work: Callable[[J], Outcome], job: J) -> Outcome:
@@ -96,8 +120,8 @@ def on_ray(
         import ray  # noqa: PLC0415 (an extra of its own, and slow to import)
     except ImportError as error:
         raise ValueError(
-            "--engine ray needs Ray, which is not installed: pip install 'ray[default]', or use "
-            "--engine joblib"
+            "--engine ray needs Ray, which is not installed: pip install ray, or use --engine "
+            "joblib"
         ) from error
     try:
         ray.init(address=address, num_cpus=None if address else workers, log_to_driver=False)

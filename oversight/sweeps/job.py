@@ -1,7 +1,7 @@
 """One run of a sweep: what state its folder is in, and how it is brought to its end."""
 
 import fcntl
-import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -111,18 +111,29 @@ def one_line(error: Exception) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
     """Keep other processes out of a run; the system lifts the lock when this one dies.
 
+    Args:
+        folder: of the run.
+        patience: seconds to wait for the lock, since a killed sweep's processes take one to end.
+
     Raises:
-        ValueError: if another process has it.
+        ValueError: if another process keeps it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    with (folder / ".lock").open("w") as file:
+        deadline = time.monotonic() + patience
+        while not _try_lock(file.fileno()):
+            if time.monotonic() > deadline:
+                raise ValueError(f"another process is at work in {folder}")
+            time.sleep(0.1)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ValueError(f"another process is at work in {folder}") from error
-    finally:
-        os.close(descriptor)
+    except BlockingIOError:
+        return False
+    return True
