@@ -68,11 +68,18 @@ def published() -> Study:
 
 
 def tuned(study: str) -> dict[str, Changes]:
-    """Return the settings that tuning found for each method, or nothing if it was not done."""
+    """Return the settings that `oversight.tune` found for each method; none if it was not run.
+
+    Raises:
+        ValueError: if the file is not one of tuning.
+    """
     path = TUNED / f"{study}.json"
     if not path.exists():
         return {}
-    return {name: found["changes"] for name, found in read_json(path)["methods"].items()}
+    try:
+        return {name: dict(found["changes"]) for name, found in read_json(path)["methods"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a file that `oversight.tune` wrote") from error
 
 
 STUDIES = {"quick": quick, "published": published}

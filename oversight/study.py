@@ -96,8 +96,8 @@ class Study:
         tuning: how they are found.
 
     Raises:
-        ValueError: if it has no runs, if two different runs have one id, or if a seed of tuning
-            is reported.
+        ValueError: if it has no runs, if two different runs have one id, if a seed of tuning is
+            reported, or if there is no such setting to tune.
 
     >>> panel = Panel(methods=("naive",), oversight_probabilities=(0.1,), seeds=(0, 1))
     >>> [run.id for run in Study(name="small", settings=TrainConfig(), panels=(panel,)).runs()]
@@ -114,6 +114,9 @@ class Study:
         """Refuse a study that cannot be run as it is declared."""
         if not self.runs():
             raise ValueError(f"study {self.name} has no runs")
+        for name, ends in self.tuning.space.items():
+            for value in ends:
+                change(self.settings, {name: value})
         shared = {seed for panel in self.panels for seed in panel.seeds} & {*self.tuning.seeds}
         if shared:
             raise ValueError(

@@ -44,6 +44,8 @@ class TuneConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
         require_engine(self.engine, self.workers, self.address)
+        if self.save is not None and not self.save.parent.is_dir():
+            raise ValueError(f"{self.save} cannot be written: {self.save.parent} is not a folder")
 
 
 def main(args: Sequence[str]) -> int:

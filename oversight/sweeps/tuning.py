@@ -1,7 +1,7 @@
 """Tuning: the same few trials for every method, judged by held-out observed return only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def open_journal(job: TuningJob) -> Any:  # noqa: ANN401 (Optuna is imported onl
     """Return Optuna's record of a method's trials.
 
     Raises:
-        ValueError: if Optuna is not installed.
+        ValueError: if Optuna is not installed, or the record is of another tuning.
     """
     try:
         import optuna  # noqa: PLC0415 (an extra, which studies run without)
@@ -68,13 +68,24 @@ def open_journal(job: TuningJob) -> Any:  # noqa: ANN401 (Optuna is imported onl
             "tuning needs Optuna, which is not installed: pip install optuna"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = JournalFileBackend(str(job.journal))
-    return optuna.create_study(
-        storage=optuna.storages.JournalStorage(backend),
-        study_name=job.method,
-        direction="maximize",
-        load_if_exists=True,
-    )
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(job.journal)))
+    try:
+        journal = optuna.load_study(study_name=job.method, storage=storage)
+    except KeyError:
+        journal = optuna.create_study(study_name=job.method, storage=storage, direction="maximize")
+    if not journal.trials:
+        journal.set_user_attr("declared", declared(job.study))
+    if journal.user_attrs.get("declared") != declared(job.study):
+        raise ValueError(
+            f"{job.journal} holds the tuning of other settings, seeds or ranges: name another "
+            "--folder"
+        )
+    return journal
+
+
+def declared(study: Study) -> str:
+    """Return all that trials depend on but for their number, as text."""
+    return repr((study.settings, replace(study.tuning, trials=1)))
 
 
 def finished(journal: Any) -> list[Any]:  # noqa: ANN401

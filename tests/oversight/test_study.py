@@ -67,6 +67,8 @@ def test_a_run_that_two_panels_name_is_run_once() -> None:
         (lambda: study(replace(ONE, changes={"seed.x": 1})), "no setting 'seed.x'"),
         (lambda: study(replace(ONE, oversight_probabilities=(2.0,))), "oversight_probability"),
         (lambda: study(replace(ONE, changes={"ppo.gamma": 2.0})), "gamma must lie in"),
+        (lambda: study(ONE, tuning=Tuning(space={"ppo.x": (1, 2)})), "no setting 'ppo.x'"),
+        (lambda: study(ONE, tuning=Tuning(space={"ppo.gamma": (1, 2)})), "gamma must lie in"),
         (lambda: Tuning(trials=0), "at least one trial"),
         (lambda: Tuning(space={"ppo.gamma": (0.9, 0.5)}), "range of ppo.gamma .* 0.9 to 0.5"),
     ],
