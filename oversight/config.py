@@ -41,8 +41,8 @@ class TrainConfig:
     final_episodes: int = 4096
     """Episodes of the evaluation at the end."""
     held_out: float = 0.25
-    """Share of the observed episodes that only choose a checkpoint; they are played beside
-    training, of which they change nothing, and come on top of those that it learns from."""
+    """Share of all episodes that only choose a checkpoint, by what was observed of them; they are
+    played beside training, of which they change nothing, and come on top of its own."""
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume goes on."""
     grid: GridConfig = field(default_factory=GridConfig)

@@ -21,8 +21,8 @@ class HeldOut:
     """A stream of episodes beside training, of which the observed ones choose a checkpoint.
 
     The deployed policy plays them, under the oversight of the run and on levels of their own, so
-    many that their observed episodes are the share `held_out` of all observed ones. Its observed
-    episodes are charged to the oversight budget. A score is the mean observed return of this
+    many that they are the share `held_out` of all episodes; those of them that happen to be
+    observed are charged to the oversight budget. A score is the mean observed return of this
     moment's episodes, or of the last `POOL` where this moment has fewer; with fewer than `POOL` in
     all there is no score. No reward that was not observed is read, and training is not touched.
 

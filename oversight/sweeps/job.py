@@ -17,6 +17,9 @@ from oversight.training import train
 
 State = Literal["new", "begun", "finished"]
 
+SUMMARY = ("observed_episodes", "held_out_episodes", "env_steps", "wall_seconds", "commit")
+"""What the summary of a finished run has, beside its selection."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -76,7 +79,8 @@ def summary(folder: RunFolder) -> dict[str, Any] | None:
         read = read_json(folder.summary)
     except ValueError:
         return None
-    whole = isinstance(read.get("selection"), dict) and {*RULES} <= {*read["selection"]}
+    chosen = read.get("selection")
+    whole = {*SUMMARY} <= {*read} and isinstance(chosen, dict) and {*RULES} <= {*chosen}
     return read if whole and read.get("interrupted") is False else None
 
 
