@@ -2,9 +2,11 @@
 
 Run as `python -m tests.benchmarks.sweep` on a machine that does nothing else. Both do the same runs
 of one study, in folders of their own, and take turns. What a worker costs before its first run, its
-imports, counts: give it enough runs. The bar is that of one machine of two cores.
+imports, counts: give it enough runs. The bar is that of one machine of two cores. Where others are
+at work too, the seconds of process time tell what the ratio would be on idle cores.
 """
 
+import resource
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from statistics import median
 
 import joblib
 import tyro
+from joblib.externals.loky import get_reusable_executor
 
 from configs import rl
 from oversight.study import Panel, Run, Study
@@ -44,28 +47,39 @@ def runs_of(args: Benchmark) -> list[Run]:
     return Study(name="benchmark", settings=settings, panels=(panel,)).runs()
 
 
-def runs_per_hour(runs: list[Run], workers: int) -> float:
-    """Sweep once in a folder of its own, and return the runs an hour."""
+def process_seconds() -> float:
+    """Return the process time of this process and of its workers, which are ended for it."""
+    get_reusable_executor().shutdown(wait=True)
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def sweep(runs: list[Run], workers: int) -> tuple[float, float]:
+    """Sweep once in a folder of its own; return the runs an hour, and process seconds a run."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        process, start = process_seconds(), time.perf_counter()
         outcomes = list(execute(work, jobs_of(runs, Path(folder)), "joblib", workers))
         seconds = time.perf_counter() - start
+        process = process_seconds() - process
     assert all(outcome.error is None for outcome in outcomes), outcomes
-    return len(runs) * 3600 / seconds
+    return len(runs) * 3600 / seconds, process / len(runs)
 
 
 def main() -> None:
-    """Measure both and print their figures, the ratio last."""
+    """Measure both and print their figures, the ratios last."""
     args = tyro.cli(Benchmark)
     runs = runs_of(args)
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    turns: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for _ in range(args.repeats):
-        for workers, found in rates.items():
-            found.append(runs_per_hour(runs, workers))
+        for workers, found in turns.items():
+            found.append(sweep(runs, workers))
+    (one, one_cost), (two, two_cost) = (
+        [median(column) for column in zip(*found, strict=True)] for found in turns.values()
+    )
     print(f"{args.runs} runs of {args.rollouts} rollouts, {joblib.cpu_count()} cores")
-    for workers, found in rates.items():
-        print(f"workers {workers}: {median(found):,.0f} runs an hour")
-    print(f"ratio: {median(rates[2]) / median(rates[1]):.2f} (bar: {BAR})")
+    print(f"1 worker:  {one:>6,.0f} runs an hour, {one_cost:.1f} s of process time a run")
+    print(f"2 workers: {two:>6,.0f} runs an hour, {two_cost:.1f} s of process time a run")
+    print(f"ratio: {two / one:.2f} (bar: {BAR}); by process time {2 * one_cost / two_cost:.2f}")
 
 
 if __name__ == "__main__":
