@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oversight.run import RunFolder
-from oversight.sweeps.results import COLUMNS
+from oversight.sweeps.results import COLUMNS, as_csv
 from tests.oversight.events import events
 from tests.oversight.runs import contents, difference, outcome, run_train, summary
 from tests.oversight.studies import IDS, results, run_sweep
@@ -70,6 +70,11 @@ def test_the_csv_is_the_same_table(finished: Path) -> None:
         assert one == {name: "" if v is None else str(v) for name, v in other.items()}
 
 
+def test_a_return_over_no_episode_is_an_empty_cell() -> None:
+    row = dict.fromkeys(COLUMNS, 1) | {"true_return_unobserved": None, "commit": None}
+    assert as_csv([row]).splitlines()[1] == "1,1,1,1,1,1,1,1,1,1,,1,1,1,1,1,1,1,"
+
+
 def test_a_run_is_that_of_the_training_command(finished: Path, tmp_path: Path) -> None:
     config = finished / "runs" / IDS[1]
     shutil.copytree(config, tmp_path / "run")
@@ -117,6 +122,14 @@ def test_what_is_lost_is_done_again_to_the_same_bits(swept: Path, finished: Path
         folders = [folder / "runs" / name for folder in (swept, finished)]
         assert difference(outcome(folders[0]), outcome(folders[1])) is None
         assert len({json.dumps(summary(folder)["selection"]) for folder in folders}) == 1
+
+
+def test_a_study_has_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_sweep("tiny", *ONE, "--seeds", "1", "--methods", "naive") == 0
+    assert [path.parent.name for path in tmp_path.glob("studies/tiny/runs/*/summary.json")] == [
+        IDS[3]
+    ]
 
 
 def test_parts_of_a_study_add_up(tmp_path: Path, finished: Path) -> None:
