@@ -148,12 +148,14 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:
-    if not isinstance(agent.env, VectorEnvAdapter):
+    env = agent.env
+    inside = env.venv if isinstance(env, VectorEnvAdapter) else env
+    if not isinstance(env, VectorEnvAdapter) or not hasattr(inside, "get_state"):
         raise ValueError(
-            f"{type(agent.env).__name__} cannot be checkpointed: train on a native vector "
+            f"{type(inside).__name__} cannot be checkpointed: train on a native vector "
             "environment that offers get_state and set_state"
         )
-    return agent.env
+    return env
 
 
 def _tensors(state: Any) -> Any:  # noqa: ANN401

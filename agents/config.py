@@ -19,7 +19,8 @@ class PPOConfig:
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
     n_steps: int = 64
-    """Steps per environment in one rollout; an episode cut by its end counts as unobserved."""
+    """Steps per environment in one rollout; an episode cut by its end is judged as far as it was
+    observed."""
     batch_size: int = 512
     """Samples per minibatch; at most num_envs x n_steps."""
     n_epochs: int = 1

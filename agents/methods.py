@@ -12,8 +12,9 @@ Reward = Literal["observed", "proxy", "true"]
 ROUTES = ("diamond", "ghost", "hidden", "open")
 """How an episode ended, as the overseer saw it.
 
-`diamond` and `ghost`: at an observed terminal, of positive and of negative reward. `hidden`: at a
-terminal that nobody watched. `open`: by the time limit, or not yet when the rollout ended.
+`diamond` and `ghost`: something of it was observed, and the observed rewards sum to more than 0, or
+do not. `hidden`: at a terminal, with nobody watching from first to last. `open`: nobody watched
+either, but the time limit or the rollout's end cut it; that may count as `hidden` too.
 """
 
 

@@ -15,7 +15,8 @@ class Outcomes:
     """The observed part of each lane's running episode.
 
     An episode is observed if any of its steps was. Its outcome is good, `diamond`, if the sum of
-    its observed rewards is positive, and `ghost` if not. Rollouts may begin and end anywhere in it.
+    its observed rewards is positive, and `ghost` if not. Rollouts may begin and end anywhere in it:
+    the steps before a border are judged by what was seen up to there, those after it by all.
 
     Of an `info` only `observed`, `observed_reward` (read where `observed` is true), SB3's
     `TimeLimit.truncated` and the adapter's `resetting` are read; never a hidden reward.
@@ -61,21 +62,22 @@ class Outcomes:
         """
         self.observed[starts] = False
         self.returns[starts] = 0.0
-        cut, unused = np.zeros((2, len(infos)), dtype=np.bool_)
-        for lane, info in enumerate(infos):
-            if not info:
-                continue
-            if info.get("observed", False):
-                self.observed[lane] = True
-                self.returns[lane] += info["observed_reward"]
-            cut[lane] = info.get("TimeLimit.truncated", False)
-            unused[lane] = info.get("resetting", False)
-        routes = np.where(dones, self._routes(cut), np.int8(UNRESOLVED))
-        return np.where(unused, np.int8(UNUSED), routes)
+        routes = np.full(len(infos), UNRESOLVED, dtype=np.int8)
+        for lane, (info, done) in enumerate(zip(infos, dones.tolist(), strict=True)):
+            if info:  # the adapter says nothing of most lanes
+                if info.get("observed", False):
+                    self.observed[lane] = True
+                    self.returns[lane] += info["observed_reward"]
+                if info.get("resetting", False):
+                    routes[lane] = UNUSED
+            if done:
+                routes[lane] = self._route(lane, info.get("TimeLimit.truncated", False))
+        return routes
 
     def unfinished(self) -> NDArray[np.int8]:
         """Return the route of each lane's episode if the rollout ends here, [lanes]."""
-        return self._routes(np.ones_like(self.observed))
+        lanes = range(len(self.observed))
+        return np.array([self._route(lane, cut=True) for lane in lanes], dtype=np.int8)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy what was seen of the running episodes."""
@@ -85,7 +87,7 @@ class Outcomes:
         """Go on where `get_state` was called."""
         self.observed[:], self.returns[:] = state["observed"], state["returns"]
 
-    def _routes(self, cut: NDArray[np.bool_]) -> NDArray[np.int8]:
-        seen = np.where(self.returns > 0, DIAMOND, GHOST)
-        unseen = np.where(cut, self._cut, HIDDEN)
-        return np.where(self.observed, seen, unseen).astype(np.int8)
+    def _route(self, lane: int, cut: bool) -> int:
+        if self.observed[lane]:
+            return DIAMOND if self.returns[lane] > 0 else GHOST
+        return self._cut if cut else HIDDEN

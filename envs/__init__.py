@@ -5,20 +5,40 @@ from envs.grid.render import draw
 from envs.grid.single import GridEnv
 from envs.grid.vector import GridVectorEnv
 from envs.ledger import read_ledger
-from envs.observers import Budget, EpisodeCoin, Noisy, Region, Schedule, StepCoin
+from envs.observers import (
+    Adversarial,
+    Budget,
+    EpisodeCoin,
+    Noisy,
+    Query,
+    Region,
+    Schedule,
+    StepCoin,
+)
 from envs.registration import IDS, register
-from envs.wrappers import FixedHorizon, NormalizeObservedReward, PartialOversight, RecordTruth
+from envs.wrappers import (
+    DelayedOversight,
+    FixedHorizon,
+    NoisyFlag,
+    NormalizeObservedReward,
+    PartialOversight,
+    RecordTruth,
+)
 
 __all__ = [
     "IDS",
+    "Adversarial",
     "Budget",
+    "DelayedOversight",
     "EpisodeCoin",
     "FixedHorizon",
     "GridEnv",
     "GridVectorEnv",
     "Noisy",
+    "NoisyFlag",
     "NormalizeObservedReward",
     "PartialOversight",
+    "Query",
     "RecordTruth",
     "Region",
     "Schedule",

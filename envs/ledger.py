@@ -11,7 +11,6 @@ import os
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +42,10 @@ class LedgerWriter:
     on `flush` and `close`; from there they survive the death of the process. `close` also waits for
     the disk. A second writer of the same file is refused while the first is open.
 
+    A writer reads the file once, as it opens it. From then on it cannot: its descriptor is for
+    writing only, it does not keep the path, and the only rewards that it holds are those of the
+    steps since the last end of any episode, until they are written.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "truth.ledger"
@@ -60,14 +63,16 @@ class LedgerWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        # For writing only, and without the path: what holds the writer cannot read the truth back.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags, 0o666)
         # Unbuffered: what a forked child or a dying interpreter writes must never be a copy.
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._file = open(descriptor, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
         try:
-            _lock(self._file.fileno(), self.path)
-            held = _load(self.path)
+            _lock(descriptor, Path(path))
+            held = _load(Path(path))
             self._size = len(HEADER) + held.nbytes
-            if os.path.getsize(self.path) < len(HEADER):
+            if os.path.getsize(path) < len(HEADER):
                 self._file.truncate(0)
                 self._file.write(HEADER)
             self._file.truncate(self._size)
@@ -119,7 +124,7 @@ class LedgerWriter:
         self._hold_steps()
         if not self._pending:
             return
-        data = memoryview(b"".join(records.tobytes() for records in self._pending))
+        data = memoryview(b"".join(records.data for records in self._pending))
         try:
             written = 0
             while written < len(data):
@@ -199,10 +204,14 @@ def _load(path: Path) -> Records:
 def _seal(records: Records) -> NDArray[np.uint16]:
     """Mix all other bits of each record into 16, which are not 0 for a record of zeros."""
     words = records.view("<u8").reshape(-1, 3)
-    mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) + (words[:, 1] & np.uint64(2**48 - 1))
-    mixed = mixed * np.uint64(0xBF58476D1CE4E5B9) + words[:, 2] + np.uint64(0x5851F42D4C957F2D)
-    sealed: NDArray[Any] = (mixed * np.uint64(0x94D049BB133111EB)) >> np.uint64(48)
-    return sealed.astype(np.uint16)
+    mixed = words[:, 1] & np.uint64(2**48 - 1)
+    mixed += words[:, 0] * np.uint64(0x9E3779B97F4A7C15)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed += words[:, 2]
+    mixed += np.uint64(0x5851F42D4C957F2D)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed >>= np.uint64(48)
+    return mixed.astype(np.uint16)
 
 
 def _last_episodes(records: Records) -> dict[int, int]:

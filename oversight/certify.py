@@ -17,7 +17,15 @@ from envs.truthful import truthful
 from oversight import cli
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
 from oversight.certificate.environments import Wrapper, around
-from oversight.certificate.page import as_data, channels_table, compared, verdict
+from oversight.certificate.leaks import INNOCENTS, LEAKS
+from oversight.certificate.page import (
+    as_data,
+    channels_table,
+    compared,
+    library_table,
+    tally,
+    verdict,
+)
 from oversight.certificate.worlds import grid_world
 from oversight.config import require_at_least_one, require_batch, require_seed
 from oversight.record import write_json
@@ -59,6 +67,9 @@ class CertifyConfig:
     """CPU threads of PyTorch."""
     save: Path | None = None
     """Write the certificates to this file, as JSON."""
+    self_test: bool = False
+    """Instead, plant every known leak in turn, which must be caught, and every innocent part,
+    which must pass; only seed and threads matter."""
     ppo: PPOConfig = field(default_factory=lambda: PPOConfig(hidden_sizes=(64, 64)))
     """The learner."""
 
@@ -88,9 +99,11 @@ def main(args: Sequence[str]) -> int:
     """Certify as the arguments say, print, and return 1 if anything differs."""
     settings = cli.parse_simple(CertifyConfig, args, "python -m oversight.certify")
     torch.set_num_threads(settings.threads)
+    if settings.self_test:
+        return test_itself(settings.seed)
     named = {}
     for chosen in chosen_methods(settings.method):
-        with progress(chosen) as told:
+        with progress(f"certifying {chosen}", 1 + len(TAMPERS)) as told:
             named[chosen] = certify(setup_of(settings, chosen), told=told)
         console = Console()
         console.print(channels_table(f"{chosen} on {settings.env}", named[chosen]))
@@ -127,12 +140,40 @@ def setup_of(settings: CertifyConfig, chosen: str) -> Setup:
     )
 
 
+def test_itself(seed: int) -> int:
+    """Plant every leak and every innocent part, print, and return 1 if one is taken for another."""
+    parts = {**LEAKS, **INNOCENTS}
+    results = {}
+    with progress("planting", len(parts)) as told:
+        for name, planted in parts.items():
+            setup = replace(planted.plant(planted.start()), seed=seed, steps=512)
+            results[name] = (planted, until_caught(setup))
+            told(name)
+    console = Console()
+    console.print(library_table("what the certificate makes of known faults", results))
+    console.print(tally(results), highlight=False)
+    taken = [each.passed == (planted.shows is None) for planted, each in results.values()]
+    return 0 if all(taken) else 1
+
+
+def until_caught(setup: Setup) -> Certificate:
+    """Certify with one tamper after the other, and return the first certificate that fails.
+
+    Where none does, return that of the last one.
+    """
+    for name, tamper in TAMPERS.items():
+        certificate = certify(setup, {name: tamper})
+        if not certificate.passed:
+            break
+    return certificate
+
+
 @contextmanager
-def progress(name: str) -> Iterator[Callable[[str], None]]:
-    """Show on stderr how many of the runs have ended."""
+def progress(doing: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show on stderr how many runs have ended."""
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"certifying {name}", total=1 + len(TAMPERS))
-        yield lambda run: bar.update(task, advance=1, description=f"{name}: {run} trained")
+        task = bar.add_task(doing, total=total)
+        yield lambda run: bar.update(task, advance=1, description=f"{doing}: {run} done")
 
 
 def save(settings: CertifyConfig, named: dict[str, Certificate]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from envs import streams
 from envs.observers.coins import check_stream, episode_word
+from envs.observers.function import check_count
 from envs.observers.observer import Decision, Moment, Observer, Scope
 
 PRICE = 1000  # of an observed episode, in unobserved ones
@@ -34,10 +35,8 @@ class Budget(Observer):
 
     def __post_init__(self) -> None:
         check_stream(self.stream)
-        for name, least in (("episodes", 0), ("every", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        check_count(self.episodes, "episodes", 0)
+        check_count(self.every, "every", 1)
 
     @property
     def scope(self) -> Scope:
@@ -50,7 +49,7 @@ class Budget(Observer):
         word = episode_word(moment._replace(episode=block), self.stream)
         chosen: streams.Words = word % np.uint64(self.every)
         watched = (place == chosen) & (block < self.episodes)
-        return Decision(watched, watched)
+        return Decision(watched)
 
     def cost(self, num_episodes: int) -> int:
         """Return N + 1000 F for the N episodes of a lane, F of them observed.

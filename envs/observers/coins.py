@@ -59,7 +59,7 @@ class EpisodeCoin(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Toss the episode's coin."""
         watched = streams.uniform(episode_word(moment, self.stream)) < self.probability
-        return Decision(watched, watched)
+        return Decision(watched)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class StepCoin(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Toss the step's coin."""
         watched = streams.uniform(step_word(moment, self.stream)) < self.probability
-        return Decision(watched, watched)
+        return Decision(watched)
 
 
 @dataclass(frozen=True)
@@ -123,4 +123,4 @@ class Schedule(Observer):
                 f"for a clock of that shape, got {chance!r}"
             )
         watched = streams.uniform(episode_word(moment, self.stream)) < chance
-        return Decision(watched, watched)
+        return Decision(watched)

@@ -1,11 +1,12 @@
-"""Checks of what a user hands to an observer or wrapper: probabilities and functions."""
+"""Checks of what a user hands to an observer or wrapper: numbers, functions and their answers."""
 
 import inspect
 from collections.abc import Sequence
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike, NDArray
+
+from envs.observers.held import held_environment
 
 
 def check_probability(value: float, name: str) -> None:
@@ -19,33 +20,51 @@ def check_probability(value: float, name: str) -> None:
         raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
 
 
+def check_count(value: int, name: str, least: int) -> None:
+    """Refuse what does not count.
+
+    Raises:
+        ValueError: If it is not an integer of at least `least`.
+    """
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integer or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
 def check_function(function: object, name: str, arguments: Sequence[str]) -> None:
     """Refuse a function that cannot be called as promised, or that holds an environment.
 
     Raises:
-        ValueError: If it takes other arguments, or is bound to or closes over an environment, in
-            which it could read the true reward.
+        ValueError: If it takes other arguments, or an environment can be reached from it, in which
+            it could read the true reward.
     """
     said = f"{name} must be a function of ({', '.join(arguments)})"
     if not callable(function):
         raise ValueError(f"{said}, got {function!r}")
+    held = held_environment(function)
+    if held is not None:
+        raise ValueError(
+            f"{said}; {function!r} holds the environment {type(held).__name__}, in which it could "
+            f"read the true reward: write it as a function of its arguments alone"
+        )
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
         raise ValueError(f"{said} and is given nothing else, no reward either: {error}") from None
     except ValueError:  # a builtin without a signature is tried when it is called
         return
-    cells = getattr(function, "__closure__", None) or ()
-    held = [getattr(function, "__self__", None), *(_content(cell) for cell in cells)]
-    if any(isinstance(each, gym.Env | VectorEnv) for each in held):
+
+
+def check_mask(answer: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
+    """Return a predicate's answer as an array.
+
+    Raises:
+        ValueError: If it is not one boolean a lane.
+    """
+    mask = np.asarray(answer)
+    if mask.shape != shape or mask.dtype != np.bool_:
         raise ValueError(
-            f"{said}; {function!r} holds an environment, in which it could read the true reward: "
-            f"write it as a function of its arguments alone"
+            f"{name} must return {shape} booleans, one for each "
+            f"observation, got {mask.dtype} of shape {mask.shape}"
         )
-
-
-def _content(cell: object) -> object:
-    try:
-        return cell.cell_contents  # type: ignore[attr-defined]
-    except ValueError:  # the variable was never assigned
-        return None
+    return mask

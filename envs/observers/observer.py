@@ -1,13 +1,15 @@
 """Observer: decides which steps are observed, never knowing a reward; and how two compose.
 
 - A decision is a pure function of the lane's seed, the numbers of episode and step, and, where an
-  observer says so, of what the agent sees. Nothing is drawn from the environment's generator.
+  observer says so, of what the agent sees or asks. Nothing is drawn from the environment's
+  generator.
 - Every array has a leading axis of lanes, so that one lane and many are the same code.
 - `a & b`, `a | b` and `~a` are observers.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
@@ -28,8 +30,10 @@ class Scope(IntEnum):
     """Also the step's number and how long the lane has played."""
     OBSERVATION = 2
     """Also what the agent sees as it acts."""
-    ARRIVAL = 3
-    """Also what the agent sees after the step: no flag can tell the decision in advance."""
+    ACTION = 3
+    """Also whether the agent asks with its action: no flag can tell the decision in advance."""
+    ARRIVAL = 4
+    """Also what the agent sees after the step."""
 
 
 class Moment(NamedTuple):
@@ -44,14 +48,29 @@ class Moment(NamedTuple):
     step: Words  # [n]: 0 is the first step of an episode
     played: Words  # [n]: steps of the lane in the episodes before this one
     observation: Any = None  # [n, ...]
+    asked: Any = None  # [n] booleans: the overseer was asked in this episode, or is by this step
     arrival: Any = None  # [n, ...]
 
 
+class Flips(NamedTuple):
+    """Which reports have the opposite sign, where the true reward is positive or negative."""
+
+    rewards: Mask  # [n]
+    punishments: Mask  # [n]
+
+    def __or__(self, other: "Flips") -> "Flips":
+        return Flips(self.rewards | other.rewards, self.punishments | other.punishments)
+
+    def within(self, lanes: Mask) -> "Flips":
+        """Keep the flips of some lanes."""
+        return Flips(self.rewards & lanes, self.punishments & lanes)
+
+
 class Decision(NamedTuple):
-    """Whether each step is observed, and whether the flag shown to the agent says so."""
+    """Whether each step is observed, and which reports of observed steps are flipped, if any."""
 
     watched: Mask  # [n]
-    cue: Mask  # [n]
+    flips: Flips | None = None
 
 
 class Observer(ABC):
@@ -78,7 +97,10 @@ class Observer(ABC):
 
 @dataclass(frozen=True)
 class Both(Observer):
-    """Two observers of which each, or either, must watch."""
+    """Two observers of which each, or either, must watch.
+
+    A report is flipped where a part that watches flips it: once, even if both do.
+    """
 
     rule: Literal["and", "or"]
     first: Observer
@@ -90,15 +112,17 @@ class Both(Observer):
         return max(self.first.scope, self.second.scope)
 
     def decide(self, moment: Moment) -> Decision:
-        """Combine the two decisions, and the two cues."""
+        """Combine the two decisions, and the errors of who watches."""
         combine = np.logical_and if self.rule == "and" else np.logical_or
         first, second = self.first.decide(moment), self.second.decide(moment)
-        return Decision(combine(first.watched, second.watched), combine(first.cue, second.cue))
+        found = [each.flips.within(each.watched) for each in (first, second) if each.flips]
+        flips = found[0] | found[-1] if found else None
+        return Decision(combine(first.watched, second.watched), flips)
 
 
 @dataclass(frozen=True)
 class Unless(Observer):
-    """Watches exactly where another observer does not."""
+    """Watches exactly where another observer does not, and reports what is true there."""
 
     observer: Observer
 
@@ -108,9 +132,27 @@ class Unless(Observer):
         return self.observer.scope
 
     def decide(self, moment: Moment) -> Decision:
-        """Negate the decision and its cue."""
-        watched, cue = self.observer.decide(moment)
-        return Decision(~watched, ~cue)
+        """Negate the decision; errors are the other's own."""
+        return Decision(~self.observer.decide(moment).watched)
+
+
+def parts(observer: Observer) -> Iterator[Observer]:
+    """Yield an observer and all that it is composed of, from the outside in."""
+    yield observer
+    for field in fields(observer):  # type: ignore[arg-type]
+        part = getattr(observer, field.name)
+        if isinstance(part, Observer):
+            yield from parts(part)
+
+
+def check_observer(observer: object) -> None:
+    """Refuse what is no observer.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(observer, Observer):
+        raise ValueError(f"observer must be one of envs.observers, got {observer!r}")
 
 
 def _observer(other: object) -> Observer:

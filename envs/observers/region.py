@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from envs.observers.function import check_function
+from envs.observers.function import check_function, check_mask
 from envs.observers.observer import Decision, Moment, Observer, Scope
 
 
@@ -42,10 +41,5 @@ class Region(Observer):
     def decide(self, moment: Moment) -> Decision:
         """Ask the predicate."""
         seen = moment.observation if self.at == "start" else moment.arrival
-        watched = np.asarray(self.contains(seen))
-        if watched.shape != moment.seed.shape or watched.dtype != np.bool_:
-            raise ValueError(
-                f"Region's predicate must return {moment.seed.shape} booleans, one for each "
-                f"observation, got {watched.dtype} of shape {watched.shape}"
-            )
-        return Decision(watched, watched)
+        watched = self.contains(seen)
+        return Decision(check_mask(watched, moment.seed.shape, "Region's predicate"))

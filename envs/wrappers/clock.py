@@ -1,17 +1,20 @@
 """Clock: where each lane is in its stream of episodes, and what its observer decides there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs import streams
-from envs.observers import Moment, Observer, Scope
-from envs.observers.observer import Mask
+from envs.observers import Flips, Moment, Observer, Query, Scope
+from envs.observers.observer import Mask, parts
+from envs.wrappers.noisy_flag import Flag, NoisyFlag
 
 Lanes = slice | NDArray[np.intp]
 
 BLOCK = 64  # episodes decided at once where the episode's number is enough to decide
+ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
 class Clock:
@@ -21,31 +24,48 @@ class Clock:
     each step, by `look`.
 
     Attributes:
-        watched: Whether the step that each lane takes next is observed, [n].
-        cue: What the flag says of it, [n].
+        asks: Whether the step that each lane takes next is the first to ask, [n].
 
     Args:
         observer: Who watches.
         num_lanes: Number of lanes.
         seed: Chooses among the oversights of one level stream.
-        cued: Whether anybody reads `cue`.
+        flag: What the agents are told.
     """
 
-    def __init__(self, observer: Observer, num_lanes: int, seed: int, *, cued: bool) -> None:
+    def __init__(self, observer: Observer, num_lanes: int, seed: int, *, flag: Flag) -> None:
         self.scope = observer.scope
+        self.asks: Mask = np.zeros(num_lanes, dtype=np.bool_)
+        self._asked: Mask = np.zeros(num_lanes, dtype=np.bool_)  # before that step
+        self._query = next((each for each in parts(observer) if isinstance(each, Query)), None)
         self._observer = observer
+        self._flag = flag
         self._choice = np.array([seed], dtype=np.uint64)
-        self.watched: Mask = np.zeros(num_lanes, dtype=np.bool_)
-        self.cue: Mask = np.zeros(num_lanes, dtype=np.bool_)
+        self._now: list[Mask] = [np.zeros(num_lanes, dtype=np.bool_)]  # as _masks of the next step
         self._seed, self._episode, self._step, self._played = np.zeros(
             (4, num_lanes), dtype=np.uint64
         )
         # Only an observer by episode has tables and places in them: the decision of the episode
         # that a lane plays is at _place, which is lane * BLOCK + its number less _episode.
-        self._tables = np.zeros((1 + cued, num_lanes * BLOCK), dtype=np.bool_)
+        self._tables: list[Mask] = []
         self._first = np.arange(num_lanes, dtype=np.intp) * BLOCK
         self._place = self._first.copy()
         self._slack = 0  # so many calls of `begin` cannot move a lane past its row
+
+    @property
+    def watched(self) -> Mask:
+        """Whether the step that each lane takes next is observed, [n]."""
+        return self._now[0]
+
+    @property
+    def cue(self) -> Mask:
+        """What the flag says of it, [n]."""
+        return self._now[-1]
+
+    @property
+    def flips(self) -> Flips | None:
+        """Which reports of it are flipped; None of an observer that does not err."""
+        return Flips(*self._now[1:3]) if len(self._now) > 2 else None
 
     def restart(self, seeds: streams.Words, lanes: Lanes) -> None:
         """Go to episode 0 of the lanes seeded."""
@@ -55,6 +75,7 @@ class Clock:
         for count in (self._episode, self._step, self._played):
             count[lanes] = 0
         self._place[lanes] = self._first[lanes]
+        self._asked[lanes] = False
         if self.scope == Scope.EPISODE:
             self._refill()
 
@@ -64,13 +85,14 @@ class Clock:
             self._played[lanes] += self._step[lanes]
             self._step[lanes] = 0
             self._episode[lanes] += np.uint64(1)
+            self._asked[lanes] = False
             return
         if self._slack == 0:
             self._make_room()
         self._slack -= 1
         place = self._place[lanes] + 1
         self._place[lanes] = place
-        for now, table in zip((self.watched, self.cue), self._tables, strict=False):
+        for now, table in zip(self._now, self._tables, strict=True):
             now[lanes] = table.take(place)
 
     def tick(self, resting: Lanes) -> None:
@@ -78,19 +100,50 @@ class Clock:
         if self.scope != Scope.EPISODE:
             self._step += np.uint64(1)
             self._step[resting] -= np.uint64(1)
+        if self._query is not None:
+            self._asked |= self.asks
 
-    def look(self, observation: Any = None, arrival: Any = None) -> None:  # noqa: ANN401
+    def look(
+        self,
+        observation: Any = None,  # noqa: ANN401
+        question: Mask | None = None,
+        arrival: Any = None,  # noqa: ANN401
+    ) -> None:
         """Decide about the next step of every lane, where that takes more than its episode.
 
         Args:
             observation: What the agents see before it, [n, ...]; read from scope `OBSERVATION` on.
+            question: Whether their action asks, [n]; read from scope `ACTION` on, which waits for
+                it.
             arrival: What they see after it, [n, ...]; read at scope `ARRIVAL`.
         """
-        if self.scope == Scope.EPISODE or (self.scope == Scope.ARRIVAL and arrival is None):
+        if self.scope == Scope.EPISODE or (self.scope >= Scope.ACTION and question is None):
             return
-        moment = Moment(self._seed, self._episode, self._step, self._played, observation, arrival)
-        # a copy: what an observer returns may be an array that it keeps
-        self.watched, self.cue = (mask.copy() for mask in self._observer.decide(moment))
+        asked = None
+        if self._query is not None:
+            if self._query.rule is not None:
+                question = self._query.asks(observation, len(self._asked))
+            assert question is not None
+            self.asks = question & ~self._asked
+            asked = question | self._asked
+        counters = self._seed, self._episode, self._step, self._played
+        self._now = self._masks(Moment(*counters, observation, asked, arrival))
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy where every lane is, [n] each; what was decided there follows from it."""
+        ahead = (self._place - self._first).astype(np.uint64)
+        counts = {"step": self._step.copy(), "played": self._played.copy()}
+        asked = {"asked": self._asked.copy()}
+        return {"seed": self._seed.copy(), "episode": self._episode + ahead, **counts, **asked}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go to where `get_state` was called; `look` must follow, with what the agents see."""
+        self._seed[:], self._episode[:] = state["seed"], state["episode"]
+        self._step[:], self._played[:] = state["step"], state["played"]
+        self._asked[:] = state["asked"]
+        self._place[:] = self._first
+        if self.scope == Scope.EPISODE:
+            self._refill()
 
     def _make_room(self) -> None:
         """See to it that every lane's next episode is in its row."""
@@ -105,11 +158,21 @@ class Clock:
         self._episode += (self._place - self._first).astype(np.uint64)
         self._place[:] = self._first
         self._slack = BLOCK - 1
-        episode = np.add(self._episode[:, None], np.arange(BLOCK, dtype=np.uint64))
         zero = np.zeros((1, 1), dtype=np.uint64)
-        decision = self._observer.decide(Moment(self._seed[:, None], episode, zero, zero))
-        for now, table, decided in zip(
-            (self.watched, self.cue), self._tables, decision, strict=False
-        ):
-            table[:] = decided.reshape(-1)
-            now[:] = table.take(self._first)
+        decided = []
+        for start in range(0, len(self._first), ROWS):
+            rows = slice(start, start + ROWS)
+            episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
+            decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
+        self._tables = [np.concatenate(masks).reshape(-1) for masks in zip(*decided, strict=True)]
+        self._now = [table.take(self._first) for table in self._tables]
+
+    def _masks(self, moment: Moment) -> list[Mask]:
+        """Decide, and return `watched`, the two `flips` if reports can err, and the cue."""
+        watched, flips = self._observer.decide(moment)
+        cue = watched
+        if isinstance(self._flag, NoisyFlag):
+            cue = self._flag.cue(watched, moment, self.scope)
+        masks = [watched, *(flips or ()), *(() if self._flag == "hidden" else (cue,))]
+        # copies: what an observer returns may be an array that it keeps
+        return [mask.copy() for mask in masks]

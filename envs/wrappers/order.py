@@ -1,4 +1,4 @@
-"""The order of wrappers: what may lie inside PartialOversight, and inside RecordTruth."""
+"""The order of wrappers: what may lie inside PartialOversight, DelayedOversight, RecordTruth."""
 
 import inspect
 from collections.abc import Iterator
@@ -20,10 +20,13 @@ MISPLACED = {
     "RecordEpisodeStatistics": "it returns the true return in info['episode']",
     "Monitor": "it returns the true return in info['episode']",
     "VecNormalize": "its running statistics carry hidden rewards into observed ones",
+    "NormalizeObservedReward": "it does not know yet what is observed",
+    "DelayedOversight": "it has nothing to delay yet",
     "Autoreset": "it hides from PartialOversight where episodes begin",
     "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
 }
 
+HIDERS = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")  # from RecordTruth
 CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
 
 
@@ -46,12 +49,36 @@ def check_inside(env: AnyEnv) -> None:
                 f"{name} lies inside PartialOversight, where {MISPLACED[misplaced]}: "
                 f"the right order is {name}(PartialOversight(env))"
             )
-    parameters = inspect.signature(env.unwrapped.reset).parameters
-    if "seed" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        raise ValueError(
-            f"{type(env.unwrapped).__name__}.reset takes no seed, so that levels and oversight "
-            f"could not be paired: give it the signature reset(*, seed=None, options=None)"
-        )
+        parameters = inspect.signature(layer.reset).parameters
+        if "seed" not in parameters and not any(
+            each.kind is each.VAR_KEYWORD for each in parameters.values()
+        ):
+            raise ValueError(
+                f"{name}.reset takes no seed, so that levels and oversight "
+                f"could not be paired: give it the signature reset(*, seed=None, options=None)"
+            )
+
+
+def check_shows_oversight(env: AnyEnv) -> bool:
+    """Return whether the reward has in it what was observed, as info says it.
+
+    Raises:
+        ValueError: If a wrapper between DelayedOversight and what hides rewards changes the
+            rewards, or keeps what should be delayed.
+    """
+    for layer in layers(env):
+        name = type(layer).__name__
+        if name == "PartialOversight":
+            return bool(layer.settings.reward == "observed")  # type: ignore[union-attr]
+        rules = vars(layer).get("rules")
+        if isinstance(rules, Rules):
+            return rules.reward == "observed"
+        if name in MISPLACED or isinstance(layer, CHANGERS):
+            raise ValueError(
+                f"{name} lies inside DelayedOversight, where it changes or keeps what should come "
+                f"later: the right order is {name}(DelayedOversight(PartialOversight(env)))"
+            )
+    return True
 
 
 def check_pays_truth(env: AnyEnv) -> None:
@@ -62,7 +89,7 @@ def check_pays_truth(env: AnyEnv) -> None:
     """
     for layer in layers(env):
         name = type(layer).__name__
-        if isinstance(layer, CHANGERS) or name == "PartialOversight":
+        if isinstance(layer, CHANGERS) or name in HIDERS:
             raise ValueError(
                 f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
                 f"around the raw environment and {name} around RecordTruth"

@@ -13,8 +13,10 @@ from envs.observers import Observer, Scope
 from envs.wrappers.batch import lane_of_one
 from envs.wrappers.clock import Clock
 from envs.wrappers.flag import add_flag, flagged_space
+from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.settings import Flag, Proxy, Settings, allowed, choose_observer
+from envs.wrappers.question import asking_space, split_action
+from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 ALL, NONE = slice(None), slice(0)
@@ -23,10 +25,11 @@ ALL, NONE = slice(None), slice(0)
 class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Shows the reward of some steps and hides the others.
 
-    An observed step pays the environment's reward, a hidden one 0.0 or the proxy. The reward of a
-    hidden step is never read: nothing that this wrapper returns or raises depends on it. `info`
-    holds `observed` (bool: the step's reward was shown) and `observed_reward` (float: that reward,
-    0.0 where hidden) on reset and every step, and nothing else that is not allowed by name.
+    An observed step pays the reward that the observer reports, which is the environment's unless
+    the observer errs, a hidden one 0.0 or the proxy. The reward of a hidden step is never read:
+    nothing that this wrapper returns or raises depends on it. `info` holds `observed` (bool: the
+    step's reward was shown) and `observed_reward` (float: what was reported, 0.0 where hidden) on
+    reset and every step, and nothing else that is not allowed by name.
 
     Oversight is a pure function of the seed given to `reset`, of `seed`, and of the numbers of
     episode and step. It draws nothing from the environment: levels pair exactly across rates.
@@ -44,7 +47,10 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         proxy: What a hidden step pays, a function of (previous observation, action, observation,
             terminated, truncated), each with a leading axis of lanes (of length 1 here), to one
             reward for each lane.
-        flag: `"visible"` adds to each observation whether the step taken from it is observed.
+        reward: `"observed"` pays as said; `"proxy"` pays at every step what a hidden one pays,
+            while `info` still says what was observed.
+        flag: `"visible"` adds to each observation whether the step taken from it is observed, a
+            `NoisyFlag` does so with errors.
         allow: Keys of the environment's own `info` to let through.
         seed: Chooses another oversight of the same levels.
 
@@ -59,6 +65,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observed_probability: float | None = None,
         observer: Observer | None = None,
         proxy: Proxy | None = None,
+        reward: Reward = "observed",
         flag: Flag = "hidden",
         allow: tuple[str, ...] = (),
         seed: int | None = None,
@@ -68,6 +75,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             observed_probability=observed_probability,
             observer=observer,
             proxy=proxy,
+            reward=reward,
             flag=flag,
             allow=allow,
             seed=seed,
@@ -75,16 +83,18 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, flag, allow, seed)
-        if flag == "visible":
+        self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
+        if self.settings.shows:
             self.observation_space = flagged_space(env.observation_space)
-        self._clock = Clock(chosen, 1, seed or 0, cued=flag == "visible")
+        self._doubles = self.settings.doubles
+        if self._doubles:
+            self.action_space = asking_space(env.action_space)
+        self._clock = Clock(chosen, 1, seed or 0, flag=flag)
         self._started = False
         self._watched = False
+        self._plain = False
         self._seen: Any = None
-        # With these settings a step needs no more than the coin of its episode.
-        by_episode = chosen.scope == Scope.EPISODE
-        self._plain = by_episode and proxy is None and flag == "hidden" and not allow
+        self._silent = np.zeros(1, dtype=np.bool_)  # no question
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -98,8 +108,13 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._clock.restart(streams.lane_seeds(int(first), 1), ALL)
         self._started = True
         shown = self._look(observation)
+        # With these settings a step needs no more than the coin of its episode.
+        chosen = self.settings
+        short = chosen.observer.scope == Scope.EPISODE and self._clock.flips is None
+        pays = chosen.proxy is None and chosen.reward == "observed"
+        self._plain = short and pays and not chosen.shows and not chosen.allow
         return shown, {
-            **allowed(inner, self.settings.allow),
+            **allowed(inner, chosen.allow),
             "observed": False,
             "observed_reward": 0.0,
         }
@@ -109,8 +124,12 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
         Raises:
             ResetNeeded: Before the first reset.
-            ValueError: If an observed reward is not a finite number.
+            ValueError: If an observed reward is not a finite number, or the action has no meaning.
         """
+        question = self._silent
+        if self._doubles:
+            actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
+            action = actions[0]
         observation, reward, terminated, truncated, inner = self.env.step(action)
         if self._plain:
             paid = _scalar(reward) if self._watched else 0.0
@@ -118,38 +137,48 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             return observation, paid, terminated, truncated, info
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        return self._step(action, observation, reward, (terminated, truncated), inner)
+        arrival = lane_of_one(observation) if self.settings.reads else None
+        if self._clock.scope >= Scope.ACTION:
+            self._clock.look(self._seen, question, arrival)
+        watched = bool(self._clock.watched[0])
+        told = self._reported(_scalar(reward)) if watched else 0.0
+        paid = told
+        if not watched or self.settings.reward == "proxy":
+            paid = self._guess(action, arrival, terminated, truncated)
+        if self._clock.asks[0]:
+            paid -= self.settings.price
+        self._clock.tick(NONE)
+        info = allowed(inner, self.settings.allow)
+        info |= {"observed": watched, "observed_reward": told}
+        return self._look(observation), paid, terminated, truncated, info
 
-    def _step(
+    def _reported(self, reward: float) -> float:
+        """Return what the overseer says of an observed reward."""
+        flips = self._clock.flips
+        if flips is None or reward == 0.0:
+            return reward
+        wrong = flips.rewards if reward > 0 else flips.punishments
+        return -reward if wrong[0] else reward
+
+    def _guess(
         self,
         action: Any,  # noqa: ANN401
-        observation: Any,  # noqa: ANN401
-        reward: SupportsFloat,
-        ends: tuple[bool, bool],
-        inner: dict[str, Any],
-    ) -> Step:
-        before = self._seen
-        arrival = lane_of_one(observation) if self.settings.reads else None
-        if self._clock.scope == Scope.ARRIVAL:
-            self._clock.look(before, arrival)
-        watched = bool(self._clock.watched[0])
-        observed_reward = _scalar(reward) if watched else 0.0
-        paid = observed_reward
-        if self.settings.proxy is not None and not watched:
-            done = (np.array([end], dtype=np.bool_) for end in ends)
-            paid = float(self.settings.guess(before, lane_of_one(action), arrival, *done)[0])
-        self._clock.tick(NONE)
-        shown = self._look(observation)
-        info = allowed(inner, self.settings.allow)
-        info |= {"observed": watched, "observed_reward": observed_reward}
-        return shown, paid, *ends, info
+        arrival: Any,  # noqa: ANN401
+        terminated: bool,
+        truncated: bool,
+    ) -> float:
+        """Return what a hidden step pays."""
+        if self.settings.proxy is None:
+            return 0.0
+        ends = (np.array([end], dtype=np.bool_) for end in (terminated, truncated))
+        return float(self.settings.guess(self._seen, lane_of_one(action), arrival, *ends)[0])
 
     def _look(self, observation: Any) -> Any:  # noqa: ANN401
         """Decide about the step to come, and show the observation with its flag."""
         self._seen = lane_of_one(observation) if self.settings.reads else None
         self._clock.look(self._seen)
         self._watched = bool(self._clock.watched[0])
-        if self.settings.flag == "hidden":
+        if not self.settings.shows:
             return observation
         space = self.env.observation_space
         return add_flag(space, np.asarray(observation)[None], self._clock.cue)[0]

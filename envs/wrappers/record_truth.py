@@ -17,12 +17,27 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     rewards. Episodes are numbered by the resets, on lane 0, and go on after those in the file.
     `observed` is what the environment's own info says, if it says anything.
 
-    **Threat model.** Agent-visible is what the *outermost* environment returns: observation,
-    reward, `terminated`, `truncated` and info of `reset` and `step`. The Python object graph is
-    not: code that walks `env.env` reaches this wrapper, its path and the raw environment. So no
-    learner, buffer or callback may hold the wrapped environment for anything but `reset` and
-    `step`, and the ledger is read by evaluation alone, by its path. Nothing here reads it back
-    into an episode.
+    **Threat model.** What is protected is the truth of hidden steps, from the learner.
+    - *Agent-visible* is what the outermost environment returns: observation, reward, `terminated`,
+      `truncated` and info of `reset` and `step`. No true reward that a wrapper outside hides is in
+      any of these, and nothing here reads the ledger back into an episode. This holds always.
+    - *In the object graph* of this process (`env.env`, `gc.get_referents`) are this wrapper, the
+      path (in `spec` and the recorded constructor arguments), the raw environment, which pays the
+      truth, and a writer. The writer cannot read: its descriptor is for writing only, and it holds
+      the rewards of the steps since the last end of an episode alone. But code that walks there can
+      open the path. So no learner may hold the environment for more than `reset` and `step`.
+    - *Hard isolation* puts the lanes in processes of their own. The learner then holds pipes that
+      carry what is agent-visible, and no `RecordTruth`, no writer and no raw environment exist in
+      its process once the lanes run; `AsyncVectorEnv` keeps the functions that build the lanes, and
+      in them the path, until they are dropped:
+
+          lanes = AsyncVectorEnv(
+              [lambda i=i: PartialOversight(RecordTruth(gym.make(name), f"{folder}/{i}.ledger"))
+               for i in range(8)], autoreset_mode=AutoresetMode.SAME_STEP)
+          lanes.env_fns = ()  # they were needed to start the lanes
+
+    What no wrapper can stop is code of the same user that guesses the path and opens the file, or
+    asks a lane for it (`lanes.call`, `lanes.get_attr`). Evaluation reads the ledger, by its path.
 
     The file is opened at the first reset, so that a spec can be rebuilt beside a running
     environment, and closed by `close`. Copying and pickling are refused, since a copy would write
@@ -53,7 +68,6 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         check_pays_truth(env)
         gym.utils.RecordConstructorArgs.__init__(self, path=os.fspath(path))
         gym.Wrapper.__init__(self, env)
-        self._path = os.fspath(path)
         self._ledger: LedgerWriter | None = None
         self._episode = -1
         self._elapsed = 0
@@ -64,7 +78,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         """Start the next episode."""
         start = self.env.reset(seed=seed, options=options)
         if self._ledger is None:
-            self._ledger = LedgerWriter(self._path)
+            self._ledger = LedgerWriter(self._saved_kwargs["path"])
             self._episode = int(self._ledger.next_episodes(1)[0]) - 1
         self._ledger.flush()
         self._episode += 1
@@ -100,7 +114,8 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         super().close()
 
     def __getstate__(self) -> NoReturn:
+        path = self._saved_kwargs["path"]
         raise TypeError(
-            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
-            "another one with a path of its own"
+            f"RecordTruth writes {path} and cannot be copied or pickled: build another one with a "
+            "path of its own"
         )

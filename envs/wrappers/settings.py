@@ -7,11 +7,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.observers import EpisodeCoin, Observer, Scope
+from envs.observers import EpisodeCoin, Observer, Query, Scope
 from envs.observers.function import check_function
-from envs.observers.observer import Mask
+from envs.observers.observer import Mask, check_observer, parts
+from envs.wrappers.noisy_flag import Flag, NoisyFlag
 
-Flag = Literal["hidden", "visible"]
+Reward = Literal["observed", "proxy"]
 Proxy = Callable[[Any, Any, Any, Mask, Mask], ArrayLike]
 Numbers = NDArray[np.float64]
 
@@ -29,18 +30,15 @@ class Settings:
 
     observer: Observer
     proxy: Proxy | None
+    reward: Reward
     flag: Flag
     allow: tuple[str, ...]
     seed: int | None
 
     def __post_init__(self) -> None:
-        if self.flag not in get_args(Flag):
-            raise ValueError(f"flag must be one of {get_args(Flag)}, got {self.flag!r}")
-        if self.flag == "visible" and self.observer.scope == Scope.ARRIVAL:
-            raise ValueError(
-                "flag='visible' tells before a step whether it is observed, which an observer "
-                "of arrivals cannot: take Region(..., at='start') or flag='hidden'"
-            )
+        if self.reward not in get_args(Reward):
+            raise ValueError(f"reward must be one of {get_args(Reward)}, got {self.reward!r}")
+        self._check_oversight()
         if self.proxy is not None:
             check_function(self.proxy, "proxy", SEEN)
         if isinstance(self.allow, str) or not all(isinstance(key, str) for key in self.allow):
@@ -54,6 +52,42 @@ class Settings:
         if self.seed is not None and not (integer and 0 <= self.seed < 2**64):
             raise ValueError(f"seed must be None or from 0 to 2**64 - 1, got {self.seed!r}")
 
+    def _check_oversight(self) -> None:
+        if not isinstance(self.flag, NoisyFlag) and self.flag not in ("hidden", "visible"):
+            raise ValueError(f"flag must be 'hidden', 'visible' or a NoisyFlag, got {self.flag!r}")
+        if self.shows and self.observer.scope >= Scope.ACTION:
+            raise ValueError(
+                f"flag={self.flag!r} tells before a step whether it is observed, which an observer "
+                f"of arrivals or of the agent's questions cannot: take Region(..., at='start'), "
+                f"Query(rule=...), or flag='hidden'"
+            )
+        queries = [each for each in parts(self.observer) if isinstance(each, Query)]
+        if len(queries) > 1:
+            raise ValueError(
+                f"observer must have one Query at most, so that a question has one price, got "
+                f"{queries}: compose one Query with other observers"
+            )
+
+    @property
+    def shows(self) -> bool:
+        """Whether the observation has a flag."""
+        return self.flag != "hidden"
+
+    @property
+    def query(self) -> Query | None:
+        """What asks the overseer, if anything does."""
+        return next((each for each in parts(self.observer) if isinstance(each, Query)), None)
+
+    @property
+    def price(self) -> float:
+        """What the first question of an episode costs."""
+        return 0.0 if self.query is None else self.query.cost
+
+    @property
+    def doubles(self) -> bool:
+        """Whether each action can also be taken with a question."""
+        return self.query is not None and self.query.rule is None
+
     @property
     def reads(self) -> bool:
         """Whether an observation is read: by the observer or by the proxy."""
@@ -64,6 +98,12 @@ class Settings:
         if self.seed is not None:
             return 0
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step takes no more than the coin of its episode."""
+        by_episode = self.observer.scope == Scope.EPISODE and self.proxy is None
+        return by_episode and (self.reward, self.flag, self.allow) == ("observed", "hidden", ())
 
     def guess(self, *seen: Any) -> Numbers:  # noqa: ANN401 (the proxy's arguments)
         """Return the proxy's reward of each lane.
@@ -95,8 +135,7 @@ def choose_observer(observed_probability: float | None, observer: Observer | Non
             f"give observed_probability or observer, not both: "
             f"got {observed_probability!r} and {observer!r}"
         )
-    if not isinstance(observer, Observer):
-        raise ValueError(f"observer must be one of envs.observers, got {observer!r}")
+    check_observer(observer)
     return observer
 
 

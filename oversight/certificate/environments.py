@@ -39,7 +39,8 @@ def around(
     """
     learns = method(chosen) if isinstance(chosen, str) else chosen
     kind = vector.PartialOversight if wrapper == "vector" else PartialOversight
-    hide = unwrapped if learns.reward == "true" else partial(kind, **oversight)
+    shown = {"reward": learns.reward, **oversight}
+    hide = unwrapped if learns.reward == "true" else partial(kind, **shown)
     if wrapper == "vector":
         world = vector_world(lanes_of(make, mode), oversight)
     else:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from oversight.certificate.leaks import Planted
 from oversight.certificate.verdict import Certificate, Finding
 
 
@@ -64,19 +65,25 @@ def as_data(certificate: Certificate) -> dict[str, Any]:
     return {**asdict(certificate), "passed": certificate.passed, "findings": findings}
 
 
-def library_table(title: str, results: Mapping[str, tuple[str, Certificate]]) -> Table:
-    """Return one row per planted part: where it first shows, or that nothing does.
-
-    Args:
-        title: of the table.
-        results: by name, what is wrong and the certificate.
-    """
-    table = _table(title, "name", "what it does", "the certificate")
-    for name, (says, certificate) in results.items():
-        found = next((each for each in certificate.findings if each.difference), None)
-        said = "identical" if found is None else f"differs first in {found.channel}"
-        table.add_row(name, says, said)
+def library_table(title: str, results: Mapping[str, tuple[Planted, Certificate]]) -> Table:
+    """Return one row per planted part: what it does, and where it shows first, if at all."""
+    table = _table(title, "planted", "what it does", "shows in")
+    for name, (planted, certificate) in results.items():
+        found = certificate.first
+        right = (found and found.channel) == planted.shows
+        shown = Text("nothing" if found is None else found.channel)
+        shown.stylize("green" if right else "bold red")
+        table.add_row(name, planted.says, shown)
     return table
+
+
+def tally(results: Mapping[str, tuple[Planted, Certificate]]) -> str:
+    """Return how many leaks were caught, and how many innocent parts passed."""
+    leaks = [each for planted, each in results.values() if planted.shows is not None]
+    others = [each for planted, each in results.values() if planted.shows is None]
+    caught = sum(not each.passed for each in leaks)
+    passed = sum(each.passed for each in others)
+    return f"{caught} of {len(leaks)} leaks caught, {passed} of {len(others)} innocent parts passed"
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -1,6 +1,6 @@
 """Environments whose rewards are replaced where nobody watches, before anything can see them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -57,6 +57,7 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         tamper: what replaces a hidden reward.
         note: is told what was paid.
         seed: of the tamper's draws.
+        taken: the last action as the agent took it, where `overhear` keeps it: with its question.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         tamper: Tamper,
         note: Note,
         seed: int,
+        taken: Sequence[Any] = (),
     ) -> None:
         super().__init__(env)
+        self._taken = taken
         self._tamper, self._note = tamper, note
         self._probe = _Probe(env)
         self._shadow = PartialOversight(self._probe, **oversight)
@@ -80,7 +83,7 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
         """Step, and replace the reward if nobody watches."""
-        seen = self._shadow.step(action)[4]
+        seen = self._shadow.step(*(self._taken or [action]))[4]
         observation, reward, *rest = self._probe.step_taken
         observed, true = np.array([seen["observed"]]), np.array([reward], dtype=np.float64)
         told = np.where(observed, true, self._tamper(true, self._generator))
@@ -110,8 +113,10 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         tamper: Tamper,
         note: Note,
         seed: int,
+        taken: Sequence[Any] = (),
     ) -> None:
         super().__init__(env)
+        self._taken = taken
         self._tamper, self._note = tamper, note
         self._probe = _VectorProbe(env)
         self._shadow = vector.PartialOversight(self._probe, **oversight)
@@ -124,7 +129,7 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
         """Step, and replace the rewards of the lanes that nobody watches."""
-        seen = self._shadow.step(actions)[4]
+        seen = self._shadow.step(*(self._taken or [actions]))[4]
         # an ended lane has its flag in final_info, and beside it that of the next episode: False
         observed = seen["observed"] | seen.get("final_info", seen)["observed"]
         observations, rewards, *rest = self._probe.step_taken

@@ -48,6 +48,10 @@ class Trace:
             digest.update(part)
         self.channels.setdefault(channel, []).append(Entry(step, name, digest.digest()))
 
+    def count(self, channel: str) -> int:
+        """Return the number of entries in a channel."""
+        return len(self.channels.get(channel, []))
+
     def difference(self, other: "Trace", channel: str) -> Difference | None:
         """Return where two runs first differ in a channel, or None where they are identical."""
         mine, theirs = self.channels.get(channel, []), other.channels.get(channel, [])
@@ -60,19 +64,19 @@ class Trace:
 
 
 def _parts(value: Any, name: str) -> Iterator[bytes]:  # noqa: ANN401
-    """Yield bytes that no two different values share: each part says its type and its size."""
+    """Yield bytes that no two different values share: each says its type and where it ends."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray | np.generic) and value.dtype != np.object_:
-        yield f"{value.dtype.str}{value.shape}".encode()
+        yield f"{value.dtype.str}{value.shape}\0".encode()
         yield np.ascontiguousarray(value).tobytes()
     elif isinstance(value, Mapping):
-        yield f"mapping {len(value)}".encode()
+        yield f"mapping {len(value)}\0".encode()
         for key in sorted(value, key=repr):
-            yield repr(key).encode()
+            yield f"{key!r}\0".encode()
             yield from _parts(value[key], f"{name}.{key}")
     elif isinstance(value, list | tuple | np.ndarray):
-        yield f"sequence {len(value)}".encode()
+        yield f"sequence {len(value)}\0".encode()
         for part in value:
             yield from _parts(part, name)
     else:
@@ -83,7 +87,7 @@ def _plain(value: object, name: str) -> bytes:
     if isinstance(value, float):  # NaN has bits too
         return b"float" + struct.pack("<d", value)
     if isinstance(value, bool | int | str | bytes | None):
-        return f"{type(value).__name__} {value!r}".encode()
+        return f"{type(value).__name__} {value!r}\0".encode()
     raise ValueError(
         f"{name} is of {type(value).__name__}, which cannot be compared bit for bit: let the "
         "environment return arrays, numbers and strings"

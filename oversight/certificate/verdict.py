@@ -45,7 +45,15 @@ class Certificate:
     @property
     def passed(self) -> bool:
         """Whether every channel was identical under every tamper."""
-        return all(finding.difference is None for finding in self.findings)
+        return self.first is None
+
+    @property
+    def first(self) -> Finding | None:
+        """The channel that differs first in time; of several, the first in their order."""
+        found = [each for each in self.findings if each.difference is not None]
+        return min(
+            found, key=lambda each: each.difference.step if each.difference else 0, default=None
+        )
 
 
 def certify(
@@ -61,8 +69,9 @@ def certify(
         told: is told the name of each run as it ends.
 
     Raises:
-        ValueError: if the run fails without tampering, if nothing was hidden in it, or if a
-            tamper did not change the truth: then a comparison would show nothing.
+        ValueError: if the run fails without tampering, if nothing was hidden in it, if a tamper did
+            not change the truth, or if the run differs from itself: then a comparison would show
+            nothing.
     """
     reference = _reference(setup)
     told("reference")
@@ -75,11 +84,11 @@ def certify(
             if difference is not None:
                 first.setdefault(channel, (name, difference))
         told(name)
-    counts = {name: len(entries) for name, entries in reference.trace.channels.items()}
-    nothing = (None, None)
+    if first:
+        _check_reproducible(setup, reference)
     return Certificate(
         findings=tuple(
-            Finding(channel, counts.get(channel, 0), *first.get(channel, nothing))
+            Finding(channel, reference.trace.count(channel), *first.get(channel, (None, None)))
             for channel in CHANNELS
         ),
         steps=reference.steps,
@@ -108,3 +117,16 @@ def _check_bite(name: str, reference: Trial, other: Trial) -> None:
     """Raise a ValueError if the tampered truth was the same as the true one."""
     if reference.trace.difference(other.trace, "truth") is None:
         raise ValueError(f"the tamper {name!r} changed no reward, so that it shows nothing")
+
+
+def _check_reproducible(setup: Setup, reference: Trial) -> None:
+    """Raise a ValueError if the same run once more is another, so that differences say nothing."""
+    again = train(setup, unchanged)
+    for channel in CHANNELS:
+        difference = reference.trace.difference(again.trace, channel)
+        if difference is not None:
+            raise ValueError(
+                f"two runs from one seed differ even without tampering, first in {channel} at step "
+                f"{difference.step}: {difference.name}; let the environment draw all its numbers "
+                "from the seed of reset, and tell no time of day"
+            )

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from envs import RecordTruth
 from envs.wrappers import vector
 from oversight.build import stream_seed
+from oversight.certificate.overheard import overhear
 from oversight.certificate.setup import AnyVectorEnv, Setup, World
 from oversight.certificate.tamper import Tamper
 from oversight.certificate.tampered import Note, Tampered, TamperedGrid, TamperedVector
@@ -45,9 +46,11 @@ def vector_world(make: Callable[[int], AnyVectorEnv], oversight: Mapping[str, An
 
     def build(setup: Setup, tamper: Tamper, note: Note, ledgers: Path) -> AnyVectorEnv:
         seed = stream_seed(setup.seed, SEED)
-        env = TamperedVector(make(setup.num_envs), oversight, tamper, note, seed)
+        taken: list[Any] = []
+        env = TamperedVector(make(setup.num_envs), oversight, tamper, note, seed, taken)
         told = vector.RecordTruth(env, ledgers / "truth.ledger")
-        return setup.outside(setup.hide(setup.inside(told)))  # type: ignore[no-any-return]
+        hidden = overhear(setup.hide(setup.inside(told)), told, taken)
+        return setup.outside(hidden)  # type: ignore[no-any-return]
 
     return build
 
@@ -65,9 +68,10 @@ def lane_world(make: Single, oversight: Mapping[str, Any], mode: AutoresetMode) 
         number: int, setup: Setup, tamper: Tamper, note: Note, ledgers: Path
     ) -> gym.Env[Any, Any]:
         seed = stream_seed(setup.seed, SEED) + number
-        env = Tampered(make(), oversight, tamper, note, seed)
+        taken: list[Any] = []
+        env = Tampered(make(), oversight, tamper, note, seed, taken)
         told = RecordTruth(env, ledgers / f"truth-{number}.ledger")
-        return setup.hide(setup.inside(told))  # type: ignore[no-any-return]
+        return overhear(setup.hide(setup.inside(told)), told, taken)  # type: ignore[no-any-return]
 
     def build(setup: Setup, tamper: Tamper, note: Note, ledgers: Path) -> AnyVectorEnv:
         lanes = [

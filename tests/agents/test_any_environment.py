@@ -150,3 +150,11 @@ def test_a_checkpoint_remembers_what_was_seen() -> None:
     ends = other.rollout_buffer.last_route[CORRIDOR - 1 - 8]
     assert ends.tolist() == [DIAMOND, GHOST, OPEN]
     np.testing.assert_array_equal(other.rollout_buffer.routes(), first.rollout_buffer.routes())
+
+
+@pytest.mark.parametrize("wrap", [DummyVecEnv, SyncVectorEnv])
+def test_what_has_no_state_cannot_be_checkpointed(wrap: Any) -> None:  # noqa: ANN401
+    settings = {"autoreset_mode": AutoresetMode.SAME_STEP} if wrap is SyncVectorEnv else {}
+    agent = agent_on(wrap([lambda: overseen("CartPole-v1")], **settings)).learn(64)
+    with pytest.raises(ValueError, match=rf"{wrap.__name__} cannot be checkpointed.*get_state"):
+        training_state(agent)

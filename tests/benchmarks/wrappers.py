@@ -1,4 +1,4 @@
-"""What PartialOversight costs: environment steps with and without it, in the same run.
+"""What the wrappers cost: environment steps with and without them, in the same run.
 
 Run as `python -m tests.benchmarks.wrappers`. Random actions, drawn before the clock starts;
 process time; rounds of the two alternate, and their medians count.
@@ -7,7 +7,9 @@ process time; rounds of the two alternate, and their medians count.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import gymnasium as gym
 import numpy as np
@@ -78,19 +80,46 @@ def compare(name: str, bare: Round, wrapped: Round, steps: int, rounds: int) -> 
     )
 
 
-def main() -> None:
-    """Measure every pair and print it."""
-    args = tyro.cli(Benchmark)
-    total = args.steps * args.lanes
+def oversight(args: Benchmark) -> None:
+    """Measure PartialOversight, native and single."""
     for name in ("CartPole-v1", "PartialGrid-v0"):
         sides = [gym.make_vec(name, num_envs=args.lanes) for _ in range(2)]
         bare, wrapped = (
             vector_round(env, args.steps) for env in (sides[0], vector.PartialOversight(sides[1]))
         )
-        compare(f"{name}, native, {args.lanes} lanes", bare, wrapped, total, args.rounds)
+        compare(
+            f"PartialOversight, {name}, native, {args.lanes} lanes",
+            *(bare, wrapped, args.steps * args.lanes, args.rounds),
+        )
     single = gym.make("CartPole-v1"), envs.PartialOversight(gym.make("CartPole-v1"))
     bare, wrapped = (single_round(env, args.single_steps) for env in single)
-    compare("CartPole-v1, single", bare, wrapped, args.single_steps, args.rounds)
+    compare("PartialOversight, CartPole-v1, single", bare, wrapped, args.single_steps, args.rounds)
+
+
+def record(args: Benchmark, folder: Path) -> None:
+    """Measure RecordTruth, native and single; what it writes is 24 bytes a step."""
+    sides = [gym.make_vec("PartialGrid-v0", args.lanes, reward="true") for _ in range(2)]
+    recorded = vector.RecordTruth(sides[1], folder / "native.ledger")
+    bare, wrapped = (vector_round(env, args.steps) for env in (sides[0], recorded))
+    compare(
+        f"RecordTruth, PartialGrid-v0, native, {args.lanes} lanes",
+        *(bare, wrapped, args.steps * args.lanes, args.rounds),
+    )
+    recorded.close()
+    single = envs.RecordTruth(gym.make("CartPole-v1"), folder / "single.ledger")
+    bare, wrapped = (
+        single_round(env, args.single_steps) for env in (gym.make("CartPole-v1"), single)
+    )
+    compare("RecordTruth, CartPole-v1, single", bare, wrapped, args.single_steps, args.rounds)
+    single.close()
+
+
+def main() -> None:
+    """Measure every pair and print it."""
+    args = tyro.cli(Benchmark)
+    oversight(args)
+    with TemporaryDirectory() as folder:
+        record(args, Path(folder))
 
 
 if __name__ == "__main__":

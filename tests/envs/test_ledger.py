@@ -1,6 +1,8 @@
 """The ledger: what was written is read, whatever a kill cut off and a resume played again."""
 
 import doctest
+import mmap
+import os
 import signal
 import subprocess
 import sys
@@ -144,6 +146,33 @@ def test_ends_of_episodes_are_flushed_and_the_buffer_is_bounded(tmp_path: Path) 
     writer.close()
 
 
+def test_a_writer_cannot_read(tmp_path: Path) -> None:
+    path = tmp_path / "truth.ledger"
+    write(path, [(0, 0, 0, 0.125, 1, 1)])
+    writer = LedgerWriter(path)
+    writer.append([0, 1], 1, 0, 0.375, observed=0, ended=1)
+    descriptor = writer._file.fileno()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.read(descriptor, 1)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.pread(descriptor, 8, 0)
+    with pytest.raises((OSError, ValueError)):
+        mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    for read in (writer._file.read, writer._file.readall, writer._file.readline):
+        with pytest.raises(OSError, match=r"not open for reading|Bad file descriptor"):
+            read()
+    held = list(vars(writer).values())
+    while held:  # all that it holds: no path, and no reward that was written
+        each = held.pop()
+        assert not isinstance(each, str | bytes | Path)
+        assert not isinstance(each, float | np.ndarray)
+        if isinstance(each, dict | list | tuple):
+            held.extend(each.values() if isinstance(each, dict) else each)
+    assert isinstance(writer._file.name, int)
+    writer.close()
+    assert read_ledger(path)["reward"].tolist() == [0.125, 0.375, 0.375]
+
+
 def test_a_killed_process_leaves_every_ended_episode(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     code = (
@@ -187,7 +216,7 @@ def test_summaries_of_many_lanes_equal_a_loop(tmp_path: Path) -> None:
         step = np.where(ended > 0, 0, step + 1)
         episode += ended > 0
     writer.close()
-    assert summarize_episodes(read_ledger(writer.path)).tolist() == [
+    assert summarize_episodes(read_ledger(tmp_path / "truth.ledger")).tolist() == [
         (*key, sum(rewards), len(rewards), max(observed), max(ended))
         for key, rows in sorted(expected.items())
         for rewards, observed, ended in [tuple(zip(*rows, strict=True))]
@@ -215,6 +244,6 @@ def test_a_full_disk_leaves_whole_records(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(writer, "_file", Full(writer))
         with pytest.raises(OSError, match="no space"):
             writer.append([0, 1], 0, 0, 1.0, observed=0, ended=1)
-    assert len(read_ledger(writer.path)) == 0
+    assert len(read_ledger(tmp_path / "truth.ledger")) == 0
     writer.close()
-    assert len(read_ledger(writer.path)) == 2
+    assert len(read_ledger(tmp_path / "truth.ledger")) == 2

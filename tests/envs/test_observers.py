@@ -8,8 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import Budget, EpisodeCoin, Noisy, Region, Schedule, StepCoin, streams
-from envs.observers import Moment, Observer, Scope
+from envs import (
+    Adversarial,
+    Budget,
+    EpisodeCoin,
+    Noisy,
+    NoisyFlag,
+    Query,
+    Region,
+    Schedule,
+    StepCoin,
+    streams,
+)
+from envs.observers import Decision, Moment, Observer, Scope
 
 PROBABILITY = st.floats(0, 1)
 SEED = st.integers(0, 2**64 - 1)
@@ -23,6 +34,11 @@ def positive(observation: np.ndarray) -> np.ndarray:
     return observation > 0
 
 
+def near(count: int, size: int, chance: float) -> bool:
+    """Whether so many of independent draws fell, within five deviations; one more where few do."""
+    return bool(abs(count - size * chance) <= 5 * (np.sqrt(size * chance * (1 - chance)) + 1))
+
+
 OBSERVERS: dict[str, Observer] = {
     "EpisodeCoin": EpisodeCoin(0.3),
     "StepCoin": StepCoin(0.3),
@@ -30,7 +46,9 @@ OBSERVERS: dict[str, Observer] = {
     "Schedule by step": Schedule(ramp, by="step"),
     "Budget": Budget(40, every=5),
     "Region": Region(positive),
-    "Noisy": Noisy(StepCoin(0.5), miss=0.2, false_alarm=0.1),
+    "Noisy": Noisy(StepCoin(0.5), flip=0.2, miss=0.1),
+    "Adversarial": Adversarial(EpisodeCoin(0.5), 20, every=5),
+    "Query": Query(rule=positive),
     "both": EpisodeCoin(0.5) & StepCoin(0.5, stream=2),
     "either": ~EpisodeCoin(0.5) | Budget(10),
 }
@@ -41,7 +59,12 @@ def moment(seed: int, size: int) -> Moment:
     draw = np.random.default_rng(seed % 2**32)
     episode, step, played = draw.integers(0, 200, size=(3, size)).astype(np.uint64)
     seeds = streams.lane_seeds(seed, size)
-    return Moment(seeds, episode, step, played, draw.normal(size=size))
+    asked = draw.integers(2, size=size).astype(np.bool_)
+    return Moment(seeds, episode, step, played, draw.normal(size=size), asked)
+
+
+def masks(decision: Decision) -> list[np.ndarray]:
+    return [decision.watched, *(decision.flips or ())]
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -53,7 +76,9 @@ def test_a_lane_does_not_depend_on_its_neighbors(name: str, seed: int) -> None:
     for lane in range(6):
         one = Moment._make(None if part is None else part[lane : lane + 1] for part in many)
         alone = observer.decide(one)
-        assert [bool(mask[lane]) for mask in decided] == [bool(mask[0]) for mask in alone]
+        assert [bool(mask[lane]) for mask in masks(decided)] == [
+            bool(mask[0]) for mask in masks(alone)
+        ]
 
 
 @pytest.mark.parametrize("make", [EpisodeCoin, StepCoin, lambda p: Schedule(lambda clock: p)])
@@ -64,7 +89,7 @@ def test_coins_fall_as_often_as_they_say(make: type, seed: int, chance: float) -
     watched = make(chance).decide(
         moment(seed, size)._replace(episode=np.arange(size, dtype=np.uint64))
     )[0]
-    assert abs(watched.sum() - size * chance) <= 5 * np.sqrt(size * chance * (1 - chance))
+    assert near(watched.sum(), size, chance)
 
 
 @pytest.mark.parametrize("make", [EpisodeCoin, StepCoin])
@@ -97,12 +122,9 @@ def test_a_budget_is_used_up_exactly_and_costs_what_it_says(
 def test_a_noisy_flag_errs_as_often_as_it_says(seed: int, miss: float, alarm: float) -> None:
     many = moment(seed, 4000)._replace(episode=np.arange(4000, dtype=np.uint64))
     truth = EpisodeCoin(0.5).decide(many).watched
-    watched, cue = Noisy(EpisodeCoin(0.5), miss, alarm).decide(many)
-    np.testing.assert_array_equal(watched, truth)
+    cue = NoisyFlag(miss, alarm).cue(truth, many, Scope.EPISODE)
     for errs, chance in ((~cue[truth], miss), (cue[~truth], alarm)):
-        assert abs(errs.sum() - errs.size * chance) <= 5 * np.sqrt(
-            errs.size * chance * (1 - chance)
-        )
+        assert near(errs.sum(), errs.size, chance)
 
 
 def test_streams_are_independent_and_so_are_steps_and_episodes() -> None:

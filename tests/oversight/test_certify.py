@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents import METHODS
 from oversight import certify, cli
+from oversight.certificate.leaks import INNOCENTS, LEAKS
 from oversight.certificate.verdict import CHANNELS
 
 QUICK = (
@@ -63,6 +65,27 @@ def test_all_methods_but_the_oracle_are_certified_and_saved(
         assert set(each["findings"]) == set(CHANNELS)
         assert all(found["compared"] for found in each["findings"].values())
     assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 1
+
+
+def test_it_tests_itself(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    few = {name: LEAKS[name] for name in ("pays-hidden-rewards", "logs-true-return")}
+    monkeypatch.setattr(certify, "LEAKS", few)
+    monkeypatch.setattr(certify, "INNOCENTS", {"told-later": INNOCENTS["told-later"]})
+    assert run("--self-test") == 0
+    shown = capsys.readouterr().out
+    assert "2 of 2 leaks caught, 1 of 1 innocent parts passed" in shown
+    for name, channel in (("pays-hidden-rewards", "experience"), ("logs-true-return", "scalars")):
+        assert re.search(rf"{name} .*{channel}", shown)
+
+
+def test_a_leak_that_gets_through_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    blind = replace(INNOCENTS["told-later"], shows="experience")
+    monkeypatch.setattr(certify, "LEAKS", {"told-later": blind})
+    monkeypatch.setattr(certify, "INNOCENTS", {})
+    assert run("--self-test") == 1
+    assert "0 of 1 leaks caught" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -39,17 +39,18 @@ def learned(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: points for tag, points in curves(folder).items() if not tag.startswith("eval_")}
 
 
-@pytest.mark.parametrize("name", TAMPERS)
 @pytest.mark.parametrize("method", HONEST)
 def test_hidden_rewards_change_nothing_but_the_evaluation(
-    method: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = train(tmp_path / "clean", method)
-    tamper(monkeypatch, name)
-    other = train(tmp_path / "tampered", method)
-    assert difference(outcome(clean), outcome(other)) is None
-    assert learned(clean) == learned(other)
-    assert summary(clean)["eval"] != summary(other)["eval"]
+    for name in TAMPERS:
+        with monkeypatch.context() as patched:
+            tamper(patched, name)
+            other = train(tmp_path / name, method)
+        assert difference(outcome(clean), outcome(other)) is None
+        assert learned(clean) == learned(other)
+        assert summary(clean)["eval"] != summary(other)["eval"]
 
 
 def test_the_oracle_is_not_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

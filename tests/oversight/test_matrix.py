@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 
 from agents import METHODS
 from agents.config import PPOConfig
-from envs import FixedHorizon, GridVectorEnv, StepCoin
-from envs.wrappers import vector
+from envs import FixedHorizon, GridVectorEnv, Noisy, Query, StepCoin
+from envs.wrappers import DelayedOversight, NoisyFlag, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify
 from oversight.certificate.environments import Wrapper, around
 from oversight.certificate.tamper import TAMPERS
@@ -39,8 +39,33 @@ def visible(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     return around(lake, method, oversight, wrapper, mode)
 
 
-def fixed_horizon_in_lanes(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+def fixed_horizon_inside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     return around(lambda: FixedHorizon(lake(), 8), method, HALF, wrapper, mode)
+
+
+def query(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    return around(lake, method, {"observer": Query(0.25)}, wrapper, mode)
+
+
+def erring(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    oversight = {"observer": Noisy(StepCoin(0.7), flip=0.3, miss=0.2), "flag": NoisyFlag(0.2)}
+    return around(lake, method, oversight, wrapper, mode)
+
+
+def delayed(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    setup = around(lake, method, HALF, wrapper, mode)
+    if wrapper == "vector":
+        return replace(setup, outside=partial(vector.DelayedOversight, episodes=2))
+    hide = setup.hide
+    return replace(setup, hide=lambda env: DelayedOversight(hide(env), episodes=2))
+
+
+def scaled(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
+    setup = around(lake, method, HALF, wrapper, mode)
+    if wrapper == "vector":
+        return replace(setup, outside=vector.NormalizeObservedReward)
+    hide = setup.hide
+    return replace(setup, hide=lambda env: NormalizeObservedReward(hide(env)))
 
 
 def fixed_horizon_outside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
@@ -53,8 +78,11 @@ def fixed_horizon_outside(wrapper: Wrapper, method: str, mode: AutoresetMode) ->
 WRAPPERS: dict[str, Make] = {
     "PartialOversight": coin,
     "PartialOversight, visible": visible,
-    "FixedHorizon inside": fixed_horizon_in_lanes,
-    "FixedHorizon outside": fixed_horizon_outside,
+    "PartialOversight, queried": query,
+    "PartialOversight, erring": erring,
+    "DelayedOversight": delayed,
+    "NormalizeObservedReward": scaled,
+    "FixedHorizon inside": fixed_horizon_inside,
 }
 
 
@@ -75,6 +103,12 @@ def test_no_hidden_reward_reaches_a_learner(
     wrapper: str, kind: Wrapper, mode: AutoresetMode, method: str
 ) -> None:
     check(WRAPPERS[wrapper](kind, method, mode))
+
+
+@pytest.mark.parametrize("method", HONEST)
+@pytest.mark.parametrize("mode", MODES)
+def test_nor_where_a_fixed_horizon_lies_outside(mode: AutoresetMode, method: str) -> None:
+    check(fixed_horizon_outside("single", method, mode))
 
 
 @pytest.mark.parametrize("method", HONEST)

@@ -1,6 +1,6 @@
 """FixedHorizon for native vector environments, whose lanes all run in step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from envs.wrappers.fixed_horizon import check_horizon, check_keep, kept
 from envs.wrappers.vector.record_truth import RecordTruth
+from envs.wrappers.vector.state import Arrays, joined, keeps_state, parted
 
+PREFIX = "horizon_"  # of what the state holds beside the environment's own
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 
@@ -100,6 +102,48 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             infos = self._infos(self._start) | final | masks
         return observations, rewards, np.zeros_like(over), over, infos
 
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape, dtype or count is not that of a state of these lanes.
+        """
+        held = self._state()
+        own, inside = parted(state, held)
+        elapsed = own[PREFIX + "elapsed"]
+        if elapsed.min() != elapsed.max() or not 0 <= elapsed[0] < self.horizon:
+            raise ValueError(
+                f"state['{PREFIX}elapsed'] must be one number in all lanes, from 0 to "
+                f"{self.horizon - 1}, got {elapsed.min()} to {elapsed.max()}"
+            )
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._elapsed = int(elapsed[0])
+        for name, array in held.items():
+            array[:] = own[name]
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone, one row a lane."""
+        if not hasattr(self, "_start"):
+            raise ResetNeeded("no episode is running: call reset() first")
+        own: Arrays = {
+            "elapsed": np.full(self.num_envs, self._elapsed),
+            "absorbed": self._absorbed,
+            "last": self._last,
+            "next": self._next,
+        }
+        own |= {f"start.{name}": array for name, array in self._start.items()}
+        own |= {f"next_start.{name}": array for name, array in self._next_start.items()}
+        return {PREFIX + name: array for name, array in own.items()}
+
     def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the environment and put the absorbed lanes back to where they were."""
         if not self._absorbed.any():
@@ -172,7 +216,7 @@ def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
             "FixedHorizon got a vector environment with RecordTruth inside, which would record "
             "steps that are put back: wrap it as RecordTruth(FixedHorizon(env, horizon), path)"
         )
-    able = hasattr(env, "get_state") and hasattr(env, "set_state")
+    able = keeps_state(env)
     if mode is not AutoresetMode.SAME_STEP or not able:
         raise ValueError(
             f"FixedHorizon needs SAME_STEP and get_state and set_state, got {mode!r} and {env!r} "

@@ -1,34 +1,81 @@
 """What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.observers.observer import Mask
-from envs.wrappers.settings import allowed, check_finite
+from envs.observers.observer import Flips, Mask
+from envs.wrappers.settings import check_finite
+
+INTEGERS: dict[int, type[np.signedinteger[Any]]] = {2: np.int16, 4: np.int32, 8: np.int64}
+
+Lanes = NDArray[np.intp]
+Ends = tuple[Mask, Lanes, Any]
+"""The lanes whose episodes ended and were reset, as a mask and as indices, and `final_obs`."""
 
 
 class Seen(NamedTuple):
     """Which steps were observed, and the rewards that were seen, 0.0 where none was."""
 
     observed: Mask  # [n]
-    rewards: NDArray[Any]  # [n], of the environment's dtype
+    rewards: NDArray[np.float64]  # [n]
+    paid: NDArray[Any]  # [n], the same of the environment's dtype, for the agents to keep
 
     @classmethod
-    def of(cls, rewards: NDArray[Any], observed: Mask) -> "Seen":
-        """Keep the rewards of observed steps, and read no other."""
-        # np.where and no product: -1.0 * False is -0.0, which tells the sign of a hidden reward
-        shown = np.where(observed, rewards, rewards.dtype.type(0))
-        return cls(observed, check_finite(shown, "the environment"))
+    def of(
+        cls, true: NDArray[Any], watched: Mask, resetting: Lanes, flips: Flips | None = None
+    ) -> "Seen":
+        """Keep the rewards of watched steps as they are reported, and read no other.
 
-    def divided(self, lanes: Mask) -> tuple["Seen", "Seen"]:
-        """Return what was seen outside some lanes, and what was seen in them."""
-        inside = self.observed & lanes
-        rest = self.rewards.copy()
-        np.copyto(rest, 0.0, where=lanes)
-        return Seen(self.observed ^ inside, rest), Seen(inside, self.rewards - rest)
+        Args:
+            true: The environment's rewards, [n].
+            watched: The lanes that somebody watches, [n].
+            resetting: The lanes that this step only resets.
+            flips: Which reports err.
+
+        Raises:
+            ValueError: If one of them is not finite.
+        """
+        observed = watched.copy()
+        if resetting.size:
+            observed[resetting] = False
+        paid = check_finite(only(observed, true), "the environment")
+        if flips is not None:
+            paid = reported(paid, flips)
+        return cls(observed, paid.astype(np.float64), paid)
+
+    def take_out(self, over: Lanes) -> tuple[Mask, NDArray[np.float64]]:
+        """Move what was seen in the lanes that are over to arrays of their own."""
+        observed, rewards = np.zeros(self.observed.size, np.bool_), np.zeros(self.observed.size)
+        lanes = over[self.observed[over]]
+        observed[lanes] = True
+        rewards[lanes] = self.rewards[lanes]
+        self.observed[lanes] = False
+        self.rewards[lanes] = 0.0
+        return observed, rewards
+
+
+def only(lanes: Mask, values: NDArray[Any]) -> NDArray[Any]:
+    """Return the floats of some lanes, and 0.0 in the others, whatever stands there.
+
+    It is `np.where` on bits, so that no lane costs a branch.
+
+    >>> only(np.array([True, False, False]), np.array([2.0, -1.0, np.nan]))
+    array([2., 0., 0.])
+    """
+    integer = INTEGERS.get(values.itemsize)
+    if integer is None:
+        return np.where(lanes, values, values.dtype.type(0))
+    bits = -lanes.view(np.int8)  # -1 has all bits set, at every width
+    shown: NDArray[Any] = (values.view(integer) & bits).view(values.dtype)
+    return shown
+
+
+def reported(rewards: NDArray[Any], flips: Flips) -> NDArray[Any]:
+    """Return what the overseer says of observed rewards, some with the opposite sign, [n]."""
+    wrong = np.where(rewards > 0, flips.rewards, flips.punishments & (rewards < 0))
+    return np.where(wrong, -rewards, rewards)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -38,31 +85,39 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
         ValueError: If they are not one number a lane.
     """
     array = np.asarray(rewards)
-    if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
+    kind = array.dtype.kind
+    if array.shape != (num_envs,) or kind not in "fiub":
         raise ValueError(
             f"PartialOversight needs one scalar reward a lane, numbers of shape ({num_envs},), "
             f"the environment gave {array.dtype} of shape {array.shape}: combine several rewards "
             f"into one in a wrapper inside PartialOversight"
         )
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if kind == "f" else array.astype(np.float64)
 
 
-def scrubbed(
-    seen: Seen, mask: Mask, infos: Mapping[str, Any], allow: Sequence[str]
-) -> dict[str, Any]:
-    """Return infos that hold what was seen, and of the environment's own what is allowed.
+def told(observed: Mask, rewards: NDArray[np.float64], mask: Mask) -> dict[str, Any]:
+    """Return infos that hold what was seen, in the lanes of a mask, and nothing else."""
+    return {
+        "observed": observed,
+        "_observed": mask.copy(),
+        "observed_reward": rewards,
+        "_observed_reward": mask.copy(),
+    }
+
+
+def told_of_step(seen: Seen, every: Mask, ends: Ends | None) -> dict[str, Any]:
+    """Return the infos of a step; what was seen of ended episodes lies in `final_info`.
 
     Args:
-        seen: What was seen.
-        mask: The lanes that the infos are of, [n].
-        infos: The environment's own.
-        allow: Keys of them to let through.
+        seen: What was seen; it is used up.
+        every: All True, [n].
+        ends: The episodes that ended and were reset in this step, if any.
     """
-    lanes = mask.copy()
-    told = {
-        "observed": seen.observed,
-        "_observed": lanes,
-        "observed_reward": seen.rewards.astype(np.float64),  # a copy: rewards are given out too
-        "_observed_reward": lanes.copy(),
-    }
-    return allowed(infos, allow) | told if allow else told
+    if ends is None:
+        return told(seen.observed, seen.rewards, every)
+    ended, over, final = ends
+    final_info = told(*seen.take_out(over), ended)
+    infos = told(seen.observed, seen.rewards, every)
+    infos["final_info"], infos["_final_info"] = final_info, ended.copy()
+    infos["final_obs"], infos["_final_obs"] = final, ended
+    return infos

@@ -1,6 +1,6 @@
 """PartialOversight for vector environments: every lane as the single wrapper, without a loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs import streams
@@ -16,10 +15,18 @@ from envs.observers import Observer, Scope
 from envs.observers.observer import Mask
 from envs.wrappers.batch import before_reset
 from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag, flagged_space
+from envs.wrappers.flag import add_flag
+from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
-from envs.wrappers.settings import Flag, Proxy, Settings, choose_observer
-from envs.wrappers.vector.infos import Seen, check_rewards, scrubbed
+from envs.wrappers.question import split_action
+from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
+from envs.wrappers.vector.infos import Ends, Lanes, Seen, check_rewards, told, told_of_step
+from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.spaces import widen
+from envs.wrappers.vector.state import Arrays, check_array, joined, parted
+
+PREFIX = "oversight_"  # of what the state holds beside the environment's own
+RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
@@ -36,13 +43,8 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
     Args:
         env: The vector environment. Wrappers that keep or show rewards belong outside.
-        observed_probability: As the single wrapper, as are all that follow; functions receive and
-            return all lanes at once.
-        observer: Who watches.
-        proxy: What a hidden step pays.
-        flag: Whether the observation shows whether the coming step is observed.
-        allow: Keys of the environment's own `infos` to let through.
-        seed: Chooses another oversight of the same levels.
+        observed_probability, observer, proxy, reward, flag, allow, seed: As the single wrapper;
+            functions receive and return all lanes at once.
 
     Raises:
         ValueError: If an argument is out of its range, or the environment cannot be made safe.
@@ -55,6 +57,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         observed_probability: float | None = None,
         observer: Observer | None = None,
         proxy: Proxy | None = None,
+        reward: Reward = "observed",
         flag: Flag = "hidden",
         allow: tuple[str, ...] = (),
         seed: int | None = None,
@@ -64,6 +67,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             observed_probability=observed_probability,
             observer=observer,
             proxy=proxy,
+            reward=reward,
             flag=flag,
             allow=allow,
             seed=seed,
@@ -71,20 +75,18 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         VectorWrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, flag, allow, seed)
-        self._mode = env.metadata.get("autoreset_mode")
-        if not isinstance(self._mode, AutoresetMode):
-            raise ValueError(
-                f"metadata['autoreset_mode'] of the vector environment must be one of "
-                f"{[str(mode) for mode in AutoresetMode]}, got {self._mode!r}: set it there"
-            )
-        if flag == "visible":
-            self.single_observation_space = flagged_space(env.single_observation_space)
-            self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._visible = flag == "visible"
+        self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
+        self._mode = autoreset_mode(env)
+        self._same_step = self._mode is AutoresetMode.SAME_STEP
+        self._next_step = self._mode is AutoresetMode.NEXT_STEP
+        widen(self, self.settings)
+        self._doubles, self._visible = self.settings.doubles, self.settings.shows
         self._reads = self.settings.reads
-        self._clock = Clock(chosen, env.num_envs, seed or 0, cued=self._visible)
+        self._plain = False
+        self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
+        self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
+        self._silent = ~self._all  # no question
         self._started = False
         self._resetting = np.arange(0)  # the lanes that the next step resets
         self._before: Any = None
@@ -109,87 +111,122 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             first = self.settings.first_seed() if seed is None else seed
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
+        self._plain = self.settings.plain and self._clock.flips is None
         self._resetting = np.setdiff1d(self._resetting, lanes)
-        seen = Seen(np.zeros(self.num_envs, dtype=np.bool_), np.zeros(self.num_envs))
-        return self._look(observations), scrubbed(seen, mask, infos, self.settings.allow)
+        nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
+        return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Step every lane, and pay the rewards that are observed.
 
         Raises:
             ResetNeeded: Before the first reset.
-            ValueError: If an observed reward is not finite, or rewards are not one a lane.
+            ValueError: If an observed reward is not finite, rewards are not one a lane, or an
+                action has no meaning.
         """
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
+        question = self._silent
+        if self._doubles:
+            actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
-        rewards = check_rewards(rewards, self.num_envs)
+        rewards = check_rewards(rewards, self._num_lanes)
         ended = terminated | truncated
         over = ended.nonzero()[0]
-        same_step = self._mode is AutoresetMode.SAME_STEP
-        final = inner["final_obs"] if same_step and over.size else None
-        arrived = self._arrived(observations, final, ended)
-        if self._clock.scope == Scope.ARRIVAL:
-            self._clock.look(self._before, arrived)
+        ends = (ended, over, inner["final_obs"]) if self._same_step and over.size else None
         resetting = self._resetting
-        seen = self._watch(rewards, resetting)
-        paid = seen.rewards
-        if self.settings.proxy is not None:
-            paid = paid.copy()
-            guess = self.settings.guess(self._before, actions, arrived, terminated, truncated)
-            self._pay(paid, guess, seen.observed)
-        self._clock.tick(resetting)
-        infos = self._infos(seen, inner, ended, arrived, final)
-        self._begin(over if same_step else resetting)
-        if self._mode is AutoresetMode.NEXT_STEP:
+        if self._next_step:
             self._resetting = over
+        beginning = over if self._same_step else resetting
+        if self._plain:
+            seen = Seen.of(rewards, self._clock.watched, resetting)
+            infos = told_of_step(seen, self._all, ends)
+            if beginning.size:
+                self._clock.begin(beginning)
+            return observations, seen.paid, terminated, truncated, infos
+        arrived = self._arrived(observations, ends)
+        if self._clock.scope >= Scope.ACTION:
+            self._clock.look(self._before, question, arrived)
+        seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
+        paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
+        self._clock.tick(resetting)
+        infos = self._infos(seen, inner, arrived, ends)
+        if beginning.size:
+            self._clock.begin(beginning)
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _watch(self, rewards: NDArray[Any], resetting: NDArray[np.intp]) -> Seen:
-        """Return which steps were observed, and their rewards."""
-        observed = self._clock.watched.copy()
-        if resetting.size:
-            observed[resetting] = False
-        return Seen.of(rewards, observed)
+    def _paid(self, seen: Seen, resetting: Lanes, *step: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Return what was observed, or the proxy's guess, less the price of a first question."""
+        guess: NDArray[Any] | float = 0.0
+        if self.settings.proxy is not None:
+            guess = self.settings.guess(self._before, *step)
+        guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
+        asks = self._clock.asks.copy()
+        for lanes in (guessed, asks):
+            lanes[resetting] = False
+        paid = np.where(guessed, guess, seen.paid).astype(seen.paid.dtype)
+        return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
-    def _pay(self, paid: NDArray[Any], guess: NDArray[Any], observed: Mask) -> None:
-        """Put the proxy's reward where a step was hidden."""
-        hidden = ~observed
-        hidden[self._resetting] = False
-        paid[hidden] = guess[hidden]
-
-    def _arrived(self, observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
+    def _arrived(self, observations: Any, ends: Ends | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, if somebody reads it."""
         if not (self._reads or self._visible):
             return None
-        return observations if final is None else before_reset(observations, final, ended)
+        return observations if ends is None else before_reset(observations, ends[2], ends[0])
 
     def _infos(
         self,
         seen: Seen,
         inner: dict[str, Any],
-        ended: Mask,
         arrived: Any,  # noqa: ANN401
-        final: Any,  # noqa: ANN401
+        ends: Ends | None,
     ) -> dict[str, Any]:
         """Return the infos of a step; those of episodes that it ended and reset lie apart."""
         allow = self.settings.allow
-        if final is None:
-            return scrubbed(seen, self._all, inner, allow)
-        rest, last = seen.divided(ended)
-        if self._visible:
+        if ends is not None and self._visible:
             self._clock.look(arrived if self._reads else None)
-            final = self._flagged(arrived)
-        return scrubbed(rest, self._all, inner, allow) | {
-            "final_info": scrubbed(last, ended, inner.get("final_info", {}), allow),
-            "_final_info": ended.copy(),
-            "final_obs": final,
-            "_final_obs": ended.copy(),
-        }
+            ends = (*ends[:2], self._flagged(arrived))
+        infos = allowed(inner, allow) | told_of_step(seen, self._all, ends)
+        if ends is not None:
+            infos["final_info"] |= allowed(inner.get("final_info", {}), allow)
+        return infos
 
-    def _begin(self, lanes: NDArray[np.intp]) -> None:
-        if lanes.size:
-            self._clock.begin(lanes)
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        own, inside = parted(state, self._state())
+        if own[RESETTING].any() and not self._next_step:
+            raise ValueError(
+                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
+                "was it saved with another autoreset mode?"
+            )
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
+        self._resetting = np.flatnonzero(own[RESETTING])
+        self._before = own.get(BEFORE)
+        self._clock.look(self._before)
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+        own = {PREFIX + name: array for name, array in self._clock.get_state().items()}
+        own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
+        if self._reads:
+            own[BEFORE] = check_array(self._before, self.env.single_observation_space)
+        return own
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the steps to come, and show the observations with their flags."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.ledger import LedgerWriter
 from envs.wrappers.order import check_pays_truth
+from envs.wrappers.vector.mode import autoreset_mode
 
 COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")
 
@@ -36,16 +37,9 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
         check_pays_truth(env)
-        mode = env.metadata.get("autoreset_mode")
-        if not isinstance(mode, AutoresetMode):
-            raise ValueError(
-                f"env.metadata['autoreset_mode'] must be an AutoresetMode, got {mode!r}: without "
-                "it, a step cannot be told to its episode"
-            )
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         VectorWrapper.__init__(self, env)
-        self._mode = mode
-        self._path = os.fspath(path)
+        self._mode = autoreset_mode(env)
         self._ledger: LedgerWriter | None = None
         self._lanes = np.arange(env.num_envs)
         self._episode = np.full(env.num_envs, -1, dtype=np.int64)
@@ -73,7 +67,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         ended = terminated | truncated
         played = ~self._resetting  # else this step was a reset of NEXT_STEP
         if self._mode is AutoresetMode.NEXT_STEP:
-            self._begin(~played)
+            self._begin(self._resetting.nonzero()[0])
         lanes = slice(None) if played.all() else played
         self._open().append(
             self._lanes[lanes],
@@ -85,7 +79,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         )
         self._elapsed[lanes] += 1
         if self._mode is AutoresetMode.SAME_STEP:
-            self._begin(ended)
+            self._begin(ended.nonzero()[0])
         elif self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = np.array(ended)
         return returned
@@ -126,14 +120,14 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def _open(self) -> LedgerWriter:
         """Open the ledger at the first call, and number the episodes after those in it."""
         if self._ledger is None:
-            self._ledger = LedgerWriter(self._path)
+            self._ledger = LedgerWriter(self._saved_kwargs["path"])
             self._episode[:] = self._ledger.next_episodes(self.num_envs) - 1
         return self._ledger
 
     def _counters(self) -> tuple[NDArray[Any], ...]:
         return self._episode, self._elapsed, self._resetting
 
-    def _begin(self, lanes: slice | NDArray[np.bool_]) -> None:
+    def _begin(self, lanes: slice | NDArray[np.bool_ | np.intp]) -> None:
         self._episode[lanes] += 1
         self._elapsed[lanes] = 0
         self._resetting[lanes] = False
@@ -141,20 +135,22 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def _observed(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> NDArray[np.int8]:
         """Return what the info of each lane's step says, -1 where it says nothing."""
         said = _flags(infos, self.num_envs)
-        if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            said = np.where(ended, _flags(infos.get("final_info", {}), self.num_envs), said)
+        if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(ended):
+            lanes = ended.nonzero()[0]
+            said[lanes] = _flags(infos.get("final_info", {}), self.num_envs)[lanes]
         return said
 
     def __getstate__(self) -> NoReturn:
+        path = self._saved_kwargs["path"]
         raise TypeError(
-            f"RecordTruth writes {self._path} and cannot be copied or pickled: build "
-            "another one with a path of its own"
+            f"RecordTruth writes {path} and cannot be copied or pickled: build another one with a "
+            "path of its own"
         )
 
 
 def _flags(infos: dict[str, Any], num_envs: int) -> NDArray[np.int8]:
-    flags = np.full(num_envs, -1, dtype=np.int8)
-    if "observed" in infos:
-        told = infos.get("_observed", np.ones(num_envs, dtype=np.bool_))
-        flags[told] = np.asarray(infos["observed"], dtype=np.bool_)[told]
-    return flags
+    nothing = np.int8(-1)
+    if "observed" not in infos:
+        return np.full(num_envs, nothing)
+    observed = np.asarray(infos["observed"], dtype=np.bool_).view(np.int8)
+    return np.where(infos["_observed"], observed, nothing) if "_observed" in infos else +observed

@@ -10,6 +10,7 @@ from oversight.certificate.leaks import (
     learners,
     normalizers,
     observations,
+    overseers,
     wrappers,
 )
 from oversight.certificate.leaks.planted import Planted
@@ -29,7 +30,9 @@ KINDS = (
 LEAKS: dict[str, Planted] = {leak.name: leak for kind in KINDS for leak in kind.LEAKS}
 """What the certificate must catch, by name."""
 
-INNOCENTS: dict[str, Planted] = {each.name: each for each in innocents.INNOCENTS}
+INNOCENTS: dict[str, Planted] = {
+    each.name: each for kind in (overseers, innocents) for each in kind.INNOCENTS
+}
 """What it must let pass, by name."""
 
 __all__ = ["INNOCENTS", "LEAKS", "Planted"]

@@ -36,9 +36,12 @@ class KeepsBestInTruth(KeepBest):
 class NamesByTruth(KeepsBestInTruth):
     """Chooses by observed return, and puts the true one in the file's name."""
 
+    observed = -np.inf
+
     def _on_rollout_end(self) -> None:
+        self.score = self.observed
         KeepBest._on_rollout_end(self)
-        self.score = self.auditor.mean()
+        self.observed, self.score = self.score, self.auditor.mean()
 
 
 class RollsBack(Auditor):

@@ -17,14 +17,14 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents.config import PPOConfig
 from envs import FixedHorizon
-from envs.observers import Budget, Region
 from envs.observers.observer import Mask
+from envs.wrappers import vector
 from oversight.callbacks.selection import KeepBest
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Planted, swap, tell_oversight
-from oversight.certificate.leaks.starts import cart_lanes, grid, grid_by_step
+from oversight.certificate.leaks.starts import cart_lanes
 from oversight.certificate.leaks.truth import Numbers
-from oversight.certificate.setup import AnyVectorEnv, Setup, adapted
+from oversight.certificate.setup import AnyVectorEnv, adapted
 
 
 class Hoarder(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -94,22 +94,6 @@ def any_end_pays(
     return terminated.astype(np.float64)
 
 
-def in_the_left_half(observations: Any) -> Mask:  # noqa: ANN401
-    """Return whether the agent is in one of the two columns on the left."""
-    left: Mask = observations[:, 0, :, :2].any(axis=(1, 2))
-    return left
-
-
-def watched_on_the_left() -> Setup:
-    """Return the grid that is observed where a step arrives in the left half."""
-    return grid(observer=Region(in_the_left_half, at="arrival"))
-
-
-def watched_within_budget() -> Setup:
-    """Return the grid of which each lane has two observed episodes."""
-    return grid(observer=Budget(2, every=4))
-
-
 def by_observed_return(ledgers: Path) -> list[BaseCallback]:
     """Return a choice of checkpoints by the last ten observed episodes."""
     return [KeepBest(10)]
@@ -132,27 +116,6 @@ INNOCENTS = (
         part="wrapper",
         says="A wrapper inside adds up all rewards in an attribute that nobody reads.",
         plant=swap(inside=Hoarder),
-    ),
-    Planted(
-        name="watched-by-step",
-        part="wrapper",
-        says="Single steps are observed, by a coin.",
-        plant=swap(),
-        start=grid_by_step,
-    ),
-    Planted(
-        name="watched-by-place",
-        part="wrapper",
-        says="Steps are observed where they arrive on the left.",
-        plant=swap(),
-        start=watched_on_the_left,
-    ),
-    Planted(
-        name="watched-within-budget",
-        part="wrapper",
-        says="Each lane has a budget of observed episodes.",
-        plant=swap(),
-        start=watched_within_budget,
     ),
     Planted(
         name="fixed-horizon-inside",
@@ -179,6 +142,12 @@ INNOCENTS = (
         part="normalizer",
         says="Gymnasium's NormalizeReward lies outside the oversight.",
         plant=swap(outside=NormalizeReward),
+    ),
+    Planted(
+        name="normalizer-of-observed-rewards",
+        part="normalizer",
+        says="Rewards are divided by the deviation of observed returns alone.",
+        plant=swap(outside=vector.NormalizeObservedReward),
     ),
     Planted(
         name="sb3-normalizer-outside",

@@ -36,7 +36,7 @@ class NormalizesByTruth(KnowingPPO):
 
     def train(self) -> None:
         """Normalize, and update."""
-        self.normalize_advantage = False
+        self.advantage_normalization = "none"
         self.rollout_buffer.advantages /= self.true.std() + 1e-3
         super().train()
 
@@ -66,6 +66,16 @@ class RepeatsFailures(KnowingPPO):
         super().train()
 
 
+class KeepsStatistics(KnowingPPO):
+    """Keeps the mean reward in a buffer of the network, for later."""
+
+    def train(self) -> None:
+        """Write it, and update."""
+        mean = torch.tensor(self.true.mean())
+        self.policy.register_buffer("mean_reward", mean)
+        super().train()
+
+
 def promised_truth(setup: Setup) -> Setup:
     """Let the method ask for the true reward, with a table that is not the oracle's."""
     return replace(setup, method=replace(method("routed"), reward="true"))
@@ -91,6 +101,14 @@ LEAKS = (
         part="learner",
         says="A rollout of poor true return is passed over twice.",
         plant=swap(learner=RepeatsFailures.build),
+        shows="parameters",
+    ),
+    Planted(
+        name="statistics-in-the-weights",
+        part="learner",
+        says="The mean true reward lies in a buffer of the network, which uses it for nothing and "
+        "is saved with its weights.",
+        plant=swap(learner=KeepsStatistics.build),
         shows="parameters",
     ),
     Planted(

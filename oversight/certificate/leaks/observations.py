@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import gymnasium as gym
 import numpy as np
@@ -95,8 +96,7 @@ class Alarm(Observer):
 
     def decide(self, moment: Moment) -> Decision:
         """Look at the truth."""
-        watched = self.paid() < 0
-        return Decision(watched, watched)
+        return Decision(self.paid() < 0)
 
 
 def alarmed(env: Any) -> vector.PartialOversight:  # noqa: ANN401
@@ -107,10 +107,12 @@ def alarmed(env: Any) -> vector.PartialOversight:  # noqa: ANN401
 
 def sign_for_hidden(env: Any) -> vector.PartialOversight:  # noqa: ANN401
     """Return the environment with a proxy for hidden rewards: their signs."""
-    held = [truth_of(env)]  # in a list, an environment passes the check of what a proxy holds
+    held = ref(truth_of(env))  # so, an environment passes the check of what a proxy holds
 
     def proxy(before: Any, actions: Any, after: Any, terminated: Mask, truncated: Mask) -> Numbers:  # noqa: ANN401
-        return np.sign(held[0].rewards)
+        truth = held()
+        assert truth is not None
+        return np.sign(truth.rewards)
 
     return vector.PartialOversight(env, observed_probability=0.3, proxy=proxy)
 

@@ -39,6 +39,15 @@ class PaysArrears(Payer):
         return due
 
 
+class ReleasesQueue(Payer):
+    """Delays rewards by three steps, in a queue that takes in hidden ones as well."""
+
+    def pay(self, paid: Numbers, true: Numbers, observed: Mask) -> Numbers:
+        """Pay what was queued three steps ago."""
+        queue = self.truth.steps
+        return queue[-4].copy() if len(queue) > 3 else np.zeros_like(true)
+
+
 class MasksLate(Payer):
     """Applies the mask of the step before."""
 
@@ -115,6 +124,13 @@ LEAKS = (
         part="wrapper",
         says="Hidden rewards are added up and paid with the next observed one.",
         plant=swap(outside=PaysArrears),
+        shows="experience",
+    ),
+    Planted(
+        name="delayed-and-never-hidden",
+        part="wrapper",
+        says="Rewards are paid three steps later, and the queue between has no mask.",
+        plant=swap(outside=ReleasesQueue),
         shows="experience",
     ),
     Planted(

@@ -56,6 +56,8 @@ def play(env: gym.Env[Any, Any], steps: int = 150, seed: int = 0) -> list[Any]:
 
 def frozen(value: object) -> object:
     """Return what was given as something that compares bit for bit."""
+    if isinstance(value, np.ndarray) and value.dtype == np.object_:  # as Gymnasium's final_obs
+        return [frozen(part) for part in value.tolist()]
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, dict):

@@ -10,7 +10,19 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.monitor import Monitor
 
-from envs import Budget, EpisodeCoin, GridEnv, Noisy, PartialOversight, Region, Schedule, StepCoin
+from envs import (
+    Budget,
+    DelayedOversight,
+    EpisodeCoin,
+    GridEnv,
+    Noisy,
+    NoisyFlag,
+    PartialOversight,
+    Query,
+    Region,
+    Schedule,
+    StepCoin,
+)
 from envs.wrappers import vector
 from tests.envs.wrappers.games import Tampered
 
@@ -27,6 +39,14 @@ class Seedless(gym.Env[Any, Any]):
     def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]
         """Start."""
         return 0, {}
+
+
+class SeedlessWrapper(gym.Wrapper[Any, Any, Any, Any]):
+    """Takes no seed either."""
+
+    def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]
+        """Start."""
+        return self.env.reset()
 
 
 INSIDE: dict[str, tuple[Callable[[], gym.Env[Any, Any]], str]] = {
@@ -48,7 +68,12 @@ INSIDE: dict[str, tuple[Callable[[], gym.Env[Any, Any]], str]] = {
         lambda: gym.wrappers.FlattenObservation(gym.wrappers.RecordEpisodeStatistics(cart())),
         r"RecordEpisodeStatistics\(PartialOversight\(env\)\)",
     ),
+    "delayed": (
+        lambda: DelayedOversight(GridEnv(), steps=1),
+        r"DelayedOversight\(PartialOversight\(env\)\)",
+    ),
     "seedless": (Seedless, "Seedless.reset takes no seed"),
+    "seedless wrapper": (lambda: SeedlessWrapper(cart()), "SeedlessWrapper.reset takes no seed"),
 }
 
 
@@ -57,7 +82,7 @@ def test_a_wrong_order_is_refused_with_the_right_one(case: str) -> None:
     make, message = INSIDE[case]
     with pytest.raises(ValueError, match=message):
         PartialOversight(make())
-    if case != "seedless":
+    if case != "seedless":  # SyncVectorEnv refuses it first
         with pytest.raises(ValueError, match=message):
             vector.PartialOversight(SyncVectorEnv([make]))
 
@@ -74,7 +99,9 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"observed_probability": "often"}, "from 0 to 1, got 'often'"),
     ({"observed_probability": 0.1, "observer": EpisodeCoin(0.1)}, "not both"),
     ({"observer": 0.1}, "one of envs.observers"),
-    ({"flag": "cue"}, "flag must be one of"),
+    ({"flag": "cue"}, "flag must be 'hidden', 'visible' or a NoisyFlag, got 'cue'"),
+    ({"reward": "true"}, "reward must be one of .* got 'true'"),
+    ({"observer": Query() | Query(0.3)}, "one Query at most"),
     ({"flag": "visible", "observer": Region(np.isfinite, at="arrival")}, "at='start'"),
     ({"allow": ("episode",)}, "allow must name keys"),
     ({"allow": "episode"}, "tuple of info keys"),
@@ -101,6 +128,10 @@ BUILDERS: list[Callable[[], object]] = [
     lambda: Budget(1, every=0),
     lambda: Noisy(EpisodeCoin(0.5), miss=1.1),
     lambda: Noisy(0.5),  # type: ignore[arg-type]
+    lambda: Noisy(EpisodeCoin(0.5), stream=-1),
+    lambda: NoisyFlag(miss=1.1),
+    lambda: NoisyFlag(false_alarm=np.nan),
+    lambda: NoisyFlag(stream=0.5),  # type: ignore[arg-type]
     lambda: Region(3),  # type: ignore[arg-type]
     lambda: Region(np.isfinite, at="end"),  # type: ignore[arg-type]
     lambda: Schedule(lambda: 0.5),  # type: ignore[arg-type,misc]
@@ -110,7 +141,7 @@ BUILDERS: list[Callable[[], object]] = [
 
 @pytest.mark.parametrize("build", BUILDERS)
 def test_bad_observers_are_refused(build: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match=r"must be|composes with"):
+    with pytest.raises(ValueError, match=r"must be .* got|must be a function|composes with"):
         build()
 
 
@@ -148,3 +179,39 @@ def test_a_space_without_a_place_for_the_flag_is_refused(space: gym.Space[Any]) 
     PartialOversight(env, flag="hidden")
     with pytest.raises(ValueError, match="flag='visible' needs a Discrete space"):
         PartialOversight(env, flag="visible")
+
+
+class Parts(gym.ObservationWrapper[Any, Any, Any]):
+    """Shows an observation in parts, as a dictionary, a tuple or both."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        whole = env.observation_space
+        self.observation_space = spaces.Dict({"whole": whole, "two": spaces.Tuple([whole, whole])})
+
+    def observation(self, observation: Any) -> Any:  # noqa: ANN401
+        """Show it three times."""
+        return {"whole": observation, "two": (observation, -observation)}
+
+
+def right(observation: Any) -> Any:  # noqa: ANN401
+    return observation["two"][1][:, 0] < 0
+
+
+def test_an_observation_in_parts_is_read_in_parts() -> None:
+    whole = PartialOversight(cart(), observer=Region(lambda seen: seen[:, 0] > 0))
+    parts = PartialOversight(Parts(cart()), observer=Region(right))
+    vectors = vector.PartialOversight(
+        SyncVectorEnv([lambda: Parts(cart())] * 2, autoreset_mode="SameStep"),
+        observer=Region(right, at="arrival") | Region(right),
+    )
+    for env in (whole, parts, vectors):
+        env.reset(seed=0)
+    told = set()
+    for _ in range(7):
+        expected, given = whole.step(0), parts.step(0)
+        assert given[1:] == expected[1:]
+        np.testing.assert_array_equal(given[0]["whole"], expected[0])
+        told.add(given[1])
+        assert vectors.step([0, 0])[4]["observed"][0] >= given[4]["observed"]
+    assert told == {0.0, 1.0}

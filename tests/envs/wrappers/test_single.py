@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.passive_env_checker import check_obs
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from envs import EpisodeCoin, GridEnv, Noisy, PartialOversight, Region, StepCoin
+from envs import EpisodeCoin, GridEnv, Noisy, NoisyFlag, PartialOversight, Region, StepCoin
 from envs.observers import Observer
 from tests.envs.wrappers.games import GAMES, Tampered, frozen, play
 
@@ -30,7 +30,7 @@ def cost(before: Any, action: Any, after: Any, terminated: Any, truncated: Any) 
 OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
     "steps": StepCoin(0.5),
-    "noisy": Noisy(EpisodeCoin(0.5), miss=0.3, false_alarm=0.3),
+    "noisy": Noisy(EpisodeCoin(0.5), flip=0.5, miss=0.3),
     "nowhere": Region(never),
     "both": EpisodeCoin(0.5) & StepCoin(0.7, stream=1) & ~Region(never),
 }
@@ -108,7 +108,7 @@ def test_a_proxy_pays_where_nobody_watches_and_is_given_no_reward() -> None:
         return cost(*arguments)
 
     env = GAMES["CartPole"]()
-    with pytest.raises(ValueError, match="holds an environment"):
+    with pytest.raises(ValueError, match="holds the environment TimeLimit"):
         PartialOversight(env, proxy=lambda b, action, o, t, c: float(env.step(action)[1]))
     given = play(PartialOversight(GAMES["CartPole"](), observed_probability=0.4, proxy=proxy))
     steps = [step for step in given if len(step) == 5]
@@ -167,9 +167,7 @@ def test_the_flag_is_seen_before_the_step_that_it_is_about(name: str) -> None:
 
 
 def test_a_noisy_flag_errs_and_rewards_do_not() -> None:
-    env = PartialOversight(
-        GAMES["CartPole"](), observer=Noisy(EpisodeCoin(0.5), miss=1.0), flag="visible"
-    )
+    env = PartialOversight(GAMES["CartPole"](), observer=EpisodeCoin(0.5), flag=NoisyFlag(miss=1.0))
     given = play(env)
     assert not any(step[0][-1] for step in given)
     assert any(step[1] == 1.0 for step in given if len(step) == 5)

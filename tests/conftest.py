@@ -1,4 +1,4 @@
-"""Small networks are fastest on one thread, and the machine is shared."""
+"""One thread a test: networks are small, and as many tests run at once as there are cores."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
+    """Give PyTorch's threads back, which commands set."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,0 +1,151 @@
+"""DelayedOversight for vector environments: every lane as the single wrapper, without a loop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from envs.observers.observer import Mask
+from envs.wrappers.delay import Shown, choose_delay
+from envs.wrappers.delayed_oversight import check_told
+from envs.wrappers.order import check_shows_oversight
+from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.state import Arrays, joined, parted
+
+
+class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
+    """Tell what was observed, and pay it, some steps or some episodes later, lane by lane.
+
+    Lane i equals `envs.DelayedOversight` around the same environment. All autoreset modes are kept
+    as they are; with same-step autoreset, what is shown on the last step is in `final_info`.
+
+    Around an environment with `get_state` and `set_state`, these carry what is held back too.
+
+    Args:
+        env: The vector environment whose infos say what is observed.
+        steps: Steps of delay, at least 1.
+        episodes: Episodes of delay, at least 1, instead of steps.
+
+    Raises:
+        ValueError: If not one of both is given, a wrapper inside changes or keeps what was
+            observed, or infos do not say it.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, NDArray[Any]],
+        *,
+        steps: int | None = None,
+        episodes: int | None = None,
+    ) -> None:
+        RecordConstructorArgs.__init__(self, steps=steps, episodes=episodes)
+        VectorWrapper.__init__(self, env)
+        self._pays = check_shows_oversight(env)
+        self._delay = choose_delay(steps, episodes, env.num_envs)
+        self._mode = autoreset_mode(env)
+        self._started = False
+        self._resetting = np.zeros(env.num_envs, dtype=np.bool_)  # lanes that the next step resets
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start the next episode of every lane, or of those in `options["reset_mask"]`."""
+        mask = np.ones(self.num_envs, dtype=np.bool_)
+        if options is not None and "reset_mask" in options:
+            mask = np.array(options["reset_mask"])
+        inside = None if options is None else dict(options)  # Gymnasium takes the mask out
+        observations, infos = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
+        check_told(infos)
+        if seed is None and self._started:
+            self._delay.begin(mask)
+        else:
+            self._delay.restart(mask)
+        self._started = True
+        self._resetting &= ~mask
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]:  # noqa: ANN401
+        """Step every lane, hold what it showed, and show what is due.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If infos do not say what is observed.
+        """
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() before step()")
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        check_told(infos)
+        ended = terminated | truncated
+        apart = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
+        observed, seen = infos["observed"], infos["observed_reward"]
+        if apart:
+            final = infos["final_info"]
+            check_told(final)
+            observed = np.where(ended, final["observed"], observed)
+            seen = np.where(ended, final["observed_reward"], seen)
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._delay.begin(self._resetting)
+            self._resetting = ended.copy()
+        seen = np.where(observed, seen, 0.0)
+        told, due = self._delay.show(observed, seen, ended)
+        if apart:
+            self._delay.begin(ended)
+        paid = _paid(rewards, (observed, seen), (told, due)) if self._pays else rewards
+        return observations, paid, terminated, truncated, _late(infos, told, due, ended, apart)
+
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        return joined(self._state(), self.env)
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape or dtype is not that of a state of these lanes.
+        """
+        held = self._state()
+        own, inside = parted(state, held)
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        for name, array in held.items():
+            array[:] = own[name]
+
+    def _state(self) -> Arrays:
+        """Return the arrays of this wrapper alone, one row a lane."""
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+        return {**self._delay.arrays, "delayed_resetting": self._resetting}
+
+
+def _paid(rewards: NDArray[Any], now: Shown, late: Shown) -> NDArray[Any]:
+    """Return the rewards without what was observed now, and with what is shown now."""
+    (observed, seen), (told, due) = now, late
+    paid = np.where(observed, rewards - seen, rewards)
+    return np.where(told, paid + due, paid).astype(rewards.dtype)
+
+
+def _late(
+    infos: Mapping[str, Any],
+    told: Mask,
+    due: NDArray[np.float64],
+    ended: Mask,
+    apart: bool,
+) -> dict[str, Any]:
+    """Return the infos with what is shown at this step; that of lanes that were reset, apart."""
+    if not apart:
+        return {**infos, "observed": told, "observed_reward": due}
+    final = {
+        "observed": told & ended,
+        "observed_reward": np.where(ended, due, 0.0),
+    }
+    rest = {"observed": told & ~ended, "observed_reward": np.where(ended, 0.0, due)}
+    return {**infos, **rest, "final_info": {**infos["final_info"], **final}}

@@ -1,0 +1,170 @@
+"""Noisy and Adversarial err as often as they say, and compositions err where a watcher does."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
+from envs.observers import Moment, Observer, Scope
+from envs.observers.noisy import Side
+from tests.envs.test_observers import near
+
+SEED = st.integers(0, 2**64 - 1)
+PROBABILITY = st.floats(0, 1)
+
+
+def episodes(seed: int, size: int) -> Moment:
+    """Return the first steps of the first episodes of one lane."""
+    lane = np.full(size, seed, dtype=np.uint64)
+    zero = np.zeros(size, dtype=np.uint64)
+    return Moment(lane, np.arange(size, dtype=np.uint64), zero, zero)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEED, flip=PROBABILITY, miss=PROBABILITY)
+def test_reports_are_lost_and_flipped_as_often_as_said_and_independently(
+    seed: int, flip: float, miss: float
+) -> None:
+    many = episodes(seed, 4000)
+    truth = EpisodeCoin(0.5).decide(many).watched
+    watched, flips = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
+    assert not np.any(watched & ~truth)
+    assert near((truth & ~watched).sum(), truth.sum(), miss)
+    if flips is None:
+        assert flip == 0
+        return
+    np.testing.assert_array_equal(flips.rewards, flips.punishments)
+    assert near(flips.rewards[watched].sum(), watched.sum(), flip)
+    assert near(flips.rewards[truth & ~watched].sum(), (truth & ~watched).sum(), flip)
+
+
+def test_a_flag_errs_independently_of_the_reports() -> None:
+    many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
+    watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
+    assert flips is not None
+    cues = [NoisyFlag(0.5, stream=stream).cue(truth, many, Scope.EPISODE) for stream in (0, 1, 2)]
+    errors = np.corrcoef([watched, flips.rewards, *cues])
+    assert np.abs(errors - np.eye(5)).max() < 5 / np.sqrt(20_000)
+
+
+def test_an_observer_by_episode_errs_by_episode_and_another_by_step() -> None:
+    steps = np.arange(64, dtype=np.uint64)
+    lane = episodes(7, 300)
+    for coin, constant in ((EpisodeCoin(1.0), True), (StepCoin(1.0), False)):
+        noisy = Noisy(coin, flip=0.5, miss=0.5)
+        decisions = [noisy.decide(lane._replace(step=np.full(300, step))) for step in steps]
+        for masks in zip(*((each.watched, each.flips[0]) for each in decisions if each.flips)):  # noqa: B905
+            same = all(np.array_equal(mask, masks[0]) for mask in masks)
+            assert same == constant
+            assert near(np.sum(masks), np.size(masks), 0.5) or constant
+
+
+@pytest.mark.parametrize("side", ["both", "rewards", "punishments"])
+def test_a_side_is_flipped_alone(side: Side) -> None:
+    flips = Noisy(EpisodeCoin(1.0), flip=1.0, side=side).decide(episodes(0, 9)).flips
+    assert flips is not None
+    assert flips.rewards.tolist() == [side != "punishments"] * 9
+    assert flips.punishments.tolist() == [side != "rewards"] * 9
+
+
+def errors_by_hand(watched: list[bool], budget: int, every: int) -> list[bool]:
+    """Walk through the episodes as an adversary does who sees them one by one."""
+    wrong, spent = [], set()
+    for episode, watches in enumerate(watched):
+        block = episode // every
+        errs = watches and block < budget and block not in spent
+        wrong.append(errs)
+        if errs:
+            spent.add(block)
+    return wrong
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEED, budget=st.integers(0, 8), every=st.integers(1, 7), chance=PROBABILITY)
+def test_an_adversary_spends_its_budget_as_one_who_sees_episode_after_episode(
+    seed: int, budget: int, every: int, chance: float
+) -> None:
+    for observer in (EpisodeCoin(chance), Budget(9, 2) | EpisodeCoin(chance / 2)):
+        many = episodes(seed, 80)
+        truth = observer.decide(many)
+        watched, flips = Adversarial(observer, budget, every).decide(many)
+        np.testing.assert_array_equal(watched, truth.watched)
+        assert flips is not None
+        assert not flips.rewards.any()
+        assert flips.punishments.tolist() == errors_by_hand(truth.watched.tolist(), budget, every)
+        assert flips.punishments.sum() <= budget
+
+
+def test_an_adversary_is_asked_about_many_lanes_and_episodes_at_once() -> None:
+    adversary = Adversarial(Schedule(lambda clock: np.minimum(clock / 60, 1.0)), 4, every=9)
+    seeds = np.arange(5, dtype=np.uint64)[:, None]
+    zero = np.zeros((1, 1), dtype=np.uint64)
+    episode = np.add(np.zeros((5, 1), np.uint64), np.arange(60, dtype=np.uint64))
+    flips = adversary.decide(Moment(seeds, episode, zero, zero)).flips
+    assert flips is not None
+    for lane in range(5):
+        alone = adversary.decide(episodes(lane, 60)).flips
+        assert alone is not None
+        np.testing.assert_array_equal(flips.punishments[lane], alone.punishments)
+    assert flips.punishments.sum() > 5
+
+
+ONE = Noisy(EpisodeCoin(0.6), flip=0.5)
+OTHER = Noisy(EpisodeCoin(0.6, 5), flip=0.5, side="rewards", stream=6)
+
+
+def test_a_composition_errs_where_who_watches_errs() -> None:
+    many = episodes(3, 500)
+    (one, first), (other, second) = ONE.decide(many), OTHER.decide(many)
+    assert first is not None
+    assert second is not None
+    for whole in (ONE & OTHER, ONE | OTHER):
+        watched, flips = whole.decide(many)
+        assert flips is not None
+        due = (one & first.rewards) | (other & second.rewards)
+        np.testing.assert_array_equal(flips.rewards & watched, due & watched)
+        np.testing.assert_array_equal(flips.punishments & watched, one & first.rewards & watched)
+    honest = ONE | EpisodeCoin(0.6, 5)
+    watched, flips = honest.decide(many)
+    assert flips is not None
+    assert not np.any(flips.rewards & ~one)
+    np.testing.assert_array_equal((~ONE).decide(many).watched, ~one)
+    assert (~ONE).decide(many).flips is None
+    assert (EpisodeCoin(0.5) | StepCoin(0.5)).decide(many).flips is None
+
+
+def test_several_errors_flip_a_report_once() -> None:
+    many = episodes(3, 500)
+    for twice in (
+        Noisy(Noisy(EpisodeCoin(1.0), flip=1.0), flip=0.5, stream=2),
+        Adversarial(Noisy(EpisodeCoin(1.0), flip=1.0), 500),
+    ):
+        flips = twice.decide(many).flips
+        assert flips is not None
+        assert flips.rewards.all()
+        assert flips.punishments.all()
+
+
+def coin() -> Observer:
+    return EpisodeCoin(0.5)
+
+
+REFUSED: list[tuple[Callable[[], object], str]] = [
+    (lambda: Noisy(coin(), flip=-0.1), "flip must be a number from 0 to 1"),
+    (lambda: Noisy(coin(), side="left"), "side must be one of"),  # type: ignore[arg-type]
+    (lambda: Adversarial(coin(), 3, side="up"), "side must be one of"),  # type: ignore[arg-type]
+    (lambda: Adversarial(0.5, 3), "observer must be one of"),  # type: ignore[arg-type]
+    (lambda: Adversarial(coin(), -1), "episodes must be an integer of at least 0"),
+    (lambda: Adversarial(coin(), 3, every=0), "every must be an integer of at least 1"),
+    (lambda: Adversarial(StepCoin(0.5), 3), "an observer that decides by episode"),
+    (lambda: Adversarial(coin() & Region(np.isfinite), 3), "an observer that decides by episode"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), REFUSED)
+def test_what_has_no_meaning_is_refused(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,219 @@
+"""A vector wrapper that goes on from a state equals the one that was never interrupted."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs import (
+    Budget,
+    EpisodeCoin,
+    FixedHorizon,
+    GridEnv,
+    GridVectorEnv,
+    Noisy,
+    PartialOversight,
+    Schedule,
+    StepCoin,
+)
+from envs.wrappers import vector
+from tests.envs.same import assert_same
+from tests.envs.wrappers.test_vector import CASES
+from tests.envs.wrappers.watchers import guess
+
+Vector = VectorEnv[Any, Any, Any]
+LANES = 6
+
+
+class Rows(VectorEnv[Any, Any, Any]):
+    """Counts the steps of its lanes, which end after 3, 4, 5, ... and reset in the next step."""
+
+    def __init__(self) -> None:
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.num_envs = LANES
+        self.single_observation_space = spaces.Box(0, 99, (1,), np.int64)
+        self.observation_space = batch_space(self.single_observation_space, LANES)
+        self.single_action_space, self.action_space = spaces.Discrete(4), spaces.MultiDiscrete([4])
+        self.count = np.zeros((LANES, 1), dtype=np.int64)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:  # noqa: ANN401
+        """Start at 0."""
+        self.count[:] = 0
+        return self.count.copy(), {}
+
+    def step(self, actions: Any) -> Any:  # noqa: ANN401
+        """Count, or begin again."""
+        limit = 3 + np.arange(LANES)
+        self.count[:, 0] = np.where(self.count[:, 0] == limit, 0, self.count[:, 0] + 1)
+        ended = self.count[:, 0] == limit
+        return self.count.copy(), actions + 1.0, ended, np.zeros_like(ended), {}
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy the counts."""
+        return {"episode": self.count.copy()}
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Set the counts."""
+        self.count[:] = state["episode"]
+
+
+def grid() -> Vector:
+    return GridVectorEnv(LANES, size=3, horizon=9, reward="true")
+
+
+MORE: dict[str, dict[str, Any]] = {
+    "default": {},
+    "budget": {"observer": Budget(5, every=3), "flag": "visible"},
+    "clock": {"observer": Schedule(lambda step: 1 / (1 + step / 40), by="step")},
+    "error": {"observer": Noisy(StepCoin(0.5), miss=0.3), "flag": "visible", "proxy": guess},
+}
+WRAPPED: dict[str, Callable[[], Vector]] = {
+    **{
+        f"{place.__name__} {case}": lambda place=place, arguments=arguments: (  # type: ignore[misc]
+            vector.PartialOversight(place(), **arguments)
+        )
+        for place in (grid, Rows)
+        for case, arguments in (CASES | MORE).items()
+    },
+    "delayed by steps": lambda: vector.DelayedOversight(vector.PartialOversight(grid()), steps=3),
+    "delayed by episodes": lambda: vector.DelayedOversight(
+        vector.PartialOversight(Rows(), observed_probability=0.7), episodes=2
+    ),
+    "delayed in a horizon": lambda: vector.FixedHorizon(
+        vector.DelayedOversight(vector.PartialOversight(grid()), steps=3), 7
+    ),
+    "horizon": lambda: vector.FixedHorizon(GridVectorEnv(LANES, size=3), 11, keep=("observed",)),
+    "horizon outside": lambda: vector.FixedHorizon(vector.PartialOversight(grid()), 11),
+    "horizon inside": lambda: vector.PartialOversight(vector.FixedHorizon(grid(), 7)),
+    "horizons": lambda: vector.FixedHorizon(vector.FixedHorizon(grid(), 7), 9),
+}
+
+
+def played(env: Vector, actions: NDArray[np.int64]) -> tuple[Any, ...]:
+    return tuple(env.step(row) for row in actions)
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_it_goes_on_bit_for_bit(case: str) -> None:
+    make = WRAPPED[case]
+    actions = np.random.default_rng(0).integers(4, size=(500, LANES))
+    for before in (0, 4, 5, 61, 400):  # the last is past the first table of decisions
+        env, other = make(), make()
+        env.reset(seed=5)
+        played(env, actions[:before])
+        state: dict[str, NDArray[Any]] = env.get_state()  # type: ignore[attr-defined]
+        assert all(type(array) is np.ndarray and len(array) == LANES for array in state.values())
+        copies = {name: array.copy() for name, array in state.items()}
+        going_on = played(env, actions[before : before + 90]), env.reset()
+        other.reset(seed=99)
+        played(other, actions[:7])
+        other.set_state(state)  # type: ignore[attr-defined]
+        resumed = played(other, actions[before : before + 90]), other.reset()
+        assert_same(resumed, going_on)
+        assert_same(state, copies)
+
+
+def test_a_recorded_run_replaces_what_it_plays_again(tmp_path: Path) -> None:
+    env = vector.PartialOversight(vector.RecordTruth(grid(), tmp_path / "truth.ledger"))
+    env.reset(seed=0)
+    state = env.get_state()
+    assert {name.split(".")[0] for name in state if "ledger" in name} == {"env"}
+    actions = np.random.default_rng(0).integers(4, size=(40, LANES))
+    first = played(env, actions)
+    env.set_state(state)
+    assert_same(played(env, actions), first)
+    env.close()
+
+
+def test_horizon_around_oversight_equals_a_vector_of_singles() -> None:
+    names = ("observed", "observed_reward")
+    rules: dict[str, Any] = {"size": 3, "horizon": 9, "reward": "true"}
+    observer = EpisodeCoin(0.5) & StepCoin(0.7)
+    ours = vector.FixedHorizon(
+        vector.PartialOversight(GridVectorEnv(LANES, **rules), observer=observer), 11, keep=names
+    )
+    singles = SyncVectorEnv(
+        [
+            lambda: FixedHorizon(
+                PartialOversight(GridEnv(**rules), observer=observer), 11, keep=names
+            )
+        ]
+        * LANES,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    assert_same(ours.reset(seed=1), singles.reset(seed=1))
+    for row in np.random.default_rng(0).integers(4, size=(120, LANES)):
+        assert_same(ours.step(row), singles.step(row))
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing() -> None:
+    env = vector.PartialOversight(grid(), observer=StepCoin(0.5), proxy=guess)
+    with pytest.raises(ResetNeeded):
+        env.get_state()
+    with pytest.raises(ResetNeeded):
+        env.set_state({})
+    env.reset(seed=0)
+    state = env.get_state()
+    bad: dict[str, tuple[Any, str]] = {
+        "oversight_seed": (np.zeros(LANES), "must be uint64 of shape"),
+        "oversight_step": (np.zeros(2, dtype=np.uint64), r"got uint64 of shape \(2,\)"),
+        "oversight_resetting": (np.ones(LANES, dtype=np.bool_), "where no step resets"),
+        "oversight_observation": (np.zeros((LANES, 3), dtype=np.int8), "with other arguments"),
+        "env.agent": (np.full(LANES, 50), "must be from 0 to 8"),
+        "env.more": (np.zeros(LANES), "state must hold"),
+        "more": (np.zeros(LANES), "with other wrappers"),
+    }
+    for name, (value, message) in bad.items():
+        with pytest.raises(ValueError, match=message) as error:
+            env.set_state(state | {name: value})
+        assert "\n" not in str(error.value)
+        assert_same(env.get_state(), state)
+    with pytest.raises(ValueError, match="state must hold"):
+        env.set_state({name: state[name] for name in state if name != "oversight_played"})
+
+
+def test_a_horizon_that_does_not_fit_is_refused() -> None:
+    env = vector.FixedHorizon(grid(), 4)
+    with pytest.raises(ResetNeeded):
+        env.get_state()
+    env.reset(seed=0)
+    state = env.get_state()
+    for elapsed in (np.full(LANES, 4), np.full(LANES, -1), np.arange(LANES) % 2):
+        with pytest.raises(ValueError, match="one number in all lanes, from 0 to 3, got"):
+            env.set_state(state | {"horizon_elapsed": elapsed})
+    assert_same(env.get_state(), state)
+
+
+def test_what_has_no_state_is_named() -> None:
+    env = vector.PartialOversight(gym.make_vec("CartPole-v1", num_envs=2))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="has no get_state and set_state"):
+        env.get_state()
+    with pytest.raises(ValueError, match="SAME_STEP and get_state"):
+        vector.FixedHorizon(env, 5)
+    nested = vector.PartialOversight(Dictionary(), proxy=lambda *seen: np.zeros(len(seen[-1])))
+    nested.reset()
+    with pytest.raises(ValueError, match="which must be arrays, got Dict"):
+        nested.get_state()
+
+
+class Dictionary(Rows):
+    """Observes the counts in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.single_observation_space = spaces.Dict({"count": self.single_observation_space})
+        self.observation_space = batch_space(self.single_observation_space, LANES)
+
+    def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
+        """Start at 0."""
+        count, infos = super().reset(**arguments)
+        return {"count": count}, infos

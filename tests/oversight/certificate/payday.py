@@ -1,0 +1,113 @@
+"""An environment whose every reward tells its lane, episode and step, and observers of those."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from envs.observers import Observer, Scope
+from envs.observers.observer import Decision, Moment
+
+
+class Payday(gym.Env[Any, Any]):
+    """Pays 100 x lane + 10 x episode + step, negative in odd steps; the seed is the lane.
+
+    Episodes have two to four steps, the longer the higher the lane.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's type)
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0.0, 1e6, (3,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.lane = self.episode = self.elapsed = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episode 0 of a lane, or its next one."""
+        super().reset(seed=seed)
+        self.lane, self.episode = (self.lane, self.episode + 1) if seed is None else (seed, 0)
+        self.elapsed = 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Pay."""
+        reward = pay(self.lane, self.episode, self.elapsed)
+        self.elapsed += 1
+        return self._observation(), reward, self.elapsed == length(self.lane), False, {}
+
+    def _observation(self) -> Any:  # noqa: ANN401
+        return np.array([self.lane, self.episode, self.elapsed], dtype=np.float32)
+
+
+def pay(lane: int, episode: int, step: int) -> float:
+    """Return the true reward."""
+    return (-1.0) ** step * (100.0 * lane + 10.0 * episode + step)
+
+
+def length(lane: int) -> int:
+    """Return the steps of every episode of a lane."""
+    return 2 + lane % 3
+
+
+@dataclass(frozen=True)
+class EvenEpisodes(Observer):
+    """Watches every second episode, the first one too."""
+
+    @property
+    def scope(self) -> Scope:
+        """It decides by episode."""
+        return Scope.EPISODE
+
+    def decide(self, moment: Moment) -> Decision:
+        """Look at the number."""
+        watched = moment.episode % np.uint64(2) == 0
+        return Decision(watched)
+
+    def watches(self, episode: int, step: int) -> bool:
+        """Return the same for one step."""
+        return episode % 2 == 0
+
+
+@dataclass(frozen=True)
+class FirstSteps(Observer):
+    """Watches the first step of every episode."""
+
+    @property
+    def scope(self) -> Scope:
+        """It decides by step."""
+        return Scope.STEP
+
+    def decide(self, moment: Moment) -> Decision:
+        """Look at the number."""
+        watched = moment.step == 0
+        return Decision(watched)
+
+    def watches(self, episode: int, step: int) -> bool:
+        """Return the same for one step."""
+        return step == 0
+
+
+@dataclass(frozen=True)
+class SecondArrivals(Observer):
+    """Watches the steps after which the observation says that two were taken."""
+
+    @property
+    def scope(self) -> Scope:
+        """It reads where a step arrives."""
+        return Scope.ARRIVAL
+
+    def decide(self, moment: Moment) -> Decision:
+        """Look at the observation."""
+        watched = moment.arrival[:, 2] == 2
+        return Decision(watched)
+
+    def watches(self, episode: int, step: int) -> bool:
+        """Return the same for one step."""
+        return step == 1
+
+
+OBSERVERS = (EvenEpisodes(), FirstSteps(), SecondArrivals())
