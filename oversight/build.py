@@ -14,7 +14,8 @@ from agents.config import PPOConfig
 from agents.methods import Reward
 from oversight.config import TrainConfig
 
-TRAINING, EVALUATION = 1, 2
+TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
+"""Uses of randomness: learning, measuring on the way, choosing a checkpoint, judging the choice."""
 
 
 def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
@@ -79,10 +80,10 @@ def require_device(device: str) -> None:
         raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
 
 
-def stream_seed(seed: int, stream: int) -> int:
+def stream_seed(seed: int, *stream: int) -> int:
     """Return the seed of one use of randomness in a run, far from those of other runs.
 
     Lane i of a vector environment takes the seed plus i, so that neighboring seeds would share
     most of their levels.
     """
-    return int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])

@@ -41,14 +41,14 @@ def parse_part(schema: type[C], args: Sequence[str]) -> C:
     return part
 
 
-def preset(presets: Presets[C], name: str) -> C:
-    """Return a preset by its name.
+def preset(presets: Presets[C], name: str, what: str = "preset") -> C:
+    """Return a preset by its name; `what` is what errors call it.
 
     Raises:
         ValueError: if there is none of that name.
     """
     if name not in presets:
-        raise ValueError(f"unknown preset {name!r}: {_nearest(name, presets)}")
+        raise ValueError(f"unknown {what} {name!r}: {_nearest(name, presets)}")
     return presets[name]()
 
 

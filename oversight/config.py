@@ -40,6 +40,9 @@ class TrainConfig:
     """Episodes of each evaluation during training."""
     final_episodes: int = 4096
     """Episodes of the evaluation at the end."""
+    held_out: float = 0.25
+    """Share of all episodes that only choose a checkpoint, by what was observed of them; they are
+    played beside training, of which they change nothing, and come on top of its own."""
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume goes on."""
     grid: GridConfig = field(default_factory=GridConfig)
@@ -57,6 +60,8 @@ class TrainConfig:
             require_at_least_one(name, getattr(self, name))
         for name in ("eval_episodes", "final_episodes"):
             require_at_least_one(name, getattr(self, name))
+        if not 0 <= self.held_out <= 0.9:
+            raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
 

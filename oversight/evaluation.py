@@ -1,5 +1,7 @@
 """Evaluation: what policies do where the truth is known. Only here is hidden reward read."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,25 @@ def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPol
 
 
 def evaluate(
-    policy: BasePolicy, config: TrainConfig, episodes: int, seed: int
+    policy: BasePolicy, config: TrainConfig, episodes: int, seed: int, stream: int = EVALUATION
 ) -> dict[str, float | int]:
     """Play one episode in each of `episodes` lanes on fresh levels, and return the metrics.
 
     Actions are sampled, as in the paper. PyTorch's generator is left as it was, so that measuring
-    a run does not change it.
+    a run does not change it. Levels differ by `stream`: what was used to choose by, such as those
+    of `EVALUATION`, cannot judge the choice.
     """
+    levels = stream_seed(seed, stream)
+    with own_generator(levels):
+        return summarize(play(policy, config, episodes, levels))
+
+
+@contextlib.contextmanager
+def own_generator(seed: int) -> Iterator[None]:
+    """Draw PyTorch's random numbers from a seed, and leave its generator as it was."""
     with torch.random.fork_rng(_cuda_devices()):
-        torch.manual_seed(stream_seed(seed, EVALUATION))
-        return summarize(play(policy, config, episodes, stream_seed(seed, EVALUATION)))
+        torch.manual_seed(seed)
+        yield
 
 
 def evaluate_all(

@@ -64,8 +64,8 @@ def create(path: Path) -> RunFolder:
     return folder
 
 
-def require_writable(path: Path) -> None:
-    """Make a folder, and see that files can be made in it.
+def require_writable(path: Path, flag: str = "--run-dir") -> None:
+    """Make a folder, and see that files can be made in it; `flag` is what names it.
 
     Raises:
         ValueError: if not.
@@ -77,7 +77,7 @@ def require_writable(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ValueError(
-            f"the run folder {path} cannot be written ({error.strerror}): name another --run-dir"
+            f"the folder {path} cannot be written ({error.strerror}): name another {flag}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import RoutedPPO
-from agents.checkpoint import training_state, write_state
+from agents.checkpoint import State, training_state, write_state
 
 
 class Checkpoints(BaseCallback):
@@ -22,12 +22,12 @@ class Checkpoints(BaseCallback):
     Args:
         path: where the state goes.
         every: rollouts between checkpoints.
-        clock: returns the seconds trained so far, kept in the state.
+        beside: returns what else is kept in the state, beside the agent's.
     """
 
-    def __init__(self, path: Path, every: int, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, every: int, beside: Callable[[], State]) -> None:
         super().__init__()
-        self.path, self.every, self.clock = path, every, clock
+        self.path, self.every, self.beside = path, every, beside
         self.rollouts = 0
         self.interrupted = False
         self.handlers: dict[signal.Signals, Any] = {}
@@ -52,7 +52,7 @@ class Checkpoints(BaseCallback):
     def write(self) -> None:
         """Write the state; only between rollouts."""
         assert isinstance(self.model, RoutedPPO)
-        write_state({"agent": training_state(self.model), "seconds": self.clock()}, self.path)
+        write_state({"agent": training_state(self.model), **self.beside()}, self.path)
 
     def restore_signals(self) -> None:
         """Give interrupts back to whoever had them before."""

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, cli, evaluate, train
+from oversight import certify, cli, evaluate, sweep, train, tune
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.sweep import SweepConfig
+from oversight.tune import TuneConfig
 
 Command = Callable[[Sequence[str]], int | None]
 HELP = Path(__file__).parent / "help"
@@ -20,6 +22,8 @@ COMMANDS: dict[str, Command] = {
     "train": train.main,
     "evaluate": evaluate.main,
     "certify": certify.main,
+    "sweep": sweep.main,
+    "tune": tune.main,
 }
 
 
@@ -51,6 +55,8 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
         ("train", (cli.Launch, TrainConfig)),
         ("evaluate", (EvaluateConfig,)),
         ("certify", (CertifyConfig,)),
+        ("sweep", (SweepConfig,)),
+        ("tune", (TuneConfig,)),
     ],
 )
 def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:

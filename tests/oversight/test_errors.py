@@ -56,6 +56,8 @@ def refused(capsys: Capture, run: Run, *args: object) -> str:
         ("--eval-episodes 0", "eval_episodes 0 at least 1"),
         ("--final-episodes -5", "final_episodes -5 at least 1"),
         ("--checkpoint-every 0", "checkpoint_every 0 at least 1"),
+        ("--held-out 1", "held_out 1.0 [0, 0.9]"),
+        ("--held-out nan", "held_out nan [0, 0.9]"),
         ("--num-envs 8 --ppo.batch-size 4096", "batch_size 4096 rollout 64 num_envs 8 512"),
         ("--ppo.batch-size 1", "batch_size 1 at least 2"),
         ("--ppo.learning-rate nan", "learning_rate nan positive"),

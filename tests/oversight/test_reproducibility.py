@@ -41,6 +41,8 @@ def test_another_seed_gives_another_run(finished: Path, tmp_path: Path) -> None:
         ("--eval-episodes", "33"),
         ("--final-episodes", "5"),
         ("--checkpoint-every", "3"),
+        ("--held-out", "0"),
+        ("--held-out", "0.8"),
     ],
     ids=" ".join,
 )

@@ -22,7 +22,10 @@ from tests.oversight.runs import (
     summary,
 )
 
-LONG = (*TINY, *rollouts(40), "--eval-every", "7", "--oversight-probability", "0.5")
+LONG = (
+    *(*TINY, *rollouts(40), "--eval-every", "7", "--oversight-probability", "0.5"),
+    *("--held-out", "0.9"),  # enough of it to choose checkpoints by
+)
 TOTAL = 40 * ROLLOUT
 
 
@@ -62,7 +65,10 @@ def steps(folder: Path) -> int:
 def assert_same_run(one: Path, other: Path) -> None:
     assert difference(outcome(one), outcome(other)) is None
     assert summary(one)["eval"] == summary(other)["eval"]
-    assert summary(one)["env_steps"] == summary(other)["env_steps"]
+    for name in ("env_steps", "observed_episodes", "held_out_episodes", "selection"):
+        assert summary(one)[name] == summary(other)[name]
+    chosen = [read_state(RunFolder(path).checkpoint)["selection"] for path in (one, other)]
+    assert difference(*chosen) is None
     assert difference(curves(one), curves(other)) is None
 
 

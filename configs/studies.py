@@ -1,0 +1,85 @@
+"""Studies of `python -m oversight.sweep`: one function per set of runs that are compared."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from configs import rl
+from oversight.config import TrainConfig
+from oversight.record import read_json
+from oversight.study import Changes, Panel, Study, Tuning
+
+TUNED = Path(__file__).parent / "tuned"
+
+METHODS = ("routed", "paper", "unrouted", "naive", "filtered", "oracle")
+MAIN = ("routed", "naive", "filtered", "oracle")
+PROBABILITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+SPACE = {
+    "ppo.learning_rate": (5e-4, 1e-2),
+    "ppo.ent_coef": (1e-3, 1e-1),
+    "ppo.clip_range": (0.05, 0.4),
+    "ppo.max_grad_norm": (0.25, 4.0),
+}
+"""What every method is tuned in, by the same number of trials."""
+
+
+def quick() -> Study:
+    """Four methods, two oversight probabilities, two seeds: a minute on two cores, to try it."""
+    settings = replace(
+        rl.small(),
+        device="cpu",
+        total_timesteps=12 * 64 * 256,
+        eval_every=1,
+        eval_episodes=256,
+        final_episodes=1024,
+    )
+    panel = Panel(methods=MAIN, oversight_probabilities=(0.1, 1.0), seeds=(0, 1))
+    tuning = Tuning(trials=2, seeds=(900,), oversight_probability=0.3, space=SPACE)
+    return Study(name="quick", settings=settings, panels=(panel,), tuning=tuning)
+
+
+def published() -> Study:
+    """The fair comparison: all methods and oversight probabilities, short and long budgets."""
+    everywhere = Panel(
+        methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=tuple(range(5))
+    )
+    precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
+    hidden = Panel(
+        methods=MAIN,
+        oversight_probabilities=PROBABILITIES,
+        seeds=tuple(range(5)),
+        variation="hidden_flag",
+        changes={"grid.flag": "hidden"},
+    )
+    long = Panel(
+        methods=MAIN,
+        oversight_probabilities=(0.01, 0.03, 0.1),
+        seeds=tuple(range(3)),
+        variation="long",
+        changes={"total_timesteps": 10_000_000, "eval_every": 40, "checkpoint_every": 20},
+    )
+    return Study(
+        name="published",
+        settings=TrainConfig(device="cpu", total_timesteps=1_500_000),
+        panels=(everywhere, precise, hidden, long),
+        tuned=tuned("published"),
+        tuning=Tuning(trials=16, seeds=(900, 901), oversight_probability=0.1, space=SPACE),
+    )
+
+
+def tuned(study: str) -> dict[str, Changes]:
+    """Return the settings that `oversight.tune` found for each method; none if it was not run.
+
+    Raises:
+        ValueError: if the file is not one of tuning.
+    """
+    path = TUNED / f"{study}.json"
+    if not path.exists():
+        return {}
+    try:
+        return {name: dict(found["changes"]) for name, found in read_json(path)["methods"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a file that `oversight.tune` wrote") from error
+
+
+STUDIES = {"quick": quick, "published": published}

@@ -1,0 +1,115 @@
+"""`python -m oversight.sweep STUDY`: every run of a declared study, and one table of results."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from configs.studies import STUDIES
+from oversight import cli
+from oversight.build import require_device
+from oversight.run import interpreter, require_writable
+from oversight.study import restrict
+from oversight.sweeps.engines import Engine, execute, require_engine
+from oversight.sweeps.job import Job, state, work
+from oversight.sweeps.progress import SweepProgress
+from oversight.sweeps.results import jobs_of, write_results
+
+PROGRAM = "python -m oversight.sweep"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepConfig:
+    """Run a study, or go on with it: finished runs are kept, half-finished ones resumed."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of a study: quick or published."""
+    methods: tuple[str, ...] = ()
+    """Methods of the study to run; by default all."""
+    oversight_probabilities: tuple[float, ...] = ()
+    """Oversight probabilities of the study to run; by default all."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of the study to run; by default all."""
+    folder: Path | None = None
+    """Folder of the study; by default studies/STUDY."""
+    workers: int | None = None
+    """Runs at a time; by default one for each core, or as many as the cluster has room for."""
+    engine: Engine = "joblib"
+    """Where runs are done: joblib on this machine's cores, ray on a cluster."""
+    address: str | None = None
+    """Address of a running Ray cluster that shares the folder; by default one is started here."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is written."""
+        require_engine(self.engine, self.workers, self.address)
+
+
+def main(args: Sequence[str]) -> int:
+    """Sweep as the arguments say; return 1 if a run failed."""
+    settings = cli.parse_simple(SweepConfig, args, PROGRAM)
+    study = cli.preset(STUDIES, settings.study, "study")
+    require_device(study.settings.device)
+    chosen = (settings.methods, settings.oversight_probabilities, settings.seeds)
+    folder = settings.folder or Path("studies") / study.name
+    jobs = jobs_of(restrict(study.runs(), *chosen), folder)
+    begun, new = unfinished(jobs)
+    require_writable(folder, "--folder")
+    console = Console(stderr=True)
+    finished = len(jobs) - len(begun) - len(new)
+    start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
+    console.print(f"{start}; folder {folder}", highlight=False, markup=False, soft_wrap=True)
+    failed: dict[str, str] = {}
+    try:
+        sweep(begun + new, settings, console, failed)
+    finally:
+        write_results(study, folder, failed)
+    for run, error in failed.items():
+        console.print(f"failed: {run}: {error}", highlight=False, markup=False, soft_wrap=True)
+    shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
+    Console().print(shown, highlight=False, markup=False, soft_wrap=True)
+    return 1 if failed else 0
+
+
+def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Return the jobs that were begun and those that were not, without the finished ones.
+
+    Raises:
+        ValueError: if a folder holds another run than the study's.
+    """
+    states = {job.id: state(job) for job in jobs}
+    begun = [job for job in jobs if states[job.id] == "begun"]
+    return begun, [job for job in jobs if states[job.id] == "new"]
+
+
+def sweep(
+    jobs: Sequence[Job], settings: SweepConfig, console: Console, failed: dict[str, str]
+) -> None:
+    """Do all jobs, and note the errors of those that failed.
+
+    Raises:
+        KeyboardInterrupt: if one was interrupted.
+    """
+    if not jobs:
+        return
+    outcomes = execute(work, jobs, settings.engine, settings.workers, settings.address)
+    costs = {job.id: job.run.config.total_timesteps for job in jobs}
+    with SweepProgress(costs, console) as progress:
+        for outcome in outcomes:
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            progress.end(outcome)
+            if outcome.error is not None:
+                failed[outcome.id] = outcome.error
+
+
+def report_command(folder: Path) -> str:
+    """Return how to make the report of a study's folder."""
+    return f"{interpreter()} -m oversight.report {shlex.quote(str(folder))}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,96 @@
+"""What came out of a study: one row for each run and rule of selection."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.checkpoint import replace_file
+from oversight.record import write_json
+from oversight.run import RunFolder
+from oversight.selection import RULES
+from oversight.study import Run, Study
+from oversight.sweeps.job import Job, summary
+
+METRICS = (
+    *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),
+    *("diamond_rate", "ghost_rate", "timeout_rate"),
+)
+COLUMNS = (
+    *("run", "study", "method", "variation", "oversight_probability", "seed", "rule", "step"),
+    *METRICS,
+    *("observed_episodes", "env_steps", "wall_seconds", "commit"),
+)
+
+
+def write_results(study: Study, folder: Path, failed: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Write `results.json` and `results.csv` of all finished runs of a study; return the rows.
+
+    Args:
+        study: all of it, whatever part was run last.
+        folder: of the study.
+        failed: by run, the error of those that failed.
+    """
+    rows: list[dict[str, Any]] = []
+    missing = []
+    runs = study.runs()
+    for job in jobs_of(runs, folder):
+        results = summary(RunFolder(job.folder))
+        if results is None:
+            missing.append(job.run.id)
+        else:
+            rows += rows_of(study, job.run, results)
+    write_json(
+        folder / "results.json",
+        {
+            "study": study.name,
+            "runs": len(runs),
+            "missing": missing,
+            "failed": [{"run": run, "error": error} for run, error in failed.items()],
+            "rows": rows,
+        },
+    )
+    replace_file(folder / "results.csv", as_csv(rows).encode())
+    return rows
+
+
+def jobs_of(runs: Sequence[Run], folder: Path) -> list[Job]:
+    """Return the jobs of runs, each in its own folder below that of the study."""
+    return [Job(run, folder / "runs" / run.id) for run in runs]
+
+
+def rows_of(study: Study, run: Run, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of one run, a rule each.
+
+    Choosing by held-out observed episodes is charged for them.
+    """
+    rows = []
+    for rule in RULES:
+        chosen = results["selection"][rule]
+        spent = results["held_out_episodes"] if rule == "observed" else 0
+        rows.append(
+            {
+                "run": run.id,
+                "study": study.name,
+                "method": run.config.method,
+                "variation": run.variation,
+                "oversight_probability": run.config.oversight_probability,
+                "seed": run.config.seed,
+                "rule": rule,
+                "step": chosen["step"],
+                **{name: chosen[name] for name in METRICS},
+                "observed_episodes": results["observed_episodes"] + spent,
+                **{name: results[name] for name in ("env_steps", "wall_seconds", "commit")},
+            }
+        )
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as comma-separated lines below a header; what is None is an empty cell."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,184 @@
+"""One training run in its folder: from its settings, or its checkpoint, to its summary."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.console import Console
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents import MotivationPolicy, RoutedPPO
+from agents.checkpoint import State, load_policy, read_state, restore, save_model
+from oversight.build import FRESH, make_agent
+from oversight.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
+from oversight.config import TrainConfig
+from oversight.evaluation import evaluate, evaluate_all, policies
+from oversight.pictures import module_map
+from oversight.record import write_json
+from oversight.run import RunFolder, commit, write_config
+from oversight.selection import HeldOut, Kept
+from oversight.tensorboard import make_logger, open_writer
+
+
+class Past:
+    """What a run knows beside its agent: the seconds trained, its counts, and its choices.
+
+    Attributes:
+        clock: returns the seconds trained so far.
+        held_out: counts observed episodes, and chooses a checkpoint by the held-out ones.
+        leaky: the checkpoint of the best true return.
+
+    Args:
+        config: the settings of the run.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.clock = stopwatch(0.0)
+        self.held_out = HeldOut(config)
+        self.leaky = Kept()
+
+    def get_state(self) -> State:
+        """Return what a checkpoint holds of it."""
+        chosen = {"observed": self.held_out.get_state(), "leaky": self.leaky.get_state()}
+        return {"seconds": self.clock(), "selection": chosen}
+
+    def set_state(self, state: State) -> None:
+        """Go on from a checkpoint."""
+        self.held_out.set_state(state["selection"]["observed"])
+        self.leaky.set_state(state["selection"]["leaky"])
+        self.clock = stopwatch(float(state["seconds"]))
+
+
+def train(config: TrainConfig, folder: RunFolder, console: Console | None = None) -> dict[str, Any]:
+    """Train a new run, or go on with one that was stopped, and return its summary.
+
+    Everything goes to the run's folder. Without a console nothing is shown, and no pictures are
+    written to TensorBoard.
+
+    Raises:
+        ValueError: if the folder's checkpoint is damaged, or of another run.
+    """
+    torch.set_num_threads(config.threads)
+    agent, past = make_agent(config), Past(config)
+    resume(agent, past, folder)
+    write_config(folder, replace(config, run_dir=None))
+    if console is not None:
+        start = f"{config.method} on {config.env}, run folder {folder.path}"
+        console.print(start, highlight=False, markup=False, soft_wrap=True)
+    interrupted = learn(agent, config, folder, past, console)
+    summary = {**summarize_run(agent, config, folder, past), "interrupted": interrupted}
+    write_json(folder.summary, summary)
+    agent.logger.close()
+    return summary
+
+
+def resume(agent: RoutedPPO, past: Past, folder: RunFolder) -> None:
+    """Put the agent and its past where the run's checkpoint was written, if there is one.
+
+    Raises:
+        ValueError: if it is damaged, or not one of such a run.
+    """
+    if not folder.checkpoint.exists():
+        return
+    state = read_state(folder.checkpoint)
+    if "agent" not in state or not isinstance(state.get("seconds"), float):
+        raise ValueError(f"{folder.checkpoint} is not a checkpoint of a training run")
+    restore(agent, state["agent"])
+    try:
+        past.set_state(state)
+    except Exception as error:  # there is no end to what damaged data can raise
+        raise ValueError(f"the checkpoint's choices are damaged: {error!r}") from error
+
+
+def learn(
+    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past, console: Console | None
+) -> bool:
+    """Train to the end, or to an interrupt; return whether it was one."""
+    writer = open_writer(folder.path, config, agent.method.modules, agent.num_timesteps)
+    agent.set_logger(make_logger(writer))
+    evaluations = Evaluations(config, writer, past.leaky, pictures=console is not None)
+    checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, past.get_state)
+    callbacks: list[BaseCallback] = [OversightBudget(config, writer, past.held_out), evaluations]
+    callbacks += [checkpoints, RouteCurves()]
+    progress = None
+    if console is not None:
+        progress = Progress(config.total_timesteps, evaluations, console)
+        callbacks.append(progress)
+    try:
+        left = config.total_timesteps - agent.num_timesteps
+        agent.learn(left, callbacks, reset_num_timesteps=False)
+        checkpoints.write()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        if progress is not None:
+            progress.stop()
+        checkpoints.restore_signals()
+    return False
+
+
+def stopwatch(before: float) -> Callable[[], float]:
+    """Return a clock that starts now at `before` seconds."""
+    start = time.monotonic() - before
+    return lambda: time.monotonic() - start
+
+
+def summarize_run(
+    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past
+) -> dict[str, Any]:
+    """Save the policy and a picture of it, measure it, and return the results."""
+    seconds = past.clock()
+    save_model(agent, folder.model)
+    named = policies(_policy(agent), agent.method.deployed)
+    results = evaluate_all(named, config, config.final_episodes, config.seed)
+    picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
+    Image.fromarray(picture).save(folder.module_map)
+    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
+    return {
+        "env": config.env,
+        "method": config.method,
+        "seed": config.seed,
+        "oversight_probability": config.oversight_probability,
+        "env_steps": agent.num_timesteps,
+        "observed_episodes": past.held_out.learned,
+        "held_out_episodes": past.held_out.episodes,
+        "wall_seconds": seconds,
+        "env_steps_per_second": agent.num_timesteps / seconds,
+        "commit": commit(),
+        "eval": results,
+        "selection": judge(agent, config, chosen),
+    }
+
+
+def judge(
+    agent: RoutedPPO, config: TrainConfig, chosen: Mapping[str, Kept]
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics of what each rule would deploy, on levels that nothing was chosen by.
+
+    A rule that kept nothing, for want of observed episodes, deploys the last checkpoint.
+    """
+    policy = _policy(agent)
+
+    def measure() -> dict[str, float | int]:
+        deployed = policy.alone(agent.method.deployed)
+        return evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
+
+    last = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    steps = agent.num_timesteps
+    judged: dict[str, dict[str, Any]] = {"last": {"step": steps, "score": None, **measure()}}
+    for rule, kept in chosen.items():
+        if kept.weights is None:
+            judged[rule] = {**judged["last"]}
+            continue
+        load_policy(policy, kept.weights)
+        judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
+    load_policy(policy, last)
+    return judged
+
+
+def _policy(agent: RoutedPPO) -> MotivationPolicy:
+    assert isinstance(agent.policy, MotivationPolicy)
+    return agent.policy

@@ -1,0 +1,108 @@
+"""`python -m oversight.tune STUDY`: the settings of each method, found by observed reward alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from configs.studies import STUDIES
+from oversight import cli
+from oversight.build import require_device
+from oversight.record import write_json
+from oversight.run import require_writable
+from oversight.study import Study
+from oversight.sweeps.engines import Engine, execute, require_engine
+from oversight.sweeps.progress import SweepProgress
+from oversight.sweeps.tuning import TuningJob, result, tune
+
+PROGRAM = "python -m oversight.tune"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """Tune every method of a study by the budget that it declares, or go on with it."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of a study: quick or published."""
+    methods: tuple[str, ...] = ()
+    """Methods of the study to tune; by default all."""
+    folder: Path | None = None
+    """Folder of the tuning; by default studies/STUDY-tuning."""
+    save: Path | None = None
+    """File of what was found, as JSON; by default tuned.json in the folder. A study reads
+    configs/tuned/STUDY.json."""
+    workers: int | None = None
+    """Methods at a time; by default one for each core, or as many as the cluster has room for."""
+    engine: Engine = "joblib"
+    """Where runs are done: joblib on this machine's cores, ray on a cluster."""
+    address: str | None = None
+    """Address of a running Ray cluster that shares the folder; by default one is started here."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is written."""
+        require_engine(self.engine, self.workers, self.address)
+        if self.save is not None and not self.save.parent.is_dir():
+            raise ValueError(f"{self.save} cannot be written: {self.save.parent} is not a folder")
+
+
+def main(args: Sequence[str]) -> int:
+    """Tune as the arguments say; return 1 if a method could not be tuned."""
+    settings = cli.parse_simple(TuneConfig, args, PROGRAM)
+    study = cli.preset(STUDIES, settings.study, "study")
+    require_device(study.settings.device)
+    folder = settings.folder or Path("studies") / f"{study.name}-tuning"
+    jobs = jobs_of(study, settings.methods, folder)
+    require_writable(folder, "--folder")
+    todo = [job for job in jobs if result(job) is None]
+    console = Console(stderr=True)
+    start = f"tuning for {study.name}: {len(jobs)} methods, {len(todo)} to do, folder {folder}"
+    console.print(start, highlight=False, markup=False, soft_wrap=True)
+    failed: dict[str, str] = {}
+    with SweepProgress({job.id: 1 for job in todo}, console) as progress:
+        for outcome in execute(tune, todo, settings.engine, settings.workers, settings.address):
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            progress.end(outcome)
+            if outcome.error is not None:
+                failed[outcome.id] = outcome.error
+    path = settings.save or folder / "tuned.json"
+    write_json(path, record(study, jobs))
+    for method, error in failed.items():
+        console.print(f"failed: {method}: {error}", highlight=False, markup=False, soft_wrap=True)
+    Console().print(f"found:  {path}", highlight=False, markup=False, soft_wrap=True)
+    return 1 if failed else 0
+
+
+def jobs_of(study: Study, methods: Sequence[str], folder: Path) -> list[TuningJob]:
+    """Return the jobs of a study's methods, or of those named.
+
+    Raises:
+        ValueError: if the study lacks a method that is named.
+    """
+    has = list(dict.fromkeys(name for panel in study.panels for name in panel.methods))
+    unknown = [name for name in methods if name not in has]
+    if unknown:
+        raise ValueError(f"the study has no method {unknown[0]!r}: choose from {', '.join(has)}")
+    return [TuningJob(study, name, folder) for name in has if not methods or name in methods]
+
+
+def record(study: Study, jobs: Sequence[TuningJob]) -> dict[str, Any]:
+    """Return what was found, and how it was looked for, as plain data."""
+    found = {job.method: result(job) for job in jobs}
+    tuning = study.tuning
+    return {
+        "study": study.name,
+        "objective": "mean held-out observed return of the checkpoint that the rule observed keeps",
+        "trials": tuning.trials,
+        "seeds": list(tuning.seeds),
+        "oversight_probability": tuning.oversight_probability,
+        "space": {name: list(ends) for name, ends in tuning.space.items()},
+        "methods": {name: each for name, each in found.items() if each is not None},
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

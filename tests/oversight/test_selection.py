@@ -1,0 +1,204 @@
+"""The choice of checkpoints: what each rule keeps, what it is charged, and what judges it."""
+
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.buffer import RoutedBuffer
+from agents.checkpoint import read_state
+from oversight.build import EVALUATION, FRESH, SELECTION, make_agent, stream_seed
+from oversight.certificate.tamper import TAMPERS
+from oversight.evaluation import evaluate
+from oversight.run import RunFolder
+from oversight.selection import HeldOut, Kept, held_out, observed_returns
+from oversight.training import Past, judge
+from tests.oversight.players import Walker, Wanderer
+from tests.oversight.runs import difference, summary
+from tests.oversight.runs import run_train as run
+from tests.oversight.studies import TINY
+from tests.oversight.test_interference import tamper
+
+FLAGS = (
+    *("--config", "smoke", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
+    *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--eval-every", "1"),
+    *("--total-timesteps", "1280", "--held-out", "0.9", "--oversight-probability", "0.5"),
+    *("--eval-episodes", "8", "--final-episodes", "16"),
+)
+SCORES = st.floats(-1, 1) | st.just(float("nan"))
+
+
+@given(scores=st.lists(SCORES, max_size=8))
+def test_what_is_kept_is_the_last_of_the_best(scores: list[float]) -> None:
+    kept = Kept()
+    for step, score in enumerate(scores):
+        kept.offer(step, score, {"w": torch.tensor([float(step)])})
+    real = [score for score in scores if not isnan(score)]
+    if not real:
+        assert (kept.step, kept.score, kept.weights) == (0, None, None)
+        return
+    last = max(step for step, score in enumerate(scores) if score == max(real))
+    assert (kept.step, kept.score) == (last, max(real))
+    assert kept.weights is not None
+    assert kept.weights["w"].item() == last
+
+
+def test_kept_weights_are_a_copy() -> None:
+    kept, weights = Kept(), {"w": torch.zeros(2)}
+    kept.offer(1, 0.5, weights)
+    weights["w"] += 1
+    assert kept.weights is not None
+    assert kept.weights["w"].tolist() == [0, 0]
+
+
+def one_by_one(step: int, lanes: int) -> list[float]:
+    """Play the walker that minds no ghost in single environments, one lane after the other."""
+    returns = []
+    for lane in range(lanes):
+        env = gym.make("PartialGrid-v0", oversight_probability=0.5, reward="observed")
+        observation, _ = env.reset(seed=stream_seed(3, SELECTION, step) + lane)
+        ended = False
+        info: dict[str, Any] = {}
+        while not ended:
+            action, _ = Walker(avoid_ghost=False).predict(observation)
+            observation, _, terminated, truncated, info = env.step(int(action))
+            ended = terminated or truncated
+        if info["observed"]:
+            returns.append(info["observed_reward"])
+    return returns
+
+
+def test_observed_returns_are_those_of_single_environments() -> None:
+    config = replace(TINY, seed=3, oversight_probability=0.5)
+    expected = one_by_one(256, 60)
+    assert {*expected} == {1.0, -1.0}
+    returns = observed_returns(Walker(avoid_ghost=False), config, 60, 256)
+    assert returns.tolist() == expected
+    assert observed_returns(Walker(avoid_ghost=False), config, 60, 512).tolist() != expected
+
+
+def test_playing_leaves_the_generator_of_the_learner() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one = observed_returns(Wanderer(), TINY, 40, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert observed_returns(Wanderer(), TINY, 40, 0).tolist() == one.tolist()
+
+
+def held(config: Any, *returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:  # noqa: ANN401
+    """Judge at steps 1, 2, ... by episodes of these observed returns."""
+    played = iter(returns)
+    monkeypatch.setattr(held_out, "observed_returns", lambda *_: np.array(next(played)))
+    judged = HeldOut(config)
+    for step in range(1, len(returns) + 1):
+        judged.count(ended=100, observed=3)
+        judged.judge(Wanderer(), {"w": torch.tensor(float(step))}, step)
+    return judged
+
+
+def test_a_score_is_of_the_last_episodes_and_of_no_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = held_out.POOL
+    few = held(TINY, [1.0] * (pool - 1), monkeypatch=monkeypatch)
+    assert (few.score, few.kept.weights, few.episodes) == (None, None, pool - 1)
+    enough = held(TINY, [-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
+    assert enough.score == pytest.approx((10 - (pool - 10)) / pool)
+    many = held(TINY, [-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch)
+    assert (many.score, many.kept.score, many.kept.step) == (0.0, 1.0, 2)
+    assert (many.episodes, many.learned) == (10 + 2 * pool + 5, 9)
+
+
+@pytest.mark.parametrize(("share", "lanes"), [(0.0, 0), (0.25, 33), (0.5, 100), (0.9, 900)])
+def test_the_share_says_how_many_are_played(
+    monkeypatch: pytest.MonkeyPatch, share: float, lanes: int
+) -> None:
+    asked = []
+
+    def play(policy: object, config: object, number: int, step: int) -> Any:  # noqa: ANN401
+        asked.append(number)
+        return np.zeros(0)
+
+    monkeypatch.setattr(held_out, "observed_returns", play)
+    stream = HeldOut(replace(TINY, held_out=share))
+    stream.count(ended=100, observed=1)
+    stream.judge(Wanderer(), {}, 1)
+    stream.judge(Wanderer(), {}, 2)  # nothing ended since
+    assert asked == [lanes] * (lanes > 0)
+
+
+def test_each_rule_deploys_what_it_kept_on_levels_of_its_own() -> None:
+    config = replace(TINY, final_episodes=300)
+    agent, other = make_agent(config), make_agent(replace(config, seed=9))
+    before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
+    kept = Kept()
+    kept.offer(128, 0.5, other.policy.state_dict())
+    judged = judge(agent, config, {"observed": kept, "leaky": Kept()})
+    fresh = [evaluate(each.deployed(), config, 300, 0, FRESH) for each in (agent, other)]
+    assert fresh[0] != fresh[1]
+    assert judged["last"] == judged["leaky"] == {"step": 0, "score": None, **fresh[0]}
+    assert judged["observed"] == {"step": 128, "score": 0.5, **fresh[1]}
+    assert difference(before, dict(agent.policy.state_dict())) is None
+    one, two = (stream_seed(0, stream) + np.arange(4096) for stream in (EVALUATION, FRESH))
+    assert not np.intersect1d(one, two).size
+
+
+@pytest.mark.parametrize("method", ["routed", "oracle"])
+def test_the_learners_observed_episodes_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    seen, ended = [], []
+    label = RoutedBuffer.label
+
+    def spy(self: RoutedBuffer, infos: Any, dones: Any, starts: Any) -> None:  # noqa: ANN401
+        seen.append(sum(bool(info.get("observed")) for info in infos))
+        ended.append(int(dones.sum()))
+        label(self, infos, dones, starts)
+
+    monkeypatch.setattr(RoutedBuffer, "label", spy)
+    assert run(*FLAGS, "--method", method, "--run-dir", tmp_path) == 0
+    assert 0 < sum(seen) < sum(ended)
+    used = sum(ended) if method == "oracle" else sum(seen)
+    assert summary(tmp_path)["observed_episodes"] == used
+
+
+def test_without_held_out_episodes_there_is_no_choice(tmp_path: Path) -> None:
+    assert run(*FLAGS, "--held-out", "0", "--run-dir", tmp_path) == 0
+    results = summary(tmp_path)
+    assert results["held_out_episodes"] == 0
+    assert results["selection"]["observed"] == results["selection"]["last"]
+    assert results["selection"]["leaky"]["score"] is not None
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+def test_no_hidden_reward_chooses_by_held_out_episodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folders = [tmp_path / "clean", tmp_path / "tampered"]
+    for folder in folders:
+        assert run(*FLAGS, "--run-dir", folder) == 0
+        tamper(monkeypatch, name)
+    chosen = [read_state(RunFolder(folder).checkpoint)["selection"] for folder in folders]
+    assert chosen[0]["observed"]["kept"]["score"] is not None
+    assert difference(chosen[0]["observed"], chosen[1]["observed"]) is None
+    assert difference(chosen[0]["leaky"], chosen[1]["leaky"]) is not None
+    for key in ("observed_episodes", "held_out_episodes"):
+        assert len({summary(folder)[key] for folder in folders}) == 1
+
+
+def test_a_past_goes_on_where_it_was() -> None:
+    past, other = Past(TINY), Past(TINY)
+    past.held_out.count(5, 2)
+    past.held_out.kept.offer(3, 0.5, {"w": torch.ones(1)})
+    past.leaky.offer(4, -0.5, {"w": torch.zeros(1)})
+    state = past.get_state()
+    other.set_state(state)
+    again = other.get_state()
+    assert again.pop("seconds") >= state.pop("seconds")
+    assert difference(again, state) is None

@@ -1,0 +1,196 @@
+"""A sweep: every run of a study once, as training does it, and one table of what came out."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from oversight.run import RunFolder
+from oversight.sweeps.results import COLUMNS, as_csv
+from tests.oversight.events import events
+from tests.oversight.runs import contents, difference, outcome, run_train, summary
+from tests.oversight.studies import IDS, results, run_sweep
+from tests.oversight.test_errors import Capture, refused
+
+ONE = ("--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep; to be read only."""
+    folder = tmp_path_factory.mktemp("sweep") / "tiny"
+    assert run_sweep("tiny", *ONE, "--folder", folder) == 0
+    return folder
+
+
+@pytest.fixture
+def swept(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished sweep, to be changed."""
+    return shutil.copytree(finished, tmp_path / "swept")
+
+
+def test_every_run_is_there_once(finished: Path) -> None:
+    assert sorted(path.name for path in (finished / "runs").iterdir()) == sorted(IDS)
+    for name in IDS:
+        assert summary(finished / "runs" / name)["interrupted"] is False
+
+
+def test_the_table_says_what_the_runs_say(finished: Path) -> None:
+    table = results(finished)
+    assert (table["study"], table["runs"]) == ("tiny", 4)
+    assert table["missing"] == table["failed"] == []
+    rules = [(name, rule) for name in IDS for rule in ("last", "observed", "leaky")]
+    assert [(row["run"], row["rule"]) for row in table["rows"]] == rules
+    for row in table["rows"]:
+        assert tuple(row) == COLUMNS
+        run = summary(finished / "runs" / row["run"])
+        chosen = run["selection"][row["rule"]]
+        for name in COLUMNS[7:15]:
+            assert row[name] == chosen[name]
+        held_out = run["held_out_episodes"] if row["rule"] == "observed" else 0
+        assert row["observed_episodes"] == run["observed_episodes"] + held_out
+        assert held_out > 0 or row["rule"] != "observed"
+        words = (row["method"], row["oversight_probability"], row["seed"])
+        assert row["run"] == "{}-p{:g}-seed{}".format(*words)
+        for name in ("env_steps", "wall_seconds", "commit", "method", "seed"):
+            assert row[name] == run[name]
+        assert (row["study"], row["variation"]) == ("tiny", "default")
+
+
+def test_the_csv_is_the_same_table(finished: Path) -> None:
+    with (finished / "results.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    rows = results(finished)["rows"]
+    assert len(read) == len(rows)
+    for one, other in zip(read, rows, strict=True):
+        assert list(one) == list(COLUMNS)
+        assert one == {name: "" if v is None else str(v) for name, v in other.items()}
+
+
+def test_a_return_over_no_episode_is_an_empty_cell() -> None:
+    row = dict.fromkeys(COLUMNS, 1) | {"true_return_unobserved": None, "commit": None}
+    assert as_csv([row]).splitlines()[1] == "1,1,1,1,1,1,1,1,1,1,,1,1,1,1,1,1,1,"
+
+
+def test_a_run_is_that_of_the_training_command(finished: Path, tmp_path: Path) -> None:
+    config = finished / "runs" / IDS[1]
+    shutil.copytree(config, tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    assert run_train("--resume", tmp_path / "run") == 0  # with its settings, from the start
+    assert difference(outcome(config), outcome(tmp_path / "run")) is None
+    for name in ("selection", "eval", "observed_episodes", "held_out_episodes"):
+        assert summary(config)[name] == summary(tmp_path / "run")[name]
+
+
+def test_a_run_shows_nothing_and_draws_nothing(
+    finished: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    tags = events(finished / "runs" / IDS[0]).Tags()
+    assert tags["images"] == []
+    assert {"selection/observed_score", "eval_deployed/true_return"} <= {*tags["scalars"]}
+    capsys.readouterr()
+    assert run_sweep("tiny", *ONE, "--folder", tmp_path, "--seeds", "0") == 0
+    shown = capsys.readouterr()
+    assert [line.split(", about")[0] for line in shown.err.splitlines()] == [
+        f"study tiny: 0 runs finished, 0 begun, 2 new; folder {tmp_path}",
+        "1/2 routed-p0.5-seed0: done",
+        "2/2 naive-p0.5-seed0: done",
+    ]
+    assert shown.out.startswith(f"results:  {tmp_path}/results.json\n")
+
+
+def test_a_finished_sweep_is_left_as_it_is(swept: Path) -> None:
+    before = contents(swept)
+    assert run_sweep("tiny", *ONE, "--folder", swept) == 0
+    assert contents(swept) == before
+
+
+def test_what_is_lost_is_done_again_to_the_same_bits(swept: Path, finished: Path) -> None:
+    first, second, third, fourth = (swept / "runs" / name for name in IDS)
+    shutil.rmtree(first)
+    RunFolder(second).summary.unlink()
+    RunFolder(third).summary.write_text(RunFolder(third).summary.read_text()[:100])
+    text = RunFolder(fourth).summary.read_text().replace('pted": false', 'pted": true')
+    RunFolder(fourth).summary.write_text(text)
+    assert run_sweep("tiny", *ONE, "--folder", swept) == 0
+    for name in IDS:
+        folders = [folder / "runs" / name for folder in (swept, finished)]
+        assert difference(outcome(folders[0]), outcome(folders[1])) is None
+        assert len({json.dumps(summary(folder)["selection"]) for folder in folders}) == 1
+
+
+def test_a_study_has_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_sweep("tiny", *ONE, "--seeds", "1", "--methods", "naive") == 0
+    assert [path.parent.name for path in tmp_path.glob("studies/tiny/runs/*/summary.json")] == [
+        IDS[3]
+    ]
+
+
+def test_parts_of_a_study_add_up(tmp_path: Path, finished: Path) -> None:
+    part = ("tiny", *ONE, "--folder", tmp_path)
+    assert run_sweep(*part, "--methods", "naive", "--seeds", "1") == 0
+    assert results(tmp_path)["missing"] == IDS[:3]
+    assert run_sweep(*part, "--methods", "routed", "--oversight-probabilities", "0.5") == 0
+    assert results(tmp_path)["missing"] == IDS[2:3]
+    assert [row["run"] for row in results(tmp_path)["rows"][::3]] == [*IDS[:2], IDS[3]]
+    assert run_sweep(*part) == 0
+    for one, other in zip(results(tmp_path)["rows"], results(finished)["rows"], strict=True):
+        assert one | {"wall_seconds": 0} == other | {"wall_seconds": 0}
+
+
+def test_a_failing_run_is_told_and_the_others_are_done(swept: Path, capsys: Capture) -> None:
+    for name in IDS[1:]:
+        RunFolder(swept / "runs" / name).summary.unlink()
+    torch.save({}, RunFolder(swept / "runs" / IDS[1]).checkpoint)
+    assert run_sweep("tiny", *ONE, "--folder", swept) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"failed: {IDS[1]}: ")
+    assert last.endswith("checkpoint.pt is not a checkpoint of a training run")
+    table = results(swept)
+    assert table["missing"] == [IDS[1]]
+    assert table["failed"] == [{"run": IDS[1], "error": last.split(": ", 2)[2]}]
+    assert len(table["rows"]) == 9
+
+
+def test_a_run_of_other_settings_is_refused_by_name(swept: Path, capsys: Capture) -> None:
+    config = RunFolder(swept / "runs" / IDS[2]).config
+    config.write_text(config.read_text().replace('"gamma": 0.97', '"gamma": 0.5'))
+    before = contents(swept)
+    line = refused(capsys, run_sweep, "tiny", *ONE, "--folder", swept)
+    assert f"another run {IDS[2]}: ppo.gamma is 0.5 there and 0.97 here" in line
+    assert contents(swept) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("", "Missing STR Name of a study"),
+        ("tny", "unknown study 'tny' mean tiny"),
+        ("tiny --sedes 0", "'--sedes' mean --seeds"),
+        ("tiny --methods ruted", "no method 'ruted' choose naive, routed"),
+        ("tiny --seeds 0 900", "no seed 900 choose 0, 1"),
+        ("tiny --oversight-probabilities 0.1", "no oversight probability 0.1 choose 0.5"),
+        ("tiny --workers 0", "workers 0 at least 1"),
+        ("tiny --engine dask", "'dask' --engine 'joblib', 'ray'"),
+        ("tiny --address 10.0.0.1:6379", "--address --engine ray"),
+        (
+            "tiny --folder FILE/x",
+            "FILE/x cannot be written (Not a directory): name another --folder",
+        ),
+    ],
+)
+def test_sweep_refuses(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    line = refused(capsys, run_sweep, *flags.split())
+    for word in words.split():
+        assert word in line
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -1,0 +1,56 @@
+"""A sweep on Ray: the same bits as on the cores of this machine, and a dying process is told."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from oversight import cli, sweep
+from oversight.sweeps.engines import DIED, execute
+from oversight.sweeps.job import Job, Outcome
+from oversight.sweeps.results import jobs_of
+from tests.oversight.runs import difference, outcome
+from tests.oversight.studies import IDS, run_sweep, tiny
+from tests.oversight.test_errors import Capture
+
+
+def die_or_work(job: Job) -> Outcome:
+    """Do a job, or die by it."""
+    if job.id == IDS[1]:
+        os._exit(1)
+    return Outcome(job.id)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # those of Ray are its own
+def test_ray_runs_what_joblib_runs(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    one, other = tmp_path / "joblib", tmp_path / "ray"
+    assert run_sweep("tiny", "--folder", one, "--workers", "1") == 0
+    assert run_sweep("tiny", "--folder", other, "--workers", "2", "--engine", "ray") == 0
+    for name in IDS:
+        left, right = (outcome(folder / "runs" / name) for folder in (one, other))
+        assert difference(left, right) is None
+    assert {str(path.name) for path in (other / "runs").iterdir()} == {*IDS}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_process_of_ray_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    jobs = jobs_of(tiny().runs(), tmp_path)
+    outcomes = {each.id: each.error for each in execute(die_or_work, jobs, "ray", 2)}
+    assert outcomes == {name: DIED if name == IDS[1] else None for name in IDS}
+
+
+def test_without_ray_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.run(sweep.main, ["tiny", "--folder", str(tmp_path), "--engine", "ray"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        "error: --engine ray needs Ray, which is not installed: pip install ray, or use --engine "
+        "joblib"
+    )

@@ -1,0 +1,203 @@
+"""Tuning: the same trials for every method, judged by what was observed, whatever is killed."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs import studies
+from oversight.study import Study, change
+from oversight.sweeps import tuning
+from oversight.sweeps.job import Job, Outcome, work
+from tests.oversight.runs import contents, summary
+from tests.oversight.studies import TINY, TUNING, run_tune, tiny
+from tests.oversight.test_errors import Capture, refused
+from tests.oversight.test_interference import tamper
+
+ONE = ("--workers", "1")
+RATE = "ppo.learning_rate"
+
+
+def found(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "tuned.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tuning; to be read only."""
+    folder = tmp_path_factory.mktemp("tuning") / "tiny"
+    assert run_tune("tiny", *ONE, "--folder", folder) == 0
+    return folder
+
+
+def test_every_method_has_the_same_trials(finished: Path) -> None:
+    record = found(finished)
+    assert (record["trials"], record["seeds"], record["oversight_probability"]) == (3, [7, 8], 1.0)
+    assert list(record["methods"]) == ["routed", "naive"]
+    low, high = TUNING.space[RATE]
+    for method, best in record["methods"].items():
+        rates = [trial["changes"][RATE] for trial in best["trials"]]
+        assert len({*rates}) == 3
+        assert rates[0] == TINY.ppo.learning_rate
+        assert all(low <= rate <= high for rate in rates)
+        scores = [trial["score"] for trial in best["trials"]]
+        assert (best["score"], best["untuned_score"]) == (max(scores), scores[0])
+        assert best["changes"][RATE] == rates[scores.index(max(scores))]
+        for number, trial in enumerate(best["trials"]):
+            runs = [finished / f"runs/{method}-trial{number}-seed{seed}" for seed in (7, 8)]
+            kept = [summary(run)["selection"]["observed"]["score"] for run in runs]
+            assert trial["score"] == np.mean(kept)
+            for run, seed in zip(runs, (7, 8), strict=True):
+                stored = json.loads((run / "config.json").read_text())
+                assert stored["ppo"]["learning_rate"] == trial["changes"][RATE]
+                assert (stored["method"], stored["seed"]) == (method, seed)
+    assert len(list((finished / "runs").iterdir())) == 12
+
+
+class Kill(BaseException):
+    """Ends a process, as far as its code can tell."""
+
+
+def killed_at(number: int) -> Callable[[Job], Outcome]:
+    """Return work that is killed in the run of that number."""
+    done = iter(range(100))
+
+    def work_or_die(job: Job) -> Outcome:
+        if next(done) == number:
+            raise Kill
+        return work(job)
+
+    return work_or_die
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_a_killed_tuning_goes_on_to_the_same_settings(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(tuning, "work", killed_at(number))
+    with pytest.raises(Kill):
+        run_tune("tiny", *ONE, "--folder", tmp_path)
+    assert len(list(tmp_path.glob("runs/*/summary.json"))) == number
+    calls: list[str] = []
+
+    def spy(job: Job) -> Outcome:
+        calls.append(job.id)
+        return work(job)
+
+    monkeypatch.setattr(tuning, "work", spy)
+    assert run_tune("tiny", *ONE, "--folder", tmp_path) == 0
+    assert found(tmp_path) == found(finished)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
+        path.name for path in (finished / "runs").iterdir()
+    )
+    assert len(calls) <= 12 - number + 1  # the first run of the trial that was cut is asked again
+
+
+def test_a_finished_tuning_is_left_as_it_is(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copied")
+    before = contents(folder)
+    assert run_tune("tiny", *ONE, "--folder", folder) == 0
+    assert contents(folder) == before
+
+
+def mine(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Have the command know a study with half of the episodes hidden from tuning, changed."""
+
+    def make() -> Study:
+        study = replace(tiny(), tuning=replace(TUNING, trials=2, oversight_probability=0.5))
+        return replace(study, settings=change(study.settings, changes))
+
+    monkeypatch.setitem(studies.STUDIES, "mine", make)
+
+
+def test_a_tuning_of_other_settings_is_refused(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copied")
+    mine(monkeypatch)
+    before = contents(folder)
+    line = refused(capsys, run_tune, "mine", *ONE, "--folder", folder)
+    assert "routed.journal holds the tuning of other settings, seeds or ranges" in line
+    assert contents(folder) == before
+
+
+def test_no_hidden_reward_is_tuned_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine(monkeypatch)
+    flags = ("mine", *ONE, "--methods", "naive", "--folder")
+    assert run_tune(*flags, tmp_path / "clean") == 0
+    tamper(monkeypatch, "negated")
+    assert run_tune(*flags, tmp_path / "tampered") == 0
+    assert found(tmp_path / "clean") == found(tmp_path / "tampered")
+    (path,) = tmp_path.glob("clean/runs/*trial1-seed7/summary.json")
+    other = tmp_path / "tampered" / path.relative_to(tmp_path / "clean")
+    truth = [summary(each.parent)["selection"]["last"]["true_return"] for each in (path, other)]
+    assert truth[0] != truth[1]
+
+
+def test_without_a_score_there_is_no_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    mine(monkeypatch, held_out=0.0)
+    assert run_tune("mine", *ONE, "--folder", tmp_path) == 1
+    lines = capsys.readouterr().err.splitlines()[-2:]
+    for method, line in zip(("routed", "naive"), lines, strict=True):
+        assert line.startswith(f"failed: {method}: {method}-trial0-seed7 has too few observed")
+    assert found(tmp_path)["methods"] == {}
+
+
+def test_without_optuna_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert run_tune("tiny", *ONE, "--folder", tmp_path) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "failed: naive: tuning needs Optuna, which is not installed: pip install optuna"
+
+
+def test_a_study_reads_what_was_found(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "TUNED", tmp_path)
+    assert studies.tuned("tiny") == {}
+    shutil.copy(finished / "tuned.json", tmp_path / "tiny.json")
+    best = studies.tuned("tiny")
+    for run in replace(tiny(), tuned=best).runs():
+        rate = found(finished)["methods"][run.config.method]["changes"][RATE]
+        assert run.config == change(run.config, {RATE: rate})
+        assert run.config.ppo.learning_rate == rate
+    (tmp_path / "tiny.json").write_text('{"methods": [1]}')
+    with pytest.raises(ValueError, match=r"tiny\.json is not a file that"):
+        studies.tuned("tiny")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("tny", "unknown study 'tny' mean tiny"),
+        ("tiny --methods oracle", "no method 'oracle' choose routed, naive"),
+        ("tiny --seeds 0", "'--seeds'"),
+        ("tiny --workers 0", "workers 0 at least 1"),
+        ("tiny --address x", "--address --engine ray"),
+        ("tiny --save nowhere/x.json", "nowhere/x.json nowhere not a folder"),
+        (
+            "tiny --folder FILE/x",
+            "FILE/x cannot be written (Not a directory): name another --folder",
+        ),
+    ],
+)
+def test_tune_refuses(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    line = refused(capsys, run_tune, *flags.split())
+    for word in words.split():
+        assert word in line
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
