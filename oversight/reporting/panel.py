@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 
@@ -85,6 +85,16 @@ class Panel:
         """Return the IQM over several levels, each a stratum; unknown unless it has all."""
         samples = [self.sample(method, level) for level in levels]
         return interval(samples if all(len(sample) for sample in samples) else [])
+
+    def ranked(self) -> tuple[str, ...]:
+        """Return the competitors, the one with the highest mean over the levels it has first."""
+
+        def height(method: str) -> float:
+            values = [self.estimate(method, level).value for level in self.levels]
+            known = [value for value in values if not isnan(value)]
+            return sum(known) / len(known) if known else -inf
+
+        return tuple(sorted(self.competitors, key=height, reverse=True))
 
     def measured(self, score: str = UNOBSERVED) -> tuple[float, ...]:
         """Return the levels at which a score is known of any method."""

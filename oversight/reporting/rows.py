@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isinf, nan
 from typing import Any
 
 RULES = ("last", "observed", "leaky")
@@ -88,6 +88,6 @@ def _number(data: Mapping[str, Any], name: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {value!r}, a number is needed") from None
-    if not isfinite(number) and number == number:
+    if isinf(number):
         raise ValueError(f"{name} is {value!r}, a finite number is needed")
     return number

@@ -91,9 +91,7 @@ def improvement(ones: Sequence[Sample], others: Sequence[Sample]) -> Estimate:
     return bootstrap([*ones, *others], mean_over_strata)
 
 
-def bootstrap(
-    samples: Sequence[Sample], statistic: Statistic, *, paired: bool = False
-) -> Estimate:
+def bootstrap(samples: Sequence[Sample], statistic: Statistic, *, paired: bool = False) -> Estimate:
     """Return a statistic of samples, each resampled within itself, or all alike if paired."""
     seeds = min((len(sample) for sample in samples), default=0)
     if seeds == 0:
