@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from math import inf, isnan
+from typing import Any
 
 import numpy as np
 
-from oversight.reporting.rows import UNOBSERVED, Row
-from oversight.reporting.statistics import Estimate, Sample, interval
+from oversight.reporting.rows import ALL, UNOBSERVED, Row
+from oversight.reporting.statistics import Estimate, Sample, bootstrap, interval, iqm
 
 PLAIN = "naive"
 """The method that is plain PPO on what it was shown."""
+
+_LEAST = 1e-9  # of a return that others are measured against
 
 
 def is_oracle(method: str) -> bool:
@@ -81,10 +84,16 @@ class Panel:
         """Return the IQM of a cell with its interval."""
         return interval([self.sample(method, level, score, rule)])
 
-    def pooled(self, method: str, levels: Iterable[float]) -> Estimate:
-        """Return the IQM over several levels, each a stratum; unknown unless it has all."""
-        samples = [self.sample(method, level) for level in levels]
-        return interval(samples if all(len(sample) for sample in samples) else [])
+    def tax(self, method: str) -> Estimate:
+        """Return the share of plain PPO's true return that a method gives up at full oversight."""
+        own, plain = self.sample(method, 1.0, ALL), self.sample(PLAIN, 1.0, ALL)
+        if method == PLAIN:
+            return Estimate(0.0, 0.0, 0.0, len(plain))  # it is what the tax is measured from
+
+        def share(one: Any, other: Any, axis: int) -> Any:  # noqa: ANN401
+            return 1 - iqm(one, axis) / np.maximum(iqm(other, axis), _LEAST)
+
+        return bootstrap([own, plain], share)
 
     def ranked(self) -> tuple[str, ...]:
         """Return the competitors, the one with the highest mean over the levels it has first."""

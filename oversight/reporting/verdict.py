@@ -42,11 +42,11 @@ def early_stopping(panel: Panel, routed: str) -> str:
     behind = [pair for pair in pairs if pair.winner == PLAIN]
     even = [pair.level for pair in pairs if pair.winner is None]
     clauses = [
-        f"{name} stays ahead {_margins(those)}"
-        for name, those in ((routed, ahead), (PLAIN, behind))
+        f"{name} is ahead of {other} {_margins(those)}"
+        for name, other, those in ((routed, PLAIN, ahead), (PLAIN, routed, behind))
         if those
     ]
-    clauses += [f"{at(even)} the two are level"] if even else []
+    clauses += [f"{at(even)} {routed} and {PLAIN} cannot be told apart"] if even else []
     return f"With early stopping on observed episodes, {'; '.join(clauses)}."
 
 
