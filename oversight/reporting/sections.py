@@ -69,7 +69,7 @@ def watched(material: Material) -> Section | None:
         return None
     drawing = watched_and_unwatched(panel, material.look, [*panel.ranked(), *oracles], prefix)
     return Section(
-        anchor=f"{prefix}watched", title="Watched and unwatched", blocks=[drawing, table]
+        anchor=f"{prefix}watched", title="Watched and unwatched", blocks=[drawing], folded=[table]
     )
 
 
@@ -79,13 +79,15 @@ def stopping(material: Material) -> Section | None:
     routed = [each for each in material.routed if PLAIN in panel.methods]
     if not routed:
         return None
+    found = [
+        tables.stopping_table(panel, each, f"{prefix}early-stopping-{each}") for each in routed
+    ]
     return Section(
         anchor=f"{prefix}early-stopping",
         title="Early stopping",
         lead=" ".join(early_stopping(panel, each) for each in routed),
-        blocks=[
-            tables.stopping_table(panel, each, f"{prefix}early-stopping-{each}") for each in routed
-        ],
+        blocks=found[:1],
+        folded=found[1:],
     )
 
 
@@ -101,8 +103,8 @@ def selection(material: Material) -> Section | None:
         title="Selection rules, and the size of the leak",
         lead="Choosing a checkpoint by the hidden truth is not available to anyone who needs "
         "oversight. It is shown here to size what it would add, and used nowhere else.",
-        blocks=[selection_dots(panel, material.look, prefix), *leak],
-        folded=[tables.rules_table(panel, rules, f"{prefix}rules")],
+        blocks=[selection_dots(panel, material.look, prefix)],
+        folded=[*leak, tables.rules_table(panel, rules, f"{prefix}rules")],
     )
 
 

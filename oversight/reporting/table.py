@@ -29,7 +29,7 @@ class Cell:
         """What is read first."""
         value = self.value.value if isinstance(self.value, Estimate) else self.value
         if isinstance(value, float):
-            return "-" if isnan(value) else f"{value:.2f}"
+            return "-" if isnan(value) else f"{value:z.2f}"
         return f"{value:,}" if isinstance(value, int) else value
 
     @property
@@ -39,7 +39,7 @@ class Cell:
             return ""
         if not self.value.known:
             return "one seed"
-        return f"{self.value.low:.2f} to {self.value.high:.2f}"
+        return f"{self.value.low:z.2f} to {self.value.high:z.2f}"
 
     def __str__(self) -> str:
         """Return it as text, an estimate with its interval in parentheses."""

@@ -42,7 +42,7 @@ def early_stopping(panel: Panel, routed: str) -> str:
     behind = [pair for pair in pairs if pair.winner == PLAIN]
     even = [pair.level for pair in pairs if pair.winner is None]
     clauses = [
-        f"{name} is ahead of {other} {_margins(those)}"
+        f"{name} is ahead of {other} {at(_places(those))}, by {_least(those)}"
         for name, other, those in ((routed, PLAIN, ahead), (PLAIN, routed, behind))
         if those
     ]
@@ -57,26 +57,42 @@ def _wins(compared: Sequence[Comparison], levels: int) -> list[str]:
         if each.winner is not None:
             winners.setdefault(each.winner, []).append(each)
     ordered = sorted(winners.items(), key=lambda item: -len(item[1]))
-    everywhere = " everywhere," if len(winners) == 1 and len(ordered[0][1]) == levels > 1 else ""
-    return [f"{method} wins{everywhere} {_margins(those)}" for method, those in ordered]
+    everywhere = len(winners) == 1 and len(compared) == levels == len(ordered[0][1]) > 1
+    return [
+        f"{method} wins {'at every level' if everywhere else at(_places(those))}, "
+        f"by {_least(those)}"
+        for method, those in ordered
+    ]
 
 
 def _draws(compared: Sequence[Comparison], levels: int) -> list[str]:
     """Return a clause for the levels at which the best cannot be told from others."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[Comparison]] = {}
     for each in compared:
         if each.draw:
-            groups.setdefault(_names(each.draw), []).append(each.level)
+            groups.setdefault(each.draw[0], []).append(each)
     return [
-        f"{'everywhere' if len(where) == levels > 1 else at(where)} it is a draw {names}"
-        for names, where in groups.items()
+        f"{'at every level' if len(those) == levels > 1 else at(_places(those))} it is a draw "
+        f"{_between(those)}"
+        for those in groups.values()
     ]
 
 
-def _names(methods: Sequence[str]) -> str:
-    if len(methods) <= 3:
-        return f"between {listed(methods)}"
-    return f"of {len(methods)} methods, {methods[0]} in front"
+def _between(draws: Sequence[Comparison]) -> str:
+    """Return who draws if it is the same two or three everywhere, else who is in front."""
+    if len({frozenset(each.draw) for each in draws}) == 1 and len(draws[0].draw) <= 3:
+        return f"between {listed(draws[0].draw)}"
+    return f"with {draws[0].draw[0]} in front"
+
+
+def _places(compared: Iterable[Comparison]) -> list[float]:
+    return [each.level for each in compared]
+
+
+def _least(compared: Sequence[Comparison]) -> str:
+    """Return the margin, or the smallest of several."""
+    least = min((each.margin for each in compared), key=lambda margin: margin.value)
+    return f"{'' if len(compared) == 1 else 'at least '}{spoken(least, '95% interval ')}"
 
 
 def _undecided(compared: Sequence[Comparison]) -> str:
@@ -91,22 +107,13 @@ def _undecided(compared: Sequence[Comparison]) -> str:
     return f"{UNWATCHED}, there is no verdict: {what}, and a comparison needs two methods."
 
 
-def _margins(compared: Iterable[Comparison]) -> str:
-    """Return where, and by how much: the first margin says what its interval is."""
-    texts: list[str] = []
-    for each in compared:
-        label = "" if texts else "95% interval "
-        texts.append(f"at p = {each.level:g} by {spoken(each.margin, label)}")
-    return listed(texts)
-
-
 def spoken(estimate: Estimate, label: str = "") -> str:
     """Return an estimate for a sentence.
 
     >>> spoken(Estimate(0.1, 0.06, 0.14, 5), "95% interval ")
     '0.10 (95% interval 0.06 to 0.14)'
     """
-    return f"{estimate.value:.2f} ({label}{estimate.low:.2f} to {estimate.high:.2f})"
+    return f"{estimate.value:z.2f} ({label}{estimate.low:z.2f} to {estimate.high:z.2f})"
 
 
 def at(levels: Sequence[float]) -> str:

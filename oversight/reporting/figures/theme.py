@@ -141,6 +141,7 @@ def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float)
                 "arrowstyle": "-",
                 "color": look[method].color,
                 "linewidth": 1.2,
+                "relpos": (0, 0.5),
                 "shrinkA": 1,
                 "shrinkB": 0,
             },
