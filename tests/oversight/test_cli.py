@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, cli, evaluate, train
+from oversight import certify, cli, evaluate, report, train
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.report import ReportConfig
 
 Command = Callable[[Sequence[str]], int | None]
 HELP = Path(__file__).parent / "help"
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "train": train.main,
     "evaluate": evaluate.main,
     "certify": certify.main,
+    "report": report.main,
 }
 
 
@@ -51,6 +53,7 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
         ("train", (cli.Launch, TrainConfig)),
         ("evaluate", (EvaluateConfig,)),
         ("certify", (CertifyConfig,)),
+        ("report", (ReportConfig,)),
     ],
 )
 def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:
