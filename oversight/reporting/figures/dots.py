@@ -6,8 +6,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from oversight.reporting.efficiency import Efficiency
+from oversight.reporting.figures.curves import counted
 from oversight.reporting.figures.drawing import Drawing
 from oversight.reporting.figures.theme import FAINT, INK, MUTED, PAPER, VERMILLION, Styles, sheet
 from oversight.reporting.panel import Panel
@@ -64,6 +66,9 @@ def efficiency_dots(found: Mapping[str, Efficiency], look: Styles, prefix: str) 
                 _dot(axes, place, each.within(), look[method].color)
         _names(axes, order)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda episodes, _: counted(episodes)))
+        axes.minorticks_off()
         axes.set_xlabel("observed episodes, fewer is better")
         return figure
 

@@ -66,7 +66,8 @@ def write_study(folder: Path, rows: Rows, **others: object) -> Path:
     (folder / "results.json").write_text(json.dumps({**content, **others}))
     if rows:
         with (folder / "results.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
+            names = dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(file, list(names))
             writer.writeheader()
             writer.writerows(rows)
     return folder
