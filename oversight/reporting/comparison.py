@@ -7,6 +7,9 @@ from oversight.reporting.panel import Panel
 from oversight.reporting.rows import UNOBSERVED
 from oversight.reporting.statistics import UNKNOWN, Estimate, difference
 
+FEWEST = 3
+"""Seeds that a method needs to be compared; the interval of two is no more than the two."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
@@ -14,17 +17,17 @@ class Comparison:
 
     Attributes:
         level: the oversight probability.
-        ranked: the methods that have an interval, the best first.
+        ranked: the methods that have seeds enough, the best first.
         level_with: those whose intervals reach up to that of the best.
         margin: the best less the next.
-        single: methods of one seed, which are not compared.
+        few: methods of too few seeds, which are not compared.
     """
 
     level: float
     ranked: tuple[str, ...]
     level_with: tuple[str, ...]
     margin: Estimate
-    single: tuple[str, ...]
+    few: tuple[str, ...]
 
     @property
     def best(self) -> str | None:
@@ -47,7 +50,7 @@ def compare(
 ) -> Comparison:
     """Return how methods stand at one level."""
     estimates = {method: panel.estimate(method, level, score) for method in methods}
-    known = [method for method in methods if estimates[method].known]
+    known = [method for method in methods if estimates[method].seeds >= FEWEST]
     ranked = tuple(sorted(known, key=lambda method: -estimates[method].value))
     floor = estimates[ranked[0]].low if ranked else 0.0
     samples = [panel.sample(method, level, score) for method in ranked[:2]]
@@ -56,5 +59,5 @@ def compare(
         ranked=ranked,
         level_with=tuple(method for method in ranked[1:] if estimates[method].high >= floor),
         margin=difference(*samples) if len(samples) == 2 else UNKNOWN,
-        single=tuple(method for method in methods if estimates[method].seeds == 1),
+        few=tuple(method for method in methods if 0 < estimates[method].seeds < FEWEST),
     )

@@ -11,7 +11,7 @@ from oversight.reporting.curves import DEPLOYED, Band, band, read_curve
 from oversight.reporting.figures.curves import Bands
 from oversight.reporting.figures.theme import styles
 from oversight.reporting.panel import PLAIN, Panel
-from oversight.reporting.provenance import Provenance, provenance, seeds_table
+from oversight.reporting.provenance import Provenance, few_seeds, provenance, seeds_table
 from oversight.reporting.section import Picture, Section
 from oversight.reporting.sections import PARTS, Material, top
 from oversight.reporting.study import Study
@@ -89,6 +89,7 @@ def compose(
         told(f"comparing {panel.name}")
         chapters.append(_chapter(study, panel, routed, problems, main=number == 0))
     where, mixed = provenance(study)
+    mixed += [warning for panel in panels for warning in few_seeds(panel)]
     seeds = [seeds_table(panel, f"{_prefix(panel, panel is panels[0])}seeds") for panel in panels]
     of = f" of {study.declared}" if study.declared else ""
     return Document(

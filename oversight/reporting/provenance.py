@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from oversight.record import read_json
+from oversight.reporting.comparison import FEWEST
 from oversight.reporting.panel import Panel
 from oversight.reporting.study import Study
 from oversight.reporting.table import Cell, Table
+
+ENOUGH = 5
+"""Seeds from which on a 95% interval covers the truth in more than 90% of cases."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +114,19 @@ def seeds_table(panel: Panel, name: str) -> Table:
         columns=["method", *(f"p = {level:g}" for level in panel.levels)],
         rows=rows,
     )
+
+
+def few_seeds(panel: Panel) -> list[str]:
+    """Return a warning if cells have so few seeds that their intervals are too narrow."""
+    sizes = [len(panel.cell(method, at)) for method in panel.methods for at in panel.levels]
+    few = sum(0 < size < ENOUGH for size in sizes)
+    if not few:
+        return []
+    cells = f"{few} of {sum(map(bool, sizes))} cells of the variation {panel.name}"
+    return [
+        f"{cells} have fewer than {ENOUGH} seeds: their intervals are too narrow, and with fewer "
+        f"than {FEWEST} they are not compared"
+    ]
 
 
 def ranges(numbers: Iterable[int]) -> str:

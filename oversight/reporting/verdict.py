@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from oversight.reporting.comparison import Comparison, compare
+from oversight.reporting.comparison import FEWEST, Comparison, compare
 from oversight.reporting.panel import PLAIN, Panel
 from oversight.reporting.statistics import Estimate
 
@@ -35,7 +35,7 @@ def early_stopping(panel: Panel, routed: str) -> str:
     pairs = [pair for pair in pairs if len(pair.ranked) == 2]
     if not pairs:
         return (
-            "Early stopping is not settled here: it takes two seeds of both "
+            f"Early stopping is not settled here: it takes {FEWEST} seeds of both "
             f"{PLAIN} and {routed} with checkpoints chosen on observed episodes."
         )
     ahead = [pair for pair in pairs if pair.winner == routed]
@@ -97,10 +97,10 @@ def _least(compared: Sequence[Comparison]) -> str:
 
 def _undecided(compared: Sequence[Comparison]) -> str:
     """Return why there is nothing to compare, for want of seeds or of methods."""
-    if any(each.single for each in compared):
+    if any(each.few for each in compared):
         return (
-            f"{UNWATCHED}, there is no verdict: with a single seed a method has no interval, "
-            "and a lead is not a finding."
+            f"{UNWATCHED}, there is no verdict: it takes {FEWEST} seeds of a method, "
+            "for with fewer a lead is not a finding."
         )
     alone = sorted({each.ranked[0] for each in compared if each.ranked})
     what = f"only {listed(alone)} was run" if alone else "only oracles were run"

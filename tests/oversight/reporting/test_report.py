@@ -121,7 +121,7 @@ def test_damage_is_told_and_the_rest_is_rendered(
     page = (tmp_path / "report" / "index.html").read_text()
     for word in (
         *("mixed commits", "def456-dirty", "naive-p0.1-seed0: events", "mixed versions of torch"),
-        *("naive-p0.1-seed1", "modules.png is damaged"),
+        *("naive-p0.1-seed1", "modules.png is damaged", "9 of 9 cells"),
     ):
         assert word in told
         assert word in page

@@ -53,10 +53,11 @@ def test_a_draw_of_many_names_who_is_in_front() -> None:
     assert f"with {front} in front" in verdict(made)
 
 
-def test_a_single_seed_supports_no_verdict() -> None:
-    made = panel({"routed": (0.8, 0.8), "naive": (0.4, 0.5)}, seeds=[0])
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_few_seeds_support_no_verdict(seeds: list[int]) -> None:
+    made = panel({"routed": (0.8, 0.8), "naive": (0.4, 0.5)}, seeds)
     assert "a lead is not a finding" in verdict(made)
-    assert compare(made, made.competitors, 0.1).single == ("routed", "naive")
+    assert compare(made, made.competitors, 0.1).few == ("routed", "naive")
 
 
 @pytest.mark.parametrize(
@@ -82,5 +83,5 @@ def test_early_stopping_that_makes_them_level() -> None:
 
 def test_early_stopping_without_its_runs() -> None:
     assert "no runs of naive" in early_stopping(panel({"routed": (0.5, 0.5)}), "routed")
-    one = panel({"routed": (0.5, 0.5), "naive": (0.5, 0.5)}, seeds=[0])
-    assert "takes two seeds" in early_stopping(one, "routed")
+    two = panel({"routed": (0.5, 0.5), "naive": (0.5, 0.5)}, seeds=[0, 1])
+    assert "takes 3 seeds" in early_stopping(two, "routed")
