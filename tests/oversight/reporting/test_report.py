@@ -150,6 +150,14 @@ def test_nothing_to_render_is_an_error(
     assert f"no checkpoints of rule '{rule}', only of leaky" in capsys.readouterr().err
 
 
+def test_without_the_extra_the_remedy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "scipy" else name)
+    assert run(tmp_path) == 2
+    assert "a report needs scipy: pip install" in capsys.readouterr().err
+
+
 def test_a_table_in_its_forms() -> None:
     table = Table(
         name="t", title="T", caption="C.", columns=["a", "b"], rows=[[Cell("x"), Cell(0.5, "best")]]
