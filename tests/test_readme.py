@@ -12,6 +12,9 @@ from oversight import cli
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.report import ReportConfig
+from oversight.sweep import SweepConfig
+from oversight.tune import TuneConfig
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -21,6 +24,9 @@ FLAGS = {
     "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
     "oversight.certify": {*cli.flags(CertifyConfig)},
+    "oversight.report": {*cli.flags(ReportConfig)},
+    "oversight.sweep": {*cli.flags(SweepConfig)},
+    "oversight.tune": {*cli.flags(TuneConfig)},
 }
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, cli, evaluate, sweep, train, tune
+from oversight import certify, cli, evaluate, report, sweep, train, tune
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.report import ReportConfig
 from oversight.sweep import SweepConfig
 from oversight.tune import TuneConfig
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "certify": certify.main,
     "sweep": sweep.main,
     "tune": tune.main,
+    "report": report.main,
 }
 
 
@@ -57,6 +59,7 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
         ("certify", (CertifyConfig,)),
         ("sweep", (SweepConfig,)),
         ("tune", (TuneConfig,)),
+        ("report", (ReportConfig,)),
     ],
 )
 def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:

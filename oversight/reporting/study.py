@@ -1,0 +1,195 @@
+"""A study's folder, read: its rows, its runs, and by name all that is missing or damaged."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oversight.record import read_json
+from oversight.reporting.rows import RULES, Row, parse_row
+from oversight.run import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What a folder holds.
+
+    Attributes:
+        name: of the study.
+        folder: where it lies.
+        rows: one for each run and rule, in the study's order.
+        problems: what was missing or damaged, a sentence each.
+        declared: how many runs the study has, finished or not; None where nobody said.
+    """
+
+    name: str
+    folder: Path
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+    declared: int | None
+
+    def run(self, name: str) -> RunFolder:
+        """Return the folder of a run."""
+        return RunFolder(self.folder / "runs" / name)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The names of the runs that have rows."""
+        return tuple(dict.fromkeys(row.run for row in self.rows))
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study's results, and fill what they lack from the summaries of its runs.
+
+    Raises:
+        ValueError: if there is no such folder, or not one row in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: give the folder of a study")
+    problems: list[str] = []
+    results = _results(folder, problems)
+    rows = _unique(_parsed(results.get("rows"), "results", problems), problems)
+    stored = {row.run for row in rows}
+    for path in sorted((folder / "runs").glob("*/")):
+        found = _summary_rows(RunFolder(path), problems)
+        rows += [] if path.name in stored else found
+    if not rows:
+        reasons = f": {'; '.join(problems)}" if problems else ""
+        raise ValueError(f"{folder} holds no results to report{reasons}")
+    known = {row.run for row in rows}
+    problems += _announced(results, known) + _missing_rules(rows)
+    problems += [] if "missing" in results else _odd_seeds(rows)  # else the study knows itself
+    declared = results.get("runs")
+    return Study(
+        name=str(results.get("study") or folder.resolve().name),
+        folder=folder,
+        rows=tuple(rows),
+        problems=tuple(dict.fromkeys(problems)),
+        declared=declared if isinstance(declared, int) else None,
+    )
+
+
+def _results(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the results file, the table in its place if it is damaged, or nothing."""
+    path, table = folder / "results.json", folder / "results.csv"
+    try:
+        return read_json(path)
+    except ValueError as error:
+        if path.exists():
+            problems.append(str(error))
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        problems.append(
+            f"{folder} has no readable results.json: rows were taken from the runs' summaries"
+        )
+        return {}
+    problems.append(f"{folder} has no readable results.json: rows were taken from {table.name}")
+    return {"rows": rows, "study": rows[0].get("study") if rows else None}
+
+
+def _parsed(data: object, source: str, problems: list[str]) -> list[Row]:
+    rows = []
+    for number, cells in enumerate(data if isinstance(data, list) else [], start=1):
+        try:
+            if not isinstance(cells, Mapping):
+                raise ValueError(f"it is {type(cells).__name__}, not an object")
+            rows.append(parse_row(cells))
+        except ValueError as error:
+            run = cells.get("run") if isinstance(cells, Mapping) else None
+            problems.append(f"{source}: row {number} ({run or 'unnamed'}) was left out: {error}")
+    return rows
+
+
+def _unique(rows: Iterable[Row], problems: list[str]) -> list[Row]:
+    """Keep the last of the rows that say the same thing twice."""
+    kept: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        key = (row.variation, row.method, row.level, row.seed, row.rule)
+        if key in kept:
+            problems.append(f"{row.run}: two rows of rule {row.rule}, the later one counts")
+        kept[key] = row
+    return list(kept.values())
+
+
+def _summary_rows(run: RunFolder, problems: list[str]) -> list[Row]:
+    """Return the rows of a finished run, or say what is wrong with it."""
+    name = run.path.name
+    if not run.summary.exists():
+        problems.append(f"{name} is not finished: it has no summary.json")
+        return []
+    try:
+        summary = json.loads(run.summary.read_text(encoding="utf-8"))
+        selection = {"last": {}, **summary.get("selection", {})}
+        deployed = summary["eval"]["deployed"]
+        rules = [rule for rule in RULES if rule in selection]
+        if summary.get("interrupted"):
+            problems.append(f"{name} is not finished: it was interrupted")
+            return []
+        rows = [{**summary, **deployed, **selection[rule], "rule": rule} for rule in rules]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problems.append(f"{name}: summary.json is damaged ({type(error).__name__}: {error})")
+        return []
+    common = {"run": name, "variation": _variation(name, str(summary.get("method")))}
+    return _parsed([{**row, **common, **_spent(row)} for row in rows], name, problems)
+
+
+def _variation(run: str, method: str) -> str:
+    """Return what a run's name has between its method and its level.
+
+    >>> _variation("naive-hidden-p0.1-seed3", "naive"), _variation("naive-p0.1-seed3", "naive")
+    ('hidden', 'default')
+    """
+    return run.removeprefix(f"{method}-").rpartition("-p")[0] or "default"
+
+
+def _spent(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the observed episodes of a row: those for choosing count where they chose."""
+    used, held_out = row.get("observed_episodes"), row.get("held_out_episodes")
+    if row["rule"] != "observed" or not isinstance(used, int) or not isinstance(held_out, int):
+        return {"observed_episodes": used}
+    return {"observed_episodes": used + held_out}
+
+
+def _announced(results: Mapping[str, Any], known: set[str]) -> list[str]:
+    """Return what the sweep itself says is missing or failed."""
+    failed = {
+        str(each.get("run")): str(each.get("error"))
+        for each in results.get("failed") or []
+        if isinstance(each, Mapping)
+    }
+    told = [f"{run} failed: {error}" for run, error in failed.items()]
+    missing = [str(run) for run in results.get("missing") or []]
+    return told + [f"{run} is missing" for run in missing if run not in known | set(failed)]
+
+
+def _missing_rules(rows: Iterable[Row]) -> list[str]:
+    rules: dict[str, set[str]] = {}
+    for row in rows:
+        rules.setdefault(row.run, set()).add(row.rule)
+    every = set().union(*rules.values())
+    lacking = {run: [rule for rule in RULES if rule in every - has] for run, has in rules.items()}
+    return [f"{run} has no row of rule {', '.join(lack)}" for run, lack in lacking.items() if lack]
+
+
+def _odd_seeds(rows: Iterable[Row]) -> list[str]:
+    """Return the cells that lack a seed which every other method has at their level."""
+    cells: dict[tuple[str, float], dict[str, set[int]]] = {}
+    for row in rows:
+        seeds = cells.setdefault((row.variation, row.level), {})
+        seeds.setdefault(row.method, set()).add(row.seed)
+    return [
+        f"{method} at p = {level:g}{f' ({variation})' if variation != 'default' else ''} "
+        f"lacks seed {', '.join(map(str, sorted(lack)))}, which every other method has"
+        for (variation, level), methods in cells.items()
+        if len(methods) > 1
+        for method, seeds in methods.items()
+        if (lack := _of_others(methods, method) - seeds)
+    ]
+
+
+def _of_others(methods: Mapping[str, set[int]], method: str) -> set[int]:
+    return set.intersection(*(seeds for name, seeds in methods.items() if name != method))

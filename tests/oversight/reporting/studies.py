@@ -1,0 +1,114 @@
+"""Study folders made of constructed numbers, in the format that a sweep writes."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard.writer import SummaryWriter
+
+LEVELS = (0.01, 0.1, 1.0)
+RETURNS = {
+    "routed": (0.60, 0.80, 0.94),
+    "naive": (0.40, 0.79, 0.95),
+    "filtered": (0.10, 0.60, 0.95),
+    "oracle": (0.95, 0.95, 0.95),
+}
+"""True return at `LEVELS`: routed wins at 0.01 and draws with naive at 0.1."""
+SPREAD = 0.02  # of seeds
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(
+    returns: Mapping[str, Sequence[float]] = RETURNS,
+    levels: Sequence[float] = LEVELS,
+    seeds: Sequence[int] = range(5),
+    variation: str = "default",
+) -> Rows:
+    """Return the rows of a study: three rules a run, of which leaky is better by 0.03."""
+    rows = []
+    for method, heights in returns.items():
+        for level, height in zip(levels, heights, strict=True):
+            for seed in seeds:
+                middle = "" if variation == "default" else f"{variation}-"
+                run = f"{method}-{middle}p{level:g}-seed{seed}"
+                for rule, gain in (("last", -0.01), ("observed", 0.0), ("leaky", 0.03)):
+                    score = height + gain + SPREAD * offset(method, seed)
+                    rows.append(
+                        {
+                            **{"run": run, "study": "made", "method": method},
+                            **{"variation": variation, "oversight_probability": level},
+                            **{"seed": seed, "rule": rule, "step": 1_000_000},
+                            "true_return": score,
+                            "true_return_observed": min(score + 0.05, 1.0),
+                            "true_return_unobserved": score if level < 1 else None,
+                            "observed_episodes": int(300_000 * level),
+                            **{"env_steps": 1_500_000, "wall_seconds": 36.0, "commit": "abc123"},
+                        }
+                    )
+    return rows
+
+
+def offset(method: str, seed: int) -> float:
+    """Return a number from -1 to 1 that looks drawn, the same every time."""
+    return float(np.random.default_rng([seed, *method.encode()]).uniform(-1, 1))
+
+
+def write_study(folder: Path, rows: Rows, **others: object) -> Path:
+    """Write a study's results; return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = {row["run"] for row in rows}
+    content = {"study": "made", "runs": len(runs), "missing": [], "failed": [], "rows": rows}
+    (folder / "results.json").write_text(json.dumps({**content, **others}))
+    if rows:
+        with (folder / "results.csv").open("w", newline="") as file:
+            names = dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(file, list(names))
+            writer.writeheader()
+            writer.writerows(rows)
+    return folder
+
+
+def write_runs(folder: Path, rows: Rows, points: int = 6) -> None:
+    """Write the folders of a study's runs: settings, summary, events and a module map."""
+    by_run: dict[str, Rows] = {}
+    for row in rows:
+        by_run.setdefault(row["run"], []).append(row)
+    for run, own in by_run.items():
+        path = folder / "runs" / run
+        path.mkdir(parents=True, exist_ok=True)
+        versions = {"torch": "2.13.0", "numpy": "2.4.6"}
+        (path / "config.json").write_text(json.dumps({"versions": versions}))
+        (path / "summary.json").write_text(json.dumps(summary_of(own)))
+        Image.new("RGB", (120, 40), (40, 120, 180)).save(path / "modules.png")
+        write_events(path, own[0], points)
+
+
+def summary_of(rows: Rows) -> dict[str, Any]:
+    """Return the summary of a run from its rows."""
+    names = ("method", "seed", "oversight_probability", "env_steps", "wall_seconds", "commit")
+    scores = ("step", "true_return", "true_return_observed", "true_return_unobserved")
+    selection = {row["rule"]: {name: row[name] for name in scores} for row in rows}
+    return {
+        **{name: rows[0][name] for name in names},
+        "interrupted": False,
+        "observed_episodes": rows[0]["observed_episodes"],
+        "held_out_episodes": 0,
+        "selection": selection,
+        "eval": {"deployed": selection["last"]},
+    }
+
+
+def write_events(folder: Path, row: Mapping[str, Any], points: int) -> None:
+    """Write a learning curve that rises to the run's return in a straight line."""
+    with SummaryWriter(str(folder)) as writer:
+        for point in range(points + 1):
+            share, step = point / points, int(row["env_steps"] * point / points)
+            writer.add_scalar("eval_deployed/true_return", row["true_return"] * share, step)
+            if row["true_return_unobserved"] is not None:
+                value = row["true_return_unobserved"] * share
+                writer.add_scalar("eval_deployed/true_return_unobserved", value, step)
