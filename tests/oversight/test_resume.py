@@ -97,7 +97,9 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
     assert_same_run(folder, uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_says_how_to_go_on(
     uninterrupted: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

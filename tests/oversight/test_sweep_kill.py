@@ -15,6 +15,8 @@ from oversight.sweeps.results import jobs_of
 from tests.oversight.runs import difference, outcome, summary
 from tests.oversight.studies import IDS, longer, results, run_sweep, start_sweep, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -77,7 +77,10 @@ def killed_at(number: int) -> Callable[[Job], Outcome]:
     return work_or_die
 
 
-@pytest.mark.parametrize("number", [1, 2, 9])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("number", [pytest.param(1, marks=SLOW), pytest.param(2, marks=SLOW), 9])
 def test_a_killed_tuning_goes_on_to_the_same_settings(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
