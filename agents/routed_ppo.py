@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
@@ -16,10 +15,9 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents import losses
-from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.methods import METHODS, ROUTES, Method, resolve
-from agents.normalization import normalized
+from agents.buffer import RoutedBuffer
+from agents.methods import METHODS, Method, resolve
+from agents.objective import Objective
 from agents.options import (
     AdvantageNormalization,
     Bootstrap,
@@ -32,7 +30,6 @@ from agents.policy import MotivationPolicy
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, routing, skip_unreached
 
-LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
 Statistics = dict[str, list[Tensor]]
 
 
@@ -123,7 +120,6 @@ class RoutedPPO(PPO):
             )
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
-        self.mixed = isinstance(self.policy, MotivationPolicy) and len(self.policy.module_names) > 1
         table = self.method.table.as_dict()
         if not self.routed and any(w != 1 for row in table.values() for w in row.values()):
             raise ValueError(
@@ -162,11 +158,13 @@ class RoutedPPO(PPO):
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
-                loss, kl = self._loss(samples, statistics)
-                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                terms = self._objective().terms(self.policy, samples)
+                for name, term in terms.items():
+                    statistics[name].append(term.detach())
+                if self.target_kl is not None and terms["approx_kl"] > 1.5 * self.target_kl:
                     return True
                 self.policy.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                terms["loss"].backward()  # type: ignore[no-untyped-call]
             if self.routed:
                 skip_unreached(self.policy.optimizer)
             for part in parts:
@@ -182,48 +180,18 @@ class RoutedPPO(PPO):
     def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
         return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
 
-    def _loss(self, samples: RoutedSamples, statistics: Statistics) -> tuple[Tensor, Tensor]:
-        """Return the loss of a minibatch and how far the policy has moved on it."""
-        discrete = isinstance(self.action_space, spaces.Discrete)
-        actions = samples.actions.long().flatten() if discrete else samples.actions
-        values, log_prob, entropy = self.policy.evaluate_actions(samples.observations, actions)
-        advantages = samples.advantages
-        if self.normalize_advantage:
-            advantages = normalized(advantages, samples.routes, self.advantage_normalization)
-        log_ratio = log_prob - samples.old_log_prob
-        ratio = torch.exp(log_ratio)
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        terms = {
-            "policy_gradient_loss": losses.policy_loss(ratio, advantages, clip_range),
-            "entropy_loss": losses.entropy_loss(entropy, log_prob),
-            "value_loss": losses.value_loss(self._clip_values(values, samples), samples.returns),
-        }
-        weights = (1.0, self.ent_coef, self.vf_coef)
-        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
-        assert isinstance(loss, Tensor)
-        if self.mixed:
-            terms["mixture_loss"] = self._mixture_loss(samples)
-            loss = loss + self.mixture_coef * terms["mixture_loss"]
-        with torch.no_grad():
-            terms["approx_kl"] = losses.approximate_kl(log_ratio)
-            terms["clip_fraction"] = torch.mean((torch.abs(ratio - 1) > clip_range).float())
-        for name, term in {**terms, "loss": loss}.items():
-            statistics[name].append(term.detach())
-        return loss, terms["approx_kl"]
-
-    def _clip_values(self, values: Tensor, samples: RoutedSamples) -> Tensor:
-        values = values.flatten()
-        if self.clip_range_vf is None:
-            return values
-        bound = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
-
-    def _mixture_loss(self, samples: RoutedSamples) -> Tensor:
-        assert isinstance(self.policy, MotivationPolicy)
-        first, second = LABELLED
-        rows = torch.nonzero((samples.routes == first) | (samples.routes == second)).squeeze(-1)
-        logits = self.policy.mixture_logits(samples.observations.index_select(0, rows))
-        return losses.mixture_loss(logits, samples.routes.index_select(0, rows) == first)
+    def _objective(self) -> Objective:
+        """Return what to minimize now; the bounds follow their schedules."""
+        left = self._current_progress_remaining
+        bound = self.clip_range_vf
+        return Objective(
+            clip_range=self.clip_range(left),  # type: ignore[operator]
+            clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
+            ent_coef=self.ent_coef,
+            vf_coef=self.vf_coef,
+            mixture_coef=self.mixture_coef,
+            normalization=self.advantage_normalization if self.normalize_advantage else "none",
+        )
 
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
