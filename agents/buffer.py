@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+from agents.definition import Selection
 from agents.options import Timeouts
 from agents.outcomes import Outcomes
 from agents.routes import UNRESOLVED, UNUSED, write_back
+from agents.selection import selected
 
 
 class RoutedSamples(NamedTuple):
@@ -34,6 +36,7 @@ class RoutedBuffer(RolloutBuffer):
         seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
             seed both draw the same minibatches.
         timeouts: as for `Outcomes`.
+        selection, propensity: as for `selected`, which draws from the same generator.
         **kwargs: as for `RolloutBuffer`.
     """
 
@@ -42,15 +45,20 @@ class RoutedBuffer(RolloutBuffer):
         *args: Any,  # noqa: ANN401
         seed: int | None = None,
         timeouts: Timeouts = "open",
+        selection: Selection = "outcome",
+        propensity: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.order = np.random.RandomState(seed)
+        self.selection: Selection = selection
+        self.propensity = propensity
         super().__init__(*args, **kwargs)
         self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:
         """Empty the buffer; no route is known."""
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
+        self._taken: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None
         super().reset()
 
     def label(
@@ -73,7 +81,16 @@ class RoutedBuffer(RolloutBuffer):
 
         `UNUSED` marks the steps that only reset a lane, which `get` leaves out.
         """
+        if self._taken is not None:
+            return write_back(*self._taken)
         return write_back(self.last_route, self.outcomes.unfinished())
+
+    def compute_returns_and_advantage(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Compute returns and advantages as SB3 does, and settle which route each episode takes."""
+        super().compute_returns_and_advantage(*args, **kwargs)
+        if self.selection != "outcome":
+            outcomes = self.last_route, self.outcomes.unfinished()
+            self._taken = selected(*outcomes, self.selection, self.order, self.propensity)
 
     def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Store one step of every lane.

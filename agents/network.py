@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from agents.definition import Mixture
 from oversight.routing import Gate
 
 
@@ -21,19 +22,26 @@ class MotivationNet(nn.Module):
         features: number of input features.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of every part; ReLU follows each.
+        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
 
     Raises:
         ValueError: if there are neither one nor two modules.
     """
 
-    def __init__(self, features: int, modules: Sequence[str], hidden_sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: int,
+        modules: Sequence[str],
+        hidden_sizes: Sequence[int],
+        mixture: Mixture = "learned",
+    ) -> None:
         super().__init__()
         if len(modules) not in (1, 2) or len(set(modules)) != len(modules):
             raise ValueError(f"one or two motivation modules have names, got {tuple(modules)}")
         self.experts = nn.ModuleDict({name: perceptron(features, hidden_sizes) for name in modules})
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
         self.mixture: nn.Sequential | None = None
-        if len(modules) == 2:
+        if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1)
             self.mixture_gate = Gate("mixture")
         self.critic = perceptron(features, hidden_sizes)
@@ -47,10 +55,12 @@ class MotivationNet(nn.Module):
         """Return the blend of the motivation modules, [batch, width]."""
         outputs = [self.gates[name](expert(features)) for name, expert in self.experts.items()]
         first: Tensor = outputs[0]
-        if self.mixture is None:
+        if len(outputs) == 1:
             return first
-        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
         second: Tensor = outputs[1]
+        if self.mixture is None:
+            return (first + second) / 2
+        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
         return second + weight * (first - second)
 
     def forward_critic(self, features: Tensor) -> Tensor:

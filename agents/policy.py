@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from agents.definition import Mixture
 from agents.network import MotivationNet, zero_bias
 from oversight.routing import Gate, parameter_groups
 
@@ -30,6 +31,7 @@ class MotivationPolicy(ActorCriticPolicy):
         lr_schedule: as in SB3.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of each part.
+        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:
@@ -44,6 +46,7 @@ class MotivationPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         modules: Sequence[str] = ("diamond", "ghost"),
         hidden_sizes: Sequence[int] = (128, 128),
+        mixture: Mixture = "learned",
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
@@ -55,12 +58,13 @@ class MotivationPolicy(ActorCriticPolicy):
             raise ValueError("MotivationPolicy does not explore by state: leave use_sde out")
         self.module_names = tuple(modules)
         self.hidden_sizes = tuple(hidden_sizes)
+        self.mixture: Mixture = mixture
         kwargs.setdefault("ortho_init", False)
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        net = MotivationNet(self.features_dim, self.module_names, self.hidden_sizes)
+        net = MotivationNet(self.features_dim, self.module_names, self.hidden_sizes, self.mixture)
         self.mlp_extractor = net  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -150,7 +154,11 @@ class MotivationPolicy(ActorCriticPolicy):
         return policy
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        ours = {"modules": self.module_names, "hidden_sizes": self.hidden_sizes}
+        ours = {
+            "modules": self.module_names,
+            "hidden_sizes": self.hidden_sizes,
+            "mixture": self.mixture,
+        }
         parameters = super()._get_constructor_parameters() | ours
         del parameters["net_arch"]
         return parameters

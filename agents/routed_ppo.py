@@ -27,6 +27,7 @@ from agents.options import (
     require_choices,
 )
 from agents.policy import MotivationPolicy
+from agents.propensity import check_propensity
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, routing, skip_unreached
 
@@ -60,6 +61,8 @@ class RoutedPPO(PPO):
         bootstrap: after which time limits the critic's value of the last observation is added to
             the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
             a rollout is bootstrapped in any case.
+        propensity: chance that the end of an episode is observed, by design: the chance with which
+            `filtered-coin` and `oracle-sampled` keep an episode. Other methods do not read it.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -89,6 +92,7 @@ class RoutedPPO(PPO):
         advantage_normalization: AdvantageNormalization = "all",
         gradient_clipping: GradientClipping = "global",
         bootstrap: Bootstrap = "always",
+        propensity: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
@@ -98,10 +102,15 @@ class RoutedPPO(PPO):
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {"modules": self.method.modules}
+            named = {"modules": self.method.modules, "mixture": self.method.mixture}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
-        kwargs["rollout_buffer_kwargs"] = {"seed": kwargs.get("seed"), "timeouts": timeouts}
+        kwargs["rollout_buffer_kwargs"] = {
+            "seed": kwargs.get("seed"),
+            "timeouts": timeouts,
+            "selection": self.method.selection,
+            "propensity": check_propensity(self.method, propensity),
+        }
         # SB3's annotations leave out None, which `load` passes, and vector environments
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
 

@@ -107,6 +107,8 @@ def backward(loss: Tensor, policy: MotivationPolicy) -> Gradients:
 
 def target_of(name: str) -> str:
     """Return the target that a parameter belongs to, by its name."""
+    if ".trunk." in name:
+        return "competence"
     for target in {target for method in METHODS.values() for target in method.table.target_names}:
         if f".experts.{target}." in name or f".{target}." in name:
             return target

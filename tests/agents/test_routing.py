@@ -46,7 +46,7 @@ def expected_gradients(agent: RoutedPPO) -> Gradients:
             if (target := target_of(name)) != "shared":
                 weight *= table[route][target]
             total[name] += weight * grad
-    if len(agent.method.modules) == 2:
+    if agent.method.mixed:
         mixture = backward(agent.mixture_coef * mixture_losses(policy, samples).mean(), policy)
         total = {name: grad + mixture[name] for name, grad in total.items()}
     return total

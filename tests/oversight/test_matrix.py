@@ -88,7 +88,7 @@ WRAPPERS: dict[str, Make] = {
 
 def check(setup: Setup) -> None:
     """Certify on a run of three rollouts."""
-    ppo = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=32)
+    ppo = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=32, propensity=0.5)
     certificate = certify(replace(setup, ppo=ppo, num_envs=4, steps=192), FEW)
     assert certificate.passed, certificate.findings
     assert certificate.hidden
