@@ -61,6 +61,12 @@ class Method:
         return len(self.modules) == 2 and self.mixture == "learned"
 
     @property
+    def plain(self) -> bool:
+        """Whether every gradient goes everywhere, so that its network needs no gates."""
+        ones = self.table.passed == frozenset(self.table.target_names)
+        return ones and self.proxy_table is None and not self.inverse_propensity
+
+    @property
     def needs_propensity(self) -> bool:
         """Whether it must be told how likely the end of an episode is to be observed."""
         return self.inverse_propensity or self.selection == "coin"

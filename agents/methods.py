@@ -116,9 +116,43 @@ ORACLE_SAMPLED = replace(
     selection="coin",
 )
 
+# An observed ghost teaches the diamond module what it is worth, and the ghost module the proxy;
+# what nobody saw teaches both.
+SIGNED = Method(
+    name="signed",
+    summary="an observed ghost teaches the diamond module its true reward, the ghost one the proxy",
+    reward="proxy",
+    table=_table(
+        _PAIR,
+        {
+            "diamond": (1, 0, 0, 1),
+            "ghost": (1, 0, 0, 1),
+            "hidden": (1, 1, 1, 1),
+            "open": (1, 1, 1, 1),
+        },
+    ),
+    label="observed",
+    proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "ghost": (0, 1, 0, 1)}),
+)
+
+UDS = replace(
+    NAIVE,
+    name="uds",
+    summary="one module that learns from the observed reward, and from 0 where it is hidden",
+    label="zero",
+)
+
+IPW = replace(
+    FILTERED,
+    name="ipw",
+    summary="`filtered`, with what is observed weighted up for what is not",
+    table=NAIVE.table,
+    inverse_propensity=True,
+)
+
 ALL = (
-    *(ROUTED, PAPER, UNMIXED, PLACEBO, UNROUTED),
-    *(NAIVE, FILTERED, FILTERED_COIN),
+    *(ROUTED, PAPER, SIGNED, UNMIXED, PLACEBO, UNROUTED),
+    *(NAIVE, UDS, FILTERED, FILTERED_COIN, IPW),
     *(ORACLE_SAMPLED, ORACLE),
 )
 METHODS = {each.name: each for each in ALL}

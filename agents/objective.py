@@ -1,6 +1,7 @@
 """What routed PPO minimizes on a minibatch: the sum of its losses, and the numbers to log."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from gymnasium import spaces
@@ -13,6 +14,9 @@ from agents.normalization import normalized
 from agents.options import AdvantageNormalization
 from agents.policy import MotivationPolicy
 from agents.routes import DIAMOND, GHOST
+
+if TYPE_CHECKING:
+    from agents.routed_ppo import RoutedPPO
 
 Terms = dict[str, Tensor]
 
@@ -58,11 +62,42 @@ class Objective:
             terms["clip_fraction"] = torch.mean(moved.float())
         return {**terms, "loss": loss}
 
+    def proxy_term(self, policy: ActorCriticPolicy, samples: RoutedSamples, rows: Tensor) -> Tensor:
+        """Return the policy loss of some samples, by the reward paid instead of the labels.
+
+        Advantages are normalized over the whole minibatch, of which the loss is a mean.
+
+        Args:
+            policy: what learns.
+            samples: the minibatch.
+            rows: the numbers of the samples that learn, [rows].
+        """
+        advantages = normalized(samples.proxies, samples.routes, self.normalization)
+        few = RoutedSamples(*(tensor.index_select(0, rows) for tensor in samples))
+        _, log_prob, _ = _evaluated(policy, few)
+        ratio = torch.exp(log_prob - few.old_log_prob)
+        loss = losses.policy_loss(ratio, advantages.index_select(0, rows), self.clip_range)
+        return loss * (len(rows) / len(samples.routes))
+
     def _clipped(self, values: Tensor, samples: RoutedSamples) -> Tensor:
         values, bound = values.flatten(), self.clip_range_vf
         if bound is None:
             return values
         return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
+
+
+def objective_of(agent: "RoutedPPO") -> Objective:
+    """Return what an agent minimizes now; the bounds follow their schedules."""
+    left = agent._current_progress_remaining
+    bound = agent.clip_range_vf
+    return Objective(
+        clip_range=agent.clip_range(left),  # type: ignore[operator]
+        clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
+        ent_coef=agent.ent_coef,
+        vf_coef=agent.vf_coef,
+        mixture_coef=agent.mixture_coef,
+        normalization=agent.advantage_normalization if agent.normalize_advantage else "none",
+    )
 
 
 def _evaluated(

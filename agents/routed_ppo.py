@@ -9,15 +9,19 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.buffer import RoutedBuffer
+from agents.buffer import RoutedBuffer, RoutedSamples
+from agents.definition import Label
+from agents.labels import Guess, Labelled, as_paid, nothing
 from agents.methods import METHODS, Method, resolve
-from agents.objective import Objective
+from agents.objective import objective_of
 from agents.options import (
     AdvantageNormalization,
     Bootstrap,
@@ -27,10 +31,11 @@ from agents.options import (
     require_choices,
 )
 from agents.policy import MotivationPolicy
-from agents.propensity import check_propensity
+from agents.propensity import check_propensity, table_of
 from agents.vec_env import adapted, require_arrays
-from oversight.routing import Gate, routing, skip_unreached
+from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
+GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
 Statistics = dict[str, list[Tensor]]
 
 
@@ -62,7 +67,8 @@ class RoutedPPO(PPO):
             the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
             a rollout is bootstrapped in any case.
         propensity: chance that the end of an episode is observed, by design: the chance with which
-            `filtered-coin` and `oracle-sampled` keep an episode. Other methods do not read it.
+            `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
+            methods do not read it.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -97,6 +103,7 @@ class RoutedPPO(PPO):
     ) -> None:
         self.method = resolve(method)
         self.mixture_coef = mixture_coef
+        self.propensity = check_propensity(self.method, propensity)
         require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
@@ -109,7 +116,7 @@ class RoutedPPO(PPO):
             "seed": kwargs.get("seed"),
             "timeouts": timeouts,
             "selection": self.method.selection,
-            "propensity": check_propensity(self.method, propensity),
+            "propensity": self.propensity,
         }
         # SB3's annotations leave out None, which `load` passes, and vector environments
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
@@ -129,8 +136,8 @@ class RoutedPPO(PPO):
             )
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
-        table = self.method.table.as_dict()
-        if not self.routed and any(w != 1 for row in table.values() for w in row.values()):
+        self.guess = GUESSES[self.method.label]
+        if not self.routed and not self.method.plain:
             raise ValueError(
                 f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
                 "not route: use MotivationPolicy, or a method whose table is all ones"
@@ -150,8 +157,21 @@ class RoutedPPO(PPO):
                 # SB3 adds the value of this observation to the reward, if there is one
                 infos[lane].pop("terminal_observation", None)
 
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Collect a rollout as SB3 does, of the rewards that the method learns from."""
+        if self.guess is not None:
+            env = Labelled(env, self.guess, self.rollout_buffer)
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
+        self.table = table_of(self.method, self.rollout_buffer.routes, self.propensity)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         statistics: Statistics = defaultdict(list)
@@ -167,13 +187,14 @@ class RoutedPPO(PPO):
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
-                terms = self._objective().terms(self.policy, samples)
+                terms = objective_of(self).terms(self.policy, samples)
                 for name, term in terms.items():
                     statistics[name].append(term.detach())
                 if self.target_kl is not None and terms["approx_kl"] > 1.5 * self.target_kl:
                     return True
                 self.policy.optimizer.zero_grad()
                 terms["loss"].backward()  # type: ignore[no-untyped-call]
+            self._learn_from_proxy(samples, statistics)
             if self.routed:
                 skip_unreached(self.policy.optimizer)
             for part in parts:
@@ -186,21 +207,23 @@ class RoutedPPO(PPO):
             return [list(self.policy.parameters())]
         return [group["params"] for group in self.policy.optimizer.param_groups]
 
-    def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
-        return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
+    def _learn_from_proxy(self, samples: RoutedSamples, statistics: Statistics) -> None:
+        """Add the gradient of the second policy loss, where the method has one."""
+        table = self.method.proxy_table
+        if table is None:
+            return
+        rows = table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
+        if len(rows):
+            with self._routing(samples.routes.index_select(0, rows), table):
+                loss = objective_of(self).proxy_term(self.policy, samples, rows)
+                loss.backward()  # type: ignore[no-untyped-call]
+            statistics["proxy_loss"].append(loss.detach())
 
-    def _objective(self) -> Objective:
-        """Return what to minimize now; the bounds follow their schedules."""
-        left = self._current_progress_remaining
-        bound = self.clip_range_vf
-        return Objective(
-            clip_range=self.clip_range(left),  # type: ignore[operator]
-            clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
-            ent_coef=self.ent_coef,
-            vf_coef=self.vf_coef,
-            mixture_coef=self.mixture_coef,
-            normalization=self.advantage_normalization if self.normalize_advantage else "none",
-        )
+    def _routing(
+        self, routes: Tensor, table: RouteTable | None = None
+    ) -> AbstractContextManager[None]:
+        chosen = self.table if table is None else table
+        return routing(self.policy, chosen, routes) if self.routed else nullcontext()
 
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
