@@ -142,6 +142,20 @@ UDS = replace(
     label="zero",
 )
 
+IMPUTED = replace(
+    NAIVE,
+    name="imputed",
+    summary="one module that learns from the observed reward, and from a reward model's elsewhere",
+    label="imputed",
+)
+
+PESSIMISTIC = replace(
+    NAIVE,
+    name="pessimistic",
+    summary="`imputed` by five reward models: their mean less their deviation",
+    label="pessimistic",
+)
+
 IPW = replace(
     FILTERED,
     name="ipw",
@@ -152,7 +166,7 @@ IPW = replace(
 
 ALL = (
     *(ROUTED, PAPER, SIGNED, UNMIXED, PLACEBO, UNROUTED),
-    *(NAIVE, UDS, FILTERED, FILTERED_COIN, IPW),
+    *(NAIVE, UDS, IMPUTED, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
     *(ORACLE_SAMPLED, ORACLE),
 )
 METHODS = {each.name: each for each in ALL}

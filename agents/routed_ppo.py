@@ -18,8 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.definition import Label
-from agents.labels import Guess, Labelled, as_paid, nothing
+from agents.labels import Labelled
 from agents.methods import METHODS, Method, resolve
 from agents.objective import objective_of
 from agents.options import (
@@ -29,13 +28,14 @@ from agents.options import (
     Timeouts,
     check_normalization,
     require_choices,
+    require_rollout,
 )
 from agents.policy import MotivationPolicy
 from agents.propensity import check_propensity, table_of
+from agents.reward_model import RewardModel, guess_of
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
-GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
 Statistics = dict[str, list[Tensor]]
 
 
@@ -128,15 +128,11 @@ class RoutedPPO(PPO):
         return wrapped
 
     def _setup_model(self) -> None:
-        rollout = self.n_steps * self.n_envs
-        if self.batch_size > rollout:
-            raise ValueError(
-                f"a batch of {self.batch_size} is larger than a rollout of {self.n_steps} steps x "
-                f"{self.n_envs} environments = {rollout}: lower batch_size or raise either"
-            )
+        require_rollout(self.batch_size, self.n_steps, self.n_envs)
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
-        self.guess = GUESSES[self.method.label]
+        timeouts = self.rollout_buffer_kwargs["timeouts"]
+        self.guess = guess_of(self.method.label, self.observation_space, self.seed, timeouts)
         if not self.routed and not self.method.plain:
             raise ValueError(
                 f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
@@ -171,6 +167,8 @@ class RoutedPPO(PPO):
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
+        if isinstance(self.guess, RewardModel):
+            self.guess.fit()
         self.table = table_of(self.method, self.rollout_buffer.routes, self.propensity)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
