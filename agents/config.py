@@ -18,6 +18,9 @@ class PPOConfig:
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
+    blind: tuple[int, ...] = ()
+    """Parts of an observation, along its first axis, that the motivation modules do not see: 3 is
+    the plane of oversight of PartialGrid-v0. The mixture and the critic see all of it."""
     n_steps: int = 64
     """Steps per environment in one rollout; an episode cut by its end is judged as far as it was
     observed."""

@@ -135,6 +135,20 @@ SIGNED = Method(
     proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "ghost": (0, 1, 0, 1)}),
 )
 
+# Observed reward teaches what to want, and the proxy of every episode how to get anywhere.
+_MOTIVATED = ("motivation", "competence", "shared")
+MOTIVATED = Method(
+    name="motivated",
+    summary="a trunk learns competence from the proxy, a module above it from observed reward only",
+    reward="proxy",
+    table=_table(_MOTIVATED, {**dict.fromkeys(ROUTES, (1, 0, 1)), "hidden": (0, 0, 1)}),
+    modules=("motivation",),
+    deployed="motivation",
+    trunk=True,
+    label="observed",
+    proxy_table=_table(_MOTIVATED, dict.fromkeys(ROUTES, (0, 1, 1))),
+)
+
 UDS = replace(
     NAIVE,
     name="uds",
@@ -165,7 +179,7 @@ IPW = replace(
 )
 
 ALL = (
-    *(ROUTED, PAPER, SIGNED, UNMIXED, PLACEBO, UNROUTED),
+    *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
     *(NAIVE, UDS, IMPUTED, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
     *(ORACLE_SAMPLED, ORACLE),
 )

@@ -109,7 +109,8 @@ class RoutedPPO(PPO):
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {"modules": self.method.modules, "mixture": self.method.mixture}
+            parts = ("modules", "mixture", "trunk")
+            named = {part: getattr(self.method, part) for part in parts}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
         kwargs["rollout_buffer_kwargs"] = {

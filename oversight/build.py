@@ -69,7 +69,7 @@ def make_learner(
         bootstrap=ppo.bootstrap,
         timeouts=ppo.timeouts,
         propensity=ppo.propensity,
-        policy_kwargs={"hidden_sizes": ppo.hidden_sizes},
+        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "blind": ppo.blind},
         seed=seed,
         device=device,
     )
