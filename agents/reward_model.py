@@ -28,7 +28,8 @@ class RewardModel:
     so far it is 0. What was paid stays where nothing was hidden: with `timeouts="open"` rewards
     hide at terminals alone, with `"hidden"` at every step that was not observed.
 
-    It draws from a generator of its own, and leaves PyTorch's alone.
+    It draws from a generator of its own, and leaves PyTorch's alone. Checkpoints hold it; an agent
+    that SB3 saved and loaded begins with a new one.
 
     Args:
         inputs: numbers in an observation.

@@ -221,8 +221,7 @@ class RoutedPPO(PPO):
     def _routing(
         self, routes: Tensor, table: RouteTable | None = None
     ) -> AbstractContextManager[None]:
-        chosen = self.table if table is None else table
-        return routing(self.policy, chosen, routes) if self.routed else nullcontext()
+        return routing(self.policy, table or self.table, routes) if self.routed else nullcontext()
 
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
@@ -232,6 +231,9 @@ class RoutedPPO(PPO):
         explained = explained_variance(buffer.values[used], buffer.returns[used])
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "guess"]  # `load` builds a new one
 
     def deployed(self) -> MotivationPolicy:
         """Return the policy to deploy: the designated module alone."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents import RoutedPPO
 from agents.checkpoint import read_state, restore, training_state, write_state
 from agents.labels import Step, labelled
 from agents.reward_model import CAPACITY, RewardModel
@@ -104,6 +105,14 @@ def test_a_state_goes_on_where_it_was() -> None:
         model.fit()
     inputs = torch.randn(6, 3)
     assert torch.equal(whole.predict(inputs), other.predict(inputs))
+
+
+def test_a_saved_agent_leaves_its_memory_behind(tmp_path: Path) -> None:
+    small_agent("imputed").learn(ROLLOUT).save(tmp_path / "agent.zip")
+    assert (tmp_path / "agent.zip").stat().st_size < CAPACITY * 101
+    loaded = RoutedPPO.load(tmp_path / "agent.zip", device="cpu")
+    assert isinstance(loaded.guess, RewardModel)
+    assert loaded.guess.seen == 0
 
 
 @pytest.mark.parametrize("method", ["imputed", "pessimistic"])
