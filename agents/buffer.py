@@ -9,13 +9,19 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+from agents.definition import Selection
 from agents.options import Timeouts
 from agents.outcomes import Outcomes
 from agents.routes import UNRESOLVED, UNUSED, write_back
+from agents.selection import selected
 
 
 class RoutedSamples(NamedTuple):
-    """SB3's rollout samples and, last, the route of each: int64, [batch]."""
+    """SB3's rollout samples and, beside them, what routed PPO knows of each, [batch].
+
+    `routes` are numbers of `ROUTES`, int64; `proxies` are the advantages of the reward paid, where
+    the others are those of the labels put in its place.
+    """
 
     observations: Tensor
     actions: Tensor
@@ -23,6 +29,7 @@ class RoutedSamples(NamedTuple):
     old_log_prob: Tensor
     advantages: Tensor
     returns: Tensor
+    proxies: Tensor
     routes: Tensor
 
 
@@ -34,6 +41,7 @@ class RoutedBuffer(RolloutBuffer):
         seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
             seed both draw the same minibatches.
         timeouts: as for `Outcomes`.
+        selection, propensity: as for `selected`, which draws from the same generator.
         **kwargs: as for `RolloutBuffer`.
     """
 
@@ -42,15 +50,21 @@ class RoutedBuffer(RolloutBuffer):
         *args: Any,  # noqa: ANN401
         seed: int | None = None,
         timeouts: Timeouts = "open",
+        selection: Selection = "outcome",
+        propensity: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.order = np.random.RandomState(seed)
+        self.selection: Selection = selection
+        self.propensity = propensity
         super().__init__(*args, **kwargs)
         self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:
-        """Empty the buffer; no route is known."""
+        """Empty the buffer; no route is known, and nothing is put aside."""
+        self.aside = np.zeros((self.buffer_size, self.n_envs), dtype=np.float32)
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
+        self._taken: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None
         super().reset()
 
     def label(
@@ -73,7 +87,28 @@ class RoutedBuffer(RolloutBuffer):
 
         `UNUSED` marks the steps that only reset a lane, which `get` leaves out.
         """
+        if self._taken is not None:
+            return write_back(*self._taken)
         return write_back(self.last_route, self.outcomes.unfinished())
+
+    def compute_returns_and_advantage(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Compute returns and advantages as SB3 does, and settle which route each episode takes."""
+        super().compute_returns_and_advantage(*args, **kwargs)
+        self.proxies = self.advantages
+        if self.aside.any():
+            self.proxies = self.advantages + self._traced(self.aside)
+        if self.selection != "outcome":
+            outcomes = self.last_route, self.outcomes.unfinished()
+            self._taken = selected(*outcomes, self.selection, self.order, self.propensity)
+
+    def _traced(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what rewards add to the advantages, which are linear in them, [steps, lanes]."""
+        traces, trace = np.empty_like(rewards), np.zeros_like(rewards[0])
+        goes_on = 1 - np.append(self.episode_starts[1:], np.zeros_like(rewards[:1]), axis=0)
+        for step in reversed(range(len(rewards))):
+            trace = rewards[step] + self.gamma * self.gae_lambda * goes_on[step] * trace
+            traces[step] = trace
+        return traces
 
     def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Store one step of every lane.
@@ -106,7 +141,7 @@ class RoutedBuffer(RolloutBuffer):
     def _flat(self) -> RoutedSamples:
         """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
         arrays = (self.observations, self.actions.astype(np.float32, copy=False))
-        scalars = (self.values, self.log_probs, self.advantages, self.returns)
+        scalars = (self.values, self.log_probs, self.advantages, self.returns, self.proxies)
         routes = self.routes().astype(np.int64)
         return RoutedSamples(
             *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),

@@ -11,6 +11,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.policy import MotivationPolicy
+from agents.reward_model import RewardModel
 from agents.routed_ppo import RoutedPPO
 from agents.vec_env import VectorEnvAdapter
 
@@ -44,7 +45,7 @@ def learner_state(agent: RoutedPPO) -> State:
         "minibatch_order": _tensors(agent.rollout_buffer.order.get_state(legacy=False)),
         "outcomes": _tensors(agent.rollout_buffer.outcomes.get_state()),
         "num_updates": agent._n_updates,
-    }
+    } | _reward_model(agent)
 
 
 def restore(agent: RoutedPPO, state: State) -> None:
@@ -59,6 +60,9 @@ def restore(agent: RoutedPPO, state: State) -> None:
         agent.policy.optimizer.load_state_dict(state["optimizer"])
         agent.rollout_buffer.order.set_state(_arrays(state["minibatch_order"]))
         agent.rollout_buffer.outcomes.set_state(_arrays(state["outcomes"]))
+        if isinstance(agent.guess, RewardModel):
+            model = state["reward_model"]
+            agent.guess.set_state({**model, "order": _arrays(model["order"])})
         env.reset()
         env.set_state(_arrays(state["environment"]))
         agent._last_obs = state["last_observation"].numpy()
@@ -145,6 +149,13 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _reward_model(agent: RoutedPPO) -> State:
+    if not isinstance(agent.guess, RewardModel):
+        return {}
+    model = agent.guess.get_state()
+    return {"reward_model": {**model, "order": _tensors(model["order"])}}
 
 
 def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:

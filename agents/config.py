@@ -18,6 +18,9 @@ class PPOConfig:
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
+    blind: tuple[int, ...] = ()
+    """Parts of an observation, along its first axis, that the motivation modules do not see: 3 is
+    the plane of oversight of PartialGrid-v0. The mixture and the critic see all of it."""
     n_steps: int = 64
     """Steps per environment in one rollout; an episode cut by its end is judged as far as it was
     observed."""
@@ -57,6 +60,9 @@ class PPOConfig:
     """Route of an unobserved episode that a time limit or the end of the rollout cuts. open: right
     where only the end pays, so that nothing was hidden; hidden: right where every step pays, or
     hidden rewards, paid as zeros, would teach like observed ones."""
+    propensity: float | None = None
+    """Chance that the end of an episode is observed, for the methods that must know it. By default
+    that of the run's oversight, where the run sets it."""
 
     def __post_init__(self) -> None:
         """Refuse what no PPO can run on."""
@@ -70,6 +76,8 @@ class PPOConfig:
                 raise ValueError(
                     f"{name} must be finite and not negative, got {getattr(self, name)}"
                 )
+        if self.propensity is not None and not 0 < self.propensity <= 1:
+            raise ValueError(f"propensity must be above 0 and at most 1, got {self.propensity}")
         require_choices(**{name: getattr(self, name) for name in CHOICES})
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes must be positive widths, got {self.hidden_sizes}")

@@ -1,43 +1,13 @@
-"""The methods: each is a route table, the reward it learns from, and the modules it trains."""
+"""The methods: each is a route table, the reward it learns from, and little else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import Literal
 
+from agents.definition import ROUTES, Method
 from oversight.routing import RouteTable
 
-Reward = Literal["observed", "proxy", "true"]
-
-ROUTES = ("diamond", "ghost", "hidden", "open")
-"""How an episode ended, as the overseer saw it.
-
-`diamond` and `ghost`: something of it was observed, and the observed rewards sum to more than 0, or
-do not. `hidden`: at a terminal, with nobody watching from first to last. `open`: nobody watched
-either, but the time limit or the rollout's end cut it; that may count as `hidden` too.
-"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Method:
-    """One way to learn under partial oversight.
-
-    Attributes:
-        name: the word that selects it.
-        summary: one sentence for a help page.
-        reward: what the environment must pay it: the `observed` reward with the proxy where it is
-            hidden, the `proxy` alone, or the `true` reward, which only an oracle may see.
-        table: the weight of each route's gradient at each target.
-        modules: the motivation modules of its network; two are blended by a learned mixture.
-        deployed: the module that acts after training.
-    """
-
-    name: str
-    summary: str
-    reward: Reward
-    table: RouteTable
-    modules: tuple[str, ...] = ("diamond", "ghost")
-    deployed: str = "diamond"
+__all__ = ["METHODS", "ROUTES", "Method", "method", "resolve"]
 
 
 def _table(columns: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> RouteTable:
@@ -113,7 +83,107 @@ ORACLE = Method(
     deployed="motivation",
 )
 
-METHODS = {each.name: each for each in (ROUTED, PAPER, UNROUTED, NAIVE, FILTERED, ORACLE)}
+UNMIXED = replace(
+    ROUTED,
+    name="unmixed",
+    summary="`routed` with modules that are blended half and half, by no mixture",
+    table=_table(
+        ("diamond", "ghost", "shared"),
+        {"diamond": (1, 0, 1), "ghost": (1, -1, 1), "hidden": (0, 1, 1), "open": (1, 1, 1)},
+    ),
+    mixture="fixed",
+)
+
+PLACEBO = replace(
+    ROUTED,
+    name="placebo",
+    summary="`routed` with the routes of a rollout's episodes dealt out among them by chance",
+    selection="shuffled",
+)
+
+FILTERED_COIN = replace(
+    FILTERED,
+    name="filtered-coin",
+    summary="`naive` on episodes kept by a coin: as little data as `filtered`, unselected",
+    selection="coin",
+)
+
+ORACLE_SAMPLED = replace(
+    ORACLE,
+    name="oracle-sampled",
+    summary="`oracle` on episodes kept by a coin, as many as are observed at a terminal",
+    table=FILTERED.table,
+    selection="coin",
+)
+
+# An observed ghost teaches the diamond module what it is worth, and the ghost module the proxy;
+# what nobody saw teaches both.
+SIGNED = Method(
+    name="signed",
+    summary="an observed ghost teaches the diamond module its true reward, the ghost one the proxy",
+    reward="proxy",
+    table=_table(
+        _PAIR,
+        {
+            "diamond": (1, 0, 0, 1),
+            "ghost": (1, 0, 0, 1),
+            "hidden": (1, 1, 1, 1),
+            "open": (1, 1, 1, 1),
+        },
+    ),
+    label="observed",
+    proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "ghost": (0, 1, 0, 1)}),
+)
+
+# Observed reward teaches what to want, and the proxy of every episode how to get anywhere.
+_MOTIVATED = ("motivation", "competence", "shared")
+MOTIVATED = Method(
+    name="motivated",
+    summary="a trunk learns competence from the proxy, a module above it from observed reward only",
+    reward="proxy",
+    table=_table(_MOTIVATED, {**dict.fromkeys(ROUTES, (1, 0, 1)), "hidden": (0, 0, 1)}),
+    modules=("motivation",),
+    deployed="motivation",
+    trunk=True,
+    label="observed",
+    proxy_table=_table(_MOTIVATED, dict.fromkeys(ROUTES, (0, 1, 1))),
+)
+
+UDS = replace(
+    NAIVE,
+    name="uds",
+    summary="one module that learns from the observed reward, and from 0 where it is hidden",
+    label="zero",
+)
+
+IMPUTED = replace(
+    NAIVE,
+    name="imputed",
+    summary="one module that learns from the observed reward, and from a reward model's elsewhere",
+    label="imputed",
+)
+
+PESSIMISTIC = replace(
+    NAIVE,
+    name="pessimistic",
+    summary="`imputed` by five reward models: their mean less their deviation",
+    label="pessimistic",
+)
+
+IPW = replace(
+    FILTERED,
+    name="ipw",
+    summary="`filtered`, with what is observed weighted up for what is not",
+    table=NAIVE.table,
+    inverse_propensity=True,
+)
+
+ALL = (
+    *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
+    *(NAIVE, UDS, IMPUTED, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
+    *(ORACLE_SAMPLED, ORACLE),
+)
+METHODS = {each.name: each for each in ALL}
 
 
 def method(name: str) -> Method:

@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from oversight.routing import Gate
+from agents.definition import Mixture
+from oversight.routing import Gate, gate_parameters
 
 
 class MotivationNet(nn.Module):
@@ -21,23 +22,48 @@ class MotivationNet(nn.Module):
         features: number of input features.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of every part; ReLU follows each.
+        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
+        trunk: whether the first of these layers, or all but the last, are a trunk below the
+            modules, which ends in a `Gate("competence")`. Then the weights of a module's target
+            hold for its own parameters, and gradient passes through them to the trunk.
+        unseen: the features that the modules, and the trunk, read as 0; the mixture and the critic
+            see them.
 
     Raises:
         ValueError: if there are neither one nor two modules.
     """
 
-    def __init__(self, features: int, modules: Sequence[str], hidden_sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: int,
+        modules: Sequence[str],
+        hidden_sizes: Sequence[int],
+        mixture: Mixture = "learned",
+        trunk: bool = False,
+        unseen: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if len(modules) not in (1, 2) or len(set(modules)) != len(modules):
             raise ValueError(f"one or two motivation modules have names, got {tuple(modules)}")
-        self.experts = nn.ModuleDict({name: perceptron(features, hidden_sizes) for name in modules})
+        sizes, below = tuple(hidden_sizes), features
+        self.trunk: nn.Sequential | None = None
+        if trunk:
+            lower, sizes = sizes[:-1] or sizes, sizes[-1:]
+            self.trunk = perceptron(features, lower).append(Gate("competence"))
+            below = lower[-1]
+        mask = torch.zeros(features, dtype=torch.bool)
+        mask[list(unseen)] = True
+        self.register_buffer("unseen", mask if len(unseen) else None, persistent=False)
+        self.experts = nn.ModuleDict({name: perceptron(below, sizes) for name in modules})
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
         self.mixture: nn.Sequential | None = None
-        if len(modules) == 2:
+        if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1)
             self.mixture_gate = Gate("mixture")
         self.critic = perceptron(features, hidden_sizes)
         self.latent_dim_pi = self.latent_dim_vf = hidden_sizes[-1]
+
+    unseen: Tensor | None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the actor and of the critic, each [batch, width]."""
@@ -45,13 +71,25 @@ class MotivationNet(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Return the blend of the motivation modules, [batch, width]."""
-        outputs = [self.gates[name](expert(features)) for name, expert in self.experts.items()]
+        shown = features if self.unseen is None else features.masked_fill(self.unseen, 0.0)
+        below = shown if self.trunk is None else self.trunk(shown)
+        outputs = [self._module(name, below) for name in self.experts]
         first: Tensor = outputs[0]
-        if self.mixture is None:
+        if len(outputs) == 1:
             return first
-        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
         second: Tensor = outputs[1]
+        if self.mixture is None:
+            return (first + second) / 2
+        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
         return second + weight * (first - second)
+
+    def _module(self, name: str, below: Tensor) -> Tensor:
+        """Return what a module makes of the features below it, and let its gate weigh gradients."""
+        expert, gate = self.experts[name], self.gates[name]
+        weights = getattr(gate, "weights", None)
+        if self.trunk is None or weights is None or not torch.is_grad_enabled():
+            return gate(expert(below))  # type: ignore[no-any-return]
+        return gate_parameters(expert, below, weights.unsqueeze(-1))
 
     def forward_critic(self, features: Tensor) -> Tensor:
         """Return the features of the value function, [batch, width]."""

@@ -42,3 +42,13 @@ def check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any]) 
             f"normalize_advantage=False turns advantage_normalization={chosen!r} off: give one only"
         )
     return chosen
+
+
+def require_rollout(batch_size: int, n_steps: int, n_envs: int) -> None:
+    """Raise a ValueError for a batch that no rollout can fill."""
+    rollout = n_steps * n_envs
+    if batch_size > rollout:
+        raise ValueError(
+            f"a batch of {batch_size} is larger than a rollout of {n_steps} steps x {n_envs} "
+            f"environments = {rollout}: lower batch_size or raise either"
+        )

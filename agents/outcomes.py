@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.methods import ROUTES
+from agents.definition import ROUTES
 from agents.options import Timeouts, require_choices
 from agents.routes import DIAMOND, GHOST, HIDDEN, UNRESOLVED, UNUSED
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
@@ -11,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from agents.definition import Mixture
 from agents.network import MotivationNet, zero_bias
 from oversight.routing import Gate, parameter_groups
 
@@ -30,20 +32,28 @@ class MotivationPolicy(ActorCriticPolicy):
         lr_schedule: as in SB3.
         modules: names of the motivation modules, one or two.
         hidden_sizes: widths of the hidden layers of each part.
+        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
+        trunk: whether a trunk lies below the modules, the target `competence`.
+        blind: the parts of an observation, along its first axis, that the modules do not see, such
+            as the plane of oversight; the mixture and the critic see them.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:
         ValueError: if actions are of another kind, exploration is SB3's by state, or there are
-            neither one nor two modules.
+            neither one nor two modules, or an observation has no such part.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (SB3 passes flat keyword arguments)
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         modules: Sequence[str] = ("diamond", "ghost"),
         hidden_sizes: Sequence[int] = (128, 128),
+        *,
+        mixture: Mixture = "learned",
+        trunk: bool = False,
+        blind: Sequence[int] = (),
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
@@ -55,12 +65,22 @@ class MotivationPolicy(ActorCriticPolicy):
             raise ValueError("MotivationPolicy does not explore by state: leave use_sde out")
         self.module_names = tuple(modules)
         self.hidden_sizes = tuple(hidden_sizes)
+        self.mixture: Mixture = mixture
+        self.trunk, self.blind = trunk, tuple(blind)
         kwargs.setdefault("ortho_init", False)
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        net = MotivationNet(self.features_dim, self.module_names, self.hidden_sizes)
+        unseen = _features_of(self.blind, self.observation_space, self.features_dim)
+        net = MotivationNet(
+            self.features_dim,
+            self.module_names,
+            self.hidden_sizes,
+            self.mixture,
+            self.trunk,
+            unseen,
+        )
         self.mlp_extractor = net  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -88,7 +108,8 @@ class MotivationPolicy(ActorCriticPolicy):
     def targets(self) -> dict[str, nn.Module]:
         """Return the module of each target but `shared`, which is all the rest."""
         mixture = {} if self.net.mixture is None else {"mixture": self.net.mixture}
-        return {**dict(self.net.experts.items()), **mixture}
+        trunk = {} if self.net.trunk is None else {"competence": self.net.trunk}
+        return {**dict(self.net.experts.items()), **mixture, **trunk}
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return an action for each observation, its value and its log-probability."""
@@ -150,10 +171,30 @@ class MotivationPolicy(ActorCriticPolicy):
         return policy
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        ours = {"modules": self.module_names, "hidden_sizes": self.hidden_sizes}
+        ours = {
+            "modules": self.module_names,
+            "hidden_sizes": self.hidden_sizes,
+            "mixture": self.mixture,
+            "trunk": self.trunk,
+            "blind": self.blind,
+        }
         parameters = super()._get_constructor_parameters() | ours
         del parameters["net_arch"]
         return parameters
+
+
+def _features_of(blind: Sequence[int], space: spaces.Space[Any], width: int) -> list[int]:
+    """Return the numbers of the features that are parts of an observation, along its first axis."""
+    if not blind:
+        return []
+    shape = space.shape or ()
+    if not shape or np.prod(shape) != width or not all(0 <= part < shape[0] for part in blind):
+        raise ValueError(
+            f"blind must be parts along the first axis of an observation of shape {shape} that is "
+            f"flattened for the network, got {tuple(blind)}: give numbers from 0 to its length - 1"
+        )
+    parts = np.arange(width).reshape(shape[0], -1)
+    return parts[list(blind)].ravel().tolist()
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:

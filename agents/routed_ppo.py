@@ -6,20 +6,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents import losses
 from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.methods import METHODS, ROUTES, Method, resolve
-from agents.normalization import normalized
+from agents.labels import Labelled
+from agents.methods import METHODS, Method, resolve
+from agents.objective import objective_of
 from agents.options import (
     AdvantageNormalization,
     Bootstrap,
@@ -27,12 +28,14 @@ from agents.options import (
     Timeouts,
     check_normalization,
     require_choices,
+    require_rollout,
 )
 from agents.policy import MotivationPolicy
+from agents.propensity import check_propensity, table_of
+from agents.reward_model import RewardModel, guess_of
 from agents.vec_env import adapted, require_arrays
-from oversight.routing import Gate, routing, skip_unreached
+from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
-LABELLED = [ROUTES.index("diamond"), ROUTES.index("ghost")]
 Statistics = dict[str, list[Tensor]]
 
 
@@ -63,6 +66,9 @@ class RoutedPPO(PPO):
         bootstrap: after which time limits the critic's value of the last observation is added to
             the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
             a rollout is bootstrapped in any case.
+        propensity: chance that the end of an episode is observed, by design: the chance with which
+            `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
+            methods do not read it.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -92,19 +98,27 @@ class RoutedPPO(PPO):
         advantage_normalization: AdvantageNormalization = "all",
         gradient_clipping: GradientClipping = "global",
         bootstrap: Bootstrap = "always",
+        propensity: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
         self.mixture_coef = mixture_coef
+        self.propensity = check_propensity(self.method, propensity)
         require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {"modules": self.method.modules}
+            parts = ("modules", "mixture", "trunk")
+            named = {part: getattr(self.method, part) for part in parts}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
-        kwargs["rollout_buffer_kwargs"] = {"seed": kwargs.get("seed"), "timeouts": timeouts}
+        kwargs["rollout_buffer_kwargs"] = {
+            "seed": kwargs.get("seed"),
+            "timeouts": timeouts,
+            "selection": self.method.selection,
+            "propensity": self.propensity,
+        }
         # SB3's annotations leave out None, which `load` passes, and vector environments
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
 
@@ -115,17 +129,12 @@ class RoutedPPO(PPO):
         return wrapped
 
     def _setup_model(self) -> None:
-        rollout = self.n_steps * self.n_envs
-        if self.batch_size > rollout:
-            raise ValueError(
-                f"a batch of {self.batch_size} is larger than a rollout of {self.n_steps} steps x "
-                f"{self.n_envs} environments = {rollout}: lower batch_size or raise either"
-            )
+        require_rollout(self.batch_size, self.n_steps, self.n_envs)
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
-        self.mixed = isinstance(self.policy, MotivationPolicy) and len(self.policy.module_names) > 1
-        table = self.method.table.as_dict()
-        if not self.routed and any(w != 1 for row in table.values() for w in row.values()):
+        timeouts = self.rollout_buffer_kwargs["timeouts"]
+        self.guess = guess_of(self.method.label, self.observation_space, self.seed, timeouts)
+        if not self.routed and not self.method.plain:
             raise ValueError(
                 f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
                 "not route: use MotivationPolicy, or a method whose table is all ones"
@@ -145,8 +154,23 @@ class RoutedPPO(PPO):
                 # SB3 adds the value of this observation to the reward, if there is one
                 infos[lane].pop("terminal_observation", None)
 
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Collect a rollout as SB3 does, of the rewards that the method learns from."""
+        if self.guess is not None:
+            env = Labelled(env, self.guess, self.rollout_buffer)
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
+        if isinstance(self.guess, RewardModel):
+            self.guess.fit()
+        self.table = table_of(self.method, self.rollout_buffer.routes, self.propensity)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         statistics: Statistics = defaultdict(list)
@@ -162,11 +186,14 @@ class RoutedPPO(PPO):
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
-                loss, kl = self._loss(samples, statistics)
-                if self.target_kl is not None and kl > 1.5 * self.target_kl:
+                terms = objective_of(self).terms(self.policy, samples)
+                for name, term in terms.items():
+                    statistics[name].append(term.detach())
+                if self.target_kl is not None and terms["approx_kl"] > 1.5 * self.target_kl:
                     return True
                 self.policy.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                terms["loss"].backward()  # type: ignore[no-untyped-call]
+            self._learn_from_proxy(samples, statistics)
             if self.routed:
                 skip_unreached(self.policy.optimizer)
             for part in parts:
@@ -179,51 +206,22 @@ class RoutedPPO(PPO):
             return [list(self.policy.parameters())]
         return [group["params"] for group in self.policy.optimizer.param_groups]
 
-    def _routing(self, routes: Tensor) -> AbstractContextManager[None]:
-        return routing(self.policy, self.method.table, routes) if self.routed else nullcontext()
+    def _learn_from_proxy(self, samples: RoutedSamples, statistics: Statistics) -> None:
+        """Add the gradient of the second policy loss, where the method has one."""
+        table = self.method.proxy_table
+        if table is None:
+            return
+        rows = table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
+        if len(rows):
+            with self._routing(samples.routes.index_select(0, rows), table):
+                loss = objective_of(self).proxy_term(self.policy, samples, rows)
+                loss.backward()  # type: ignore[no-untyped-call]
+            statistics["proxy_loss"].append(loss.detach())
 
-    def _loss(self, samples: RoutedSamples, statistics: Statistics) -> tuple[Tensor, Tensor]:
-        """Return the loss of a minibatch and how far the policy has moved on it."""
-        discrete = isinstance(self.action_space, spaces.Discrete)
-        actions = samples.actions.long().flatten() if discrete else samples.actions
-        values, log_prob, entropy = self.policy.evaluate_actions(samples.observations, actions)
-        advantages = samples.advantages
-        if self.normalize_advantage:
-            advantages = normalized(advantages, samples.routes, self.advantage_normalization)
-        log_ratio = log_prob - samples.old_log_prob
-        ratio = torch.exp(log_ratio)
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        terms = {
-            "policy_gradient_loss": losses.policy_loss(ratio, advantages, clip_range),
-            "entropy_loss": losses.entropy_loss(entropy, log_prob),
-            "value_loss": losses.value_loss(self._clip_values(values, samples), samples.returns),
-        }
-        weights = (1.0, self.ent_coef, self.vf_coef)
-        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
-        assert isinstance(loss, Tensor)
-        if self.mixed:
-            terms["mixture_loss"] = self._mixture_loss(samples)
-            loss = loss + self.mixture_coef * terms["mixture_loss"]
-        with torch.no_grad():
-            terms["approx_kl"] = losses.approximate_kl(log_ratio)
-            terms["clip_fraction"] = torch.mean((torch.abs(ratio - 1) > clip_range).float())
-        for name, term in {**terms, "loss": loss}.items():
-            statistics[name].append(term.detach())
-        return loss, terms["approx_kl"]
-
-    def _clip_values(self, values: Tensor, samples: RoutedSamples) -> Tensor:
-        values = values.flatten()
-        if self.clip_range_vf is None:
-            return values
-        bound = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
-
-    def _mixture_loss(self, samples: RoutedSamples) -> Tensor:
-        assert isinstance(self.policy, MotivationPolicy)
-        first, second = LABELLED
-        rows = torch.nonzero((samples.routes == first) | (samples.routes == second)).squeeze(-1)
-        logits = self.policy.mixture_logits(samples.observations.index_select(0, rows))
-        return losses.mixture_loss(logits, samples.routes.index_select(0, rows) == first)
+    def _routing(
+        self, routes: Tensor, table: RouteTable | None = None
+    ) -> AbstractContextManager[None]:
+        return routing(self.policy, table or self.table, routes) if self.routed else nullcontext()
 
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
@@ -233,6 +231,9 @@ class RoutedPPO(PPO):
         explained = explained_variance(buffer.values[used], buffer.returns[used])
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "guess"]  # `load` builds a new one
 
     def deployed(self) -> MotivationPolicy:
         """Return the policy to deploy: the designated module alone."""

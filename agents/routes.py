@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.methods import ROUTES
+from agents.definition import ROUTES
 
 UNRESOLVED, UNUSED = -1, -2
 """An episode that goes on, and a step that belongs to none: it only reset the environment."""

@@ -1,5 +1,6 @@
 """From the settings of a run to its environment and its agent."""
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 import envs  # noqa: F401 (registers the ids)
 from agents import Method, RoutedPPO, method
 from agents.config import PPOConfig
-from agents.methods import Reward
+from agents.definition import Reward
 from oversight.config import TrainConfig
 
 TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
@@ -34,7 +35,10 @@ def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[An
 def make_agent(config: TrainConfig) -> RoutedPPO:
     """Return an untrained agent on the training environment of its method."""
     env = make_env(config, config.num_envs, method(config.method).reward)
-    return make_learner(env, method(config.method), config.ppo, config.seed, config.device)
+    chosen, ppo = method(config.method), config.ppo
+    if ppo.propensity is None and config.oversight_probability > 0:
+        ppo = replace(ppo, propensity=config.oversight_probability)
+    return make_learner(env, chosen, ppo, config.seed, config.device)
 
 
 def make_learner(
@@ -65,7 +69,8 @@ def make_learner(
         gradient_clipping=ppo.gradient_clipping,
         bootstrap=ppo.bootstrap,
         timeouts=ppo.timeouts,
-        policy_kwargs={"hidden_sizes": ppo.hidden_sizes},
+        propensity=ppo.propensity,
+        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "blind": ppo.blind},
         seed=seed,
         device=device,
     )

@@ -131,9 +131,12 @@ def setup_of(settings: CertifyConfig, chosen: str) -> Setup:
         oversight = {"observed_probability": probability}
         make = truthful(settings.env)
         setup = around(make, chosen, oversight, wrapper, MODES[settings.autoreset])
+    ppo = settings.ppo
+    if ppo.propensity is None and probability > 0:
+        ppo = replace(ppo, propensity=probability)
     return replace(
         setup,
-        ppo=settings.ppo,
+        ppo=ppo,
         num_envs=settings.num_envs,
         steps=settings.steps,
         seed=settings.seed,

@@ -19,7 +19,7 @@ class TrainConfig:
     env: str = "PartialGrid-v0"
     """Environment: a registered id of this project."""
     method: str = "routed"
-    """Method: routed, paper, unrouted, naive, filtered or oracle."""
+    """Method: one of those that the README lists, such as routed, naive, filtered or oracle."""
     oversight_probability: float = 0.1
     """Probability that a terminal square is overseen."""
     total_timesteps: int = 1_400_000

@@ -80,7 +80,8 @@ def main(args: Sequence[str]) -> None:
 
 def load(folder: RunFolder, config: TrainConfig) -> dict[str, MotivationPolicy]:
     """Rebuild a run's policies from its settings and load their weights, and nothing else."""
-    smallest = replace(config.ppo, n_steps=1, batch_size=2)  # nothing is trained
+    # nothing is trained
+    smallest = replace(config.ppo, n_steps=1, batch_size=2, propensity=1.0)
     agent = make_agent(replace(config, num_envs=2, ppo=smallest))
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)

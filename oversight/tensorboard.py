@@ -6,7 +6,7 @@ from pathlib import Path
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from agents import ROUTES
+from agents import ROUTES, method
 from oversight.config import TrainConfig
 from oversight.record import as_markdown
 
@@ -16,7 +16,7 @@ def open_writer(
 ) -> SummaryWriter:
     """Return a writer in a run's folder; what a killed run wrote after `step` is dropped."""
     writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
-    writer.add_custom_scalars(layout(modules))
+    writer.add_custom_scalars(layout(modules, method(config.method).mixed))
     writer.add_text("settings", as_markdown(config), step)
     return writer
 
@@ -34,10 +34,14 @@ class _Output(TensorBoardOutputFormat):
         self._is_closed = False
 
 
-def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
-    """Return TensorBoard's custom layout: which curves share a chart."""
-    mixed = len(modules) > 1
-    acting = ["deployed", *modules, *(["mixture"] if mixed else [])]
+def layout(modules: Sequence[str], learned: bool) -> dict[str, dict[str, list[object]]]:
+    """Return TensorBoard's custom layout: which curves share a chart.
+
+    Args:
+        modules: the names of the motivation modules.
+        learned: whether a learned mixture blends them.
+    """
+    acting = ["deployed", *modules, *(["mixture"] if len(modules) > 1 else [])]
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 
     def chart(curve: str) -> list[object]:
@@ -58,7 +62,7 @@ def layout(modules: Sequence[str]) -> dict[str, dict[str, list[object]]]:
         },
         "optimization": {
             name: _multiline([f"train/{name}"])
-            for name in losses + (["mixture_loss"] if mixed else [])
+            for name in losses + (["mixture_loss"] if learned else [])
         },
     }
 

@@ -75,18 +75,21 @@ def gateless(agent: RoutedPPO) -> MotivationPolicy:
 
 def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
     """Return the loss of each sample but for the mixture's, written with torch.distributions."""
-    distribution = policy.get_distribution(samples.observations)
-    advantages = samples.advantages
+    surrogate = surrogates(policy, samples, samples.advantages)
+    error = (policy.predict_values(samples.observations).flatten() - samples.returns) ** 2
+    entropy = policy.get_distribution(samples.observations).entropy()
+    assert entropy is not None
+    return surrogate - agent.ent_coef * entropy + agent.vf_coef * error
+
+
+def surrogates(policy: MotivationPolicy, samples: RoutedSamples, advantages: Tensor) -> Tensor:
+    """Return the clipped policy loss of each sample, of advantages to be normalized."""
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    log_prob = distribution.log_prob(samples.actions.flatten())
+    log_prob = policy.get_distribution(samples.observations).log_prob(samples.actions.flatten())
     ratio = torch.exp(log_prob - samples.old_log_prob)
     clipped = ratio.clamp(0.8, 1.2)
     assert (clipped != ratio).any()
-    surrogate = torch.min(ratio * advantages, clipped * advantages)
-    error = (policy.predict_values(samples.observations).flatten() - samples.returns) ** 2
-    entropy = distribution.entropy()
-    assert entropy is not None
-    return -surrogate - agent.ent_coef * entropy + agent.vf_coef * error
+    return -torch.min(ratio * advantages, clipped * advantages)
 
 
 def mixture_losses(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
@@ -107,6 +110,8 @@ def backward(loss: Tensor, policy: MotivationPolicy) -> Gradients:
 
 def target_of(name: str) -> str:
     """Return the target that a parameter belongs to, by its name."""
+    if ".trunk." in name:
+        return "competence"
     for target in {target for method in METHODS.values() for target in method.table.target_names}:
         if f".experts.{target}." in name or f".{target}." in name:
             return target

@@ -38,7 +38,7 @@ def small_agent(
 ) -> RoutedPPO:
     """Return an agent with a network of two hidden layers of 16, on a small grid."""
     env = small_env(method) if env is None else env
-    return RoutedPPO("MotivationPolicy", env, method, **{**SETTINGS, **settings})
+    return RoutedPPO("MotivationPolicy", env, method, **{**SETTINGS, "propensity": 0.5, **settings})
 
 
 def remove_gates(policy: nn.Module) -> None:

@@ -45,13 +45,29 @@ def test_methods_cannot_change() -> None:
 def test_a_method_is_whole(chosen: Any) -> None:  # noqa: ANN401
     assert method(chosen.name) is chosen
     assert chosen.deployed in chosen.modules
-    mixture = ("mixture",) if len(chosen.modules) == 2 else ()
-    assert chosen.table.target_names == (*chosen.modules, *mixture, "shared")
+    mixture = ("mixture",) if chosen.mixed else ()
+    trunk = ("competence",) if chosen.trunk else ()
+    assert chosen.table.target_names == (*chosen.modules, *mixture, *trunk, "shared")
     assert not chosen.summary.endswith(".")
 
 
-def test_only_the_oracle_is_paid_the_truth() -> None:
-    assert [name for name, each in METHODS.items() if each.reward == "true"] == ["oracle"]
+def test_only_the_oracles_are_paid_the_truth() -> None:
+    paid = [name for name, each in METHODS.items() if each.reward == "true"]
+    assert sorted(paid) == ["oracle", "oracle-sampled"]
+
+
+@pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.needs_propensity])
+def test_a_method_that_needs_a_propensity_is_told_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' must be told the chance"):
+        small_agent(name, propensity=None)
+    for bad in (0.0, 1.5, float("nan")):
+        for act in (lambda bad: small_agent(name, propensity=bad), refuse_propensity):
+            with pytest.raises(ValueError, match=f"propensity must be above 0.*{bad}"):
+                act(bad)
+
+
+def refuse_propensity(bad: float) -> None:
+    PPOConfig(propensity=bad)
 
 
 @pytest.mark.parametrize(

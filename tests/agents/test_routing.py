@@ -8,6 +8,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from agents import METHODS, RoutedPPO
+from agents.buffer import RoutedSamples
 from agents.methods import ROUTES
 from tests.agents.exact import (
     Gradients,
@@ -18,6 +19,7 @@ from tests.agents.exact import (
     mixture_losses,
     rollout,
     sample_losses,
+    surrogates,
     target_of,
 )
 from tests.agents.one_step import OneStep
@@ -35,7 +37,7 @@ def assert_close(actual: Gradients, expected: Gradients) -> None:
 
 def expected_gradients(agent: RoutedPPO) -> Gradients:
     """Run one backward pass per route on the unrouted network, and weigh its parts by the table."""
-    policy, samples, table = gateless(agent), rollout(agent), agent.method.table.as_dict()
+    policy, samples, table = gateless(agent), rollout(agent), agent.table.as_dict()
     losses = sample_losses(agent, policy, samples)
     total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
     for number, route in enumerate(ROUTES):
@@ -46,9 +48,29 @@ def expected_gradients(agent: RoutedPPO) -> Gradients:
             if (target := target_of(name)) != "shared":
                 weight *= table[route][target]
             total[name] += weight * grad
-    if len(agent.method.modules) == 2:
+    if agent.method.proxy_table is not None:
+        total = add(total, proxy_gradients(agent, policy, samples))
+    if agent.method.mixed:
         mixture = backward(agent.mixture_coef * mixture_losses(policy, samples).mean(), policy)
-        total = {name: grad + mixture[name] for name, grad in total.items()}
+        total = add(total, mixture)
+    return total
+
+
+def add(one: Gradients, other: Gradients) -> Gradients:
+    return {name: grad + other[name] for name, grad in one.items()}
+
+
+def proxy_gradients(agent: RoutedPPO, policy: Any, samples: RoutedSamples) -> Gradients:  # noqa: ANN401
+    """Weigh the gradient of the policy loss by the reward paid, route by route."""
+    assert agent.method.proxy_table is not None
+    table, losses = agent.method.proxy_table.as_dict(), surrogates(policy, samples, samples.proxies)
+    total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+    for number, route in enumerate(ROUTES):
+        of_route = backward((losses * (samples.routes == number)).sum() / len(losses), policy)
+        for name, grad in of_route.items():
+            target = target_of(name)
+            weight = table[route][target] * (table[route]["shared"] if target != "shared" else 1)
+            total[name] += weight * grad
     return total
 
 

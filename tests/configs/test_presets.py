@@ -23,8 +23,17 @@ def test_a_preset_is_a_documented_function_of_its_name(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
     """A rollout that minibatches do not divide would warn, and warnings are errors."""
-    agent = make_agent(replace(PRESETS[name](), method=method, device="cpu"))
+    config = replace(PRESETS[name](), method=method, device="cpu")
+    agent = make_agent(config)
     assert agent.method is METHODS[method]
+    assert agent.propensity == agent.rollout_buffer.propensity == config.oversight_probability
+
+
+def test_a_propensity_that_is_given_is_kept() -> None:
+    config = replace(PRESETS["smoke"](), method="ipw", device="cpu")
+    assert make_agent(replace(config, ppo=replace(config.ppo, propensity=0.4))).propensity == 0.4
+    with pytest.raises(ValueError, match="'ipw' must be told the chance"):
+        make_agent(replace(config, oversight_probability=0.0))
 
 
 def test_the_default_preset_is_the_default() -> None:

@@ -12,6 +12,8 @@ from tests.oversight.events import curves
 from tests.oversight.runs import TINY, difference, outcome, rollouts, run_train, summary
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
+ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
+"""The methods on which every replacement is tried; on the others, the one that spreads most."""
 
 
 def train(folder: Path, method: str) -> Path:
@@ -44,7 +46,7 @@ def test_hidden_rewards_change_nothing_but_the_evaluation(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = train(tmp_path / "clean", method)
-    for name in TAMPERS:
+    for name in TAMPERS if method in ALL_TAMPERS else ("NaN",):
         with monkeypatch.context() as patched:
             tamper(patched, name)
             other = train(tmp_path / name, method)

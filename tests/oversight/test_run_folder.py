@@ -100,7 +100,7 @@ def test_tensorboard_has_every_curve_of_the_layout(trained: Path) -> None:
         assert sum(value for _, value in at_step) == pytest.approx(1)
     for tag in ("policy_gradient_loss", "value_loss", "entropy_loss", "explained_variance"):
         assert [step for step, _ in points[f"train/{tag}"]] == [ROLLOUT, 2 * ROLLOUT]
-    assert ("train/mixture_loss" in points) == ("mixture" in acting(trained))
+    assert ("train/mixture_loss" in points) == method_of(trained).mixed
 
 
 def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) -> None:
