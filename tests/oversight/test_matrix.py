@@ -19,9 +19,10 @@ from oversight.certificate.tamper import TAMPERS
 from oversight.certificate.worlds import vector_world
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-CORE = [name for name in HONEST if name in ("routed", "paper", "naive", "filtered", "pessimistic")]
+CORE = ("routed", "paper", "naive", "filtered", "pessimistic")
 MODES = list(AutoresetMode)
-FEW = {name: TAMPERS[name] for name in ("NaN", "random")}
+TWO = {name: TAMPERS[name] for name in ("1e9", "NaN")}  # together they show every known leak
+ONE = {"1e9": TAMPERS["1e9"]}
 HALF: dict[str, Any] = {"observed_probability": 0.5}
 Make = Callable[[Wrapper, str, AutoresetMode], Setup]
 
@@ -88,15 +89,16 @@ WRAPPERS: dict[str, Make] = {
 
 
 def check(setup: Setup) -> None:
-    """Certify on a run of three rollouts."""
+    """Certify on a run of two rollouts."""
     ppo = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=32, propensity=0.5)
-    certificate = certify(replace(setup, ppo=ppo, num_envs=4, steps=192), FEW)
+    tampers = TWO if setup.method.name in CORE else ONE
+    certificate = certify(replace(setup, ppo=ppo, num_envs=4, steps=128), tampers)
     assert certificate.passed, certificate.findings
     assert certificate.hidden
     assert certificate.observed
 
 
-@pytest.mark.parametrize("method", CORE)
+@pytest.mark.parametrize("method", HONEST)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["vector", "single"])
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -106,27 +108,13 @@ def test_no_hidden_reward_reaches_a_learner(
     check(WRAPPERS[wrapper](kind, method, mode))
 
 
-@pytest.mark.parametrize("method", [name for name in HONEST if name not in CORE])
-@pytest.mark.parametrize(
-    ("wrapper", "kind", "mode"),
-    [
-        ("PartialOversight, erring", "vector", AutoresetMode.NEXT_STEP),
-        ("DelayedOversight", "single", AutoresetMode.SAME_STEP),
-    ],
-)
-def test_nor_one_of_any_other_method(
-    wrapper: str, kind: Wrapper, mode: AutoresetMode, method: str
-) -> None:
-    check(WRAPPERS[wrapper](kind, method, mode))
-
-
-@pytest.mark.parametrize("method", CORE)
+@pytest.mark.parametrize("method", HONEST)
 @pytest.mark.parametrize("mode", MODES)
 def test_nor_where_a_fixed_horizon_lies_outside(mode: AutoresetMode, method: str) -> None:
     check(fixed_horizon_outside("single", method, mode))
 
 
-@pytest.mark.parametrize("method", CORE)
+@pytest.mark.parametrize("method", HONEST)
 def test_nor_through_the_fixed_horizon_of_a_native_vector_environment(method: str) -> None:
     def native(num_envs: int) -> Any:  # noqa: ANN401
         return vector.FixedHorizon(GridVectorEnv(num_envs, reward="true", horizon=6), 8)
