@@ -109,8 +109,7 @@ class RoutedPPO(PPO):
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            parts = ("modules", "mixture", "trunk")
-            named = {part: getattr(self.method, part) for part in parts}
+            named = {part: getattr(self.method, part) for part in ("modules", "mixture", "trunk")}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
         kwargs["rollout_buffer_kwargs"] = {
