@@ -8,7 +8,7 @@ from oversight.routing import RouteTable
 Reward = Literal["observed", "proxy", "true"]
 Mixture = Literal["learned", "fixed"]
 Selection = Literal["outcome", "shuffled", "coin"]
-Label = Literal["paid", "observed", "zero", "imputed", "pessimistic"]
+Label = Literal["paid", "observed", "zero", "imputed", "imputed-local", "pessimistic", "appraised"]
 
 ROUTES = ("diamond", "ghost", "hidden", "open")
 """How an episode ended, as the overseer saw it.
@@ -37,7 +37,9 @@ class Method:
             of the rollout (`shuffled`), or its own by chance and else `hidden` (`coin`).
         label: the reward that it learns from: the one `paid`; or the observed one, and where
             nothing was observed the one paid (`observed`), none (`zero`), the guess of a reward
-            model (`imputed`), or a cautious one (`pessimistic`).
+            model (`imputed`), one that judges each place by itself (`imputed-local`), or a
+            cautious one (`pessimistic`); or, whether or not it was observed, what its own
+            motivation module thinks of it (`appraised`).
         proxy_table: the weights of a second policy loss, from the reward paid, beside `label`.
         inverse_propensity: whether observed episodes stand for those that nobody saw.
     """
@@ -59,6 +61,11 @@ class Method:
     def mixed(self) -> bool:
         """Whether a learned mixture blends its modules."""
         return len(self.modules) == 2 and self.mixture == "learned"
+
+    @property
+    def appraised(self) -> bool:
+        """Whether a motivation module judges where steps led, and the rest is paid by it."""
+        return self.label == "appraised"
 
     @property
     def plain(self) -> bool:

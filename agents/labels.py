@@ -26,8 +26,10 @@ class Step(NamedTuple):
         return [lane for lane, info in enumerate(self.infos) if info.get("observed", False)]
 
 
-Guess = Callable[[Step], Rewards]
-"""From a step to the reward of each lane, [lanes]; those of observed lanes are not used."""
+Labels = Callable[[Step], Rewards]
+"""From a step to the reward of each lane, [lanes]."""
+Guess = Labels
+"""The same, of which the rewards of observed lanes are not used."""
 
 
 def as_paid(step: Step) -> Rewards:
@@ -61,13 +63,13 @@ class Labelled(VecEnvWrapper):
 
     Args:
         venv: the environment.
-        guess: the rewards of what was not observed.
+        labels: from a step to the reward of each lane, [lanes].
         buffer: the rollout buffer.
     """
 
-    def __init__(self, venv: VecEnv, guess: Guess, buffer: RoutedBuffer) -> None:
+    def __init__(self, venv: VecEnv, labels: Labels, buffer: RoutedBuffer) -> None:
         super().__init__(venv)
-        self.guess, self.buffer = guess, buffer
+        self.labels, self.buffer = labels, buffer
 
     def reset(self) -> Any:  # noqa: ANN401 (of any space)
         """Reset the environment."""
@@ -76,6 +78,6 @@ class Labelled(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Step every lane, and pay the labels."""
         observations, paid, dones, infos = self.venv.step_wait()
-        rewards = labelled(Step(observations, paid, dones, infos), self.guess)
+        rewards = self.labels(Step(observations, paid, dones, infos))
         self.buffer.aside[self.buffer.pos] = paid - rewards
         return observations, rewards, dones, infos

@@ -149,6 +149,29 @@ MOTIVATED = Method(
     proxy_table=_table(_MOTIVATED, dict.fromkeys(ROUTES, (0, 1, 1))),
 )
 
+# Observed reward teaches a module what places are worth; what that says of every step teaches the
+# rest, which sees nothing else of them, how to get there.
+_APPRAISED = ("motivation", "competence", "shared")
+APPRAISED = Method(
+    name="appraised",
+    summary="a module learns from observed reward what places are worth, the rest how to get there",
+    reward="observed",
+    table=_table(
+        _APPRAISED,
+        {**dict.fromkeys(ROUTES, (1, 1, 1)), "hidden": (0, 1, 1), "open": (0, 1, 1)},
+    ),
+    modules=("competence",),
+    deployed="competence",
+    label="appraised",
+)
+
+UNAPPRAISED = replace(
+    APPRAISED,
+    name="appraised-unrouted",
+    summary="the network of `appraised`, with every gradient going everywhere",
+    table=_table(_APPRAISED, dict.fromkeys(ROUTES, (1, 1, 1))),
+)
+
 UDS = replace(
     NAIVE,
     name="uds",
@@ -161,6 +184,13 @@ IMPUTED = replace(
     name="imputed",
     summary="one module that learns from the observed reward, and from a reward model's elsewhere",
     label="imputed",
+)
+
+IMPUTED_LOCAL = replace(
+    IMPUTED,
+    name="imputed-local",
+    summary="`imputed` by the network that `appraised` judges each place with",
+    label="imputed-local",
 )
 
 PESSIMISTIC = replace(
@@ -179,8 +209,9 @@ IPW = replace(
 )
 
 ALL = (
+    *(APPRAISED, UNAPPRAISED),
     *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
-    *(NAIVE, UDS, IMPUTED, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
+    *(NAIVE, UDS, IMPUTED, IMPUTED_LOCAL, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
     *(ORACLE_SAMPLED, ORACLE),
 )
 METHODS = {each.name: each for each in ALL}

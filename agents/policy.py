@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from agents.appraiser import Appraiser
 from agents.definition import Mixture
 from agents.network import MotivationNet, zero_bias
 from oversight.routing import Gate, parameter_groups
@@ -36,6 +37,8 @@ class MotivationPolicy(ActorCriticPolicy):
         trunk: whether a trunk lies below the modules, the target `competence`.
         blind: the parts of an observation, along its first axis, that the modules do not see, such
             as the plane of oversight; the mixture and the critic see them.
+        appraised: whether an `Appraiser`, the target `motivation`, stands before all the rest.
+        place: the plane of an observation that says where the agent is; see `Appraiser`.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:
@@ -54,6 +57,8 @@ class MotivationPolicy(ActorCriticPolicy):
         mixture: Mixture = "learned",
         trunk: bool = False,
         blind: Sequence[int] = (),
+        appraised: bool = False,
+        place: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
@@ -67,14 +72,21 @@ class MotivationPolicy(ActorCriticPolicy):
         self.hidden_sizes = tuple(hidden_sizes)
         self.mixture: Mixture = mixture
         self.trunk, self.blind = trunk, tuple(blind)
+        self.appraised, self.place = appraised, place
         kwargs.setdefault("ortho_init", False)
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
         unseen = _features_of(self.blind, self.observation_space, self.features_dim)
+        width, self.appraiser = self.features_dim, None
+        if self.appraised:
+            shape = self.observation_space.shape or ()
+            self.appraiser = Appraiser(shape, self.place, self.blind)
+            width = self.appraiser.width
+            unseen = unseen if self.place is None else []  # it shows no part as it is
         net = MotivationNet(
-            self.features_dim,
+            width,
             self.module_names,
             self.hidden_sizes,
             self.mixture,
@@ -99,6 +111,8 @@ class MotivationPolicy(ActorCriticPolicy):
             **self.optimizer_kwargs,
         )
 
+    appraiser: Appraiser | None
+
     @property
     def net(self) -> MotivationNet:
         """The network below the heads."""
@@ -109,7 +123,8 @@ class MotivationPolicy(ActorCriticPolicy):
         """Return the module of each target but `shared`, which is all the rest."""
         mixture = {} if self.net.mixture is None else {"mixture": self.net.mixture}
         trunk = {} if self.net.trunk is None else {"competence": self.net.trunk}
-        return {**dict(self.net.experts.items()), **mixture, **trunk}
+        motivation = {} if self.appraiser is None else {"motivation": self.appraiser}
+        return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation}
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return an action for each observation, its value and its log-probability."""
@@ -145,6 +160,11 @@ class MotivationPolicy(ActorCriticPolicy):
         """Return the logit of the first module's weight for each observation, [batch]."""
         return self.net.mixture_logits(self._features(obs))
 
+    def extract_features(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as SB3)
+        """Return what the network reads of observations, [batch, width]."""
+        features = super().extract_features(*args, **kwargs)
+        return features if self.appraiser is None else self.appraiser.shown(features)
+
     def _features(self, obs: Tensor) -> Tensor:
         features = self.extract_features(obs, self.features_extractor)
         assert isinstance(features, Tensor), "actor and critic share the feature extractor"
@@ -177,6 +197,8 @@ class MotivationPolicy(ActorCriticPolicy):
             "mixture": self.mixture,
             "trunk": self.trunk,
             "blind": self.blind,
+            "appraised": self.appraised,
+            "place": self.place,
         }
         parameters = super()._get_constructor_parameters() | ours
         del parameters["net_arch"]

@@ -1,23 +1,28 @@
 """A reward model: what observed rewards say of those that nobody saw."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.definition import Label
-from agents.labels import Guess, Rewards, Step, as_paid, nothing
+from agents.appraiser import judge
+from agents.definition import ROUTES
+from agents.labels import Rewards, Step
 from agents.options import Timeouts
+from agents.routes import DIAMOND, GHOST, HIDDEN
+from oversight.routing import RouteTable, routing
 
-CAPACITY, WIDTH, BATCH, STEPS, RATE = 8192, 64, 256, 64, 1e-3
-"""Observed steps remembered, width of a network, and how it is fitted to each rollout."""
-MEMBERS, PESSIMISM = 5, 1.0
-"""Networks of the pessimistic model, and by how many of their deviations it lowers its guess."""
-GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
+CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
+"""Steps remembered, and how a network is fitted to them after each rollout."""
+
+OBSERVED = RouteTable(
+    {route: {"motivation": float(route in ("diamond", "ghost"))} for route in ROUTES}
+)
+"""Observed rewards teach, and no others."""
 
 
 class RewardModel:
@@ -32,39 +37,51 @@ class RewardModel:
     that SB3 saved and loaded begins with a new one.
 
     Args:
+        networks: from arrivals, [rows, inputs + 1], to a guess for each, [rows, 1], each behind a
+            `Gate("motivation")`; see `perceptrons`.
         inputs: numbers in an observation.
-        seed: of the networks' weights and of their minibatches.
+        seed: of their minibatches.
         timeouts: as for `RoutedPPO`.
-        members: number of networks.
         pessimism: deviations by which a guess is lowered.
+        table: which routes teach them, at the target `motivation`, the rewards that were paid.
+        instead: whether it also judges what was observed, in place of the reward seen.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is one decision, and all but three have a default)
         self,
+        networks: Sequence[nn.Module],
         inputs: int,
         seed: int,
         timeouts: Timeouts = "open",
-        members: int = 1,
+        *,
         pessimism: float = 0.0,
+        table: RouteTable = OBSERVED,
+        instead: bool = False,
     ) -> None:
         self.order = np.random.RandomState(seed)
         self.everywhere, self.pessimism = timeouts == "hidden", pessimism
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.networks = nn.ModuleList(_network(inputs + 1) for _ in range(members))
+        self.table, self.instead = table, instead
+        self.heeds_hidden = table.as_dict()["hidden"]["motivation"] != 0
+        self.networks = nn.ModuleList(networks)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=RATE)
         self.inputs = torch.zeros(CAPACITY, inputs + 1)
         self.rewards = torch.zeros(CAPACITY)
+        self.routes = torch.zeros(CAPACITY, dtype=torch.int64)
         self.seen = 0
 
     def __call__(self, step: Step) -> Rewards:
-        """Learn what was observed, and guess the rest of the rewards, [lanes]."""
-        observed = step.observed()
-        self._remember(step, observed)
-        hidden = [lane for lane in self._hidden(step) if lane not in set(observed)]
+        """Remember what teaches, and guess the rest of the rewards, [lanes]."""
+        observed, hiding = step.observed(), self._hiding(step)
+        hidden = sorted({*hiding} - {*observed})
+        seen = [float(step.infos[lane]["observed_reward"]) for lane in observed]
+        self._remember(step, observed, seen, [DIAMOND if each > 0 else GHOST for each in seen])
+        if self.heeds_hidden:
+            paid = [float(step.paid[lane]) for lane in hidden]
+            self._remember(step, hidden, paid, [HIDDEN] * len(hidden))
+        guessed = hiding if self.instead else hidden
         rewards = step.paid.copy()
-        if hidden:
-            rewards[hidden] = self.predict(_inputs(step, hidden)).numpy()
+        if guessed:
+            rewards[guessed] = self.predict(_inputs(step, guessed)).numpy()
         return rewards
 
     @torch.no_grad()
@@ -72,20 +89,22 @@ class RewardModel:
         """Return the guess for each row of inputs, [rows]."""
         if not self.seen:
             return torch.zeros(len(inputs))
-        guesses = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
+        inputs = inputs.to(self._device)
+        guesses = torch.stack([network(inputs).squeeze(-1) for network in self.networks]).cpu()
         return guesses.mean(0) - self.pessimism * guesses.std(0, correction=0)
 
     def fit(self) -> None:
         """Take some steps of descent on the squared error of remembered rewards."""
         known = min(self.seen, CAPACITY)
         for _ in range(STEPS if known else 0):
-            loss = torch.zeros(())
+            self.optimizer.zero_grad()
             for network in self.networks:  # each on a minibatch of its own
                 rows = torch.from_numpy(self.order.randint(known, size=min(BATCH, known)))
-                guess = network(self.inputs[rows]).squeeze(-1)
-                loss = loss + nn.functional.mse_loss(guess, self.rewards[rows])
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+                inputs, rewards = self.inputs[rows], self.rewards[rows]
+                with routing(network, self.table, self.routes[rows]):
+                    guess = network(inputs.to(self._device)).squeeze(-1)
+                    loss = nn.functional.mse_loss(guess, rewards.to(self._device))
+                    loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
     def get_state(self) -> dict[str, Any]:
@@ -96,6 +115,7 @@ class RewardModel:
             "order": self.order.get_state(legacy=False),
             "inputs": self.inputs.clone(),
             "rewards": self.rewards.clone(),
+            "routes": self.routes.clone(),
             "seen": self.seen,
         }
 
@@ -105,36 +125,38 @@ class RewardModel:
         self.optimizer.load_state_dict(state["optimizer"])
         self.order.set_state(state["order"])
         self.inputs, self.rewards = state["inputs"].clone(), state["rewards"].clone()
+        self.routes = state["routes"].clone()
         self.seen = state["seen"]
 
-    def _hidden(self, step: Step) -> list[int]:
+    @property
+    def _device(self) -> torch.device:
+        return next(self.networks.parameters()).device
+
+    def _hiding(self, step: Step) -> list[int]:
         """Return the lanes whose reward was hidden, unless it was observed."""
         if self.everywhere:
             return [i for i, info in enumerate(step.infos) if not info.get("resetting", False)]
         ended = np.flatnonzero(step.dones).tolist()
         return [i for i in ended if not step.infos[i].get("TimeLimit.truncated", False)]
 
-    def _remember(self, step: Step, lanes: list[int]) -> None:
-        lanes = lanes[-CAPACITY:]
+    def _remember(
+        self, step: Step, lanes: list[int], rewards: list[float], routes: list[int]
+    ) -> None:
         if not lanes:
             return
-        slots = (self.seen + torch.arange(len(lanes))) % CAPACITY
-        seen = [float(step.infos[lane]["observed_reward"]) for lane in lanes]
-        self.inputs[slots], self.rewards[slots] = _inputs(step, lanes), torch.tensor(seen)
-        self.seen += len(lanes)
+        last = slice(-CAPACITY, None)
+        slots = (self.seen + torch.arange(len(lanes[last]))) % CAPACITY
+        self.inputs[slots] = _inputs(step, lanes[last])
+        self.rewards[slots] = torch.tensor(rewards[last])
+        self.routes[slots] = torch.tensor(routes[last])
+        self.seen += len(slots)
 
 
-def guess_of(
-    label: Label, space: spaces.Space[Any], seed: int | None, timeouts: Timeouts
-) -> Guess | None:
-    """Return what guesses the rewards that nobody saw; None where those paid are learned from."""
-    if label in GUESSES:
-        return GUESSES[label]
-    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])  # the policy has the seed itself
-    inputs = int(np.prod(space.shape or (1,)))
-    if label == "imputed":
-        return RewardModel(inputs, drawn, timeouts)
-    return RewardModel(inputs, drawn, timeouts, members=MEMBERS, pessimism=PESSIMISM)
+def perceptrons(inputs: int, seed: int, members: int = 1) -> list[nn.Module]:
+    """Return networks that judge a whole observation, for a `RewardModel`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return [judge(inputs + 1) for _ in range(members)]
 
 
 def _inputs(step: Step, lanes: list[int]) -> Tensor:
@@ -145,9 +167,3 @@ def _inputs(step: Step, lanes: list[int]) -> Tensor:
         [np.append(np.ravel(each), step.dones[i]) for i, each in zip(lanes, reached, strict=True)]
     ).astype(np.float32)
     return torch.from_numpy(flat)
-
-
-def _network(inputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1)
-    )

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.labels import Labelled
+from agents.guesses import guess_of
+from agents.labels import Labelled, labelled
 from agents.methods import METHODS, Method, resolve
 from agents.objective import objective_of
 from agents.options import (
@@ -32,10 +34,11 @@ from agents.options import (
 )
 from agents.policy import MotivationPolicy
 from agents.propensity import check_propensity, table_of
-from agents.reward_model import RewardModel, guess_of
+from agents.reward_model import RewardModel
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
+PARTS = ("modules", "mixture", "trunk", "appraised")
 Statistics = dict[str, list[Tensor]]
 
 
@@ -69,6 +72,8 @@ class RoutedPPO(PPO):
         propensity: chance that the end of an episode is observed, by design: the chance with which
             `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
             methods do not read it.
+        place: the plane of an observation that says where the agent is, for the methods that judge
+            places, `appraised` and `imputed-local`; see `Appraiser`.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -99,17 +104,18 @@ class RoutedPPO(PPO):
         gradient_clipping: GradientClipping = "global",
         bootstrap: Bootstrap = "always",
         propensity: float | None = None,
+        place: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
-        self.mixture_coef = mixture_coef
+        self.mixture_coef, self.place = mixture_coef, place
         self.propensity = check_propensity(self.method, propensity)
         require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {part: getattr(self.method, part) for part in ("modules", "mixture", "trunk")}
+            named = {part: getattr(self.method, part) for part in PARTS} | {"place": place}
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
         kwargs["rollout_buffer_kwargs"] = {
@@ -132,7 +138,10 @@ class RoutedPPO(PPO):
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
         timeouts = self.rollout_buffer_kwargs["timeouts"]
-        self.guess = guess_of(self.method.label, self.observation_space, self.seed, timeouts)
+        motivation = getattr(self.policy, "appraiser", None)
+        self.guess = guess_of(
+            self.method, self.observation_space, self.seed, timeouts, self.place, motivation
+        )
         if not self.routed and not self.method.plain:
             raise ValueError(
                 f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
@@ -162,13 +171,13 @@ class RoutedPPO(PPO):
     ) -> bool:
         """Collect a rollout as SB3 does, of the rewards that the method learns from."""
         if self.guess is not None:
-            env = Labelled(env, self.guess, self.rollout_buffer)
+            own = self.method.appraised  # it goes by its own judgement alone
+            labels = self.guess if own else partial(labelled, guess=self.guess)
+            env = Labelled(env, labels, self.rollout_buffer)
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
-        if isinstance(self.guess, RewardModel):
-            self.guess.fit()
         self.table = table_of(self.method, self.rollout_buffer.routes, self.propensity)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -179,6 +188,9 @@ class RoutedPPO(PPO):
             if stopped:
                 break
         self._record(statistics)
+        if isinstance(self.guess, RewardModel):
+            # now, and not before: it may be a part of the policy, whose update is over
+            self.guess.fit()
 
     def _epoch(self, statistics: Statistics) -> bool:
         """Pass over the rollout once; return whether the policy moved too far to go on."""

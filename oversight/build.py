@@ -13,6 +13,7 @@ import envs  # noqa: F401 (registers the ids)
 from agents import Method, RoutedPPO, method
 from agents.config import PPOConfig
 from agents.definition import Reward
+from envs.grid.kernel import AGENT
 from oversight.config import TrainConfig
 
 TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
@@ -38,6 +39,8 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     chosen, ppo = method(config.method), config.ppo
     if ppo.propensity is None and config.oversight_probability > 0:
         ppo = replace(ppo, propensity=config.oversight_probability)
+    if ppo.place is None:
+        ppo = replace(ppo, place=AGENT)
     return make_learner(env, chosen, ppo, config.seed, config.device)
 
 
@@ -70,6 +73,7 @@ def make_learner(
         bootstrap=ppo.bootstrap,
         timeouts=ppo.timeouts,
         propensity=ppo.propensity,
+        place=ppo.place,
         policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "blind": ppo.blind},
         seed=seed,
         device=device,

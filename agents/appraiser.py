@@ -1,0 +1,80 @@
+"""The appraiser: a motivation module that says what each place of an observation is worth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from oversight.routing import Gate
+
+WIDTH = 64
+
+
+class Appraiser(nn.Module):
+    """Judges where a step led, and shows the rest of a policy what every place is worth.
+
+    With `place` an observation is a stack of planes of which one says where the agent is. A small
+    network judges each place by the other planes there, so that what it learns of one place holds
+    for all of them. A step is worth what the place is worth to which it led. The rest of the
+    policy sees where the agent is and what all places are worth, and nothing else.
+
+    Without `place` the network judges an observation as a whole, and the policy sees all of it.
+
+    Its output passes a `Gate("motivation")`. No gradient comes back from the policy.
+
+    Args:
+        shape: of an observation.
+        place: the plane, along the first axis, that says where the agent is; None without planes.
+        blind: parts along the first axis that are not judged.
+
+    Raises:
+        ValueError: if an observation has no such plane.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], place: int | None = None, blind: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        parts, places = (shape[0] if shape else 1), int(np.prod(shape[1:]))
+        if place is not None and (len(shape) < 2 or not 0 <= place < parts):
+            raise ValueError(
+                f"place must be a plane of an observation, of shape {tuple(shape)}, got {place}: "
+                "give its number along the first axis, or None where no plane says it"
+            )
+        self.shape, self.place = (parts, places), place
+        judged = [part for part in range(parts) if part != place and part not in blind]
+        self.register_buffer("judged", torch.tensor(judged), persistent=False)
+        self.network = judge(len(judged) if place is not None else len(judged) * places + 1)
+        self.width = parts * places if place is None else 2 * places
+
+    judged: Tensor
+
+    def forward(self, arrivals: Tensor) -> Tensor:
+        """Return the worth of steps, [rows, 1].
+
+        Args:
+            arrivals: where they led, and whether the episode ended there, [rows, features + 1].
+        """
+        planes = arrivals[:, :-1].unflatten(1, self.shape)
+        judged = planes.index_select(1, self.judged)
+        if self.place is None:
+            there = torch.cat([judged.flatten(1), arrivals[:, -1:]], 1)
+        else:
+            there = (judged * planes[:, self.place].unsqueeze(1)).sum(-1)
+        return self.network(there)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def shown(self, features: Tensor) -> Tensor:
+        """Return what the rest of the policy sees of observations, [batch, width]."""
+        if self.place is None:
+            return features
+        planes = features.unflatten(1, self.shape)
+        each = planes.index_select(1, self.judged).transpose(1, 2)  # [batch, places, parts]
+        return torch.cat([planes[:, self.place], self.network(each).squeeze(-1)], 1)
+
+
+def judge(inputs: int) -> nn.Sequential:
+    """Return a small network from some inputs to a worth, behind a `Gate("motivation")`."""
+    layers = [nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(WIDTH, 1), Gate("motivation"))
