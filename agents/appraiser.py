@@ -56,7 +56,7 @@ class Appraiser(nn.Module):
         Args:
             arrivals: where they led, and whether the episode ended there, [rows, features + 1].
         """
-        planes = arrivals[:, :-1].unflatten(1, self.shape)
+        planes = arrivals[:, :-1].reshape(-1, *self.shape)
         judged = planes.index_select(1, self.judged)
         if self.place is None:
             there = torch.cat([judged.flatten(1), arrivals[:, -1:]], 1)
@@ -69,7 +69,7 @@ class Appraiser(nn.Module):
         """Return what the rest of the policy sees of observations, [batch, width]."""
         if self.place is None:
             return features
-        planes = features.unflatten(1, self.shape)
+        planes = features.reshape(-1, *self.shape)
         each = planes.index_select(1, self.judged).transpose(1, 2)  # [batch, places, parts]
         return torch.cat([planes[:, self.place], self.network(each).squeeze(-1)], 1)
 

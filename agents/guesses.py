@@ -1,5 +1,6 @@
 """What each method puts in the place of a reward that nobody saw."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from gymnasium import spaces
 
 from agents.appraiser import Appraiser
 from agents.definition import Label, Method
-from agents.labels import Guess, as_paid, nothing
+from agents.labels import Guess, Labels, as_paid, labelled, nothing
 from agents.options import Timeouts
 from agents.reward_model import RewardModel, perceptrons
 
@@ -17,7 +18,7 @@ MEMBERS, PESSIMISM = 5, 1.0
 GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
 
 
-def guess_of(  # noqa: PLR0913 (what it passes on)
+def guess_of(
     method: Method,
     space: spaces.Space[Any],
     seed: int | None,
@@ -50,3 +51,8 @@ def guess_of(  # noqa: PLR0913 (what it passes on)
         return RewardModel(perceptrons(inputs, drawn), inputs, drawn, timeouts)
     networks = perceptrons(inputs, drawn, MEMBERS)
     return RewardModel(networks, inputs, drawn, timeouts, pessimism=PESSIMISM)
+
+
+def labels_of(method: Method, guess: Guess) -> Labels:
+    """Return what a method learns from: what was observed and the guess, or its own judgement."""
+    return guess if method.appraised else partial(labelled, guess=guess)

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal, get_args
 
+from agents.definition import Method
+
 Timeouts = Literal["open", "hidden"]
 AdvantageNormalization = Literal["all", "observed", "route", "none"]
 GradientClipping = Literal["global", "target"]
@@ -51,4 +53,13 @@ def require_rollout(batch_size: int, n_steps: int, n_envs: int) -> None:
         raise ValueError(
             f"a batch of {batch_size} is larger than a rollout of {n_steps} steps x {n_envs} "
             f"environments = {rollout}: lower batch_size or raise either"
+        )
+
+
+def require_gates(method: Method, policy: object, routed: bool) -> None:
+    """Raise a ValueError for a method that must route through a policy without gates."""
+    if not routed and not method.plain:
+        raise ValueError(
+            f"{type(policy).__name__} has no gates, so method {method.name!r} could not route: use "
+            "MotivationPolicy, or a method whose table is all ones"
         )

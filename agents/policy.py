@@ -162,7 +162,7 @@ class MotivationPolicy(ActorCriticPolicy):
 
     def extract_features(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as SB3)
         """Return what the network reads of observations, [batch, width]."""
-        features = super().extract_features(*args, **kwargs)
+        features: Any = super().extract_features(*args, **kwargs)
         return features if self.appraiser is None else self.appraiser.shown(features)
 
     def _features(self, obs: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.buffer import RoutedBuffer, RoutedSamples
-from agents.guesses import guess_of
-from agents.labels import Labelled, labelled
+from agents.guesses import guess_of, labels_of
+from agents.labels import Labelled
 from agents.methods import METHODS, Method, resolve
 from agents.objective import objective_of
 from agents.options import (
@@ -30,6 +29,7 @@ from agents.options import (
     Timeouts,
     check_normalization,
     require_choices,
+    require_gates,
     require_rollout,
 )
 from agents.policy import MotivationPolicy
@@ -72,8 +72,8 @@ class RoutedPPO(PPO):
         propensity: chance that the end of an episode is observed, by design: the chance with which
             `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
             methods do not read it.
-        place: the plane of an observation that says where the agent is, for the methods that judge
-            places, `appraised` and `imputed-local`; see `Appraiser`.
+        place: the plane of an observation that says where the agent is, for methods that judge
+            each place; see `Appraiser`.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -138,15 +138,9 @@ class RoutedPPO(PPO):
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
         timeouts = self.rollout_buffer_kwargs["timeouts"]
-        motivation = getattr(self.policy, "appraiser", None)
-        self.guess = guess_of(
-            self.method, self.observation_space, self.seed, timeouts, self.place, motivation
-        )
-        if not self.routed and not self.method.plain:
-            raise ValueError(
-                f"{type(self.policy).__name__} has no gates, so method {self.method.name!r} could "
-                "not route: use MotivationPolicy, or a method whose table is all ones"
-            )
+        own, space = getattr(self.policy, "appraiser", None), self.observation_space
+        self.guess = guess_of(self.method, space, self.seed, timeouts, self.place, own)
+        require_gates(self.method, self.policy, self.routed)
 
     def _update_info_buffer(
         self, infos: list[dict[str, Any]], dones: NDArray[Any] | None = None
@@ -171,9 +165,7 @@ class RoutedPPO(PPO):
     ) -> bool:
         """Collect a rollout as SB3 does, of the rewards that the method learns from."""
         if self.guess is not None:
-            own = self.method.appraised  # it goes by its own judgement alone
-            labels = self.guess if own else partial(labelled, guess=self.guess)
-            env = Labelled(env, labels, self.rollout_buffer)
+            env = Labelled(env, labels_of(self.method, self.guess), self.rollout_buffer)
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
 
     def train(self) -> None:
@@ -189,8 +181,7 @@ class RoutedPPO(PPO):
                 break
         self._record(statistics)
         if isinstance(self.guess, RewardModel):
-            # now, and not before: it may be a part of the policy, whose update is over
-            self.guess.fit()
+            self.guess.fit()  # last: it may be a part of the policy, which has now been updated
 
     def _epoch(self, statistics: Statistics) -> bool:
         """Pass over the rollout once; return whether the policy moved too far to go on."""
@@ -222,8 +213,7 @@ class RoutedPPO(PPO):
         table = self.method.proxy_table
         if table is None:
             return
-        rows = table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
-        if len(rows):
+        if len(rows := table.rows(samples.routes).any(-1).nonzero().squeeze(-1)):
             with self._routing(samples.routes.index_select(0, rows), table):
                 loss = objective_of(self).proxy_term(self.policy, samples, rows)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -237,8 +227,7 @@ class RoutedPPO(PPO):
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
             self.logger.record(f"train/{name}", torch.stack(terms).mean().item())
-        buffer = self.rollout_buffer
-        used = buffer.used()
+        used, buffer = self.rollout_buffer.used(), self.rollout_buffer
         explained = explained_variance(buffer.values[used], buffer.returns[used])
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

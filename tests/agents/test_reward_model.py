@@ -11,7 +11,7 @@ import torch
 from agents import RoutedPPO
 from agents.checkpoint import read_state, restore, training_state, write_state
 from agents.labels import Step, labelled
-from agents.reward_model import CAPACITY, RewardModel
+from agents.reward_model import CAPACITY, RewardModel, perceptrons
 from agents.routes import GHOST, HIDDEN
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
 
@@ -38,8 +38,12 @@ SEEN = step("seen", "seen", "goes on", "goes on", "goes on")
 LATER = step("hidden", "hidden", "cut", "goes on", "seen")
 
 
-def fitted(**settings: Any) -> RewardModel:  # noqa: ANN401
-    model = RewardModel(2, 0, **settings)
+def new(seed: int = 0, members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
+    return RewardModel(perceptrons(2, seed, members), 2, seed, **settings)
+
+
+def fitted(members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
+    model = new(members=members, **settings)
     for _ in range(8):
         model(SEEN)
         model.fit()
@@ -47,7 +51,7 @@ def fitted(**settings: Any) -> RewardModel:  # noqa: ANN401
 
 
 def test_before_anything_is_observed_the_guess_is_0() -> None:
-    model = RewardModel(2, 0)
+    model = new()
     model.fit()
     assert model(LATER._replace(infos=[{}, {}, {}, {}, {}])).tolist() == [0, 0, 0, 0.5, 0]
 
@@ -85,11 +89,11 @@ def test_it_leaves_the_generator_alone_and_its_seed_decides() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     inputs = torch.randn(6, 3)
     assert torch.equal(models[0].predict(inputs), models[1].predict(inputs))
-    assert not torch.equal(models[0].predict(inputs), RewardModel(2, 1).predict(inputs))
+    assert not torch.equal(models[0].predict(inputs), new(1).predict(inputs))
 
 
 def test_the_oldest_is_forgotten() -> None:
-    model = RewardModel(2, 0)
+    model = new()
     for _ in range(CAPACITY // 2 + 1):
         model(SEEN)
     assert model.seen == CAPACITY + 2
@@ -98,7 +102,7 @@ def test_the_oldest_is_forgotten() -> None:
 
 
 def test_a_state_goes_on_where_it_was() -> None:
-    whole, other = fitted(members=2), RewardModel(2, 9, members=2)
+    whole, other = fitted(members=2), new(9, members=2)
     other.set_state(deepcopy(whole.get_state()))
     for model in (whole, other):
         model(LATER)
