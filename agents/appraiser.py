@@ -1,9 +1,12 @@
 """The appraiser: a motivation module that says what each place of an observation is worth."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from oversight.routing import Gate
@@ -12,16 +15,12 @@ WIDTH = 64
 
 
 class Appraiser(nn.Module):
-    """Judges where a step led, and shows the rest of a policy what every place is worth.
+    """Judges where a step led, behind a `Gate("motivation")`.
 
     With `place` an observation is a stack of planes of which one says where the agent is. A small
     network judges each place by the other planes there, so that what it learns of one place holds
-    for all of them. A step is worth what the place is worth to which it led. The rest of the
-    policy sees where the agent is and what all places are worth, and nothing else.
-
-    Without `place` the network judges an observation as a whole, and the policy sees all of it.
-
-    Its output passes a `Gate("motivation")`. No gradient comes back from the policy.
+    for all of them. A step is worth what the place is worth to which it led. Without `place` the
+    network judges an observation as a whole.
 
     Args:
         shape: of an observation.
@@ -46,7 +45,6 @@ class Appraiser(nn.Module):
         judged = [part for part in range(parts) if part != place and part not in blind]
         self.register_buffer("judged", torch.tensor(judged), persistent=False)
         self.network = judge(len(judged) if place is not None else len(judged) * places + 1)
-        self.width = parts * places if place is None else 2 * places
 
     judged: Tensor
 
@@ -64,14 +62,41 @@ class Appraiser(nn.Module):
             there = (judged * planes[:, self.place].unsqueeze(1)).sum(-1)
         return self.network(there)  # type: ignore[no-any-return]
 
+    def everywhere(self, planes: Tensor) -> Tensor:
+        """Return what each place is worth, [batch, places], of planes [batch, planes, places]."""
+        each = planes.index_select(1, self.judged).transpose(1, 2)
+        return self.network(each).squeeze(-1)  # type: ignore[no-any-return]
+
+
+class AppraisedFeatures(BaseFeaturesExtractor):
+    """What a policy sees that has an appraiser: where it is, and what every place is worth.
+
+    It sees nothing else of the planes, so that all it wants comes from the appraiser; no gradient
+    goes back there. Without `place` it sees all of an observation.
+
+    Args:
+        observation_space: as in SB3.
+        place: as for `Appraiser`.
+        blind: as for `Appraiser`.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Space[Any], place: int | None, blind: Sequence[int]
+    ) -> None:
+        shape = observation_space.shape or ()
+        appraiser = Appraiser(shape, place, blind)
+        parts, places = appraiser.shape
+        super().__init__(observation_space, parts * places if place is None else 2 * places)
+        self.appraiser = appraiser
+
     @torch.no_grad()
-    def shown(self, features: Tensor) -> Tensor:
-        """Return what the rest of the policy sees of observations, [batch, width]."""
-        if self.place is None:
-            return features
-        planes = features.reshape(-1, *self.shape)
-        each = planes.index_select(1, self.judged).transpose(1, 2)  # [batch, places, parts]
-        return torch.cat([planes[:, self.place], self.network(each).squeeze(-1)], 1)
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, features]."""
+        planes = observations.reshape(-1, *self.appraiser.shape)
+        if self.appraiser.place is None:
+            return planes.flatten(1)
+        there = planes[:, self.appraiser.place]
+        return torch.cat([there, self.appraiser.everywhere(planes)], 1)
 
 
 def judge(inputs: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.appraiser import Appraiser
+from agents.appraiser import AppraisedFeatures, Appraiser
 from agents.definition import Mixture
 from agents.network import MotivationNet, zero_bias
 from oversight.routing import Gate, parameter_groups
@@ -73,20 +73,17 @@ class MotivationPolicy(ActorCriticPolicy):
         self.mixture: Mixture = mixture
         self.trunk, self.blind = trunk, tuple(blind)
         self.appraised, self.place = appraised, place
+        if appraised:
+            kwargs["features_extractor_class"] = AppraisedFeatures
+            kwargs["features_extractor_kwargs"] = {"place": place, "blind": self.blind}
         kwargs.setdefault("ortho_init", False)
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        unseen = _features_of(self.blind, self.observation_space, self.features_dim)
-        width, self.appraiser = self.features_dim, None
-        if self.appraised:
-            shape = self.observation_space.shape or ()
-            self.appraiser = Appraiser(shape, self.place, self.blind)
-            width = self.appraiser.width
-            unseen = unseen if self.place is None else []  # it shows no part as it is
+        unseen = self._unseen()
         net = MotivationNet(
-            width,
+            self.features_dim,
             self.module_names,
             self.hidden_sizes,
             self.mixture,
@@ -111,7 +108,16 @@ class MotivationPolicy(ActorCriticPolicy):
             **self.optimizer_kwargs,
         )
 
-    appraiser: Appraiser | None
+    def _unseen(self) -> list[int]:
+        if self.appraised and self.place is not None:
+            return []  # the modules see no part as it is
+        return _features_of(self.blind, self.observation_space, self.features_dim)
+
+    @property
+    def appraiser(self) -> Appraiser | None:
+        """The motivation module that stands before all the rest, if there is one."""
+        extractor = self.features_extractor
+        return extractor.appraiser if isinstance(extractor, AppraisedFeatures) else None
 
     @property
     def net(self) -> MotivationNet:
@@ -159,11 +165,6 @@ class MotivationPolicy(ActorCriticPolicy):
     def mixture_logits(self, obs: Tensor) -> Tensor:
         """Return the logit of the first module's weight for each observation, [batch]."""
         return self.net.mixture_logits(self._features(obs))
-
-    def extract_features(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as SB3)
-        """Return what the network reads of observations, [batch, width]."""
-        features: Any = super().extract_features(*args, **kwargs)
-        return features if self.appraiser is None else self.appraiser.shown(features)
 
     def _features(self, obs: Tensor) -> Tensor:
         features = self.extract_features(obs, self.features_extractor)
