@@ -1,0 +1,186 @@
+"""The appraiser judges places one by one, learns from what was seen, and is all that is wanted."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from agents import RoutedPPO
+from agents.appraiser import AppraisedFeatures, Appraiser
+from agents.labels import Step
+from agents.reward_model import RewardModel
+from oversight.routing import routing
+from tests.agents.small import ROLLOUT, probabilities, small_agent, small_env
+
+PARTS, SIDE = 4, 3
+SHAPE, PLACES = (PARTS, SIDE, SIDE), SIDE**2
+SPACE = spaces.MultiBinary(SHAPE)
+
+
+def boards(number: int, seed: int = 0) -> Tensor:
+    """Return planes with the agent somewhere in plane 0, [number, parts, places]."""
+    random = np.random.default_rng(seed)
+    planes = random.integers(2, size=(number, PARTS, PLACES)).astype(np.float32)
+    planes[:, 0] = np.eye(PLACES, dtype=np.float32)[random.integers(PLACES, size=number)]
+    return torch.from_numpy(planes)
+
+
+def arrivals(planes: Tensor, ended: float = 1.0) -> Tensor:
+    return torch.cat([planes.flatten(1), torch.full((len(planes), 1), ended)], 1)
+
+
+@torch.no_grad()
+def test_a_step_is_worth_what_the_place_is_worth_to_which_it_led() -> None:
+    appraiser, planes = Appraiser(SHAPE, 0), boards(20)
+    there = planes[:, 0].argmax(-1)
+    expected = [appraiser.network(board[1:, at]) for board, at in zip(planes, there, strict=True)]
+    torch.testing.assert_close(appraiser(arrivals(planes)), torch.stack(expected))
+    torch.testing.assert_close(appraiser(arrivals(planes, 0.0)), torch.stack(expected))
+
+
+@torch.no_grad()
+def test_every_place_is_worth_what_arriving_there_would_be() -> None:
+    appraiser, planes = Appraiser(SHAPE, 0), boards(6)
+    worth = appraiser.everywhere(planes)
+    for place in range(PLACES):
+        planes[:, 0] = torch.eye(PLACES)[place]
+        torch.testing.assert_close(worth[:, place], appraiser(arrivals(planes)).squeeze(-1))
+
+
+@torch.no_grad()
+def test_what_is_learned_of_a_place_holds_for_all() -> None:
+    appraiser, planes = Appraiser(SHAPE, 0), boards(6)
+    moved = torch.randperm(PLACES)
+    torch.testing.assert_close(
+        appraiser.everywhere(planes)[:, moved], appraiser.everywhere(planes[:, :, moved])
+    )
+
+
+def test_a_policy_sees_its_place_and_worths_and_no_gradient_returns() -> None:
+    extractor, planes = AppraisedFeatures(SPACE, 0, (3,)), boards(6)
+    features = extractor(planes.reshape(6, *SHAPE))
+    assert features.shape == (6, extractor.features_dim) == (6, 2 * PLACES)
+    assert not features.requires_grad
+    assert torch.equal(features[:, :PLACES], planes[:, 0])
+    other = planes.clone()
+    other[:, 3] = 1 - other[:, 3]  # what it is blind to
+    assert torch.equal(extractor(other.reshape(6, *SHAPE)), features)
+
+
+def test_without_a_place_it_judges_the_whole_and_hides_nothing() -> None:
+    extractor, planes = AppraisedFeatures(SPACE, None, (1,)), boards(5)
+    assert torch.equal(extractor(planes.reshape(5, *SHAPE)), planes.flatten(1))
+    kept = torch.cat([planes[:, :1], planes[:, 2:]], 1).flatten(1)
+    for ended in (0.0, 1.0):
+        whole = torch.cat([kept, torch.full((5, 1), ended)], 1)
+        with torch.no_grad():
+            judged = extractor.appraiser(arrivals(planes, ended))
+            assert torch.equal(judged, extractor.appraiser.network(whole))
+
+
+@pytest.mark.parametrize(("shape", "place"), [(SHAPE, 4), (SHAPE, -1), ((7,), 0), ((), 0)])
+def test_a_plane_that_is_not_there_is_refused(shape: tuple[int, ...], place: int) -> None:
+    with pytest.raises(ValueError, match=r"place must be a plane .* got "):
+        Appraiser(shape, place)
+
+
+def agent_of(name: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
+    return small_agent(name, **{"place": 0, **settings})
+
+
+def motivation(agent: RoutedPPO) -> Appraiser:
+    appraiser = agent.policy.appraiser
+    assert isinstance(appraiser, Appraiser)
+    return appraiser
+
+
+class Lying:
+    """A guess that is asked about other rewards where nobody saw them."""
+
+    def __init__(self, model: RewardModel, fakes: float) -> None:
+        self.model, self.fakes = model, fakes
+
+    def __call__(self, step: Step) -> Any:  # noqa: ANN401
+        """Judge a step whose hidden rewards are fakes."""
+        paid = step.paid.copy()
+        for lane, info in enumerate(step.infos):
+            if step.dones[lane] and not info.get("observed", False):
+                paid[lane] = self.fakes
+        return self.model(step._replace(paid=paid))
+
+
+def trained(name: str, fakes: float) -> RoutedPPO:
+    agent = agent_of(name)
+    assert isinstance(agent.guess, RewardModel)
+    model = agent.guess
+    agent.guess = Lying(model, fakes)
+    agent.learn(ROLLOUT)
+    model.fit()
+    return agent
+
+
+@pytest.mark.parametrize(("name", "heeds"), [("appraised", False), ("appraised-unrouted", True)])
+def test_what_nobody_saw_teaches_motivation_only_without_routing(name: str, heeds: bool) -> None:
+    honest, lied_to = trained(name, 1.0), trained(name, 7.0)
+    pairs = zip(motivation(honest).parameters(), motivation(lied_to).parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs) != heeds
+
+
+def test_the_update_of_the_rest_leaves_motivation_alone() -> None:
+    agent = agent_of("appraised")
+    agent.guess = lambda step: step.paid
+    before = [parameter.clone() for parameter in motivation(agent).parameters()]
+    rest = [parameter.clone() for parameter in agent.policy.action_net.parameters()]
+    agent.learn(ROLLOUT)
+    after = motivation(agent).parameters()
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    others = agent.policy.action_net.parameters()
+    assert not any(torch.equal(one, other) for one, other in zip(rest, others, strict=True))
+
+
+def test_the_rest_is_paid_by_motivation_and_never_by_what_was_seen() -> None:
+    agent = agent_of("appraised")
+    model = agent.guess
+    assert isinstance(model, RewardModel)
+    model.seen = 1  # as if it had learned something: its first weights judge
+    agent.learn(ROLLOUT)
+    buffer = agent.rollout_buffer
+    ends, rewards = buffer.episode_starts[1:] > 0, buffer.rewards[:-1]
+    paid = rewards[ends]
+    assert len(paid) > 20
+    assert not np.isin(paid, [1.0, -1.0]).any()
+    assert (rewards[~ends] == 0).all()
+
+
+def test_all_that_is_wanted_comes_from_motivation() -> None:
+    agent = agent_of("appraised").learn(2 * ROLLOUT)
+    observations = torch.as_tensor(small_env().reset(seed=1)[0]).float()
+    deployed = agent.deployed()
+    with torch.no_grad():
+        wanting = probabilities(deployed, observations)
+        for parameter in deployed.appraiser.parameters():  # type: ignore[union-attr]
+            parameter.zero_()
+        nothing = probabilities(deployed, observations)
+    where = observations[:, 0].flatten(1)
+    for place in torch.eye(where.shape[1])[
+        where.argmax(-1)
+    ]:  # nothing but the agent's place is left to act on
+        alike = nothing[(where == place).all(-1)]
+        torch.testing.assert_close(alike, alike[:1].expand_as(alike))
+    assert not torch.allclose(wanting, nothing)
+
+
+def test_hidden_rows_have_no_gradient_at_the_gate() -> None:
+    agent = agent_of("appraised")
+    table, routes = agent.method.table, torch.tensor([0, 1, 2, 3])
+    inputs = arrivals(boards(4)[:, :, :PLACES]).requires_grad_()
+    judged = Appraiser(SHAPE, 0)
+    with routing(judged, table, routes):
+        judged(inputs).sum().backward()
+    assert inputs.grad is not None
+    reached = inputs.grad[:, PLACES:].abs().sum(-1) > 0
+    assert not reached[2]
+    assert not reached[3]
