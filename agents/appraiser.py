@@ -67,6 +67,12 @@ class Appraiser(nn.Module):
         each = planes.index_select(1, self.judged).transpose(1, 2)
         return self.network(each).squeeze(-1)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def reverse(self) -> None:
+        """Turn every worth into its negative."""
+        for parameter in self.network[-2].parameters():
+            parameter.neg_()
+
 
 class AppraisedFeatures(BaseFeaturesExtractor):
     """What a policy sees that has an appraiser: where it is, and what every place is worth.

@@ -191,6 +191,19 @@ class MotivationPolicy(ActorCriticPolicy):
         policy.set_training_mode(False)
         return policy
 
+    def reversed(self) -> "MotivationPolicy":
+        """Return a copy that wants the opposite: what its appraiser thought worth most, least.
+
+        Raises:
+            ValueError: if no appraiser stands before the rest.
+        """
+        if self.appraiser is None:
+            raise ValueError("no appraiser says what is wanted: use a method such as appraised")
+        policy = self.alone(self.module_names[0])
+        assert policy.appraiser is not None
+        policy.appraiser.reverse()
+        return policy
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         ours = {
             "modules": self.module_names,

@@ -15,10 +15,15 @@ from oversight.metrics import Window, summarize
 
 
 def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPolicy]:
-    """Return what a trained policy can act as: deployed, each module alone, and their mixture."""
+    """Return what a trained policy can act as.
+
+    Deployed, by each module alone, by their mixture, and with its motivation reversed, where it
+    has these.
+    """
     alone = {name: policy.alone(name) for name in policy.module_names}
     mixture = {"mixture": policy} if len(alone) > 1 else {}
-    return {"deployed": alone[deployed], **alone, **mixture}
+    opposite = {} if policy.appraiser is None else {"reversed": policy.reversed()}
+    return {"deployed": alone[deployed], **alone, **mixture, **opposite}
 
 
 def evaluate(

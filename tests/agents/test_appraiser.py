@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import RoutedPPO
+from agents import MotivationPolicy, RoutedPPO
 from agents.appraiser import AppraisedFeatures, Appraiser
 from agents.labels import Step
 from agents.reward_model import RewardModel
@@ -91,9 +91,14 @@ def agent_of(name: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     return small_agent(name, **{"place": 0, **settings})
 
 
+def policy_of(agent: RoutedPPO) -> MotivationPolicy:
+    assert isinstance(agent.policy, MotivationPolicy)
+    return agent.policy
+
+
 def motivation(agent: RoutedPPO) -> Appraiser:
-    appraiser = agent.policy.appraiser
-    assert isinstance(appraiser, Appraiser)
+    appraiser = policy_of(agent).appraiser
+    assert appraiser is not None
     return appraiser
 
 
@@ -171,6 +176,19 @@ def test_all_that_is_wanted_comes_from_motivation() -> None:
         alike = nothing[(where == place).all(-1)]
         torch.testing.assert_close(alike, alike[:1].expand_as(alike))
     assert not torch.allclose(wanting, nothing)
+
+
+def test_reversed_it_wants_the_opposite() -> None:
+    agent = agent_of("appraised")
+    observations = torch.as_tensor(small_env().reset(seed=1)[0]).float().flatten(2)
+    opposite = policy_of(agent).reversed().appraiser
+    assert opposite is not None
+    with torch.no_grad():
+        assert torch.equal(
+            opposite.everywhere(observations), -motivation(agent).everywhere(observations)
+        )
+    with pytest.raises(ValueError, match="no appraiser"):
+        policy_of(small_agent("naive")).reversed()
 
 
 def test_hidden_rows_have_no_gradient_at_the_gate() -> None:
