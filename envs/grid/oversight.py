@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.config import NoiseConfig
 from envs.grid.kernel import AGENT, NUM_PLANES, OVERSIGHT, Mask, Planes
-from envs.observers import Region
+from envs.observers import Noisy, Observer, Region
 
 
 def stands_overseen(observation: Planes) -> Mask:
@@ -45,3 +46,9 @@ def any_terminal(
 
 
 OVERSEEN = Region(stands_overseen, at="arrival")
+
+
+def erring(noise: NoiseConfig) -> Observer:
+    """Return the grid's overseer with its errors, each kind independent of the others."""
+    reports = Noisy(OVERSEEN, flip=noise.flips, miss=noise.lost)
+    return Noisy(reports, flip=noise.missed, side="punishments", stream=2)
