@@ -10,7 +10,14 @@ from oversight.study import Changes, Panel, Study, Tuning
 
 TUNED = Path(__file__).parent / "tuned"
 
-METHODS = ("routed", "paper", "unrouted", "naive", "filtered", "oracle")
+METHODS = (
+    *("routed", "paper", "signed", "motivated", "unmixed", "placebo", "unrouted"),
+    *("naive", "uds", "imputed", "pessimistic", "filtered", "filtered-coin", "ipw"),
+    *("oracle-sampled", "oracle"),
+)
+"""Every method, in the order of the report."""
+HEARING = ("routed", "signed", "motivated", "naive", "imputed", "filtered", "ipw", "oracle")
+"""Methods that are also run with an overseer who errs."""
 MAIN = ("routed", "naive", "filtered", "oracle")
 PROBABILITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -39,21 +46,34 @@ def quick() -> Study:
 
 
 def published() -> Study:
-    """The fair comparison: all methods and oversight probabilities, short and long budgets."""
+    """The fair comparison: all methods and oversight probabilities, and where they may differ.
+
+    That is with the flag hidden, with an overseer who errs, and after a long training.
+    """
     everywhere = Panel(
         methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=tuple(range(5))
     )
     precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
     hidden = Panel(
         methods=MAIN,
-        oversight_probabilities=PROBABILITIES,
+        oversight_probabilities=(0.01, 0.03, 0.1),
         seeds=tuple(range(5)),
         variation="hidden_flag",
         changes={"grid.flag": "hidden"},
     )
+    flips, missed = (
+        Panel(
+            methods=HEARING,
+            oversight_probabilities=(0.1,),
+            seeds=tuple(range(5)),
+            variation=variation,
+            changes={f"noise.{variation}": share},
+        )
+        for variation, share in (("flips", 0.2), ("missed", 0.4))
+    )
     long = Panel(
-        methods=MAIN,
-        oversight_probabilities=(0.01, 0.03, 0.1),
+        methods=("routed", "signed", "naive", "imputed", "oracle"),
+        oversight_probabilities=(0.01, 0.1),
         seeds=tuple(range(3)),
         variation="long",
         changes={"total_timesteps": 10_000_000, "eval_every": 40, "checkpoint_every": 20},
@@ -61,7 +81,7 @@ def published() -> Study:
     return Study(
         name="published",
         settings=TrainConfig(device="cpu", total_timesteps=1_500_000),
-        panels=(everywhere, precise, hidden, long),
+        panels=(everywhere, precise, hidden, flips, missed, long),
         tuned=tuned("published"),
         tuning=Tuning(trials=16, seeds=(900, 901), oversight_probability=0.1, space=SPACE),
     )
