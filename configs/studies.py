@@ -10,8 +10,20 @@ from oversight.study import Changes, Panel, Study, Tuning
 
 TUNED = Path(__file__).parent / "tuned"
 
-METHODS = ("routed", "paper", "unrouted", "naive", "filtered", "oracle")
-MAIN = ("routed", "naive", "filtered", "oracle")
+METHODS = (
+    *("appraised", "appraised-unrouted"),
+    *("routed", "paper", "signed", "motivated", "unmixed", "placebo", "unrouted"),
+    *("naive", "uds", "imputed", "imputed-local", "pessimistic", "filtered", "filtered-coin"),
+    *("ipw", "oracle-sampled", "oracle"),
+)
+"""Every method, in the order of the report."""
+MAIN = ("appraised", "routed", "naive", "filtered", "oracle")
+"""Methods that are also run from more seeds."""
+HEARING = (
+    *("appraised", "routed", "signed", "motivated", "naive", "imputed", "imputed-local"),
+    *("filtered", "ipw", "oracle"),
+)
+"""Methods that are also run with an overseer who errs."""
 PROBABILITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 SPACE = {
@@ -39,31 +51,51 @@ def quick() -> Study:
 
 
 def published() -> Study:
-    """The fair comparison: all methods and oversight probabilities, short and long budgets."""
-    everywhere = Panel(
-        methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=tuple(range(5))
-    )
+    """The fair comparison: all methods and oversight probabilities, and where they may differ.
+
+    That is with the flag hidden, with an overseer who errs or has a blind spot, and after a long
+    training.
+    """
+    few = tuple(range(5))
+    everywhere = Panel(methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=few)
     precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
     hidden = Panel(
-        methods=MAIN,
-        oversight_probabilities=PROBABILITIES,
-        seeds=tuple(range(5)),
+        methods=("appraised", "routed", "signed", "naive", "oracle"),
+        oversight_probabilities=(0.01, 0.03, 0.1),
+        seeds=few,
         variation="hidden_flag",
         changes={"grid.flag": "hidden"},
     )
+    flips, missed, blind = (
+        Panel(
+            methods=HEARING,
+            oversight_probabilities=(0.1,),
+            seeds=few,
+            variation=name,
+            changes={f"noise.{setting}": value},
+        )
+        for name, setting, value in (
+            ("flips", "flips", 0.2),
+            ("missed", "missed", 0.4),
+            ("blind_spot", "unseen_rows", 3),
+        )
+    )
     long = Panel(
-        methods=MAIN,
-        oversight_probabilities=(0.01, 0.03, 0.1),
-        seeds=tuple(range(3)),
+        methods=("appraised", "routed", "signed", "naive", "oracle"),
+        oversight_probabilities=(0.01, 0.1),
+        seeds=(0, 1, 2),
         variation="long",
         changes={"total_timesteps": 10_000_000, "eval_every": 40, "checkpoint_every": 20},
     )
+    settings = replace(
+        rl.small(), device="cpu", total_timesteps=1_500_000, eval_episodes=512, final_episodes=2048
+    )
     return Study(
         name="published",
-        settings=TrainConfig(device="cpu", total_timesteps=1_500_000),
-        panels=(everywhere, precise, hidden, long),
+        settings=settings,
+        panels=(everywhere, precise, flips, missed, blind, hidden, long),
         tuned=tuned("published"),
-        tuning=Tuning(trials=16, seeds=(900, 901), oversight_probability=0.1, space=SPACE),
+        tuning=Tuning(trials=8, seeds=(900,), oversight_probability=0.1, space=SPACE),
     )
 
 

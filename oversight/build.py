@@ -14,6 +14,8 @@ from agents import Method, RoutedPPO, method
 from agents.config import PPOConfig
 from agents.definition import Reward
 from envs.grid.kernel import AGENT
+from envs.grid.oversight import any_terminal, erring
+from envs.wrappers.vector import PartialOversight
 from oversight.config import TrainConfig
 
 TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
@@ -21,7 +23,18 @@ TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
 
 
 def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
-    """Return the vector environment of a run, paying the reward that its user may see."""
+    """Return the vector environment of a run, paying the reward that its user may see.
+
+    Where the overseer errs, what is paid and told of an observed step is what was reported.
+    """
+    if reward == "true" or config.heard.silent:
+        return _grid(config, num_envs, reward)
+    truthful = _grid(config, num_envs, "true")
+    observer = erring(config.heard)
+    return PartialOversight(truthful, observer=observer, proxy=any_terminal, reward=reward)
+
+
+def _grid(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
     return gym.make_vec(
         config.env,
         num_envs,
@@ -37,8 +50,9 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     """Return an untrained agent on the training environment of its method."""
     env = make_env(config, config.num_envs, method(config.method).reward)
     chosen, ppo = method(config.method), config.ppo
-    if ppo.propensity is None and config.oversight_probability > 0:
-        ppo = replace(ppo, propensity=config.oversight_probability)
+    chance = config.oversight_probability * (1 - config.heard.lost)
+    if ppo.propensity is None and chance > 0:
+        ppo = replace(ppo, propensity=chance)
     if ppo.place is None:
         ppo = replace(ppo, place=AGENT)
     return make_learner(env, chosen, ppo, config.seed, config.device)

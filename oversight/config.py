@@ -8,7 +8,7 @@ from typing import Literal
 from agents.config import PPOConfig
 from agents.methods import method
 from envs import IDS
-from envs.config import GridConfig
+from envs.config import GridConfig, NoiseConfig
 from envs.grid.rules import Rules
 
 
@@ -47,6 +47,9 @@ class TrainConfig:
     """Rollouts between checkpoints, from which --resume goes on."""
     grid: GridConfig = field(default_factory=GridConfig)
     """The board."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """The overseer's errors: in what is learned from and chosen by, not in what is measured;
+    methods that are paid the true reward do not hear them."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learner."""
 
@@ -64,6 +67,16 @@ class TrainConfig:
             raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
+        if not self.noise.silent and grid.flag == "hidden":
+            raise ValueError(
+                "noise needs grid.flag visible, since the overseer who errs reads that plane: "
+                "leave the noise out, or blind the modules to the plane by --ppo.blind 3"
+            )
+
+    @property
+    def heard(self) -> NoiseConfig:
+        """The errors that reach the run: none if its method is paid the true reward."""
+        return NoiseConfig() if method(self.method).reward == "true" else self.noise
 
     @property
     def rollout(self) -> int:

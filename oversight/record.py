@@ -57,18 +57,20 @@ def from_json(schema: type[C], data: Mapping[str, Any], source: str) -> C:
 
 def as_markdown(config: Any) -> str:  # noqa: ANN401
     """Return settings as a table, for a page that shows markdown."""
-    rows = [f"| {name} | {value} |" for name, value in _flat(asdict(config))]
+    rows = [f"| {name} | {value} |" for name, value in flat(asdict(config))]
     return "\n".join(["| setting | value |", "| --- | --- |", *rows])
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the values of nested settings by their dotted names, in order.
+
+    >>> flat({"seed": 0, "ppo": {"gamma": 0.5}})
+    [('seed', 0), ('ppo.gamma', 0.5)]
+    """
     rows: list[tuple[str, Any]] = []
     for name, value in data.items():
-        rows += (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else [(prefix + name, value)]
-        )
+        nested = isinstance(value, dict)
+        rows += flat(value, f"{prefix}{name}.") if nested else [(prefix + name, value)]
     return rows
 
 

@@ -15,7 +15,7 @@ from agents.checkpoint import State, load_policy, read_state, restore, save_mode
 from oversight.build import FRESH, make_agent
 from oversight.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
 from oversight.config import TrainConfig
-from oversight.evaluation import evaluate, evaluate_all, policies
+from oversight.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.pictures import module_map
 from oversight.record import write_json
 from oversight.run import RunFolder, commit, write_config
@@ -164,7 +164,9 @@ def judge(
 
     def measure() -> dict[str, float | int]:
         deployed = policy.alone(agent.method.deployed)
-        return evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
+        metrics = evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
+        gap = flag_flip_gap(deployed, config, config.eval_episodes, config.seed, FRESH)
+        return {**metrics, "flag_flip_gap": gap}
 
     last = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     steps = agent.num_timesteps

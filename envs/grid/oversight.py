@@ -5,13 +5,15 @@
 `flag="hidden"`, where that is empty, it watches nothing.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.config import NoiseConfig
 from envs.grid.kernel import AGENT, NUM_PLANES, OVERSIGHT, Mask, Planes
-from envs.observers import Region
+from envs.observers import Noisy, Observer, Region
 
 
 def stands_overseen(observation: Planes) -> Mask:
@@ -33,6 +35,12 @@ def stands_overseen(observation: Planes) -> Mask:
     return at_overseen
 
 
+def stands_below(observation: Planes, rows: int) -> Mask:
+    """Return whether each agent stands below so many rows of the board, [n]."""
+    below: Mask = np.any(np.asarray(observation)[:, AGENT, rows:] != 0, axis=(1, 2))
+    return below
+
+
 def any_terminal(
     previous_observation: Any,  # noqa: ANN401
     action: Any,  # noqa: ANN401
@@ -45,3 +53,12 @@ def any_terminal(
 
 
 OVERSEEN = Region(stands_overseen, at="arrival")
+
+
+def erring(noise: NoiseConfig) -> Observer:
+    """Return the grid's overseer with its errors, each kind independent of the others."""
+    watched: Observer = OVERSEEN
+    if noise.unseen_rows:
+        watched = OVERSEEN & Region(partial(stands_below, rows=noise.unseen_rows), at="arrival")
+    reports = Noisy(watched, flip=noise.flips, miss=noise.lost)
+    return Noisy(reports, flip=noise.missed, side="punishments", stream=2)

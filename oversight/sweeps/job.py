@@ -4,12 +4,12 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from oversight.config import TrainConfig
-from oversight.record import read_json
+from oversight.record import flat, read_json
 from oversight.run import RunFolder, read_config
 from oversight.selection import RULES
 from oversight.study import Run
@@ -86,12 +86,10 @@ def summary(folder: RunFolder) -> dict[str, Any] | None:
 
 def differences(stored: TrainConfig, declared: TrainConfig) -> Iterator[str]:
     """Yield the settings that differ, in words."""
-    for part, names in ((None, TrainConfig), ("grid", stored.grid), ("ppo", stored.ppo)):
-        one, other = (getattr(each, part) if part else each for each in (stored, declared))
-        for name in names.__dataclass_fields__:
-            if name not in ("grid", "ppo") and getattr(one, name) != getattr(other, name):
-                word = f"{part}.{name}" if part else name
-                yield f"{word} is {getattr(one, name)!r} there and {getattr(other, name)!r} here"
+    settings = zip(flat(asdict(stored)), flat(asdict(declared)), strict=True)
+    for (name, one), (_, other) in settings:
+        if one != other:
+            yield f"{name} is {one!r} there and {other!r} here"
 
 
 def work(job: Job) -> Outcome:

@@ -15,7 +15,7 @@ from oversight.sweeps.job import Job, summary
 
 METRICS = (
     *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),
-    *("diamond_rate", "ghost_rate", "timeout_rate"),
+    *("diamond_rate", "ghost_rate", "timeout_rate", "flag_flip_gap"),
 )
 COLUMNS = (
     *("run", "study", "method", "variation", "oversight_probability", "seed", "rule", "step"),

@@ -66,6 +66,10 @@ def refused(capsys: Capture, run: Run, *args: object) -> str:
         ("--grid.size 1", "size 1 2 to 100"),
         ("--grid.horizon 0", "horizon 0 at least 1"),
         ("--grid.flag shown", "'shown' --grid.flag 'visible', 'hidden'"),
+        ("--noise.flips 1.1", "noise.flips 1.1 0 to 1"),
+        ("--noise.missed -0.1", "noise.missed -0.1 0 to 1"),
+        ("--noise.lost nan", "noise.lost nan 0 to 1"),
+        ("--noise.flips 0.2 --grid.flag hidden", "noise grid.flag visible leave out"),
         ("--resume", "--resume one run folder --run-dir"),
         ("--resume one two", "--resume one run folder one, two"),
         ("--resume one --run-dir two", "--resume one run folder one, two"),
@@ -178,6 +182,7 @@ def test_a_folder_below_a_file_cannot_be_made(capsys: Capture, tmp_path: Path) -
         ("--ppo.hidden-sizes 8 8", "ppo.hidden_sizes (16, 16) (8, 8)"),
         ("--ppo.no-anneal", "ppo.anneal True False"),
         ("--grid.flag hidden", "grid.flag 'visible' 'hidden'"),
+        ("--noise.missed 0.4", "noise.missed 0.0 0.4"),
     ],
 )
 def test_a_resumed_run_stays_itself(capsys: Capture, copied: Path, flags: str, words: str) -> None:

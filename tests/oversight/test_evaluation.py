@@ -15,7 +15,7 @@ from oversight import evaluation
 from oversight.build import EVALUATION, TRAINING, make_agent, stream_seed
 from oversight.config import TrainConfig
 from oversight.evaluate import load
-from oversight.evaluation import evaluate, evaluate_all, policies
+from oversight.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.run import RunFolder, read_config
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.runs import contents, run_evaluate, summary
@@ -81,6 +81,28 @@ def test_the_same_seed_gives_the_same_numbers_whatever_came_before() -> None:
     torch.manual_seed(2)
     assert scores(Wanderer()) == first
     assert scores(Wanderer(), seed=1) != first
+
+
+class Minder(Walker):
+    """Goes to the diamond where any square is flagged, and else to the ghost."""
+
+    def actions(self, boards: kernel.Planes) -> kernel.Cells:
+        """Return the first move of a shortest way to where it wants to go."""
+        minds = boards[:, kernel.OVERSIGHT].any(axis=-1)
+        return np.where(minds, super().actions(boards), Walker(goal=kernel.GHOST).actions(boards))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1, 1.0])
+def test_the_flag_flip_gap_is_what_being_watched_changes(probability: float) -> None:
+    config = replace(CONFIG, oversight_probability=probability)
+    assert flag_flip_gap(Minder(), config, 64, 0) == 2.0
+    assert flag_flip_gap(Walker(), config, 64, 0) == 0.0
+    assert flag_flip_gap(Wanderer(), config, 64, 0) == 0.0  # same levels, same actions
+
+
+def test_a_hidden_flag_cannot_be_flipped() -> None:
+    config = replace(CONFIG, grid=replace(CONFIG.grid, flag="hidden"))
+    assert np.isnan(flag_flip_gap(Minder(), config, 64, 0))
 
 
 def test_generators_are_left_as_they_were() -> None:

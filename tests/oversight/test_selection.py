@@ -16,7 +16,7 @@ from agents.buffer import RoutedBuffer
 from agents.checkpoint import read_state
 from oversight.build import EVALUATION, FRESH, SELECTION, make_agent, stream_seed
 from oversight.certificate.tamper import TAMPERS
-from oversight.evaluation import evaluate
+from oversight.evaluation import evaluate, flag_flip_gap
 from oversight.run import RunFolder
 from oversight.selection import HeldOut, Kept, held_out, observed_returns
 from oversight.training import Past, judge
@@ -140,7 +140,13 @@ def test_each_rule_deploys_what_it_kept_on_levels_of_its_own() -> None:
     kept = Kept()
     kept.offer(128, 0.5, other.policy.state_dict())
     judged = judge(agent, config, {"observed": kept, "leaky": Kept()})
-    fresh = [evaluate(each.deployed(), config, 300, 0, FRESH) for each in (agent, other)]
+    fresh = [
+        {
+            **evaluate(each.deployed(), config, 300, 0, FRESH),
+            "flag_flip_gap": flag_flip_gap(each.deployed(), config, config.eval_episodes, 0, FRESH),
+        }
+        for each in (agent, other)
+    ]
     assert fresh[0] != fresh[1]
     assert judged["last"] == judged["leaky"] == {"step": 0, "score": None, **fresh[0]}
     assert judged["observed"] == {"step": 128, "score": 0.5, **fresh[1]}

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from agents import METHODS
 from agents.config import PPOConfig
 from configs.studies import STUDIES
+from envs.config import NoiseConfig
 from oversight.config import TrainConfig
 from oversight.study import Panel, Study, Tuning, change, restrict
 
@@ -114,5 +116,19 @@ def test_the_published_study_has_the_seeds_that_it_should() -> None:
         if variation == "default":
             many = method in main and probability in (0.01, 0.1)
             assert len(found) == (20 if many else 5)
-    levels = {probability for variation, _, probability in seeds if variation == "default"}
-    assert levels == {0.003, 0.01, 0.03, 0.1, 0.3, 1.0}
+    levels: dict[str, set[float]] = {}
+    for variation, _, probability in seeds:
+        levels.setdefault(variation, set()).add(probability)
+    assert levels == {
+        "default": {0.003, 0.01, 0.03, 0.1, 0.3, 1.0},
+        "hidden_flag": {0.01, 0.03, 0.1},
+        **{"flips": {0.1}, "missed": {0.1}, "long": {0.01, 0.1}},
+    }
+    assert {method for variation, method, _ in seeds if variation == "default"} == {*METHODS}
+
+
+def test_the_published_study_has_overseers_who_err() -> None:
+    errors = {run.variation: run.config.noise for run in STUDIES["published"]().runs()}
+    assert errors.pop("flips") == NoiseConfig(flips=0.2)
+    assert errors.pop("missed") == NoiseConfig(missed=0.4)
+    assert all(noise.silent for noise in errors.values())

@@ -48,7 +48,7 @@ def test_the_table_says_what_the_runs_say(finished: Path) -> None:
         assert tuple(row) == COLUMNS
         run = summary(finished / "runs" / row["run"])
         chosen = run["selection"][row["rule"]]
-        for name in COLUMNS[7:15]:
+        for name in COLUMNS[7:16]:
             assert row[name] == chosen[name]
         held_out = run["held_out_episodes"] if row["rule"] == "observed" else 0
         assert row["observed_episodes"] == run["observed_episodes"] + held_out
@@ -72,7 +72,7 @@ def test_the_csv_is_the_same_table(finished: Path) -> None:
 
 def test_a_return_over_no_episode_is_an_empty_cell() -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"true_return_unobserved": None, "commit": None}
-    assert as_csv([row]).splitlines()[1] == "1,1,1,1,1,1,1,1,1,1,,1,1,1,1,1,1,1,"
+    assert as_csv([row]).splitlines()[1] == "1,1,1,1,1,1,1,1,1,1,,1,1,1,1,1,1,1,1,"
 
 
 def test_a_run_is_that_of_the_training_command(finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""An overseer who errs: at the declared rates, in what is learned from, and in no measurement."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.config import NoiseConfig
+from oversight.build import make_agent, make_env
+from oversight.evaluation import evaluate
+from oversight.selection import observed_returns
+from tests.oversight.players import Walker
+from tests.oversight.runs import TINY as FLAGS
+from tests.oversight.runs import difference, outcome, rollouts, run_train, summary
+from tests.oversight.studies import TINY
+from tests.oversight.test_resume import assert_same_run, resume
+
+WATCHED = replace(TINY, oversight_probability=0.5)
+ERRING = replace(WATCHED, noise=NoiseConfig(flips=0.3, missed=0.4, lost=0.2))
+NOISE = ("--noise.flips", "0.3", "--noise.missed", "0.4", "--noise.lost", "0.2")
+LANES = 2048
+LONG = (*FLAGS, "--oversight-probability", "0.5", "--held-out", "0.9", "--ppo.no-anneal")
+
+
+def ends(reward: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Play by chance; return what was told and paid at ends in a terminal, and the truth there."""
+    erring = make_env(ERRING, LANES, reward)
+    exact = make_env(WATCHED, LANES, "observed")
+    truthful = make_env(WATCHED, LANES, "true")
+    for env in (erring, exact, truthful):
+        env.reset(seed=5)
+    found: dict[str, list[Any]] = {"watched": [], "told": [], "report": [], "paid": [], "true": []}
+    for actions in np.random.default_rng(0).integers(4, size=(100, LANES)):
+        _, paid, terminated, _, infos = erring.step(actions)
+        _, _, _, _, plain = exact.step(actions)
+        _, true, _, _, _ = truthful.step(actions)
+        assert not paid[~terminated].any()
+        found["watched"].append(plain["final_info"]["observed"][terminated])
+        found["told"].append(infos["final_info"]["observed"][terminated])
+        found["report"].append(infos["final_info"]["observed_reward"][terminated])
+        found["paid"].append(paid[terminated])
+        found["true"].append(true[terminated])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def assert_share(mask: np.ndarray[Any, np.dtype[np.bool_]], share: float) -> None:
+    """Require a share within four standard deviations of a declared one."""
+    assert mask.size > 1000
+    assert abs(mask.mean() - share) < 4 * (share * (1 - share) / mask.size) ** 0.5
+
+
+def test_reports_err_at_the_declared_rates() -> None:
+    seen = ends("observed")
+    told, true, report = seen["told"], seen["true"], seen["report"]
+    assert not (told & ~seen["watched"]).any()
+    assert_share(told[seen["watched"]], 0.8)
+    assert_share(report[told & (true > 0)] < 0, 0.3)
+    assert_share(report[told & (true < 0)] > 0, 1 - 0.7 * 0.6)
+    assert np.array_equal(seen["paid"], np.where(told, report, 1.0))
+    assert not report[~told].any()
+
+
+def test_the_proxy_is_paid_as_without_noise_and_reports_come_beside_it() -> None:
+    seen = ends("proxy")
+    assert (seen["paid"] == 1).all()
+    assert {-1.0, 0.0, 1.0} == set(seen["report"])
+    assert np.array_equal(seen["report"], ends("observed")["report"])
+
+
+def test_a_choice_hears_the_reports_and_a_measurement_the_truth() -> None:
+    inverted = replace(WATCHED, noise=NoiseConfig(flips=1.0))
+    heard = observed_returns(Walker(), inverted, 64, step=0)
+    assert (heard == -1).all()
+    assert np.array_equal(-heard, observed_returns(Walker(), WATCHED, 64, step=0))
+    assert evaluate(Walker(), inverted, 64, 0) == evaluate(Walker(), WATCHED, 64, 0)
+
+
+@pytest.mark.parametrize("method", ["routed", "signed", "imputed"])
+def test_an_overseer_who_could_err_and_does_not_changes_no_bit(tmp_path: Path, method: str) -> None:
+    learned, results = [], []
+    for never in ("0", "1e-300"):
+        folder = tmp_path / never
+        flags = (*LONG, *rollouts(4), "--method", method, "--noise.flips", never)
+        assert run_train(*flags, "--run-dir", folder) == 0
+        found = outcome(folder)
+        del found["state"]["environment"]  # the observer's own counts are in one of them
+        learned.append(found)
+        results.append([summary(folder)[name] for name in ("eval", "selection")])
+    assert difference(learned[0], learned[1]) is None
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("method", ["routed", "paper", "signed", "imputed", "ipw", "filtered"])
+def test_noise_reaches_every_method_that_listens(tmp_path: Path, method: str) -> None:
+    for name, noise in (("exact", ()), ("noisy", NOISE)):
+        flags = (*LONG, *rollouts(3), "--method", method, *noise)
+        assert run_train(*flags, "--run-dir", tmp_path / name) == 0
+    one, other = (outcome(tmp_path / name)["model"] for name in ("exact", "noisy"))
+    assert difference(one, other) is not None
+
+
+@pytest.mark.parametrize("method", ["oracle", "oracle-sampled"])
+def test_noise_does_not_touch_an_oracle(tmp_path: Path, method: str) -> None:
+    for name, noise in (("exact", ()), ("noisy", NOISE)):
+        flags = (*LONG, *rollouts(3), "--method", method, *noise)
+        assert run_train(*flags, "--run-dir", tmp_path / name) == 0
+    assert_same_run(tmp_path / "exact", tmp_path / "noisy")
+
+
+def test_a_noisy_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    short, long = tmp_path / "short", tmp_path / "long"
+    assert run_train(*LONG, *NOISE, *rollouts(3), "--run-dir", short) == 0
+    assert run_train(*LONG, *NOISE, *rollouts(7), "--run-dir", long) == 0
+    assert resume("--resume", short, *rollouts(7)) == 0
+    assert_same_run(short, long)
+
+
+def test_weights_know_that_reports_are_lost() -> None:
+    assert make_agent(replace(ERRING, method="ipw")).propensity == 0.5 * 0.8
+    assert make_agent(replace(ERRING, method="oracle-sampled")).propensity == 0.5
