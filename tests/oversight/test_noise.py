@@ -62,6 +62,23 @@ def test_reports_err_at_the_declared_rates() -> None:
     assert not report[~told].any()
 
 
+def test_nothing_is_reported_from_a_blind_spot_and_all_of_the_rest() -> None:
+    blind = make_env(replace(WATCHED, noise=NoiseConfig(unseen_rows=2)), LANES, "observed")
+    exact = make_env(WATCHED, LANES, "observed")
+    for env in (blind, exact):
+        env.reset(seed=5)
+    silenced = 0
+    for actions in np.random.default_rng(0).integers(4, size=(50, LANES)):
+        *_, plain = exact.step(actions)
+        _, paid, terminated, _, infos = blind.step(actions)
+        at = np.argmax(infos["final_obs"][terminated][:, 0].reshape(-1, 25), axis=1) // 5
+        told, would = (each["final_info"]["observed"][terminated] for each in (infos, plain))
+        assert np.array_equal(told, would & (at >= 2))
+        assert (paid[terminated][~told] == 1).all()
+        silenced += (would & (at < 2)).sum()
+    assert silenced > 100
+
+
 def test_the_proxy_is_paid_as_without_noise_and_reports_come_beside_it() -> None:
     seen = ends("proxy")
     assert (seen["paid"] == 1).all()

@@ -111,7 +111,7 @@ def test_the_published_study_has_the_seeds_that_it_should() -> None:
     for run in STUDIES["published"]().runs():
         key = (run.variation, run.config.method, run.config.oversight_probability)
         seeds.setdefault(key, set()).add(run.config.seed)
-    main = ("routed", "naive", "filtered", "oracle")
+    main = ("appraised", "routed", "naive", "filtered", "oracle")
     for (variation, method, probability), found in seeds.items():
         if variation == "default":
             many = method in main and probability in (0.01, 0.1)
@@ -122,7 +122,7 @@ def test_the_published_study_has_the_seeds_that_it_should() -> None:
     assert levels == {
         "default": {0.003, 0.01, 0.03, 0.1, 0.3, 1.0},
         "hidden_flag": {0.01, 0.03, 0.1},
-        **{"flips": {0.1}, "missed": {0.1}, "long": {0.01, 0.1}},
+        **{"flips": {0.1}, "missed": {0.1}, "blind_spot": {0.1}, "long": {0.01, 0.1}},
     }
     assert {method for variation, method, _ in seeds if variation == "default"} == {*METHODS}
 
@@ -131,4 +131,5 @@ def test_the_published_study_has_overseers_who_err() -> None:
     errors = {run.variation: run.config.noise for run in STUDIES["published"]().runs()}
     assert errors.pop("flips") == NoiseConfig(flips=0.2)
     assert errors.pop("missed") == NoiseConfig(missed=0.4)
+    assert errors.pop("blind_spot") == NoiseConfig(unseen_rows=3)
     assert all(noise.silent for noise in errors.values())
