@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import rl
-from oversight.config import TrainConfig
 from oversight.record import read_json
 from oversight.study import Changes, Panel, Study, Tuning
 
