@@ -98,7 +98,8 @@ class AppraisedFeatures(BaseFeaturesExtractor):
     @torch.no_grad()
     def forward(self, observations: Tensor) -> Tensor:
         """Return the features of observations, [batch, features]."""
-        planes = observations.reshape(-1, *self.appraiser.shape)
+        like = next(self.appraiser.parameters())
+        planes = observations.to(like).reshape(-1, *self.appraiser.shape)
         if self.appraiser.place is None:
             return planes.flatten(1)
         there = planes[:, self.appraiser.place]

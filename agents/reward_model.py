@@ -89,8 +89,9 @@ class RewardModel:
         """Return the guess for each row of inputs, [rows]."""
         if not self.seen:
             return torch.zeros(len(inputs))
-        inputs = inputs.to(self._device)
-        guesses = torch.stack([network(inputs).squeeze(-1) for network in self.networks]).cpu()
+        inputs = inputs.to(self._like)
+        guesses = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
+        guesses = guesses.float().cpu()
         return guesses.mean(0) - self.pessimism * guesses.std(0, correction=0)
 
     def fit(self) -> None:
@@ -102,8 +103,8 @@ class RewardModel:
                 rows = torch.from_numpy(self.order.randint(known, size=min(BATCH, known)))
                 inputs, rewards = self.inputs[rows], self.rewards[rows]
                 with routing(network, self.table, self.routes[rows]):
-                    guess = network(inputs.to(self._device)).squeeze(-1)
-                    loss = nn.functional.mse_loss(guess, rewards.to(self._device))
+                    guess = network(inputs.to(self._like)).squeeze(-1)
+                    loss = nn.functional.mse_loss(guess, rewards.to(guess))
                     loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
@@ -129,8 +130,8 @@ class RewardModel:
         self.seen = state["seen"]
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.networks.parameters()).device
+    def _like(self) -> Tensor:
+        return next(self.networks.parameters())
 
     def _hiding(self, step: Step) -> list[int]:
         """Return the lanes whose reward was hidden, unless it was observed."""

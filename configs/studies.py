@@ -1,5 +1,6 @@
 """Studies of `python -m oversight.sweep`: one function per set of runs that are compared."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ HEARING = (
     *("filtered", "ipw", "oracle"),
 )
 """Methods that are also run with an overseer who errs."""
+FEW = tuple(range(5))
+"""Seeds of most runs."""
 PROBABILITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 SPACE = {
@@ -55,29 +58,14 @@ def published() -> Study:
     That is with the flag hidden, with an overseer who errs or has a blind spot, and after a long
     training.
     """
-    few = tuple(range(5))
-    everywhere = Panel(methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=few)
+    everywhere = Panel(methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=FEW)
     precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
     hidden = Panel(
         methods=("appraised", "routed", "signed", "naive", "oracle"),
         oversight_probabilities=(0.01, 0.03, 0.1),
-        seeds=few,
+        seeds=FEW,
         variation="hidden_flag",
         changes={"grid.flag": "hidden"},
-    )
-    flips, missed, blind = (
-        Panel(
-            methods=HEARING,
-            oversight_probabilities=(0.1,),
-            seeds=few,
-            variation=name,
-            changes={f"noise.{setting}": value},
-        )
-        for name, setting, value in (
-            ("flips", "flips", 0.2),
-            ("missed", "missed", 0.4),
-            ("blind_spot", "unseen_rows", 3),
-        )
     )
     long = Panel(
         methods=("appraised", "routed", "signed", "naive", "oracle"),
@@ -92,10 +80,22 @@ def published() -> Study:
     return Study(
         name="published",
         settings=settings,
-        panels=(everywhere, precise, flips, missed, blind, hidden, long),
+        panels=(everywhere, precise, *_erring(), hidden, long),
         tuned=tuned("published"),
         tuning=Tuning(trials=8, seeds=(900,), oversight_probability=0.1, space=SPACE),
     )
+
+
+def _erring() -> Iterator[Panel]:
+    errors = {"flips": ("flips", 0.2), "missed": ("missed", 0.4), "blind_spot": ("unseen_rows", 3)}
+    for name, (setting, value) in errors.items():
+        yield Panel(
+            methods=HEARING,
+            oversight_probabilities=(0.1,),
+            seeds=FEW,
+            variation=name,
+            changes={f"noise.{setting}": value},
+        )
 
 
 def tuned(study: str) -> dict[str, Changes]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.buffer import RoutedSamples
+from agents.reward_model import RewardModel
 from tests.agents.small import ROLLOUT, remove_gates, small_agent
 
 RATE = 2.0**-7
@@ -45,6 +46,8 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     )
     agent.policy.double()
     agent.learn(ROLLOUT)
+    if isinstance(agent.guess, RewardModel):
+        agent.guess.seen = 0  # it has nothing to be fitted to: its part of the policy stays
     torch.manual_seed(1)
     with torch.no_grad():  # move away from the behavior policy, so that some ratios are clipped
         for parameter in agent.policy.parameters():

@@ -56,7 +56,7 @@ def test_what_is_deployed_holds_one_module_and_no_mixture(method: str) -> None:
     assert not deployed.training
     parts = {name.split(".")[1] for name in own if "." in name}
     inner = {".".join(name.split(".")[1:3]) for name in own if name.startswith("mlp_extractor.")}
-    assert parts <= {"experts", "critic", "trunk", "0"}
+    assert parts <= {"experts", "critic", "trunk", "appraiser", "0"}
     assert not any("mixture" in name for name in inner)
     assert {name for name in inner if name.startswith("experts")} == {
         f"experts.{agent.method.deployed}"
