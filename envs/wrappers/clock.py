@@ -11,9 +11,9 @@ from envs.observers import Flips, Moment, Observer, Query, Scope
 from envs.observers.observer import Mask, parts
 from envs.wrappers.noisy_flag import Flag, NoisyFlag
 
-Lanes = slice | NDArray[np.intp]
+Lanes = slice | NDArray[np.intp] | Mask
 
-BLOCK = 64  # episodes decided at once where the episode's number is enough to decide
+BLOCK = 64  # episodes decided at once where its number is enough to decide: the bits of a word
 ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
@@ -45,12 +45,11 @@ class Clock:
         self._seed, self._episode, self._step, self._played = np.zeros(
             (4, num_lanes), dtype=np.uint64
         )
-        # Only an observer by episode has tables and places in them: the decision of the episode
-        # that a lane plays is at _place, which is lane * BLOCK + its number less _episode.
-        self._tables: list[Mask] = []
-        self._first = np.arange(num_lanes, dtype=np.intp) * BLOCK
-        self._place = self._first.copy()
-        self._slack = 0  # so many calls of `begin` cannot move a lane past its row
+        # Only an observer by episode has words of decisions and moves ahead in them: that of the
+        # episode that a lane plays is bit _ahead of its word, the number less _episode.
+        self._words: list[streams.Words] = []
+        self._ahead = np.zeros(num_lanes, dtype=np.uint8)
+        self._slack = 0  # so many calls of `begin` cannot move a lane past its word
 
     @property
     def watched(self) -> Mask:
@@ -74,7 +73,7 @@ class Clock:
         self._seed[lanes] = streams.split(lane, self._choice)
         for count in (self._episode, self._step, self._played):
             count[lanes] = 0
-        self._place[lanes] = self._first[lanes]
+        self._ahead[lanes] = 0
         self._asked[lanes] = False
         if self.scope == Scope.EPISODE:
             self._refill()
@@ -87,13 +86,22 @@ class Clock:
             self._episode[lanes] += np.uint64(1)
             self._asked[lanes] = False
             return
+        _, counts, _ = self.ahead()
+        ahead = counts[lanes] + np.uint8(1)
+        counts[lanes] = ahead
+        for now, words in zip(self._now, self._words, strict=True):
+            now[lanes] = words[lanes] >> ahead & np.uint64(1)
+
+    def ahead(self) -> tuple[Mask, NDArray[np.uint8], streams.Words]:
+        """Return what the next call of `begin` changes, for who does its work instead.
+
+        Of an observer by episode: `watched`, how far ahead each lane is in its word of decisions,
+        and the words, [n] each. A lane that begins goes one ahead, and `watched` is the bit there.
+        """
         if self._slack == 0:
             self._make_room()
         self._slack -= 1
-        place = self._place[lanes] + 1
-        self._place[lanes] = place
-        for now, table in zip(self._now, self._tables, strict=True):
-            now[lanes] = table.take(place)
+        return self._now[0], self._ahead, self._words[0]
 
     def tick(self, resting: Lanes) -> None:
         """Count a step of every lane but those that took none."""
@@ -131,23 +139,22 @@ class Clock:
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy where every lane is, [n] each; what was decided there follows from it."""
-        ahead = (self._place - self._first).astype(np.uint64)
         counts = {"step": self._step.copy(), "played": self._played.copy()}
         asked = {"asked": self._asked.copy()}
-        return {"seed": self._seed.copy(), "episode": self._episode + ahead, **counts, **asked}
+        return {"seed": self._seed.copy(), "episode": self._episode + self._ahead, **counts, **asked}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go to where `get_state` was called; `look` must follow, with what the agents see."""
         self._seed[:], self._episode[:] = state["seed"], state["episode"]
         self._step[:], self._played[:] = state["step"], state["played"]
         self._asked[:] = state["asked"]
-        self._place[:] = self._first
+        self._ahead[:] = 0
         if self.scope == Scope.EPISODE:
             self._refill()
 
     def _make_room(self) -> None:
-        """See to it that every lane's next episode is in its row."""
-        used = int((self._place - self._first).max()) + 1
+        """See to it that every lane's next episode is in its word."""
+        used = int(self._ahead.max()) + 1
         if used == BLOCK:
             self._refill()
         else:
@@ -155,17 +162,19 @@ class Clock:
 
     def _refill(self) -> None:
         """Decide about the next episodes of every lane, from the one it plays."""
-        self._episode += (self._place - self._first).astype(np.uint64)
-        self._place[:] = self._first
+        self._episode += self._ahead
+        self._ahead[:] = 0
         self._slack = BLOCK - 1
         zero = np.zeros((1, 1), dtype=np.uint64)
         decided = []
-        for start in range(0, len(self._first), ROWS):
+        for start in range(0, len(self._ahead), ROWS):
             rows = slice(start, start + ROWS)
             episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
             decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
-        self._tables = [np.concatenate(masks).reshape(-1) for masks in zip(*decided, strict=True)]
-        self._now = [table.take(self._first) for table in self._tables]
+        tables = [np.concatenate(masks) for masks in zip(*decided, strict=True)]
+        self._words = [np.packbits(each, axis=1, bitorder="little").view("<u8") for each in tables]
+        self._words = [words[:, 0].astype(np.uint64) for words in self._words]
+        self._now = [table[:, 0].copy() for table in tables]
 
     def _masks(self, moment: Moment) -> list[Mask]:
         """Decide, and return `watched`, the two `flips` if reports can err, and the cue."""

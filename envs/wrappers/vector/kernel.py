@@ -1,0 +1,160 @@
+"""A plain step of all lanes, compiled by numba and equal to `infos` and `Clock` to the bit.
+
+Importing this file imports numba and compiles, for a second or two. The machine code is kept in a
+cache, beside this file or in the user's folder, so that later processes only load it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numba import njit, types
+from numba.core.errors import NumbaError
+from numpy.typing import NDArray
+
+from envs.observers.observer import Mask
+from envs.streams import Words
+
+Floats = NDArray[np.floating[Any]]
+Lanes = NDArray[np.int32]
+Counts = NDArray[np.uint8]
+
+NEXT_STEP, SAME_STEP, DISABLED = range(3)
+MODES = {
+    AutoresetMode.NEXT_STEP: NEXT_STEP,
+    AutoresetMode.SAME_STEP: SAME_STEP,
+    AutoresetMode.DISABLED: DISABLED,
+}
+# Rows of the masks: `observed` and two masks of what is told; where lanes end and reset in one
+# step the same three of `final_info`, and the lanes that ended, twice.
+OBSERVED, TOLD, FINAL, FINAL_TOLD, ENDED, ROWS = 0, 1, 3, 4, 6, 8
+REFUSED = -1
+UNFIT = (TypeError, ValueError, NumbaError)  # what a call raises if it is not compiled for its types
+
+_LANES = types.boolean[::1]
+
+
+def _signature(floats: Any) -> Any:  # noqa: ANN401 (a type of numba's)
+    step = (floats[::1], _LANES, _LANES, types.int64)
+    clock = (_LANES, _LANES, types.uint8[::1], types.uint64[::1])
+    return types.intp(*step, *clock, types.boolean[:, ::1], types.float64[:, ::1], floats[::1])
+
+
+def _compile(function: Callable[..., int]) -> Callable[..., int]:
+    """Compile for rewards of both widths, with a cache unless there is no place for one."""
+    signatures = [_signature(types.float32), _signature(types.float64)]
+    compiled: Callable[..., int]
+    try:
+        compiled = njit(signatures, nogil=True, cache=True)(function)
+    except (RuntimeError, OSError):
+        compiled = njit(signatures, nogil=True)(function)
+    return compiled
+
+
+@njit
+def _show(
+    true: Floats, watched: Mask, resetting: Mask, masks: Mask, rewards: Floats, paid: Floats
+) -> bool:
+    """Write what is seen, and return whether all of it is finite."""
+    observed, nothing = masks[OBSERVED], true.dtype.type(0)
+    for lane in range(len(true)):
+        observed[lane] = watched[lane] & (not resetting[lane])
+        masks[TOLD, lane] = masks[TOLD + 1, lane] = True
+    wrong = 0
+    for lane in range(len(true)):
+        seen = true[lane] if observed[lane] else nothing  # a choice: no product with a hidden one
+        paid[lane] = seen
+        rewards[0, lane] = seen
+        wrong += not (seen - seen == 0)  # noqa: SIM201 (NaN where it is not finite)
+    return wrong == 0
+
+
+@njit
+def _end(terminated: Mask, truncated: Mask, masks: Mask, rewards: Floats) -> None:
+    """Write which episodes ended, and nothing yet of what was seen there."""
+    for lane in range(len(terminated)):
+        ended = terminated[lane] | truncated[lane]
+        for row in range(FINAL_TOLD, ROWS):
+            masks[row, lane] = ended
+        masks[FINAL, lane] = False
+    for lane in range(len(terminated)):
+        rewards[1, lane] = 0.0
+
+
+@njit
+def _chosen(mask: Mask, lanes: Lanes) -> Lanes:
+    """Return the lanes of a mask as indices, found without a branch to mispredict."""
+    count = 0
+    for lane in range(len(mask)):
+        lanes[count] = lane
+        count += mask[lane]
+    return lanes[:count]
+
+
+@njit
+def _move(over: Lanes, masks: Mask, rewards: Floats) -> None:
+    """Move what was seen of the episodes that are over to the rows of `final_info`."""
+    for lane in over:
+        masks[FINAL, lane], masks[OBSERVED, lane] = masks[OBSERVED, lane], False
+        rewards[1, lane], rewards[0, lane] = rewards[0, lane], 0.0
+
+
+@njit
+def _begin(lanes: Lanes, watched: Mask, ahead: Counts, words: Words) -> None:
+    """Go to the next episode of some lanes, as `Clock.begin`."""
+    for lane in lanes:
+        ahead[lane] += 1
+        watched[lane] = (words[lane] >> np.uint64(ahead[lane])) & np.uint64(1)
+
+
+@_compile
+def advance(  # noqa: PLR0913 (few, since each takes 0.1 us)
+    true: Floats,
+    terminated: Mask,
+    truncated: Mask,
+    mode: int,
+    resetting: Mask,
+    watched: Mask,
+    ahead: Counts,
+    words: Words,
+    masks: Mask,
+    rewards: Floats,
+    paid: Floats,
+) -> int:
+    """Show the rewards that are observed, and begin the episodes that are due.
+
+    Args:
+        true: The environment's rewards, [n].
+        terminated: As the environment gave it, [n].
+        truncated: As the environment gave it, [n].
+        mode: One of `MODES`.
+        resetting: The lanes that this step only resets, [n]; moved on to the next step.
+        watched: The lanes that are watched, [n]; moved on to the next step.
+        ahead: Which bit of its word says so of each lane, [n]; moved on to the next step.
+        words: Decisions about the episodes to come, [n].
+        masks: Filled, see the rows above: [8, n] where lanes end and reset in one step, or [3, n].
+        rewards: Filled with the rewards seen in the same: [2, n], or [1, n].
+        paid: Filled with the rewards seen before that, [n].
+
+    Returns:
+        How many lanes begin an episode, or `REFUSED`, with nothing moved on, where a length is not
+        n or a reward that is observed is not finite.
+    """
+    if not len(true) == len(terminated) == len(truncated) == len(ahead):
+        return REFUSED
+    if not _show(true, watched, resetting, masks, rewards, paid):
+        return REFUSED
+    if mode == DISABLED:
+        return 0
+    if mode == SAME_STEP:
+        _end(terminated, truncated, masks, rewards)
+    lanes = np.empty(len(true), np.int32)  # half the cache that intp takes
+    beginning = _chosen(masks[ENDED] if mode == SAME_STEP else resetting, lanes)
+    if mode == SAME_STEP:
+        _move(beginning, masks, rewards)
+    else:
+        for lane in range(len(resetting)):
+            resetting[lane] = terminated[lane] | truncated[lane]
+    _begin(beginning, watched, ahead, words)
+    return len(beginning)
