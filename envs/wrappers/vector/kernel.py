@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
 from envs.streams import Words
+from envs.wrappers.clock import ONE
 
 Floats = NDArray[np.floating[Any]]
 Lanes = NDArray[np.int32]
-Counts = NDArray[np.uint8]
 
 NEXT_STEP, SAME_STEP, DISABLED = range(3)
 MODES = {
@@ -30,14 +30,14 @@ MODES = {
 # step the same three of `final_info`, and the lanes that ended, twice.
 OBSERVED, TOLD, FINAL, FINAL_TOLD, ENDED, ROWS = 0, 1, 3, 4, 6, 8
 REFUSED = -1
-UNFIT = (TypeError, ValueError, NumbaError)  # what a call raises if it is not compiled for its types
+UNFIT = (TypeError, ValueError, NumbaError)  # of a call for whose types nothing is compiled
 
 _LANES = types.boolean[::1]
 
 
 def _signature(floats: Any) -> Any:  # noqa: ANN401 (a type of numba's)
     step = (floats[::1], _LANES, _LANES, types.int64)
-    clock = (_LANES, _LANES, types.uint8[::1], types.uint64[::1])
+    clock = (_LANES, _LANES, types.uint64[::1])
     return types.intp(*step, *clock, types.boolean[:, ::1], types.float64[:, ::1], floats[::1])
 
 
@@ -101,60 +101,51 @@ def _move(over: Lanes, masks: Mask, rewards: Floats) -> None:
 
 
 @njit
-def _begin(lanes: Lanes, watched: Mask, ahead: Counts, words: Words) -> None:
+def _begin(lanes: Lanes, watched: Mask, words: Words) -> None:
     """Go to the next episode of some lanes, as `Clock.begin`."""
     for lane in lanes:
-        ahead[lane] += 1
-        watched[lane] = (words[lane] >> np.uint64(ahead[lane])) & np.uint64(1)
+        words[lane] >>= ONE
+        watched[lane] = words[lane] & ONE
 
 
 @_compile
-def advance(  # noqa: PLR0913 (few, since each takes 0.1 us)
+def advance(  # noqa: PLR0913, PLR0917 (few, since each takes 0.1 us)
     true: Floats,
     terminated: Mask,
     truncated: Mask,
     mode: int,
     resetting: Mask,
     watched: Mask,
-    ahead: Counts,
     words: Words,
     masks: Mask,
     rewards: Floats,
     paid: Floats,
 ) -> int:
-    """Show the rewards that are observed, and begin the episodes that are due.
+    """Show the rewards that are observed, begin the episodes that are due, and count those.
 
-    Args:
-        true: The environment's rewards, [n].
-        terminated: As the environment gave it, [n].
-        truncated: As the environment gave it, [n].
-        mode: One of `MODES`.
-        resetting: The lanes that this step only resets, [n]; moved on to the next step.
-        watched: The lanes that are watched, [n]; moved on to the next step.
-        ahead: Which bit of its word says so of each lane, [n]; moved on to the next step.
-        words: Decisions about the episodes to come, [n].
-        masks: Filled, see the rows above: [8, n] where lanes end and reset in one step, or [3, n].
-        rewards: Filled with the rewards seen in the same: [2, n], or [1, n].
-        paid: Filled with the rewards seen before that, [n].
+    `true`, `terminated` and `truncated` are the environment's, [n]; `mode` is one of `MODES`.
+    Moved on to the next step are `resetting`, the lanes that this one only resets, `watched` and
+    `words`, as `Clock.ahead` has them, [n]. Filled are `masks`, whose rows are above, [8, n] where
+    lanes end and reset in one step, else [3, n]; the `rewards` told, [2, n] or [1, n]; and `paid`,
+    [n].
 
     Returns:
-        How many lanes begin an episode, or `REFUSED`, with nothing moved on, where a length is not
-        n or a reward that is observed is not finite.
+        How many lanes begin an episode; or `REFUSED`, with nothing moved on, where a length is not
+        n or an observed reward is not finite.
     """
-    if not len(true) == len(terminated) == len(truncated) == len(ahead):
-        return REFUSED
-    if not _show(true, watched, resetting, masks, rewards, paid):
+    fits = len(true) == len(terminated) == len(truncated) == len(words)
+    if not (fits and _show(true, watched, resetting, masks, rewards, paid)):
         return REFUSED
     if mode == DISABLED:
         return 0
+    lanes = np.empty(len(true), np.int32)  # half the cache that intp takes
     if mode == SAME_STEP:
         _end(terminated, truncated, masks, rewards)
-    lanes = np.empty(len(true), np.int32)  # half the cache that intp takes
-    beginning = _chosen(masks[ENDED] if mode == SAME_STEP else resetting, lanes)
-    if mode == SAME_STEP:
+        beginning = _chosen(masks[ENDED], lanes)
         _move(beginning, masks, rewards)
     else:
+        beginning = _chosen(resetting, lanes)
         for lane in range(len(resetting)):
             resetting[lane] = terminated[lane] | truncated[lane]
-    _begin(beginning, watched, ahead, words)
+    _begin(beginning, watched, words)
     return len(beginning)

@@ -83,13 +83,12 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         widen(self, self.settings)
         self._doubles, self._visible = self.settings.doubles, self.settings.shows
         self._reads = self.settings.reads
-        self._plain = False
         self._short: Plain | None = None
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._silent = ~self._all  # no question
-        self._started = False
+        self._started = self._plain = False
         self._resetting = self._silent.copy()  # the lanes that the next step resets
         self._before: Any = None
 
@@ -133,33 +132,36 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         question = self._silent
         if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
-        observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        stepped = self.env.step(actions)
         if self._short is not None:
-            given = self._short.step(rewards, terminated, truncated, self._resetting, inner)
-            if given is not None:
-                return observations, given[0], terminated, truncated, given[1]
+            told = self._short.step(*stepped[1:4], self._resetting, stepped[4])
+            if told is not None:
+                return stepped[0], told[0], stepped[2], stepped[3], told[1]
+        return self._step(actions, question, stepped)
+
+    def _step(self, actions: Any, question: Mask, stepped: Step) -> Step:  # noqa: ANN401
+        """Do in NumPy what follows the environment's step; if it is plain, what the kernel does."""
+        observations, rewards, terminated, truncated, inner = stepped
         rewards = check_rewards(rewards, self._num_lanes)
-        ended = terminated | truncated
+        ended = (terminated | truncated).astype(np.bool_, copy=False)
         resetting = self._resetting
         beginning = (ended if self._same_step else resetting).nonzero()[0]
-        ends = None
-        if self._same_step and beginning.size:
-            ends = ended, beginning, inner["final_obs"]
-        if self._next_step:
-            self._resetting = ended
+        ends = (
+            (ended, beginning, inner["final_obs"]) if self._same_step and beginning.size else None
+        )
         if self._plain:
             seen = Seen.of(rewards, self._clock.watched, resetting)
-            infos = told_of_step(seen, self._all, ends)
-            if beginning.size:
-                self._clock.begin(beginning)
-            return observations, seen.paid, terminated, truncated, infos
-        arrived = self._arrived(observations, ends)
-        if self._clock.scope >= Scope.ACTION:
-            self._clock.look(self._before, question, arrived)
-        seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
-        paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
-        self._clock.tick(resetting)
-        infos = self._infos(seen, inner, arrived, ends)
+            paid, infos = seen.paid, told_of_step(seen, self._all, ends)
+        else:
+            arrived = self._arrived(observations, ends)
+            if self._clock.scope >= Scope.ACTION:
+                self._clock.look(self._before, question, arrived)
+            seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
+            paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
+            self._clock.tick(resetting)
+            infos = self._infos(seen, inner, arrived, ends)
+        if self._next_step:
+            self._resetting = ended
         if beginning.size:
             self._clock.begin(beginning)
         return self._look(observations), paid, terminated, truncated, infos

@@ -41,7 +41,7 @@ class Plain:
         self._masks = (8 if self._same_step else 3), self._num_lanes
         self._rewards = (2 if self._same_step else 1), self._num_lanes
         self._dtype: np.dtype[Any] | None = None  # of the first rewards
-        self._fits = True  # until arrays come that the kernel is not compiled for
+        self.fits = True  # until arrays come that the kernel is not compiled for
 
     def step(
         self,
@@ -53,31 +53,27 @@ class Plain:
     ) -> tuple[NDArray[Any], dict[str, Any]] | None:
         """Return what is paid and the infos; or None, with nothing done, if NumPy has to step.
 
-        Args:
-            true: The environment's rewards, [n].
-            terminated: As the environment gave it, [n].
-            truncated: As the environment gave it, [n].
-            resetting: The lanes that this step only resets, [n]; moved on to the next step.
-            inner: The environment's infos.
+        The lanes `resetting`, [n], are moved on to the next step; the others are what the
+        environment gave.
         """
-        if not self._fits:
+        if not self.fits:
             return None
         if self._dtype is None:
             self._dtype = np.asarray(true).dtype
         # fresh: an agent may keep what it is given, and write to it
         masks, rewards = np.empty(self._masks, MASK), np.empty(self._rewards)
         paid = np.empty(self._num_lanes, self._dtype)
-        watched, ahead, words = self._clock.ahead()
+        watched, words = self._clock.ahead()
         try:
             # fmt: off
             begun = self._advance(
                 true, terminated, truncated, self._mode,
-                resetting, watched, ahead, words,
+                resetting, watched, words,
                 masks, rewards, paid,
             )
             # fmt: on
         except self._unfit:
-            self._fits = False
+            self.fits = False
             return None
         if begun < 0:
             return None
