@@ -132,11 +132,11 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         question = self._silent
         if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
-        stepped = self.env.step(actions)
+        observations, rewards, terminated, truncated, inner = stepped = self.env.step(actions)
         if self._short is not None:
-            told = self._short.step(*stepped[1:4], self._resetting, stepped[4])
-            if told is not None:
-                return stepped[0], told[0], stepped[2], stepped[3], told[1]
+            given = self._short.step(rewards, terminated, truncated, self._resetting, inner)
+            if given is not None:
+                return observations, given[0], terminated, truncated, given[1]
         return self._step(actions, question, stepped)
 
     def _step(self, actions: Any, question: Mask, stepped: Step) -> Step:  # noqa: ANN401
