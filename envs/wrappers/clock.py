@@ -11,9 +11,12 @@ from envs.observers import Flips, Moment, Observer, Query, Scope
 from envs.observers.observer import Mask, parts
 from envs.wrappers.noisy_flag import Flag, NoisyFlag
 
-Lanes = slice | NDArray[np.intp]
+Lanes = slice | NDArray[np.intp] | Mask
 
-BLOCK = 64  # episodes decided at once where the episode's number is enough to decide
+BLOCK = 63  # episodes decided at once where the episode's number is enough: a word less a bit
+ONE = np.uint64(1)
+END = ONE << np.uint64(BLOCK)
+POWERS = ONE << np.arange(BLOCK + 1, dtype=np.uint64)
 ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
@@ -45,12 +48,11 @@ class Clock:
         self._seed, self._episode, self._step, self._played = np.zeros(
             (4, num_lanes), dtype=np.uint64
         )
-        # Only an observer by episode has tables and places in them: the decision of the episode
-        # that a lane plays is at _place, which is lane * BLOCK + its number less _episode.
-        self._tables: list[Mask] = []
-        self._first = np.arange(num_lanes, dtype=np.intp) * BLOCK
-        self._place = self._first.copy()
-        self._slack = 0  # so many calls of `begin` cannot move a lane past its row
+        # Only an observer by episode has words, one a lane for each of the masks: bit 0 is the
+        # decision about the episode that the lane plays, bit 1 that about the next, and so on up
+        # to END, which was the highest bit at episode _episode; each `begin` shifts them all down.
+        self._words: list[streams.Words] = []
+        self._slack = 0  # so many calls of `begin` cannot move a lane past its word
 
     @property
     def watched(self) -> Mask:
@@ -74,7 +76,8 @@ class Clock:
         self._seed[lanes] = streams.split(lane, self._choice)
         for count in (self._episode, self._step, self._played):
             count[lanes] = 0
-        self._place[lanes] = self._first[lanes]
+        for words in self._words:
+            words[lanes] = END
         self._asked[lanes] = False
         if self.scope == Scope.EPISODE:
             self._refill()
@@ -87,13 +90,22 @@ class Clock:
             self._episode[lanes] += np.uint64(1)
             self._asked[lanes] = False
             return
+        self.ahead()
+        for now, words in zip(self._now, self._words, strict=True):
+            word = words[lanes] >> ONE
+            words[lanes] = word
+            now[lanes] = (word & ONE).astype(np.bool_)
+
+    def ahead(self) -> tuple[Mask, streams.Words]:
+        """Return what the next call of `begin` changes, for who does its work instead.
+
+        Of an observer by episode: `watched`, and the words of its decisions, [n]. The word of a
+        lane that begins is shifted down by one bit, and `watched` is the lowest that remains.
+        """
         if self._slack == 0:
             self._make_room()
         self._slack -= 1
-        place = self._place[lanes] + 1
-        self._place[lanes] = place
-        for now, table in zip(self._now, self._tables, strict=True):
-            now[lanes] = table.take(place)
+        return self._now[0], self._words[0]
 
     def tick(self, resting: Lanes) -> None:
         """Count a step of every lane but those that took none."""
@@ -131,41 +143,51 @@ class Clock:
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy where every lane is, [n] each; what was decided there follows from it."""
-        ahead = (self._place - self._first).astype(np.uint64)
         counts = {"step": self._step.copy(), "played": self._played.copy()}
         asked = {"asked": self._asked.copy()}
-        return {"seed": self._seed.copy(), "episode": self._episode + ahead, **counts, **asked}
+        return {
+            "seed": self._seed.copy(),
+            "episode": self._episode + self._played_since(),
+            **counts,
+            **asked,
+        }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go to where `get_state` was called; `look` must follow, with what the agents see."""
         self._seed[:], self._episode[:] = state["seed"], state["episode"]
         self._step[:], self._played[:] = state["step"], state["played"]
         self._asked[:] = state["asked"]
-        self._place[:] = self._first
+        self._words = []
         if self.scope == Scope.EPISODE:
             self._refill()
 
     def _make_room(self) -> None:
-        """See to it that every lane's next episode is in its row."""
-        used = int((self._place - self._first).max()) + 1
-        if used == BLOCK:
+        """See to it that every lane's next episode is in its word."""
+        self._slack = int(self._words[0].min()).bit_length() - 2  # so many follow bit 0
+        if self._slack == 0:
             self._refill()
-        else:
-            self._slack = BLOCK - used
+
+    def _played_since(self) -> streams.Words:
+        """Return how many episodes of each lane's word are over, [n]."""
+        if not self._words:
+            return np.zeros_like(self._episode)
+        lengths = np.searchsorted(POWERS, self._words[0], side="right")  # in bits
+        return (BLOCK + 1 - lengths).astype(np.uint64)
 
     def _refill(self) -> None:
         """Decide about the next episodes of every lane, from the one it plays."""
-        self._episode += (self._place - self._first).astype(np.uint64)
-        self._place[:] = self._first
+        self._episode += self._played_since()
         self._slack = BLOCK - 1
         zero = np.zeros((1, 1), dtype=np.uint64)
         decided = []
-        for start in range(0, len(self._first), ROWS):
+        for start in range(0, len(self._seed), ROWS):
             rows = slice(start, start + ROWS)
             episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
             decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
-        self._tables = [np.concatenate(masks).reshape(-1) for masks in zip(*decided, strict=True)]
-        self._now = [table.take(self._first) for table in self._tables]
+        tables = [np.concatenate(masks) for masks in zip(*decided, strict=True)]
+        self._words = [np.packbits(each, axis=1, bitorder="little").view("<u8") for each in tables]
+        self._words = [words[:, 0].astype(np.uint64) | END for words in self._words]
+        self._now = [table[:, 0].copy() for table in tables]
 
     def _masks(self, moment: Moment) -> list[Mask]:
         """Decide, and return `watched`, the two `flips` if reports can err, and the cue."""

@@ -24,22 +24,20 @@ class Seen(NamedTuple):
 
     @classmethod
     def of(
-        cls, true: NDArray[Any], watched: Mask, resetting: Lanes, flips: Flips | None = None
+        cls, true: NDArray[Any], watched: Mask, resetting: Mask, flips: Flips | None = None
     ) -> "Seen":
         """Keep the rewards of watched steps as they are reported, and read no other.
 
         Args:
             true: The environment's rewards, [n].
             watched: The lanes that somebody watches, [n].
-            resetting: The lanes that this step only resets.
+            resetting: The lanes that this step only resets, [n].
             flips: Which reports err.
 
         Raises:
             ValueError: If one of them is not finite.
         """
-        observed = watched.copy()
-        if resetting.size:
-            observed[resetting] = False
+        observed = watched & ~resetting
         paid = check_finite(only(observed, true), "the environment")
         if flips is not None:
             paid = reported(paid, flips)

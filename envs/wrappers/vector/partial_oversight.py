@@ -20,8 +20,9 @@ from envs.wrappers.noisy_flag import Flag
 from envs.wrappers.order import check_inside
 from envs.wrappers.question import split_action
 from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
-from envs.wrappers.vector.infos import Ends, Lanes, Seen, check_rewards, told, told_of_step
+from envs.wrappers.vector.infos import Ends, Seen, check_rewards, told, told_of_step
 from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.vector.plain import Plain, shortcut
 from envs.wrappers.vector.spaces import widen
 from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
@@ -82,13 +83,13 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         widen(self, self.settings)
         self._doubles, self._visible = self.settings.doubles, self.settings.shows
         self._reads = self.settings.reads
-        self._plain = False
+        self._short: Plain | None = None
         self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._silent = ~self._all  # no question
-        self._started = False
-        self._resetting = np.arange(0)  # the lanes that the next step resets
+        self._started = self._plain = False
+        self._resetting = self._silent.copy()  # the lanes that the next step resets
         self._before: Any = None
 
     def reset(
@@ -112,7 +113,9 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._plain = self.settings.plain and self._clock.flips is None
-        self._resetting = np.setdiff1d(self._resetting, lanes)
+        if self._plain and self._short is None:
+            self._short = shortcut(self._clock, self._mode)
+        self._resetting[lanes] = False
         nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
         return self._look(observations), allowed(infos, self.settings.allow) | nothing
 
@@ -129,33 +132,41 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         question = self._silent
         if self._doubles:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
-        observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        observations, rewards, terminated, truncated, inner = stepped = self.env.step(actions)
+        if self._short is not None:
+            given = self._short.step(rewards, terminated, truncated, self._resetting, inner)
+            if given is not None:
+                return observations, given[0], terminated, truncated, given[1]
+        return self._step(actions, question, stepped)
+
+    def _step(self, actions: Any, question: Mask, stepped: Step) -> Step:  # noqa: ANN401
+        """Do in NumPy what follows the environment's step; if it is plain, what the kernel does."""
+        observations, rewards, terminated, truncated, inner = stepped
         rewards = check_rewards(rewards, self._num_lanes)
-        ended = terminated | truncated
-        over = ended.nonzero()[0]
-        ends = (ended, over, inner["final_obs"]) if self._same_step and over.size else None
+        ended = (terminated | truncated).astype(np.bool_, copy=False)
         resetting = self._resetting
-        if self._next_step:
-            self._resetting = over
-        beginning = over if self._same_step else resetting
+        beginning = (ended if self._same_step else resetting).nonzero()[0]
+        ends = (
+            (ended, beginning, inner["final_obs"]) if self._same_step and beginning.size else None
+        )
         if self._plain:
             seen = Seen.of(rewards, self._clock.watched, resetting)
-            infos = told_of_step(seen, self._all, ends)
-            if beginning.size:
-                self._clock.begin(beginning)
-            return observations, seen.paid, terminated, truncated, infos
-        arrived = self._arrived(observations, ends)
-        if self._clock.scope >= Scope.ACTION:
-            self._clock.look(self._before, question, arrived)
-        seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
-        paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
-        self._clock.tick(resetting)
-        infos = self._infos(seen, inner, arrived, ends)
+            paid, infos = seen.paid, told_of_step(seen, self._all, ends)
+        else:
+            arrived = self._arrived(observations, ends)
+            if self._clock.scope >= Scope.ACTION:
+                self._clock.look(self._before, question, arrived)
+            seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
+            paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
+            self._clock.tick(resetting)
+            infos = self._infos(seen, inner, arrived, ends)
+        if self._next_step:
+            self._resetting = ended
         if beginning.size:
             self._clock.begin(beginning)
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _paid(self, seen: Seen, resetting: Lanes, *step: Any) -> NDArray[Any]:  # noqa: ANN401
+    def _paid(self, seen: Seen, resetting: Mask, *step: Any) -> NDArray[Any]:  # noqa: ANN401
         """Return what was observed, or the proxy's guess, less the price of a first question."""
         guess: NDArray[Any] | float = 0.0
         if self.settings.proxy is not None:
@@ -214,7 +225,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             )
         self.env.set_state(inside)  # type: ignore[attr-defined]
         self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
-        self._resetting = np.flatnonzero(own[RESETTING])
+        self._resetting[:] = own[RESETTING]
         self._before = own.get(BEFORE)
         self._clock.look(self._before)
 
@@ -223,7 +234,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() first")
         own = {PREFIX + name: array for name, array in self._clock.get_state().items()}
-        own[RESETTING] = np.isin(np.arange(self._num_lanes), self._resetting)
+        own[RESETTING] = self._resetting.copy()
         if self._reads:
             own[BEFORE] = check_array(self._before, self.env.single_observation_space)
         return own
