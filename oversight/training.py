@@ -10,9 +10,9 @@ from PIL import Image
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents import MotivationPolicy, RoutedPPO
+from agents import MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import State, load_policy, read_state, restore, save_model
-from oversight.build import FRESH, make_agent
+from oversight.build import FRESH, make_agent, make_env
 from oversight.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate, evaluate_all, policies
@@ -37,7 +37,12 @@ class Past:
 
     def __init__(self, config: TrainConfig) -> None:
         self.clock = stopwatch(0.0)
-        self.held_out = HeldOut(config)
+        self.held_out = HeldOut(
+            lambda lanes: VectorEnvAdapter(make_env(config, lanes, reward="observed")),
+            config.held_out,
+            config.seed,
+            limit=config.grid.horizon,
+        )
         self.leaky = Kept()
 
     def get_state(self) -> State:
@@ -101,8 +106,8 @@ def learn(
     agent.set_logger(make_logger(writer))
     evaluations = Evaluations(config, writer, past.leaky, pictures=console is not None)
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, past.get_state)
-    callbacks: list[BaseCallback] = [OversightBudget(config, writer, past.held_out), evaluations]
-    callbacks += [checkpoints, RouteCurves()]
+    budget = OversightBudget(past.held_out, config.eval_every, writer.add_scalar)
+    callbacks: list[BaseCallback] = [budget, evaluations, checkpoints, RouteCurves()]
     progress = None
     if console is not None:
         progress = Progress(config.total_timesteps, evaluations, console)
