@@ -1,7 +1,8 @@
 """One training run in its folder: from its settings, or its checkpoint, to its summary."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from oversight.evaluation import evaluate, evaluate_all, policies
 from oversight.pictures import module_map
 from oversight.record import write_json
 from oversight.run import RunFolder, commit, write_config
-from oversight.selection import HeldOut, Kept
+from oversight.selection import HeldOut, Kept, Weights
 from oversight.tensorboard import make_logger, open_writer
 
 
@@ -134,14 +135,14 @@ def stopwatch(before: float) -> Callable[[], float]:
 def summarize_run(
     agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past
 ) -> dict[str, Any]:
-    """Save the policy and a picture of it, measure it, and return the results."""
+    """Save the policy, what was chosen, and a picture; measure all, and return the results."""
     seconds = past.clock()
-    save_model(agent, folder.model)
+    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
+    save_models(agent, folder, chosen)
     named = policies(_policy(agent), agent.method.deployed)
     results = evaluate_all(named, config, config.final_episodes, config.seed)
     picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
     Image.fromarray(picture).save(folder.module_map)
-    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
     return {
         "env": config.env,
         "method": config.method,
@@ -158,6 +159,29 @@ def summarize_run(
     }
 
 
+def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, Kept]) -> None:
+    """Save the policy, and with the weights that each rule kept, if any, in a file of its own.
+
+    All but the weights, such as the optimizer, is in each file as it is at the end of training.
+    """
+    save_model(agent, folder.model)
+    for rule, kept in chosen.items():
+        if kept.weights is not None:
+            with wearing(_policy(agent), kept.weights):
+                save_model(agent, folder.model_of(rule))
+
+
+@contextmanager
+def wearing(policy: MotivationPolicy, weights: Weights) -> Iterator[None]:
+    """Give a policy other weights, and in the end its own again."""
+    own = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    load_policy(policy, weights)
+    try:
+        yield
+    finally:
+        load_policy(policy, own)
+
+
 def judge(
     agent: RoutedPPO, config: TrainConfig, chosen: Mapping[str, Kept]
 ) -> dict[str, dict[str, Any]]:
@@ -171,16 +195,14 @@ def judge(
         deployed = policy.alone(agent.method.deployed)
         return evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
 
-    last = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     steps = agent.num_timesteps
     judged: dict[str, dict[str, Any]] = {"last": {"step": steps, "score": None, **measure()}}
     for rule, kept in chosen.items():
         if kept.weights is None:
             judged[rule] = {**judged["last"]}
             continue
-        load_policy(policy, kept.weights)
-        judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
-    load_policy(policy, last)
+        with wearing(policy, kept.weights):
+            judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
     return judged
 
 

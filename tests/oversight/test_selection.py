@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.buffer import RoutedBuffer
-from agents.checkpoint import read_state
+from agents.checkpoint import read_model_weights, read_state
 from oversight.build import EVALUATION, FRESH, SELECTION, make_agent, stream_seed
 from oversight.certificate.tamper import TAMPERS
 from oversight.config import TrainConfig
@@ -199,6 +199,8 @@ def test_no_hidden_reward_chooses_by_held_out_episodes(
     assert chosen[0]["observed"]["kept"]["score"] is not None
     assert difference(chosen[0]["observed"], chosen[1]["observed"]) is None
     assert difference(chosen[0]["leaky"], chosen[1]["leaky"]) is not None
+    one, two = (read_model_weights(RunFolder(each).model_of("observed")) for each in folders)
+    assert difference(one, two) is None
     for key in ("observed_episodes", "held_out_episodes"):
         assert len({summary(folder)[key] for folder in folders}) == 1
 
