@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def read_model_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def load_policy(policy: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+def load_policy(policy: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Load weights into a policy of the same shape.
 
     Raises:

@@ -19,6 +19,7 @@ from oversight.config import TrainConfig, require_at_least_one, require_seed
 from oversight.evaluation import evaluate_all, policies
 from oversight.pictures import film
 from oversight.run import RunFolder, read_config
+from oversight.selection import RULES, Rule
 from oversight.table import results_table
 
 
@@ -30,6 +31,8 @@ class EvaluateConfig:
     """Folder of the run."""
     module: str = "all"
     """What acts: deployed, a module's name, mixture, or all of them in turn."""
+    weights: Rule = "last"
+    """Weights: last, or chosen by held-out observed episodes, or leaky: chosen by hidden truth."""
     oversight_probability: float | None = None
     """Probability that a square is overseen; by default that of training."""
     seed: int = 1_000_000
@@ -68,26 +71,50 @@ def main(args: Sequence[str]) -> None:
     config = replace(config, device=settings.device)
     if settings.oversight_probability is not None:
         config = replace(config, oversight_probability=settings.oversight_probability)
-    named = load(RunFolder(settings.run), config)
+    named = load(RunFolder(settings.run), config, settings.weights)
     chosen = named if settings.module == "all" else {settings.module: pick(named, settings.module)}
     results = evaluate_all(chosen, config, settings.episodes, settings.seed)
     probability = config.oversight_probability
-    title = f"{settings.run}, oversight probability {probability:g}, seed {settings.seed}"
+    title = f"{settings.run}, weights {settings.weights}"
+    title += f", oversight probability {probability:g}, seed {settings.seed}"
     Console().print(results_table(title, results))
     if settings.render is not None:
         render(named, config, settings)
 
 
-def load(folder: RunFolder, config: TrainConfig) -> dict[str, MotivationPolicy]:
-    """Rebuild a run's policies from its settings and load their weights, and nothing else."""
+def load(
+    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
+) -> dict[str, MotivationPolicy]:
+    """Rebuild a run's policies from its settings and load their weights, and nothing else.
+
+    Raises:
+        ValueError: if the run has no weights that the rule chose, or they do not fit.
+    """
+    path = model_of(folder, rule)
     # nothing is trained
     smallest = replace(config.ppo, n_steps=1, batch_size=2, propensity=1.0)
     agent = make_agent(replace(config, num_envs=2, ppo=smallest))
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)
-    load_policy(policy, read_model_weights(folder.model))
+    load_policy(policy, read_model_weights(path))
     policy.set_training_mode(False)
     return policies(policy, agent.method.deployed)
+
+
+def model_of(folder: RunFolder, rule: Rule) -> Path:
+    """Return the file of the weights that a rule chose.
+
+    Raises:
+        ValueError: if the run has none.
+    """
+    path = folder.model_of(rule)
+    if rule != "last" and not path.exists():
+        saved = [each for each in RULES if each == "last" or folder.model_of(each).exists()]
+        raise ValueError(
+            f"{folder.path} has no weights {rule!r}: the run chose none by that rule, or is of an "
+            f"older version that saved none; choose from {', '.join(saved)}"
+        )
+    return path
 
 
 def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:

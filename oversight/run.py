@@ -35,8 +35,12 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The policy, in SB3's format."""
+        """The policy at the end of training, in SB3's format."""
         return self.path / "model.zip"
+
+    def model_of(self, rule: str) -> Path:
+        """The policy whose weights a rule of selection chose; that of `last` is `model`."""
+        return self.model if rule == "last" else self.path / f"model-{rule}.zip"
 
     @property
     def module_map(self) -> Path:

@@ -1,7 +1,8 @@
 """One training run in its folder: from its settings, or its checkpoint, to its summary."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +11,16 @@ from PIL import Image
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents import MotivationPolicy, RoutedPPO
+from agents import MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import State, load_policy, read_state, restore, save_model
-from oversight.build import FRESH, make_agent
+from oversight.build import FRESH, make_agent, make_env
 from oversight.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
 from oversight.config import TrainConfig
 from oversight.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.pictures import module_map
 from oversight.record import write_json
 from oversight.run import RunFolder, commit, write_config
-from oversight.selection import HeldOut, Kept
+from oversight.selection import HeldOut, Kept, Weights
 from oversight.tensorboard import make_logger, open_writer
 
 
@@ -37,7 +38,12 @@ class Past:
 
     def __init__(self, config: TrainConfig) -> None:
         self.clock = stopwatch(0.0)
-        self.held_out = HeldOut(config)
+        self.held_out = HeldOut(
+            lambda lanes: VectorEnvAdapter(make_env(config, lanes, reward="observed")),
+            config.held_out,
+            config.seed,
+            limit=config.grid.horizon,
+        )
         self.leaky = Kept()
 
     def get_state(self) -> State:
@@ -101,8 +107,8 @@ def learn(
     agent.set_logger(make_logger(writer))
     evaluations = Evaluations(config, writer, past.leaky, pictures=console is not None)
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, past.get_state)
-    callbacks: list[BaseCallback] = [OversightBudget(config, writer, past.held_out), evaluations]
-    callbacks += [checkpoints, RouteCurves()]
+    budget = OversightBudget(past.held_out, config.eval_every, writer.add_scalar)
+    callbacks: list[BaseCallback] = [budget, evaluations, checkpoints, RouteCurves()]
     progress = None
     if console is not None:
         progress = Progress(config.total_timesteps, evaluations, console)
@@ -129,14 +135,14 @@ def stopwatch(before: float) -> Callable[[], float]:
 def summarize_run(
     agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past
 ) -> dict[str, Any]:
-    """Save the policy and a picture of it, measure it, and return the results."""
+    """Save the policy, what was chosen, and a picture; measure all, and return the results."""
     seconds = past.clock()
-    save_model(agent, folder.model)
+    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
+    save_models(agent, folder, chosen)
     named = policies(_policy(agent), agent.method.deployed)
     results = evaluate_all(named, config, config.final_episodes, config.seed)
     picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
     Image.fromarray(picture).save(folder.module_map)
-    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
     return {
         "env": config.env,
         "method": config.method,
@@ -151,6 +157,29 @@ def summarize_run(
         "eval": results,
         "selection": judge(agent, config, chosen),
     }
+
+
+def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, Kept]) -> None:
+    """Save the policy, and with the weights that each rule kept, if any, in a file of its own.
+
+    All but the weights, such as the optimizer, is in each file as it is at the end of training.
+    """
+    save_model(agent, folder.model)
+    for rule, kept in chosen.items():
+        if kept.weights is not None:
+            with wearing(_policy(agent), kept.weights):
+                save_model(agent, folder.model_of(rule))
+
+
+@contextmanager
+def wearing(policy: MotivationPolicy, weights: Weights) -> Iterator[None]:
+    """Give a policy other weights, and in the end its own again."""
+    own = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    load_policy(policy, weights)
+    try:
+        yield
+    finally:
+        load_policy(policy, own)
 
 
 def judge(
@@ -168,16 +197,14 @@ def judge(
         gap = flag_flip_gap(deployed, config, config.eval_episodes, config.seed, FRESH)
         return {**metrics, "flag_flip_gap": gap}
 
-    last = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     steps = agent.num_timesteps
     judged: dict[str, dict[str, Any]] = {"last": {"step": steps, "score": None, **measure()}}
     for rule, kept in chosen.items():
         if kept.weights is None:
             judged[rule] = {**judged["last"]}
             continue
-        load_policy(policy, kept.weights)
-        judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
-    load_policy(policy, last)
+        with wearing(policy, kept.weights):
+            judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
     return judged
 
 

@@ -1,12 +1,19 @@
 """The oversight budget: observed episodes that a run spends on learning and on choosing."""
 
+from collections.abc import Callable
+
 import numpy as np
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents.routes import DIAMOND, GHOST
 from oversight.callbacks.moments import Moments
-from oversight.config import TrainConfig
 from oversight.selection import HeldOut
+
+Tell = Callable[[str, float, int], object]
+"""Is told the name of a number, the number, and the environment steps so far."""
+
+
+def nobody(name: str, value: float, step: int) -> None:
+    """Tell nobody."""
 
 
 class OversightBudget(Moments):
@@ -15,22 +22,22 @@ class OversightBudget(Moments):
     An oracle, which is paid the truth, uses every episode.
 
     Args:
-        config: the settings of the run.
-        writer: where the scores go.
         held_out: the stream of held-out episodes, which keeps the counts.
+        every: rollouts from one choice to the next.
+        tell: where the scores go.
     """
 
-    def __init__(self, config: TrainConfig, writer: SummaryWriter, held_out: HeldOut) -> None:
-        super().__init__(config)
-        self.writer, self.held_out = writer, held_out
+    def __init__(self, held_out: HeldOut, every: int, tell: Tell = nobody) -> None:
+        super().__init__(every)
+        self.held_out, self.tell = held_out, tell
 
     def measure(self) -> None:
         """Judge the deployed module by held-out observed episodes."""
         held_out, agent, step = self.held_out, self.agent, self.num_timesteps
         held_out.judge(agent.deployed(), agent.policy.state_dict(), step)
-        self.writer.add_scalar("selection/held_out_episodes", held_out.episodes, step)
+        self.tell("selection/held_out_episodes", held_out.episodes, step)
         if held_out.score is not None:
-            self.writer.add_scalar("selection/observed_score", held_out.score, step)
+            self.tell("selection/observed_score", held_out.score, step)
 
     def _on_rollout_end(self) -> None:
         routes = self.agent.rollout_buffer.last_route

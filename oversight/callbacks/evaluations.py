@@ -29,8 +29,9 @@ class Evaluations(Moments):
     def __init__(
         self, config: TrainConfig, writer: SummaryWriter, leaky: Kept, pictures: bool = True
     ) -> None:
-        super().__init__(config)
-        self.writer, self.leaky, self.pictures = writer, leaky, pictures
+        super().__init__(config.eval_every)
+        self.config, self.writer = config, writer
+        self.leaky, self.pictures = leaky, pictures
         self.latest: float | None = None
 
     def pause(self) -> None:

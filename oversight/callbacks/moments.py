@@ -3,7 +3,6 @@
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import RoutedPPO
-from oversight.config import TrainConfig
 
 
 class Moments(BaseCallback):
@@ -13,12 +12,12 @@ class Moments(BaseCallback):
     the checkpoint was written.
 
     Args:
-        config: the settings of the run, of which `eval_every` counts.
+        every: rollouts from one moment to the next.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, every: int) -> None:
         super().__init__()
-        self.config = config
+        self.every = every
 
     @property
     def agent(self) -> RoutedPPO:
@@ -32,7 +31,8 @@ class Moments(BaseCallback):
 
     def pause(self) -> None:
         """Measure if it is due; called at every moment between rollouts, but at no moment twice."""
-        if self.num_timesteps // self.config.rollout % self.config.eval_every == 0:
+        rollout = self.agent.n_steps * self.agent.n_envs
+        if self.num_timesteps // rollout % self.every == 0:
             self.measure()
 
     def _on_training_start(self) -> None:

@@ -7,8 +7,8 @@ from stable_baselines3.common.logger import KVWriter
 
 from agents import RoutedPPO
 from agents.checkpoint import learner_state
-from oversight.callbacks.selection import KeepBest
 from oversight.certificate.trace import Trace
+from oversight.selection import HeldOut
 
 ARRAYS = (
     *("observations", "actions", "rewards", "episode_starts"),
@@ -22,16 +22,16 @@ class Recorder(BaseCallback):
     - experience: observations, rewards, ends and infos, at every step;
     - rollout buffer: every array, at the end of each rollout;
     - parameters, optimizer, generators: after each update, and at the end;
-    - checkpoints: which one a `KeepBest` keeps, and its weights.
+    - checkpoints: at the same moments, which one is kept, its weights, and what it was chosen by.
 
     Args:
         trace: what is filled.
-        choices: the rules that choose checkpoints.
+        held_out: what chooses checkpoints; it must have chosen when the recorder is called.
     """
 
-    def __init__(self, trace: Trace, choices: list[KeepBest]) -> None:
+    def __init__(self, trace: Trace, held_out: HeldOut) -> None:
         super().__init__()
-        self.trace, self.choices = trace, choices
+        self.trace, self.held_out = trace, held_out
 
     def _note(self, channel: str, **values: object) -> None:
         for name, value in values.items():
@@ -52,8 +52,6 @@ class Recorder(BaseCallback):
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         self._note("rollout buffer", **{name: getattr(buffer, name) for name in ARRAYS})
-        for choice in self.choices:
-            self._note("checkpoints", step=choice.step, score=choice.score, weights=choice.weights)
 
     def _on_training_end(self) -> None:
         self._learned()
@@ -65,6 +63,7 @@ class Recorder(BaseCallback):
         self._note("parameters", **state.pop("policy"))
         self._note("optimizer", **{name: state.pop(name) for name in ("optimizer", "num_updates")})
         self._note("generators", **state)
+        self._note("checkpoints", **self.held_out.get_state())
 
 
 class Scalars(KVWriter):

@@ -12,9 +12,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents import Method, RoutedPPO, VectorEnvAdapter, method
 from agents.config import PPOConfig
 from oversight.build import make_learner
-from oversight.callbacks.selection import KeepBest
+from oversight.callbacks import OversightBudget
 from oversight.certificate.tamper import Tamper
 from oversight.certificate.tampered import Note
+from oversight.selection import HeldOut
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 World = Callable[["Setup", Tamper, Note, Path], AnyVectorEnv]
@@ -36,9 +37,14 @@ def learner(env: VecEnv, setup: "Setup") -> RoutedPPO:
     return make_learner(env, setup.method, setup.ppo, setup.seed, "cpu")
 
 
-def kept(ledgers: Path) -> list[BaseCallback]:
-    """Return the callbacks of a run: the choice of checkpoints by observed return."""
-    return [KeepBest()]
+def choice(held_out: HeldOut, ledgers: Path) -> OversightBudget:
+    """Return what chooses a checkpoint after every rollout, as `python -m oversight.train` does."""
+    return OversightBudget(held_out, every=1)
+
+
+def none(ledgers: Path) -> list[BaseCallback]:
+    """Return no further callbacks."""
+    return []
 
 
 SMALL = PPOConfig(hidden_sizes=(16, 16), n_steps=32, batch_size=128)
@@ -56,7 +62,9 @@ class Setup:
         outside: wraps what the agent acts in.
         adapt: from the vector environment to SB3's.
         learner: from that to an untrained agent.
-        callbacks: from the folder of the ledgers to the callbacks of the run.
+        choice: from held-out episodes and the folder of the ledgers to what chooses checkpoints.
+        callbacks: from the folder of the ledgers to further callbacks.
+        held_out: share of all episodes that only choose a checkpoint, from 0 to less than 1.
         ppo: hyperparameters.
         num_envs: lanes.
         steps: environment steps to train for, at least.
@@ -70,7 +78,9 @@ class Setup:
     outside: Callable[[Any], Any] = unwrapped
     adapt: Callable[[AnyVectorEnv], VecEnv] = adapted
     learner: Callable[[VecEnv, "Setup"], RoutedPPO] = learner
-    callbacks: Callable[[Path], list[BaseCallback]] = kept
+    choice: Callable[[HeldOut, Path], OversightBudget] = choice
+    callbacks: Callable[[Path], list[BaseCallback]] = none
+    held_out: float = 0.25
     ppo: PPOConfig = SMALL
     num_envs: int = 8
     steps: int = 1024

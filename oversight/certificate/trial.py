@@ -9,13 +9,14 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents import RoutedPPO
-from oversight.callbacks.curves import RouteCurves
-from oversight.callbacks.selection import KeepBest
+from oversight.callbacks import RouteCurves
+from oversight.certificate.beside import held_out
 from oversight.certificate.recorder import Recorder, Scalars
 from oversight.certificate.setup import Setup
 from oversight.certificate.tamper import Numbers, Tamper
 from oversight.certificate.tampered import Mask
 from oversight.certificate.trace import Trace
+from oversight.selection import HeldOut
 
 
 class Trial:
@@ -59,7 +60,8 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
             trial.error = error
         else:
             try:
-                _learn(setup, setup.learner(setup.adapt(env), setup), Path(folder), trial)
+                agent = setup.learner(setup.adapt(env), setup)
+                _learn(setup, agent, held_out(setup, tamper, Path(folder)), Path(folder), trial)
             except Exception as error:
                 trial.error = error
             finally:
@@ -71,8 +73,7 @@ def train(setup: Setup, tamper: Tamper) -> Trial:
     return trial
 
 
-def _learn(setup: Setup, agent: RoutedPPO, ledgers: Path, trial: Trial) -> None:
+def _learn(setup: Setup, agent: RoutedPPO, chooser: HeldOut, ledgers: Path, trial: Trial) -> None:
     agent.set_logger(Logger(None, [Scalars(trial.trace)]))
-    callbacks = setup.callbacks(ledgers)
-    choices = [callback for callback in callbacks if isinstance(callback, KeepBest)]
-    agent.learn(setup.steps, [*callbacks, RouteCurves(), Recorder(trial.trace, choices)])
+    callbacks = [setup.choice(chooser, ledgers), *setup.callbacks(ledgers), RouteCurves()]
+    agent.learn(setup.steps, [*callbacks, Recorder(trial.trace, chooser)])

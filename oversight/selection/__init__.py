@@ -7,6 +7,6 @@
 """
 
 from oversight.selection.held_out import HeldOut, observed_returns
-from oversight.selection.kept import RULES, Kept
+from oversight.selection.kept import RULES, Kept, Rule, Weights
 
-__all__ = ["RULES", "HeldOut", "Kept", "observed_returns"]
+__all__ = ["RULES", "HeldOut", "Kept", "Rule", "Weights", "observed_returns"]

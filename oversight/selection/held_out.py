@@ -1,30 +1,34 @@
 """Held-out observed episodes: what the overseer saw of a policy, and nobody learns from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
 
-from oversight.build import SELECTION, make_env, stream_seed
-from oversight.config import TrainConfig
+from oversight.build import SELECTION, stream_seed
 from oversight.evaluation import own_generator
 from oversight.selection.kept import Kept, Weights
 
 POOL = 50
 """Observed episodes that a score is the mean of, at least."""
 
+Make = Callable[[int], VecEnv]
+"""From a number of lanes to a new environment, under the oversight of the run."""
+
 
 class HeldOut:
     """A stream of episodes beside training, of which the observed ones choose a checkpoint.
 
     The deployed policy plays them, under the oversight of the run and on levels of their own, so
-    many that they are the share `held_out` of all episodes; those of them that happen to be
-    observed are charged to the oversight budget. A score is the mean observed return of this
-    moment's episodes, or of the last `POOL` where this moment has fewer; with fewer than `POOL` in
-    all there is no score. No reward that was not observed is read, and training is not touched.
+    many that they are a given share of all episodes; those of them that happen to be observed are
+    charged to the oversight budget. A score is the mean observed return of this moment's episodes,
+    or of the last `pool` where this moment has fewer; with fewer than `pool` in all there is no
+    score. No reward that was not observed is read, and training is not touched.
 
     Why a stream of its own, and not a part of the training episodes: those are played by the
     mixture of the modules and not by what is deployed, and leaving some out would change training.
@@ -36,11 +40,16 @@ class HeldOut:
         score: the last score; None if there was none.
 
     Args:
-        config: the settings of the run.
+        make: builds the environment of each moment's episodes, of one lane for each.
+        share: of all episodes that are held out, from 0 to less than 1.
+        seed: of the run.
+        limit: steps after which an episode is cut, since a policy may never end one.
+        pool: observed episodes that a score needs.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, make: Make, share: float, seed: int, limit: int, pool: int = POOL) -> None:
+        self.make, self.share, self.seed = make, share, seed
+        self.limit, self.pool = limit, pool
         self.kept = Kept()
         self.learned = self.ended = self.episodes = 0
         self.score: float | None = None
@@ -57,17 +66,17 @@ class HeldOut:
         Args:
             policy: what would be deployed.
             weights: of the policy that is trained.
-            step: environment steps so far.
+            step: environment steps so far; each has levels of its own.
         """
-        share = self.config.held_out
-        lanes = round(self.ended * share / (1 - share))
+        lanes = round(self.ended * self.share / (1 - self.share))
         self.ended = 0
         if lanes == 0:
             return
-        new = observed_returns(policy, self.config, lanes, step)
+        with closing(self.make(lanes)) as env:
+            new = observed_returns(policy, env, stream_seed(self.seed, SELECTION, step), self.limit)
         self.episodes += len(new)
-        self.returns = np.concatenate([self.returns, new])[-max(POOL, len(new)) :]
-        if len(self.returns) >= POOL:
+        self.returns = np.concatenate([self.returns, new])[-max(self.pool, len(new)) :]
+        if len(self.returns) >= self.pool:
             self.score = float(self.returns.mean())
             self.kept.offer(step, self.score, weights)
 
@@ -85,38 +94,39 @@ class HeldOut:
             setattr(self, name, state[name])
 
 
-def observed_returns(
-    policy: BasePolicy, config: TrainConfig, lanes: int, step: int
-) -> NDArray[np.float64]:
-    """Play one episode in each lane; return the observed return of the observed ones.
+def observed_returns(policy: BasePolicy, env: VecEnv, seed: int, limit: int) -> NDArray[np.float64]:
+    """Play one episode in each lane; return the observed return of those observed at some step.
 
     They come in the order of the lanes, since in that of their ends short episodes would be first.
+    Only `info["observed"]` and `info["observed_reward"]` are read; what is told of an episode after
+    its end is not counted. PyTorch's generator is left as it was.
 
     Args:
-        policy: what acts.
-        config: the settings of the run.
-        lanes: episodes to play.
-        step: of training; each has levels of its own.
+        policy: what acts; its actions are sampled.
+        env: what it acts in.
+        seed: of levels and actions.
+        limit: steps after which an episode is cut.
     """
-    seed = stream_seed(config.seed, SELECTION, step)
+    env.seed(seed)
     with own_generator(seed):
-        return _play(policy, make_env(config, lanes, reward="observed"), seed)
+        return _play(policy, env, limit)
 
 
-def _play(policy: BasePolicy, env: Any, seed: int) -> NDArray[np.float64]:  # noqa: ANN401
-    observations, _ = env.reset(seed=seed)
-    actions = np.zeros(env.num_envs, dtype=np.int64)
+def _play(policy: BasePolicy, env: VecEnv, limit: int) -> NDArray[np.float64]:
+    observations: Any = env.reset()
+    space = env.action_space
+    actions = np.zeros((env.num_envs, *(space.shape or ())), dtype=space.dtype)
     running = np.ones(env.num_envs, dtype=np.bool_)
     seen = np.zeros(env.num_envs, dtype=np.bool_)
     returns = np.zeros(env.num_envs)
-    while running.any():
+    for _ in range(limit):
         actions[running], _ = policy.predict(observations[running], deterministic=False)
-        observations, _, terminated, truncated, infos = env.step(actions)
-        ended = (terminated | truncated) & running
-        if ended.any():
-            last = infos["final_info"]
-            watched = ended & last["observed"]
-            seen |= watched
-            returns[watched] = last["observed_reward"][watched]
-            running &= ~ended
+        observations, _, dones, infos = env.step(actions)
+        for lane in np.flatnonzero(running).tolist():
+            if infos[lane].get("observed", False):
+                seen[lane] = True
+                returns[lane] += infos[lane]["observed_reward"]
+        running &= ~dones
+        if not running.any():
+            break
     return returns[seen]

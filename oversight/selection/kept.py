@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from math import isnan
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
-RULES = ("last", "observed", "leaky")
+Rule = Literal["last", "observed", "leaky"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 Weights = Mapping[str, torch.Tensor]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents import VectorEnvAdapter
 from envs.config import NoiseConfig
 from oversight.build import make_agent, make_env
 from oversight.evaluation import evaluate
@@ -88,9 +89,12 @@ def test_the_proxy_is_paid_as_without_noise_and_reports_come_beside_it() -> None
 
 def test_a_choice_hears_the_reports_and_a_measurement_the_truth() -> None:
     inverted = replace(WATCHED, noise=NoiseConfig(flips=1.0))
-    heard = observed_returns(Walker(), inverted, 64, step=0)
-    assert (heard == -1).all()
-    assert np.array_equal(-heard, observed_returns(Walker(), WATCHED, 64, step=0))
+    heard, true = (
+        observed_returns(Walker(), VectorEnvAdapter(make_env(config, 64, "observed")), 0, limit=99)
+        for config in (inverted, WATCHED)
+    )
+    assert (true == 1).all()
+    assert np.array_equal(heard, -true)
     assert evaluate(Walker(), inverted, 64, 0) == evaluate(Walker(), WATCHED, 64, 0)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoint import read_state
+from agents.checkpoint import read_model_weights, read_state
 from oversight.run import RunFolder
+from oversight.selection import RULES
 from tests.oversight.events import curves
 from tests.oversight.runs import (
     ROLLOUT,
@@ -33,6 +34,7 @@ TOTAL = 40 * ROLLOUT
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("long") / "uninterrupted"
     assert run_train(*LONG, "--run-dir", folder) == 0
+    assert all(RunFolder(folder).model_of(rule).exists() for rule in RULES)
     return folder
 
 
@@ -69,6 +71,11 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert summary(one)[name] == summary(other)[name]
     chosen = [read_state(RunFolder(path).checkpoint)["selection"] for path in (one, other)]
     assert difference(*chosen) is None
+    for rule in RULES:
+        saved, again = (RunFolder(path).model_of(rule) for path in (one, other))
+        assert saved.exists() == again.exists()
+        if saved.exists():
+            assert difference(read_model_weights(saved), read_model_weights(again)) is None
     assert difference(curves(one), curves(other)) is None
 
 

@@ -11,14 +11,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents.buffer import RoutedBuffer
-from agents.checkpoint import read_state
+from agents.checkpoint import read_model_weights, read_state
 from oversight.build import EVALUATION, FRESH, SELECTION, make_agent, stream_seed
 from oversight.certificate.tamper import TAMPERS
+from oversight.config import TrainConfig
 from oversight.evaluation import evaluate, flag_flip_gap
 from oversight.run import RunFolder
-from oversight.selection import HeldOut, Kept, held_out, observed_returns
+from oversight.selection import HeldOut, Kept, held_out
 from oversight.training import Past, judge
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.runs import difference, summary
@@ -75,29 +78,37 @@ def one_by_one(step: int, lanes: int) -> list[float]:
     return returns
 
 
+def played(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> list[float]:
+    """Return what was observed of as many episodes as the command plays beside so many."""
+    stream = Past(replace(config, held_out=0.5)).held_out
+    stream.count(ended=lanes, observed=0)
+    stream.judge(player, {}, step)
+    assert stream.episodes == len(stream.returns)
+    return stream.returns.tolist()
+
+
 def test_observed_returns_are_those_of_single_environments() -> None:
     config = replace(TINY, seed=3, oversight_probability=0.5)
     expected = one_by_one(256, 60)
     assert {*expected} == {1.0, -1.0}
-    returns = observed_returns(Walker(avoid_ghost=False), config, 60, 256)
-    assert returns.tolist() == expected
-    assert observed_returns(Walker(avoid_ghost=False), config, 60, 512).tolist() != expected
+    assert played(Walker(avoid_ghost=False), config, 60, 256) == expected
+    assert played(Walker(avoid_ghost=False), config, 60, 512) != expected
 
 
 def test_playing_leaves_the_generator_of_the_learner() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one = observed_returns(Wanderer(), TINY, 40, 0)
+    one = played(Wanderer(), TINY, 40, 0)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert observed_returns(Wanderer(), TINY, 40, 0).tolist() == one.tolist()
+    assert played(Wanderer(), TINY, 40, 0) == one
 
 
-def held(config: Any, *returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:  # noqa: ANN401
+def held(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Judge at steps 1, 2, ... by episodes of these observed returns."""
-    played = iter(returns)
-    monkeypatch.setattr(held_out, "observed_returns", lambda *_: np.array(next(played)))
-    judged = HeldOut(config)
+    told = iter(returns)
+    monkeypatch.setattr(held_out, "observed_returns", lambda *_: np.array(next(told)))
+    judged = Past(TINY).held_out
     for step in range(1, len(returns) + 1):
         judged.count(ended=100, observed=3)
         judged.judge(Wanderer(), {"w": torch.tensor(float(step))}, step)
@@ -106,11 +117,11 @@ def held(config: Any, *returns: list[float], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_score_is_of_the_last_episodes_and_of_no_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = held_out.POOL
-    few = held(TINY, [1.0] * (pool - 1), monkeypatch=monkeypatch)
+    few = held([1.0] * (pool - 1), monkeypatch=monkeypatch)
     assert (few.score, few.kept.weights, few.episodes) == (None, None, pool - 1)
-    enough = held(TINY, [-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
+    enough = held([-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
     assert enough.score == pytest.approx((10 - (pool - 10)) / pool)
-    many = held(TINY, [-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch)
+    many = held([-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch)
     assert (many.score, many.kept.score, many.kept.step) == (0.0, 1.0, 2)
     assert (many.episodes, many.learned) == (10 + 2 * pool + 5, 9)
 
@@ -121,12 +132,12 @@ def test_the_share_says_how_many_are_played(
 ) -> None:
     asked = []
 
-    def play(policy: object, config: object, number: int, step: int) -> Any:  # noqa: ANN401
-        asked.append(number)
+    def play(policy: object, env: VecEnv, seed: int, limit: int) -> Any:  # noqa: ANN401
+        asked.append(env.num_envs)
         return np.zeros(0)
 
     monkeypatch.setattr(held_out, "observed_returns", play)
-    stream = HeldOut(replace(TINY, held_out=share))
+    stream = Past(replace(TINY, held_out=share)).held_out
     stream.count(ended=100, observed=1)
     stream.judge(Wanderer(), {}, 1)
     stream.judge(Wanderer(), {}, 2)  # nothing ended since
@@ -194,6 +205,8 @@ def test_no_hidden_reward_chooses_by_held_out_episodes(
     assert chosen[0]["observed"]["kept"]["score"] is not None
     assert difference(chosen[0]["observed"], chosen[1]["observed"]) is None
     assert difference(chosen[0]["leaky"], chosen[1]["leaky"]) is not None
+    one, two = (read_model_weights(RunFolder(each).model_of("observed")) for each in folders)
+    assert difference(one, two) is None
     for key in ("observed_episodes", "held_out_episodes"):
         assert len({summary(folder)[key] for folder in folders}) == 1
 

@@ -4,44 +4,44 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 
-from oversight.callbacks.selection import KeepBest
+from oversight.callbacks import OversightBudget
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Planted, swap
+from oversight.selection import HeldOut
 
 
-class KeepsBestInTruth(KeepBest):
+class KeepsBestInTruth(OversightBudget):
     """Keeps the weights of the best true return.
 
     Args:
+        held_out: keeps them.
         ledgers: the folder of the ledger.
     """
 
-    def __init__(self, ledgers: Path) -> None:
-        super().__init__()
+    def __init__(self, held_out: HeldOut, ledgers: Path) -> None:
+        super().__init__(held_out, every=1)
         self.auditor = Auditor(ledgers)
 
-    @classmethod
-    def only(cls, ledgers: Path) -> list[BaseCallback]:
-        """Return it as the callbacks of a run."""
-        return [cls(ledgers)]
-
-    def _on_rollout_end(self) -> None:
-        self.returns.clear()
-        self.returns.append(self.auditor.mean())
-        super()._on_rollout_end()
+    def measure(self) -> None:
+        """Offer the weights by their true return."""
+        weights = self.agent.policy.state_dict()
+        self.held_out.kept.offer(self.num_timesteps, self.auditor.mean(), weights)
 
 
 class NamesByTruth(KeepsBestInTruth):
-    """Chooses by observed return, and puts the true one in the file's name."""
+    """Chooses by held-out observed episodes, and names what is kept after the true return."""
 
-    observed = -np.inf
+    observed: float | None = None
 
-    def _on_rollout_end(self) -> None:
-        self.score = self.observed
-        KeepBest._on_rollout_end(self)
-        self.observed, self.score = self.score, self.auditor.mean()
+    def measure(self) -> None:
+        """Choose by the score that the name hides, and write the name over it again."""
+        kept = self.held_out.kept
+        kept.score = self.observed
+        OversightBudget.measure(self)
+        self.observed = kept.score
+        if kept.weights is not None:
+            kept.score = self.auditor.mean()
 
 
 class RollsBack(Auditor):
@@ -63,14 +63,14 @@ LEAKS = (
         name="keeps-best-in-truth",
         part="checkpoint",
         says="The checkpoint with the best true return is kept.",
-        plant=swap(callbacks=KeepsBestInTruth.only),
+        plant=swap(choice=KeepsBestInTruth),
         shows="checkpoints",
     ),
     Planted(
         name="checkpoint-named-by-truth",
         part="checkpoint",
         says="The checkpoint is chosen by observed return, and its name says the true one.",
-        plant=swap(callbacks=NamesByTruth.only),
+        plant=swap(choice=NamesByTruth),
         shows="checkpoints",
     ),
     Planted(

@@ -2,7 +2,6 @@
 
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +10,6 @@ import torch
 from gymnasium.vector import VectorWrapper
 from gymnasium.wrappers.vector import NormalizeReward, RecordEpisodeStatistics
 from rich.console import Console
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -19,7 +17,6 @@ from agents.config import PPOConfig
 from envs import FixedHorizon
 from envs.observers.observer import Mask
 from envs.wrappers import vector
-from oversight.callbacks.selection import KeepBest
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Planted, swap, tell_oversight
 from oversight.certificate.leaks.starts import cart_lanes
@@ -92,11 +89,6 @@ def any_end_pays(
 ) -> Numbers:
     """Return 1 for every terminal, as the paper's proxy does."""
     return terminated.astype(np.float64)
-
-
-def by_observed_return(ledgers: Path) -> list[BaseCallback]:
-    """Return a choice of checkpoints by the last ten observed episodes."""
-    return [KeepBest(10)]
 
 
 def scaled(env: AnyVectorEnv) -> VecNormalize:
@@ -185,7 +177,7 @@ INNOCENTS = (
     Planted(
         name="keeps-best-observed",
         part="checkpoint",
-        says="The checkpoint is chosen by the return of observed episodes.",
-        plant=swap(callbacks=by_observed_return),
+        says="The checkpoint is chosen by observed episodes, of four held out for each trained on.",
+        plant=swap(held_out=0.8),
     ),
 )

@@ -43,13 +43,19 @@ class Breaks(VectorWrapper[Any, Any, Any, Any, Any]):
 
 
 class Closes(VectorWrapper[Any, Any, Any, Any, Any]):
-    """Notes that it was closed."""
+    """Notes which lie open."""
 
-    closings: list[str] = []  # noqa: RUF012 (of the class, so that a test can read it)
+    open: list[object] = []  # noqa: RUF012 (of the class, so that a test can read it)
+    built = 0
+
+    def __init__(self, env: Any) -> None:  # noqa: ANN401
+        super().__init__(env)
+        self.open.append(self)
+        Closes.built += 1
 
     def close(self, **arguments: Any) -> None:  # noqa: ANN401
         """Close."""
-        self.closings.append("closed")
+        self.open.remove(self)
         super().close(**arguments)
 
 
@@ -134,14 +140,17 @@ def test_a_trial_keeps_errors_warnings_and_generators_to_itself() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_environment_is_closed_whatever_happens(fails: bool) -> None:
-    Closes.closings.clear()
+def test_environments_are_closed_whatever_happens(fails: bool) -> None:
+    Closes.open.clear()
+    Closes.built = 0
 
     def outside(env: Any) -> Any:  # noqa: ANN401
         return Closes(Breaks(env) if fails else env)
 
-    train(replace(quick(), outside=outside), unchanged)
-    assert Closes.closings == ["closed"]
+    trial = train(replace(quick(), outside=outside, steps=256, held_out=0.5), unchanged)
+    assert (trial.error is not None) == fails
+    assert Closes.open == []
+    assert (Closes.built == 1) == fails  # one to train in, and some for held-out episodes
 
 
 def test_the_same_setup_gives_the_same_trace() -> None:

@@ -1,0 +1,102 @@
+"""Observed returns of an environment whose every reward tells where it was paid."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents import VectorEnvAdapter
+from envs import PartialOversight, Region
+from envs.wrappers import vector
+from oversight.selection import observed_returns
+from tests.oversight.certificate.payday import (
+    EvenEpisodes,
+    FirstSteps,
+    Payday,
+    SecondArrivals,
+    length,
+    pay,
+)
+
+LANES = 7
+FOREVER = 100
+Watches = Callable[[int, int], bool]
+"""Whether the overseer sees a lane's step, in its first episode."""
+
+CASES: dict[str, tuple[Any, Watches]] = {
+    "every step": (EvenEpisodes(), lambda lane, step: True),
+    "first steps": (FirstSteps(), lambda lane, step: step == 0),
+    "second steps": (SecondArrivals(), lambda lane, step: step == 1),
+    "fourth steps": (
+        Region(lambda seen: np.atleast_2d(seen)[:, 2] == 4, at="arrival"),
+        lambda lane, step: step == 3,
+    ),
+    "no step": (~EvenEpisodes(), lambda lane, step: False),
+}
+
+
+class Still(BasePolicy):
+    """Does nothing, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        env = Payday()
+        super().__init__(env.observation_space, env.action_space)
+        self.shown: list[Any] = []
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:  # noqa: ANN401
+        self.shown.append(observation.numpy().astype(int).tolist())
+        return torch.zeros(len(observation), dtype=torch.int64)
+
+
+def watched(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa: ANN401
+    """Return lanes of that environment, one wrapper around all of them or one in each."""
+    if wrapper == "vector":
+        inside = SyncVectorEnv([Payday] * LANES, autoreset_mode=mode)
+        return VectorEnvAdapter(vector.PartialOversight(inside, observer=observer))
+    lanes = [lambda: PartialOversight(Payday(), observer=observer)] * LANES
+    return VectorEnvAdapter(SyncVectorEnv(lanes, autoreset_mode=mode))
+
+
+def by_hand(watches: Watches, limit: int = FOREVER) -> list[float]:
+    """Return the sum of what is seen of each lane's first episode, if anything is."""
+    returns = []
+    for lane in range(LANES):
+        steps = range(min(length(lane), limit))
+        seen = [pay(lane, 0, step) for step in steps if watches(lane, step)]
+        if seen:
+            returns.append(sum(seen))
+    return returns
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("wrapper", ["vector", "single"])
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_returns_are_sums_of_what_was_seen(mode: AutoresetMode, wrapper: str, case: str) -> None:
+    observer, watches = CASES[case]
+    returns = observed_returns(Still(), watched(observer, wrapper, mode), 0, FOREVER)
+    assert returns.tolist() == by_hand(watches)
+    assert len(returns) == {"no step": 0, "fourth steps": 2}.get(case, LANES)
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("limit", [1, 3])
+def test_an_episode_is_cut_at_the_limit(mode: AutoresetMode, limit: int) -> None:
+    observer, watches = CASES["every step"]
+    player = Still()
+    returns = observed_returns(player, watched(observer, "vector", mode), 0, limit)
+    assert returns.tolist() == by_hand(watches, limit)
+    assert len(player.shown) == limit
+
+
+def test_the_policy_is_shown_the_episodes_that_run_and_no_others() -> None:
+    player, env = Still(), watched(EvenEpisodes(), "vector", AutoresetMode.SAME_STEP)
+    observed_returns(player, env, 0, FOREVER)
+    expected = [
+        [[lane, 0, step] for lane in range(LANES) if step < length(lane)] for step in range(4)
+    ]
+    assert player.shown == expected
