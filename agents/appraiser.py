@@ -1,6 +1,7 @@
 """The appraiser: a motivation module that says what each place of an observation is worth."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from oversight.routing import Gate
 
-WIDTH = 64
+WHOLE, PLACE = (64, 64), (32,)
+"""Hidden widths of what judges an observation, and of what judges a place: 25 of them a board."""
 
 
 class Appraiser(nn.Module):
@@ -44,7 +46,10 @@ class Appraiser(nn.Module):
         self.shape, self.place = (parts, places), place
         judged = [part for part in range(parts) if part != place and part not in blind]
         self.register_buffer("judged", torch.tensor(judged), persistent=False)
-        self.network = judge(len(judged) if place is not None else len(judged) * places + 1)
+        if place is None:
+            self.network = judge(len(judged) * places + 1, WHOLE)
+        else:
+            self.network = judge(len(judged), PLACE)
 
     judged: Tensor
 
@@ -106,7 +111,9 @@ class AppraisedFeatures(BaseFeaturesExtractor):
         return torch.cat([there, self.appraiser.everywhere(planes)], 1)
 
 
-def judge(inputs: int) -> nn.Sequential:
+def judge(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
     """Return a small network from some inputs to a worth, behind a `Gate("motivation")`."""
-    layers = [nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(WIDTH, 1), Gate("motivation"))
+    layers: list[nn.Module] = []
+    for before, after in pairwise((inputs, *hidden_sizes)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden_sizes[-1], 1), Gate("motivation"))

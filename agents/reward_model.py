@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.appraiser import judge
+from agents.appraiser import WHOLE, judge
 from agents.definition import ROUTES
 from agents.labels import Rewards, Step
 from agents.options import Timeouts
@@ -157,7 +157,7 @@ def perceptrons(inputs: int, seed: int, members: int = 1) -> list[nn.Module]:
     """Return networks that judge a whole observation, for a `RewardModel`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return [judge(inputs + 1) for _ in range(members)]
+        return [judge(inputs + 1, WHOLE) for _ in range(members)]
 
 
 def _inputs(step: Step, lanes: list[int]) -> Tensor:
