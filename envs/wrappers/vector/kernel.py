@@ -18,7 +18,6 @@ from envs.streams import Words
 from envs.wrappers.clock import ONE
 
 Floats = NDArray[np.floating[Any]]
-Lanes = NDArray[np.int32]
 
 NEXT_STEP, SAME_STEP, DISABLED = range(3)
 MODES = {
@@ -71,41 +70,35 @@ def _show(
 
 
 @njit
-def _end(terminated: Mask, truncated: Mask, masks: Mask, rewards: Floats) -> None:
-    """Write which episodes ended, and nothing yet of what was seen there."""
+def _end(terminated: Mask, truncated: Mask, masks: Mask) -> None:
+    """Write which episodes ended."""
     for lane in range(len(terminated)):
         ended = terminated[lane] | truncated[lane]
         for row in range(FINAL_TOLD, ROWS):
             masks[row, lane] = ended
-        masks[FINAL, lane] = False
-    for lane in range(len(terminated)):
-        rewards[1, lane] = 0.0
 
 
 @njit
-def _chosen(mask: Mask, lanes: Lanes) -> Lanes:
-    """Return the lanes of a mask as indices, found without a branch to mispredict."""
-    count = 0
-    for lane in range(len(mask)):
-        lanes[count] = lane
-        count += mask[lane]
-    return lanes[:count]
-
-
-@njit
-def _move(over: Lanes, masks: Mask, rewards: Floats) -> None:
+def _move(over: Mask, masks: Mask, rewards: Floats) -> None:
     """Move what was seen of the episodes that are over to the rows of `final_info`."""
-    for lane in over:
-        masks[FINAL, lane], masks[OBSERVED, lane] = masks[OBSERVED, lane], False
-        rewards[1, lane], rewards[0, lane] = rewards[0, lane], 0.0
+    for lane in range(len(over)):
+        masks[FINAL, lane] = masks[OBSERVED, lane] & over[lane]
+        masks[OBSERVED, lane] &= not over[lane]
+    for lane in range(len(over)):
+        seen = rewards[0, lane]
+        rewards[1, lane] = seen if over[lane] else 0.0
+        rewards[0, lane] = 0.0 if over[lane] else seen
 
 
 @njit
-def _begin(lanes: Lanes, watched: Mask, words: Words) -> None:
-    """Go to the next episode of some lanes, as `Clock.begin`."""
-    for lane in lanes:
-        words[lane] >>= ONE
+def _begin(due: Mask, watched: Mask, words: Words) -> int:
+    """Go to the next episode of the lanes where it is due, as `Clock.begin`; return how many."""
+    count = 0
+    for lane in range(len(due)):  # every lane, since a branch would be mispredicted
+        words[lane] >>= np.uint64(due[lane])
         watched[lane] = words[lane] & ONE
+        count += due[lane]
+    return count
 
 
 @_compile
@@ -138,14 +131,11 @@ def advance(  # noqa: PLR0913, PLR0917 (few, since each takes 0.1 us)
         return REFUSED
     if mode == DISABLED:
         return 0
-    lanes = np.empty(len(true), np.int32)  # half the cache that intp takes
     if mode == SAME_STEP:
-        _end(terminated, truncated, masks, rewards)
-        beginning = _chosen(masks[ENDED], lanes)
-        _move(beginning, masks, rewards)
-    else:
-        beginning = _chosen(resetting, lanes)
+        _end(terminated, truncated, masks)
+        _move(masks[ENDED], masks, rewards)
+    begun: int = _begin(masks[ENDED] if mode == SAME_STEP else resetting, watched, words)
+    if mode == NEXT_STEP:
         for lane in range(len(resetting)):
             resetting[lane] = terminated[lane] | truncated[lane]
-    _begin(beginning, watched, words)
-    return len(beginning)
+    return begun
