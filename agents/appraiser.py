@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
@@ -89,24 +90,31 @@ class AppraisedFeatures(BaseFeaturesExtractor):
         observation_space: as in SB3.
         place: as for `Appraiser`.
         blind: as for `Appraiser`.
+
+    Raises:
+        ValueError: if the planes are no planes, or there is none of that number.
     """
 
     def __init__(
         self, observation_space: spaces.Space[Any], place: int | None, blind: Sequence[int]
     ) -> None:
-        shape = observation_space.shape or ()
-        appraiser = Appraiser(shape, place, blind)
-        parts, places = appraiser.shape
-        super().__init__(observation_space, parts * places if place is None else 2 * places)
+        if place is not None and is_image_space(observation_space):
+            raise ValueError(
+                f"place needs planes of ones and zeros, got images of bytes, {observation_space}: "
+                "leave it None"
+            )
+        appraiser = Appraiser(observation_space.shape or (), place, blind)
+        whole, places = get_flattened_obs_dim(observation_space), appraiser.shape[1]
+        super().__init__(observation_space, whole if place is None else 2 * places)
         self.appraiser = appraiser
 
     @torch.no_grad()
     def forward(self, observations: Tensor) -> Tensor:
         """Return the features of observations, [batch, features]."""
-        like = next(self.appraiser.parameters())
-        planes = observations.to(like).reshape(-1, *self.appraiser.shape)
+        observations = observations.to(next(self.appraiser.parameters()))
         if self.appraiser.place is None:
-            return planes.flatten(1)
+            return observations.flatten(1)
+        planes = observations.reshape(-1, *self.appraiser.shape)
         there = planes[:, self.appraiser.place]
         return torch.cat([there, self.appraiser.everywhere(planes)], 1)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from agents import ROUTES, method
+from agents import ROUTES, Method, method
 from oversight.config import TrainConfig
 from oversight.record import as_markdown
 
@@ -16,7 +16,7 @@ def open_writer(
 ) -> SummaryWriter:
     """Return a writer in a run's folder; what a killed run wrote after `step` is dropped."""
     writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
-    writer.add_custom_scalars(layout(modules, method(config.method).mixed))
+    writer.add_custom_scalars(layout(modules, method(config.method)))
     writer.add_text("settings", as_markdown(config), step)
     return writer
 
@@ -34,14 +34,15 @@ class _Output(TensorBoardOutputFormat):
         self._is_closed = False
 
 
-def layout(modules: Sequence[str], learned: bool) -> dict[str, dict[str, list[object]]]:
+def layout(modules: Sequence[str], learns: Method) -> dict[str, dict[str, list[object]]]:
     """Return TensorBoard's custom layout: which curves share a chart.
 
     Args:
         modules: the names of the motivation modules.
-        learned: whether a learned mixture blends them.
+        learns: the method, which says what else can act, and what is learned.
     """
-    acting = ["deployed", *modules, *(["mixture"] if len(modules) > 1 else [])]
+    others = {"mixture": len(modules) > 1, "reversed": learns.appraised}
+    acting = ["deployed", *modules, *(name for name, there in others.items() if there)]
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 
     def chart(curve: str) -> list[object]:
@@ -62,7 +63,7 @@ def layout(modules: Sequence[str], learned: bool) -> dict[str, dict[str, list[ob
         },
         "optimization": {
             name: _multiline([f"train/{name}"])
-            for name in losses + (["mixture_loss"] if learned else [])
+            for name in losses + (["mixture_loss"] if learns.mixed else [])
         },
     }
 

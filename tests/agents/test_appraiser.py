@@ -87,6 +87,18 @@ def test_a_plane_that_is_not_there_is_refused(shape: tuple[int, ...], place: int
         Appraiser(shape, place)
 
 
+def test_an_image_has_no_planes() -> None:
+    image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    with pytest.raises(ValueError, match="planes of ones and zeros"):
+        AppraisedFeatures(image, 0, ())
+
+
+def test_without_a_place_a_number_is_seen_as_sb3_shows_it() -> None:
+    lake = RoutedPPO("MotivationPolicy", "FrozenLake-v1", "appraised", n_steps=8, batch_size=8)
+    assert lake.policy.features_dim == 16
+    lake.learn(8)
+
+
 def agent_of(name: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     return small_agent(name, **{"place": 0, **settings})
 

@@ -44,8 +44,9 @@ def method_of(folder: Path) -> Any:  # noqa: ANN401
 
 
 def acting(folder: Path) -> set[str]:
-    modules = method_of(folder).modules
-    return {"deployed", *modules, *(["mixture"] if len(modules) == 2 else [])}
+    method = method_of(folder)
+    others = {"mixture": len(method.modules) == 2, "reversed": method.appraised}
+    return {"deployed", *method.modules, *(name for name, there in others.items() if there)}
 
 
 def test_a_run_leaves_its_files(trained: Path) -> None:
