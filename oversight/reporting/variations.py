@@ -8,7 +8,7 @@ from oversight.reporting.panel import Panel
 from oversight.reporting.rows import Row
 from oversight.reporting.section import Section
 from oversight.reporting.table import Cell, Table
-from oversight.reporting.tables import MARKS, mark
+from oversight.reporting.tables import mark
 from oversight.settings import Settings, differences
 
 Changes = Mapping[str, str]
@@ -59,11 +59,11 @@ def side_by_side(panels: Sequence[Panel], changed: Changes) -> Section | None:
     found = [_table(main, shared[level], level) for level in shared if shared[level]]
     if not found:
         return None
-    said = "; ".join(f"{name}: {words}" for name, words in changed.items() if words)
+    said = "; ".join(f"{name} has {words}" for name, words in changed.items() if words)
     return Section(
         anchor="variations",
         title="Variations side by side",
-        lead=f"True return where nobody watches. {said + '.' if said else ''}".strip(),
+        lead=f"True return where nobody watches{': ' if said else ''}{said}.",
         blocks=found,
     )
 
@@ -71,15 +71,20 @@ def side_by_side(panels: Sequence[Panel], changed: Changes) -> Section | None:
 def _table(main: Panel, others: Sequence[Panel], level: float) -> Table:
     """Return every method that a variation has at a level, the main panel's return first."""
     panels = [main, *others]
-    compared = [compare(panel, panel.competitors, level) for panel in panels]
     known = {name for panel in others for name in panel.methods if len(panel.sample(name, level))}
+    compared = [
+        compare(panel, [name for name in panel.competitors if name in known], level)
+        for panel in panels
+    ]
     order = [*(name for name in main.methods if name not in main.competitors), *main.ranked()]
     order += [name for panel in others for name in panel.methods]
     pairs = list(zip(panels, compared, strict=True))
     return Table(
         name=f"variations-p{level:g}",
         title=f"Variations at p = {level:g}",
-        caption=f"IQM over seeds (95% interval). {MARKS}",
+        caption="IQM over seeds (95% interval) of the methods that a variation has. Bold: the "
+        "winner of a column, its interval above all others'. Underlined: a draw. Oracles do not "
+        "compete.",
         columns=["method", *(panel.name for panel in panels)],
         rows=[
             [
