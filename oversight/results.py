@@ -21,6 +21,9 @@ COLUMNS = (
     *("observed_episodes", "env_steps", "wall_seconds", "commit"),
 )
 
+_WORDS = ("run", "study", "method", "variation", "rule", "commit")
+_WHOLE = ("seed", "step", "observed_episodes", "env_steps")
+
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as comma-separated lines below a header; what is None is an empty cell."""
@@ -42,3 +45,23 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
+
+
+def typed(cells: Mapping[str, str], source: object) -> dict[str, Any]:
+    """Return a row from its cells as text, as it was before it was written.
+
+    Raises:
+        ValueError: if a cell is missing or damaged; `source` is named.
+    """
+    try:
+        return {name: _typed(name, cells[name]) for name in COLUMNS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source}: the row of {cells.get('run')} is damaged: {error}") from error
+
+
+def _typed(name: str, cell: str) -> str | int | float | None:
+    if not cell:
+        return None
+    if name in _WORDS:
+        return cell
+    return int(cell) if name in _WHOLE else float(cell)

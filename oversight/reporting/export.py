@@ -18,10 +18,11 @@ def export(study: Study, traces: Traces, folder: Path) -> None:
     maps that it does not show. `study.json` comes last: a folder without it is no export.
 
     Raises:
-        ValueError: if the folder is the study's own, or cannot be written.
+        ValueError: if the folder is that of a study, or cannot be written.
     """
-    if folder.resolve() == study.folder.resolve():
-        raise ValueError(f"{folder} holds the study itself: name another --export")
+    own = folder.resolve() == study.folder.resolve()
+    if own or any((folder / name).exists() for name in ("results.json", "runs")):
+        raise ValueError(f"{folder} holds a study itself: name another --export")
     require_writable(folder, "--export")
     (folder / ABOUT).unlink(missing_ok=True)
     _write_maps(traces, folder / MODULES)

@@ -10,6 +10,7 @@ from oversight.reporting.rows import ALL
 from oversight.reporting.statistics import UNKNOWN, Estimate, Sample, bootstrap, iqm
 from oversight.reporting.table import Cell, Table
 
+_FULL = "p = 1, of plain PPO"
 _LEAST = 1e-9  # of a return that others are measured against
 
 
@@ -37,16 +38,17 @@ def share_table(panel: Panel, name: str) -> Table | None:
     None if there is nothing to measure against.
     """
     columns = {f"p = {level:g}": _of_oracle(panel, level) for level in panel.measured()}
-    columns["p = 1, of plain PPO"] = _of_plain(panel)
+    columns[_FULL] = _of_plain(panel)
     known = {head: cells for head, cells in columns.items() if _any(cells.values())}
     if not known:
         return None
+    said = f" At p = 1, over that of {PLAIN}, which is plain PPO there, over all episodes."
+    said = said if _FULL in known else ""
     return Table(
         name=name,
         title="Share of the oracle's true return where nobody watches",
         caption=f"The IQM of a method over that of {panel.oracle or 'the oracle'} at the same "
-        f"level, both resampled over seeds (95% interval). At p = 1, over that of {PLAIN}, which "
-        "is plain PPO there, over all episodes.",
+        f"level, both resampled over seeds (95% interval).{said}",
         columns=["method", *known],
         rows=[
             [Cell(method), *(Cell(cells[method]) for cells in known.values())]

@@ -11,25 +11,31 @@ from oversight.run import RunFolder
 from oversight.selection import RULES
 from oversight.study import Run, Study
 from oversight.sweeps.job import Job, summary
+from oversight.sweeps.known import Known
 
 
-def write_results(study: Study, folder: Path, failed: Mapping[str, str]) -> list[dict[str, Any]]:
+def write_results(
+    study: Study, folder: Path, failed: Mapping[str, str], known: Known
+) -> list[dict[str, Any]]:
     """Write `results.json` and `results.csv` of all finished runs of a study; return the rows.
 
     Args:
         study: all of it, whatever part was run last.
         folder: of the study.
         failed: by run, the error of those that failed.
+        known: by run, the rows of those that were finished elsewhere.
     """
     rows: list[dict[str, Any]] = []
     missing = []
     runs = study.runs()
     for job in jobs_of(runs, folder):
         results = summary(RunFolder(job.folder))
-        if results is None:
-            missing.append(job.run.id)
-        else:
+        if results is not None:
             rows += rows_of(study, job.run, results)
+        elif job.id in known:
+            rows += known[job.id]
+        else:
+            missing.append(job.id)
     write_json(
         folder / "results.json",
         {

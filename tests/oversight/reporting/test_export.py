@@ -145,7 +145,7 @@ def test_a_study_is_not_exported_over_itself(
 ) -> None:
     before = contents(study)
     assert run(study, "--export", study) == 2
-    assert "holds the study itself: name another --export" in capsys.readouterr().err
+    assert "holds a study itself: name another --export" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert run(study, "--export", tmp_path / "file" / "x") == 2
     assert "name another --export" in capsys.readouterr().err
