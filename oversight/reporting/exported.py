@@ -28,7 +28,8 @@ class Exported:
 
     def stands_for(self, run: RunFolder) -> bool:
         """Whether a run is known from here alone: its own folder does not say how it ended."""
-        return run.path.name in {*self.settings, *self.curves} and not run.summary.exists()
+        name = run.path.name
+        return (name in self.settings or name in self.curves) and not run.summary.exists()
 
     def module_map(self, run: str) -> Path:
         """Return where the module map of a run lies, if there is one."""

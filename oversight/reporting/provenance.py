@@ -68,14 +68,14 @@ def provenance(study: Study, settings: Mapping[str, Settings]) -> tuple[Provenan
 
 
 def _versions(settings: Iterable[Settings]) -> dict[str, Counter[str]]:
-    """Return how many runs had which version of each package."""
+    """Return how many runs had which version of each package, by name."""
     versions: dict[str, Counter[str]] = {}
     for each in settings:
         for name, version in each.items():
             if name.startswith(VERSIONS):
                 package = name.removeprefix(VERSIONS)
                 versions.setdefault(package, Counter())[str(version)] += 1
-    return versions
+    return dict(sorted(versions.items()))
 
 
 def _mixed(what: str, counts: Mapping[str, int], runs: Mapping[str, list[str]]) -> list[str]:

@@ -39,7 +39,7 @@ def half_finished(path: Path) -> Path:
     (runs / "oracle-p0.1-seed1" / "config.json").write_text("{")
     (runs / "routed-p0.1-seed0" / "modules.png").write_bytes(b"no picture")
     (runs / "routed-p1-seed0" / "config.json").write_text(
-        json.dumps({"versions": {"torch": "9.9"}, "grid": {"flag": "odd"}})
+        json.dumps({"versions": {"torch": "9.9", "numpy": "2.4.6"}, "grid": {"flag": "odd"}})
     )
     (runs / "begun-p0.1-seed0").mkdir()
     return path
@@ -78,7 +78,7 @@ def test_what_the_runs_left_is_the_same_to_the_bit(study: Path, small: Path) -> 
     whole, read = traces(study), traces(small)
     assert read.curves == whole.curves
     assert read.pictures == whole.pictures
-    assert {*read.settings} == {*whole.settings}
+    assert read.settings == whole.settings
     assert len(whole.curves) == 31
     assert sorted(whole.pictures)[2] == "routed-p0.1-seed1"
     assert len(whole.pictures) == len(list((small / "modules").iterdir())) == 3
