@@ -28,6 +28,8 @@ class ReportConfig:
     """How checkpoints are chosen: on observed episodes, or not at all. The truth chooses none."""
     routed: tuple[str, ...] = ("routed", "signed", "motivated")
     """Methods to put against each of the others; those that were not run are passed over."""
+    export: Path | None = None
+    """Folder for small files of the study, from which the same report is made without the runs."""
     out: Path | None = None
     """Folder of the report; by default `report` in the study's."""
 
@@ -41,12 +43,17 @@ def main(args: Sequence[str]) -> None:
             f"a report needs {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
         )
     from oversight.reporting.document import compose  # noqa: PLC0415 (they need the extra)
+    from oversight.reporting.export import export  # noqa: PLC0415
     from oversight.reporting.files import write  # noqa: PLC0415
     from oversight.reporting.study import read_study  # noqa: PLC0415
+    from oversight.reporting.traces import read_traces  # noqa: PLC0415
 
     with Console(stderr=True).status("reading") as status:
         study = read_study(settings.study)
-        document = compose(study, settings.rule, settings.routed, status.update)
+        traces = read_traces(study, status.update)
+        if settings.export is not None:
+            export(study, traces, settings.export)
+        document = compose(study, traces, settings.rule, settings.routed, status.update)
         page = write(document, settings.out or settings.study / "report", status.update)
     for warning in document.warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201

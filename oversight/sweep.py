@@ -12,10 +12,12 @@ from rich.console import Console
 from configs.studies import STUDIES
 from oversight import cli
 from oversight.build import require_device
+from oversight.results import ABOUT, KNOWN
 from oversight.run import interpreter, require_writable
-from oversight.study import restrict
+from oversight.study import Study, restrict
 from oversight.sweeps.engines import Engine, execute, require_engine
 from oversight.sweeps.job import Job, state, work
+from oversight.sweeps.known import Known, adopt, read_known, require_export
 from oversight.sweeps.progress import SweepProgress
 from oversight.sweeps.results import jobs_of, write_results
 
@@ -36,6 +38,8 @@ class SweepConfig:
     """Seeds of the study to run; by default all."""
     folder: Path | None = None
     """Folder of the study; by default studies/STUDY."""
+    known: Path | None = None
+    """Results that `oversight.report` exported: their runs count as finished."""
     workers: int | None = None
     """Runs at a time; by default one for each core, or as many as the cluster has room for."""
     engine: Engine = "joblib"
@@ -56,17 +60,21 @@ def main(args: Sequence[str]) -> int:
     chosen = (settings.methods, settings.oversight_probabilities, settings.seeds)
     folder = settings.folder or Path("studies") / study.name
     jobs = jobs_of(restrict(study.runs(), *chosen), folder)
-    begun, new = unfinished(jobs)
+    known = known_runs(study, settings.known, folder)
+    begun, new = unfinished(jobs, known)
     require_writable(folder, "--folder")
+    if settings.known is not None:
+        adopt(settings.known, folder)
     console = Console(stderr=True)
     finished = len(jobs) - len(begun) - len(new)
     start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
     console.print(f"{start}; folder {folder}", highlight=False, markup=False, soft_wrap=True)
     failed: dict[str, str] = {}
+    write_results(study, folder, failed, known)  # a kill leaves word of what is missing
     try:
         sweep(begun + new, settings, console, failed)
     finally:
-        write_results(study, folder, failed)
+        write_results(study, folder, failed, known)
     for run, error in failed.items():
         console.print(f"failed: {run}: {error}", highlight=False, markup=False, soft_wrap=True)
     shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
@@ -74,13 +82,31 @@ def main(args: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def known_runs(study: Study, export: Path | None, folder: Path) -> Known:
+    """Return the runs that an export holds: a new one, or the one that the folder took over.
+
+    Raises:
+        ValueError: if it is none or does not fit, or if the folder is one itself.
+    """
+    if (folder / ABOUT).exists():
+        raise ValueError(f"{folder} holds exported results: name another --folder")
+    if export is not None:
+        require_export(export)
+    return read_known(study, export or folder / KNOWN)
+
+
+def unfinished(jobs: Sequence[Job], known: Known) -> tuple[list[Job], list[Job]]:
     """Return the jobs that were begun and those that were not, without the finished ones.
+
+    Args:
+        jobs: all of them.
+        known: the runs that were finished elsewhere.
 
     Raises:
         ValueError: if a folder holds another run than the study's.
     """
     states = {job.id: state(job) for job in jobs}
+    states |= dict.fromkeys(known, "finished")
     begun = [job for job in jobs if states[job.id] == "begun"]
     return begun, [job for job in jobs if states[job.id] == "new"]
 

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 
-from PIL import Image
-
-from oversight.reporting.curves import DEPLOYED, Band, band, read_curve
+from oversight.reporting.curves import Band, band
 from oversight.reporting.figures.curves import Bands
 from oversight.reporting.figures.theme import styles
 from oversight.reporting.panel import PLAIN, Panel
@@ -15,10 +11,11 @@ from oversight.reporting.provenance import Provenance, few_seeds, provenance, se
 from oversight.reporting.section import Picture, Section
 from oversight.reporting.sections import PARTS, Material, top
 from oversight.reporting.study import Study
+from oversight.reporting.traces import Traces
+from oversight.reporting.variations import Changes, changes, side_by_side
 from oversight.reporting.verdict import early_stopping, verdict
 
-MAIN = "default"
-_SHORT = ("standings", "watched", "stopping", "efficiency", "tax", "flag")
+_SHORT = (*("standings", "share", "watched", "stopping", "learning", "efficiency", "tax", "flag"),)
 """The sections of the variations; the main panel has all."""
 
 
@@ -28,6 +25,7 @@ class Chapter:
 
     Attributes:
         title: empty for the main panel.
+        changes: what is changed in it, in words, as far as its runs say.
         verdict: who wins.
         stopping: what early stopping does to the first routed method's lead.
         top: the figure and the table that come first.
@@ -35,6 +33,7 @@ class Chapter:
     """
 
     title: str
+    changes: str
     verdict: str
     stopping: str
     top: Section
@@ -50,6 +49,7 @@ class Document:
         rule: how checkpoints were chosen where nothing else is said.
         runs: how many of the declared runs have results, in words.
         chapters: the main panel's, then one for each variation.
+        variations: all of them side by side, if there are any.
         where: where the numbers come from.
         seeds: which seeds were run, a table for each chapter.
         warnings: what was missing, damaged or mixed.
@@ -59,18 +59,24 @@ class Document:
     rule: str
     runs: str
     chapters: Sequence[Chapter]
+    variations: Section | None
     where: Provenance
     seeds: Section
     warnings: Sequence[str]
 
 
 def compose(
-    study: Study, rule: str, routed: Sequence[str], told: Callable[[str], None] = lambda _: None
+    study: Study,
+    traces: Traces,
+    rule: str,
+    routed: Sequence[str],
+    told: Callable[[str], None] = lambda _: None,
 ) -> Document:
     """Return the report of a study.
 
     Args:
         study: what its folder holds.
+        traces: what its runs left.
         rule: how checkpoints are chosen where nothing else is said.
         routed: the methods that are put against each of the others; those that were run count.
         told: called with what is being done.
@@ -78,47 +84,60 @@ def compose(
     Raises:
         ValueError: if not one row is of that rule.
     """
-    if not any(row.rule == rule for row in study.rows):
-        found = ", ".join(sorted({row.rule for row in study.rows}))
-        raise ValueError(f"the study has no checkpoints of rule {rule!r}, only of {found}")
-    names = sorted(dict.fromkeys(row.variation for row in study.rows), key=lambda n: n != MAIN)
-    panels = [Panel(name, [r for r in study.rows if r.variation == name], rule) for name in names]
-    problems = list(study.problems)
+    panels = _panels(study, rule)
+    changed = changes(panels, traces.settings)
     chapters = []
-    for number, panel in enumerate(panels):
+    for panel in panels:
         told(f"comparing {panel.name}")
-        chapters.append(_chapter(study, panel, routed, problems, main=number == 0))
-    where, mixed = provenance(study)
+        chapters.append(_chapter(traces, panel, routed, changed))
+    where, mixed = provenance(study, traces.settings)
     mixed += [warning for panel in panels for warning in few_seeds(panel)]
-    seeds = [seeds_table(panel, f"{_prefix(panel, panel is panels[0])}seeds") for panel in panels]
     of = f" of {study.declared}" if study.declared else ""
     return Document(
         study=study.name,
         rule=rule,
         runs=f"{len(study.runs)}{of} runs",
         chapters=chapters,
+        variations=side_by_side(panels, changed),
         where=where,
-        seeds=Section(anchor="seeds", title="", folded=seeds),
-        warnings=list(dict.fromkeys(mixed + problems)),
+        seeds=_seeds(panels),
+        warnings=list(dict.fromkeys([*mixed, *study.problems, *traces.problems])),
     )
 
 
-def _chapter(
-    study: Study, panel: Panel, routed: Sequence[str], problems: list[str], *, main: bool
-) -> Chapter:
-    """Return a panel's part of the page, all of it for the main one."""
+def _panels(study: Study, rule: str) -> list[Panel]:
+    """Return the variations of a study, the main one first."""
+    if not any(row.rule == rule for row in study.rows):
+        found = ", ".join(sorted({row.rule for row in study.rows}))
+        raise ValueError(f"the study has no checkpoints of rule {rule!r}, only of {found}")
+    names = sorted(
+        dict.fromkeys(row.variation for row in study.rows), key=lambda n: n != study.main
+    )
+    return [Panel(name, [r for r in study.rows if r.variation == name], rule) for name in names]
+
+
+def _seeds(panels: Sequence[Panel]) -> Section:
+    names = [f"{_prefix(panel, panel is panels[0])}seeds" for panel in panels]
+    tables = [seeds_table(panel, name) for panel, name in zip(panels, names, strict=True)]
+    return Section(anchor="seeds", title="", folded=tables)
+
+
+def _chapter(traces: Traces, panel: Panel, routed: Sequence[str], changed: Changes) -> Chapter:
+    """Return a panel's part of the page, all of it for the main one, which changes nothing."""
+    main = panel.name not in changed
     present = [method for method in routed if method in panel.methods]
     material = Material(
         panel=panel,
         look=styles(panel, present),
         routed=present,
-        bands=_bands(study, panel, problems) if main else {},
-        pictures=_pictures(study, panel, problems) if main else (),
+        bands=_bands(traces, panel),
+        pictures=_pictures(traces, panel) if main else (),
         prefix=_prefix(panel, main),
     )
     parts = [PARTS[name](material) for name in (PARTS if main else _SHORT)]
     return Chapter(
         title="" if main else panel.name,
+        changes=changed.get(panel.name, ""),
         verdict=verdict(panel),
         stopping=early_stopping(panel, next(iter([*present, *routed]), PLAIN)),
         top=top(material),
@@ -130,46 +149,25 @@ def _prefix(panel: Panel, main: bool) -> str:
     return "" if main else f"{panel.name}-"
 
 
-def _bands(study: Study, panel: Panel, problems: list[str]) -> Bands:
-    """Return the learning curves of every cell whose runs left events."""
-    cells: dict[tuple[str, float], list[Path]] = {}
+def _bands(traces: Traces, panel: Panel) -> Bands:
+    """Return the learning curves of every cell whose runs left any."""
+    cells: dict[tuple[str, float], list[str]] = {}
     for row in {row.run: row for row in panel.rows}.values():
-        cells.setdefault((row.method, row.level), []).append(study.run(row.run).path)
+        cells.setdefault((row.method, row.level), []).append(row.run)
     found: dict[tuple[str, float], Band] = {}
-    for (method, level), folders in cells.items():
-        tag = DEPLOYED if level == 1 else f"{DEPLOYED}_unobserved"
-        drawn = band(read_curve(folder, tag, problems) for folder in folders)
+    for cell, runs in cells.items():
+        drawn = band(traces.curves.get(run, {}) for run in runs)
         if drawn is not None:
-            found[method, level] = drawn
+            found[cell] = drawn
     return found
 
 
-def _pictures(study: Study, panel: Panel, problems: list[str]) -> list[Picture]:
-    """Return one module map per method, of a run at the level that the study has most of."""
-    pictures = []
-    for method in panel.methods:
-        rows = {row.run: row for row in panel.rows if row.method == method}.values()
-        middle = panel.levels[len(panel.levels) // 2]
-        for row in sorted(rows, key=lambda row: (row.level != middle, row.seed)):
-            png = _png(study.run(row.run).module_map, problems)
-            if png is not None:
-                caption = f"Run {row.run}."
-                pictures.append(Picture(title=method, caption=caption, png=png))
-                break
-    return pictures
-
-
-def _png(path: Path, problems: list[str]) -> bytes | None:
-    """Return a picture's bytes if it is one, else say so; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        data = path.read_bytes()
-        Image.open(BytesIO(data)).load()
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
-        problems.append(f"{path.parent.name}: {path.name} is damaged ({type(error).__name__})")
-        return None
-    return data
+def _pictures(traces: Traces, panel: Panel) -> list[Picture]:
+    methods = {row.run: row.method for row in panel.rows}
+    return [
+        Picture(title=methods[run], caption=f"Run {run}.", png=png)
+        for run, png in traces.pictures.items()
+    ]
 
 
 def every(document: Document) -> Iterable[Section]:
@@ -177,4 +175,6 @@ def every(document: Document) -> Iterable[Section]:
     for chapter in document.chapters:
         yield chapter.top
         yield from chapter.sections
+    if document.variations is not None:
+        yield document.variations
     yield document.seeds

@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import numpy as np
 
-from oversight.record import read_json
 from oversight.reporting.comparison import FEWEST
 from oversight.reporting.panel import Panel
-from oversight.reporting.study import Study
+from oversight.reporting.study import Study, ranges
 from oversight.reporting.table import Cell, Table
+from oversight.settings import VERSIONS, Settings
 
 ENOUGH = 5
 """Seeds from which on a 95% interval covers the truth in more than 90% of cases."""
@@ -37,10 +36,11 @@ class Provenance:
     hours: float
 
 
-def provenance(study: Study) -> tuple[Provenance, list[str]]:
-    """Return where the numbers come from, and what about that is mixed or damaged."""
+def provenance(study: Study, settings: Mapping[str, Settings]) -> tuple[Provenance, list[str]]:
+    """Return where the numbers come from, and what about that is mixed."""
     rows = {row.run: row for row in study.rows}
-    versions, problems = _versions(study)
+    versions = _versions(settings.values())
+    problems: list[str] = []
     commits: dict[str, list[str]] = {}
     for run, row in rows.items():
         commits.setdefault(row.commit or "unknown", []).append(run)
@@ -67,22 +67,15 @@ def provenance(study: Study) -> tuple[Provenance, list[str]]:
     return where, problems
 
 
-def _versions(study: Study) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Return how many runs had which version of each package."""
+def _versions(settings: Iterable[Settings]) -> dict[str, Counter[str]]:
+    """Return how many runs had which version of each package, by name."""
     versions: dict[str, Counter[str]] = {}
-    problems = []
-    for run in study.runs:
-        path = study.run(run).config
-        if not path.parent.exists():
-            continue  # a study may come without its runs' folders
-        try:
-            found: Any = read_json(path).get("versions")
-        except ValueError as error:
-            problems.append(f"{run}: {error}")
-            continue
-        for package, version in found.items() if isinstance(found, dict) else ():
-            versions.setdefault(str(package), Counter())[str(version)] += 1
-    return versions, problems
+    for each in settings:
+        for name, version in each.items():
+            if name.startswith(VERSIONS):
+                package = name.removeprefix(VERSIONS)
+                versions.setdefault(package, Counter())[str(version)] += 1
+    return dict(sorted(versions.items()))
 
 
 def _mixed(what: str, counts: Mapping[str, int], runs: Mapping[str, list[str]]) -> list[str]:
@@ -127,18 +120,3 @@ def few_seeds(panel: Panel) -> list[str]:
         f"{cells} have fewer than {ENOUGH} seeds: their intervals are too narrow, and with fewer "
         f"than {FEWEST} they are not compared"
     ]
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Return whole numbers in short.
-
-    >>> ranges([0, 1, 2, 5])
-    '0-2, 5'
-    """
-    spans: list[list[int]] = []
-    for number in sorted(numbers):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in spans) or "-"

@@ -1,7 +1,7 @@
 """One row of a study's results: what one run scored at the checkpoint that one rule chose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isinf, nan
 from typing import Any
 
@@ -10,6 +10,8 @@ RULES = ("last", "observed", "leaky")
 
 ALL, OBSERVED, UNOBSERVED = "true_return", "true_return_observed", "true_return_unobserved"
 FLAG_FLIP_GAP = "flag_flip_gap"
+MAIN = "default"
+"""The variation in which nothing is changed."""
 SCORES = (ALL, OBSERVED, UNOBSERVED, FLAG_FLIP_GAP)
 
 
@@ -26,6 +28,7 @@ class Row:
         scores: what `SCORES` names; NaN where it was not measured.
         observed_episodes: episodes whose reward the learner saw; NaN where unknown.
         commit: source of the run, empty where unknown.
+        cells: all that the row says, as it was read.
     """
 
     run: str
@@ -40,6 +43,7 @@ class Row:
     env_steps: float
     wall_seconds: float
     commit: str
+    cells: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def parse_row(data: Mapping[str, Any]) -> Row:
@@ -59,7 +63,7 @@ def parse_row(data: Mapping[str, Any]) -> Row:
     return Row(
         run=_word(data, "run"),
         method=_word(data, "method"),
-        variation=str(data.get("variation") or "default"),
+        variation=str(data.get("variation") or MAIN),
         level=level,
         seed=int(seed),
         rule=rule,
@@ -69,6 +73,7 @@ def parse_row(data: Mapping[str, Any]) -> Row:
         env_steps=_number(data, "env_steps"),
         wall_seconds=_number(data, "wall_seconds"),
         commit=str(data.get("commit") or ""),
+        cells=data,
     )
 
 

@@ -12,6 +12,7 @@ from oversight.reporting.figures.theme import Styles
 from oversight.reporting.panel import PLAIN, Panel
 from oversight.reporting.rows import OBSERVED, RULES, UNOBSERVED
 from oversight.reporting.section import Block, Picture, Section
+from oversight.reporting.share import share_table
 from oversight.reporting.table import Cell, Table
 from oversight.reporting.verdict import early_stopping, verdict
 
@@ -56,6 +57,14 @@ def standings(material: Material) -> Section | None:
     return Section(
         anchor=f"{material.prefix}standings", title="Who is ahead, level by level", blocks=[table]
     )
+
+
+def share(material: Material) -> Section | None:
+    """Return how near each method comes to the oracle."""
+    table = share_table(material.panel, f"{material.prefix}share")
+    if table is None:
+        return None
+    return Section(anchor=f"{material.prefix}share", title="Share of the oracle", blocks=[table])
 
 
 def watched(material: Material) -> Section | None:
@@ -192,7 +201,7 @@ def modules(material: Material) -> Section | None:
 PARTS: Mapping[str, Callable[[Material], Section | None]] = {
     part.__name__: part
     for part in (
-        *(standings, watched, stopping, selection, learning),
+        *(standings, share, watched, stopping, selection, learning),
         *(improvement, efficiency, tax, flag, modules),
     )
 }

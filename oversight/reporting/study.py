@@ -1,6 +1,5 @@
 """A study's folder, read: its rows, its runs, and by name all that is missing or damaged."""
 
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from oversight.record import read_json
-from oversight.reporting.rows import RULES, Row, parse_row
+from oversight.reporting.rows import MAIN, RULES, Row, parse_row
+from oversight.results import ABOUT, ROWS, read_csv
 from oversight.run import RunFolder
 
 
@@ -39,6 +39,12 @@ class Study:
         """The names of the runs that have rows."""
         return tuple(dict.fromkeys(row.run for row in self.rows))
 
+    @property
+    def main(self) -> str:
+        """The variation that the others are set against: the default, or the study's first."""
+        names = [row.variation for row in self.rows]
+        return MAIN if MAIN in names else names[0]
+
 
 def read_study(folder: Path) -> Study:
     """Read a study's results, and fill what they lack from the summaries of its runs.
@@ -49,7 +55,7 @@ def read_study(folder: Path) -> Study:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the folder of a study")
     problems: list[str] = []
-    results = _results(folder, problems)
+    results = _exported(folder, problems) or _results(folder, problems)
     rows = _unique(_parsed(results.get("rows"), "results", problems), problems)
     stored = {row.run for row in rows}
     for path in sorted((folder / "runs").glob("*/")):
@@ -71,18 +77,32 @@ def read_study(folder: Path) -> Study:
     )
 
 
+def _exported(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Return what an export says, with the problems that it was made with; nothing of others."""
+    if not (folder / ABOUT).exists():
+        return {}
+    try:
+        about = read_json(folder / ABOUT)
+        rows = read_csv(folder / ROWS)
+    except ValueError as error:
+        problems.append(str(error))
+        return {}
+    told = about.get("problems")
+    problems += map(str, told if isinstance(told, list) else [])
+    return {"missing": [], **about, "rows": rows}
+
+
 def _results(folder: Path, problems: list[str]) -> dict[str, Any]:
     """Return the results file, the table in its place if it is damaged, or nothing."""
-    path, table = folder / "results.json", folder / "results.csv"
+    path, table = folder / "results.json", folder / ROWS
     try:
         return read_json(path)
     except ValueError as error:
         if path.exists():
             problems.append(str(error))
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = read_csv(table)
+    except ValueError:
         problems.append(
             f"{folder} has no readable results.json: rows were taken from the runs' summaries"
         )
@@ -162,8 +182,16 @@ def _announced(results: Mapping[str, Any], known: set[str]) -> list[str]:
         if isinstance(each, Mapping)
     }
     told = [f"{run} failed: {error}" for run, error in failed.items()]
-    missing = [str(run) for run in results.get("missing") or []]
-    return told + [f"{run} is missing" for run in missing if run not in known | set(failed)]
+    names = [str(run) for run in results.get("missing") or []]
+    missing = [run for run in names if run not in known | set(failed)]
+    if len(missing) < 2:
+        return told + [f"{run} is missing" for run in missing]
+    seeds: dict[str, list[int]] = {}
+    for run in missing:
+        cell, _, seed = run.rpartition("-seed")
+        seeds.setdefault(cell, []).append(int(seed) if seed.isdecimal() else 0)
+    cells = ", ".join(f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items())
+    return [*told, f"{len(missing)} runs are missing: {cells}"]
 
 
 def _missing_rules(rows: Iterable[Row]) -> list[str]:
@@ -193,3 +221,18 @@ def _odd_seeds(rows: Iterable[Row]) -> list[str]:
 
 def _of_others(methods: Mapping[str, set[int]], method: str) -> set[int]:
     return set.intersection(*(seeds for name, seeds in methods.items() if name != method))
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return whole numbers in short.
+
+    >>> ranges([0, 1, 2, 5])
+    '0-2, 5'
+    """
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in spans) or "-"

@@ -24,7 +24,7 @@ def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
         [
             Cell(method),
             *(
-                Cell(panel.estimate(method, level, score), _mark(compared[level], method))
+                Cell(panel.estimate(method, level, score), mark(compared[level], method))
                 for level in levels
             ),
         ]
@@ -204,7 +204,8 @@ def _columns(first: str, levels: Iterable[float]) -> list[str]:
     return [first, *(f"p = {level:g}" for level in levels)]
 
 
-def _mark(compared: Comparison, method: str) -> str:
+def mark(compared: Comparison, method: str) -> str:
+    """Return how a method's cell stands out at a level."""
     if method == compared.winner:
         return "best"
     return "level" if method in compared.draw else ""

@@ -1,46 +1,41 @@
 """What came out of a study: one row for each run and rule of selection."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import replace_file
 from oversight.record import write_json
+from oversight.results import METRICS, as_csv
 from oversight.run import RunFolder
 from oversight.selection import RULES
 from oversight.study import Run, Study
 from oversight.sweeps.job import Job, summary
-
-METRICS = (
-    *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),
-    *("diamond_rate", "ghost_rate", "timeout_rate", "flag_flip_gap"),
-)
-COLUMNS = (
-    *("run", "study", "method", "variation", "oversight_probability", "seed", "rule", "step"),
-    *METRICS,
-    *("observed_episodes", "env_steps", "wall_seconds", "commit"),
-)
+from oversight.sweeps.known import Known
 
 
-def write_results(study: Study, folder: Path, failed: Mapping[str, str]) -> list[dict[str, Any]]:
+def write_results(
+    study: Study, folder: Path, failed: Mapping[str, str], known: Known
+) -> list[dict[str, Any]]:
     """Write `results.json` and `results.csv` of all finished runs of a study; return the rows.
 
     Args:
         study: all of it, whatever part was run last.
         folder: of the study.
         failed: by run, the error of those that failed.
+        known: by run, the rows of those that were finished elsewhere.
     """
     rows: list[dict[str, Any]] = []
     missing = []
     runs = study.runs()
     for job in jobs_of(runs, folder):
         results = summary(RunFolder(job.folder))
-        if results is None:
-            missing.append(job.run.id)
-        else:
+        if results is not None:
             rows += rows_of(study, job.run, results)
+        elif job.id in known:
+            rows += known[job.id]
+        else:
+            missing.append(job.id)
     write_json(
         folder / "results.json",
         {
@@ -85,12 +80,3 @@ def rows_of(study: Study, run: Run, results: Mapping[str, Any]) -> list[dict[str
             }
         )
     return rows
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as comma-separated lines below a header; what is None is an empty cell."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()

@@ -1,0 +1,48 @@
+"""Settings of many runs in one file come back as they were, and differ by name."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oversight.settings import OWN, Settings, differences, pack, unpack
+
+VALUES = st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, "a", [1, 2]])
+NAMES = st.sampled_from(["seed", "commit", "env", "ppo.gamma", "grid.flag", "versions.torch"])
+RUNS = st.dictionaries(st.sampled_from("abcde"), st.dictionaries(NAMES, VALUES))
+
+
+@given(RUNS)
+def test_settings_come_back_but_for_what_the_rows_say(settings: dict[str, Settings]) -> None:
+    kept = {
+        run: {name: value for name, value in each.items() if name not in OWN}
+        for run, each in settings.items()
+    }
+    back = unpack(json.loads(json.dumps(pack(settings))), "a file")
+    assert json.dumps(back, sort_keys=True) == json.dumps(kept, sort_keys=True)  # 0 is not False
+
+
+def test_what_is_shared_is_written_once() -> None:
+    settings = {
+        f"run{seed}": {"seed": seed, "env": "grid", "gamma": seed // 5} for seed in range(9)
+    }
+    packed = pack(settings)
+    assert packed["shared"] == {"env": "grid"}
+    assert [group["own"] for group in packed["groups"]] == [{"gamma": 0}, {"gamma": 1}]
+    assert packed["groups"][1]["runs"] == ["run5", "run6", "run7", "run8"]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"shared": {}}, {"shared": {}, "groups": [3]}, {"shared": 1, "groups": [{}]}]
+)
+def test_other_data_is_refused_by_its_source(data: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"settings\.json does not hold the settings of runs"):
+        unpack(data, "settings.json")
+
+
+def test_runs_differ_in_settings_and_not_in_seeds_or_versions() -> None:
+    one = {"seed": 0, "method": "naive", "env": "grid", "versions.torch": "2.13", "flips": 0.2}
+    other = {"seed": 1, "method": "routed", "env": "grid", "versions.torch": "2.14", "rows": 3}
+    assert differences(one, other) == {"flips": (0.2, None), "rows": (None, 3)}

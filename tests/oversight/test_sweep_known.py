@@ -1,0 +1,164 @@
+"""A sweep goes on from exported results, on a machine that never saw the runs' folders."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oversight.reporting.export import export
+from oversight.reporting.study import read_study
+from oversight.reporting.traces import Traces, read_traces
+from tests.oversight.runs import contents
+from tests.oversight.studies import IDS, results, run_sweep
+from tests.oversight.test_errors import Capture, refused
+
+ONE = ("tiny", "--workers", "1")
+
+
+def read(folder: Path) -> Traces:
+    return read_traces(read_study(folder))
+
+
+def rows(folder: Path, *but: str) -> list[dict[str, Any]]:
+    """Return the rows of a sweep, without some of their cells."""
+    return [
+        {name: cell for name, cell in row.items() if name not in but}
+        for row in results(folder)["rows"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that was done in one go; to be read only."""
+    folder = tmp_path_factory.mktemp("sweep") / "whole"
+    assert run_sweep(*ONE, "--folder", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(finished: Path) -> Path:
+    """The exported results of one run of each method; to be read only."""
+    half, folder = finished.parent / "half", finished.parent / "exported"
+    shutil.copytree(finished, half)
+    for name in IDS[::2]:
+        shutil.rmtree(half / "runs" / name)
+    assert run_sweep(*ONE, "--folder", half, "--seeds", "1") == 0  # tells what is missing
+    study = read_study(half)
+    export(study, read_traces(study), folder)
+    shutil.rmtree(half)
+    return folder
+
+
+@pytest.fixture
+def known(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported results, to be changed."""
+    return shutil.copytree(exported, tmp_path / "known")
+
+
+def test_an_export_tells_what_is_missing(exported: Path) -> None:
+    study = read_study(exported)
+    assert (study.declared, study.runs) == (4, (IDS[1], IDS[3]))
+    missing = "2 runs are missing: routed-p0.5 (seeds 0), naive-p0.5 (seeds 0)"
+    assert missing in study.problems
+
+
+def test_what_is_known_is_not_done_again(
+    finished: Path, exported: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "union"
+    assert run_sweep(*ONE, "--folder", folder, "--known", exported) == 0
+    assert "study tiny: 2 runs finished, 0 begun, 2 new" in capsys.readouterr().err
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == sorted(IDS[::2])
+    assert rows(folder, "wall_seconds") == rows(finished, "wall_seconds")
+    assert results(folder)["missing"] == []
+    assert rows(folder)[3:6] == rows(finished)[3:6]  # the seconds of the first machine, too
+
+    before = contents(folder)
+    assert run_sweep(*ONE, "--folder", folder) == 0  # it took over what was known
+    assert "study tiny: 4 runs finished, 0 begun, 0 new" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_the_union_is_reported_and_exported_as_one(
+    finished: Path, exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "union"
+    assert run_sweep(*ONE, "--folder", folder, "--known", exported) == 0
+    one, other = read(folder), read(finished)
+    assert one.curves == other.curves
+    assert one.settings.keys() == other.settings.keys() == {*IDS}
+    assert one.settings[IDS[0]] == other.settings[IDS[0]]
+    study = read_study(folder)
+    assert (study.problems, study.runs) == ((), tuple(IDS))
+    export(study, one, tmp_path / "second")
+    assert run_sweep(*ONE, "--folder", tmp_path / "third", "--known", tmp_path / "second") == 0
+    assert rows(tmp_path / "third") == rows(folder)
+    assert not (tmp_path / "third" / "runs").exists()
+
+
+def test_a_kill_before_the_first_run_ends_leaves_the_known_results(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> Sequence[object]:
+        monkeypatch.setattr("oversight.sweep.write_results", lambda *_: None)  # it is dead by then
+        raise SystemExit(9)
+
+    monkeypatch.setattr("oversight.sweep.execute", killed)
+    with pytest.raises(SystemExit):
+        run_sweep(*ONE, "--folder", tmp_path, "--known", exported)
+    assert results(tmp_path)["missing"] == IDS[::2]
+    assert read_study(tmp_path).runs == (IDS[1], IDS[3])
+
+
+def test_a_run_that_is_not_whole_is_done_again(known: Path, tmp_path: Path) -> None:
+    lines = (known / "results.csv").read_text().splitlines()
+    (known / "results.csv").write_text("\n".join(lines[:-1]) + "\n")
+    assert run_sweep(*ONE, "--folder", tmp_path / "union", "--known", known) == 0
+    runs = sorted(path.name for path in (tmp_path / "union" / "runs").iterdir())
+    assert runs == sorted([IDS[0], IDS[2], IDS[3]])
+
+
+def test_known_runs_of_other_settings_are_refused_by_name(
+    known: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    text = (known / "settings.json").read_text()
+    (known / "settings.json").write_text(text.replace('"ppo.gamma": 0.97', '"ppo.gamma": 0.5'))
+    line = refused(
+        capsys, run_sweep, *ONE, "--folder", tmp_path / "union", "--known", known, "--seeds", 0
+    )
+    assert f"holds another run {IDS[1]}: ppo.gamma is 0.5 there and 0.97 here" in line
+    assert not (tmp_path / "union").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: (path / "study.json").unlink(), "known holds no exported results"),
+        (lambda path: (path / "settings.json").write_text("{}"), "does not hold the settings"),
+        (lambda path: (path / "results.csv").unlink(), "results.csv cannot be read"),
+        (
+            lambda path: (path / "results.csv").write_text(
+                (path / "results.csv").read_text().replace(",observed,", ",observed,x")
+            ),
+            f"the row of {IDS[1]} is damaged",
+        ),
+    ],
+)
+def test_a_damaged_export_is_refused_by_name(
+    known: Path, tmp_path: Path, capsys: Capture, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(known)
+    folder = tmp_path / "union"
+    assert told in refused(capsys, run_sweep, *ONE, "--folder", folder, "--known", known)
+    assert not folder.exists()
+
+
+def test_an_export_is_no_folder_for_runs(known: Path, capsys: Capture) -> None:
+    before = contents(known)
+    line = refused(capsys, run_sweep, *ONE, "--folder", known)
+    assert "holds exported results: name another --folder" in line
+    assert contents(known) == before
+    assert json.loads((known / "study.json").read_text())["study"] == "tiny"
