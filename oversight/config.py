@@ -67,6 +67,11 @@ class TrainConfig:
             raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
+        if self.noise.unseen_rows > grid.size:
+            raise ValueError(
+                f"noise.unseen_rows must be at most the {grid.size} rows of the board, "
+                f"got {self.noise.unseen_rows}"
+            )
         if not self.noise.silent and grid.flag == "hidden":
             raise ValueError(
                 "noise needs grid.flag visible, since the overseer who errs reads that plane: "
