@@ -9,6 +9,7 @@ from agents.config import PPOConfig
 from agents.methods import method
 from envs import IDS
 from envs.config import GridConfig, NoiseConfig
+from envs.grid.kernel import NUM_PLANES
 from envs.grid.rules import Rules
 
 
@@ -67,6 +68,7 @@ class TrainConfig:
             raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
+        require_planes(self.ppo)
         if self.noise.unseen_rows > grid.size:
             raise ValueError(
                 f"noise.unseen_rows must be at most the {grid.size} rows of the board, "
@@ -104,6 +106,16 @@ def known_id(env: str) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown environment {env!r}: {hint}choose from {', '.join(IDS)}")
     return name
+
+
+def require_planes(ppo: PPOConfig) -> None:
+    """Raise a ValueError for a plane that the grid's observations do not have."""
+    given = {"blind": ppo.blind, "place": () if ppo.place is None else (ppo.place,)}
+    for name, planes in given.items():
+        if not all(0 <= plane < NUM_PLANES for plane in planes):
+            raise ValueError(
+                f"ppo.{name} must name planes of the grid, 0 to {NUM_PLANES - 1}, got {planes}"
+            )
 
 
 def require_at_least_one(name: str, value: int) -> None:
