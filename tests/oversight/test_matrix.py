@@ -27,6 +27,12 @@ HALF: dict[str, Any] = {"observed_probability": 0.5}
 Make = Callable[[Wrapper, str, AutoresetMode], Setup]
 
 
+@pytest.fixture(autouse=True)
+def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit reward models by a few steps: what they are fitted to matters here, not how well."""
+    monkeypatch.setattr("agents.reward_model.STEPS", 4)
+
+
 def lake() -> gym.Env[Any, Any]:
     """Short episodes that end in both ways."""
     return gym.make("FrozenLake-v1", max_episode_steps=6, disable_env_checker=True)
