@@ -19,7 +19,7 @@ from oversight.certificate.tamper import TAMPERS
 from oversight.certificate.worlds import vector_world
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-CORE = ("routed", "paper", "naive", "filtered", "pessimistic")
+CORE = ("routed", "appraised", "pessimistic")
 MODES = list(AutoresetMode)
 TWO = {name: TAMPERS[name] for name in ("1e9", "NaN")}  # together they show every known leak
 ONE = {"1e9": TAMPERS["1e9"]}
@@ -28,9 +28,10 @@ Make = Callable[[Wrapper, str, AutoresetMode], Setup]
 
 
 @pytest.fixture(autouse=True)
-def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit reward models by a few steps: what they are fitted to matters here, not how well."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit reward models by a few steps, and wait for no disk: neither is what is looked at here."""
     monkeypatch.setattr("agents.reward_model.STEPS", 4)
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def lake() -> gym.Env[Any, Any]:
