@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("agents", "configs", "envs", "lm", "oversight", "tests")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -16,15 +14,17 @@ VAGUE = {"base", "common", "helper", "helpers", "misc", "util", "utils"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def named(paths: list[Path]) -> pytest.MarkDecorator:
-    ids = [str(path.relative_to(ROOT)) for path in paths]
-    return pytest.mark.parametrize("path", paths, ids=ids)
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+def long_functions(path: Path) -> list[str]:
+    return [
+        node.name
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= 40
+    ]
 
 
 def public(body: list[ast.stmt]) -> Iterator[Definition]:
@@ -36,35 +36,37 @@ def public(body: list[ast.stmt]) -> Iterator[Definition]:
                 yield from public(node.body)
 
 
+def undocumented(path: Path) -> list[str]:
+    return [node.name for node in public(parsed(path).body) if not ast.get_docstring(node)]
+
+
+def is_plain(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    finished = not any(word in text for word in UNSAID)
+    return len(text.splitlines()) <= 250 and text.isascii() and finished and path.stem not in VAGUE
+
+
+def is_introduced(path: Path) -> bool:
+    first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
+    return first.endswith(".")
+
+
 def test_the_files_are_found() -> None:
     assert len(LIBRARY) > 40
     assert Path(__file__) in FILES
 
 
-@named(FILES)
-def test_a_file_is_short_plain_and_finished(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 250
-    assert text.isascii()
-    for word in UNSAID:
-        assert word not in text
-    assert path.stem not in VAGUE
+def test_files_are_short_plain_and_finished() -> None:
+    assert [path for path in FILES if not is_plain(path)] == []
 
 
-@named(FILES)
-def test_a_function_is_short(path: Path) -> None:
-    for function in functions(path):
-        assert function.end_lineno is not None
-        assert function.end_lineno - function.lineno < 40, function.name
+def test_functions_are_short() -> None:
+    assert {path: names for path in FILES if (names := long_functions(path))} == {}
 
 
-@named(FILES)
-def test_a_file_says_what_it_is_about(path: Path) -> None:
-    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
-    assert first.endswith(".")
+def test_files_say_what_they_are_about() -> None:
+    assert [path for path in FILES if not is_introduced(path)] == []
 
 
-@named(LIBRARY)
-def test_what_is_public_is_documented(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert [node.name for node in public(tree.body) if not ast.get_docstring(node)] == []
+def test_what_is_public_is_documented() -> None:
+    assert {path: names for path in LIBRARY if (names := undocumented(path))} == {}
