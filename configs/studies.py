@@ -68,7 +68,7 @@ def published() -> Study:
         changes={"grid.flag": "hidden"},
     )
     long = Panel(
-        methods=("appraised", "routed", "signed", "naive", "oracle"),
+        methods=("appraised", "routed", "naive"),
         oversight_probabilities=(0.01, 0.1),
         seeds=(0, 1, 2),
         variation="long",
