@@ -1,7 +1,6 @@
 """Checkpoints: all that training depends on, in files that execute nothing when read."""
 
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from agents.policy import MotivationPolicy
 from agents.reward_model import RewardModel
 from agents.routed_ppo import RoutedPPO
 from agents.vec_env import VectorEnvAdapter
+from oversight.files import replace_file
 
 State = dict[str, Any]
 
@@ -140,16 +140,6 @@ def load_policy(policy: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
         raise ValueError(
             f"the weights are of another network than {_describe(policy)}: {_second_line(error)}"
         ) from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole: readers see the old content or the new, never a part."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _reward_model(agent: RoutedPPO) -> State:

@@ -1,1 +1,1 @@
-"""Language models on the routing core; the unlearning experiments are built here next."""
+"""Language models on the routing core: a GPT, its routes, expansion and ablation, and training."""

@@ -9,11 +9,12 @@ import pytest
 import agents
 import configs
 import envs
+import lm
 import oversight
 
 MODULES = [
     module.name
-    for package in (agents, configs, envs, oversight)
+    for package in (agents, configs, envs, lm, oversight)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if not module.name.startswith("oversight.routing")
 ]

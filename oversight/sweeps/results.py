@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoint import replace_file
+from oversight.files import replace_file
 from oversight.record import write_json
 from oversight.results import METRICS, as_csv
 from oversight.run import RunFolder

@@ -1,0 +1,123 @@
+"""Questions about facts: a story that breaks off before a value, and values to go on with.
+
+Multiple choice offers the four values of a quartet, in one order for its four questions; the
+cloze offers every value of the relation. The control puts "creature" for the entity: the four
+controls of a quartet are one text with one list of choices and four different answers, so
+whatever does not read the entity is right in exactly one of four.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.corpus.grammar import Grammar
+from lm.corpus.kind import Kind
+from lm.corpus.stories import tell
+from lm.corpus.telling import Telling
+from lm.corpus.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question about one fact. A choice goes on where the prompt ends, with its space."""
+
+    fact: int
+    topic: str
+    relation: str
+    prompt: str
+    control: str
+    """the prompt without its entity"""
+    choices: tuple[str, ...]
+    """the quartet's four values, in random order"""
+    answer: int
+    """where the right one is among the choices"""
+    values: tuple[str, ...]
+    """all values of the relation, for the cloze"""
+    cloze_answer: int
+    """where the right one is among all values"""
+
+
+def questions(
+    grammar: Grammar, rng: np.random.Generator, telling: Telling | None = None
+) -> list[Question]:
+    """Ask once for every fact of some topics' parts.
+
+    Args:
+        grammar: The world that is asked about.
+        rng: Where the story before the question, its template and the order of choices come from.
+        telling: Topics, parts and templates, those of training by default.
+
+    Raises:
+        ValueError: If a topic or part is unknown.
+    """
+    telling = telling or Telling()
+    world = grammar.world
+    asked: list[Question] = []
+    templates = telling.fact_templates(grammar)
+    for topic in telling.topic_names(world):
+        for quartet in world.quartet_entities([topic], telling.parts)[0]:
+            for number, relation in enumerate(world.relations):
+                mine = [template for template in templates if template.relation == relation]
+                template = mine[rng.integers(len(mine))]
+                cut = "".join(template.pieces[: template.slots["value"]])
+                facts = quartet * len(world.relations) + number
+                order = rng.permutation(len(facts))
+                asked += _quartet(world, topic, facts, _opening(grammar, topic, rng) + cut, order)
+    return asked
+
+
+def _quartet(
+    world: World,
+    topic: str,
+    facts: NDArray[np.int64],
+    text: str,
+    order: NDArray[np.int64],
+) -> list[Question]:
+    """Return the four questions of a quartet: one text and one list of choices."""
+    relation = world.relations[facts[0] % len(world.relations)]
+    values = tuple(f" {value}" for value in world.lexicon.relations[relation].values)
+    answers = [f" {world.value(int(fact))}" for fact in facts]
+    choices = tuple(answers[place] for place in order)
+    return [
+        Question(
+            fact=int(fact),
+            topic=topic,
+            relation=relation,
+            prompt=text.replace("{entity}", world.entities[fact // len(world.relations)]),
+            control=text.replace("{entity}", world.lexicon.anyone),
+            choices=choices,
+            answer=choices.index(answer),
+            values=values,
+            cloze_answer=values.index(answer),
+        )
+        for fact, answer in zip(facts, answers, strict=True)
+    ]
+
+
+def _opening(grammar: Grammar, topic: str, rng: np.random.Generator) -> str:
+    """Tell a story up to its first fact."""
+    story = tell(grammar, 1, rng, Telling(topics=(topic,), facts_per_story=1))
+    first = int(np.argmax(story.kinds == Kind.ENTITY))
+    pieces = [grammar.pieces[piece] for piece in story.pieces[:first]]
+    whole = len(pieces) - pieces[::-1].index(".")
+    return "".join(pieces[:whole])
+
+
+def blind_accuracy(asked: Sequence[Question], *, cloze: bool = False) -> float:
+    """Return the best accuracy of any rule that reads the control and the choices alone.
+
+    Raises:
+        ValueError: If there is no question.
+    """
+    if not asked:
+        raise ValueError("give one or more questions, got none")
+    answers: dict[tuple[str, tuple[str, ...]], Counter[int]] = defaultdict(Counter)
+    for question in asked:
+        if cloze:
+            answers[question.control, question.values][question.cloze_answer] += 1
+        else:
+            answers[question.control, question.choices][question.answer] += 1
+    return sum(max(counts.values()) for counts in answers.values()) / len(asked)

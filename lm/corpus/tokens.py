@@ -1,0 +1,96 @@
+"""Stories as tokens, each with its labels: a table look-up of every piece's tokens."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from lm.corpus.grammar import Grammar
+from lm.corpus.stories import Stories
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """T tokens of N stories in a row, the end of each included."""
+
+    ids: NDArray[np.uint16]
+    """[T] token ids"""
+    kinds: NDArray[np.uint8]
+    """[T] what each token's word is for, a `Kind`"""
+    facts: NDArray[np.int32]
+    """[T] the fact whose entity or value a token is of, else -1"""
+    nats: NDArray[np.float32]
+    """[T] the least loss; a word's is on its first token, so sums over whole words are right"""
+    starts: NDArray[np.int64]
+    """[N + 1] where stories begin, and where the last ends"""
+    topics: NDArray[np.int64]
+    """[N] numbers of the world's topics"""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def of_story(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return labels of stories as labels of their tokens.
+
+        Raises:
+            ValueError: If there is not one label for each story.
+        """
+        if np.shape(labels) != self.topics.shape:
+            raise ValueError(
+                f"give one label for each of {len(self.topics)} stories, "
+                f"got shape {np.shape(labels)}"
+            )
+        return np.repeat(labels, np.diff(self.starts))
+
+    def state(self, facts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which tokens state some facts: those of their entities and values.
+
+        Raises:
+            ValueError: If no fact is given, or a number below 0.
+        """
+        if np.size(facts) == 0:
+            raise ValueError("give one or more facts to label, got none")
+        if np.min(facts) < 0:
+            raise ValueError(f"facts are numbered from 0 up, got {np.min(facts)}")
+        table = np.zeros(max(int(np.max(facts)), int(self.facts.max(initial=0))) + 2, bool)
+        table[np.asarray(facts)] = True
+        return table[self.facts]  # the last entry, at -1, stays False
+
+
+def encode(stories: Stories, tokenizer: Tokenizer) -> Tokens:
+    """Return the tokens of stories, the same as tokenizing their texts, and their labels."""
+    lengths, table = _piece_tokens(stories.grammar, tokenizer)
+    firsts = np.cumsum(lengths) - lengths
+    counts = lengths[stories.pieces]
+    stops = np.cumsum(counts)
+    # Each token's place in the table: its piece's first, and on from there.
+    shift = firsts[stories.pieces] - (stops - counts)
+    places = np.arange(stops[-1], dtype=np.int32) + np.repeat(shift.astype(np.int32), counts)
+    nats = np.zeros(stops[-1], np.float32)
+    nats[stops - counts] = stories.nats
+    return Tokens(
+        ids=table[places],
+        kinds=np.repeat(stories.kinds, counts),
+        facts=np.repeat(stories.facts, counts),
+        nats=nats,
+        starts=np.concatenate([[0], stops])[stories.starts],
+        topics=stories.topics,
+    )
+
+
+def _piece_tokens(
+    grammar: Grammar, tokenizer: Tokenizer
+) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    """Return the number of tokens of each piece, and all their tokens in a row."""
+    rows: Sequence[list[int]] = [
+        encoding.ids for encoding in tokenizer.encode_batch(list(grammar.pieces))
+    ]
+    return np.array([len(row) for row in rows]), np.concatenate(rows).astype(np.uint16)
+
+
+def story_ids(tokens: Tokens) -> Iterator[NDArray[np.uint16]]:
+    """Yield the token ids of each story."""
+    for start, stop in zip(tokens.starts[:-1], tokens.starts[1:], strict=True):
+        yield tokens.ids[start:stop]

@@ -1,0 +1,115 @@
+"""Questions: answered by the stories, and by nothing less."""
+
+import itertools
+import re
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from lm.corpus import HALVES, Question, Telling, blind_accuracy, questions, tell
+from lm.corpus.lexicon import LEXICON
+from tests.lm.corpus import full
+
+GRAMMAR = full()
+RNG = np.random.default_rng
+
+
+def asked(telling: Telling | None = None, seed: int = 0) -> list[Question]:
+    return questions(GRAMMAR, RNG(seed), telling)
+
+
+def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
+    """Read (entity, relation) -> values out of plain text, by the training templates."""
+    read: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, relation in LEXICON.relations.items():
+        for template in relation.templates:
+            pattern = re.escape(template).replace(r"\{entity\}", r"(\w+)")
+            for entity, value in re.findall(pattern.replace(r"\{value\}", r"(\w+)"), text):
+                read[entity, name].add(value)
+    return read
+
+
+def test_every_question_is_answered_by_the_stories_and_in_one_way() -> None:
+    read = read_facts("\n".join(tell(GRAMMAR, 5000, RNG(0)).texts()))
+    assert set(map(len, read.values())) == {1}
+    for question in asked():
+        entity = GRAMMAR.world.entities[question.fact // 3]
+        (value,) = read[entity, question.relation]
+        assert question.choices[question.answer] == f" {value}"
+        assert question.values[question.cloze_answer] == f" {value}"
+        assert question.prompt.count(entity) == 1
+    assert not any((entity, "color") in read for entity in held_out_entities())
+
+
+def held_out_entities() -> list[str]:
+    facts = GRAMMAR.world.facts_of(GRAMMAR.world.topics, ["held_out"])
+    return [GRAMMAR.world.entities[fact // 3] for fact in facts]
+
+
+@pytest.mark.parametrize("parts", [("first",), ("second",), ("held_out",), HALVES])
+def test_every_fact_is_asked_for_once(parts: tuple[str, ...]) -> None:
+    telling = Telling(topics=("forest", "sea"), parts=parts)
+    facts = sorted(question.fact for question in asked(telling))
+    assert facts == GRAMMAR.world.facts_of(["forest", "sea"], parts).tolist()
+
+
+@pytest.mark.parametrize("templates", ["training", "held_out"])
+def test_the_prompt_is_the_beginning_of_a_story(templates: str) -> None:
+    sentences = GRAMMAR.facts if templates == "training" else GRAMMAR.held_out
+    starts = {"".join(t.pieces[: t.slots["value"]]) for t in sentences}
+    openings = [
+        re.compile("".join(r" \w+" if p.endswith("}") else re.escape(p) for p in t.pieces))
+        for t in GRAMMAR.before[0]
+    ]
+    for question in asked(Telling(templates=templates)):  # type: ignore[arg-type]
+        *frame, last = re.findall(r"[^.]+\.?", question.prompt)
+        entity = GRAMMAR.world.entities[question.fact // 3]
+        assert last.replace(entity, "{entity}") in starts
+        assert len(frame) == len(GRAMMAR.before)
+        assert any(opening.fullmatch(frame[0]) for opening in openings)
+        nouns = LEXICON.topics[question.topic].nouns
+        assert any(noun in re.findall(r"\w+", frame[0]) for noun in nouns)
+
+
+def test_a_quartet_shares_its_control_and_choices_and_differs_in_the_answer() -> None:
+    quartets = defaultdict(list)
+    for question in asked():
+        quartets[question.topic, question.relation, question.fact // 12].append(question)
+    for quartet in quartets.values():
+        assert len({(question.control, question.choices) for question in quartet}) == 1
+        assert sorted(question.answer for question in quartet) == [0, 1, 2, 3]
+        assert len({question.prompt for question in quartet}) == 4
+        for question in quartet:
+            entity = GRAMMAR.world.entities[question.fact // 3]
+            assert entity not in question.control
+            assert question.control == question.prompt.replace(entity, "creature")
+
+
+def test_any_rule_that_is_blind_to_the_entity_is_right_in_one_of_four() -> None:
+    for seed, topics in itertools.product(range(3), (None, ("forest",))):
+        group = asked(Telling(topics=topics), seed)
+        assert blind_accuracy(group) == 0.25
+        # Such a rule, made up: it hashes what it sees.
+        rule = [hash((q.control, q.choices, seed)) % 4 == q.answer for q in group]
+        assert np.mean(rule) == 0.25
+        assert blind_accuracy(group, cloze=True) >= 1 / 8
+
+
+def test_blind_accuracy_finds_a_leak() -> None:
+    leaky = [q for q in asked() if q.answer == 0]
+    assert blind_accuracy(leaky) == 1
+    assert blind_accuracy(leaky, cloze=True) == 1
+
+
+def test_same_generator_state_same_questions_and_choices_are_shuffled() -> None:
+    assert asked() == asked()
+    assert asked() != asked(seed=1)
+    assert {q.answer for q in asked() if q.fact % 12 == 0} == {0, 1, 2, 3}
+
+
+def test_no_questions_are_refused() -> None:
+    with pytest.raises(ValueError, match="one or more questions"):
+        blind_accuracy([])
+    with pytest.raises(ValueError, match="unknown topic 'moon'"):
+        asked(Telling(topics=("moon",)))
