@@ -2,6 +2,7 @@
 
 from oversight.routing.audit import audit
 from oversight.routing.gate import gate
+from oversight.routing.linear import gate_linear
 from oversight.routing.module import Gate, routing
 from oversight.routing.optimizer import parameter_groups, skip_unreached
 from oversight.routing.parameter import gate_parameters, pin
@@ -14,6 +15,7 @@ __all__ = [
     "RouteTable",
     "audit",
     "gate",
+    "gate_linear",
     "gate_parameters",
     "parameter_groups",
     "parameters_of",

@@ -50,8 +50,22 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x; in the backward pass its gradient is weighted by the routes in force now."""
+        weight = self.weight_for(x)
+        return x if weight is None else gate(x, weight, self.sizes)
+
+    def weight_for(self, x: Tensor) -> Tensor | None:
+        """Return the weights in force now, shaped to broadcast against x, one column per slice.
+
+        None if there is nothing to weigh: gradients are off, or every route passes. A module that
+        weighs something else than a gradient's path, say its own parameters, may ask a Gate of its
+        own for them.
+
+        Raises:
+            RuntimeError: outside `routing`, while gradients are on.
+            ValueError: if the routes do not fit x.
+        """
         if not torch.is_grad_enabled():
-            return x
+            return None
         if self.weights is None:
             raise RuntimeError(
                 f"Gate({self.extra_repr()}) has no route: run forward and backward inside "
@@ -66,11 +80,11 @@ class Gate(nn.Module):
                 "the first ones of the input, one route per sample or per token"
             )
         if self.passes:
-            return x
+            return None
         shape = [*route, *[1] * rest]
         if self.sizes:
             shape[-1] = len(self.sizes)
-        return gate(x, self.weights.reshape(shape), self.sizes)
+        return self.weights.reshape(shape)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, for printing."""

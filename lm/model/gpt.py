@@ -1,0 +1,185 @@
+"""A compact GPT whose parts are targets of gradient routing.
+
+- rotary positions; norms without gain, since the weights that follow can do what a gain would;
+- no biases and no dropout, so that a model is a function of its matrices;
+- the embedding is the output head as well (tied);
+- a Gate at hidden units, at the outputs of MLP and attention, and at each token's loss;
+- matrices learn by token, too; a target that every route passes costs nothing.
+
+Shape suffixes: b batch, t tokens, d width, v vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from lm.model.attention import Attention, rotations
+from lm.model.linear import RoutedLinear
+from lm.model.mlp import GatedMLP, HiddenUnits
+from lm.model.sizes import GPTConfig
+from lm.model.targets import LOSS, ORIGINAL_PARAMETERS
+from oversight.routing import Gate, gate_linear
+
+IGNORED = -100
+"""A target of this value has no loss, as in PyTorch's cross-entropy."""
+
+CHUNK_LOGITS = 2**25
+"""Logits that are held at a time; a longer batch is cut, and each piece computed twice."""
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each reading the normed residual stream and adding to it."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.mlp = GatedMLP(config, layer)
+
+    def forward(self, x_btd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """Map [B, T, D] to itself."""
+        x_btd = x_btd + self.attention(norm(x_btd), rotation)
+        written: Tensor = self.mlp(norm(x_btd))
+        return x_btd + written
+
+
+class GPT(nn.Module):
+    """A language model; train it inside `routing`, with a table of `lm.training.routes`.
+
+    Args:
+        config: its shape.
+        seed: of its first weights. Those that it has without an expansion do not depend on that.
+
+    >>> model = GPT(GPTConfig(vocab_size=16, width=8, num_layers=1, num_heads=2, context=4))
+    >>> with torch.no_grad():
+    ...     model(torch.zeros(1, 3, dtype=torch.int64)).shape
+    torch.Size([1, 3, 16])
+    """
+
+    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.width))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        self.taught = Gate(ORIGINAL_PARAMETERS)
+        self.loss_gate = Gate(LOSS)
+        cos, sin = rotations(config.width // config.num_heads, config.context)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        initialize(self, seed)
+
+    def forward(self, tokens_bt: Tensor) -> Tensor:
+        """Return the logits of each next token, [B, T, V]."""
+        return self.logits(self.features(tokens_bt))
+
+    def features(self, tokens_bt: Tensor) -> Tensor:
+        """Return what the output head reads, [B, T, D].
+
+        Raises:
+            ValueError: if there are more tokens than the context holds.
+        """
+        length = tokens_bt.shape[1]
+        if length > self.config.context:
+            raise ValueError(
+                f"{length} tokens were given to a context of {self.config.context}: cut them"
+            )
+        assert isinstance(self.cos, Tensor)
+        assert isinstance(self.sin, Tensor)
+        rotation = self.cos[:length], self.sin[:length]
+        # weighing what the lookup gives weighs what it teaches the embedding
+        x_btd: Tensor = self.taught(F.embedding(tokens_bt, self.embedding))
+        x_btd = norm(x_btd)
+        for block in self.blocks:
+            x_btd = block(x_btd, rotation)
+        return norm(x_btd)
+
+    def logits(self, x_btd: Tensor) -> Tensor:
+        """Return the logits of features, [B, T, V]."""
+        return _head(x_btd, self.embedding, self.taught.weight_for(x_btd))
+
+    def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
+        """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
+        x_btd = self.features(tokens_bt)
+        weight = self.taught.weight_for(x_btd)
+        batch, length = next_bt.shape
+        size = max(1, CHUNK_LOGITS // (batch * self.config.vocab_size))
+        if size >= length:
+            losses_bt = _losses(x_btd, self.embedding, weight, next_bt)
+        else:
+            cuts = [slice(start, start + size) for start in range(0, length, size)]
+            by_token = weight is not None and weight.shape[1] == length
+            pieces = [
+                checkpoint(
+                    _losses,
+                    x_btd[:, cut],
+                    self.embedding,
+                    weight[:, cut] if by_token and weight is not None else weight,
+                    next_bt[:, cut],
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
+                for cut in cuts
+            ]
+            losses_bt = torch.cat(pieces, dim=1)
+        gated: Tensor = self.loss_gate(losses_bt)
+        return gated
+
+    def loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
+        """Return the mean loss of the tokens that are not `IGNORED`; 0 if all are."""
+        counted = (next_bt != IGNORED).sum().clamp(min=1)
+        return self.token_losses(tokens_bt, next_bt).sum() / counted
+
+
+def parameter_targets(model: GPT) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters of each target that has some, all of the model's in all."""
+    found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [model.embedding]}
+    for module in model.modules():
+        if isinstance(module, RoutedLinear):
+            found.setdefault(module.taught.targets[0], []).append(module.weight)
+    return found
+
+
+def norm(x_btd: Tensor) -> Tensor:
+    """Return x over its root mean square (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+    return F.rms_norm(x_btd, x_btd.shape[-1:])
+
+
+@torch.no_grad()
+def initialize(model: GPT, seed: int) -> None:
+    """Draw the first weights as GPT-2 does; an expansion writes nothing at first.
+
+    Deviation 0.02, and that over the root of the number of layers twice where a matrix writes to
+    the residual stream.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    small = 0.02 / (2 * model.config.num_layers) ** 0.5
+    model.embedding.normal_(0, 0.02, generator=generator)
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    for block in blocks:
+        block.attention.qkv.weight.normal_(0, 0.02, generator=generator)
+        block.attention.out.weight.normal_(0, small, generator=generator)
+        draw_units(block.mlp.original, small, generator)
+    for block in blocks:  # last, so that the weights above are those of a plain model
+        if block.mlp.expansion is not None:
+            draw_units(block.mlp.expansion, 0.0, generator)
+
+
+@torch.no_grad()
+def draw_units(units: HiddenUnits, deviation: float, generator: torch.Generator) -> None:
+    """Draw the weights of hidden units, those that write with a deviation of their own."""
+    units.up.weight.normal_(0, 0.02, generator=generator)
+    units.down.weight.normal_(0, deviation, generator=generator)
+
+
+def _head(x_btd: Tensor, embedding_vd: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return F.linear(x_btd, embedding_vd)
+    return gate_linear(x_btd, embedding_vd, weight)
+
+
+def _losses(x_btd: Tensor, embedding_vd: Tensor, weight: Tensor | None, next_bt: Tensor) -> Tensor:
+    logits_btv = _head(x_btd, embedding_vd, weight)
+    losses = F.cross_entropy(
+        logits_btv.flatten(0, 1), next_bt.flatten(), reduction="none", ignore_index=IGNORED
+    )
+    return losses.view(next_bt.shape)

@@ -1,0 +1,66 @@
+"""Batches as a pure function of the step, so that a resumed run reads what it would have read."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lm.model.gpt import IGNORED
+
+
+class Batch(NamedTuple):
+    """Tokens to read, tokens to predict and the route of each, [b, t] all three."""
+
+    now: Tensor
+    following: Tensor
+    route: Tensor
+
+
+class Batches(Protocol):
+    """Gives the batch of a step, the same whenever it is asked."""
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step."""
+
+
+class Rows:
+    """Batches of rows drawn without replacement, in a new order each epoch.
+
+    Args:
+        tokens: [rows, context + 1], of any integer type; `IGNORED` fills short rows up.
+        routes: the route of each predicted token, [rows, context].
+        batch_size: rows of a batch; what is left of an epoch is dropped.
+        seed: of the orders.
+
+    Raises:
+        ValueError: if the routes do not fit, or there are fewer rows than a batch has.
+    """
+
+    def __init__(self, tokens: Tensor, routes: Tensor, batch_size: int, seed: int = 0) -> None:
+        if routes.shape != (tokens.shape[0], tokens.shape[1] - 1):
+            raise ValueError(
+                f"routes of shape {tuple(routes.shape)} were given for rows of shape "
+                f"{tuple(tokens.shape)}: give each token but the first of a row one route"
+            )
+        if not 1 <= batch_size <= len(tokens):
+            raise ValueError(
+                f"a batch of {batch_size} rows was asked of {len(tokens)}: give a batch_size "
+                f"between 1 and {len(tokens)}"
+            )
+        self.tokens, self.routes, self.batch_size, self.seed = tokens, routes, batch_size, seed
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        epoch, place = divmod(step, len(self.tokens) // self.batch_size)
+        if epoch != self._epoch:
+            # a large odd factor keeps the epochs of neighboring seeds apart
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.tokens), generator=generator)
+        start = place * self.batch_size
+        rows = self._order[start : start + self.batch_size]
+        tokens = self.tokens[rows].long()
+        filled = (tokens[:, 1:] != IGNORED).any(0).nonzero()
+        end = int(filled[-1]) + 1 if len(filled) else 1  # what fills up all rows is not read
+        now, following = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
+        return Batch(now, following, self.routes[rows, :end].long())

@@ -1,0 +1,178 @@
+"""Training moves what it must, and a run that was killed ends like one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lm.model.gpt import GPT, parameter_targets
+from lm.training import checkpoint
+from lm.training.batches import Rows
+from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
+from lm.training.routes import PARAMETERS, UNROUTED
+from oversight.routing import RouteTable
+from tests.lm.small import EXPANDED
+
+CONFIG = LoopConfig(steps=12, warmup=3, learning_rate=1e-2, checkpoint_every=4)
+
+
+def rows(label: int | None = None) -> Rows:
+    """Return batches of random tokens, with one label or with all of them."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(13, (20, 7), generator=generator)
+    mixed = torch.randint(3, (20, 6), generator=generator)
+    return Rows(tokens, mixed if label is None else torch.full_like(mixed, label), batch_size=4)
+
+
+def bits(model: GPT, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    state = [value for entry in optimizer.state.values() for value in entry.values()]
+    return [*model.state_dict().values(), *state]
+
+
+def run(path: Path | None = None, config: LoopConfig = CONFIG) -> list[Tensor]:
+    model = GPT(EXPANDED, seed=1)
+    return bits(model, train(model, PARAMETERS, rows(), config, path))
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize(("label", "still"), [(0, "expansion"), (2, "original")])
+def test_a_masked_target_does_not_move_by_a_bit(label: int, still: str) -> None:
+    model = GPT(EXPANDED, seed=1)
+    optimizer = make_optimizer(model, CONFIG)
+    for step in range(3):  # all targets gain momentum first
+        update(model, PARAMETERS, rows()(step), optimizer, 1e-2, 1.0)
+
+    def parts() -> dict[str, list[Tensor]]:
+        found = parameter_targets(model).items()
+        return {
+            target: [t.clone() for p in part for t in (p.detach(), *optimizer.state[p].values())]
+            for target, part in found
+        }
+
+    before = parts()
+    for step in range(5):
+        _, skipped = update(model, PARAMETERS, rows(label)(step), optimizer, 1e-2, 1.0)
+        assert skipped == (f"{still}_parameters",)
+    after = parts()
+    for target in before:
+        assert same(before[target], after[target]) == target.startswith(still)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    assert same(run(), run())
+
+
+def test_learning_lowers_the_loss() -> None:
+    losses: list[float] = []
+
+    def note(progress: Progress) -> None:
+        losses.append(float(progress.loss))
+
+    counting = (torch.arange(20)[:, None] + torch.arange(7)) % 13
+    batches = Rows(counting, torch.zeros(20, 6), batch_size=4)
+    config = LoopConfig(steps=60, warmup=5, learning_rate=2e-2)
+    train(GPT(EXPANDED), UNROUTED, batches, config, report=note)
+    assert len(losses) == 60
+    assert losses[0] > 2.4
+    assert losses[-1] < 1.0
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    code = (
+        "import os, signal, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
+        "from lm.model.gpt import GPT; from lm.training.loop import train\n"
+        "from lm.training.routes import PARAMETERS\n"
+        "from tests.lm.training.test_loop import CONFIG, EXPANDED, rows\n"
+        "def stop(progress):\n"
+        "    if progress.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(GPT(EXPANDED, seed=1), PARAMETERS, rows(), CONFIG, Path(sys.argv[1]), stop)\n"
+    )
+    root = Path(__file__).parents[3]
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        check=False,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert checkpoint.read(path)["step"] == 8
+    assert same(run(path), run())
+    assert checkpoint.read(path)["step"] == 12
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    first = run(path)
+    steps: list[int] = []
+    model = GPT(EXPANDED, seed=5)
+    optimizer = train(
+        model, PARAMETERS, rows(), CONFIG, path, report=lambda progress: steps.append(progress.step)
+    )
+    assert steps == []
+    assert same(bits(model, optimizer), first)
+
+
+@pytest.mark.parametrize(
+    ("table", "config", "message"),
+    [
+        (UNROUTED, CONFIG, "another table"),
+        (PARAMETERS, LoopConfig(steps=13), "another config"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    tmp_path: Path, table: RouteTable, config: LoopConfig, message: str
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    run(path)
+    with pytest.raises(ValueError, match=message):
+        train(GPT(EXPANDED), table, rows(), config, path)
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    run(path)
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:600] + b"\xff" * 9 + whole[609:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a whole checkpoint"):
+            run(path)
+    torch.save({"weights": torch.ones(1)}, path)
+    with pytest.raises(ValueError, match="no checkpoint of this training loop"):
+        run(path)
+
+
+def test_an_epoch_reads_each_row_once() -> None:
+    batches = Rows(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6), batch_size=4)
+    epochs = [torch.cat([batches(5 * e + s).now[:, 0] for s in range(5)]) for e in range(2)]
+    assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(20))] * 2
+    assert not torch.equal(*epochs)
+    assert torch.equal(batches(0).now[:, 0], epochs[0][:4])
+    tokens = torch.arange(21).view(3, 7)
+    now, following, _ = Rows(tokens, torch.zeros(3, 6), batch_size=3)(0)
+    assert torch.equal(now + 1, following)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    config = LoopConfig(steps=103, warmup=2, learning_rate=1.0, final_share=0.2)
+    rates = [learning_rate(step, config) for step in (0, 1, 2, 102)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.2], abs=1e-3)
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="none may be negative"):
+        LoopConfig(steps=-1)
+    with pytest.raises(ValueError, match="must be positive"):
+        LoopConfig(clip_norm=0)
+    with pytest.raises(ValueError, match="one route"):
+        Rows(torch.zeros(4, 7), torch.zeros(4, 7), 2)
+    with pytest.raises(ValueError, match="between 1 and 4"):
+        Rows(torch.zeros(4, 7), torch.zeros(4, 6), 5)
