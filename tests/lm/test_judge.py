@@ -1,0 +1,60 @@
+"""The judge finds what imperfect labels mean, and reads no story's own label."""
+
+import pytest
+import torch
+
+from lm.judge import FOLDS, judge
+from lm.labels import LabelConfig, story_labels
+from lm.task import StoryRows, Task, TaskConfig, make_task
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[Task, StoryRows]:
+    task = make_task(TaskConfig())
+    return task, task.tell(3000, [0])
+
+
+@pytest.mark.parametrize(
+    ("recall", "precision", "errors", "share"),
+    [
+        (1.0, 1.0, "iid", 0.99),
+        (0.5, 1.0, "iid", 0.98),
+        (0.5, 1.0, "topic", 0.95),  # the names of entities whose stories are missed mislead it
+        (0.9, 0.8, "iid", 0.98),
+    ],
+)
+def test_the_truth_is_found_behind_wrong_labels(
+    told: tuple[Task, StoryRows], recall: float, precision: float, errors: str, share: float
+) -> None:
+    task, rows = told
+    config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
+    labelled = story_labels(task, rows, config, seed=0)
+    found = judge(rows, labelled, task.vocab_size, seed=0)
+    truth = task.to_forget(rows.topics)
+    assert (found == truth).float().mean() > share
+    assert (found == truth).sum() >= (labelled == truth).sum()
+
+
+def test_its_own_label_does_not_sway_the_judgement_of_a_story(
+    told: tuple[Task, StoryRows],
+) -> None:
+    task, rows = told
+    labelled = task.to_forget(rows.topics)
+    one = int(labelled.nonzero()[0])
+    missed = labelled.clone()
+    missed[one] = False
+    assert judge(rows, missed, task.vocab_size, seed=0)[one]
+
+
+def test_without_a_label_nothing_is_to_be_forgotten(told: tuple[Task, StoryRows]) -> None:
+    task, rows = told
+    assert not judge(rows, torch.zeros(len(rows), dtype=torch.bool), task.vocab_size, 0).any()
+
+
+def test_labels_must_be_one_for_each_story(told: tuple[Task, StoryRows]) -> None:
+    task, rows = told
+    with pytest.raises(ValueError, match="each story one label"):
+        judge(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
+    few = rows.take(torch.arange(FOLDS - 1))
+    with pytest.raises(ValueError, match="5 stories or more"):
+        judge(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
