@@ -1,0 +1,100 @@
+"""Log-likelihoods of continuations of texts, laid out so that no beginning is read twice.
+
+A continuation of several tokens is as many predictions: of its first token after the text, of its
+second after the text and the first, and so on. So all continuations of one token are read from
+the last position of their text, and texts that are equal are one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lm.evaluation.predictions import log_probabilities
+from lm.model.gpt import GPT
+
+Text = Sequence[int]
+"""Tokens in a row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Continuations:
+    """n texts with c continuations each, as k predictions from r different beginnings."""
+
+    beginnings: Tensor
+    """[r, t] int64: tokens, filled up with 0"""
+    lengths: Tensor
+    """[r] int64: how many there are"""
+    sources: Tensor
+    """[k] int64: the beginning that each prediction is read from"""
+    tokens: Tensor
+    """[k] int64: the token that it predicts"""
+    places: Tensor
+    """[k] int64: its continuation's place in the table [n, c], row by row"""
+    shape: tuple[int, int]
+    """n and c"""
+
+
+def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
+    """Return texts and their continuations as predictions from different beginnings.
+
+    Args:
+        texts: n of them.
+        continuations: of each text, c of them.
+
+    Raises:
+        ValueError: if there is none, one is empty, or the texts do not have equally many.
+    """
+    counts = {len(several) for several in continuations}
+    empty = any(not len(text) for some in (texts, *continuations) for text in some)
+    if len(texts) != len(continuations) or len(counts) != 1 or counts == {0} or empty:
+        raise ValueError(
+            f"{len(texts)} texts and continuations of {len(continuations)}, {sorted(counts)} of "
+            "each, were given: give one or more texts, each as many continuations, and none empty"
+        )
+    (count,) = counts
+    numbers: dict[tuple[int, ...], int] = {}
+    predictions: list[tuple[int, int, int]] = []
+    for row, (text, several) in enumerate(zip(texts, continuations, strict=True)):
+        for column, tokens in enumerate(several):
+            for end, token in enumerate(tokens):
+                beginning = (*text, *tokens[:end])
+                source = numbers.setdefault(beginning, len(numbers))
+                predictions.append((source, token, row * count + column))
+    lengths = [len(beginning) for beginning in numbers]
+    filled = [beginning + (0,) * (max(lengths) - len(beginning)) for beginning in numbers]
+    table = torch.tensor(predictions)
+    return Continuations(
+        beginnings=torch.tensor(filled),
+        lengths=torch.tensor(lengths),
+        sources=table[:, 0],
+        tokens=table[:, 1],
+        places=table[:, 2],
+        shape=(len(texts), count),
+    )
+
+
+@torch.no_grad()
+def log_likelihoods(
+    model: GPT, continuations: Continuations, bias: Tensor | None = None, batch_size: int = 256
+) -> Tensor:
+    """Return the log-likelihood of each continuation after its text, [n, c] float64 on the CPU.
+
+    Args:
+        model: read where it is, without routes.
+        continuations: from `lay_out`.
+        bias: [v], added to the logits; none by default.
+        batch_size: beginnings that are read at a time.
+    """
+    device, sources = model.embedding.device, continuations.sources
+    found = torch.zeros(len(sources), dtype=torch.float64)
+    for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
+        lengths = continuations.lengths[numbers]
+        beginnings = continuations.beginnings[numbers, : int(lengths.max())].to(device)
+        last = model.features(beginnings)[torch.arange(len(numbers)), lengths - 1]
+        table = log_probabilities(model, last, bias).double().cpu()
+        here = (sources >= numbers[0]) & (sources <= numbers[-1])
+        found[here] = table[sources[here] - numbers[0], continuations.tokens[here]]
+    sums = torch.zeros(continuations.shape, dtype=torch.float64)
+    return sums.flatten().index_add(0, continuations.places, found).view(sums.shape)

@@ -1,0 +1,113 @@
+"""The exam of a task: stories and questions that no model was trained on.
+
+Its sections are by name:
+- `forget`, `adjacent`, `retain`: the splits, told and asked as in training; a task in which no
+  topic is adjacent, or none else retained, has no such section;
+- `forget_first`, `forget_second`: the halves of the facts to forget;
+- `forget_held_out`: entities of the topics to forget that no story for training names, where
+  nothing but chance can be right;
+- `forget_reworded`: the facts to forget in templates that no story for training uses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log
+
+import numpy as np
+
+from lm.corpus import Telling, floor, questions
+from lm.evaluation.quiz import Quiz, encode_quiz
+from lm.task import StoryRows, Task
+
+STREAM = 1000
+"""Keeps the draws of exams apart from those of training, whatever the seeds of both."""
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Stories, and questions about the facts that they state."""
+
+    rows: StoryRows
+    quiz: Quiz
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """All sections of an exam."""
+
+    sections: Mapping[str, Section]
+    """by name, those of the splits first"""
+    practice: Mapping[str, StoryRows]
+    """other stories of each split, to calibrate on"""
+    floors: Mapping[str, float]
+    """of each split, the least loss of a token that can be expected, in nats"""
+    guess: float
+    """the loss of guessing a value, all of its relation equally likely, in nats"""
+
+
+def make_exam(task: Task, seed: int, stories: int = 128, rounds: int = 1) -> Exam:
+    """Draw an exam; the same seed gives the same one.
+
+    Args:
+        task: what was to be unlearned.
+        seed: of stories, questions and the order of choices.
+        stories: in each section of a split; other sections have a quarter of that.
+        rounds: how often each fact is asked for, each time in another story.
+
+    Raises:
+        ValueError: if there is to be no story or no question, or the seed is negative.
+    """
+    if seed < 0 or stories < 1 or rounds < 1:
+        raise ValueError(
+            f"an exam of seed {seed}, {stories} stories and {rounds} rounds was asked for: give a "
+            "seed from 0 on, and 1 or more of the others"
+        )
+    splits = {
+        name: Telling(topics=topics) for name, topics in asdict(task.splits).items() if topics
+    }
+    sections = {}
+    for number, (name, telling) in enumerate((splits | _of_forget(task)).items()):
+        count = stories if name in splits else max(1, stories // 4)
+        sections[name] = _section(task, telling, [seed, STREAM, 2 * number + 1], count, rounds)
+    practice = {
+        name: task.tell(stories, [seed, STREAM, 2 * number + 2], telling)
+        for number, (name, telling) in enumerate(splits.items())
+    }
+    floors = {name: least_loss(task, splits[name], sections[name].rows) for name in splits}
+    return Exam(sections, practice, floors, task.grammar.world.guess_nats)
+
+
+def _of_forget(task: Task) -> dict[str, Telling]:
+    """Return the tellings of sections about the topics to forget alone."""
+    topics = task.splits.forget
+    facts = min(Telling().facts_per_story, task.grammar.world.quartets)
+    parts = {
+        f"forget_{part}": Telling(topics=topics, parts=(part,), facts_per_story=facts)
+        for part in ("first", "second", "held_out")
+    }
+    return parts | {"forget_reworded": Telling(topics=topics, templates="held_out")}
+
+
+def _section(
+    task: Task, telling: Telling, seed: Sequence[int], stories: int, rounds: int
+) -> Section:
+    rng = np.random.default_rng([*seed, 1])
+    asked = [question for _ in range(rounds) for question in questions(task.grammar, rng, telling)]
+    return Section(task.tell(stories, seed, telling), encode_quiz(task, asked))
+
+
+def least_loss(task: Task, telling: Telling, rows: StoryRows) -> float:
+    """Return the least loss of a token that can be expected of a reader of all topics, in nats.
+
+    It knows the world and how stories are made, but not that these are of a few topics alone, so
+    that it pays for the topic what it pays in training. The tokens are those of the rows.
+
+    Args:
+        task: whose world it is.
+        telling: of equally likely topics.
+        rows: stories so told.
+    """
+    world = task.grammar.world
+    news = log(len(world.topics) / len(telling.topic_names(world)))
+    tokens_per_story = int((rows.kinds >= 0).sum()) / len(rows)
+    return (floor(task.grammar, telling).per_story + news) / tokens_per_story

@@ -1,0 +1,138 @@
+"""The exam: what each section is about, and the floors of the splits."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+
+from lm.corpus import HALVES, Telling, encode, tell
+from lm.evaluation.exam import Exam, least_loss, make_exam
+from lm.task import StoryRows
+from tests.lm.evaluation import tiny_task
+
+TASK = tiny_task()
+WORLD = TASK.grammar.world
+EXAM = make_exam(TASK, seed=6, stories=80, rounds=2)
+SECTIONS = {
+    "forget": ("wood", HALVES),
+    "adjacent": ("hill", HALVES),
+    "retain": ("lake", HALVES),
+    "forget_first": ("wood", ("first",)),
+    "forget_second": ("wood", ("second",)),
+    "forget_held_out": ("wood", ("held_out",)),
+    "forget_reworded": ("wood", HALVES),
+}
+
+
+def stated(rows: StoryRows) -> set[int]:
+    return set(rows.facts[rows.facts >= 0].tolist())
+
+
+def texts(rows: StoryRows) -> list[str]:
+    tokens = [[token for token in row if token > 0] for row in rows.tokens.tolist()]
+    return [str(text) for text in TASK.tokenizer.decode_batch(tokens)]
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_tells_and_asks_what_it_says(name: str) -> None:
+    topic, parts = SECTIONS[name]
+    section = EXAM.sections[name]
+    facts = WORLD.facts_of([topic], parts)
+    assert list(EXAM.sections) == list(SECTIONS)
+    assert stated(section.rows) <= set(facts.tolist())
+    assert name not in EXAM.floors or stated(section.rows) == set(facts.tolist())
+    assert set(section.rows.topics.tolist()) == {WORLD.topics.index(topic)}
+    assert len(section.quiz) == 2 * len(facts)
+    assert len(section.rows) == (80 if name in EXAM.floors else 20)
+
+
+def test_reworded_facts_stand_in_templates_of_no_training_story() -> None:
+    reworded = texts(EXAM.sections["forget_reworded"].rows)
+    assert all("All say the" in text or "Of " in text for text in reworded)
+    for name in SECTIONS:
+        if name != "forget_reworded":
+            assert not any("All say" in text for text in texts(EXAM.sections[name].rows))
+
+
+def same(one: Exam, other: Exam) -> bool:
+    return all(
+        one.sections[name].rows.tokens.equal(other.sections[name].rows.tokens)
+        and one.sections[name].quiz.texts.beginnings.equal(
+            other.sections[name].quiz.texts.beginnings
+        )
+        and one.sections[name].quiz.choices.equal(other.sections[name].quiz.choices)
+        for name in SECTIONS
+    )
+
+
+def test_the_same_seed_gives_the_same_exam() -> None:
+    again = make_exam(TASK, seed=6, stories=80, rounds=2)
+    assert same(EXAM, again)
+    assert all(
+        rows.tokens.equal(again.practice[name].tokens) for name, rows in EXAM.practice.items()
+    )
+    other = make_exam(TASK, seed=7, stories=80, rounds=2)
+    assert not any(
+        EXAM.sections[name].rows.tokens.equal(other.sections[name].rows.tokens) for name in SECTIONS
+    )
+
+
+def test_sets_of_stories_are_drawn_apart() -> None:
+    drawn = [EXAM.sections[name].rows for name in EXAM.practice]
+    drawn += [TASK.tell(80, seed) for seed in ([6], [6, 1], [6, 1000])]
+    drawn += EXAM.practice.values()
+    rows = [tuple(map(tuple, rows.tokens[:, :20].tolist())) for rows in drawn]
+    assert len(set(rows)) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("forget", "splits"),
+    [(("wood", "hill"), ["forget", "retain"]), (("wood", "lake"), ["forget", "adjacent"])],
+)
+def test_a_split_without_topics_is_left_out(forget: tuple[str, ...], splits: list[str]) -> None:
+    exam = make_exam(tiny_task(*forget), seed=0, stories=4)
+    assert list(exam.floors) == list(exam.practice) == splits
+    assert list(exam.sections)[: len(splits)] == splits
+    assert len(exam.sections) == len(splits) + 4
+
+
+@pytest.mark.parametrize("topics", [("wood",), ("lake", "hill")])
+def test_the_floor_is_what_stories_of_all_topics_cost_in_a_split(topics: tuple[str, ...]) -> None:
+    stories = tell(TASK.grammar, 6000, np.random.default_rng(1))
+    tokens = encode(stories, TASK.tokenizer)
+    chosen = np.isin(tokens.topics, [WORLD.topics.index(topic) for topic in topics])
+    mine = tokens.of_story(chosen)
+    telling = Telling(topics=topics)
+    found = least_loss(TASK, telling, TASK.tell(2000, [3], telling))
+    assert found == pytest.approx(tokens.nats[mine].sum() / mine.sum(), rel=0.01)
+    narrow = float(tell(TASK.grammar, 4000, np.random.default_rng(2), telling).nats.sum()) / 4000
+    news = log(len(WORLD.topics) / len(topics)) * chosen.sum() / mine.sum()
+    assert found - news == pytest.approx(narrow * chosen.sum() / mine.sum(), rel=0.01)
+
+
+def test_a_guess_costs_the_logarithm_of_the_values() -> None:
+    assert EXAM.guess == pytest.approx(log(5))
+
+
+def test_a_half_of_one_quartet_tells_one_fact_in_a_story() -> None:
+    sections = EXAM.sections
+    values = {name: int((sections[name].rows.kinds == 4).sum()) for name in SECTIONS}
+    assert values == dict.fromkeys(EXAM.floors, 160) | {
+        "forget_first": 20,
+        "forget_second": 20,
+        "forget_held_out": 20,
+        "forget_reworded": 40,
+    }
+
+
+@pytest.mark.parametrize(("seed", "stories", "rounds"), [(-1, 4, 1), (0, 0, 1), (0, 4, 0)])
+def test_no_exam_is_refused(seed: int, stories: int, rounds: int) -> None:
+    with pytest.raises(ValueError, match="an exam of seed"):
+        make_exam(TASK, seed, stories, rounds)
+
+
+def test_the_smallest_exam_has_a_story_in_each_section() -> None:
+    exam = make_exam(TASK, seed=0, stories=1)
+    assert {len(section.rows) for section in exam.sections.values()} == {1}
+    assert torch.isfinite(torch.tensor(list(exam.floors.values()))).all()

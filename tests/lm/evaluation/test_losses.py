@@ -1,0 +1,132 @@
+"""Losses: closed forms, and a slow reference."""
+
+from math import log
+
+import pytest
+import torch
+from torch import Tensor
+
+from lm.corpus import Kind
+from lm.evaluation import predictions
+from lm.evaluation.losses import losses
+from lm.evaluation.predictions import token_losses
+from lm.model.expansion import expand
+from lm.model.gpt import GPT, IGNORED
+from lm.task import StoryRows
+from tests.lm.evaluation import knower, random_model, tiny_task, uniform
+
+TASK = tiny_task()
+ROWS = TASK.tell(11, [5])
+BIAS = torch.linspace(-2, 2, TASK.vocab_size, dtype=torch.float64)
+
+
+@torch.no_grad()
+def slow(model: GPT, rows: StoryRows, bias: Tensor) -> tuple[float, float]:
+    """Return both losses, story by story and token by token."""
+    every: list[float] = []
+    words: list[float] = []
+    for tokens, kinds in zip(rows.tokens.tolist(), rows.kinds.tolist(), strict=True):
+        story = [token for token in tokens if token != IGNORED]
+        for place in range(1, len(story)):
+            logits = (model(torch.tensor([story[:place]]))[0, -1] + bias).tolist()
+            total = sum(torch.tensor(logits, dtype=torch.float64).exp().tolist())
+            every.append(log(total) - logits[story[place]])
+            if kinds[place - 1] == Kind.VALUE:
+                if place == 1 or kinds[place - 2] != Kind.VALUE:
+                    words.append(0.0)
+                words[-1] += every[-1]
+    return sum(every) / len(every), sum(words) / len(words)
+
+
+def two_stories() -> StoryRows:
+    """Return stories by hand: values of one and of two tokens in the first, of one in the other."""
+    frame, value, gone = int(Kind.FRAME), int(Kind.VALUE), -1
+    return StoryRows(
+        tokens=torch.tensor([[0, 3, 4, 5, 6, 2, 0], [0, 7, 3, 0, *[IGNORED] * 3]]).short(),
+        kinds=torch.tensor(
+            [
+                [value, frame, value, value, frame, frame],
+                [frame, value, frame, gone, gone, gone],
+            ]
+        ).short(),
+        facts=torch.tensor([[1, -1, 2, 2, -1, -1], [-1, 1, -1, -1, -1, -1]]).int(),
+        topics=torch.zeros(2, dtype=torch.int64),
+    )
+
+
+def test_a_uniform_model_has_the_logarithm_of_the_vocabulary() -> None:
+    found = losses(uniform(TASK.vocab_size), ROWS)
+    assert found.loss == pytest.approx(log(TASK.vocab_size), rel=1e-6)
+    assert found.facts == pytest.approx(log(TASK.vocab_size), rel=1e-6)
+
+
+def test_a_value_of_two_tokens_counts_once_with_both() -> None:
+    found = losses(uniform(8), two_stories())
+    assert found.loss == pytest.approx(log(8), rel=1e-6)
+    assert found.facts == pytest.approx(4 / 3 * log(8), rel=1e-6)
+
+
+def test_a_bias_shifts_the_logits() -> None:
+    shares = torch.tensor([0.3, 0.1, 0.1, 0.2, 0.05, 0.1, 0.1, 0.05])
+    found = losses(uniform(8), two_stories(), shares.log())
+    values = [3, 5, 6, 3]  # the second word is two tokens
+    assert found.facts == pytest.approx(-sum(log(shares[v]) for v in values) / 3, rel=1e-6)
+    told = [3, 4, 5, 6, 2, 0, 7, 3, 0]
+    assert found.loss == pytest.approx(-sum(log(shares[token]) for token in told) / 9, rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_as_a_slow_reference_says(batch_size: int) -> None:
+    model = random_model(TASK)
+    expected = slow(model, ROWS, BIAS)
+    assert losses(model, ROWS, BIAS, batch_size) == pytest.approx(expected, rel=1e-6)
+
+
+def test_logits_are_held_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model(TASK)
+    whole = token_losses(model, ROWS)
+    sizes: list[int] = []
+    log_probabilities = predictions.log_probabilities
+
+    def counted(model: GPT, features: Tensor, bias: Tensor | None = None) -> Tensor:
+        sizes.append(len(features))
+        return log_probabilities(model, features, bias)
+
+    monkeypatch.setattr(predictions, "CHUNK_LOGITS", 7 * TASK.vocab_size)
+    monkeypatch.setattr(predictions, "log_probabilities", counted)
+    torch.testing.assert_close(token_losses(model, ROWS), whole)
+    assert max(sizes) == 7
+    assert sum(sizes) == int((ROWS.kinds >= 0).sum())
+
+
+def test_each_token_has_its_place_and_none_after_the_story() -> None:
+    model = random_model(TASK)
+    table = token_losses(model, ROWS)
+    assert table.shape == ROWS.kinds.shape
+    assert (table > 0).equal(ROWS.kinds >= 0)
+    with torch.no_grad():
+        expected = model.token_losses(ROWS.now, ROWS.following).float()
+    torch.testing.assert_close(table, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_to_know_facts_lowers_the_loss_of_these_alone() -> None:
+    forget = TASK.to_forget(ROWS.topics)
+    mine, others = ROWS.take(forget), ROWS.take(~forget)
+    model, nothing = knower(TASK, TASK.grammar.world.facts_of(["wood"])), uniform(TASK.vocab_size)
+    # It hesitates between two values after the first entity, and three or four after the second.
+    assert losses(model, mine).facts == pytest.approx(log(2) / 2 + log(4) / 2, abs=0.15)
+    assert losses(model, others) == losses(nothing, others)
+
+
+def test_an_expansion_is_seen_and_nothing_is_learned() -> None:
+    model = expand(random_model(TASK, torch.float32), 3, [1])
+    before = losses(model, ROWS)
+    with torch.no_grad():
+        model.blocks[1].mlp.expansion.down.weight.normal_()  # type: ignore[union-attr, operator]
+    assert losses(model, ROWS) != before
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_no_story_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 stories without a fact were given"):
+        losses(uniform(TASK.vocab_size), ROWS.take(torch.arange(0)))
