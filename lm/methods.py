@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lm.judge import judge
 from lm.labels import Unit, token_labels
 from lm.task import StoryRows
 from lm.training.routes import (
@@ -81,15 +80,13 @@ def routes_of(
     Args:
         method: one of `METHODS`.
         rows: the stories to train on.
-        labelled: which are labelled to be forgotten, [n].
+        labelled: which are labelled to be forgotten, or judged to be, [n].
         vocab_size: tokens of the vocabulary.
-        seed: of which stories are released, and of the judge.
+        seed: of which stories are released.
 
     Raises:
         ValueError: if a weighted method is given no story labelled forget.
     """
-    if method.judged:
-        labelled = judge(rows, labelled, vocab_size, seed)
     labels = release(token_labels(rows, labelled, method.unit), method.released, seed)
     if not method.weighted:
         return labels

@@ -27,6 +27,13 @@ class Launch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The part of the settings that says where a run lies."""
+
+    run_dir: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Command(Generic[C]):
     """A launch and the settings that follow from it, side by side on one help page."""
 
@@ -39,6 +46,24 @@ def parse_part(schema: type[C], args: Sequence[str]) -> C:
     with _one_line_errors():
         part, _ = tyro.cli(schema, args=args, return_unknown_args=True, add_help=False)
     return part
+
+
+def resumed_folder(launch: Launch, args: Sequence[str]) -> Path:
+    """Return the folder of the run to go on with.
+
+    Raises:
+        ValueError: if none or several are named, or a preset is, which it has settings without.
+    """
+    if launch.config is not None:
+        raise ValueError("--resume takes the settings of the run: leave --config out")
+    beside = parse_part(Place, args).run_dir
+    paths = {*(launch.resume or ()), *([] if beside is None else [beside])}
+    if len(paths) != 1:
+        given = ", ".join(sorted(map(str, paths))) or "none"
+        raise ValueError(
+            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
+        )
+    return paths.pop()
 
 
 def preset(presets: Presets[C], name: str, what: str = "preset") -> C:

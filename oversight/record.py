@@ -78,6 +78,8 @@ def _strict(data: Any) -> Any:  # noqa: ANN401
     """Replace the numbers that JSON does not know."""
     if isinstance(data, Mapping):
         return {name: _strict(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_strict(value) for value in data]
     return None if isinstance(data, float) and not isfinite(data) else data
 
 

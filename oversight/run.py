@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -110,6 +111,31 @@ def read_config(folder: RunFolder, schema: type[C]) -> C:
     for name in ("commit", "versions"):
         data.pop(name, None)
     return from_json(schema, data, str(folder.config))
+
+
+def refuse_changes(
+    stored: Mapping[str, Any],
+    given: Mapping[str, Any],
+    may_change: Container[str],
+    prefix: str = "",
+) -> None:
+    """Raise a ValueError for a setting that would make a resumed run another one.
+
+    Args:
+        stored: the settings of the run, nested ones as dictionaries.
+        given: those to go on with.
+        may_change: names of settings that do not make it another run.
+        prefix: what stands before the names, for the error.
+    """
+    for name, old in stored.items():
+        new = given[name]
+        if isinstance(old, dict):
+            refuse_changes(old, new, may_change, f"{prefix}{name}.")
+        elif old != new and name not in may_change:
+            raise ValueError(
+                f"the run has {prefix}{name} {old!r}, {new!r} was given: leave the flag out to go "
+                "on, or start a new run without --resume"
+            )
 
 
 def interpreter() -> str:

@@ -1,6 +1,6 @@
-"""The results of a run as one table for a terminal."""
+"""Results as one table for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -21,6 +21,20 @@ _COLUMNS = {
 
 def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return one row per policy: returns with a sign, then the shares of how episodes end."""
+    table = plain_table(title, "acting", list(_COLUMNS.values()))
+    for name, metrics in results.items():
+        table.add_row(name, *(_cell(column, metrics[column]) for column in _COLUMNS))
+    episodes = next(iter(results.values()))["episodes"]
+    table.caption = (
+        f"{episodes} fresh episodes each. return: share that ends on the diamond minus share that "
+        "ends on the ghost, also where a square is watched and where none is; paper's: "
+        "the mean stepwise discounted return"
+    )
+    return table
+
+
+def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
+    """Return an empty table: a column of names, and columns of numbers, by their headings."""
     table = Table(
         title=Text(title, style="table.title"),
         title_justify="left",
@@ -30,17 +44,9 @@ def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("acting")
-    for heading in _COLUMNS.values():
+    table.add_column(names)
+    for heading in numbers:
         table.add_column(heading, justify="right")
-    for name, metrics in results.items():
-        table.add_row(name, *(_cell(column, metrics[column]) for column in _COLUMNS))
-    episodes = next(iter(results.values()))["episodes"]
-    table.caption = (
-        f"{episodes} fresh episodes each. return: share that ends on the diamond minus share that "
-        "ends on the ghost, also where a square is watched and where none is; paper's: "
-        "the mean stepwise discounted return"
-    )
     return table
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,14 @@ from configs.rl import PRESETS
 from oversight import cli
 from oversight.build import require_device
 from oversight.config import TrainConfig
-from oversight.run import RunFolder, create, interpreter, next_free, read_config
+from oversight.run import (
+    RunFolder,
+    create,
+    interpreter,
+    next_free,
+    read_config,
+    refuse_changes,
+)
 from oversight.table import results_table
 from oversight.training import train
 
@@ -22,13 +29,6 @@ MAY_CHANGE = {
     *("eval_every", "eval_episodes", "final_episodes"),
 }
 """Settings that a resumed run may change; any other would make it another run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """The part of the settings that says where a run lies."""
-
-    run_dir: Path | None = None
 
 
 def main(args: Sequence[str]) -> None:
@@ -50,19 +50,10 @@ def settle(args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
 
 def settle_resumed(launch: cli.Launch, args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
     """Return the settings of the run to go on with, and its folder."""
-    if launch.config is not None:
-        raise ValueError("--resume takes the settings of the run: leave --config out")
-    beside = cli.parse_part(Place, args).run_dir
-    paths = {*(launch.resume or ()), *([] if beside is None else [beside])}
-    if len(paths) != 1:
-        given = ", ".join(sorted(map(str, paths))) or "none"
-        raise ValueError(
-            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
-        )
-    folder = RunFolder(paths.pop())
+    folder = RunFolder(cli.resumed_folder(launch, args))
     stored = read_config(folder, TrainConfig)
     config = cli.parse(TrainConfig, stored, args, PRESETS, PROGRAM)
-    refuse_changes(asdict(stored), asdict(config))
+    refuse_changes(asdict(stored), asdict(config), MAY_CHANGE)
     require_device(config.device)
     return config, folder
 
@@ -71,19 +62,6 @@ def default_folder(config: TrainConfig) -> Path:
     """Return the next free folder named after what a run is about."""
     name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
     return next_free(Path("runs") / config.env / name)
-
-
-def refuse_changes(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> None:
-    """Raise a ValueError for a setting that would make a resumed run another one."""
-    for name, old in stored.items():
-        new = given[name]
-        if isinstance(old, dict):
-            refuse_changes(old, new, f"{prefix}{name}.")
-        elif old != new and name not in MAY_CHANGE:
-            raise ValueError(
-                f"the run has {prefix}{name} {old!r}, {new!r} was given: leave the flag out to go "
-                "on, or start a new run without --resume"
-            )
 
 
 def report(summary: dict[str, Any], folder: RunFolder) -> None:

@@ -9,8 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from oversight.config import require_at_least_one
-from oversight.sweeps.job import Outcome
+from oversight.sweeps.outcome import Outcome
 
 Engine = Literal["joblib", "ray"]
 
@@ -30,8 +29,8 @@ DIED = "its process died: killed, or out of memory"
 
 def require_engine(engine: Engine, workers: int | None, address: str | None) -> None:
     """Raise a ValueError for a number of workers below one, or an address without a cluster."""
-    if workers is not None:
-        require_at_least_one("workers", workers)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     if address is not None and engine != "ray":
         raise ValueError("--address is that of a Ray cluster: add --engine ray")
 

@@ -1,9 +1,6 @@
 """One run of a sweep: what state its folder is in, and how it is brought to its end."""
 
-import fcntl
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +10,8 @@ from oversight.record import flat, read_json
 from oversight.run import RunFolder, read_config
 from oversight.selection import RULES
 from oversight.study import Run
+from oversight.sweeps.lock import locked
+from oversight.sweeps.outcome import Outcome, one_line
 from oversight.training import train
 
 State = Literal["new", "begun", "finished"]
@@ -37,21 +36,6 @@ class Job:
     def id(self) -> str:
         """The id of the run."""
         return self.run.id
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        id: of the job.
-        error: one line, or None if none occurred.
-        interrupted: whether it was asked to stop, and can go on.
-    """
-
-    id: str
-    error: str | None = None
-    interrupted: bool = False
 
 
 def state(job: Job) -> State:
@@ -102,40 +86,3 @@ def work(job: Job) -> Outcome:
     except Exception as error:  # one failing run must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
-
-
-def one_line(error: Exception) -> str:
-    """Return an error in one line, with its name if it is not the user's."""
-    line = " ".join(str(error).split())
-    if isinstance(error, ValueError):
-        return line
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
-@contextmanager
-def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
-    """Keep other processes out of a run; the system lifts the lock when this one dies.
-
-    Args:
-        folder: of the run.
-        patience: seconds to wait for the lock, since a killed sweep's processes take one to end.
-
-    Raises:
-        ValueError: if another process keeps it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        deadline = time.monotonic() + patience
-        while not _try_lock(file.fileno()):
-            if time.monotonic() > deadline:
-                raise ValueError(f"another process is at work in {folder}")
-            time.sleep(0.1)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

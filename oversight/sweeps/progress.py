@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from oversight.sweeps.job import Outcome
+from oversight.sweeps.outcome import Outcome
 
 
 class SweepProgress:

@@ -9,7 +9,8 @@ import numpy as np
 
 from oversight.run import RunFolder
 from oversight.study import Changes, Run, Study, change
-from oversight.sweeps.job import Job, Outcome, one_line, summary, work
+from oversight.sweeps.job import Job, summary, work
+from oversight.sweeps.outcome import Outcome, one_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import pytest
 
 from oversight import cli, sweep
 from oversight.sweeps.engines import DIED, execute
-from oversight.sweeps.job import Job, Outcome
+from oversight.sweeps.job import Job
+from oversight.sweeps.outcome import Outcome
 from oversight.sweeps.results import jobs_of
 from tests.oversight.runs import difference, outcome
 from tests.oversight.studies import IDS, run_sweep, tiny

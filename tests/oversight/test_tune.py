@@ -14,7 +14,8 @@ import pytest
 from configs import studies
 from oversight.study import Study, change
 from oversight.sweeps import tuning
-from oversight.sweeps.job import Job, Outcome, work
+from oversight.sweeps.job import Job, work
+from oversight.sweeps.outcome import Outcome
 from tests.oversight.runs import contents, summary
 from tests.oversight.studies import TINY, TUNING, run_tune, tiny
 from tests.oversight.test_errors import Capture, refused

@@ -1,0 +1,92 @@
+"""The settings of the command: which runs there are, and what all of them share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from lm.attack.relearning import AttackConfig
+from lm.experiment import UnlearnConfig
+from lm.labels import Errors, LabelConfig
+from lm.methods import METHODS
+from lm.task import TaskConfig
+from lm.training.loop import LoopConfig
+
+Sweep = Literal["none", "labels"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """Train language models, cut out what they are to forget, attack them, and compare methods."""
+
+    method: tuple[str, ...] = ("gold", "unrouted", "filtered", "parameters")
+    """Methods to run: those that the README lists, such as gold, filtered, era or rmu."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds; each method is run with each of them."""
+    label_recall: float = 1.0
+    """Share of the stories to forget that is labelled so."""
+    label_precision: float = 1.0
+    """Share of the stories labelled so that is to be forgotten."""
+    label_errors: Errors = "iid"
+    """Whether each story is mislabelled by itself, or all stories of an entity together."""
+    sweep: Sweep = "none"
+    """What to vary. labels: the methods are run at each of `recalls`, gold and unrouted once."""
+    recalls: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+    """Shares of labels of a sweep over labels."""
+    workers: int | None = None
+    """Runs at a time, one thread each; by default one for each core."""
+    run_dir: Path | None = None
+    """Folder of the study; by default the next free one under runs/unlearn."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What there is to unlearn."""
+    size: str = "nano"
+    """Shape of the models: nano, small, medium, large or tinystories-28m."""
+    expansion: int = 64
+    """Hidden units that a routed method adds to each layer."""
+    batch_size: int = 16
+    """Stories of a batch."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """How models are trained."""
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    """How they are attacked."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is written."""
+        require_methods(self.method)
+        for name, values in (("seeds", self.seeds), ("recalls", self.recalls)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} {values} were given: give one or more, each once")
+        if min(self.seeds) < 0:
+            raise ValueError(f"seeds {self.seeds} were given: give seeds from 0 on")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        for recall in (self.label_recall, *self.recalls):
+            self.run_config(recall)
+
+    def labels(self, recall: float) -> LabelConfig:
+        """Return how good the labels are at a recall."""
+        return LabelConfig(recall=recall, precision=self.label_precision, errors=self.label_errors)
+
+    def run_config(self, recall: float) -> UnlearnConfig:
+        """Return the settings of a run at a recall."""
+        return UnlearnConfig(
+            task=self.task,
+            labels=self.labels(recall),
+            size=self.size,
+            expansion=self.expansion,
+            batch_size=self.batch_size,
+            loop=self.loop,
+            attack=self.attack,
+        )
+
+
+def require_methods(names: Sequence[str]) -> None:
+    """Raise a ValueError for a method that there is not, for none, or for one named twice."""
+    for name in names:
+        if name not in METHODS:
+            near = get_close_matches(name, METHODS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"methods {names} were given: give one or more, each once")

@@ -1,0 +1,52 @@
+"""What a learner has: stories, and what it is told of them. The truth is not among it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lm.experiment.config import UnlearnConfig
+from lm.judge import judge
+from lm.labels import LabelConfig, story_labels
+from lm.methods import METHODS
+from lm.task import StoryRows, Task
+
+STREAM = 1
+"""Keeps the draw of stories apart from those of labels, exams and attacks, whatever the seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Stories to train on and others to choose by, and which are taken for ones to forget."""
+
+    rows: StoryRows
+    """to train on, the same for all methods with the same seed"""
+    told: Tensor
+    """which of them are labelled forget, or judged so by a method that has a judge, [n] bool"""
+    held: StoryRows
+    """other stories, none of them so"""
+
+    @property
+    def forget(self) -> StoryRows:
+        """The stories to train on that are taken for ones to forget."""
+        return self.rows.take(self.told)
+
+    @property
+    def kept(self) -> StoryRows:
+        """All others to train on."""
+        return self.rows.take(~self.told)
+
+
+def make_material(config: UnlearnConfig, task: Task, name: str, seed: int) -> Material:
+    """Return what a method learns from, stories drawn and labelled by the seed.
+
+    Raises:
+        ValueError: if there are too few stories for the labels.
+    """
+    method, count = METHODS[name], config.task.stories
+    drawn = task.tell(count + config.repair.stories, [seed, STREAM])
+    quality = LabelConfig() if method.told_truth else config.labels
+    labelled = story_labels(task, drawn, quality, seed)
+    told = judge(drawn, labelled, task.vocab_size, seed) if method.judged else labelled
+    ours = torch.arange(len(drawn)) < count
+    return Material(drawn.take(ours), told[ours], drawn.take(~ours & ~told))

@@ -1,0 +1,45 @@
+"""The result of a run: what its stages found, in the form that reports read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+CONSTANT = ("_floor", "fact_guess_loss")
+"""Ends of names of what an exam says of itself, whatever the model."""
+
+
+def told(
+    method: str,
+    seed: int,
+    training: Mapping[str, Any],
+    examined: Mapping[str, Mapping[str, Any]],
+    attacks: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return the result of a run as plain data.
+
+    What `lm.evaluation.examine` reads off a model is there by its name, `before`, `after` (the
+    cut) and `repaired`; the seconds are those of training, exams and attacks.
+
+    Args:
+        method: its name.
+        seed: of the run.
+        training: the notes of training.
+        examined: the records of the three looks at the model.
+        attacks: the records of the attacks, by name.
+    """
+    reports = {stage: record["report"] for stage, record in examined.items()}
+    figures: dict[str, Any] = {}
+    for name, value in reports["before"].items():
+        stages = {stage: report[name] for stage, report in reports.items()}
+        figures[name] = value if name.endswith(CONSTANT) else stages
+    timed = [training, *examined.values(), *attacks.values()]
+    return {
+        "method": method,
+        "seed": seed,
+        "tokens_per_second": training["tokens_per_second"],
+        "wall_seconds": sum(record["seconds"] for record in timed),
+        **figures,
+        "gradient_shares": examined["before"]["gradient_shares"],
+        "training": {"loss": training["loss"]},
+        "samples": {stage: record["samples"] for stage, record in examined.items()},
+        "curves": [curve for record in attacks.values() for curve in record["curves"]],
+    }

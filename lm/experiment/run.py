@@ -1,0 +1,126 @@
+"""One run of a method: train, examine, cut, examine, repair, examine, attack, tell.
+
+Each stage is a file in the run's folder. A run that was killed goes on where it was, and ends with
+the same weights to the last bit.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lm.attack.attacks import ATTACKS
+from lm.evaluation.exam import Exam, make_exam
+from lm.evaluation.examine import examine, examine_calibrated
+from lm.experiment.config import UnlearnConfig
+from lm.experiment.cut import cut
+from lm.experiment.material import Material, make_material
+from lm.experiment.relearned import attacked
+from lm.experiment.repair import repair
+from lm.experiment.result import told
+from lm.experiment.samples import samples
+from lm.experiment.stages import Stages, device
+from lm.experiment.training import NOTES, Training
+from lm.model.gpt import GPT
+from lm.task import Task
+from oversight.record import read_json, write_json
+
+Progress = Callable[[str, float], None]
+"""Called with the stage that a run is in, and the share of the run that is done."""
+
+TRAINED, EXAMINED = 0.6, 0.7
+"""Shares of a run that are done after training, and when the attacks begin."""
+
+
+def run_method(
+    config: UnlearnConfig, task: Task, name: str, seed: int, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Run a method, or go on with a run, and return its result, which is `result.json` as well.
+
+    The folder then holds the weights as trained (`trained.safetensors`), cut (`ablated`), and
+    repaired (`model`), which are those that are attacked.
+
+    Args:
+        config: what methods have in common.
+        task: that of the config.
+        name: one of `lm.methods.METHODS`.
+        seed: of stories, labels, first weights and examples.
+        folder: of the run. A method that begins with an unrouted model takes that of the folder
+            `unrouted-seed<seed>` beside it, if there is one.
+        progress: told how far the run is.
+
+    Raises:
+        ValueError: if a file is damaged or cannot be written, or the labels are not possible.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(config, task, name, seed, folder)
+    trained = run.trained(lambda share: progress("training", TRAINED * share))
+    progress("cutting and repairing", TRAINED)
+    before = run.stages.record("before", lambda: run.before(trained))
+    ablated = run.stages.model("ablated", lambda: run.cut(trained))
+    after = run.stages.record("after", lambda: run.examined(ablated))
+    model = run.stages.model("model", lambda: run.repaired(ablated))
+    repaired = run.stages.record("repaired", lambda: run.examined(model))
+    curves = {}
+    for number, attack in enumerate(ATTACKS):
+        share = EXAMINED + (1 - EXAMINED) * number / len(ATTACKS)
+        progress(f"attack {attack}", share)
+        curves[attack] = run.attacked(model, attack)
+    training = read_json(folder / NOTES)
+    examined = {"before": before, "after": after, "repaired": repaired}
+    write_json(folder / "result.json", told(name, seed, training, examined, curves))
+    return read_json(folder / "result.json")
+
+
+class _Run:
+    """What the stages of a run share, made when the first of them asks for it."""
+
+    def __init__(
+        self, config: UnlearnConfig, task: Task, name: str, seed: int, folder: Path
+    ) -> None:
+        self.config, self.task, self.name, self.seed = config, task, name, seed
+        self.folder, self.stages = folder, Stages(folder)
+
+    @cached_property
+    def material(self) -> Material:
+        return make_material(self.config, self.task, self.name, self.seed)
+
+    @cached_property
+    def exam(self) -> Exam:
+        return make_exam(self.task, self.seed)
+
+    @cached_property
+    def training(self) -> Training:
+        return Training(self.config, self.task, self.name, self.seed, self.material)
+
+    def trained(self, report: Callable[[float], None]) -> GPT:
+        """Return the model as the method trains it."""
+        return self.stages.model("trained", lambda: self.training.run(self.folder, report))
+
+    def before(self, model: GPT) -> dict[str, Any]:
+        """Return what is read off a model before anything is cut out, gradients included."""
+        shares = self.training.gradient_shares(model.to(device()))
+        return {"gradient_shares": shares, **self.examined(model)}
+
+    def cut(self, model: GPT) -> GPT:
+        """Return the model without what its method takes out."""
+        return cut(self.config, self.name, model.to(device()), self.material, self.seed)
+
+    def repaired(self, model: GPT) -> GPT:
+        """Return the model trained on, for a little while, on what is not to be forgotten."""
+        own, size = self.material, self.config.batch_size
+        model = model.to(device())
+        return repair(model, own.kept, own.held, self.config.repair, size, self.seed)
+
+    def examined(self, model: GPT) -> dict[str, Any]:
+        """Return losses, scores and sample texts."""
+        model = model.to(device())
+        report = examine(model, self.exam) | examine_calibrated(model, self.exam)
+        return {"report": report, "samples": samples(model, self.task, self.seed)}
+
+    def attacked(self, model: GPT, attack: str) -> dict[str, Any]:
+        """Return the curves of an attack."""
+        arguments = (self.task, self.exam, attack, self.config.attack, self.seed)
+        return self.stages.record(
+            f"attack-{attack}", lambda: attacked(model.to(device()), *arguments)
+        )

@@ -1,0 +1,130 @@
+"""The first stage of a run: a model trained on stories by the routes of a method."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lm.experiment.config import UnlearnConfig
+from lm.experiment.gradients import gradient_shares
+from lm.experiment.material import Material
+from lm.experiment.stages import device
+from lm.methods import METHODS, routes_of
+from lm.model.gpt import GPT
+from lm.model.weights import load
+from lm.task import Task
+from lm.training.batches import Batch, Rows
+from lm.training.loop import Progress, train
+from oversight.record import read_json, write_json
+
+NOTED_EVERY = 20
+"""Steps between points of the curve of the loss."""
+AUDITED = 128
+"""Stories on which it is told which labels teach which parameters."""
+CHECKPOINT, NOTES = "training.pt", "training.json"
+
+Report = Callable[[float], None]
+"""Called with the share of training that is done."""
+
+
+class Log:
+    """Notes losses and speed of training, and writes them where checkpoints are written.
+
+    Args:
+        path: of the notes; those of an earlier process are gone on with.
+        config: of the run.
+        report: told the share that is done.
+    """
+
+    def __init__(self, path: Path, config: UnlearnConfig, report: Report) -> None:
+        self.path, self.loop, self.report = path, config.loop, report
+        notes = read_json(path) if path.exists() else {}
+        self.loss = {int(step): loss for step, loss in notes.get("loss", [])}
+        self.speed = notes.get("tokens_per_second")
+        self.before, self.started = float(notes.get("seconds", 0)), time.perf_counter()
+        self.identity = identity(config)
+
+    def __call__(self, progress: Progress) -> None:
+        """Note a step."""
+        done = progress.step + 1
+        if progress.step % NOTED_EVERY == 0 or done == self.loop.steps:
+            self.loss[progress.step] = float(progress.loss)
+            self.report(done / self.loop.steps)
+        self.speed = progress.tokens_per_second
+        if done % self.loop.checkpoint_every == 0 or done == self.loop.steps:
+            self.write()
+
+    def write(self) -> None:
+        """Write the notes as they are."""
+        notes = {
+            "seconds": self.before + time.perf_counter() - self.started,
+            "tokens_per_second": self.speed,
+            "loss": sorted(self.loss.items()),
+            "identity": self.identity,
+        }
+        write_json(self.path, notes)
+
+
+class Training:
+    """What a method trains on, and how.
+
+    Args:
+        config: what methods have in common.
+        task: whose stories they are.
+        name: of the method.
+        seed: of the first weights, without the expansion the same for all methods, and of the
+            order of stories, which is the same for all too.
+        material: what the method learns from.
+    """
+
+    def __init__(
+        self, config: UnlearnConfig, task: Task, name: str, seed: int, material: Material
+    ) -> None:
+        self.config, self.name, self.seed = config, name, seed
+        self.method, self.rows = METHODS[name], material.rows
+        self.shape = config.shape(task.vocab_size, self.method.expanded)
+        self.routes = routes_of(self.method, self.rows, material.told, task.vocab_size, seed)
+
+    def run(self, folder: Path, report: Report) -> GPT:
+        """Return the trained model; training goes on from the folder's checkpoint."""
+        if self.method.rmu and (found := self._sibling(folder)) is not None:
+            return found
+        model = GPT(self.shape, self.seed).to(device())
+        batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
+        log = Log(folder / NOTES, self.config, report)
+        train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
+        log.write()
+        return model
+
+    def gradient_shares(self, model: GPT) -> dict[str, dict[str, float]]:
+        """Return which labels teach which parameters, on some of the stories."""
+        count = min(AUDITED, len(self.rows))
+        batch = Rows(self.rows.tokens, self.routes, count, self.seed)(0)
+        here = Batch(*(part.to(model.embedding.device) for part in batch))
+        return gradient_shares(model, self.method.table.to(here.now.device), here)
+
+    def _sibling(self, folder: Path) -> GPT | None:
+        """Return the trained model of the unrouted run beside this one, and take over its notes.
+
+        None if there is no finished one, or it is of other settings.
+        """
+        beside = folder.parent / f"unrouted-seed{self.seed}"
+        weights, notes = beside / "trained.safetensors", beside / NOTES
+        if not weights.exists() or not notes.exists():
+            return None
+        found = read_json(notes)
+        if found["identity"] != identity(self.config):
+            return None
+        model = load(weights)
+        write_json(folder / NOTES, found)
+        return model
+
+
+def identity(config: UnlearnConfig) -> dict[str, Any]:
+    """Return what the weights of an unrouted model depend on beside the seed, as JSON has it."""
+    told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
+    told |= {"size": config.size, "batch_size": config.batch_size}
+    as_json: dict[str, Any] = json.loads(json.dumps(told))
+    return as_json

@@ -1,0 +1,1 @@
+"""What came out of unlearning: a table, a verdict, figures and TensorBoard's page."""

@@ -1,0 +1,144 @@
+"""Representation misdirection for unlearning (Li et al. 2024, arXiv 2403.03218).
+
+At one layer, activations of forget stories are steered to a random direction, the same for all,
+and those of other stories are held where the model had them. Only the matrices by which MLPs write
+are trained, those of that layer and of the two before it.
+
+The paper steers a model of 7 billion parameters at layer 7 of 32 with coefficient 6.5 and weight
+1200. For small GPTs these are the settings of Shilov et al. 2025 (arXiv 2512.05648): coefficient
+20, weight 100, 240 steps. The learning rate is that of small models, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from lm.model.gpt import GPT, Block
+from lm.task import StoryRows
+from lm.training.batches import Batch, Rows
+from lm.training.routes import RETAIN, UNROUTED
+from oversight.routing import routing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RMUConfig:
+    """How to misdirect.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    layer: int = 2
+    """where activations are steered; its MLP and those of the two layers before it train"""
+    coefficient: float = 20.0
+    """norm of what forget activations are steered to"""
+    retain_weight: float = 100.0
+    """weight of keeping the others"""
+    steps: int = 240
+    """steps of AdamW"""
+    learning_rate: float = 1e-3
+    """its step size"""
+
+    def __post_init__(self) -> None:
+        positive = min(self.coefficient, self.retain_weight, self.learning_rate) > 0
+        if self.layer < 0 or self.steps < 0 or not positive:
+            raise ValueError(f"{self} was given: all must be positive, layer and steps may be 0")
+
+
+def misdirect(
+    model: GPT, forget: StoryRows, others: StoryRows, config: RMUConfig, batch_size: int, seed: int
+) -> GPT:
+    """Return a copy of a model, misdirected on stories to forget.
+
+    Args:
+        model: on the device where it is; it stays as it is.
+        forget: stories labelled forget.
+        others: stories not labelled forget.
+        config: how.
+        batch_size: stories of each kind in a step.
+        seed: of the direction, and of the order of stories.
+
+    Raises:
+        ValueError: if there is no story of one of both kinds, or no such layer.
+    """
+    if not len(forget) or not len(others) or config.layer >= model.config.num_layers:
+        raise ValueError(
+            f"{len(forget)} stories to forget, {len(others)} others and layer {config.layer} were "
+            f"given: give 1 or more of both, and a layer below {model.config.num_layers}"
+        )
+    steered = GPT(model.config).to(model.embedding)
+    steered.load_state_dict(model.state_dict())
+    batches = [
+        Rows(rows.tokens, torch.zeros_like(rows.kinds), min(batch_size, len(rows)), seed)
+        for rows in (forget, others)
+    ]
+    below, frozen = _up_to(steered, config.layer), _up_to(model, config.layer)
+    optimizer = AdamW(_trained(below), config.learning_rate, weight_decay=0.0)
+    target = config.coefficient * direction(model, seed)
+    for step in range(config.steps):
+        optimizer.zero_grad()
+        away, drift = _distances(below, frozen, target, [each(step) for each in batches])
+        (away + config.retain_weight * drift).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    steered.requires_grad_(True)
+    return steered
+
+
+def _distances(
+    model: GPT, frozen: GPT, target: Tensor, batches: Sequence[Batch]
+) -> tuple[Tensor, Tensor]:
+    """Return how far forget activations are from their target, and others from where they were.
+
+    Both are mean squares over real tokens and features.
+    """
+    now_f, now_r = (batch.now.to(target.device) for batch in batches)
+    real_f, real_r = (batch.following.to(target.device) >= 0 for batch in batches)
+    with torch.no_grad():
+        kept = activations(frozen, now_r)
+    away = (activations(model, now_f) - target)[real_f].square().mean()
+    drift = (activations(model, now_r) - kept)[real_r].square().mean()
+    return away, drift
+
+
+def direction(model: GPT, seed: int) -> Tensor:
+    """Return the unit vector to steer to, [d], drawn as the paper does: no feature is negative."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(model.config.width, generator=generator).to(model.embedding)
+    unit: Tensor = drawn / drawn.norm()
+    return unit
+
+
+def activations(model: GPT, tokens_bt: Tensor) -> Tensor:
+    """Return what the last layer leaves in the residual stream, [B, T, D]."""
+    seen: list[Tensor] = []
+    handle = model.blocks[-1].register_forward_hook(lambda *call: seen.append(call[-1]))
+    route = torch.full_like(tokens_bt, RETAIN)
+    try:
+        with routing(model, UNROUTED.to(tokens_bt.device), route):
+            model.features(tokens_bt)
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+def _up_to(model: GPT, layer: int) -> GPT:
+    """Return a model that ends with a layer, its weights those of another model."""
+    layers = tuple(each for each in model.config.expanded_layers if each <= layer)
+    units = model.config.expansion if layers else 0
+    config = replace(model.config, num_layers=layer + 1, expansion=units, expanded_layers=layers)
+    short = GPT(config).to(model.embedding)
+    short.embedding, short.blocks = model.embedding, model.blocks[: layer + 1]
+    return short
+
+
+def _trained(model: GPT) -> list[Tensor]:
+    """Return the matrices by which the last three MLPs write; all else is frozen."""
+    model.requires_grad_(False)
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    weights: list[Tensor] = [block.mlp.original.down.weight for block in blocks[-3:]]
+    for weight in weights:
+        weight.requires_grad_(True)
+    return weights

@@ -1,0 +1,141 @@
+"""`python -m lm.unlearn`: models that unlearn by several methods, attacked, and one verdict."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from configs.lm import PRESETS
+from lm.config import StudyConfig
+from lm.reporting.labels import Labelled, labels_table, labels_verdict
+from lm.reporting.runs import Runs
+from lm.reporting.table import unlearning_table
+from lm.reporting.verdict import verdict
+from lm.study.job import work
+from lm.study.plan import Job, jobs_of
+from lm.study.progress import RunsProgress
+from lm.study.summary import read_result, results_of, write_summary
+from lm.task import make_task
+from oversight import cli
+from oversight.run import (
+    RunFolder,
+    create,
+    interpreter,
+    next_free,
+    read_config,
+    refuse_changes,
+    write_config,
+)
+from oversight.sweeps.engines import execute
+
+PROGRAM = "python -m lm.unlearn"
+MAY_CHANGE = {"method", "seeds", "recalls", "workers", "run_dir"}
+"""Settings that a resumed study may change: which runs it has, but not what any of them is."""
+DRAWN_WITH = ("matplotlib", "scipy")
+
+
+def main(args: Sequence[str]) -> int:
+    """Unlearn as the arguments say; return 1 if a run failed."""
+    study, folder = settle(args)
+    jobs = jobs_of(study, folder.path)
+    new = [job for job in jobs if read_result(job.folder) is None]
+    console = Console(stderr=True)
+    say(console, f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}")
+    failed: dict[str, str] = {}
+    try:
+        execute_all(new, study.workers, console, failed)
+    finally:
+        report(study, jobs, folder, failed)
+    return 1 if failed else 0
+
+
+def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
+    """Return the settings of a new study or of the one to go on with, and its folder."""
+    launch = cli.parse_part(cli.Launch, args)
+    if launch.resume is None:
+        base = cli.preset(PRESETS, launch.config or "default")
+        study = cli.parse(StudyConfig, base, args, PRESETS, PROGRAM)
+        make_task(study.task)  # refuses unknown topics before anything is written
+        folder = create(study.run_dir or default_folder(study))
+    else:
+        folder = RunFolder(cli.resumed_folder(launch, args))
+        stored = read_config(folder, StudyConfig)
+        study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
+        refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
+    write_config(folder, study)
+    return study, folder
+
+
+def default_folder(study: StudyConfig) -> Path:
+    """Return the next free folder named after what a study is about."""
+    labels = "labels" if study.sweep == "labels" else f"recall{study.label_recall:g}"
+    return next_free(Path("runs") / "unlearn" / f"{'-'.join(study.task.forget)}-{labels}")
+
+
+def execute_all(
+    jobs: Sequence[Job], workers: int | None, console: Console, failed: dict[str, str]
+) -> None:
+    """Do all jobs, and note the errors of those that failed."""
+    if not jobs:
+        return
+    folders = {job.id: job.folder for job in jobs}
+    with RunsProgress(folders, {job.id: job.cost for job in jobs}, console) as progress:
+        for outcome in execute(work, jobs, "joblib", workers):
+            progress.end(outcome)
+            if outcome.error is not None:
+                failed[outcome.id] = outcome.error
+
+
+def report(
+    study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: dict[str, str]
+) -> None:
+    """Write the summary and the figures of what is finished, and print table and verdict."""
+    results = results_of(jobs)
+    sweep = study.sweep == "labels"
+    runs, labelled = Runs(results), Labelled(results)
+    sentence = labels_verdict(labelled) if sweep else verdict(runs)
+    write_summary(folder.summary, study, jobs, results, {"verdict": sentence, "failed": failed})
+    console = Console()
+    if results:
+        title = heading(study)
+        console.print(labels_table(title, labelled) if sweep else unlearning_table(title, runs))
+        say(console, sentence)
+    path = folder.path
+    lines = {
+        "results": folder.summary,
+        "figures": figures(labelled if sweep else runs, path / "figures"),
+        "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
+    }
+    for what, where in lines.items():
+        say(console, f"{what}:  {where}")
+
+
+def heading(study: StudyConfig) -> str:
+    """Return what a table is about."""
+    labels = [] if study.sweep == "labels" else [f"label recall {study.label_recall:g}"]
+    if study.label_precision < 1:
+        labels.append(f"label precision {study.label_precision:g}")
+    counted = "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
+    return ", ".join([f"forget {', '.join(study.task.forget)}", *labels, counted])
+
+
+def figures(told: Runs | Labelled, folder: Path) -> str:
+    """Draw the figures, and return where they are, or what they need."""
+    lacking = [name for name in DRAWN_WITH if find_spec(name) is None]
+    if lacking:
+        return f"they need {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
+    from lm.reporting.figures import draw  # noqa: PLC0415 (it needs the extra)
+
+    return ", ".join(map(str, draw(told, folder))) or "there is nothing to draw"
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

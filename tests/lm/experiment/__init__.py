@@ -1,0 +1,1 @@
+"""Tests of a run of a method, from stories to its result."""

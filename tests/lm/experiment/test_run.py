@@ -1,0 +1,119 @@
+"""A run: what it leaves, how it is gone on with, and what its learner never reads."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lm.attack.relearning import AttackConfig
+from lm.evaluation.exam import make_exam
+from lm.experiment import UnlearnConfig, run_method
+from lm.experiment.material import make_material
+from lm.experiment.repair import RepairConfig
+from lm.labels import LabelConfig
+from lm.methods import METHODS
+from lm.model.sizes import SIZES, GPTConfig
+from lm.reporting.curves import FACTS, LOSS, worst_of
+from lm.rmu import RMUConfig
+from lm.task import StoryRows, Task, TaskConfig
+from lm.training.loop import LoopConfig
+from tests.lm.evaluation import tiny_task
+
+CONFIG = UnlearnConfig(
+    task=TaskConfig(stories=24),
+    expansion=2,
+    batch_size=8,
+    loop=LoopConfig(steps=3, warmup=1, checkpoint_every=2),
+    rmu=RMUConfig(layer=1, steps=1),
+    repair=RepairConfig(steps=1, stories=8),
+    attack=AttackConfig(learning_rates=(1e-2,), num_examples=(2,), steps=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = GPTConfig(width=8, num_layers=2, num_heads=2)
+    monkeypatch.setitem(SIZES, "nano", tiny)
+    monkeypatch.setattr("lm.experiment.run.make_exam", partial(make_exam, stories=4))
+    monkeypatch.setattr("lm.experiment.samples.ADDED", 1)
+
+
+def run(name: str, folder: Path, config: UnlearnConfig = CONFIG) -> dict[str, Any]:
+    return run_method(config, tiny_task(), name, 1, folder, lambda stage, share: None)
+
+
+def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
+    shares: list[float] = []
+    result = run_method(
+        CONFIG, tiny_task(), "parameters", 1, tmp_path, lambda stage, share: shares.append(share)
+    )
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert shares == sorted(shares)
+    for name in ("forget_loss", "retain_loss", "mcq_forget", "mcq_retain"):
+        assert list(result[name]) == ["before", "after", "repaired"]
+    assert all(worst_of(result, shown) is not None for shown in (LOSS, FACTS))
+    assert result["gradient_shares"]["forget"]["original_parameters"] == 0
+    assert [step for step, _ in result["training"]["loss"]] == [0, 2]
+    assert set(result["samples"]) == {"before", "after", "repaired"}
+    assert result["wall_seconds"] > 0
+
+
+def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run("parameters", tmp_path / "whole")
+    folder = tmp_path / "cut"
+    run("parameters", folder)
+    for name in ("trained.safetensors", "model.safetensors", "repaired.json", "result.json"):
+        (folder / name).unlink()
+    run("parameters", folder)
+    for name in ("trained", "ablated", "model"):
+        one, other = (
+            (each / f"{name}.safetensors").read_bytes() for each in (tmp_path / "whole", folder)
+        )
+        assert one == other
+
+
+def test_misdirection_begins_with_the_unrouted_model_beside_it(tmp_path: Path) -> None:
+    run("unrouted", tmp_path / "unrouted-seed1")
+    run("rmu", tmp_path / "rmu-seed1")
+    run("rmu", tmp_path / "alone" / "rmu-seed1")
+    assert not (tmp_path / "rmu-seed1" / "training.pt").exists()
+    assert (tmp_path / "alone" / "rmu-seed1" / "training.pt").exists()
+    for name in ("trained", "model"):
+        file = f"{name}.safetensors"
+        one, other = (tmp_path / at / "rmu-seed1" / file for at in ("", "alone"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tiny_task()
+    labelled = torch.arange(32) % 3 == 0
+    told = []
+
+    def labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) -> torch.Tensor:
+        told.append(config)
+        return labelled
+
+    monkeypatch.setattr("lm.experiment.material.story_labels", labels)
+    config = replace(CONFIG, labels=LabelConfig(recall=0.5))
+    material = make_material(config, task, name, seed=1)
+    assert told == [LabelConfig() if name == "gold" else config.labels]
+    other = make_material(config, task, "unrouted", seed=1)
+    assert torch.equal(material.rows.tokens, other.rows.tokens)
+    if not METHODS[name].judged:
+        assert torch.equal(material.told, labelled[:24])
+        assert len(material.held) == int((~labelled[24:]).sum())
+    assert len(material.kept) + len(material.forget) == 24
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch of at most 24"):
+        replace(CONFIG, batch_size=25)
+    with pytest.raises(ValueError, match="unknown size"):
+        replace(CONFIG, size="giant")

@@ -1,0 +1,24 @@
+"""Sample texts begin as fresh stories of their split do, and end where a story ends."""
+
+import pytest
+
+from lm.corpus import Telling
+from lm.experiment.samples import PROMPT, samples
+from lm.model.gpt import GPT
+from lm.model.sizes import GPTConfig
+from lm.task import CONTEXT, TaskConfig, make_task
+
+
+def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lm.experiment.samples.ADDED", 3)
+    task = make_task(TaskConfig(stories=8, vocab_size=512))
+    model = GPT(
+        GPTConfig(vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=1, context=CONTEXT)
+    )
+    found = samples(model, task, seed=3, count=1)
+    assert found == samples(model, task, seed=3, count=1)
+    for number, split in enumerate(("forget", "retain")):
+        telling = Telling(topics=getattr(task.splits, split))
+        (story,) = task.tell(1, (3, 90, number), telling).now.tolist()
+        (text,) = found[split]
+        assert text.startswith(task.tokenizer.decode(story[1:PROMPT]))

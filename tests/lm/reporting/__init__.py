@@ -1,0 +1,39 @@
+"""Tests of what tells of unlearning; their results are made up, so that the answers are known."""
+
+from typing import Any
+
+
+def result(method: str, seed: int, relearned: float | None = 1.0, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the result of a run."""
+    stages = {"before": 0.9, "after": 3.0, "repaired": 2.9}
+    return {
+        "method": method,
+        "seed": seed,
+        "forget_loss": stages,
+        "adjacent_loss": dict.fromkeys(stages, 1.1),
+        "retain_loss": dict.fromkeys(stages, 1.0),
+        "relearned_forget_loss": relearned,
+        "steps_to_relearn": None,
+        **more,
+    }
+
+
+def retained(loss: float) -> dict[str, dict[str, float]]:
+    """Return the retain loss of a run, for `result`."""
+    return {"retain_loss": dict.fromkeys(("before", "after", "repaired"), loss)}
+
+
+def curve(
+    losses: list[float], attack: str = "same", measure: str = "forget_loss", **more: object
+) -> dict[str, Any]:
+    """Return a relearning curve over the steps 0, 1, ..."""
+    steps = list(range(len(losses)))
+    return {
+        "attack": attack,
+        "learning_rate": 1e-3,
+        "num_examples": 16,
+        "seed": 0,
+        "steps": steps,
+        "values": {measure: losses},
+        **more,
+    }

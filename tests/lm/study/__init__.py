@@ -1,0 +1,1 @@
+"""Tests of many runs of unlearning side by side."""

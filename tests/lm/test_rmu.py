@@ -1,0 +1,75 @@
+"""Misdirection moves what it must, where it must, and nothing else."""
+
+import pytest
+import torch
+
+from lm.model.gpt import GPT
+from lm.rmu import RMUConfig, activations, direction, misdirect
+from tests.lm.attack.rows import same, stories, weights
+from tests.lm.small import SMALL, lively
+
+CONFIG = RMUConfig(layer=1, coefficient=5.0, retain_weight=1.0, steps=60, learning_rate=3e-2)
+
+
+def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
+    model = lively(SMALL)
+    before = weights(model)
+    steered = misdirect(model, stories(1), stories(2), RMUConfig(layer=0, steps=3), 2, seed=0)
+    assert same(weights(model), before)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in steered.parameters())
+    moved = {name for name, value in weights(steered).items() if not value.equal(before[name])}
+    assert moved == {"blocks.0.mlp.original.down.weight"}
+
+
+def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
+    model, forget, others = lively(SMALL), stories(1), stories(2)
+    towards = 5.0 * direction(model, 0)
+
+    def distances(steered: GPT) -> tuple[float, float]:
+        real = [rows.following >= 0 for rows in (forget, others)]
+        with torch.no_grad():
+            away = (activations(steered, forget.now) - towards)[real[0]].square().mean()
+            drift = activations(steered, others.now) - activations(model, others.now)
+        return float(away), float(drift[real[1]].square().mean())
+
+    before, _ = distances(model)
+    loose, drifted = distances(misdirect(model, forget, others, CONFIG, 3, seed=0))
+    assert loose < before / 2
+    held = RMUConfig(layer=1, coefficient=5.0, retain_weight=1e4, steps=60, learning_rate=3e-2)
+    assert distances(misdirect(model, forget, others, held, 3, seed=0))[1] < drifted
+
+
+def test_activations_are_the_residual_stream_and_no_hook_is_left() -> None:
+    model = lively(SMALL)
+    tokens = stories(1).now
+    with torch.no_grad():
+        found = activations(model, tokens)
+        normed = torch.nn.functional.rms_norm(found, found.shape[-1:])
+        assert torch.equal(normed, model.features(tokens))
+    assert not model.blocks[-1]._forward_hooks
+
+
+def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:
+    found = direction(lively(SMALL), 3)
+    assert float(found.norm()) == pytest.approx(1.0)
+    assert bool((found >= 0).all())
+    assert not torch.equal(found, direction(lively(SMALL), 4))
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    one, two = (
+        weights(misdirect(lively(SMALL), stories(1), stories(2), CONFIG, 2, seed=5))
+        for _ in range(2)
+    )
+    assert same(one, two)
+
+
+def test_what_cannot_be_misdirected_is_refused() -> None:
+    nothing = stories(1).take(torch.zeros(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="0 stories to forget"):
+        misdirect(lively(SMALL), nothing, stories(2), CONFIG, 2, 0)
+    with pytest.raises(ValueError, match="a layer below 2"):
+        misdirect(lively(SMALL), stories(1), stories(2), RMUConfig(layer=2), 2, 0)
+    with pytest.raises(ValueError, match="all must be positive"):
+        RMUConfig(coefficient=0)

@@ -1,0 +1,187 @@
+"""The command: which runs it does, what it writes and prints, and how it is gone on with.
+
+Runs are made up here, so that the command's own work shows.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm import unlearn
+from lm.reporting.curves import FACTS
+from oversight import cli
+from tests.lm.reporting import curve, result
+from tests.oversight.test_errors import Capture, refused
+
+RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "parameters": 1.8, "rmu": 1.1}
+
+
+def run_unlearn(*args: object) -> int:
+    """Run the command, one run at a time; return its exit code."""
+    return cli.run(unlearn.main, ["--workers", "1", *map(str, args)])
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let runs be made up; return what they were, as they are done."""
+    names: list[str] = []
+
+    def run_method(
+        config: Any,  # noqa: ANN401
+        task: object,
+        name: str,
+        seed: int,
+        folder: Path,
+        progress: Callable[[str, float], None],
+    ) -> dict[str, Any]:
+        if config.loop.steps == 13 and name == "filtered":
+            raise ValueError("the disk\nis full")
+        progress("training", 0.5)
+        made = result(
+            name,
+            seed,
+            RELEARNED[name] + seed / 10,
+            curves=[
+                curve([3.0, RELEARNED[name] + seed / 10]),
+                curve([0.2, 0.4], FACTS.attack, FACTS.measure),
+            ],
+        )
+        (folder / "result.json").write_text(json.dumps(made))
+        names.append(f"{name} {seed} {config.labels.recall:g}")
+        return made
+
+    monkeypatch.setattr("lm.study.job.run_method", run_method)
+    for module in ("lm.study.job", "lm.unlearn"):  # a tokenizer takes a second to train
+        monkeypatch.setattr(f"{module}.make_task", lambda config: None)
+    return names
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return read
+
+
+def test_the_default_runs_the_references_and_a_routed_method(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert run_unlearn("--run-dir", tmp_path / "a") == 0
+    order = ["unrouted", "gold", "filtered", "parameters"]
+    assert done == [f"{method} 0 1" for method in order]
+    told = summary(tmp_path / "a")
+    assert [each["method"] for each in told["results"]] == order
+    assert told["results"][3]["savings_vs_gold"] == pytest.approx(0.1)
+    assert (told["missing"], told["failed"]) == ([], {})
+    shown = capsys.readouterr()
+    assert "forget forest, label recall 1, 1 seed" in shown.out
+    assert told["verdict"] in shown.out.splitlines()
+    assert told["verdict"].startswith("parameters relearns most like gold: of the area between")
+    assert f"results:  {tmp_path}/a/summary.json" in shown.out
+    assert (tmp_path / "a" / "figures" / "relearning.png").exists()
+    assert list((tmp_path / "a" / "runs" / "gold-seed0").glob("events.out.tfevents.*"))
+    lines = [line.split(", about")[0] for line in shown.err.splitlines()]
+    assert lines[0] == f"0 runs finished, 4 to do; folder {tmp_path}/a"
+    assert lines[1:] == [f"{k}/4 {name}-seed0: done" for k, name in enumerate(order, 1)]
+
+
+def test_a_finished_study_is_not_done_again_and_can_grow(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    flags = ("--method", "gold", "filtered", "--label-recall", "0.9", "--seeds", "0")
+    assert run_unlearn("--run-dir", tmp_path / "a", *flags) == 0
+    done.clear()
+    assert run_unlearn("--resume", tmp_path / "a") == 0
+    assert done == []
+    assert run_unlearn("--resume", tmp_path / "a", "--seeds", "0", "1") == 0
+    assert done == ["gold 1 0.9", "filtered 1 0.9"]
+    assert [each["seed"] for each in summary(tmp_path / "a")["results"]] == [0, 1, 0, 1]
+    done.clear()
+    (tmp_path / "a" / "summary.json").write_text("{")
+    cut = tmp_path / "a" / "runs" / "gold-seed1" / "result.json"
+    cut.write_text(cut.read_text()[:50])
+    assert run_unlearn("--resume", tmp_path / "a") == 0
+    assert done == ["gold 1 0.9"]
+    assert len(summary(tmp_path / "a")["results"]) == 4
+
+
+def test_one_failing_run_ends_no_other_and_is_done_again(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert run_unlearn("--run-dir", tmp_path / "a", "--loop.steps", "13") == 1
+    assert done == ["unrouted 0 1", "gold 0 1", "parameters 0 1"]
+    told = summary(tmp_path / "a")
+    assert told["failed"] == {"filtered-seed0": "the disk is full"}
+    assert told["missing"] == ["filtered-seed0"]
+    assert "3/4 filtered-seed0: FAILED: the disk is full" in capsys.readouterr().err
+
+
+def test_a_sweep_over_labels_runs_the_references_once(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    flags = ("--sweep", "labels", "--recalls", "0.5", "1", "--method", "filtered", "rmu")
+    assert run_unlearn("--run-dir", tmp_path / "a", *flags) == 0
+    assert done == [
+        *("unrouted 0 1", "gold 0 1"),
+        *("filtered 0 0.5", "filtered 0 1", "rmu 0 0.5", "rmu 0 1"),
+    ]
+    assert summary(tmp_path / "a")["verdict"] in capsys.readouterr().out.splitlines()
+    assert (tmp_path / "a" / "figures" / "label-recall.png").exists()
+
+
+def test_without_the_extra_there_is_a_line_and_no_figure(
+    done: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlearn, "find_spec", lambda name: None)
+    assert run_unlearn("--run-dir", tmp_path / "a", "--method", "gold") == 0
+    line = "figures:  they need matplotlib, scipy: pip install 'oversight-testbed[report]'"
+    assert line in capsys.readouterr().out.splitlines()
+    assert not (tmp_path / "a" / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--method eta", "'eta' mean era choose gold rmu modules"),
+        ("--method", "methods () one or more"),
+        ("--config defualt", "'defualt' mean default"),
+        ("--label-recall 1.5", "recall 1.5 from 0 to 1"),
+        ("--label-recall nan", "recall nan from 0 to 1"),
+        ("--label-precision 0", "precision 0.0 above 0"),
+        ("--label-errors all", "'all' iid topic"),
+        ("--sweep seeds", "'seeds' labels"),
+        ("--recalls 0.5 2", "recall 2.0 from 0 to 1"),
+        ("--task.forget atlantis", "atlantis forest"),
+        ("--task.forget", "forget"),
+        ("--loop.steps -1", "steps -1"),
+        ("--attack.steps 0", "steps 0 positive"),
+        ("--label-recal 1", "'--label-recal' mean --label-recall"),
+    ],
+)
+def test_wrong_input_ends_with_one_line_and_nothing_written(
+    flags: str, words: str, tmp_path: Path, capsys: Capture
+) -> None:
+    line = refused(capsys, run_unlearn, "--run-dir", tmp_path / "a", *flags.split())
+    assert all(word in line for word in words.split())
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_study_is_not_written_over_or_gone_on_with_as_another(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "a"
+    assert run_unlearn("--run-dir", folder, "--method", "gold") == 0
+    before = (folder / "config.json").read_bytes()
+    assert "add --resume" in refused(capsys, run_unlearn, "--run-dir", folder)
+    line = refused(capsys, run_unlearn, "--resume", folder, "--label-recall", "0.5")
+    assert "the run has label_recall 1.0, 0.5 was given" in line
+    line = refused(capsys, run_unlearn, "--resume", folder, "--task.stories", "500")
+    assert "the run has task.stories" in line
+    assert "leave --config out" in refused(
+        capsys, run_unlearn, "--resume", folder, "--config", "quick"
+    )
+    assert (folder / "config.json").read_bytes() == before
+    (folder / "config.json").write_bytes(before[:100])
+    assert "config.json is not JSON" in refused(capsys, run_unlearn, "--resume", folder)
+    assert "cannot be read" in refused(capsys, run_unlearn, "--resume", tmp_path / "b")
