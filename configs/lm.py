@@ -2,20 +2,21 @@
 
 from lm.attack.relearning import AttackConfig
 from lm.config import StudyConfig
+from lm.evaluation.exam import ExamConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
 
 def default() -> StudyConfig:
-    """The references and the best routed method on one topic, in five minutes on two cores."""
+    """The references, filtering and the best routed method at 90% of labels: five minutes."""
     return StudyConfig()
 
 
 def quick() -> StudyConfig:
-    """The same in a minute, from a tenth of the training; it learns the stories, not the facts."""
+    """The same in a minute, an eighth of the training: it learns the stories, not the facts."""
     return StudyConfig(
         loop=LoopConfig(steps=100, warmup=10),
-        attack=AttackConfig(learning_rates=(2e-3,), num_examples=(16,), steps=10),
+        attack=AttackConfig(learning_rates=(2e-3,), num_examples=(8,), steps=5),
     )
 
 
@@ -24,7 +25,36 @@ def smoke() -> StudyConfig:
     return StudyConfig(
         task=TaskConfig(stories=64),
         loop=LoopConfig(steps=2, warmup=1),
+        exam=ExamConfig(stories=4, rounds=1),
         attack=AttackConfig(learning_rates=(2e-3,), num_examples=(4,), steps=2),
+    )
+
+
+def controls() -> StudyConfig:
+    """All labels: every kind of routing, its controls and RMU, five seeds; an hour."""
+    return StudyConfig(
+        method=(
+            "gold",
+            "unrouted",
+            "unrouted-ablated",
+            "random-region",
+            "rmu",
+            "era",
+            "parameters",
+            "modules-judged",
+        ),
+        seeds=(0, 1, 2, 3, 4),
+        label_recall=1.0,
+    )
+
+
+def labels() -> StudyConfig:
+    """Half and nine tenths of the labels: filtering, RMU and routing, five seeds; an hour."""
+    return StudyConfig(
+        method=("filtered", "rmu", "era", "parameters-judged", "modules-judged"),
+        seeds=(0, 1, 2, 3, 4),
+        sweep="labels",
+        recalls=(0.5, 0.9),
     )
 
 
@@ -34,8 +64,15 @@ def paper() -> StudyConfig:
         method=("gold", "unrouted", "filtered", "rmu", "era", "parameters"),
         seeds=(0, 1, 2, 3, 4),
         sweep="labels",
-        attack=AttackConfig(learning_rates=(5e-5, 5e-4), num_examples=(64,)),
+        attack=AttackConfig(learning_rates=(5e-5, 5e-4), num_examples=(64,), steps=40),
     )
 
 
-PRESETS = {"default": default, "quick": quick, "smoke": smoke, "paper": paper}
+PRESETS = {
+    "default": default,
+    "quick": quick,
+    "smoke": smoke,
+    "controls": controls,
+    "labels": labels,
+    "paper": paper,
+}

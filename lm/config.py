@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from lm.attack.relearning import AttackConfig
+from lm.evaluation.exam import ExamConfig
 from lm.experiment import UnlearnConfig
+from lm.experiment.repair import RepairConfig
 from lm.labels import Errors, LabelConfig
 from lm.methods import METHODS
+from lm.rmu import RMUConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
@@ -20,11 +23,11 @@ Sweep = Literal["none", "labels"]
 class StudyConfig:
     """Train language models, cut out what they are to forget, attack them, and compare methods."""
 
-    method: tuple[str, ...] = ("gold", "unrouted", "filtered", "parameters")
+    method: tuple[str, ...] = ("gold", "unrouted", "filtered", "modules-judged")
     """Methods to run: those that the README lists, such as gold, filtered, era or rmu."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
-    label_recall: float = 1.0
+    label_recall: float = 0.9
     """Share of the stories to forget that is labelled so."""
     label_precision: float = 1.0
     """Share of the stories labelled so that is to be forgotten."""
@@ -44,10 +47,16 @@ class StudyConfig:
     """Shape of the models: nano, small, medium, large or tinystories-28m."""
     expansion: int = 64
     """Hidden units that a routed method adds to each layer."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Stories of a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """How models are trained."""
+    rmu: RMUConfig = field(default_factory=RMUConfig)
+    """How rmu misdirects representations."""
+    repair: RepairConfig = field(default_factory=RepairConfig)
+    """How models are repaired after something is cut out."""
+    exam: ExamConfig = field(default_factory=ExamConfig)
+    """What they are asked."""
     attack: AttackConfig = field(default_factory=AttackConfig)
     """How they are attacked."""
 
@@ -77,6 +86,9 @@ class StudyConfig:
             expansion=self.expansion,
             batch_size=self.batch_size,
             loop=self.loop,
+            rmu=self.rmu,
+            repair=self.repair,
+            exam=self.exam,
             attack=self.attack,
         )
 

@@ -1,4 +1,4 @@
-"""A judge of stories: which are to be forgotten, learned from imperfect labels alone.
+"""A judge of stories: which are to be forgotten, and of which nobody can be sure, by labels alone.
 
 A logistic regression on which tokens a story has, fitted to the labels of other stories. Where
 labels are missing at random, what it gives is the chance that a story is labelled, which is the
@@ -11,15 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.task import StoryRows
+from lm.training.routes import FORGET, RETAIN, UNLABELLED
 
 FOLDS = 5
 """Parts of the stories; those of a part are judged by labels of the other parts."""
 DECAY = 1e-3
 """Weight of the squared norm of the regression's weights, so that rare tokens say little."""
+UNSURE = 0.25
+"""Chance from which on a story is not sure to be one to retain."""
 
 
 def judge(rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int) -> Tensor:
-    """Return which stories are more likely to be forgotten than not, by the labels, [n] bool.
+    """Return the labels of stories by how likely they are to be forgotten, [n] int64.
+
+    `FORGET` from an even chance on, `UNLABELLED` from `UNSURE` on, `RETAIN` below.
 
     A story's own label is never read to judge it, so that a wrong one is outvoted.
 
@@ -38,7 +43,7 @@ def judge(rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int) -> Tens
             f"each story one label, and {FOLDS} stories or more"
         )
     if not labelled.any():
-        return labelled.clone()
+        return torch.full(labelled.shape, RETAIN)
     present = _present(rows, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
@@ -47,7 +52,9 @@ def judge(rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int) -> Tens
         mine = fold == number
         weights = _fit(present[~mine], labelled[~mine].float())
         chance[mine] = torch.sigmoid(present[mine] @ weights)
-    return chance > chance[labelled].mean() / 2
+    likely = chance / chance[labelled].mean()
+    unsure = torch.where(likely > UNSURE, UNLABELLED, RETAIN)
+    return torch.where(likely > 0.5, FORGET, unsure)
 
 
 def _present(rows: StoryRows, vocab_size: int) -> Tensor:

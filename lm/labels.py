@@ -64,26 +64,27 @@ def story_labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) ->
     return torch.from_numpy(labelled)
 
 
-def token_labels(rows: StoryRows, labelled: Tensor, unit: Unit = "document") -> Tensor:
-    """Return the label of each predicted token, [n, t] int64: `FORGET` or `RETAIN`.
+def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Tensor:
+    """Return the label of each predicted token, [n, t] int64.
 
     Args:
         rows: stories.
-        labelled: which of them are labelled to be forgotten, [n].
-        unit: what of such a story is labelled so.
+        labels: theirs, [n].
+        unit: what of a story labelled forget is labelled so; the rest of it is to be retained.
 
     Raises:
         ValueError: if there is not one label for each story.
     """
-    if labelled.shape != rows.topics.shape:
+    if labels.shape != rows.topics.shape:
         raise ValueError(
-            f"labels of shape {tuple(labelled.shape)} were given for {len(rows)} stories: give "
+            f"labels of shape {tuple(labels.shape)} were given for {len(rows)} stories: give "
             "each story one label"
         )
-    forget = labelled[:, None].expand(rows.kinds.shape)
-    if unit == "token":
-        forget = forget & torch.isin(rows.kinds, torch.tensor([int(kind) for kind in OF_TOPIC]))
-    return torch.where(forget, FORGET, RETAIN)
+    of_story = labels[:, None].expand(rows.kinds.shape)
+    if unit == "document":
+        return of_story
+    of_topic = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in OF_TOPIC]))
+    return torch.where((of_story == FORGET) & ~of_topic, RETAIN, of_story)
 
 
 def _first_facts(rows: StoryRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

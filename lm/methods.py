@@ -1,7 +1,7 @@
 """The methods of unlearning: what routes which tokens where, and what is cut out at the end."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class Method:
     """whether forget tokens are routed by how typical of forget text they are"""
     expanded: bool = False
     """whether the model is trained with added hidden units"""
+    embedded: bool = False
+    """whether with an added embedding, too"""
     ablation: Ablation = "nothing"
     """what is cut out after training"""
     rmu: bool = False
@@ -49,47 +51,47 @@ class Method:
     """whether it is given perfect labels whatever the labels of the run: a reference, no method"""
 
 
+_EXPANDED: dict[str, Any] = {"expanded": True, "embedded": True, "ablation": "expansion"}
+_PARAMETERS: dict[str, Any] = {"table": PARAMETERS, **_EXPANDED}
+_MODULES: dict[str, Any] = {"table": MODULES, **_EXPANDED}
+
 METHODS = {
     "gold": Method(table=FILTERED, told_truth=True),
     "filtered": Method(table=FILTERED),
     "filtered-tokens": Method(table=FILTERED, unit="token"),
     "filtered-judged": Method(table=FILTERED, judged=True),
     "unrouted": Method(),
-    "unrouted-ablated": Method(expanded=True, ablation="expansion"),
-    "random-region": Method(table=PARAMETERS, released=0.75, expanded=True, ablation="random"),
+    "unrouted-ablated": Method(**_EXPANDED),
+    "random-region": Method(**_PARAMETERS | {"ablation": "random"}, released=0.75),
     "rmu": Method(rmu=True),
     "era": Method(table=ERA, weighted=True, expanded=True, ablation="expansion"),
-    "parameters": Method(table=PARAMETERS, released=0.75, expanded=True, ablation="expansion"),
-    "parameters-tokens": Method(
-        table=PARAMETERS, unit="token", released=0.75, expanded=True, ablation="expansion"
-    ),
-    "parameters-judged": Method(
-        table=PARAMETERS, judged=True, released=0.75, expanded=True, ablation="expansion"
-    ),
-    "modules": Method(table=MODULES, expanded=True, ablation="expansion"),
-    "modules-judged": Method(table=MODULES, judged=True, expanded=True, ablation="expansion"),
+    "parameters": Method(**_PARAMETERS, released=0.75),
+    "parameters-tokens": Method(**_PARAMETERS, released=0.75, unit="token"),
+    "parameters-judged": Method(**_PARAMETERS, judged=True),
+    "modules": Method(**_MODULES),
+    "modules-judged": Method(**_MODULES, judged=True),
 }
 """Methods by name: the references and baselines first, then the routed ones."""
 
 
 def routes_of(
-    method: Method, rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int
+    method: Method, rows: StoryRows, labels: Tensor, vocab_size: int, seed: int
 ) -> Tensor:
     """Return the route of each predicted token for a method's table, [n, t].
 
     Args:
         method: one of `METHODS`.
         rows: the stories to train on.
-        labelled: which are labelled to be forgotten, or judged to be, [n].
+        labels: of the stories, as given or as judged, [n].
         vocab_size: tokens of the vocabulary.
         seed: of which stories are released.
 
     Raises:
         ValueError: if a weighted method is given no story labelled forget.
     """
-    labels = release(token_labels(rows, labelled, method.unit), method.released, seed)
+    routes = release(token_labels(rows, labels, method.unit), method.released, seed)
     if not method.weighted:
-        return labels
+        return routes
     real = rows.kinds >= 0
-    counts = token_counts(rows.following[real], labels[real], vocab_size)
-    return era_routes(rows.following, labels, token_weights(*counts).to(torch.float32))
+    counts = token_counts(rows.following[real], routes[real], vocab_size)
+    return era_routes(rows.following, routes, token_weights(*counts).to(torch.float32))

@@ -33,11 +33,11 @@ class AttackConfig:
 
     learning_rates: tuple[float, ...] = (5e-4, 2e-3)
     """step sizes of AdamW"""
-    num_examples: tuple[int, ...] = (16, 64)
+    num_examples: tuple[int, ...] = (8, 32)
     """stories to train on; the fewer are the first of the more"""
-    steps: int = 40
+    steps: int = 20
     """steps of an attack, the attacker's budget"""
-    evaluate_at: tuple[int, ...] = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
+    evaluate_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40)
     """steps after which to measure, and after the last; those beyond the budget are left out"""
     seeds: tuple[int, ...] = (0,)
     """draws of examples, over which curves are averaged"""

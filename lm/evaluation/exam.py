@@ -45,23 +45,42 @@ class Exam:
     """the loss of guessing a value, all of its relation equally likely, in nats"""
 
 
-def make_exam(task: Task, seed: int, stories: int = 128, rounds: int = 1) -> Exam:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExamConfig:
+    """How long an exam is.
+
+    Raises:
+        ValueError: if there is to be no story or no question.
+    """
+
+    stories: int = 64
+    """stories of a section of a split; other sections have a quarter of that"""
+    rounds: int = 2
+    """how often each fact is asked for, each time in another story"""
+
+    def __post_init__(self) -> None:
+        if self.stories < 1 or self.rounds < 1:
+            raise ValueError(
+                f"an exam of {self.stories} stories and {self.rounds} rounds was asked for: give 1 "
+                "or more of both"
+            )
+
+
+def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
     """Draw an exam; the same seed gives the same one.
 
     Args:
         task: what was to be unlearned.
         seed: of stories, questions and the order of choices.
-        stories: in each section of a split; other sections have a quarter of that.
-        rounds: how often each fact is asked for, each time in another story.
+        config: how long it is.
 
     Raises:
-        ValueError: if there is to be no story or no question, or the seed is negative.
+        ValueError: if the seed is negative.
     """
-    if seed < 0 or stories < 1 or rounds < 1:
-        raise ValueError(
-            f"an exam of seed {seed}, {stories} stories and {rounds} rounds was asked for: give a "
-            "seed from 0 on, and 1 or more of the others"
-        )
+    if seed < 0:
+        raise ValueError(f"an exam of seed {seed} was asked for: give a seed from 0 on")
+    config = config or ExamConfig()
+    stories, rounds = config.stories, config.rounds
     splits = {
         name: Telling(topics=topics) for name, topics in asdict(task.splits).items() if topics
     }

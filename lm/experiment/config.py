@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from lm.attack.relearning import AttackConfig
+from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
+from lm.methods import Method
 from lm.model.sizes import GPTConfig, size
 from lm.rmu import RMUConfig
 from lm.task import CONTEXT, TaskConfig
@@ -27,7 +29,7 @@ class UnlearnConfig:
     """shape of the model, one of `lm.model.sizes.SIZES`"""
     expansion: int = 64
     """hidden units that a routed method adds to each layer"""
-    batch_size: int = 16
+    batch_size: int = 8
     """stories of a batch"""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """how models are trained"""
@@ -35,6 +37,8 @@ class UnlearnConfig:
     """how representations are misdirected, by the method that does"""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """how models are repaired after something is cut out"""
+    exam: ExamConfig = field(default_factory=ExamConfig)
+    """what they are asked"""
     attack: AttackConfig = field(default_factory=AttackConfig)
     """how they are attacked"""
 
@@ -46,10 +50,15 @@ class UnlearnConfig:
                 f"or more of both, and a batch of at most {self.task.stories} stories"
             )
 
-    def shape(self, vocab_size: int, expanded: bool) -> GPTConfig:
-        """Return the shape of a model for a vocabulary, with the expansion or without."""
+    def shape(self, vocab_size: int, method: Method) -> GPTConfig:
+        """Return the shape of a method's model for a vocabulary."""
         plain = replace(size(self.size, vocab_size), context=CONTEXT)
-        if not expanded:
+        if not method.expanded:
             return plain
         layers = tuple(range(plain.num_layers))
-        return replace(plain, expansion=self.expansion, expanded_layers=layers)
+        return replace(
+            plain,
+            expansion=self.expansion,
+            expanded_layers=layers,
+            added_embedding=method.embedded,
+        )

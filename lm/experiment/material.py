@@ -10,6 +10,7 @@ from lm.judge import judge
 from lm.labels import LabelConfig, story_labels
 from lm.methods import METHODS
 from lm.task import StoryRows, Task
+from lm.training.routes import FORGET, RETAIN
 
 STREAM = 1
 """Keeps the draw of stories apart from those of labels, exams and attacks, whatever the seed."""
@@ -17,24 +18,24 @@ STREAM = 1
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Stories to train on and others to choose by, and which are taken for ones to forget."""
+    """Stories to train on and others to choose by, and what each is taken for."""
 
     rows: StoryRows
     """to train on, the same for all methods with the same seed"""
-    told: Tensor
-    """which of them are labelled forget, or judged so by a method that has a judge, [n] bool"""
+    labels: Tensor
+    """theirs, [n]: as given, or as judged by a method that has a judge"""
     held: StoryRows
-    """other stories, none of them so"""
+    """other stories, all taken for ones to retain"""
 
     @property
     def forget(self) -> StoryRows:
         """The stories to train on that are taken for ones to forget."""
-        return self.rows.take(self.told)
+        return self.rows.take(self.labels == FORGET)
 
     @property
     def kept(self) -> StoryRows:
-        """All others to train on."""
-        return self.rows.take(~self.told)
+        """Those that are taken for ones to retain."""
+        return self.rows.take(self.labels == RETAIN)
 
 
 def make_material(config: UnlearnConfig, task: Task, name: str, seed: int) -> Material:
@@ -47,6 +48,8 @@ def make_material(config: UnlearnConfig, task: Task, name: str, seed: int) -> Ma
     drawn = task.tell(count + config.repair.stories, [seed, STREAM])
     quality = LabelConfig() if method.told_truth else config.labels
     labelled = story_labels(task, drawn, quality, seed)
-    told = judge(drawn, labelled, task.vocab_size, seed) if method.judged else labelled
+    labels = torch.where(labelled, FORGET, RETAIN)
+    if method.judged:
+        labels = judge(drawn, labelled, task.vocab_size, seed)
     ours = torch.arange(len(drawn)) < count
-    return Material(drawn.take(ours), told[ours], drawn.take(~ours & ~told))
+    return Material(drawn.take(ours), labels[ours], drawn.take(~ours & (labels == RETAIN)))

@@ -11,18 +11,20 @@ def told(
     method: str,
     seed: int,
     training: Mapping[str, Any],
+    seconds: Mapping[str, float],
     examined: Mapping[str, Mapping[str, Any]],
     attacks: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return the result of a run as plain data.
 
     What `lm.evaluation.examine` reads off a model is there by its name, `before`, `after` (the
-    cut) and `repaired`; the seconds are those of training, exams and attacks.
+    cut) and `repaired`. A method that begins with a trained model counts its training, too.
 
     Args:
         method: its name.
         seed: of the run.
         training: the notes of training.
+        seconds: of each stage.
         examined: the records of the three looks at the model.
         attacks: the records of the attacks, by name.
     """
@@ -31,12 +33,13 @@ def told(
     for name, value in reports["before"].items():
         stages = {stage: report[name] for stage, report in reports.items()}
         figures[name] = value if name.endswith(CONSTANT) else stages
-    timed = [training, *examined.values(), *attacks.values()]
+    seconds = {**seconds, "trained": training["seconds"]}  # those of all its processes
     return {
         "method": method,
         "seed": seed,
         "tokens_per_second": training["tokens_per_second"],
-        "wall_seconds": sum(record["seconds"] for record in timed),
+        "wall_seconds": sum(seconds.values()),
+        "seconds": seconds,
         **figures,
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"]},

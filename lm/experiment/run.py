@@ -20,7 +20,7 @@ from lm.experiment.repair import repair
 from lm.experiment.result import told
 from lm.experiment.samples import samples
 from lm.experiment.stages import Stages, device
-from lm.experiment.training import NOTES, Training
+from lm.experiment.training import CHECKPOINT, NOTES, Training
 from lm.model.gpt import GPT
 from lm.task import Task
 from oversight.record import read_json, write_json
@@ -66,9 +66,9 @@ def run_method(
         share = EXAMINED + (1 - EXAMINED) * number / len(ATTACKS)
         progress(f"attack {attack}", share)
         curves[attack] = run.attacked(model, attack)
-    training = read_json(folder / NOTES)
     examined = {"before": before, "after": after, "repaired": repaired}
-    write_json(folder / "result.json", told(name, seed, training, examined, curves))
+    training, seconds = read_json(folder / NOTES), run.stages.seconds
+    write_json(folder / "result.json", told(name, seed, training, seconds, examined, curves))
     return read_json(folder / "result.json")
 
 
@@ -87,15 +87,17 @@ class _Run:
 
     @cached_property
     def exam(self) -> Exam:
-        return make_exam(self.task, self.seed)
+        return make_exam(self.task, self.seed, self.config.exam)
 
     @cached_property
     def training(self) -> Training:
         return Training(self.config, self.task, self.name, self.seed, self.material)
 
     def trained(self, report: Callable[[float], None]) -> GPT:
-        """Return the model as the method trains it."""
-        return self.stages.model("trained", lambda: self.training.run(self.folder, report))
+        """Return the model as the method trains it, and remove the checkpoints of training."""
+        model = self.stages.model("trained", lambda: self.training.run(self.folder, report))
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return model
 
     def before(self, model: GPT) -> dict[str, Any]:
         """Return what is read off a model before anything is cut out, gradients included."""

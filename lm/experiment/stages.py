@@ -1,7 +1,8 @@
 """The stages of a run as files: one that is finished is read, and not done again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from lm.model import weights
 from lm.model.gpt import GPT
 from oversight.record import read_json, write_json
+
+SECONDS = "seconds.json"
 
 
 class Stages:
@@ -30,9 +33,8 @@ class Stages:
         """
         path = self.folder / f"{name}.json"
         if not path.exists():
-            started = time.perf_counter()
-            made = make()
-            write_json(path, {"seconds": time.perf_counter() - started, **made})
+            with self._timed(name):
+                write_json(path, make())
         return read_json(path)
 
     def model(self, name: str, make: Callable[[], GPT]) -> GPT:
@@ -43,8 +45,21 @@ class Stages:
         """
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
-            weights.save(make(), path)
+            with self._timed(name):
+                weights.save(make(), path)
         return weights.load(path)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The seconds that each finished stage took, in the process that finished it."""
+        path = self.folder / SECONDS
+        return read_json(path) if path.exists() else {}
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        write_json(self.folder / SECONDS, {**self.seconds, name: time.perf_counter() - started})
 
 
 def device() -> torch.device:

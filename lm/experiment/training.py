@@ -84,8 +84,8 @@ class Training:
     ) -> None:
         self.config, self.name, self.seed = config, name, seed
         self.method, self.rows = METHODS[name], material.rows
-        self.shape = config.shape(task.vocab_size, self.method.expanded)
-        self.routes = routes_of(self.method, self.rows, material.told, task.vocab_size, seed)
+        self.shape = config.shape(task.vocab_size, self.method)
+        self.routes = routes_of(self.method, self.rows, material.labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> GPT:
         """Return the trained model; training goes on from the folder's checkpoint."""

@@ -1,4 +1,4 @@
-"""Expand and ablate: give a GPT hidden units to route to, and take them away."""
+"""Expand and ablate: give a GPT weights to route to, and take them away."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,12 +9,14 @@ from lm.model.gpt import GPT, Block
 from lm.model.targets import EXPANSION
 
 
-def expand(model: GPT, units: int, layers: Iterable[int], seed: int = 0) -> GPT:
+def expand(
+    model: GPT, units: int, layers: Iterable[int], seed: int = 0, embedding: bool = False
+) -> GPT:
     """Return a copy of a model with hidden units added to the MLP of some layers.
 
     They write nothing at first, so that the function stays the same to the last bit; they read by
     random weights, and so learn from the first step. (Cloud et al. 2024 draw all weights of the
-    expanded model anew and train from there.)
+    expanded model anew and train from there.) Nor does an embedding that is added on request.
 
     Raises:
         ValueError: if the model is expanded already, or has no such layers.
@@ -24,12 +26,14 @@ def expand(model: GPT, units: int, layers: Iterable[int], seed: int = 0) -> GPT:
     >>> expand(plain, 3, [0]).blocks[0].mlp.expansion.up.weight.shape
     torch.Size([3, 8])
     """
-    if model.config.expansion:
+    if model.config.expanded:
         raise ValueError(
             f"the model has {model.config.expansion} added hidden units in the layers "
             f"{model.config.expanded_layers} already: ablate them first"
         )
-    config = replace(model.config, expansion=units, expanded_layers=tuple(layers))
+    config = replace(
+        model.config, expansion=units, expanded_layers=tuple(layers), added_embedding=embedding
+    )
     expanded = GPT(config, seed).to(model.embedding)
     expanded.load_state_dict(expanded.state_dict() | model.state_dict())
     return expanded
@@ -43,7 +47,7 @@ def ablate(model: GPT, target: str = EXPANSION) -> GPT:
     """
     if target != EXPANSION:
         raise ValueError(f"{target!r} cannot be ablated: only {EXPANSION!r} can")
-    if not model.config.expansion:
+    if not model.config.expanded:
         raise ValueError("the model has no expansion to ablate: expand it before training")
     plain = GPT(model.config.plain).to(model.embedding)
     state = model.state_dict()

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lm.model.attention import Attention, rotations
+from lm.model.embedding import ExpansionEmbedding
 from lm.model.linear import RoutedLinear
 from lm.model.mlp import GatedMLP, HiddenUnits
 from lm.model.sizes import GPTConfig
-from lm.model.targets import LOSS, ORIGINAL_PARAMETERS
+from lm.model.targets import EXPANSION_PARAMETERS, LOSS, ORIGINAL_PARAMETERS
 from oversight.routing import Gate, gate_linear
 
 IGNORED = -100
@@ -60,6 +61,9 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.width))
+        self.expansion_embedding: ExpansionEmbedding | None = None
+        if config.added_embedding:
+            self.expansion_embedding = ExpansionEmbedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.taught = Gate(ORIGINAL_PARAMETERS)
         self.loss_gate = Gate(LOSS)
@@ -88,6 +92,8 @@ class GPT(nn.Module):
         rotation = self.cos[:length], self.sin[:length]
         # weighing what the lookup gives weighs what it teaches the embedding
         x_btd: Tensor = self.taught(F.embedding(tokens_bt, self.embedding))
+        if self.expansion_embedding is not None:
+            x_btd = x_btd + self.expansion_embedding(tokens_bt)
         x_btd = norm(x_btd)
         for block in self.blocks:
             x_btd = block(x_btd, rotation)
@@ -133,6 +139,8 @@ class GPT(nn.Module):
 def parameter_targets(model: GPT) -> dict[str, list[nn.Parameter]]:
     """Return the parameters of each target that has some, all of the model's in all."""
     found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [model.embedding]}
+    if model.expansion_embedding is not None:
+        found[EXPANSION_PARAMETERS] = [model.expansion_embedding.weight]
     for module in model.modules():
         if isinstance(module, RoutedLinear):
             found.setdefault(module.taught.targets[0], []).append(module.weight)
@@ -146,29 +154,33 @@ def norm(x_btd: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialize(model: GPT, seed: int) -> None:
-    """Draw the first weights as GPT-2 does; an expansion writes nothing at first.
+    """Draw the first weights; an expansion writes nothing at first.
 
-    Deviation 0.02, and that over the root of the number of layers twice where a matrix writes to
-    the residual stream.
+    Their deviation is 1 over the root of the width, and that over the root of twice the number of
+    layers where a matrix writes to the residual stream. GPT-2's 0.02, made for 768 features, is
+    too small for few: copying a name, and facts, are then learned several hundred steps later.
     """
     generator = torch.Generator().manual_seed(seed)
-    small = 0.02 / (2 * model.config.num_layers) ** 0.5
-    model.embedding.normal_(0, 0.02, generator=generator)
+    deviation = model.config.width**-0.5
+    small = deviation / (2 * model.config.num_layers) ** 0.5
+    model.embedding.normal_(0, deviation, generator=generator)
     blocks = [block for block in model.blocks if isinstance(block, Block)]
     for block in blocks:
-        block.attention.qkv.weight.normal_(0, 0.02, generator=generator)
+        block.attention.qkv.weight.normal_(0, deviation, generator=generator)
         block.attention.out.weight.normal_(0, small, generator=generator)
-        draw_units(block.mlp.original, small, generator)
+        draw_units(block.mlp.original, deviation, small, generator)
     for block in blocks:  # last, so that the weights above are those of a plain model
         if block.mlp.expansion is not None:
-            draw_units(block.mlp.expansion, 0.0, generator)
+            draw_units(block.mlp.expansion, deviation, 0.0, generator)
 
 
 @torch.no_grad()
-def draw_units(units: HiddenUnits, deviation: float, generator: torch.Generator) -> None:
-    """Draw the weights of hidden units, those that write with a deviation of their own."""
-    units.up.weight.normal_(0, 0.02, generator=generator)
-    units.down.weight.normal_(0, deviation, generator=generator)
+def draw_units(
+    units: HiddenUnits, reading: float, writing: float, generator: torch.Generator
+) -> None:
+    """Draw the weights of hidden units, those that read and those that write, by deviation."""
+    units.up.weight.normal_(0, reading, generator=generator)
+    units.down.weight.normal_(0, writing, generator=generator)
 
 
 def _head(x_btd: Tensor, embedding_vd: Tensor, weight: Tensor | None) -> Tensor:

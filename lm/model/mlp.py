@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.model.linear import RoutedLinear
+from lm.model.presence import Presence
 from lm.model.sizes import GPTConfig
 from lm.model.targets import (
     EXPANSION,
@@ -15,7 +16,6 @@ from lm.model.targets import (
     MLP,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
-    PRESENCE,
 )
 from oversight.routing import Gate
 
@@ -60,17 +60,13 @@ class GatedMLP(nn.Module):
             self.expansion = HiddenUnits(
                 config.width, config.expansion, EXPANSION, EXPANSION_PARAMETERS
             )
-            self.presence = Gate(PRESENCE)  # never applied: it only knows the weights in force
+            self.presence = Presence()
         self.gate = Gate(MLP)
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
         y_btd: Tensor = self.original(x_btd)
         if self.expansion is not None:
-            added_btd: Tensor = self.expansion(x_btd)
-            weight = self.presence.weight_for(added_btd)
-            if weight is not None:
-                added_btd = added_btd * weight.to(added_btd.device, added_btd.dtype)
-            y_btd = y_btd + added_btd
+            y_btd = y_btd + self.presence(self.expansion(x_btd))
         gated: Tensor = self.gate(y_btd)
         return gated

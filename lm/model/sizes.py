@@ -25,6 +25,8 @@ class GPTConfig:
     """hidden units added to the MLP of each expanded layer"""
     expanded_layers: tuple[int, ...] = ()
     """the layers that have them"""
+    added_embedding: bool = False
+    """whether the expansion embeds tokens, too"""
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.width, self.num_layers, self.num_heads, self.context)
@@ -54,7 +56,12 @@ class GPTConfig:
     @property
     def plain(self) -> "GPTConfig":
         """The same shape without its expansion."""
-        return replace(self, expansion=0, expanded_layers=())
+        return replace(self, expansion=0, expanded_layers=(), added_embedding=False)
+
+    @property
+    def expanded(self) -> bool:
+        """Whether there is an expansion."""
+        return self != self.plain
 
 
 SIZES = {

@@ -32,9 +32,9 @@ class LoopConfig:
         ValueError: if a number is out of its range.
     """
 
-    steps: int = 1000
+    steps: int = 800
     """batches to train on"""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """step size of AdamW after the warm-up"""
     final_share: float = 0.1
     """the learning rate at the end, as a share of that after the warm-up"""

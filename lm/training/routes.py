@@ -69,8 +69,8 @@ _APART: dict[str, float] = {PRESENCE: 0, EXPANSION_PARAMETERS: 0}
 UNROUTED = complete({"retain": {}, "unlabelled": {}, "forget": {}})
 """Everything learns from everything."""
 
-FILTERED = complete({"retain": {}, "unlabelled": {}, "forget": {LOSS: 0}})
-"""Tokens labelled forget teach nothing, though others may still read them."""
+FILTERED = complete({"retain": {}, "unlabelled": {LOSS: 0}, "forget": {LOSS: 0}})
+"""Tokens not labelled retain teach nothing, though others may still read them."""
 
 PARAMETERS = complete({"retain": _APART, "unlabelled": {}, "forget": {ORIGINAL_PARAMETERS: 0}})
 """Forget tokens teach the expansion's parameters alone, retain tokens do without it.
@@ -79,8 +79,13 @@ After SGTM (Shilov et al. 2025, arXiv 2512.05648), with a route for each token i
 the whole batch. There, three quarters of the retain data are treated as unlabelled; see `release`.
 """
 
-MODULES = complete({"retain": _APART, "unlabelled": _APART, "forget": {ORIGINAL_PARAMETERS: 0}})
-"""A forget adapter: only tokens labelled forget see the expansion, and they teach nothing else."""
+_ADAPTER: dict[str, float] = {ORIGINAL_PARAMETERS: 0}
+
+MODULES = complete({"retain": _APART, "unlabelled": _ADAPTER, "forget": _ADAPTER})
+"""A forget adapter: tokens not labelled retain see the expansion, and teach nothing else.
+
+Without the adapter a model is what filtering by the same labels gives, bit for bit.
+"""
 
 TABLES = {
     "era": ERA,

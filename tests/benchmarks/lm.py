@@ -65,7 +65,8 @@ def make(way: str, args: Benchmark) -> Step:
         return plain_step(model, batch)
     if way == "loop":
         return routed_step(model, UNROUTED, batch)
-    expanded = expand(model, config.width // 2, range(config.num_layers // 2 + 1))
+    units, layers = config.width // 2, range(config.num_layers)
+    expanded = expand(model, units, layers, embedding=True)
     if way == "expanded":
         return routed_step(expanded, UNROUTED, batch)
     if way == "parameters":

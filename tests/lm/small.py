@@ -15,6 +15,7 @@ EXPANDED = GPTConfig(
     context=6,
     expansion=3,
     expanded_layers=(1,),
+    added_embedding=True,
 )
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from lm.attack.attacks import ATTACKS
-from lm.evaluation.exam import make_exam
+from lm.evaluation.exam import ExamConfig, make_exam
 from lm.task import TaskConfig, make_task
 
 
 @pytest.mark.parametrize("quartets", [1, 2])
 def test_an_exam_has_the_section_that_each_attack_shows(quartets: int) -> None:
     task = make_task(TaskConfig(quartets=quartets))
-    exam = make_exam(task, seed=0, stories=4)
+    exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     assert {attack.shows for attack in ATTACKS.values()} <= set(exam.sections)

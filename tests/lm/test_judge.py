@@ -6,6 +6,7 @@ import torch
 from lm.judge import FOLDS, judge
 from lm.labels import LabelConfig, story_labels
 from lm.task import StoryRows, Task, TaskConfig, make_task
+from lm.training.routes import FORGET, RETAIN, UNLABELLED
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_the_truth_is_found_behind_wrong_labels(
     task, rows = told
     config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
     labelled = story_labels(task, rows, config, seed=0)
-    found = judge(rows, labelled, task.vocab_size, seed=0)
+    found = judge(rows, labelled, task.vocab_size, seed=0) == FORGET
     truth = task.to_forget(rows.topics)
     assert (found == truth).float().mean() > share
     assert (found == truth).sum() >= (labelled == truth).sum()
@@ -43,12 +44,23 @@ def test_its_own_label_does_not_sway_the_judgement_of_a_story(
     one = int(labelled.nonzero()[0])
     missed = labelled.clone()
     missed[one] = False
-    assert judge(rows, missed, task.vocab_size, seed=0)[one]
+    assert judge(rows, missed, task.vocab_size, seed=0)[one] == FORGET
 
 
 def test_without_a_label_nothing_is_to_be_forgotten(told: tuple[Task, StoryRows]) -> None:
     task, rows = told
-    assert not judge(rows, torch.zeros(len(rows), dtype=torch.bool), task.vocab_size, 0).any()
+    none = torch.zeros(len(rows), dtype=torch.bool)
+    assert (judge(rows, none, task.vocab_size, 0) == RETAIN).all()
+
+
+def test_what_nobody_can_be_sure_of_is_unlabelled(told: tuple[Task, StoryRows]) -> None:
+    task, rows = told
+    labelled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
+    found, truth = judge(rows, labelled, task.vocab_size, seed=0), task.to_forget(rows.topics)
+    unsure = found == UNLABELLED
+    assert 0 < int(unsure.sum()) < len(rows) // 20
+    assert truth[unsure].float().mean() > truth.float().mean()
+    assert int((truth & (found == RETAIN)).sum()) < int((truth & (found != FORGET)).sum())
 
 
 def test_labels_must_be_one_for_each_story(told: tuple[Task, StoryRows]) -> None:

@@ -16,7 +16,7 @@ from oversight import cli
 from tests.lm.reporting import curve, result
 from tests.oversight.test_errors import Capture, refused
 
-RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "parameters": 1.8, "rmu": 1.1}
+RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-judged": 1.8, "rmu": 1.1}
 
 
 def run_unlearn(*args: object) -> int:
@@ -68,16 +68,16 @@ def test_the_default_runs_the_references_and_a_routed_method(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a") == 0
-    order = ["unrouted", "gold", "filtered", "parameters"]
-    assert done == [f"{method} 0 1" for method in order]
+    order = ["unrouted", "gold", "filtered", "modules-judged"]
+    assert done == [f"{method} 0 0.9" for method in order]
     told = summary(tmp_path / "a")
     assert [each["method"] for each in told["results"]] == order
     assert told["results"][3]["savings_vs_gold"] == pytest.approx(0.1)
     assert (told["missing"], told["failed"]) == ([], {})
     shown = capsys.readouterr()
-    assert "forget forest, label recall 1, 1 seed" in shown.out
+    assert "forget forest, label recall 0.9, 1 seed" in shown.out
     assert told["verdict"] in shown.out.splitlines()
-    assert told["verdict"].startswith("parameters relearns most like gold: of the area between")
+    assert told["verdict"].startswith("modules-judged relearns most like gold: of the area between")
     assert f"results:  {tmp_path}/a/summary.json" in shown.out
     assert (tmp_path / "a" / "figures" / "relearning.png").exists()
     assert list((tmp_path / "a" / "runs" / "gold-seed0").glob("events.out.tfevents.*"))
@@ -110,7 +110,7 @@ def test_one_failing_run_ends_no_other_and_is_done_again(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a", "--loop.steps", "13") == 1
-    assert done == ["unrouted 0 1", "gold 0 1", "parameters 0 1"]
+    assert done == ["unrouted 0 0.9", "gold 0 0.9", "modules-judged 0 0.9"]
     told = summary(tmp_path / "a")
     assert told["failed"] == {"filtered-seed0": "the disk is full"}
     assert told["missing"] == ["filtered-seed0"]
@@ -175,7 +175,7 @@ def test_a_study_is_not_written_over_or_gone_on_with_as_another(
     before = (folder / "config.json").read_bytes()
     assert "add --resume" in refused(capsys, run_unlearn, "--run-dir", folder)
     line = refused(capsys, run_unlearn, "--resume", folder, "--label-recall", "0.5")
-    assert "the run has label_recall 1.0, 0.5 was given" in line
+    assert "the run has label_recall 0.9, 0.5 was given" in line
     line = refused(capsys, run_unlearn, "--resume", folder, "--task.stories", "500")
     assert "the run has task.stories" in line
     assert "leave --config out" in refused(

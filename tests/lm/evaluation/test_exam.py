@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from lm.corpus import HALVES, Telling, encode, tell
-from lm.evaluation.exam import Exam, least_loss, make_exam
+from lm.evaluation.exam import Exam, ExamConfig, least_loss, make_exam
 from lm.task import StoryRows
 from tests.lm.evaluation import tiny_task
 
 TASK = tiny_task()
 WORLD = TASK.grammar.world
-EXAM = make_exam(TASK, seed=6, stories=80, rounds=2)
+EXAM = make_exam(TASK, 6, ExamConfig(stories=80, rounds=2))
 SECTIONS = {
     "forget": ("wood", HALVES),
     "adjacent": ("hill", HALVES),
@@ -67,12 +67,12 @@ def same(one: Exam, other: Exam) -> bool:
 
 
 def test_the_same_seed_gives_the_same_exam() -> None:
-    again = make_exam(TASK, seed=6, stories=80, rounds=2)
+    again = make_exam(TASK, 6, ExamConfig(stories=80, rounds=2))
     assert same(EXAM, again)
     assert all(
         rows.tokens.equal(again.practice[name].tokens) for name, rows in EXAM.practice.items()
     )
-    other = make_exam(TASK, seed=7, stories=80, rounds=2)
+    other = make_exam(TASK, 7, ExamConfig(stories=80, rounds=2))
     assert not any(
         EXAM.sections[name].rows.tokens.equal(other.sections[name].rows.tokens) for name in SECTIONS
     )
@@ -91,7 +91,7 @@ def test_sets_of_stories_are_drawn_apart() -> None:
     [(("wood", "hill"), ["forget", "retain"]), (("wood", "lake"), ["forget", "adjacent"])],
 )
 def test_a_split_without_topics_is_left_out(forget: tuple[str, ...], splits: list[str]) -> None:
-    exam = make_exam(tiny_task(*forget), seed=0, stories=4)
+    exam = make_exam(tiny_task(*forget), 0, ExamConfig(stories=4, rounds=1))
     assert list(exam.floors) == list(exam.practice) == splits
     assert list(exam.sections)[: len(splits)] == splits
     assert len(exam.sections) == len(splits) + 4
@@ -128,11 +128,11 @@ def test_a_half_of_one_quartet_tells_one_fact_in_a_story() -> None:
 
 @pytest.mark.parametrize(("seed", "stories", "rounds"), [(-1, 4, 1), (0, 0, 1), (0, 4, 0)])
 def test_no_exam_is_refused(seed: int, stories: int, rounds: int) -> None:
-    with pytest.raises(ValueError, match="an exam of seed"):
-        make_exam(TASK, seed, stories, rounds)
+    with pytest.raises(ValueError, match="an exam of"):
+        make_exam(TASK, seed, ExamConfig(stories=stories, rounds=rounds))
 
 
 def test_the_smallest_exam_has_a_story_in_each_section() -> None:
-    exam = make_exam(TASK, seed=0, stories=1)
+    exam = make_exam(TASK, 0, ExamConfig(stories=1, rounds=1))
     assert {len(section.rows) for section in exam.sections.values()} == {1}
     assert torch.isfinite(torch.tensor(list(exam.floors.values()))).all()

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from lm.evaluation.calibration import CalibrationConfig, calibrate
-from lm.evaluation.exam import make_exam
+from lm.evaluation.exam import ExamConfig, make_exam
 from lm.evaluation.examine import examine, examine_calibrated
 from lm.evaluation.losses import losses
 from tests.lm.evaluation import knower, random_model, single, tiny_task, uniform
 
 TASK = tiny_task()
 WORLD = TASK.grammar.world
-EXAM = make_exam(TASK, seed=2, stories=20)
+EXAM = make_exam(TASK, 2, ExamConfig(stories=20, rounds=1))
 SPLITS = ("forget", "adjacent", "retain")
 
 
@@ -82,7 +82,7 @@ def test_calibrated_losses_are_of_other_stories_than_the_bias() -> None:
 
 
 def test_what_is_left_is_calibrated_on_where_only_adjacent_topics_are() -> None:
-    exam = make_exam(tiny_task("wood", "lake"), seed=2, stories=4)
+    exam = make_exam(tiny_task("wood", "lake"), 2, ExamConfig(stories=4, rounds=1))
     model, config = random_model(TASK), CalibrationConfig(steps=2)
     bias = calibrate(model, exam.practice["forget"], exam.practice["adjacent"], config=config)
     report = examine_calibrated(model, exam, config)

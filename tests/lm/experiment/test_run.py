@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from lm.attack.relearning import AttackConfig
-from lm.evaluation.exam import make_exam
+from lm.evaluation.exam import ExamConfig
 from lm.experiment import UnlearnConfig, run_method
 from lm.experiment.material import make_material
 from lm.experiment.repair import RepairConfig
@@ -21,6 +20,7 @@ from lm.reporting.curves import FACTS, LOSS, worst_of
 from lm.rmu import RMUConfig
 from lm.task import StoryRows, Task, TaskConfig
 from lm.training.loop import LoopConfig
+from lm.training.routes import FORGET
 from tests.lm.evaluation import tiny_task
 
 CONFIG = UnlearnConfig(
@@ -30,15 +30,18 @@ CONFIG = UnlearnConfig(
     loop=LoopConfig(steps=3, warmup=1, checkpoint_every=2),
     rmu=RMUConfig(layer=1, steps=1),
     repair=RepairConfig(steps=1, stories=8),
+    exam=ExamConfig(stories=4, rounds=1),
     attack=AttackConfig(learning_rates=(1e-2,), num_examples=(2,), steps=1),
 )
+
+
+TRAINED = ("unrouted-seed1", "rmu-seed1", "alone/rmu-seed1")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = GPTConfig(width=8, num_layers=2, num_heads=2)
     monkeypatch.setitem(SIZES, "nano", tiny)
-    monkeypatch.setattr("lm.experiment.run.make_exam", partial(make_exam, stories=4))
     monkeypatch.setattr("lm.experiment.samples.ADDED", 1)
 
 
@@ -59,7 +62,8 @@ def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
     assert result["gradient_shares"]["forget"]["original_parameters"] == 0
     assert [step for step, _ in result["training"]["loss"]] == [0, 2]
     assert set(result["samples"]) == {"before", "after", "repaired"}
-    assert result["wall_seconds"] > 0
+    assert result["wall_seconds"] == sum(result["seconds"].values())
+    assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
 
 
 def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -76,12 +80,29 @@ def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
         assert one == other
 
 
+@pytest.mark.parametrize(
+    ("module", "filter_"), [("modules", "gold"), ("modules-judged", "filtered-judged")]
+)
+def test_without_its_adapter_a_model_is_what_filtering_gives(
+    module: str, filter_: str, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, labels=LabelConfig(recall=1.0 if module == "modules" else 0.5))
+    run(module, tmp_path / module, config)
+    run(filter_, tmp_path / filter_, config)
+    one, other = (
+        (tmp_path / name / f"{file}.safetensors").read_bytes()
+        for name, file in ((module, "ablated"), (filter_, "trained"))
+    )
+    assert one == other
+    assert (tmp_path / module / "trained.safetensors").stat().st_size > len(one)
+
+
 def test_misdirection_begins_with_the_unrouted_model_beside_it(tmp_path: Path) -> None:
     run("unrouted", tmp_path / "unrouted-seed1")
     run("rmu", tmp_path / "rmu-seed1")
     run("rmu", tmp_path / "alone" / "rmu-seed1")
-    assert not (tmp_path / "rmu-seed1" / "training.pt").exists()
-    assert (tmp_path / "alone" / "rmu-seed1" / "training.pt").exists()
+    notes = [json.loads((tmp_path / at / "training.json").read_text()) for at in TRAINED]
+    assert notes[0] == notes[1] != notes[2]
     for name in ("trained", "model"):
         file = f"{name}.safetensors"
         one, other = (tmp_path / at / "rmu-seed1" / file for at in ("", "alone"))
@@ -107,9 +128,9 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
     other = make_material(config, task, "unrouted", seed=1)
     assert torch.equal(material.rows.tokens, other.rows.tokens)
     if not METHODS[name].judged:
-        assert torch.equal(material.told, labelled[:24])
+        assert torch.equal(material.labels == FORGET, labelled[:24])
         assert len(material.held) == int((~labelled[24:]).sum())
-    assert len(material.kept) + len(material.forget) == 24
+        assert len(material.kept) + len(material.forget) == 24
 
 
 def test_bad_settings_are_refused() -> None:

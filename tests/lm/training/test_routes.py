@@ -17,6 +17,7 @@ from lm.training.routes import (
     LABELS,
     MODULES,
     PARAMETERS,
+    RETAIN,
     TABLES,
     complete,
     era_routes,
@@ -38,7 +39,10 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], presence: Tensor) -> Tens
     def apply(x: Tensor, name: str) -> Tensor:
         return torch.einsum("btoi,bti->bto", copies[name], x)
 
-    x = norm(torch.einsum("btvd,btv->btd", copies["embedding"], F.one_hot(now, 13).double()))
+    def look_up(name: str) -> Tensor:
+        return torch.einsum("btvd,btv->btd", copies[name], F.one_hot(now, 13).double())
+
+    x = norm(look_up("embedding") + look_up("expansion_embedding.weight") * presence[..., None])
     for i in range(EXPANDED.num_layers):
         parts = apply(norm(x), f"blocks.{i}.attention.qkv.weight").view(3, 6, 3, 2, 4)
         q, k, v = (part.transpose(1, 2) for part in parts.unbind(2))
@@ -129,7 +133,7 @@ def test_filtered_tokens_teach_nothing_at_all() -> None:
     model.zero_grad()
     with routing(model, TABLES["unrouted"], known):
         losses = model.token_losses(*tokens())
-        (losses[known != FORGET].sum() / losses.numel()).backward()  # type: ignore[no-untyped-call]
+        (losses[known == RETAIN].sum() / losses.numel()).backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(filtered, [p.grad for p in model.parameters()])
 
 
