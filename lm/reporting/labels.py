@@ -1,4 +1,4 @@
-"""A sweep over label recall: robust unlearning and retain loss, by method and share of labels."""
+"""A sweep over label recall: robust unlearning, facts and retain loss, by method and share."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from lm.attack.interval import Estimate
 from lm.reporting.estimate import apart, difference, estimate
 from lm.reporting.runs import BASE, GOLD, Result, Runs
 from lm.reporting.table import nats
-from lm.reporting.verdict import RELEARNED, RETAINED, listed
+from lm.reporting.verdict import RELEARNED, RELEARNED_FACTS, RETAINED, listed
 from oversight.table import plain_table
 
 ROBUST = "robust_unlearning"
@@ -18,7 +18,11 @@ Cloud et al. 2024 (arXiv 2410.04332, figure 5) subtract each model's own before 
 unrouted model's where nothing is ablated; one for all compares what an owner can choose between.
 """
 
-PANELS = {"robust unlearning, nats": ROBUST, "retain loss, nats": RETAINED}
+PANELS = {
+    "robust unlearning, nats": ROBUST,
+    "forget facts, share": RELEARNED_FACTS,
+    "retain loss, nats": RETAINED,
+}
 """What is shown, by its title."""
 
 
@@ -82,8 +86,9 @@ def labels_table(title: str, labelled: Labelled) -> Table:
         table.add_section()
     table.caption = (
         "By the share of the stories to forget that is labelled so. robust unlearning: forget loss "
-        "after the worst attack, less that of the unrouted model, in nats per token. Means over "
-        "seeds, and half of their 95% intervals"
+        "after the worst attack, less that of the unrouted model, in nats per token; forget facts: "
+        "the share known when others were relearned, 0.25 by guessing. Means over seeds, and half "
+        "of their 95% intervals"
     )
     return table
 

@@ -45,7 +45,6 @@ COLUMNS: dict[str, tuple[str, Form]] = {
     "forget\nafter": ("forget_loss.repaired", nats),
     "forget\nrelearned": ("relearned_forget_loss", nats),
     "steps to\nrelearn": ("steps_to_relearn", count),
-    "adjacent\nafter": ("adjacent_loss.repaired", plain),
     "retain\nafter": ("retain_loss.repaired", nats),
     "facts\nforget": ("mcq_forget.repaired", percent),
     "facts\nretain": ("mcq_retain.repaired", percent),

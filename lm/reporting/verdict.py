@@ -12,7 +12,7 @@ from lm.methods import METHODS
 from lm.reporting.estimate import FEWEST, apart, difference, ratio
 from lm.reporting.runs import BASE, GOLD, Runs
 
-RELEARNED = "relearned_forget_loss"
+RELEARNED, RELEARNED_FACTS = "relearned_forget_loss", "relearned_facts"
 RETAINED = "retain_loss.repaired"
 AREA, AREA_OF_FACTS = "area_to_gold", "area_to_gold_facts"
 SHARE, SHARE_OF_FACTS = "share_of_base", "share_of_base_facts"
