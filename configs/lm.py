@@ -3,6 +3,8 @@
 from lm.attack.relearning import AttackConfig
 from lm.config import StudyConfig
 from lm.evaluation.exam import ExamConfig
+from lm.experiment.repair import RepairConfig
+from lm.rmu import RMUConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
@@ -25,6 +27,8 @@ def smoke() -> StudyConfig:
     return StudyConfig(
         task=TaskConfig(stories=64),
         loop=LoopConfig(steps=2, warmup=1),
+        rmu=RMUConfig(steps=2),
+        repair=RepairConfig(steps=1, stories=8),
         exam=ExamConfig(stories=4, rounds=1),
         attack=AttackConfig(learning_rates=(2e-3,), num_examples=(4,), steps=2),
     )
