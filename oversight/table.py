@@ -44,7 +44,7 @@ def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column(names)
+    table.add_column(names, no_wrap=True)
     for heading in numbers:
         table.add_column(heading, justify="right")
     return table

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lm.attack.interval import Estimate
 from lm.reporting.curves import FACTS, LOSS, Band, band
@@ -53,8 +54,13 @@ def relearning(runs: Runs) -> Drawing:
         for axes, (title, shown) in zip(grid, RELEARNED.items(), strict=True):
             for method in runs.methods:
                 _line(axes, band(runs, method, shown), method, look[method])
+            if shown.measure.endswith("loss"):  # what hides knowledge raises it manyfold
+                axes.set_yscale("log", subs=(2, 3, 5))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter("{x:g}")
             axes.set_title(title)
             axes.set_xlabel("steps of the attack")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         _legend(figure, grid[0])
         return figure
 

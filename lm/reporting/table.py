@@ -43,7 +43,7 @@ Form = Callable[[Estimate], str]
 COLUMNS: dict[str, tuple[str, Form]] = {
     "forget\nbefore": ("forget_loss.before", plain),
     "forget\nafter": ("forget_loss.repaired", nats),
-    "forget\nrelearned": ("relearned_forget_loss", nats),
+    "after\nattack": ("relearned_forget_loss", nats),
     "steps to\nrelearn": ("steps_to_relearn", count),
     "retain\nafter": ("retain_loss.repaired", nats),
     "facts\nforget": ("mcq_forget.repaired", percent),
@@ -60,7 +60,7 @@ def unlearning_table(title: str, runs: Runs) -> Table:
         table.add_row(method, *cells)
     table.caption = (
         "Losses in nats per token on fresh stories. before: as trained; after: ablated and "
-        "repaired; relearned: the lowest that the worst attack reaches; steps: until it is back "
-        "where unrouted was. facts: multiple choice, 25% by guessing"
+        "repaired; after attack: the lowest that any attack reaches; steps: until it is back where "
+        "unrouted was. facts: multiple choice, 25% by guessing"
     )
     return table
