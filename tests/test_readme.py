@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from agents import METHODS
+from configs import lm as language
 from configs.rl import PRESETS
+from lm.config import StudyConfig
+from lm.methods import METHODS as UNLEARNING
 from oversight import cli
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
@@ -27,6 +30,7 @@ FLAGS = {
     "oversight.report": {*cli.flags(ReportConfig)},
     "oversight.sweep": {*cli.flags(SweepConfig)},
     "oversight.tune": {*cli.flags(TuneConfig)},
+    "lm.unlearn": {*cli.flags(cli.Launch), *cli.flags(StudyConfig)},
 }
 
 
@@ -81,7 +85,7 @@ def test_a_flag_in_the_text_exists(name: str) -> None:
     assert name in {"--help"}.union(*FLAGS.values())
 
 
-@pytest.mark.parametrize("name", [*METHODS, *PRESETS])
+@pytest.mark.parametrize("name", [*METHODS, *PRESETS, *UNLEARNING, *language.PRESETS])
 def test_every_method_and_preset_is_told(name: str) -> None:
     assert f"`{name}`" in TEXT
 
