@@ -30,6 +30,7 @@ from oversight.run import (
     write_config,
 )
 from oversight.sweeps.engines import execute
+from oversight.sweeps.lock import locked
 
 PROGRAM = "python -m lm.unlearn"
 MAY_CHANGE = {"method", "seeds", "recalls", "workers", "run_dir"}
@@ -40,8 +41,16 @@ DRAWN_WITH = ("matplotlib", "scipy")
 def main(args: Sequence[str]) -> int:
     """Unlearn as the arguments say; return 1 if a run failed."""
     study, folder = settle(args)
+    with locked(folder.path):
+        write_config(folder, study)
+        failed = unlearn(study, folder)
+    return 1 if failed else 0
+
+
+def unlearn(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
+    """Do the runs that are not finished, and report; return the errors of those that failed."""
     jobs = jobs_of(study, folder.path)
-    new = [job for job in jobs if read_result(job.folder) is None]
+    new = [job for job in jobs if read_result(job) is None]
     console = Console(stderr=True)
     say(console, f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}")
     failed: dict[str, str] = {}
@@ -49,7 +58,7 @@ def main(args: Sequence[str]) -> int:
         execute_all(new, study.workers, console, failed)
     finally:
         report(study, jobs, folder, failed)
-    return 1 if failed else 0
+    return failed
 
 
 def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
@@ -65,7 +74,6 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
         stored = read_config(folder, StudyConfig)
         study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
-    write_config(folder, study)
     return study, folder
 
 

@@ -8,14 +8,19 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from oversight.files import replace_file
+
 C = TypeVar("C")
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON so that a kill leaves the old file or the new one; NaN and infinity are null."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(_strict(data), indent=2, default=str, allow_nan=False) + "\n")
-    part.replace(path)
+    """Write JSON so that a kill leaves the old file or the new one; NaN and infinity are null.
+
+    Raises:
+        ValueError: if it cannot be written, as on a full disk; the old file stays as it was.
+    """
+    text = json.dumps(_strict(data), indent=2, default=str, allow_nan=False) + "\n"
+    replace_file(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -35,6 +40,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"{path} holds {type(data).__name__}, not an object")
     return data
+
+
+def as_read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `read_json` gives of what `write_json` wrote.
+
+    >>> as_read({"betas": (0.9, float("inf"))})
+    {'betas': [0.9, None]}
+    """
+    read: dict[str, Any] = json.loads(json.dumps(_strict(data), default=str, allow_nan=False))
+    return read
 
 
 def from_json(schema: type[C], data: Mapping[str, Any], source: str) -> C:

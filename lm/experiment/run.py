@@ -5,6 +5,7 @@ the same weights to the last bit.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def run_method(
         progress: told how far the run is.
 
     Raises:
-        ValueError: if a file is damaged or cannot be written, or the labels are not possible.
+        ValueError: if a file is damaged, of another run or cannot be written, or the labels are
+            not possible.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(config, task, name, seed, folder)
@@ -79,7 +81,8 @@ class _Run:
         self, config: UnlearnConfig, task: Task, name: str, seed: int, folder: Path
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
-        self.folder, self.stages = folder, Stages(folder)
+        self.folder = folder
+        self.stages = Stages(folder, {"method": name, "seed": seed, **asdict(config)})
 
     @cached_property
     def material(self) -> Material:

@@ -1,6 +1,5 @@
 """The first stage of a run: a model trained on stories by the routes of a method."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,14 +9,14 @@ from typing import Any
 from lm.experiment.config import UnlearnConfig
 from lm.experiment.gradients import gradient_shares
 from lm.experiment.material import Material
-from lm.experiment.stages import device
+from lm.experiment.stages import device, owned
 from lm.methods import METHODS, routes_of
 from lm.model.gpt import GPT
 from lm.model.weights import load
 from lm.task import Task
 from lm.training.batches import Batch, Rows
 from lm.training.loop import Progress, train
-from oversight.record import read_json, write_json
+from oversight.record import as_read, read_json, write_json
 
 NOTED_EVERY = 20
 """Steps between points of the curve of the loss."""
@@ -35,16 +34,23 @@ class Log:
     Args:
         path: of the notes; those of an earlier process are gone on with.
         config: of the run.
+        seed: of the run.
         report: told the share that is done.
+
+    Raises:
+        ValueError: if the notes are damaged, or of other settings or another seed.
     """
 
-    def __init__(self, path: Path, config: UnlearnConfig, report: Report) -> None:
+    def __init__(self, path: Path, config: UnlearnConfig, seed: int, report: Report) -> None:
         self.path, self.loop, self.report = path, config.loop, report
-        notes = read_json(path) if path.exists() else {}
+        self.identity = identity(config, seed)
+        new: dict[str, Any] = {"identity": self.identity}
+        notes = read_json(path) if path.exists() else new
+        if notes.get("identity") != self.identity:
+            raise ValueError(f"{path} belongs to another run: remove it to note training anew")
         self.loss = {int(step): loss for step, loss in notes.get("loss", [])}
         self.speed = notes.get("tokens_per_second")
         self.before, self.started = float(notes.get("seconds", 0)), time.perf_counter()
-        self.identity = identity(config)
 
     def __call__(self, progress: Progress) -> None:
         """Note a step."""
@@ -93,7 +99,7 @@ class Training:
             return found
         model = GPT(self.shape, self.seed).to(device())
         batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
-        log = Log(folder / NOTES, self.config, report)
+        log = Log(folder / NOTES, self.config, self.seed, report)
         train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
         log.write()
         return model
@@ -108,23 +114,22 @@ class Training:
     def _sibling(self, folder: Path) -> GPT | None:
         """Return the trained model of the unrouted run beside this one, and take over its notes.
 
-        None if there is no finished one, or it is of other settings.
+        None if there is no finished one, or it is of other settings, or its file of another run.
         """
         beside = folder.parent / f"unrouted-seed{self.seed}"
         weights, notes = beside / "trained.safetensors", beside / NOTES
-        if not weights.exists() or not notes.exists():
+        if not owned(weights) or not notes.exists():
             return None
         found = read_json(notes)
-        if found["identity"] != identity(self.config):
+        if found.get("identity") != identity(self.config, self.seed):
             return None
         model = load(weights)
         write_json(folder / NOTES, found)
         return model
 
 
-def identity(config: UnlearnConfig) -> dict[str, Any]:
-    """Return what the weights of an unrouted model depend on beside the seed, as JSON has it."""
+def identity(config: UnlearnConfig, seed: int) -> dict[str, Any]:
+    """Return what the weights of an unrouted model depend on, as JSON has it."""
     told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
-    told |= {"size": config.size, "batch_size": config.batch_size}
-    as_json: dict[str, Any] = json.loads(json.dumps(told))
-    return as_json
+    told |= {"size": config.size, "batch_size": config.batch_size, "seed": seed}
+    return as_read(told)

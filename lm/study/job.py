@@ -16,6 +16,8 @@ def work(job: Job) -> Outcome:
     torch.set_num_threads(1)  # sums depend on it, and there is a process for each core
     try:
         with locked(job.folder):
+            for part in job.folder.glob("*.part"):  # what a kill has left half written
+                part.unlink()
             config = job.study.run_config(job.recall)
             task, note = make_task(config.task), Notes(job.folder)
             result = run_method(config, task, job.method, job.seed, job.folder, note)

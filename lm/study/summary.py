@@ -18,19 +18,21 @@ LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
 """Parts of a run's own result that the summary of all does without."""
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return the result of a finished run, or None if there is no whole one."""
+def read_result(job: Job) -> Result | None:
+    """Return the result of a finished run, or None if there is no whole one of that run."""
     try:
-        return read_json(folder / RESULT)
+        result = read_json(job.folder / RESULT)
     except ValueError:
         return None
+    own = (result.get("method"), result.get("seed")) == (job.method, job.seed)
+    return result if own and isinstance(result.get("curves"), list) else None
 
 
 def results_of(jobs: Sequence[Job]) -> list[Result]:
     """Return the results of the runs that are finished, each with what it is beside the others."""
     found = []
     for job in jobs:
-        result = read_result(job.folder)
+        result = read_result(job)
         if result is not None:
             found.append({**result, "label_recall": job.recall})
     return [{**result, **beside(result, found)} for result in found]

@@ -1,5 +1,6 @@
 """Batches as a pure function of the step, so that a resumed run reads what it would have read."""
 
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 import torch
@@ -18,6 +19,10 @@ class Batch(NamedTuple):
 
 class Batches(Protocol):
     """Gives the batch of a step, the same whenever it is asked."""
+
+    @property
+    def digest(self) -> str:
+        """What tells these batches from all others."""
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
@@ -49,6 +54,15 @@ class Rows:
             )
         self.tokens, self.routes, self.batch_size, self.seed = tokens, routes, batch_size, seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of rows, routes, and what their order depends on."""
+        shape = f"{tuple(self.tokens.shape)} {self.batch_size} {self.seed}"
+        checksum = sha256(shape.encode())
+        for part in (self.tokens, self.routes):
+            checksum.update(part.long().numpy().tobytes())
+        return checksum.hexdigest()
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""

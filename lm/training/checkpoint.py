@@ -33,7 +33,9 @@ def read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # there is no end to what damaged bytes can raise
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(f"{path} is not a whole checkpoint: {reason}") from error
+        raise ValueError(
+            f"{path} is not a whole checkpoint ({reason}): remove it to start training anew"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path} is no checkpoint of this training loop: remove it or rename it")
     return state

@@ -96,12 +96,13 @@ def train(
         report: called after each step.
 
     Raises:
-        ValueError: if the checkpoint is damaged, or of other settings, model or table.
+        ValueError: if the checkpoint is damaged, or of other settings, model, table or data.
     """
     device = model.embedding.device
     table = table.to(device)
     optimizer = make_optimizer(model, config)
-    identity = {"config": asdict(config), "model": asdict(model.config), "table": table.as_dict()}
+    settings = {"config": asdict(config), "model": asdict(model.config), "table": table.as_dict()}
+    identity = {**settings, "data": batches.digest}
     first = _restore(model, optimizer, identity, path)
     started, tokens = time.perf_counter(), 0
     for step in range(first, config.steps):
@@ -191,8 +192,8 @@ def _restore(model: GPT, optimizer: Optimizer, identity: dict[str, Any], path: P
     changed = [name for name in identity if theirs.get(name) != identity[name]]
     if changed:
         raise ValueError(
-            f"{path} belongs to another {' and '.join(changed)}: resume with the settings it was "
-            "written with, or choose another path"
+            f"{path} belongs to another run, by its {' and '.join(changed)}: remove it to start "
+            "training anew, or resume with the settings it was written with"
         )
     try:
         model.load_state_dict(state["weights"])

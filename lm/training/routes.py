@@ -123,7 +123,9 @@ def token_counts(tokens: Tensor, labels: Tensor, vocab_size: int) -> tuple[Tenso
     _check(tokens, labels)
     chosen = labels == FORGET
     if not chosen.any():
-        raise ValueError("no token is labelled forget: there is nothing to count")
+        raise ValueError(
+            "no token is labelled forget, so there is nothing to count: raise the label recall"
+        )
     forget = torch.bincount(tokens[chosen], minlength=vocab_size)
     retain = torch.bincount(tokens[~chosen], minlength=vocab_size)
     return forget + 1, retain + 20

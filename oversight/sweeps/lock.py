@@ -23,7 +23,9 @@ def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
         deadline = time.monotonic() + patience
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise ValueError(f"another process is at work in {folder}")
+                raise ValueError(
+                    f"another process is at work in {folder}: wait for its end, then start again"
+                )
             time.sleep(0.1)
         yield
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lm import unlearn
+from lm.corpus.lexicon import LEXICON
 from lm.reporting.curves import FACTS
 from oversight import cli
 from tests.lm.reporting import curve, result
@@ -144,16 +145,21 @@ def test_without_the_extra_there_is_a_line_and_no_figure(
     ("flags", "words"),
     [
         ("--method eta", "'eta' mean era choose gold rmu modules"),
+        ("--method era2", "'era2' mean era choose"),
         ("--method", "methods () one or more"),
         ("--config defualt", "'defualt' mean default"),
         ("--label-recall 1.5", "recall 1.5 from 0 to 1"),
+        ("--label-recall -0.1", "recall -0.1 from 0 to 1"),
         ("--label-recall nan", "recall nan from 0 to 1"),
         ("--label-precision 0", "precision 0.0 above 0"),
         ("--label-errors all", "'all' iid topic"),
         ("--sweep seeds", "'seeds' labels"),
         ("--recalls 0.5 2", "recall 2.0 from 0 to 1"),
         ("--task.forget atlantis", "atlantis forest"),
-        ("--task.forget", "forget"),
+        ("--task.forget", "forget set empty name forest"),
+        (f"--task.forget {' '.join(LEXICON.topics)}", "every topic forgotten leave one"),
+        ("--task.stories 4", "batch_size 8 at most 4 stories"),
+        ("--batch-size 12801", "batch_size 12801 at most 12800 stories"),
         ("--loop.steps -1", "steps -1"),
         ("--attack.steps 0", "steps 0 positive"),
         ("--label-recal 1", "'--label-recal' mean --label-recall"),

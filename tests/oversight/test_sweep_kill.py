@@ -107,5 +107,6 @@ def test_two_sweeps_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.Monke
         clock = iter([0.0, 1.0, 6.0])
         monkeypatch.setattr("oversight.sweeps.lock.time.monotonic", lambda: next(clock))
         waited = work(job)
-    assert waited == Outcome(job.id, f"another process is at work in {job.folder}")
+    line = f"another process is at work in {job.folder}: wait for its end, then start again"
+    assert waited == Outcome(job.id, line)
     assert not RunFolder(job.folder).config.exists()

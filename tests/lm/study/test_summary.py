@@ -64,7 +64,7 @@ def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: P
     assert [(each["method"], each["seed"]) for each in results] == [("gold", 0), ("era", 0)]
     assert results[1]["label_recall"] == 0.5
     assert results[1]["savings_vs_gold"] == pytest.approx(2.1)
-    assert read_result(jobs[1].folder) is None
+    assert read_result(jobs[1]) is None
     path = tmp_path / "summary.json"
     write_summary(path, study, jobs, results, {"verdict": "none", "failed": {}})
     told = json.loads(path.read_text())
@@ -72,6 +72,20 @@ def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: P
     assert (told["verdict"], told["study"]["label_recall"]) == ("none", 0.5)
     assert [each["forget_loss"]["after"] for each in told["results"]] == [3.0, 3.0]
     assert not {"curves", "samples"} & {*told["results"][0]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"method": "gold", "seed": 0}', json.dumps(attacked("gold", 1))],
+    ids=["empty", "list", "nothing", "part", "another seed"],
+)
+def test_what_is_no_result_of_the_run_is_none(tmp_path: Path, text: str) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / RESULT).write_text(text)
+    assert read_result(job) is None
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    assert read_result(job) == attacked("gold")
 
 
 def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:

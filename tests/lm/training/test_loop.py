@@ -124,8 +124,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "config", "message"),
     [
-        (UNROUTED, CONFIG, "another table"),
-        (PARAMETERS, LoopConfig(steps=13), "another config"),
+        (UNROUTED, CONFIG, "by its table"),
+        (PARAMETERS, LoopConfig(steps=13), "by its config"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(

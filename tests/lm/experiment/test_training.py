@@ -1,0 +1,99 @@
+"""Training: the same seed gives the same bits, and nothing is taken over from another run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lm.experiment.cut import cut
+from lm.experiment.material import make_material
+from lm.experiment.stages import Stages
+from lm.experiment.training import CHECKPOINT, NOTES, Training
+from lm.labels import LabelConfig
+from lm.methods import METHODS
+from lm.model.gpt import GPT
+from lm.model.sizes import SIZES, GPTConfig
+from lm.model.weights import save
+from lm.training.routes import RETAIN
+from tests.lm.attack.rows import same, weights
+from tests.lm.evaluation import tiny_task
+from tests.lm.experiment.test_run import CONFIG
+
+ROUTED = [name for name, method in METHODS.items() if method.expanded]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
+
+
+def models(name: str, folder: Path, seed: int = 1, recall: float = 0.5) -> tuple[GPT, GPT]:
+    """Return the model of a method as it is trained, and as it is cut."""
+    folder.mkdir(exist_ok=True)
+    config, task = replace(CONFIG, labels=LabelConfig(recall=recall)), tiny_task()
+    material = make_material(config, task, name, seed)
+    training = Training(config, task, name, seed, material)
+    trained = training.run(folder, lambda share: None)
+    return trained, cut(config, name, trained, material, seed)
+
+
+@pytest.mark.parametrize("name", [*ROUTED, "filtered-judged", "rmu"])
+def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
+    one, two = (models(name, tmp_path / f"{k}") for k in range(2))
+    assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
+    other = models(name, tmp_path / "other", seed=2)
+    assert not any(same(weights(mine), weights(its)) for mine, its in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("era", "raise the label recall"), ("rmu", "0 stories to forget")]
+)
+def test_a_method_that_needs_labels_says_so_without_any(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        models(name, tmp_path, recall=0.0)
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].judged])
+def test_a_judge_without_labels_has_all_retained(name: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, labels=LabelConfig(recall=0.0))
+    assert (make_material(config, tiny_task(), name, 1).labels == RETAIN).all()
+    models(name, tmp_path, recall=0.0)
+
+
+def test_too_few_stories_for_the_precision_are_refused() -> None:
+    config = replace(CONFIG, labels=LabelConfig(recall=1.0, precision=0.01))
+    with pytest.raises(ValueError, match=r"a precision of 0\.01 needs .* raise the precision"):
+        make_material(config, tiny_task(), "filtered", 1)
+
+
+def test_training_does_not_go_on_from_that_of_another_run(tmp_path: Path) -> None:
+    models("parameters", tmp_path)
+    with pytest.raises(ValueError, match=r"training\.json belongs to another run: remove it"):
+        models("parameters", tmp_path, seed=2)
+    (tmp_path / NOTES).unlink()
+    for other in ({"seed": 2}, {"recall": 1.0}):
+        with pytest.raises(ValueError, match=r"training\.pt belongs to another run, by its data"):
+            models("parameters", tmp_path, **other)
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"training\.pt is not a whole checkpoint .* remove it"):
+        models("parameters", tmp_path)
+    (tmp_path / CHECKPOINT).unlink()
+    models("parameters", tmp_path, seed=2)
+
+
+@pytest.mark.parametrize("what", ["another seed", "another file", "no notes"])
+def test_misdirection_takes_no_model_but_that_of_the_run_beside_it(
+    what: str, tmp_path: Path
+) -> None:
+    beside = tmp_path / "unrouted-seed1"
+    other, _ = models("unrouted", tmp_path / "other", seed=2)
+    trained, _ = models("unrouted", beside, seed=2 if what == "another seed" else 1)
+    stages = Stages(beside, {})
+    stages.model("trained", lambda: trained)
+    save(other, beside / "trained.safetensors")
+    if what == "no notes":
+        stages.notes.unlink()
+    alone, _ = models("rmu", tmp_path / "alone")
+    assert same(weights(models("rmu", tmp_path / "rmu-seed1")[0]), weights(alone))
