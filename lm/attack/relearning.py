@@ -68,7 +68,7 @@ class AttackConfig:
         """The steps after which is measured: those of `evaluate_at` in the budget, and its end.
 
         >>> AttackConfig(steps=8).measured
-        (0, 1, 2, 3, 5, 7, 8)
+        (0, 1, 2, 5, 8)
         """
         return (*(step for step in self.evaluate_at if step < self.steps), self.steps)
 
