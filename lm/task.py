@@ -20,7 +20,7 @@ from lm.corpus import (
     story_tokenizer,
     tell,
 )
-from lm.model.gpt import IGNORED
+from lm.model.cross_entropy import IGNORED
 
 CONTEXT = 96
 """Tokens that a story may have, its end included."""

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from lm.model.gpt import CHUNK_LOGITS, GPT
+from lm.model.cross_entropy import CHUNK_LOGITS
+from lm.model.gpt import GPT
 from lm.task import StoryRows
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT, parameter_targets
+from lm.model.gpt import GPT
 from lm.training.batches import Batch
 from lm.training.routes import FORGET, UNROUTED
 from oversight.routing import RouteTable, audit, routing
@@ -22,9 +22,9 @@ def gradient_shares(model: GPT, table: RouteTable, batch: Batch) -> dict[str, di
     """
     with torch.enable_grad(), routing(model, table, batch.route):
         losses = model.token_losses(batch.now, batch.following)
-        norms = audit(losses, parameter_targets(model), UNROUTED, _labels(batch.route))
+        norms = audit(losses, model.parameter_targets(), UNROUTED, _labels(batch.route))
     total = {
-        target: sum(sent[target] for sent in norms.values()) for target in parameter_targets(model)
+        target: sum(sent[target] for sent in norms.values()) for target in model.parameter_targets()
     }
     return {
         label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}

@@ -9,24 +9,22 @@
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
+from dataclasses import asdict
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from lm.model.attention import Attention, rotations
+from lm.model.cross_entropy import cross_entropy, output_logits
 from lm.model.embedding import ExpansionEmbedding
+from lm.model.language_model import LanguageModel
 from lm.model.linear import RoutedLinear
 from lm.model.mlp import GatedMLP, HiddenUnits
 from lm.model.sizes import GPTConfig
 from lm.model.targets import EXPANSION_PARAMETERS, LOSS, ORIGINAL_PARAMETERS
-from oversight.routing import Gate, gate_linear
-
-IGNORED = -100
-"""A target of this value has no loss, as in PyTorch's cross-entropy."""
-
-CHUNK_LOGITS = 2**25
-"""Logits that are held at a time; a longer batch is cut, and each piece computed twice."""
+from oversight.routing import Gate
 
 
 class Block(nn.Module):
@@ -44,7 +42,7 @@ class Block(nn.Module):
         return x_btd + written
 
 
-class GPT(nn.Module):
+class GPT(LanguageModel):
     """A language model; train it inside `routing`, with a table of `lm.training.routes`.
 
     Args:
@@ -101,50 +99,29 @@ class GPT(nn.Module):
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [B, T, V]."""
-        return _head(x_btd, self.embedding, self.taught.weight_for(x_btd))
+        return output_logits(x_btd, self.embedding, self.taught.weight_for(x_btd))
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The settings that build it."""
+        return asdict(self.config)
 
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
         x_btd = self.features(tokens_bt)
-        weight = self.taught.weight_for(x_btd)
-        batch, length = next_bt.shape
-        size = max(1, CHUNK_LOGITS // (batch * self.config.vocab_size))
-        if size >= length:
-            losses_bt = _losses(x_btd, self.embedding, weight, next_bt)
-        else:
-            cuts = [slice(start, start + size) for start in range(0, length, size)]
-            by_token = weight is not None and weight.shape[1] == length
-            pieces = [
-                checkpoint(
-                    _losses,
-                    x_btd[:, cut],
-                    self.embedding,
-                    weight[:, cut] if by_token and weight is not None else weight,
-                    next_bt[:, cut],
-                    use_reentrant=False,
-                    preserve_rng_state=False,
-                )
-                for cut in cuts
-            ]
-            losses_bt = torch.cat(pieces, dim=1)
+        losses_bt = cross_entropy(x_btd, self.embedding, self.taught.weight_for(x_btd), next_bt)
         gated: Tensor = self.loss_gate(losses_bt)
         return gated
 
-    def loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
-        """Return the mean loss of the tokens that are not `IGNORED`; 0 if all are."""
-        counted = (next_bt != IGNORED).sum().clamp(min=1)
-        return self.token_losses(tokens_bt, next_bt).sum() / counted
-
-
-def parameter_targets(model: GPT) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of each target that has some, all of the model's in all."""
-    found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [model.embedding]}
-    if model.expansion_embedding is not None:
-        found[EXPANSION_PARAMETERS] = [model.expansion_embedding.weight]
-    for module in model.modules():
-        if isinstance(module, RoutedLinear):
-            found.setdefault(module.taught.targets[0], []).append(module.weight)
-    return found
+    def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters of each target that has some, all of the model's in all."""
+        found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [self.embedding]}
+        if self.expansion_embedding is not None:
+            found[EXPANSION_PARAMETERS] = [self.expansion_embedding.weight]
+        for module in self.modules():
+            if isinstance(module, RoutedLinear):
+                found.setdefault(module.taught.targets[0], []).append(module.weight)
+        return found
 
 
 def norm(x_btd: Tensor) -> Tensor:
@@ -181,17 +158,3 @@ def draw_units(
     """Draw the weights of hidden units, those that read and those that write, by deviation."""
     units.up.weight.normal_(0, reading, generator=generator)
     units.down.weight.normal_(0, writing, generator=generator)
-
-
-def _head(x_btd: Tensor, embedding_vd: Tensor, weight: Tensor | None) -> Tensor:
-    if weight is None:
-        return F.linear(x_btd, embedding_vd)
-    return gate_linear(x_btd, embedding_vd, weight)
-
-
-def _losses(x_btd: Tensor, embedding_vd: Tensor, weight: Tensor | None, next_bt: Tensor) -> Tensor:
-    logits_btv = _head(x_btd, embedding_vd, weight)
-    losses = F.cross_entropy(
-        logits_btv.flatten(0, 1), next_bt.flatten(), reduction="none", ignore_index=IGNORED
-    )
-    return losses.view(next_bt.shape)

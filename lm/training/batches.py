@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lm.model.gpt import IGNORED
+from lm.model.cross_entropy import IGNORED
 
 
 class Batch(NamedTuple):

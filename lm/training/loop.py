@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 
-from lm.model.gpt import GPT, parameter_targets
+from lm.model.language_model import LanguageModel
 from lm.training import checkpoint
 from lm.training.batches import Batch, Batches
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
@@ -78,7 +78,7 @@ class Progress(NamedTuple):
 
 
 def train(
-    model: GPT,
+    model: LanguageModel,
     table: RouteTable,
     batches: Batches,
     config: LoopConfig,
@@ -98,10 +98,10 @@ def train(
     Raises:
         ValueError: if the checkpoint is damaged, or of other settings, model, table or data.
     """
-    device = model.embedding.device
+    device = model.device
     table = table.to(device)
     optimizer = make_optimizer(model, config)
-    settings = {"config": asdict(config), "model": asdict(model.config), "table": table.as_dict()}
+    settings = {"config": asdict(config), "model": model.shape, "table": table.as_dict()}
     identity = {**settings, "data": batches.digest}
     first = _restore(model, optimizer, identity, path)
     started, tokens = time.perf_counter(), 0
@@ -118,14 +118,14 @@ def train(
     return optimizer
 
 
-def make_optimizer(model: GPT, config: LoopConfig) -> AdamW:
+def make_optimizer(model: LanguageModel, config: LoopConfig) -> AdamW:
     """Return an optimizer with a group for each target."""
-    groups = parameter_groups(model, parameter_targets(model), config.weight_decay)
+    groups = parameter_groups(model, model.parameter_targets(), config.weight_decay)
     return AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def update(
-    model: GPT,
+    model: LanguageModel,
     table: RouteTable,
     batch: Batch,
     optimizer: Optimizer,
@@ -177,13 +177,15 @@ def learning_rate(step: int, config: LoopConfig) -> float:
 
 
 def _save(
-    model: GPT, optimizer: Optimizer, step: int, identity: dict[str, Any], path: Path
+    model: LanguageModel, optimizer: Optimizer, step: int, identity: dict[str, Any], path: Path
 ) -> None:
     state = {"weights": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     checkpoint.write(state | {"identity": identity}, path)
 
 
-def _restore(model: GPT, optimizer: Optimizer, identity: dict[str, Any], path: Path | None) -> int:
+def _restore(
+    model: LanguageModel, optimizer: Optimizer, identity: dict[str, Any], path: Path | None
+) -> int:
     """Return the step to go on from: the first if there is no checkpoint."""
     if path is None or not path.exists():
         return 0

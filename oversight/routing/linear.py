@@ -8,8 +8,10 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 
-def gate_linear(x: Tensor, parameter: Tensor, weight: Tensor | float) -> Tensor:
-    """Return `F.linear(x, parameter)`, and let each sample teach the parameter by its weight.
+def gate_linear(
+    x: Tensor, parameter: Tensor, weight: Tensor | float, bias: Tensor | None = None
+) -> Tensor:
+    """Return `F.linear(x, parameter, bias)`, and let each sample teach both by its weight.
 
     The gradient that passes through to `x` stays whole. `gate_parameters` does this for any
     module, at the price of a second forward pass; a linear map has no need of one.
@@ -18,6 +20,7 @@ def gate_linear(x: Tensor, parameter: Tensor, weight: Tensor | float) -> Tensor:
         x: the input, [..., inputs].
         parameter: the matrix, [outputs, inputs].
         weight: as in `gate`, for the output.
+        bias: [outputs], or none.
 
     Raises:
         ValueError: if the weight does not fit the output.
@@ -39,37 +42,45 @@ def gate_linear(x: Tensor, parameter: Tensor, weight: Tensor | float) -> Tensor:
             f"a weight of shape {tuple(weight.shape)} does not fit an output of shape {room}: give "
             "a number, or a tensor with as many axes as the output, each 1 or that of the output"
         )
-    output: Tensor = _Linear.apply(x, parameter, weight.to(x.device))  # type: ignore[no-untyped-call]
+    output: Tensor = _Linear.apply(x, parameter, weight.to(x.device), bias)  # type: ignore[no-untyped-call]
     return output
 
 
 class _Linear(Function):
-    """A linear map whose parameter's gradient is weighted; its backward is differentiable."""
+    """A linear map whose parameters' gradients are weighted; its backward is differentiable."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, parameter: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(x, parameter)
+    def forward(x: Tensor, parameter: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, parameter, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
-        ctx.save_for_backward(*inputs)
+        x, parameter, weight, bias = inputs
+        ctx.bias_dtype = None if bias is None else bias.dtype
+        ctx.save_for_backward(x, parameter, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        grad: Tensor,
+    ) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
         x, parameter, weight = ctx.saved_tensors
-        needs_x, needs_parameter, _ = ctx.needs_input_grad
-        to_x = to_parameter = None
+        needs_x, needs_parameter, _, needs_bias = ctx.needs_input_grad
+        to_x = to_parameter = to_bias = None
         if needs_x:
             # under autocast the gradient comes in half precision
             to_x = (grad @ parameter.to(grad.dtype)).to(x.dtype)
-        if needs_parameter:
+        if needs_parameter or needs_bias:
             scale = weight.to(grad.dtype)
             # 0 times anything is 0, since a blocked sample's gradient may be inf or NaN
             weighed = (grad * scale).masked_fill_(scale == 0, 0).flatten(0, -2)
-            to_parameter = (weighed.mT @ x.to(grad.dtype).flatten(0, -2)).to(parameter.dtype)
-        return to_x, to_parameter, None
+            if needs_parameter:
+                to_parameter = (weighed.mT @ x.to(grad.dtype).flatten(0, -2)).to(parameter.dtype)
+            if needs_bias:
+                to_bias = weighed.sum(0).to(ctx.bias_dtype)
+        return to_x, to_parameter, None, to_bias
 
 
 # `apply` asks for it at every call, and would take longer to derive it than to multiply

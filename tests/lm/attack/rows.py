@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT, IGNORED
+from lm.model.cross_entropy import IGNORED
+from lm.model.gpt import GPT
 from lm.task import StoryRows
 from tests.lm.small import SMALL
 

@@ -10,8 +10,9 @@ from lm.corpus import Kind
 from lm.evaluation import predictions
 from lm.evaluation.losses import losses
 from lm.evaluation.predictions import token_losses
+from lm.model.cross_entropy import IGNORED
 from lm.model.expansion import expand
-from lm.model.gpt import GPT, IGNORED
+from lm.model.gpt import GPT
 from lm.task import StoryRows
 from tests.lm.evaluation import knower, random_model, tiny_task, uniform
 

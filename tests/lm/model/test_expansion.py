@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lm.model.expansion import ablate, ablate_random, expand
-from lm.model.gpt import GPT, Block, parameter_targets
+from lm.model.gpt import GPT, Block
 from lm.model.sizes import GPTConfig
 from tests.lm.small import EXPANDED, SMALL, lively, tokens
 
@@ -50,17 +50,17 @@ def test_ablating_removes_what_the_expansion_writes_and_nothing_else() -> None:
     left = ablate(trained)
     assert not torch.equal(logits(left), logits(trained))
     with torch.no_grad():
-        for parameter in parameter_targets(trained)["expansion_parameters"]:
+        for parameter in trained.parameter_targets()["expansion_parameters"]:
             parameter.zero_()
     assert torch.equal(logits(left), logits(trained))
 
 
 def test_every_parameter_belongs_to_one_target() -> None:
     model = lively(EXPANDED)
-    parts = [parameter for part in parameter_targets(model).values() for parameter in part]
+    parts = [parameter for part in model.parameter_targets().values() for parameter in part]
     assert len(parts) == len(set(parts))
     assert set(parts) == set(model.parameters())
-    assert list(parameter_targets(lively())) == ["original_parameters"]
+    assert list(lively().parameter_targets()) == ["original_parameters"]
 
 
 def test_a_random_region_is_silent_and_the_rest_as_before() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT, parameter_targets
+from lm.model.gpt import GPT
 from lm.training import checkpoint
 from lm.training.batches import Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
@@ -51,7 +51,7 @@ def test_a_masked_target_does_not_move_by_a_bit(label: int, still: str) -> None:
         update(model, PARAMETERS, rows()(step), optimizer, 1e-2, 1.0)
 
     def parts() -> dict[str, list[Tensor]]:
-        found = parameter_targets(model).items()
+        found = model.parameter_targets().items()
         return {
             target: [t.clone() for p in part for t in (p.detach(), *optimizer.state[p].values())]
             for target, part in found

@@ -1,0 +1,86 @@
+"""Load a plain model and its tokenizer: from a folder, from the hub, or from a GGUF file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Pretrained(NamedTuple):
+    """A plain model, in float32 on the CPU, and its tokenizer."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+
+def load(name_or_path: str | Path, gguf_file: str | None = None) -> Pretrained:
+    """Return a model and its tokenizer.
+
+    Args:
+        name_or_path: a folder, or the name of a model on the hub.
+        gguf_file: the name of a GGUF file in it, whose weights are converted to plain ones.
+
+    Raises:
+        ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
+            or the tokenizer has tokens that the model's embedding lacks.
+    """
+    try:
+        model, tokenizer = _load(str(name_or_path), gguf_file)
+    except ImportError as error:
+        raise ValueError(
+            f"loading {name_or_path} needs a package that is not installed ({_line(error)}): "
+            "pip install -e '.[hf]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(_refusal(str(name_or_path), error)) from error
+    if len(tokenizer) > model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer of {name_or_path} has {len(tokenizer)} tokens and the model's "
+            f"embedding {model.config.vocab_size}: load a model with the tokenizer it was "
+            "trained with"
+        )
+    return Pretrained(model, tokenizer)
+
+
+def _load(name: str, gguf_file: str | None) -> Pretrained:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+
+    if gguf_file is None:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        return Pretrained(
+            AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32), tokenizer
+        )
+    tokenizer = AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+    unpacked = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
+    )
+    # its weights are plain numbers now, but a model that says it is quantized cannot be saved
+    model.hf_quantizer, model.is_quantized = None, False
+    return Pretrained(model, tokenizer)
+
+
+def _refusal(name: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, GatedRepoError):
+            return (
+                f"{name} is open only to users who accepted its terms: accept them on its page, "
+                "then log in by `hf auth login`"
+            )
+        link = link.__cause__ or link.__context__
+    return (
+        f"{name} is no model that can be loaded ({_line(error)}): give a folder written by "
+        "`save_pretrained`, or the name of a causal model on the hub; a private one needs "
+        "`hf auth login`"
+    )
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,158 @@
+"""A causal language model of Hugging Face in the form that the training loop asks for.
+
+Shape suffixes: b batch, t tokens, d width, v vocabulary.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lm.hf.families import Family, family_of
+from lm.hf.units import drawn_units
+from lm.hf.wrappers import Expanded, Gated, Taught, teach
+from lm.model.cross_entropy import IGNORED, cross_entropy
+from lm.model.language_model import LanguageModel
+from lm.model.targets import (
+    ATTENTION,
+    EXPANSION,
+    EXPANSION_PARAMETERS,
+    HIDDEN,
+    LOSS,
+    MLP,
+    ORIGINAL,
+    ORIGINAL_PARAMETERS,
+)
+from oversight.routing import Gate, parameters_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class RoutedCausalLM(LanguageModel):
+    """A model with the targets of `lm.model.targets`; train it inside `routing`.
+
+    It takes the plain model over and changes it in place, so that weights are held once;
+    `lm.hf.contraction.contract` gives a plain one back. Added units write nothing at first, so
+    that the logits stay the same to the last bit.
+
+    Args:
+        plain: a causal model of one of the `FAMILIES`. It trains in its own type, so load it in
+            float32.
+        units: hidden units added to the MLP of each expanded layer.
+        layers: the layers that have them.
+        seed: of the weights that added units read by.
+
+    Raises:
+        ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
+    """
+
+    def __init__(
+        self, plain: "PreTrainedModel", units: int = 0, layers: Iterable[int] = (), seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.family = family_of(plain)
+        self.units, self.layers = units, tuple(layers)
+        blocks = self.family.blocks(plain)
+        _check_expansion(self.units, self.layers, len(blocks))
+        generator = torch.Generator().manual_seed(seed)
+        mlps = [block.get_submodule(self.family.mlp) for block in blocks]
+        added = {
+            layer: drawn_units(mlps[layer], self.family, units, generator) for layer in self.layers
+        }
+        teach(plain, ORIGINAL_PARAMETERS)
+        for layer, block in enumerate(blocks):
+            insert_gates(block, self.family, added.get(layer))
+        self.causal_lm = plain
+        self.loss_gate = Gate(LOSS)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The plain model's settings, and the expansion's."""
+        config = self.causal_lm.config.to_dict()
+        return {"plain": config, "units": self.units, "layers": self.layers}
+
+    def forward(self, tokens_bt: Tensor) -> Tensor:
+        """Return the logits of each next token, [B, T, V]."""
+        logits: Tensor = self._head(self.features(tokens_bt))
+        return logits
+
+    def features(self, tokens_bt: Tensor) -> Tensor:
+        """Return what the output head reads, [B, T, D].
+
+        Raises:
+            ValueError: if there are more tokens than the context holds, or one that the
+                vocabulary lacks.
+        """
+        config = self.causal_lm.config
+        if tokens_bt.shape[1] > config.max_position_embeddings:
+            raise ValueError(
+                f"{tokens_bt.shape[1]} tokens were given to a context of "
+                f"{config.max_position_embeddings}: cut them"
+            )
+        _check_tokens(tokens_bt, config.vocab_size)
+        read = self.causal_lm.base_model(input_ids=tokens_bt, use_cache=False)
+        x_btd: Tensor = read.last_hidden_state
+        return x_btd
+
+    def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
+        """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`.
+
+        Raises:
+            ValueError: as `features`.
+        """
+        _check_tokens(next_bt[next_bt != IGNORED], self.causal_lm.config.vocab_size)
+        x_btd = self.features(tokens_bt)
+        head = self._head
+        assert isinstance(head.plain, nn.Linear)
+        weight = head.taught.weight_for(x_btd)
+        gated: Tensor = self.loss_gate(cross_entropy(x_btd, head.plain.weight, weight, next_bt))
+        return gated
+
+    def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters of each target that has some, all of the model's in all."""
+        modules: dict[str, list[nn.Module]] = {}
+        for module in self.modules():
+            if isinstance(module, Taught):
+                modules.setdefault(module.taught.targets[0], []).append(module)
+        return {target: parameters_of(part) for target, part in modules.items()}
+
+    @property
+    def _head(self) -> Taught:
+        head = self.causal_lm.get_submodule(self.family.head)
+        assert isinstance(head, Taught)
+        return head
+
+
+def insert_gates(block: nn.Module, family: Family, added: nn.Module | None) -> None:
+    """Put Gates around the attention and the MLP of a block, and hidden units beside the MLP's."""
+    mlp = block.get_submodule(family.mlp)
+    _gate(mlp, family.writing, before=HIDDEN if added is None else ORIGINAL)
+    if added is not None:
+        teach(added, EXPANSION_PARAMETERS)
+        _gate(added, family.writing, before=EXPANSION)
+        block.set_submodule(family.mlp, Expanded(mlp, added))
+    _gate(block, family.mlp, after=MLP)
+    _gate(block, family.attention_output, after=ATTENTION)
+
+
+def _gate(module: nn.Module, name: str, **targets: str) -> None:
+    module.set_submodule(name, Gated(module.get_submodule(name), **targets))
+
+
+def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:
+    known = len(set(layers)) == len(layers) and set(range(count)).issuperset(layers)
+    if units < 0 or (units > 0) != bool(layers) or not known:
+        raise ValueError(
+            f"an expansion of {units} units in the layers {layers} was given: give a positive "
+            f"number of units and layers from 0 to {count - 1}, each once, or neither"
+        )
+
+
+def _check_tokens(tokens: Tensor, vocab_size: int) -> None:
+    if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < vocab_size):
+        raise ValueError(
+            f"tokens from {int(tokens.min())} to {int(tokens.max())} were given to a vocabulary "
+            f"of {vocab_size}: encode the text by the model's own tokenizer"
+        )
