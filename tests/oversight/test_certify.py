@@ -52,8 +52,9 @@ def test_it_says_where_the_oracle_differs_and_exits_with_1(capsys: Capture) -> N
 
 
 def test_all_methods_but_the_oracle_are_certified_and_saved(
-    tmp_path: Path, capsys: Capture
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.reward_model.STEPS", 4)  # how well they fit is not looked at here
     path = tmp_path / "certificates.json"
     assert run("--method", "all", "--save", path) == 0
     saved = json.loads(path.read_text())

@@ -17,7 +17,7 @@ ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
 
 
 def train(folder: Path, method: str) -> Path:
-    flags = ("--method", method, "--oversight-probability", "0.5", "--eval-every", "1")
+    flags = ("--method", method, "--oversight-probability", "0.5", "--eval-every", "2")
     assert run_train(*TINY, *rollouts(3), "--run-dir", folder, *flags) == 0
     return folder
 

@@ -17,12 +17,21 @@ ALL = {**LEAKS, **INNOCENTS}
 STARTS = {planted.start.__name__: planted for planted in ALL.values()}
 BY_DESIGN = ("oracle-environment", "method-asks-for-the-truth")  # paid the truth by their world
 OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
+LATE = ("timeout-without-reward", "stops-at-true-return", "rolls-back-in-truth")  # need 32 steps
 READING = [name for name in LEAKS if name not in (*BY_DESIGN, *OWN_SUM)]
 
 
-def start(planted: Planted) -> Setup:
-    """Return the healthy setup, trained for two rollouts: each leak shows by then."""
+def healthy(planted: Planted) -> Setup:
+    """Return the setup that a part is planted in, trained for two rollouts of 32 steps a lane."""
     return replace(planted.start(), steps=512)
+
+
+def start(leak: Planted) -> Setup:
+    """Return the healthy setup for a leak, in rollouts of half the length if it shows by then."""
+    setup = healthy(leak)
+    if leak.name in LATE:
+        return setup
+    return replace(setup, ppo=replace(setup.ppo, n_steps=16, batch_size=64), steps=256)
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -60,14 +69,14 @@ def test_a_leak_passes_once_the_truth_that_it_reads_is_blotted_out(
 
 @pytest.mark.parametrize("name", STARTS)
 def test_what_leaks_are_planted_in_is_healthy(name: str) -> None:
-    certificate = certify(start(STARTS[name]))
+    certificate = certify(healthy(STARTS[name]))
     assert certificate.passed
     assert certificate.observed > 0
 
 
 @pytest.mark.parametrize("name", INNOCENTS)
 def test_an_innocent_part_passes(name: str) -> None:
-    assert certify(INNOCENTS[name].plant(start(INNOCENTS[name]))).passed
+    assert certify(INNOCENTS[name].plant(healthy(INNOCENTS[name]))).passed
 
 
 def test_the_library_is_large_and_says_what_it_holds() -> None:
@@ -91,5 +100,5 @@ def test_no_two_leaks_share_a_name() -> None:
 
 def test_each_leak_changes_its_setup() -> None:
     for leak in LEAKS.values():
-        healthy = leak.start()
-        assert leak.plant(healthy) != healthy
+        setup = leak.start()
+        assert leak.plant(setup) != setup
