@@ -11,13 +11,13 @@ dozen tried that raised the forget loss of `nano` most and left its retain loss 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
-from lm.model.gpt import GPT, Block
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from lm.training.batches import Batch, Rows
 from lm.training.routes import RETAIN, UNROUTED
@@ -50,8 +50,13 @@ class RMUConfig:
 
 
 def misdirect(
-    model: GPT, forget: StoryRows, others: StoryRows, config: RMUConfig, batch_size: int, seed: int
-) -> GPT:
+    model: LanguageModel,
+    forget: StoryRows,
+    others: StoryRows,
+    config: RMUConfig,
+    batch_size: int,
+    seed: int,
+) -> LanguageModel:
     """Return a copy of a model, misdirected on stories to forget.
 
     Args:
@@ -65,82 +70,74 @@ def misdirect(
     Raises:
         ValueError: if there is no story of one of both kinds, or no such layer.
     """
-    if not len(forget) or not len(others) or config.layer >= model.config.num_layers:
+    if not len(forget) or not len(others) or config.layer >= len(model.layers()):
         raise ValueError(
             f"{len(forget)} stories to forget, {len(others)} others and layer {config.layer} were "
-            f"given: give 1 or more of both, and a layer below {model.config.num_layers}"
+            f"given: give 1 or more of both, and a layer below {len(model.layers())}"
         )
-    steered = GPT(model.config).to(model.embedding)
-    steered.load_state_dict(model.state_dict())
-    batches = [
-        Rows(rows.tokens, torch.zeros_like(rows.kinds), min(batch_size, len(rows)), seed)
-        for rows in (forget, others)
-    ]
-    below, frozen = _up_to(steered, config.layer), _up_to(model, config.layer)
-    optimizer = AdamW(_trained(below), config.learning_rate, weight_decay=0.0)
+    steered = model.copied()
+    sets = [_batches(rows, batch_size, seed) for rows in (forget, others)]
+    optimizer = AdamW(_trained(steered, config.layer), config.learning_rate, weight_decay=0.0)
     target = config.coefficient * direction(model, seed)
     for step in range(config.steps):
         optimizer.zero_grad()
-        away, drift = _distances(below, frozen, target, [each(step) for each in batches])
+        away, drift = distances(steered, model, config.layer, target, [each(step) for each in sets])
         (away + config.retain_weight * drift).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     steered.requires_grad_(True)
     return steered
 
 
-def _distances(
-    model: GPT, frozen: GPT, target: Tensor, batches: Sequence[Batch]
+def _batches(rows: StoryRows, batch_size: int, seed: int) -> Rows:
+    return Rows(rows.tokens, torch.zeros_like(rows.kinds), min(batch_size, len(rows)), seed)
+
+
+def distances(
+    model: LanguageModel,
+    frozen: LanguageModel,
+    layer: int,
+    target: Tensor,
+    batches: Sequence[Batch],
 ) -> tuple[Tensor, Tensor]:
     """Return how far forget activations are from their target, and others from where they were.
 
     Both are mean squares over real tokens and features.
+
+    Args:
+        model: the steered one.
+        frozen: as it was.
+        layer: whose activations they are.
+        target: of forget activations, [d].
+        batches: one of forget stories, then one of others.
     """
     now_f, now_r = (batch.now.to(target.device) for batch in batches)
     real_f, real_r = (batch.following.to(target.device) >= 0 for batch in batches)
     with torch.no_grad():
-        kept = activations(frozen, now_r)
-    away = (activations(model, now_f) - target)[real_f].square().mean()
-    drift = (activations(model, now_r) - kept)[real_r].square().mean()
+        kept = activations(frozen, now_r, layer)
+    away = (activations(model, now_f, layer) - target)[real_f].square().mean()
+    drift = (activations(model, now_r, layer) - kept)[real_r].square().mean()
     return away, drift
 
 
-def direction(model: GPT, seed: int) -> Tensor:
+def activations(model: LanguageModel, tokens_bt: Tensor, layer: int) -> Tensor:
+    """Return what a layer leaves in the residual stream, [B, T, D], which all tokens teach."""
+    route = torch.full_like(tokens_bt, RETAIN)
+    with routing(model, UNROUTED.to(tokens_bt.device), route):
+        return model.residual(tokens_bt, layer)
+
+
+def direction(model: LanguageModel, seed: int) -> Tensor:
     """Return the unit vector to steer to, [d], drawn as the paper does: no feature is negative."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(model.config.width, generator=generator).to(model.embedding)
+    drawn = torch.rand(model.width, generator=generator).to(model.writing(0))
     unit: Tensor = drawn / drawn.norm()
     return unit
 
 
-def activations(model: GPT, tokens_bt: Tensor) -> Tensor:
-    """Return what the last layer leaves in the residual stream, [B, T, D]."""
-    seen: list[Tensor] = []
-    handle = model.blocks[-1].register_forward_hook(lambda *call: seen.append(call[-1]))
-    route = torch.full_like(tokens_bt, RETAIN)
-    try:
-        with routing(model, UNROUTED.to(tokens_bt.device), route):
-            model.features(tokens_bt)
-    finally:
-        handle.remove()
-    return seen[0]
-
-
-def _up_to(model: GPT, layer: int) -> GPT:
-    """Return a model that ends with a layer, its weights those of another model."""
-    layers = tuple(each for each in model.config.expanded_layers if each <= layer)
-    units = model.config.expansion if layers else 0
-    config = replace(model.config, num_layers=layer + 1, expansion=units, expanded_layers=layers)
-    short = GPT(config).to(model.embedding)
-    short.embedding, short.blocks = model.embedding, model.blocks[: layer + 1]
-    short.expansion_embedding = model.expansion_embedding
-    return short
-
-
-def _trained(model: GPT) -> list[Tensor]:
-    """Return the matrices by which the last three MLPs write; all else is frozen."""
+def _trained(model: LanguageModel, layer: int) -> list[nn.Parameter]:
+    """Return the matrices by which the MLPs up to a layer write, three at most; others freeze."""
     model.requires_grad_(False)
-    blocks = [block for block in model.blocks if isinstance(block, Block)]
-    weights: list[Tensor] = [block.mlp.original.down.weight for block in blocks[-3:]]
+    weights = [model.writing(each) for each in range(max(0, layer - 2), layer + 1)]
     for weight in weights:
         weight.requires_grad_(True)
     return weights

@@ -14,7 +14,7 @@ import torch
 
 from lm.attack.relearning import AttackConfig, Curve, Measure, relearn
 from lm.corpus import HALVES, Telling
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows, Task
 
 STREAM = 2000
@@ -88,7 +88,7 @@ def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
 
 
 def run_attack(
-    model: GPT,
+    model: LanguageModel,
     task: Task,
     name: str,
     measure: Measure,

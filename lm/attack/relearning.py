@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from lm.training.loop import precision
 from lm.training.routes import RETAIN, UNROUTED
 from oversight.routing import routing
 
-Measure = Callable[[GPT], Mapping[str, float]]
+Measure = Callable[[LanguageModel], Mapping[str, float]]
 """Reads figures off a model, by name, and leaves it as it is."""
 
 
@@ -89,7 +89,7 @@ class Curve(NamedTuple):
 
 
 def relearn(
-    model: GPT,
+    model: LanguageModel,
     examples: StoryRows,
     measure: Measure,
     learning_rate: float,
@@ -107,12 +107,11 @@ def relearn(
     Raises:
         ValueError: if there is no example.
     """
-    attacked = GPT(model.config).to(model.embedding)  # no hooks, and nothing in it is frozen
-    attacked.load_state_dict(model.state_dict())
+    attacked = model.copied()
     optimizer = AdamW(
         attacked.parameters(), learning_rate, config.betas, weight_decay=config.weight_decay
     )
-    now, following = (part.to(attacked.embedding.device) for part in _batch(examples))
+    now, following = (part.to(attacked.device) for part in _batch(examples))
     table, route = UNROUTED.to(now.device), torch.full_like(now, RETAIN)  # all teaches everything
     noted = [measure(attacked)]
     for step in range(1, config.steps + 1):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.evaluation.predictions import real_features
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 
 
@@ -51,7 +51,7 @@ class CalibrationConfig:
 
 
 def calibrate(
-    model: GPT,
+    model: LanguageModel,
     forget: StoryRows,
     retain: StoryRows,
     adjacent: StoryRows | None = None,
@@ -74,13 +74,13 @@ def calibrate(
     weighted += [] if adjacent is None else [(config.retain_weight, adjacent)]
     texts = [(weight, *_features(model, rows)) for weight, rows in weighted]
     generator = torch.Generator().manual_seed(config.seed)
-    embedding = model.embedding
-    bias = torch.zeros(model.config.vocab_size, device=embedding.device, requires_grad=True)
+    device = model.device
+    bias = torch.zeros(model.vocab_size, device=device, requires_grad=True)
     optimizer = torch.optim.Adam([bias], lr=config.learning_rate)
     for step in range(config.steps):
-        loss = torch.zeros((), device=embedding.device)
+        loss = torch.zeros((), device=device)
         for weight, features, following in texts:
-            drawn = _draw(len(following), config.batch_tokens, generator).to(embedding.device)
+            drawn = _draw(len(following), config.batch_tokens, generator).to(device)
             with torch.no_grad():
                 logits = model.logits(features[drawn]).float()
             loss = loss + weight * F.cross_entropy(logits + bias, following[drawn])
@@ -91,7 +91,9 @@ def calibrate(
     return bias.detach()
 
 
-def _features(model: GPT, rows: StoryRows, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+def _features(
+    model: LanguageModel, rows: StoryRows, batch_size: int = 256
+) -> tuple[Tensor, Tensor]:
     """Return the features of all tokens of stories, [m, d], and the tokens they predict, [m]."""
     if not len(rows):
         raise ValueError("a set without stories was given to calibrate on: give one or more")

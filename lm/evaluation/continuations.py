@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lm.evaluation.predictions import log_probabilities
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 
 Text = Sequence[int]
 """Tokens in a row."""
@@ -77,7 +77,10 @@ def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> C
 
 @torch.no_grad()
 def log_likelihoods(
-    model: GPT, continuations: Continuations, bias: Tensor | None = None, batch_size: int = 256
+    model: LanguageModel,
+    continuations: Continuations,
+    bias: Tensor | None = None,
+    batch_size: int = 256,
 ) -> Tensor:
     """Return the log-likelihood of each continuation after its text, [n, c] float64 on the CPU.
 
@@ -87,7 +90,7 @@ def log_likelihoods(
         bias: [v], added to the logits; none by default.
         batch_size: beginnings that are read at a time.
     """
-    device, sources = model.embedding.device, continuations.sources
+    device, sources = model.device, continuations.sources
     found = torch.zeros(len(sources), dtype=torch.float64)
     for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
         lengths = continuations.lengths[numbers]

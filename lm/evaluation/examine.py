@@ -6,13 +6,13 @@ from lm.evaluation.calibration import CalibrationConfig, calibrate
 from lm.evaluation.exam import Exam
 from lm.evaluation.losses import losses
 from lm.evaluation.quiz import score
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 
 Report = dict[str, float]
 """Figures by name."""
 
 
-def examine(model: GPT, exam: Exam, bias: Tensor | None = None) -> Report:
+def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Report:
     """Return a model's losses and scores in all sections.
 
     Of a section `forget`: `forget_loss` and `forget_fact_loss` in nats, and the shares of right
@@ -39,7 +39,9 @@ def examine(model: GPT, exam: Exam, bias: Tensor | None = None) -> Report:
     return report | floors | {"fact_guess_loss": exam.guess}
 
 
-def examine_calibrated(model: GPT, exam: Exam, config: CalibrationConfig | None = None) -> Report:
+def examine_calibrated(
+    model: LanguageModel, exam: Exam, config: CalibrationConfig | None = None
+) -> Report:
     """Return a model's losses in the splits with an output bias that is trained first.
 
     Of a split `forget`: `forget_calibrated_loss` and `forget_calibrated_fact_loss`, in nats. The

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lm.corpus import Kind
 from lm.evaluation.predictions import token_losses
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 
 
@@ -20,7 +20,7 @@ class Losses(NamedTuple):
 
 
 def losses(
-    model: GPT, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
+    model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Losses:
     """Return a model's mean losses on stories.
 

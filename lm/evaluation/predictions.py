@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from lm.model.cross_entropy import CHUNK_LOGITS
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 
 
-def log_probabilities(model: GPT, features: Tensor, bias: Tensor | None = None) -> Tensor:
+def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the log-probability of each next token, [..., v], in float32 or finer.
 
     Args:
@@ -23,7 +23,7 @@ def log_probabilities(model: GPT, features: Tensor, bias: Tensor | None = None) 
 
 @torch.no_grad()
 def token_losses(
-    model: GPT, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
+    model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Tensor:
     """Return the cross-entropy of each predicted token, [n, t] on the CPU, 0 after the story.
 
@@ -50,7 +50,7 @@ def token_losses(
 
 
 @torch.no_grad()
-def real_features(model: GPT, rows: StoryRows, real: Tensor) -> tuple[Tensor, Tensor]:
+def real_features(model: LanguageModel, rows: StoryRows, real: Tensor) -> tuple[Tensor, Tensor]:
     """Return the features that predict some tokens, [m, d], and these tokens, [m].
 
     Args:
@@ -58,13 +58,13 @@ def real_features(model: GPT, rows: StoryRows, real: Tensor) -> tuple[Tensor, Te
         rows: stories, read in one batch.
         real: which of their tokens, [n, t].
     """
-    device = model.embedding.device
+    device = model.device
     end = int(real.any(0).nonzero().max()) + 1  # what fills up all rows is not read
     chosen = real[:, :end].to(device)
     features = model.features(rows.now[:, :end].to(device))
     return features[chosen], rows.following[:, :end].to(device)[chosen]
 
 
-def _piece(model: GPT) -> int:
+def _piece(model: LanguageModel) -> int:
     """Return how many tokens' logits are held at a time."""
-    return max(1, CHUNK_LOGITS // model.config.vocab_size)
+    return max(1, CHUNK_LOGITS // model.vocab_size)

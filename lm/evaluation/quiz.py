@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lm.corpus import END, Question
 from lm.evaluation.continuations import Continuations, lay_out, log_likelihoods
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import Task
 
 
@@ -70,7 +70,9 @@ def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
     )
 
 
-def score(model: GPT, quiz: Quiz, bias: Tensor | None = None, batch_size: int = 256) -> Scores:
+def score(
+    model: LanguageModel, quiz: Quiz, bias: Tensor | None = None, batch_size: int = 256
+) -> Scores:
     """Ask a model all questions.
 
     Args:

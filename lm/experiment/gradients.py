@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.training.batches import Batch
 from lm.training.routes import FORGET, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 
 
-def gradient_shares(model: GPT, table: RouteTable, batch: Batch) -> dict[str, dict[str, float]]:
+def gradient_shares(
+    model: LanguageModel, table: RouteTable, batch: Batch
+) -> dict[str, dict[str, float]]:
     """Return, for each label and target of parameters, its share of the gradient norms there.
 
     The routes that expand, route, ablate has for weights of tokens count as `forget`. No gradient

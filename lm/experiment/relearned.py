@@ -9,7 +9,7 @@ from lm.attack.relearning import AttackConfig, Measure
 from lm.evaluation.exam import Exam
 from lm.evaluation.losses import losses
 from lm.evaluation.quiz import score
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import Task
 
 DRAWS = 1000
@@ -17,7 +17,7 @@ DRAWS = 1000
 
 
 def attacked(
-    model: GPT, task: Task, exam: Exam, name: str, config: AttackConfig, seed: int
+    model: LanguageModel, task: Task, exam: Exam, name: str, config: AttackConfig, seed: int
 ) -> dict[str, Any]:
     """Return the curves of an attack as plain data; none if the task has no topics for it.
 
@@ -34,7 +34,7 @@ def measure_of(exam: Exam, name: str) -> Measure:
     """Return what reads losses and scores in a section off a model, named as `examine` does."""
     section = exam.sections[name]
 
-    def measure(model: GPT) -> dict[str, float]:
+    def measure(model: LanguageModel) -> dict[str, float]:
         loss, facts = losses(model, section.rows)
         choice, _, cloze = score(model, section.quiz)
         return {

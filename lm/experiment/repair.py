@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from lm.evaluation.losses import losses
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, make_optimizer, update
@@ -42,8 +42,13 @@ class RepairConfig:
 
 
 def repair(
-    model: GPT, kept: StoryRows, held: StoryRows, config: RepairConfig, batch_size: int, seed: int
-) -> GPT:
+    model: LanguageModel,
+    kept: StoryRows,
+    held: StoryRows,
+    config: RepairConfig,
+    batch_size: int,
+    seed: int,
+) -> LanguageModel:
     """Return a copy of a model trained on, at the step that had the least loss on other stories.
 
     Step 0 is among them: a model that training only harms comes back as it was.
@@ -56,24 +61,18 @@ def repair(
         batch_size: stories of a batch.
         seed: of their order.
     """
-    repaired = _copy(model)
+    repaired = model.copied()
     if not len(kept) or not len(held):
         return repaired
     optimizer = make_optimizer(repaired, LoopConfig(learning_rate=config.learning_rate))
     batches = Rows(kept.tokens, torch.zeros_like(kept.kinds), min(batch_size, len(kept)), seed=seed)
-    device = model.embedding.device
-    best, least = _copy(repaired), losses(repaired, held).loss
+    device = model.device
+    best, least = repaired.copied(), losses(repaired, held).loss
     for step in range(config.steps):
         batch = Batch(*(part.to(device) for part in batches(step)))
         update(repaired, UNROUTED.to(device), batch, optimizer, config.learning_rate, 1.0)
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
             loss = losses(repaired, held).loss
             if loss < least:
-                best, least = _copy(repaired), loss
+                best, least = repaired.copied(), loss
     return best
-
-
-def _copy(model: GPT) -> GPT:
-    copied = GPT(model.config).to(model.embedding)
-    copied.load_state_dict(model.state_dict())
-    return copied

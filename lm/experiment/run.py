@@ -22,7 +22,7 @@ from lm.experiment.result import told
 from lm.experiment.samples import samples
 from lm.experiment.stages import Stages, device
 from lm.experiment.training import CHECKPOINT, NOTES, Training
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import Task
 from oversight.record import read_json, write_json
 
@@ -96,34 +96,34 @@ class _Run:
     def training(self) -> Training:
         return Training(self.config, self.task, self.name, self.seed, self.material)
 
-    def trained(self, report: Callable[[float], None]) -> GPT:
+    def trained(self, report: Callable[[float], None]) -> LanguageModel:
         """Return the model as the method trains it, and remove the checkpoints of training."""
         model = self.stages.model("trained", lambda: self.training.run(self.folder, report))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return model
 
-    def before(self, model: GPT) -> dict[str, Any]:
+    def before(self, model: LanguageModel) -> dict[str, Any]:
         """Return what is read off a model before anything is cut out, gradients included."""
         shares = self.training.gradient_shares(model.to(device()))
         return {"gradient_shares": shares, **self.examined(model)}
 
-    def cut(self, model: GPT) -> GPT:
+    def cut(self, model: LanguageModel) -> LanguageModel:
         """Return the model without what its method takes out."""
         return cut(self.config, self.name, model.to(device()), self.material, self.seed)
 
-    def repaired(self, model: GPT) -> GPT:
+    def repaired(self, model: LanguageModel) -> LanguageModel:
         """Return the model trained on, for a little while, on what is not to be forgotten."""
         own, size = self.material, self.config.batch_size
         model = model.to(device())
         return repair(model, own.kept, own.held, self.config.repair, size, self.seed)
 
-    def examined(self, model: GPT) -> dict[str, Any]:
+    def examined(self, model: LanguageModel) -> dict[str, Any]:
         """Return losses, scores and sample texts."""
         model = model.to(device())
         report = examine(model, self.exam) | examine_calibrated(model, self.exam)
         return {"report": report, "samples": samples(model, self.task, self.seed)}
 
-    def attacked(self, model: GPT, attack: str) -> dict[str, Any]:
+    def attacked(self, model: LanguageModel, attack: str) -> dict[str, Any]:
         """Return the curves of an attack."""
         arguments = (self.task, self.exam, attack, self.config.attack, self.seed)
         return self.stages.record(

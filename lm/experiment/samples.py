@@ -2,14 +2,14 @@
 
 from lm.corpus import Telling
 from lm.model.generation import generate
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import Task
 
 PROMPT, ADDED = 12, 48
 """Tokens of a story that the model is given, and that it adds."""
 
 
-def samples(model: GPT, task: Task, seed: int, count: int = 2) -> dict[str, list[str]]:
+def samples(model: LanguageModel, task: Task, seed: int, count: int = 2) -> dict[str, list[str]]:
     """Return stories of the topics to forget and to retain, as a model ends them, by split.
 
     Args:
@@ -22,7 +22,7 @@ def samples(model: GPT, task: Task, seed: int, count: int = 2) -> dict[str, list
     for number, split in enumerate(("forget", "retain")):
         topics = getattr(task.splits, split) or task.splits.adjacent
         rows = task.tell(count, (seed, 90, number), Telling(topics=topics))
-        prompt = rows.now[:, :PROMPT].to(model.embedding.device)
+        prompt = rows.now[:, :PROMPT].to(model.device)
         texts = generate(model, prompt, ADDED).tolist()
         found[split] = [_text(task, tokens) for tokens in texts]
     return found

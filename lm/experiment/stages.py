@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from lm.model import weights
-from lm.model.gpt import GPT
+from lm.experiment import models
+from lm.model.language_model import LanguageModel
 from oversight.record import as_read, flat, read_json, write_json
 
 NOTES = "stages.json"
@@ -50,7 +50,7 @@ class Stages:
         _require_owned(path)
         return read_json(path)
 
-    def model(self, name: str, make: Callable[[], GPT]) -> GPT:
+    def model(self, name: str, make: Callable[[], LanguageModel]) -> LanguageModel:
         """Return the model of a stage, on the CPU as it was saved; make it if there is none.
 
         Raises:
@@ -59,9 +59,9 @@ class Stages:
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
             with self._noted(path) as draft:
-                weights.save(make(), draft)
+                models.save(make(), draft)
         _require_owned(path)
-        return weights.load(path)
+        return models.load(path)
 
     @property
     def seconds(self) -> dict[str, float]:

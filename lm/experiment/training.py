@@ -9,10 +9,11 @@ from typing import Any
 from lm.experiment.config import UnlearnConfig
 from lm.experiment.gradients import gradient_shares
 from lm.experiment.material import Material
+from lm.experiment.models import load
 from lm.experiment.stages import device, owned
 from lm.methods import METHODS, routes_of
 from lm.model.gpt import GPT
-from lm.model.weights import load
+from lm.model.language_model import LanguageModel
 from lm.task import Task
 from lm.training.batches import Batch, Rows
 from lm.training.loop import Progress, train
@@ -93,7 +94,7 @@ class Training:
         self.shape = config.shape(task.vocab_size, self.method)
         self.routes = routes_of(self.method, self.rows, material.labels, task.vocab_size, seed)
 
-    def run(self, folder: Path, report: Report) -> GPT:
+    def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training goes on from the folder's checkpoint."""
         if self.method.rmu and (found := self._sibling(folder)) is not None:
             return found
@@ -104,14 +105,14 @@ class Training:
         log.write()
         return model
 
-    def gradient_shares(self, model: GPT) -> dict[str, dict[str, float]]:
+    def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
         """Return which labels teach which parameters, on some of the stories."""
         count = min(AUDITED, len(self.rows))
         batch = Rows(self.rows.tokens, self.routes, count, self.seed)(0)
-        here = Batch(*(part.to(model.embedding.device) for part in batch))
+        here = Batch(*(part.to(model.device) for part in batch))
         return gradient_shares(model, self.method.table.to(here.now.device), here)
 
-    def _sibling(self, folder: Path) -> GPT | None:
+    def _sibling(self, folder: Path) -> LanguageModel | None:
         """Return the trained model of the unrouted run beside this one, and take over its notes.
 
         None if there is no finished one, or it is of other settings, or its file of another run.

@@ -3,15 +3,16 @@
 import copy
 from typing import TYPE_CHECKING
 
-from lm.hf.model import RoutedCausalLM
 from lm.hf.units import silent_units, widen
 from lm.hf.wrappers import Expanded, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from lm.hf.model import RoutedCausalLM
 
-def contract(model: RoutedCausalLM, *, ablated: bool = False) -> "PreTrainedModel":
+
+def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedModel":
     """Return a plain copy of a model, which `save_pretrained` writes for anyone to load.
 
     An expansion becomes part of wider MLPs. A family has one number of hidden units for all

@@ -23,6 +23,8 @@ class Family:
     """the maps by which hidden units read, within the MLP; gated units have two"""
     writing: str
     """the map by which hidden units write, within the MLP"""
+    norm: str
+    """the norm before the output head, within the model"""
     head: str = "lm_head"
     """the output head, within the model; it has no bias"""
 
@@ -38,6 +40,7 @@ _LLAMA = Family(
     attention_output="self_attn.o_proj",
     reading=("gate_proj", "up_proj"),
     writing="down_proj",
+    norm="model.norm",
 )
 
 FAMILIES = {
@@ -46,6 +49,7 @@ FAMILIES = {
         attention_output="attn.attention.out_proj",
         reading=("c_fc",),
         writing="c_proj",
+        norm="transformer.ln_f",
     ),
     "llama": _LLAMA,
     "qwen2": _LLAMA,
@@ -71,6 +75,7 @@ def family_of(model: "PreTrainedModel") -> Family:
 def _fits(model: "PreTrainedModel", family: Family) -> bool:
     """Return whether each named map is there, and plain."""
     try:
+        model.get_submodule(family.norm)
         maps = [model.get_submodule(family.head)]
         for block in family.blocks(model):
             maps.append(block.get_submodule(family.attention_output))

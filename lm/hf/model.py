@@ -3,15 +3,17 @@
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lm.hf.contraction import contract
 from lm.hf.families import Family, family_of
 from lm.hf.units import drawn_units
-from lm.hf.wrappers import Expanded, Gated, Taught, teach
+from lm.hf.wrappers import Expanded, Gated, Taught, innermost, teach
 from lm.model.cross_entropy import IGNORED, cross_entropy
 from lm.model.language_model import LanguageModel
 from lm.model.targets import (
@@ -53,13 +55,14 @@ class RoutedCausalLM(LanguageModel):
     ) -> None:
         super().__init__()
         self.family = family_of(plain)
-        self.units, self.layers = units, tuple(layers)
+        self.units, self.expanded_layers = units, tuple(layers)
         blocks = self.family.blocks(plain)
-        _check_expansion(self.units, self.layers, len(blocks))
+        _check_expansion(self.units, self.expanded_layers, len(blocks))
         generator = torch.Generator().manual_seed(seed)
         mlps = [block.get_submodule(self.family.mlp) for block in blocks]
         added = {
-            layer: drawn_units(mlps[layer], self.family, units, generator) for layer in self.layers
+            layer: drawn_units(mlps[layer], self.family, units, generator)
+            for layer in self.expanded_layers
         }
         teach(plain, ORIGINAL_PARAMETERS)
         for layer, block in enumerate(blocks):
@@ -71,12 +74,53 @@ class RoutedCausalLM(LanguageModel):
     def shape(self) -> dict[str, Any]:
         """The plain model's settings, and the expansion's."""
         config = self.causal_lm.config.to_dict()
-        return {"plain": config, "units": self.units, "layers": self.layers}
+        return {"plain": config, "units": self.units, "layers": self.expanded_layers}
 
-    def forward(self, tokens_bt: Tensor) -> Tensor:
-        """Return the logits of each next token, [B, T, V]."""
-        logits: Tensor = self._head(self.features(tokens_bt))
-        return logits
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary."""
+        return int(self.causal_lm.config.vocab_size)
+
+    @property
+    def width(self) -> int:
+        """Features of the residual stream."""
+        return int(self.causal_lm.config.hidden_size)
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+        return int(self.causal_lm.config.max_position_embeddings)
+
+    @property
+    def expanded(self) -> bool:
+        """Whether there are added hidden units."""
+        return bool(self.units)
+
+    def layers(self) -> list[nn.Module]:
+        """Return the blocks, the first first."""
+        return list(self.family.blocks(self.causal_lm))
+
+    def writing(self, layer: int) -> nn.Parameter:
+        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+        mlp = innermost(self.layers()[layer].get_submodule(self.family.mlp))
+        linear = innermost(mlp.get_submodule(self.family.writing))
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(linear.weight, nn.Parameter)
+        return linear.weight
+
+    def copied(self) -> "RoutedCausalLM":
+        """Return a copy with weights of its own, and nothing frozen."""
+        return copy.deepcopy(self).requires_grad_(True)
+
+    def ablated(self) -> "RoutedCausalLM":
+        """Return a plain copy, without the expansion.
+
+        Raises:
+            ValueError: if the model has none.
+        """
+        if not self.expanded:
+            raise ValueError("the model has no expansion to ablate: expand it before training")
+        return RoutedCausalLM(contract(self, ablated=True))
 
     def features(self, tokens_bt: Tensor) -> Tensor:
         """Return what the output head reads, [B, T, D].
@@ -85,16 +129,24 @@ class RoutedCausalLM(LanguageModel):
             ValueError: if there are more tokens than the context holds, or one that the
                 vocabulary lacks.
         """
-        config = self.causal_lm.config
-        if tokens_bt.shape[1] > config.max_position_embeddings:
+        if tokens_bt.shape[1] > self.context:
             raise ValueError(
-                f"{tokens_bt.shape[1]} tokens were given to a context of "
-                f"{config.max_position_embeddings}: cut them"
+                f"{tokens_bt.shape[1]} tokens were given to a context of {self.context}: cut them"
             )
-        _check_tokens(tokens_bt, config.vocab_size)
+        _check_tokens(tokens_bt, self.vocab_size)
         read = self.causal_lm.base_model(input_ids=tokens_bt, use_cache=False)
         x_btd: Tensor = read.last_hidden_state
         return x_btd
+
+    def logits(self, x_btd: Tensor) -> Tensor:
+        """Return the logits of features, [..., V]."""
+        logits: Tensor = self._head(x_btd)
+        return logits
+
+    def normed(self, x_btd: Tensor) -> Tensor:
+        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+        features: Tensor = self.causal_lm.get_submodule(self.family.norm)(x_btd)
+        return features
 
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`.
@@ -102,7 +154,7 @@ class RoutedCausalLM(LanguageModel):
         Raises:
             ValueError: as `features`.
         """
-        _check_tokens(next_bt[next_bt != IGNORED], self.causal_lm.config.vocab_size)
+        _check_tokens(next_bt[next_bt != IGNORED], self.vocab_size)
         x_btd = self.features(tokens_bt)
         head = self._head
         assert isinstance(head.plain, nn.Linear)

@@ -101,6 +101,13 @@ def teach(module: nn.Module, target: str) -> None:
             module.set_submodule(name, Taught(child, target))
 
 
+def innermost(module: nn.Module) -> nn.Module:
+    """Return the plain module that all the wrappers around it hold."""
+    while isinstance(module, Wrapper):
+        module = module.plain
+    return module
+
+
 def unwrap(module: nn.Module) -> nn.Module:
     """Return a module with every wrapper in it replaced by what it holds."""
     for name, child in module.named_children():

@@ -1,12 +1,12 @@
-"""Expand and ablate: give a GPT weights to route to, and take them away."""
+"""Give a GPT weights to route to, and silence as many random ones, the control of an ablation."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 
-from lm.model.gpt import GPT, Block
-from lm.model.targets import EXPANSION
+from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 
 
 def expand(
@@ -39,24 +39,10 @@ def expand(
     return expanded
 
 
-def ablate(model: GPT, target: str = EXPANSION) -> GPT:
-    """Return a plain copy of a model, without its expansion.
-
-    Raises:
-        ValueError: if the target cannot be ablated, or the model has none.
-    """
-    if target != EXPANSION:
-        raise ValueError(f"{target!r} cannot be ablated: only {EXPANSION!r} can")
-    if not model.config.expanded:
-        raise ValueError("the model has no expansion to ablate: expand it before training")
-    plain = GPT(model.config.plain).to(model.embedding)
-    state = model.state_dict()
-    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
-    return plain
-
-
 @torch.no_grad()
-def ablate_random(model: GPT, units: int, layers: Iterable[int], seed: int = 0) -> GPT:
+def ablate_random(
+    model: LanguageModel, units: int, layers: Iterable[int], seed: int = 0
+) -> LanguageModel:
     """Return a copy of a model in which random original hidden units of some layers are silent.
 
     The control of an ablation: as many units as the expansion has, but not those routed to.
@@ -64,18 +50,17 @@ def ablate_random(model: GPT, units: int, layers: Iterable[int], seed: int = 0) 
     Raises:
         ValueError: if a layer has fewer units, or the model has no such layer.
     """
-    layers, config = tuple(layers), model.config
-    if not 0 <= units <= config.hidden or not set(layers) <= set(range(config.num_layers)):
+    layers, count = tuple(layers), len(model.layers())
+    hidden = model.writing(0).shape[1]
+    if not 0 <= units <= hidden or not set(layers) <= set(range(count)):
         raise ValueError(
-            f"{units} units in the layers {layers} cannot be ablated: the model has "
-            f"{config.hidden} units in each of the layers 0 to {config.num_layers - 1}"
+            f"{units} units in the layers {layers} cannot be ablated: the model has {hidden} "
+            f"units in each of the layers 0 to {count - 1}"
         )
-    silenced = GPT(config).to(model.embedding)
-    silenced.load_state_dict(model.state_dict())
+    silenced = model.copied()
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
-        block = silenced.blocks[layer]
-        assert isinstance(block, Block)
-        chosen = torch.randperm(config.hidden, generator=generator)[:units]
-        block.mlp.original.down.weight[:, chosen.to(model.embedding.device)] = 0
+        matrix = silenced.writing(layer)
+        chosen = torch.randperm(hidden, generator=generator)[:units]
+        matrix[:, chosen.to(matrix.device)] = 0
     return silenced

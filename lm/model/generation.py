@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 
 
 @torch.no_grad()
 def generate(
-    model: GPT, prompt: Tensor, length: int, temperature: float = 0.0, seed: int = 0
+    model: LanguageModel, prompt: Tensor, length: int, temperature: float = 0.0, seed: int = 0
 ) -> Tensor:
     """Return a prompt with more tokens after it, [b, t + length].
 
@@ -30,7 +30,7 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     tokens = prompt
     for _ in range(length):
-        seen = tokens[:, -model.config.context :]
+        seen = tokens[:, -model.context :]
         logits = model.logits(model.features(seen)[:, -1:])[:, 0]
         if temperature == 0:
             chosen = logits.argmax(-1, keepdim=True)

@@ -70,10 +70,6 @@ class GPT(LanguageModel):
         self.register_buffer("sin", sin, persistent=False)
         initialize(self, seed)
 
-    def forward(self, tokens_bt: Tensor) -> Tensor:
-        """Return the logits of each next token, [B, T, V]."""
-        return self.logits(self.features(tokens_bt))
-
     def features(self, tokens_bt: Tensor) -> Tensor:
         """Return what the output head reads, [B, T, D].
 
@@ -101,10 +97,62 @@ class GPT(LanguageModel):
         """Return the logits of features, [B, T, V]."""
         return output_logits(x_btd, self.embedding, self.taught.weight_for(x_btd))
 
+    def normed(self, x_btd: Tensor) -> Tensor:
+        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+        return norm(x_btd)
+
     @property
     def shape(self) -> dict[str, Any]:
         """The settings that build it."""
         return asdict(self.config)
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary."""
+        return self.config.vocab_size
+
+    @property
+    def width(self) -> int:
+        """Features of the residual stream."""
+        return self.config.width
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+        return self.config.context
+
+    @property
+    def expanded(self) -> bool:
+        """Whether there is an expansion."""
+        return self.config.expanded
+
+    def layers(self) -> list[Block]:
+        """Return the blocks, the first first."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def writing(self, layer: int) -> nn.Parameter:
+        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+        return self.layers()[layer].mlp.original.down.weight
+
+    def copied(self) -> "GPT":
+        """Return a copy with weights of its own, no hooks, and nothing frozen."""
+        return self._like(self.config)
+
+    def ablated(self) -> "GPT":
+        """Return a plain copy, without the expansion.
+
+        Raises:
+            ValueError: if the model has none.
+        """
+        if not self.expanded:
+            raise ValueError("the model has no expansion to ablate: expand it before training")
+        return self._like(self.config.plain)
+
+    def _like(self, config: GPTConfig) -> "GPT":
+        """Return a model of a shape whose every weight is the one of that name here."""
+        made, state = GPT(config).to(self.embedding), self.state_dict()
+        made.load_state_dict({name: state[name] for name in made.state_dict()})
+        return made
 
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
@@ -141,7 +189,7 @@ def initialize(model: GPT, seed: int) -> None:
     deviation = model.config.width**-0.5
     small = deviation / (2 * model.config.num_layers) ** 0.5
     model.embedding.normal_(0, deviation, generator=generator)
-    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    blocks = model.layers()
     for block in blocks:
         block.attention.qkv.weight.normal_(0, deviation, generator=generator)
         block.attention.out.weight.normal_(0, small, generator=generator)

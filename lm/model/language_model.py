@@ -1,7 +1,11 @@
-"""What the training loop asks of a language model."""
+"""What training, evaluation and attacks ask of a language model.
+
+Shape suffixes: b batch, t tokens, d width, v vocabulary.
+"""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +21,109 @@ class LanguageModel(nn.Module, ABC):
     def shape(self) -> dict[str, Any]:
         """What the model is, without its weights, in plain numbers and words."""
 
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Features of the residual stream."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+
+    @property
+    @abstractmethod
+    def expanded(self) -> bool:
+        """Whether it has parts that were added to be ablated."""
+
+    @abstractmethod
+    def features(self, tokens_bt: Tensor) -> Tensor:
+        """Return what the output head reads, [B, T, D]."""
+
+    @abstractmethod
+    def logits(self, x_btd: Tensor) -> Tensor:
+        """Return the logits of features, [..., V]."""
+
+    @abstractmethod
+    def normed(self, x_btd: Tensor) -> Tensor:
+        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+
     @abstractmethod
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
 
     @abstractmethod
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each target that has some, all of the model's in all."""
+        """Return the parameters of each target that has some, all that train in all."""
+
+    @abstractmethod
+    def layers(self) -> Sequence[nn.Module]:
+        """Return the blocks of attention and MLP, the first first."""
+
+    @abstractmethod
+    def writing(self, layer: int) -> nn.Parameter:
+        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+
+    @abstractmethod
+    def copied(self) -> Self:
+        """Return a copy with weights of its own, no hooks, and nothing frozen."""
+
+    @abstractmethod
+    def ablated(self) -> Self:
+        """Return a copy without what was added, a plain model.
+
+        Raises:
+            ValueError: if nothing was added.
+        """
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
 
+    def forward(self, tokens_bt: Tensor) -> Tensor:
+        """Return the logits of each next token, [B, T, V]."""
+        return self.logits(self.features(tokens_bt))
+
     def loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the mean loss of the tokens that are not `IGNORED`; 0 if all are."""
         counted = (next_bt != IGNORED).sum().clamp(min=1)
         return self.token_losses(tokens_bt, next_bt).sum() / counted
+
+    def residual(self, tokens_bt: Tensor, layer: int) -> Tensor:
+        """Return what a layer leaves in the residual stream, [B, T, D]; no later one is computed.
+
+        Raises:
+            ValueError: if there is no such layer.
+        """
+        layers = self.layers()
+        if not 0 <= layer < len(layers):
+            raise ValueError(
+                f"layer {layer} was asked for: give one from 0 to {len(layers) - 1}, the last"
+            )
+        handle = layers[layer].register_forward_hook(_reach)
+        try:
+            self.features(tokens_bt)
+        except _LayerReached as reached:
+            return reached.x_btd
+        finally:
+            handle.remove()
+        raise AssertionError("a forward pass computes every layer")
+
+
+class _LayerReached(Exception):  # noqa: N818 (no error)
+    """Ends a forward pass at the layer that was asked for."""
+
+    def __init__(self, x_btd: Tensor) -> None:
+        super().__init__()
+        self.x_btd = x_btd
+
+
+def _reach(layer: nn.Module, read: object, written: Tensor | tuple[Tensor, ...]) -> None:
+    # some families' layers return more than the residual stream, but that first
+    raise _LayerReached(written if isinstance(written, Tensor) else written[0])

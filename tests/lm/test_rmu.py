@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lm.model.gpt import GPT
-from lm.rmu import RMUConfig, activations, direction, misdirect
+from lm.model.language_model import LanguageModel
+from lm.rmu import RMUConfig, direction, misdirect
 from tests.lm.attack.rows import same, stories, weights
 from tests.lm.small import SMALL, lively
 
@@ -26,11 +26,11 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
     model, forget, others = lively(SMALL), stories(1), stories(2)
     towards = 5.0 * direction(model, 0)
 
-    def distances(steered: GPT) -> tuple[float, float]:
+    def distances(steered: LanguageModel) -> tuple[float, float]:
         real = [rows.following >= 0 for rows in (forget, others)]
         with torch.no_grad():
-            away = (activations(steered, forget.now) - towards)[real[0]].square().mean()
-            drift = activations(steered, others.now) - activations(model, others.now)
+            away = (steered.residual(forget.now, 1) - towards)[real[0]].square().mean()
+            drift = steered.residual(others.now, 1) - model.residual(others.now, 1)
         return float(away), float(drift[real[1]].square().mean())
 
     before, _ = distances(model)
@@ -38,16 +38,6 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
     assert loose < before / 2
     held = RMUConfig(layer=1, coefficient=5.0, retain_weight=1e4, steps=60, learning_rate=3e-2)
     assert distances(misdirect(model, forget, others, held, 3, seed=0))[1] < drifted
-
-
-def test_activations_are_the_residual_stream_and_no_hook_is_left() -> None:
-    model = lively(SMALL)
-    tokens = stories(1).now
-    with torch.no_grad():
-        found = activations(model, tokens)
-        normed = torch.nn.functional.rms_norm(found, found.shape[-1:])
-        assert torch.equal(normed, model.features(tokens))
-    assert not model.blocks[-1]._forward_hooks
 
 
 def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lm.model.cross_entropy import IGNORED
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from tests.lm.small import SMALL
 
@@ -26,11 +26,11 @@ def stories(seed: int = 0, columns: int = SMALL.context) -> StoryRows:
     return StoryRows(tokens, kinds, facts, torch.zeros(len(LENGTHS), dtype=torch.int64))
 
 
-def loss_of(rows: StoryRows) -> Callable[[GPT], dict[str, float]]:
+def loss_of(rows: StoryRows) -> Callable[[LanguageModel], dict[str, float]]:
     """Return a measure of the loss on rows."""
 
     @torch.no_grad()
-    def measure(model: GPT) -> dict[str, float]:
+    def measure(model: LanguageModel) -> dict[str, float]:
         return {"loss": float(model.loss(rows.now, rows.following))}
 
     return measure
@@ -42,13 +42,13 @@ class Weights:
     def __init__(self) -> None:
         self.seen: list[dict[str, Tensor]] = []
 
-    def __call__(self, model: GPT) -> dict[str, float]:
+    def __call__(self, model: LanguageModel) -> dict[str, float]:
         """Keep a copy of all weights, and return how often it was called."""
         self.seen.append(weights(model))
         return {"calls": float(len(self.seen))}
 
 
-def weights(model: GPT) -> dict[str, Tensor]:
+def weights(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all weights."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 

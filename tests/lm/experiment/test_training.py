@@ -7,13 +7,13 @@ import pytest
 
 from lm.experiment.cut import cut
 from lm.experiment.material import make_material
+from lm.experiment.models import save
 from lm.experiment.stages import Stages
 from lm.experiment.training import CHECKPOINT, NOTES, Training
 from lm.labels import LabelConfig
 from lm.methods import METHODS
-from lm.model.gpt import GPT
+from lm.model.language_model import LanguageModel
 from lm.model.sizes import SIZES, GPTConfig
-from lm.model.weights import save
 from lm.training.routes import RETAIN
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import tiny_task
@@ -27,7 +27,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
 
 
-def models(name: str, folder: Path, seed: int = 1, recall: float = 0.5) -> tuple[GPT, GPT]:
+def models(
+    name: str, folder: Path, seed: int = 1, recall: float = 0.5
+) -> tuple[LanguageModel, LanguageModel]:
     """Return the model of a method as it is trained, and as it is cut."""
     folder.mkdir(exist_ok=True)
     config, task = replace(CONFIG, labels=LabelConfig(recall=recall)), tiny_task()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.model.expansion import ablate, ablate_random, expand
+from lm.model.expansion import ablate_random, expand
 from lm.model.gpt import GPT, Block
 from lm.model.sizes import GPTConfig
 from tests.lm.small import EXPANDED, SMALL, lively, tokens
@@ -21,7 +21,7 @@ def logits(model: GPT) -> torch.Tensor:
 def test_expanding_and_ablating_untrained_units_leaves_every_bit(dtype: torch.dtype) -> None:
     model = lively(CONFIG, dtype)
     expanded = expand(model, 5, [0, 2])
-    back = ablate(expanded)
+    back = expanded.ablated()
     assert torch.equal(logits(expanded), logits(model))
     assert torch.equal(logits(back), logits(model))
     assert back.config == model.config
@@ -47,7 +47,7 @@ def test_only_the_chosen_layers_get_units_that_can_learn() -> None:
 
 def test_ablating_removes_what_the_expansion_writes_and_nothing_else() -> None:
     trained = lively(EXPANDED)
-    left = ablate(trained)
+    left = trained.ablated()
     assert not torch.equal(logits(left), logits(trained))
     with torch.no_grad():
         for parameter in trained.parameter_targets()["expansion_parameters"]:
@@ -78,9 +78,7 @@ def test_a_random_region_is_silent_and_the_rest_as_before() -> None:
 def test_what_cannot_be_expanded_or_ablated_is_refused() -> None:
     model = lively(SMALL)
     with pytest.raises(ValueError, match="no expansion to ablate"):
-        ablate(model)
-    with pytest.raises(ValueError, match="'attention' cannot be ablated"):
-        ablate(model, "attention")
+        model.ablated()
     with pytest.raises(ValueError, match="ablate them first"):
         expand(lively(EXPANDED), 1, [0])
     with pytest.raises(ValueError, match="the layers are 0 to 1"):

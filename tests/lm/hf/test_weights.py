@@ -1,0 +1,33 @@
+"""A routed model of each family comes back from its file, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm.experiment import models
+from lm.hf.model import RoutedCausalLM
+from tests.lm.hf.small import FAMILIES, expanded_model, plain_model, tokens
+
+
+@FAMILIES
+def test_a_saved_model_is_the_same_again(family: str, tmp_path: Path) -> None:
+    model, path = expanded_model(family), tmp_path / "model.safetensors"
+    models.save(model, path)
+    again = models.load(path)
+    assert isinstance(again, RoutedCausalLM)
+    assert again.expanded_layers == model.expanded_layers
+    with torch.no_grad():
+        assert torch.equal(again(tokens()[0]), model(tokens()[0]))
+    sizes = {target: len(some) for target, some in model.parameter_targets().items()}
+    assert {target: len(some) for target, some in again.parameter_targets().items()} == sizes
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    models.save(RoutedCausalLM(plain_model("qwen2")), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is no model saved by this project"):
+        models.load(path)
+    with pytest.raises(ValueError, match="cannot be written"):
+        models.save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")
