@@ -72,6 +72,24 @@ def paper() -> StudyConfig:
     )
 
 
+def pretrained() -> StudyConfig:
+    """A pretrained model taught stories and made to forget one topic, on a laptop in half an hour.
+
+    Made for SmolLM2-135M on two cores, and the preset of whoever gives `--model` and no preset.
+    """
+    return StudyConfig(
+        method=("gold", "unrouted", "rmu", "lora-pair"),
+        label_recall=1.0,
+        batch_size=8,
+        task=TaskConfig(stories=2000),
+        loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
+        rmu=RMUConfig(layer=7, coefficient=20.0, steps=40, learning_rate=1e-3),
+        repair=RepairConfig(steps=4, learning_rate=1e-4, every=2, stories=16),
+        exam=ExamConfig(stories=8, rounds=1, questions=12),
+        attack=AttackConfig(learning_rates=(3e-4,), num_examples=(8,), steps=5),
+    )
+
+
 PRESETS = {
     "default": default,
     "quick": quick,
@@ -79,4 +97,5 @@ PRESETS = {
     "controls": controls,
     "labels": labels,
     "paper": paper,
+    "pretrained": pretrained,
 }

@@ -20,6 +20,13 @@ Sweep = Literal["none", "labels"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """The part of the settings that says what models are to start from."""
+
+    model: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyConfig:
     """Train language models, cut out what they are to forget, attack them, and compare methods."""
 
@@ -43,10 +50,16 @@ class StudyConfig:
     """Folder of the study; by default the next free one under runs/unlearn."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What there is to unlearn."""
+    model: str | None = None
+    """Name or folder of a pretrained model to go on from, in place of new ones."""
+    gguf_file: str | None = None
+    """File of the pretrained model, where its weights are in one of that format."""
     size: str = "nano"
-    """Shape of the models: nano, small, medium, large or tinystories-28m."""
+    """Shape of new models: nano, small, medium, large or tinystories-28m."""
     expansion: int = 64
     """Hidden units that a routed method adds to each layer."""
+    adapter_rank: int = 16
+    """Rank of a pair of adapters, in methods that train a pretrained model by these."""
     batch_size: int = 8
     """Stories of a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -63,6 +76,9 @@ class StudyConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
         require_methods(self.method)
+        adapted = [name for name in self.method if METHODS[name].adapted]
+        if adapted and self.model is None:
+            raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
         for name, values in (("seeds", self.seeds), ("recalls", self.recalls)):
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name} {values} were given: give one or more, each once")
@@ -82,8 +98,11 @@ class StudyConfig:
         return UnlearnConfig(
             task=self.task,
             labels=self.labels(recall),
+            model=self.model,
+            gguf_file=self.gguf_file,
             size=self.size,
             expansion=self.expansion,
+            adapter_rank=self.adapter_rank,
             batch_size=self.batch_size,
             loop=self.loop,
             rmu=self.rmu,

@@ -22,7 +22,7 @@ from lm.training.routes import (
 from oversight.routing import RouteTable
 
 Ablation = Literal["nothing", "expansion", "random"]
-"""What is cut out after training: the expansion, or as many random original hidden units."""
+"""What is cut out after training: what was added, or as many random original hidden units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Method:
     """whether the model is trained with added hidden units"""
     embedded: bool = False
     """whether with an added embedding, too"""
+    adapted: bool = False
+    """whether a pretrained model is trained by a pair of adapters, of which one is ablated"""
     ablation: Ablation = "nothing"
     """what is cut out after training"""
     rmu: bool = False
@@ -54,6 +56,7 @@ class Method:
 _EXPANDED: dict[str, Any] = {"expanded": True, "embedded": True, "ablation": "expansion"}
 _PARAMETERS: dict[str, Any] = {"table": PARAMETERS, **_EXPANDED}
 _MODULES: dict[str, Any] = {"table": MODULES, **_EXPANDED}
+_ADAPTED: dict[str, Any] = {"table": MODULES, "adapted": True, "ablation": "expansion"}
 
 METHODS = {
     "gold": Method(table=FILTERED, told_truth=True),
@@ -70,6 +73,8 @@ METHODS = {
     "parameters-judged": Method(**_PARAMETERS, judged=True),
     "modules": Method(**_MODULES),
     "modules-judged": Method(**_MODULES, judged=True),
+    "lora-pair": Method(**_ADAPTED),
+    "lora-pair-judged": Method(**_ADAPTED, judged=True),
 }
 """Methods by name: the references and baselines first, then the routed ones."""
 

@@ -23,7 +23,9 @@ from lm.corpus import (
 from lm.model.cross_entropy import IGNORED
 
 CONTEXT = 96
-"""Tokens that a story may have, its end included."""
+"""Tokens that a story may have, its end included, by the tokenizer that is trained on stories."""
+FOREIGN_CONTEXT = 192
+"""The same by the tokenizer of another model, which cuts made-up names into more pieces."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,8 @@ class StoryRows:
     """
 
     tokens: Tensor
-    """[n, t + 1] int16: the end of the story before, the story with its end, then `IGNORED`"""
+    """[n, t + 1] int16, or int32 where the vocabulary takes it: the end of the story before, the
+    story with its end, then `IGNORED`"""
     kinds: Tensor
     """[n, t] int16: the `Kind` of each predicted token's word, -1 after the story"""
     facts: Tensor
@@ -93,31 +96,39 @@ class Task:
     grammar: Grammar
     tokenizer: Tokenizer
     splits: Splits
+    end: int = 0
+    """the token that ends a story, and stands before one"""
+    context: int = CONTEXT
+    """tokens that a story may have, its end included"""
 
     @property
     def vocab_size(self) -> int:
         """Tokens of the vocabulary."""
         return int(self.tokenizer.get_vocab_size())
 
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text, and none that a tokenizer would put around it."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
     def tell(self, count: int, seed: Sequence[int], telling: Telling | None = None) -> StoryRows:
         """Return new stories, the same for the same seed.
 
         Raises:
-            ValueError: if the telling is not possible, or a story is longer than `CONTEXT`.
+            ValueError: if the telling is not possible, or a story is longer than the context.
         """
         stories = tell(self.grammar, count, np.random.default_rng(list(seed)), telling)
-        told = encode(stories, self.tokenizer)
+        told = encode(stories, self.tokenizer, self.end)
         lengths = np.diff(told.starts)
-        if lengths.max() > CONTEXT:
+        if lengths.max() > self.context:
             raise ValueError(
-                f"a story has {lengths.max()} tokens, and there is room for {CONTEXT}: give a "
+                f"a story has {lengths.max()} tokens, and there is room for {self.context}: give a "
                 "larger vocabulary or fewer facts in a story"
             )
         rows = np.repeat(np.arange(count), lengths)
         columns = np.arange(len(told)) - np.repeat(told.starts[:-1], lengths)
-        shape = (count, CONTEXT)
-        tokens = _spread(told.ids, (rows, columns + 1), (count, CONTEXT + 1), IGNORED, np.int16)
-        tokens[:, 0] = 0  # the end of a story is token 0
+        shape, dtype = (count, self.context), _signed(self.vocab_size)
+        tokens = _spread(told.ids, (rows, columns + 1), (count, shape[1] + 1), IGNORED, dtype)
+        tokens[:, 0] = self.end
         return StoryRows(
             torch.from_numpy(tokens),
             torch.from_numpy(_spread(told.kinds, (rows, columns), shape, -1, np.int16)),
@@ -131,8 +142,13 @@ class Task:
         return torch.isin(topics, torch.tensor([names.index(t) for t in self.splits.forget]))
 
 
-def make_task(config: TaskConfig) -> Task:
-    """Return the task of a config, its tokenizer trained anew, which takes a second.
+def make_task(config: TaskConfig, tokenizer: Tokenizer | None = None, end: int = 0) -> Task:
+    """Return the task of a config, its tokenizer trained anew by default, which takes a second.
+
+    Args:
+        config: the task's.
+        tokenizer: of another model, in place of one that is trained on stories.
+        end: its token that ends a text.
 
     Raises:
         ValueError: if a topic is unknown, none is to be forgotten, or none is left.
@@ -140,7 +156,14 @@ def make_task(config: TaskConfig) -> Task:
     world = make_world(seed=config.world_seed, quartets=config.quartets)
     splits = split_topics(world, config.forget)
     grammar = make_grammar(world)
+    if tokenizer is not None:
+        return Task(grammar, tokenizer, splits, end, FOREIGN_CONTEXT)
     return Task(grammar, story_tokenizer(grammar, config.vocab_size), splits)
+
+
+def _signed(vocab_size: int) -> type[np.signedinteger]:
+    """Return the smallest of two types that hold every token, and `IGNORED`."""
+    return np.int16 if vocab_size <= np.iinfo(np.int16).max + 1 else np.int32
 
 
 def _spread(

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from configs.lm import PRESETS
-from lm.config import StudyConfig
+from lm.config import Start, StudyConfig
+from lm.experiment.start import task_of
 from lm.reporting.labels import Labelled, labels_table, labels_verdict
 from lm.reporting.runs import Runs
 from lm.reporting.table import unlearning_table
@@ -18,7 +19,6 @@ from lm.study.job import work
 from lm.study.plan import Job, jobs_of
 from lm.study.progress import RunsProgress
 from lm.study.summary import read_result, results_of, write_summary
-from lm.task import make_task
 from oversight import cli
 from oversight.run import (
     RunFolder,
@@ -65,9 +65,9 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
     """Return the settings of a new study or of the one to go on with, and its folder."""
     launch = cli.parse_part(cli.Launch, args)
     if launch.resume is None:
-        base = cli.preset(PRESETS, launch.config or "default")
+        base = cli.preset(PRESETS, launch.config or preset_for(args))
         study = cli.parse(StudyConfig, base, args, PRESETS, PROGRAM)
-        make_task(study.task)  # refuses unknown topics before anything is written
+        task_of(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
         folder = create(study.run_dir or default_folder(study))
     else:
         folder = RunFolder(cli.resumed_folder(launch, args))
@@ -75,6 +75,11 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
         study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
     return study, folder
+
+
+def preset_for(args: Sequence[str]) -> str:
+    """Return the preset of those who name none: that of pretrained models where there is one."""
+    return "default" if cli.parse_part(Start, args).model is None else "pretrained"
 
 
 def default_folder(study: StudyConfig) -> Path:

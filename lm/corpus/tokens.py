@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from lm.corpus.grammar import Grammar
+from lm.corpus.grammar import END, Grammar
 from lm.corpus.stories import Stories
 
 
@@ -15,7 +15,7 @@ from lm.corpus.stories import Stories
 class Tokens:
     """T tokens of N stories in a row, the end of each included."""
 
-    ids: NDArray[np.uint16]
+    ids: NDArray[np.uint32]
     """[T] token ids"""
     kinds: NDArray[np.uint8]
     """[T] what each token's word is for, a `Kind`"""
@@ -59,9 +59,15 @@ class Tokens:
         return table[self.facts]  # the last entry, at -1, stays False
 
 
-def encode(stories: Stories, tokenizer: Tokenizer) -> Tokens:
-    """Return the tokens of stories, the same as tokenizing their texts, and their labels."""
-    lengths, table = _piece_tokens(stories.grammar, tokenizer)
+def encode(stories: Stories, tokenizer: Tokenizer, end: int = 0) -> Tokens:
+    """Return the tokens of stories, the same as tokenizing their texts, and their labels.
+
+    Args:
+        stories: to encode.
+        tokenizer: one that never merges across pieces, such as any that splits at words.
+        end: the token that ends a story.
+    """
+    lengths, table = _piece_tokens(stories.grammar, tokenizer, end)
     firsts = np.cumsum(lengths) - lengths
     counts = lengths[stories.pieces]
     stops = np.cumsum(counts)
@@ -81,16 +87,18 @@ def encode(stories: Stories, tokenizer: Tokenizer) -> Tokens:
 
 
 def _piece_tokens(
-    grammar: Grammar, tokenizer: Tokenizer
-) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    grammar: Grammar, tokenizer: Tokenizer, end: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     """Return the number of tokens of each piece, and all their tokens in a row."""
+    encoded = tokenizer.encode_batch(list(grammar.pieces), add_special_tokens=False)
     rows: Sequence[list[int]] = [
-        encoding.ids for encoding in tokenizer.encode_batch(list(grammar.pieces))
+        [end] if piece == END else encoding.ids
+        for piece, encoding in zip(grammar.pieces, encoded, strict=True)
     ]
-    return np.array([len(row) for row in rows]), np.concatenate(rows).astype(np.uint16)
+    return np.array([len(row) for row in rows]), np.concatenate(rows).astype(np.uint32)
 
 
-def story_ids(tokens: Tokens) -> Iterator[NDArray[np.uint16]]:
+def story_ids(tokens: Tokens) -> Iterator[NDArray[np.uint32]]:
     """Yield the token ids of each story."""
     for start, stop in zip(tokens.starts[:-1], tokens.starts[1:], strict=True):
         yield tokens.ids[start:stop]

@@ -57,12 +57,15 @@ class ExamConfig:
     """stories of a section of a split; other sections have a quarter of that"""
     rounds: int = 2
     """how often each fact is asked for, each time in another story"""
+    questions: int | None = None
+    """questions of a section at most, drawn from all; by default all are asked"""
 
     def __post_init__(self) -> None:
-        if self.stories < 1 or self.rounds < 1:
+        asked = 1 if self.questions is None else self.questions
+        if min(self.stories, self.rounds, asked) < 1:
             raise ValueError(
-                f"an exam of {self.stories} stories and {self.rounds} rounds was asked for: give 1 "
-                "or more of both"
+                f"an exam of {self.stories} stories, {self.rounds} rounds and {asked} questions "
+                "was asked for: give 1 or more of each"
             )
 
 
@@ -80,14 +83,14 @@ def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
     if seed < 0:
         raise ValueError(f"an exam of seed {seed} was asked for: give a seed from 0 on")
     config = config or ExamConfig()
-    stories, rounds = config.stories, config.rounds
+    stories = config.stories
     splits = {
         name: Telling(topics=topics) for name, topics in asdict(task.splits).items() if topics
     }
     sections = {}
     for number, (name, telling) in enumerate((splits | _of_forget(task)).items()):
         count = stories if name in splits else max(1, stories // 4)
-        sections[name] = _section(task, telling, [seed, STREAM, 2 * number + 1], count, rounds)
+        sections[name] = _section(task, telling, [seed, STREAM, 2 * number + 1], count, config)
     practice = {
         name: task.tell(stories, [seed, STREAM, 2 * number + 2], telling)
         for number, (name, telling) in enumerate(splits.items())
@@ -108,10 +111,13 @@ def _of_forget(task: Task) -> dict[str, Telling]:
 
 
 def _section(
-    task: Task, telling: Telling, seed: Sequence[int], stories: int, rounds: int
+    task: Task, telling: Telling, seed: Sequence[int], stories: int, config: ExamConfig
 ) -> Section:
     rng = np.random.default_rng([*seed, 1])
-    asked = [question for _ in range(rounds) for question in questions(task.grammar, rng, telling)]
+    rounds = (questions(task.grammar, rng, telling) for _ in range(config.rounds))
+    asked = [question for once in rounds for question in once]
+    if config.questions is not None and config.questions < len(asked):
+        asked = [asked[number] for number in rng.permutation(len(asked))[: config.questions]]
     return Section(task.tell(stories, seed, telling), encode_quiz(task, asked))
 
 

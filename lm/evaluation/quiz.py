@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lm.corpus import END, Question
+from lm.corpus import Question
 from lm.evaluation.continuations import Continuations, lay_out, log_likelihoods
 from lm.model.language_model import LanguageModel
 from lm.task import Task
@@ -54,16 +54,12 @@ def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
     """
     if not questions:
         raise ValueError("a quiz without questions was asked for: give one or more")
-
-    def encode(text: str) -> list[int]:
-        return list(task.tokenizer.encode(text).ids)
-
-    texts = [END + q.prompt for q in questions] + [END + q.control for q in questions]
-    words = {word: encode(word) for question in questions for word in question.values}
+    texts = [q.prompt for q in questions] + [q.control for q in questions]
+    words = {word: task.encode(word) for question in questions for word in question.values}
     values = [[words[word] for word in question.values] for question in questions]
     choices = [[q.values.index(choice) for choice in q.choices] for q in questions]
     return Quiz(
-        texts=lay_out([encode(text) for text in texts], values * 2),
+        texts=lay_out([[task.end, *task.encode(text)] for text in texts], values * 2),
         choices=torch.tensor(choices),
         answers=torch.tensor([question.answer for question in questions]),
         cloze_answers=torch.tensor([question.cloze_answer for question in questions]),

@@ -1,15 +1,14 @@
 """The settings of a run, all but its method and seed."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lm.attack.relearning import AttackConfig
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
-from lm.methods import Method
-from lm.model.sizes import GPTConfig, size
+from lm.model.sizes import size
 from lm.rmu import RMUConfig
-from lm.task import CONTEXT, TaskConfig
+from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
 
@@ -25,10 +24,16 @@ class UnlearnConfig:
     """what there is to unlearn"""
     labels: LabelConfig = field(default_factory=LabelConfig)
     """how good the labels are"""
+    model: str | None = None
+    """name or folder of a pretrained model to go on from; by default a new one is trained"""
+    gguf_file: str | None = None
+    """its file, where the weights are in one of that format"""
     size: str = "nano"
-    """shape of the model, one of `lm.model.sizes.SIZES`"""
+    """shape of a new model, one of `lm.model.sizes.SIZES`"""
     expansion: int = 64
     """hidden units that a routed method adds to each layer"""
+    adapter_rank: int = 16
+    """rank of a pair of adapters at each linear map, in methods that add these"""
     batch_size: int = 8
     """stories of a batch"""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -44,21 +49,14 @@ class UnlearnConfig:
 
     def __post_init__(self) -> None:
         size(self.size)  # refuses unknown names
-        if self.expansion < 1 or not 1 <= self.batch_size <= self.task.stories:
+        if self.gguf_file is not None and self.model is None:
             raise ValueError(
-                f"expansion {self.expansion} and batch_size {self.batch_size} were given: give 1 "
-                f"or more of both, and a batch of at most {self.task.stories} stories"
+                f"gguf_file {self.gguf_file} was given without a model: name its folder"
             )
-
-    def shape(self, vocab_size: int, method: Method) -> GPTConfig:
-        """Return the shape of a method's model for a vocabulary."""
-        plain = replace(size(self.size, vocab_size), context=CONTEXT)
-        if not method.expanded:
-            return plain
-        layers = tuple(range(plain.num_layers))
-        return replace(
-            plain,
-            expansion=self.expansion,
-            expanded_layers=layers,
-            added_embedding=method.embedded,
-        )
+        added, stories = min(self.expansion, self.adapter_rank), self.task.stories
+        if added < 1 or not 1 <= self.batch_size <= stories:
+            raise ValueError(
+                f"expansion {self.expansion}, adapter_rank {self.adapter_rank} and batch_size "
+                f"{self.batch_size} were given: give 1 or more of each, and a batch of at most "
+                f"{stories} stories"
+            )

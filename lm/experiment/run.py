@@ -15,6 +15,7 @@ from lm.evaluation.exam import Exam, make_exam
 from lm.evaluation.examine import examine, examine_calibrated
 from lm.experiment.config import UnlearnConfig
 from lm.experiment.cut import cut
+from lm.experiment.export import export
 from lm.experiment.material import Material, make_material
 from lm.experiment.relearned import attacked
 from lm.experiment.repair import repair
@@ -22,6 +23,7 @@ from lm.experiment.result import told
 from lm.experiment.samples import samples
 from lm.experiment.stages import Stages, device
 from lm.experiment.training import CHECKPOINT, NOTES, Training
+from lm.hf.model import RoutedCausalLM
 from lm.model.language_model import LanguageModel
 from lm.task import Task
 from oversight.record import read_json, write_json
@@ -39,7 +41,8 @@ def run_method(
     """Run a method, or go on with a run, and return its result, which is `result.json` as well.
 
     The folder then holds the weights as trained (`trained.safetensors`), cut (`ablated`), and
-    repaired (`model`), which are those that are attacked.
+    repaired (`model`), which are those that are attacked; of a pretrained model, these also as
+    transformers loads them (`plain`).
 
     Args:
         config: what methods have in common.
@@ -62,6 +65,8 @@ def run_method(
     ablated = run.stages.model("ablated", lambda: run.cut(trained))
     after = run.stages.record("after", lambda: run.examined(ablated))
     model = run.stages.model("model", lambda: run.repaired(ablated))
+    if isinstance(model, RoutedCausalLM):
+        export(config, model, folder)
     repaired = run.stages.record("repaired", lambda: run.examined(model))
     curves = {}
     for number, attack in enumerate(ATTACKS):

@@ -31,6 +31,6 @@ def samples(model: LanguageModel, task: Task, seed: int, count: int = 2) -> dict
 def _text(task: Task, tokens: list[int]) -> str:
     """Return what stands between the first end of a story and the next."""
     story = tokens[1:]
-    end = story.index(0) if 0 in story else len(story)
+    end = story.index(task.end) if task.end in story else len(story)
     text: str = task.tokenizer.decode(story[:end])
     return text

@@ -11,8 +11,8 @@ from lm.experiment.gradients import gradient_shares
 from lm.experiment.material import Material
 from lm.experiment.models import load
 from lm.experiment.stages import device, owned
+from lm.experiment.start import first_model
 from lm.methods import METHODS, routes_of
-from lm.model.gpt import GPT
 from lm.model.language_model import LanguageModel
 from lm.task import Task
 from lm.training.batches import Batch, Rows
@@ -89,16 +89,15 @@ class Training:
     def __init__(
         self, config: UnlearnConfig, task: Task, name: str, seed: int, material: Material
     ) -> None:
-        self.config, self.name, self.seed = config, name, seed
+        self.config, self.task, self.name, self.seed = config, task, name, seed
         self.method, self.rows = METHODS[name], material.rows
-        self.shape = config.shape(task.vocab_size, self.method)
         self.routes = routes_of(self.method, self.rows, material.labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training goes on from the folder's checkpoint."""
         if self.method.rmu and (found := self._sibling(folder)) is not None:
             return found
-        model = GPT(self.shape, self.seed).to(device())
+        model = first_model(self.config, self.name, self.task, self.seed).to(device())
         batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
         log = Log(folder / NOTES, self.config, self.seed, report)
         train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
@@ -132,5 +131,6 @@ class Training:
 def identity(config: UnlearnConfig, seed: int) -> dict[str, Any]:
     """Return what the weights of an unrouted model depend on, as JSON has it."""
     told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
-    told |= {"size": config.size, "batch_size": config.batch_size, "seed": seed}
+    told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
+    told |= {"batch_size": config.batch_size, "seed": seed}
     return as_read(told)

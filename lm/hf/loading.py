@@ -1,7 +1,8 @@
 """Load a plain model and its tokenizer: from a folder, from the hub, or from a GGUF file."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
@@ -9,11 +10,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+T = TypeVar("T")
+
+
 class Pretrained(NamedTuple):
     """A plain model, in float32 on the CPU, and its tokenizer."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
+
+
+def load_tokenizer(
+    name_or_path: str | Path, gguf_file: str | None = None
+) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model, one of the fast kind with a token that ends a text.
+
+    Raises:
+        ValueError: as `load`, or if the tokenizer is of another kind.
+    """
+    tokenizer = _or_refused(_tokenizer, name_or_path, gguf_file)
+    if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {name_or_path} is not of the fast kind, or has no token that ends "
+            "a text: save a fast one beside the model, with its eos_token"
+        )
+    return tokenizer
 
 
 def load(name_or_path: str | Path, gguf_file: str | None = None) -> Pretrained:
@@ -27,15 +48,7 @@ def load(name_or_path: str | Path, gguf_file: str | None = None) -> Pretrained:
         ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
             or the tokenizer has tokens that the model's embedding lacks.
     """
-    try:
-        model, tokenizer = _load(str(name_or_path), gguf_file)
-    except ImportError as error:
-        raise ValueError(
-            f"loading {name_or_path} needs a package that is not installed ({_line(error)}): "
-            "pip install -e '.[hf]'"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ValueError(_refusal(str(name_or_path), error)) from error
+    model, tokenizer = _or_refused(_load, name_or_path, gguf_file)
     if len(tokenizer) > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer of {name_or_path} has {len(tokenizer)} tokens and the model's "
@@ -45,15 +58,37 @@ def load(name_or_path: str | Path, gguf_file: str | None = None) -> Pretrained:
     return Pretrained(model, tokenizer)
 
 
-def _load(name: str, gguf_file: str | None) -> Pretrained:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+def _or_refused(
+    load: Callable[[str, str | None], T], name_or_path: str | Path, gguf_file: str | None
+) -> T:
+    """Return what is loaded, its errors in one line."""
+    name = str(name_or_path)
+    try:
+        return load(name, gguf_file)
+    except ImportError as error:
+        raise ValueError(
+            f"loading {name} needs a package that is not installed ({_line(error)}): "
+            "pip install -e '.[hf]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(_refusal(name, error)) from error
+
+
+def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer  # noqa: PLC0415
 
     if gguf_file is None:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        return Pretrained(
-            AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32), tokenizer
-        )
-    tokenizer = AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+        return AutoTokenizer.from_pretrained(name)
+    return AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+
+
+def _load(name: str, gguf_file: str | None) -> Pretrained:
+    from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415
+
+    tokenizer = _tokenizer(name, gguf_file)
+    if gguf_file is None:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+        return Pretrained(model, tokenizer)
     unpacked = GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
         name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lm.hf.adapters import adapt
 from lm.hf.contraction import contract
 from lm.hf.families import Family, family_of
 from lm.hf.units import drawn_units
 from lm.hf.wrappers import Expanded, Gated, Taught, innermost, teach
 from lm.model.cross_entropy import IGNORED, cross_entropy
 from lm.model.language_model import LanguageModel
+from lm.model.linear import RoutedLinear
 from lm.model.targets import (
     ATTENTION,
     EXPANSION,
@@ -44,18 +46,25 @@ class RoutedCausalLM(LanguageModel):
             float32.
         units: hidden units added to the MLP of each expanded layer.
         layers: the layers that have them.
-        seed: of the weights that added units read by.
+        seed: of the weights that added units or adapters read by.
+        rank: of a pair of adapters at each linear map of a block (`lm.hf.adapters`), which then
+            are all that trains; none by default. Not beside added units.
 
     Raises:
         ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
     """
 
     def __init__(
-        self, plain: "PreTrainedModel", units: int = 0, layers: Iterable[int] = (), seed: int = 0
+        self,
+        plain: "PreTrainedModel",
+        units: int = 0,
+        layers: Iterable[int] = (),
+        seed: int = 0,
+        rank: int = 0,
     ) -> None:
         super().__init__()
         self.family = family_of(plain)
-        self.units, self.expanded_layers = units, tuple(layers)
+        self.units, self.expanded_layers, self.rank = units, tuple(layers), rank
         blocks = self.family.blocks(plain)
         _check_expansion(self.units, self.expanded_layers, len(blocks))
         generator = torch.Generator().manual_seed(seed)
@@ -64,7 +73,11 @@ class RoutedCausalLM(LanguageModel):
             layer: drawn_units(mlps[layer], self.family, units, generator)
             for layer in self.expanded_layers
         }
-        teach(plain, ORIGINAL_PARAMETERS)
+        if rank:
+            _refuse_both(units)
+            adapt(plain, blocks, rank, seed)
+        else:
+            teach(plain, ORIGINAL_PARAMETERS)
         for layer, block in enumerate(blocks):
             insert_gates(block, self.family, added.get(layer))
         self.causal_lm = plain
@@ -72,9 +85,10 @@ class RoutedCausalLM(LanguageModel):
 
     @property
     def shape(self) -> dict[str, Any]:
-        """The plain model's settings, and the expansion's."""
+        """The plain model's settings, and those of what was added."""
         config = self.causal_lm.config.to_dict()
-        return {"plain": config, "units": self.units, "layers": self.expanded_layers}
+        layers = list(self.expanded_layers)
+        return {"plain": config, "units": self.units, "layers": layers, "rank": self.rank}
 
     @property
     def vocab_size(self) -> int:
@@ -93,8 +107,8 @@ class RoutedCausalLM(LanguageModel):
 
     @property
     def expanded(self) -> bool:
-        """Whether there are added hidden units."""
-        return bool(self.units)
+        """Whether there are added hidden units or adapters."""
+        return bool(self.units or self.rank)
 
     def layers(self) -> list[nn.Module]:
         """Return the blocks, the first first."""
@@ -109,11 +123,12 @@ class RoutedCausalLM(LanguageModel):
         return linear.weight
 
     def copied(self) -> "RoutedCausalLM":
-        """Return a copy with weights of its own, and nothing frozen."""
-        return copy.deepcopy(self).requires_grad_(True)
+        """Return a copy with weights of its own, and nothing frozen but what adapters leave so."""
+        copied = copy.deepcopy(self)
+        return copied if self.rank else copied.requires_grad_(True)
 
     def ablated(self) -> "RoutedCausalLM":
-        """Return a plain copy, without the expansion.
+        """Return a plain copy, without the expansion, or the adapter that stands for one.
 
         Raises:
             ValueError: if the model has none.
@@ -156,24 +171,23 @@ class RoutedCausalLM(LanguageModel):
         """
         _check_tokens(next_bt[next_bt != IGNORED], self.vocab_size)
         x_btd = self.features(tokens_bt)
-        head = self._head
-        assert isinstance(head.plain, nn.Linear)
-        weight = head.taught.weight_for(x_btd)
-        gated: Tensor = self.loss_gate(cross_entropy(x_btd, head.plain.weight, weight, next_bt))
+        head, matrix = self._head, innermost(self._head)
+        assert isinstance(matrix, nn.Linear)
+        weight = head.taught.weight_for(x_btd) if isinstance(head, Taught) else None
+        gated: Tensor = self.loss_gate(cross_entropy(x_btd, matrix.weight, weight, next_bt))
         return gated
 
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each target that has some, all of the model's in all."""
+        """Return the parameters of each target that has some, all that train in all."""
         modules: dict[str, list[nn.Module]] = {}
         for module in self.modules():
-            if isinstance(module, Taught):
+            if isinstance(module, Taught | RoutedLinear):
                 modules.setdefault(module.taught.targets[0], []).append(module)
         return {target: parameters_of(part) for target, part in modules.items()}
 
     @property
-    def _head(self) -> Taught:
-        head = self.causal_lm.get_submodule(self.family.head)
-        assert isinstance(head, Taught)
+    def _head(self) -> nn.Module:
+        head: nn.Module = self.causal_lm.get_submodule(self.family.head)
         return head
 
 
@@ -200,6 +214,11 @@ def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:
             f"an expansion of {units} units in the layers {layers} was given: give a positive "
             f"number of units and layers from 0 to {count - 1}, each once, or neither"
         )
+
+
+def _refuse_both(units: int) -> None:
+    if units:
+        raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

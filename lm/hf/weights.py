@@ -40,7 +40,7 @@ def load(path: Path) -> RoutedCausalLM:
         config = AutoConfig.for_model(**shape["plain"])
         dtype = next(iter(weights.values())).dtype
         plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        model = RoutedCausalLM(plain, shape["units"], shape["layers"])
+        model = RoutedCausalLM(plain, shape["units"], shape["layers"], rank=shape["rank"])
         known = set(_once(model))
         if known != set(weights):
             raise KeyError(f"weights {sorted(known ^ set(weights))} are missing or unknown")

@@ -3,10 +3,10 @@
 import torch
 
 from lm.experiment import run_method
+from lm.experiment.start import task_of
 from lm.reporting.tensorboard import write_page
 from lm.study.plan import Job
 from lm.study.progress import Notes
-from lm.task import make_task
 from oversight.sweeps.lock import locked
 from oversight.sweeps.outcome import Outcome, one_line
 
@@ -19,7 +19,7 @@ def work(job: Job) -> Outcome:
             for part in job.folder.glob("*.part"):  # what a kill has left half written
                 part.unlink()
             config = job.study.run_config(job.recall)
-            task, note = make_task(config.task), Notes(job.folder)
+            task, note = task_of(config), Notes(job.folder)
             result = run_method(config, task, job.method, job.seed, job.folder, note)
             write_page(result, job.folder)
     except Exception as error:  # one failing run must not end the others

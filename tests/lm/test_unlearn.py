@@ -56,7 +56,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("lm.study.job.run_method", run_method)
     for module in ("lm.study.job", "lm.unlearn"):  # a tokenizer takes a second to train
-        monkeypatch.setattr(f"{module}.make_task", lambda config: None)
+        monkeypatch.setattr(f"{module}.task_of", lambda config: None)
     return names
 
 

@@ -24,7 +24,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         return made
 
     monkeypatch.setattr("lm.study.job.run_method", run_method)
-    monkeypatch.setattr("lm.study.job.make_task", lambda config: None)
+    monkeypatch.setattr("lm.study.job.task_of", lambda config: None)
     (only,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
     return only
 
