@@ -41,8 +41,7 @@ def run_method(
     """Run a method, or go on with a run, and return its result, which is `result.json` as well.
 
     The folder then holds the weights as trained (`trained.safetensors`), cut (`ablated`), and
-    repaired (`model`), which are those that are attacked; of a pretrained model, these also as
-    transformers loads them (`plain`).
+    repaired (`model`), which are attacked; of a pretrained model, also as anyone loads it (`plain`).
 
     Args:
         config: what methods have in common.
@@ -65,8 +64,7 @@ def run_method(
     ablated = run.stages.model("ablated", lambda: run.cut(trained))
     after = run.stages.record("after", lambda: run.examined(ablated))
     model = run.stages.model("model", lambda: run.repaired(ablated))
-    if isinstance(model, RoutedCausalLM):
-        export(config, model, folder)
+    run.export(model)
     repaired = run.stages.record("repaired", lambda: run.examined(model))
     curves = {}
     for number, attack in enumerate(ATTACKS):
@@ -121,6 +119,11 @@ class _Run:
         own, size = self.material, self.config.batch_size
         model = model.to(device())
         return repair(model, own.kept, own.held, self.config.repair, size, self.seed)
+
+    def export(self, model: LanguageModel) -> None:
+        """Write a pretrained model as transformers loads it."""
+        if isinstance(model, RoutedCausalLM):
+            export(self.config, model, self.folder)
 
     def examined(self, model: LanguageModel) -> dict[str, Any]:
         """Return losses, scores and sample texts."""

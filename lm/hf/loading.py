@@ -84,7 +84,9 @@ def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
 
 def _load(name: str, gguf_file: str | None) -> Pretrained:
     from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
 
+    logging.disable_progress_bar()  # the command line has its own
     tokenizer = _tokenizer(name, gguf_file)
     if gguf_file is None:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
