@@ -41,7 +41,7 @@ def run_method(
     """Run a method, or go on with a run, and return its result, which is `result.json` as well.
 
     The folder then holds the weights as trained (`trained.safetensors`), cut (`ablated`), and
-    repaired (`model`), which are attacked; of a pretrained model, also as anyone loads it (`plain`).
+    repaired (`model`), which are attacked; of a pretrained one, also as anyone loads it (`plain`).
 
     Args:
         config: what methods have in common.
