@@ -76,9 +76,6 @@ class StudyConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
         require_methods(self.method)
-        adapted = [name for name in self.method if METHODS[name].adapted]
-        if adapted and self.model is None:
-            raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
         for name, values in (("seeds", self.seeds), ("recalls", self.recalls)):
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name} {values} were given: give one or more, each once")
@@ -88,6 +85,12 @@ class StudyConfig:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
         for recall in (self.label_recall, *self.recalls):
             self.run_config(recall)
+
+    def require_model(self) -> None:
+        """Raise a ValueError if a method is to adapt a pretrained model, and none is named."""
+        adapted = [name for name in self.method if METHODS[name].adapted]
+        if adapted and self.model is None:
+            raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
 
     def labels(self, recall: float) -> LabelConfig:
         """Return how good the labels are at a recall."""

@@ -67,12 +67,14 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
     if launch.resume is None:
         base = cli.preset(PRESETS, launch.config or preset_for(args))
         study = cli.parse(StudyConfig, base, args, PRESETS, PROGRAM)
+        study.require_model()
         task_of(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
         folder = create(study.run_dir or default_folder(study))
     else:
         folder = RunFolder(cli.resumed_folder(launch, args))
         stored = read_config(folder, StudyConfig)
         study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
+        study.require_model()
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
     return study, folder
 
