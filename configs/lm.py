@@ -2,6 +2,7 @@
 
 from lm.attack.relearning import AttackConfig
 from lm.config import StudyConfig
+from lm.evaluation.calibration import CalibrationConfig
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.rmu import RMUConfig
@@ -85,7 +86,12 @@ def pretrained() -> StudyConfig:
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
         rmu=RMUConfig(layer=7, coefficient=20.0, steps=40, learning_rate=1e-3),
         repair=RepairConfig(steps=4, learning_rate=1e-4, every=2, stories=16),
-        exam=ExamConfig(stories=8, rounds=1, questions=12),
+        exam=ExamConfig(
+            stories=8,
+            rounds=1,
+            questions=12,
+            calibration=CalibrationConfig(steps=30, batch_tokens=64),
+        ),
         attack=AttackConfig(learning_rates=(3e-4,), num_examples=(8,), steps=5),
     )
 

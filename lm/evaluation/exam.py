@@ -10,12 +10,13 @@ Its sections are by name:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import log
 
 import numpy as np
 
 from lm.corpus import Telling, floor, questions
+from lm.evaluation.calibration import CalibrationConfig
 from lm.evaluation.quiz import Quiz, encode_quiz
 from lm.task import StoryRows, Task
 
@@ -59,6 +60,8 @@ class ExamConfig:
     """how often each fact is asked for, each time in another story"""
     questions: int | None = None
     """questions of a section at most, drawn from all; by default all are asked"""
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    """how an output bias is trained before calibrated losses are read"""
 
     def __post_init__(self) -> None:
         asked = 1 if self.questions is None else self.questions

@@ -128,7 +128,8 @@ class _Run:
     def examined(self, model: LanguageModel) -> dict[str, Any]:
         """Return losses, scores and sample texts."""
         model = model.to(device())
-        report = examine(model, self.exam) | examine_calibrated(model, self.exam)
+        calibration = self.config.exam.calibration
+        report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
         return {"report": report, "samples": samples(model, self.task, self.seed)}
 
     def attacked(self, model: LanguageModel, attack: str) -> dict[str, Any]:

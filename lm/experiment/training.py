@@ -22,7 +22,8 @@ from oversight.record import as_read, read_json, write_json
 NOTED_EVERY = 20
 """Steps between points of the curve of the loss."""
 AUDITED = 128
-"""Stories on which it is told which labels teach which parameters."""
+"""Stories on which it is told which labels teach which parameters; a batch of a pretrained model,
+whose activations are large."""
 CHECKPOINT, NOTES = "training.pt", "training.json"
 
 Report = Callable[[float], None]
@@ -106,7 +107,8 @@ class Training:
 
     def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
         """Return which labels teach which parameters, on some of the stories."""
-        count = min(AUDITED, len(self.rows))
+        most = AUDITED if self.config.model is None else self.config.batch_size
+        count = min(most, len(self.rows))
         batch = Rows(self.rows.tokens, self.routes, count, self.seed)(0)
         here = Batch(*(part.to(model.device) for part in batch))
         return gradient_shares(model, self.method.table.to(here.now.device), here)
