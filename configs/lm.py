@@ -5,7 +5,10 @@ from lm.config import StudyConfig
 from lm.evaluation.calibration import CalibrationConfig
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
-from lm.rmu import RMUConfig
+from lm.posthoc.graddiff import GradDiffConfig
+from lm.posthoc.npo import NPOConfig
+from lm.posthoc.rmu import RMUConfig
+from lm.posthoc.simnpo import SimNPOConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
@@ -29,6 +32,9 @@ def smoke() -> StudyConfig:
         task=TaskConfig(stories=64),
         loop=LoopConfig(steps=2, warmup=1),
         rmu=RMUConfig(steps=2),
+        graddiff=GradDiffConfig(steps=2),
+        npo=NPOConfig(steps=2),
+        simnpo=SimNPOConfig(steps=2),
         repair=RepairConfig(steps=1, stories=8),
         exam=ExamConfig(stories=4, rounds=1),
         attack=AttackConfig(learning_rates=(2e-3,), num_examples=(4,), steps=2),
@@ -92,7 +98,7 @@ def pretrained() -> StudyConfig:
             questions=12,
             calibration=CalibrationConfig(steps=30, batch_tokens=64),
         ),
-        attack=AttackConfig(learning_rates=(3e-4,), num_examples=(8,), steps=5),
+        attack=AttackConfig(learning_rates=(1e-4,), num_examples=(8,), steps=5),
     )
 
 

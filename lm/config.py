@@ -12,7 +12,10 @@ from lm.experiment import UnlearnConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import Errors, LabelConfig
 from lm.methods import METHODS
-from lm.rmu import RMUConfig
+from lm.posthoc.graddiff import GradDiffConfig
+from lm.posthoc.npo import NPOConfig
+from lm.posthoc.rmu import RMUConfig
+from lm.posthoc.simnpo import SimNPOConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
@@ -66,6 +69,12 @@ class StudyConfig:
     """How models are trained."""
     rmu: RMUConfig = field(default_factory=RMUConfig)
     """How rmu misdirects representations."""
+    graddiff: GradDiffConfig = field(default_factory=GradDiffConfig)
+    """How graddiff raises the loss on stories to forget."""
+    npo: NPOConfig = field(default_factory=NPOConfig)
+    """How npo makes stories to forget less likely than they were."""
+    simnpo: SimNPOConfig = field(default_factory=SimNPOConfig)
+    """How simnpo makes the tokens of stories to forget unlikely."""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """How models are repaired after something is cut out."""
     exam: ExamConfig = field(default_factory=ExamConfig)
@@ -109,6 +118,9 @@ class StudyConfig:
             batch_size=self.batch_size,
             loop=self.loop,
             rmu=self.rmu,
+            graddiff=self.graddiff,
+            npo=self.npo,
+            simnpo=self.simnpo,
             repair=self.repair,
             exam=self.exam,
             attack=self.attack,

@@ -1,6 +1,6 @@
 """The methods of unlearning: what routes which tokens where, and what is cut out at the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,9 @@ from oversight.routing import RouteTable
 
 Ablation = Literal["nothing", "expansion", "random"]
 """What is cut out after training: what was added, or as many random original hidden units."""
+
+PostHoc = Literal["nothing", "rmu", "graddiff", "npo", "simnpo"]
+"""What changes what is then left: one of the methods of `lm.posthoc`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,8 @@ class Method:
     """whether a pretrained model is trained by a pair of adapters, of which one is ablated"""
     ablation: Ablation = "nothing"
     """what is cut out after training"""
-    rmu: bool = False
-    """whether representations are misdirected after training (`lm.rmu`)"""
+    posthoc: PostHoc = "nothing"
+    """what else unlearns after training, and after the cut (`lm.posthoc`)"""
     told_truth: bool = False
     """whether it is given perfect labels whatever the labels of the run: a reference, no method"""
 
@@ -66,17 +69,32 @@ METHODS = {
     "unrouted": Method(),
     "unrouted-ablated": Method(**_EXPANDED),
     "random-region": Method(**_PARAMETERS | {"ablation": "random"}, released=0.75),
-    "rmu": Method(rmu=True),
+    "rmu": Method(posthoc="rmu"),
+    "graddiff": Method(posthoc="graddiff"),
+    "npo": Method(posthoc="npo"),
+    "simnpo": Method(posthoc="simnpo"),
     "era": Method(table=ERA, weighted=True, expanded=True, ablation="expansion"),
     "parameters": Method(**_PARAMETERS, released=0.75),
     "parameters-tokens": Method(**_PARAMETERS, released=0.75, unit="token"),
     "parameters-judged": Method(**_PARAMETERS, judged=True),
     "modules": Method(**_MODULES),
     "modules-judged": Method(**_MODULES, judged=True),
+    "modules-rmu": Method(**_MODULES, judged=True, posthoc="rmu"),
     "lora-pair": Method(**_ADAPTED),
     "lora-pair-judged": Method(**_ADAPTED, judged=True),
 }
 """Methods by name: the references and baselines first, then the routed ones."""
+
+
+def begins_with(name: str) -> str | None:
+    """Return the method that is the same but for what follows it; None if nothing follows.
+
+    >>> begins_with("npo"), begins_with("modules-rmu"), begins_with("gold")
+    ('unrouted', 'modules-judged', None)
+    """
+    alone = replace(METHODS[name], posthoc="nothing")
+    same = (other for other, method in METHODS.items() if method == alone and other != name)
+    return next(same, None)
 
 
 def routes_of(

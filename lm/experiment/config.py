@@ -7,7 +7,10 @@ from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
 from lm.model.sizes import size
-from lm.rmu import RMUConfig
+from lm.posthoc.graddiff import GradDiffConfig
+from lm.posthoc.npo import NPOConfig
+from lm.posthoc.rmu import RMUConfig
+from lm.posthoc.simnpo import SimNPOConfig
 from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
@@ -39,7 +42,13 @@ class UnlearnConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     """how models are trained"""
     rmu: RMUConfig = field(default_factory=RMUConfig)
-    """how representations are misdirected, by the method that does"""
+    """how representations are misdirected, by the methods that do"""
+    graddiff: GradDiffConfig = field(default_factory=GradDiffConfig)
+    """how the loss on stories to forget is raised, by the method that does"""
+    npo: NPOConfig = field(default_factory=NPOConfig)
+    """how stories to forget are made less likely than they were"""
+    simnpo: SimNPOConfig = field(default_factory=SimNPOConfig)
+    """how their tokens are made unlikely"""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """how models are repaired after something is cut out"""
     exam: ExamConfig = field(default_factory=ExamConfig)

@@ -48,8 +48,8 @@ def run_method(
         task: that of the config.
         name: one of `lm.methods.METHODS`.
         seed: of stories, labels, first weights and examples.
-        folder: of the run. A method that begins with an unrouted model takes that of the folder
-            `unrouted-seed<seed>` beside it, if there is one.
+        folder: of the run. A method that begins with the model of another takes that of the
+            other's run beside it, if there is one.
         progress: told how far the run is.
 
     Raises:

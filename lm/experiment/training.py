@@ -12,11 +12,12 @@ from lm.experiment.material import Material
 from lm.experiment.models import load
 from lm.experiment.stages import device, owned
 from lm.experiment.start import first_model
-from lm.methods import METHODS, routes_of
+from lm.methods import METHODS, begins_with, routes_of
 from lm.model.language_model import LanguageModel
 from lm.task import Task
 from lm.training.batches import Batch, Rows
-from lm.training.loop import Progress, train
+from lm.training.loop import LoopConfig, Progress, train
+from lm.training.routes import UNROUTED
 from oversight.record import as_read, read_json, write_json
 
 NOTED_EVERY = 20
@@ -24,7 +25,7 @@ NOTED_EVERY = 20
 AUDITED = 128
 """Stories on which it is told which labels teach which parameters; a batch of a pretrained model,
 whose activations are large."""
-CHECKPOINT, NOTES = "training.pt", "training.json"
+CHECKPOINT, NOTES, TRAINED = "training.pt", "training.json", "trained.safetensors"
 
 Report = Callable[[float], None]
 """Called with the share of training that is done."""
@@ -35,17 +36,18 @@ class Log:
 
     Args:
         path: of the notes; those of an earlier process are gone on with.
-        config: of the run.
-        seed: of the run.
+        loop: how the run trains.
+        identity: what the trained weights depend on.
         report: told the share that is done.
 
     Raises:
         ValueError: if the notes are damaged, or of other settings or another seed.
     """
 
-    def __init__(self, path: Path, config: UnlearnConfig, seed: int, report: Report) -> None:
-        self.path, self.loop, self.report = path, config.loop, report
-        self.identity = identity(config, seed)
+    def __init__(
+        self, path: Path, loop: LoopConfig, identity: dict[str, Any], report: Report
+    ) -> None:
+        self.path, self.loop, self.identity, self.report = path, loop, identity, report
         new: dict[str, Any] = {"identity": self.identity}
         notes = read_json(path) if path.exists() else new
         if notes.get("identity") != self.identity:
@@ -96,11 +98,11 @@ class Training:
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training goes on from the folder's checkpoint."""
-        if self.method.rmu and (found := self._sibling(folder)) is not None:
+        if (found := self._taken_over(folder)) is not None:
             return found
         model = first_model(self.config, self.name, self.task, self.seed).to(device())
         batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
-        log = Log(folder / NOTES, self.config, self.seed, report)
+        log = Log(folder / NOTES, self.config.loop, self._identity, report)
         train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
         log.write()
         return model
@@ -113,26 +115,39 @@ class Training:
         here = Batch(*(part.to(model.device) for part in batch))
         return gradient_shares(model, self.method.table.to(here.now.device), here)
 
-    def _sibling(self, folder: Path) -> LanguageModel | None:
-        """Return the trained model of the unrouted run beside this one, and take over its notes.
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return identity(self.config, self.name, self.seed)
 
-        None if there is no finished one, or it is of other settings, or its file of another run.
+    def _taken_over(self, folder: Path) -> LanguageModel | None:
+        """Return the trained model of a run beside this one, and take over its notes.
+
+        None if no method trains alike, its run is not finished, or it is of other settings, or its
+        file of another run.
         """
-        beside = folder.parent / f"unrouted-seed{self.seed}"
-        weights, notes = beside / "trained.safetensors", beside / NOTES
-        if not owned(weights) or not notes.exists():
+        other = begins_with(self.name)
+        if other is None:
             return None
-        found = read_json(notes)
-        if found.get("identity") != identity(self.config, self.seed):
-            return None
-        model = load(weights)
-        write_json(folder / NOTES, found)
-        return model
+        # a sweep over labels runs the unrouted model once, at all labels
+        for name in (folder.name.replace(self.name, other, 1), f"{other}-seed{self.seed}"):
+            weights, notes = (folder.parent / name / file for file in (TRAINED, NOTES))
+            if not owned(weights) or not notes.exists():
+                continue
+            found = read_json(notes)
+            if found.get("identity") == self._identity:
+                write_json(folder / NOTES, found)
+                return load(weights)
+        return None
 
 
-def identity(config: UnlearnConfig, seed: int) -> dict[str, Any]:
-    """Return what the weights of an unrouted model depend on, as JSON has it."""
+def identity(config: UnlearnConfig, name: str, seed: int) -> dict[str, Any]:
+    """Return what the trained weights of a method depend on beside itself, as JSON has it."""
     told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
     told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
     told |= {"batch_size": config.batch_size, "seed": seed}
+    told["held"] = config.repair.stories  # stories are drawn, and judged, together with them
+    if METHODS[name].expanded:
+        told["expansion"] = config.expansion
+    if METHODS[name].table != UNROUTED:
+        told["labels"] = asdict(config.labels)
     return as_read(told)

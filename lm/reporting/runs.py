@@ -62,7 +62,7 @@ def unlearns(method: str) -> bool:
     ['gold', 'unrouted', 'unrouted-ablated', 'random-region']
     """
     own = METHODS[method]
-    changed = own.rmu or own.table != METHODS[BASE].table
+    changed = own.posthoc != "nothing" or own.table != METHODS[BASE].table
     return changed and not own.told_truth and own.ablation != "random"
 
 

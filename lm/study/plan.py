@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lm.config import StudyConfig
-from lm.methods import METHODS
+from lm.methods import begins_with
 from lm.reporting.runs import BASE, GOLD
 
 REFERENCES = (GOLD, BASE)
@@ -37,17 +37,18 @@ class Job:
 
     @property
     def cost(self) -> float:
-        """How long it takes, beside others: to train is most of it, and `rmu` hardly does."""
-        return 0.5 if METHODS[self.method].rmu else 1.0
+        """How long it takes, beside others: to train is most of it, and some take it over."""
+        return 0.5 if begins_with(self.method) else 1.0
 
 
 def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
     """Return the runs of a study, each in its own folder, in the order to start them.
 
-    The unrouted models come first and those that begin with them last. In a sweep over labels the
-    references are run once, and always, since robust unlearning is measured from one of them.
+    The unrouted models come first, and what begins with the model of another method comes last. In
+    a sweep over labels the references are run once, and always, since robust unlearning is measured
+    from one of them.
     """
-    runs = sorted(_runs(study), key=lambda run: (run[0] != BASE, METHODS[run[0]].rmu))
+    runs = sorted(_runs(study), key=lambda run: (run[0] != BASE, begins_with(run[0]) is not None))
     return [
         Job(study, method, seed, recall, folder / "runs" / _name(study, method, seed, recall))
         for method, seed, recall in runs

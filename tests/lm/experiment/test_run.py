@@ -14,10 +14,13 @@ from lm.experiment import UnlearnConfig, run_method
 from lm.experiment.material import make_material
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
-from lm.methods import METHODS
+from lm.methods import METHODS, begins_with
 from lm.model.sizes import SIZES, GPTConfig
+from lm.posthoc.graddiff import GradDiffConfig
+from lm.posthoc.npo import NPOConfig
+from lm.posthoc.rmu import RMUConfig
+from lm.posthoc.simnpo import SimNPOConfig
 from lm.reporting.curves import FACTS, LOSS, worst_of
-from lm.rmu import RMUConfig
 from lm.task import StoryRows, Task, TaskConfig
 from lm.training.loop import LoopConfig
 from lm.training.routes import FORGET
@@ -29,13 +32,16 @@ CONFIG = UnlearnConfig(
     batch_size=8,
     loop=LoopConfig(steps=3, warmup=1, checkpoint_every=2),
     rmu=RMUConfig(layer=1, steps=1),
+    graddiff=GradDiffConfig(steps=1),
+    npo=NPOConfig(steps=1),
+    simnpo=SimNPOConfig(steps=1),
     repair=RepairConfig(steps=1, stories=8),
     exam=ExamConfig(stories=4, rounds=1),
     attack=AttackConfig(learning_rates=(1e-2,), num_examples=(2,), steps=1),
 )
 
 
-TRAINED = ("unrouted-seed1", "rmu-seed1", "alone/rmu-seed1")
+FOLLOWED = [name for name in METHODS if begins_with(name)]
 
 
 @pytest.fixture(autouse=True)
@@ -97,16 +103,44 @@ def test_without_its_adapter_a_model_is_what_filtering_gives(
     assert (tmp_path / module / "trained.safetensors").stat().st_size > len(one)
 
 
-def test_misdirection_begins_with_the_unrouted_model_beside_it(tmp_path: Path) -> None:
-    run("unrouted", tmp_path / "unrouted-seed1")
-    run("rmu", tmp_path / "rmu-seed1")
-    run("rmu", tmp_path / "alone" / "rmu-seed1")
-    notes = [json.loads((tmp_path / at / "training.json").read_text()) for at in TRAINED]
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_follows_training_begins_with_the_model_beside_it(name: str, tmp_path: Path) -> None:
+    base = begins_with(name)
+    assert base is not None
+    folders = [tmp_path / f"{method}-seed1" for method in (base, name)]
+    run(base, folders[0])
+    run(name, folders[1])
+    assert len({(folder / "training.json").read_text() for folder in folders}) == 1
+    for file, count in (("trained", 1), ("ablated", 2)):
+        assert len({(folder / f"{file}.safetensors").read_bytes() for folder in folders}) == count
+
+
+def test_a_model_taken_over_ends_with_the_same_bits_as_one_trained_anew(tmp_path: Path) -> None:
+    folders = [tmp_path / "unrouted-seed1", tmp_path / "npo-seed1", tmp_path / "alone" / "npo"]
+    for folder in folders:
+        run(folder.name.removesuffix("-seed1"), folder)
+    notes = [(folder / "training.json").read_text() for folder in folders]
     assert notes[0] == notes[1] != notes[2]
     for name in ("trained", "model"):
-        file = f"{name}.safetensors"
-        one, other = (tmp_path / at / "rmu-seed1" / file for at in ("", "alone"))
+        one, other = (folder / f"{name}.safetensors" for folder in folders[1:])
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("beside", "recall", "same"),
+    [
+        ("modules-judged-recall0.5-seed1", 0.5, True),
+        ("modules-judged-seed1", 1.0, False),
+    ],
+)
+def test_a_judged_model_is_taken_over_if_its_labels_are_the_same(
+    beside: str, recall: float, same: bool, tmp_path: Path
+) -> None:
+    folders = tmp_path / beside, tmp_path / "modules-rmu-recall0.5-seed1"
+    run("modules-judged", folders[0], replace(CONFIG, labels=LabelConfig(recall=recall)))
+    run("modules-rmu", folders[1], replace(CONFIG, labels=LabelConfig(recall=0.5)))
+    one, other = ((folder / "training.json").read_text() for folder in folders)
+    assert (one == other) == same
 
 
 @pytest.mark.parametrize("name", METHODS)

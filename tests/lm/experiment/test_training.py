@@ -14,12 +14,13 @@ from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.model.language_model import LanguageModel
 from lm.model.sizes import SIZES, GPTConfig
+from lm.posthoc.rmu import rmu
 from lm.training.routes import RETAIN
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import tiny_task
-from tests.lm.experiment.test_run import CONFIG
+from tests.lm.experiment.test_run import CONFIG, FOLLOWED
 
-ROUTED = [name for name, method in METHODS.items() if method.expanded]
+ROUTED = [name for name, method in METHODS.items() if method.expanded and name not in FOLLOWED]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def models(
     return trained, cut(config, name, trained, material, seed)
 
 
-@pytest.mark.parametrize("name", [*ROUTED, "filtered-judged", "rmu"])
+@pytest.mark.parametrize("name", [*ROUTED, "filtered-judged", *FOLLOWED])
 def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     one, two = (models(name, tmp_path / f"{k}") for k in range(2))
     assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
@@ -48,13 +49,23 @@ def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("era", "raise the label recall"), ("rmu", "0 stories to forget")]
+    ("name", "message"),
+    [("era", "raise the label recall"), *((name, "0 stories to forget") for name in FOLLOWED)],
 )
 def test_a_method_that_needs_labels_says_so_without_any(
     name: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
         models(name, tmp_path, recall=0.0)
+
+
+def test_a_routed_model_is_misdirected_after_the_cut(tmp_path: Path) -> None:
+    trained, left = models("modules-rmu", tmp_path)
+    config = replace(CONFIG, labels=LabelConfig(recall=0.5))
+    own = make_material(config, tiny_task(), "modules-judged", 1)
+    expected = rmu(trained.ablated(), own.forget, own.kept, config.rmu, config.batch_size, 1)
+    assert trained.expanded
+    assert same(weights(left), weights(expected))
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].judged])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lm.model.language_model import LanguageModel
-from lm.rmu import RMUConfig, direction, misdirect
+from lm.posthoc.rmu import RMUConfig, direction, rmu
 from tests.lm.attack.rows import same, stories, weights
 from tests.lm.small import SMALL, lively
 
@@ -14,7 +14,7 @@ CONFIG = RMUConfig(layer=1, coefficient=5.0, retain_weight=1.0, steps=60, learni
 def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
     model = lively(SMALL)
     before = weights(model)
-    steered = misdirect(model, stories(1), stories(2), RMUConfig(layer=0, steps=3), 2, seed=0)
+    steered = rmu(model, stories(1), stories(2), RMUConfig(layer=0, steps=3), 2, seed=0)
     assert same(weights(model), before)
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(parameter.requires_grad for parameter in steered.parameters())
@@ -34,10 +34,10 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
         return float(away), float(drift[real[1]].square().mean())
 
     before, _ = distances(model)
-    loose, drifted = distances(misdirect(model, forget, others, CONFIG, 3, seed=0))
+    loose, drifted = distances(rmu(model, forget, others, CONFIG, 3, seed=0))
     assert loose < before / 2
     held = RMUConfig(layer=1, coefficient=5.0, retain_weight=1e4, steps=60, learning_rate=3e-2)
-    assert distances(misdirect(model, forget, others, held, 3, seed=0))[1] < drifted
+    assert distances(rmu(model, forget, others, held, 3, seed=0))[1] < drifted
 
 
 def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:
@@ -47,19 +47,8 @@ def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:
     assert not torch.equal(found, direction(lively(SMALL), 4))
 
 
-def test_the_same_seed_gives_the_same_bits() -> None:
-    one, two = (
-        weights(misdirect(lively(SMALL), stories(1), stories(2), CONFIG, 2, seed=5))
-        for _ in range(2)
-    )
-    assert same(one, two)
-
-
-def test_what_cannot_be_misdirected_is_refused() -> None:
-    nothing = stories(1).take(torch.zeros(3, dtype=torch.bool))
-    with pytest.raises(ValueError, match="0 stories to forget"):
-        misdirect(lively(SMALL), nothing, stories(2), CONFIG, 2, 0)
-    with pytest.raises(ValueError, match="a layer below 2"):
-        misdirect(lively(SMALL), stories(1), stories(2), RMUConfig(layer=2), 2, 0)
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer 2 was given: give a layer below 2"):
+        rmu(lively(SMALL), stories(1), stories(2), RMUConfig(layer=2), 2, 0)
     with pytest.raises(ValueError, match="all must be positive"):
         RMUConfig(coefficient=0)

@@ -8,18 +8,21 @@ The paper steers a model of 7 billion parameters at layer 7 of 32 with coefficie
 1200; Shilov et al. 2025 (arXiv 2512.05648) steer small GPTs with coefficient 20, weight 100 and 240
 steps. Here activations have norms of about 70, which 20 hardly moves: the defaults are those of a
 dozen tried that raised the forget loss of `nano` most and left its retain loss as it was.
+
+In a deeper model steer at about a fifth of its layers, as the paper does. The coefficient is in the
+units of the activations there: four times their norm, here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW
+from torch import Tensor
 
 from lm.model.language_model import LanguageModel
+from lm.posthoc.descent import batches_of, descend
 from lm.task import StoryRows
-from lm.training.batches import Batch, Rows
+from lm.training.batches import Batch
 from lm.training.routes import RETAIN, UNROUTED
 from oversight.routing import routing
 
@@ -44,12 +47,12 @@ class RMUConfig:
     """its step size"""
 
     def __post_init__(self) -> None:
-        positive = min(self.coefficient, self.retain_weight, self.learning_rate) > 0
-        if self.layer < 0 or self.steps < 0 or not positive:
+        positive = (self.coefficient, self.retain_weight, self.learning_rate)
+        if min(self.layer, self.steps) < 0 or not all(each > 0 for each in positive):
             raise ValueError(f"{self} was given: all must be positive, layer and steps may be 0")
 
 
-def misdirect(
+def rmu(
     model: LanguageModel,
     forget: StoryRows,
     others: StoryRows,
@@ -68,28 +71,23 @@ def misdirect(
         seed: of the direction, and of the order of stories.
 
     Raises:
-        ValueError: if there is no story of one of both kinds, or no such layer.
+        ValueError: if there is no story of one of both kinds, no such layer, or the loss is not
+            finite.
     """
-    if not len(forget) or not len(others) or config.layer >= len(model.layers()):
-        raise ValueError(
-            f"{len(forget)} stories to forget, {len(others)} others and layer {config.layer} were "
-            f"given: give 1 or more of both, and a layer below {len(model.layers())}"
-        )
+    batches, count = batches_of(forget, others, batch_size, seed), len(model.layers())
+    if config.layer >= count:
+        raise ValueError(f"layer {config.layer} was given: give a layer below {count}")
     steered = model.copied()
-    sets = [_batches(rows, batch_size, seed) for rows in (forget, others)]
-    optimizer = AdamW(_trained(steered, config.layer), config.learning_rate, weight_decay=0.0)
+    _freeze(steered, config.layer)
     target = config.coefficient * direction(model, seed)
-    for step in range(config.steps):
-        optimizer.zero_grad()
-        away, drift = distances(steered, model, config.layer, target, [each(step) for each in sets])
-        (away + config.retain_weight * drift).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+
+    def objective(*pair: Batch) -> Tensor:
+        away, drift = distances(steered, model, config.layer, target, pair)
+        return away + config.retain_weight * drift
+
+    descend(steered, objective, batches, config)
     steered.requires_grad_(True)
     return steered
-
-
-def _batches(rows: StoryRows, batch_size: int, seed: int) -> Rows:
-    return Rows(rows.tokens, torch.zeros_like(rows.kinds), min(batch_size, len(rows)), seed)
 
 
 def distances(
@@ -108,10 +106,10 @@ def distances(
         frozen: as it was.
         layer: whose activations they are.
         target: of forget activations, [d].
-        batches: one of forget stories, then one of others.
+        batches: one of forget stories, then one of others, on the model's device.
     """
-    now_f, now_r = (batch.now.to(target.device) for batch in batches)
-    real_f, real_r = (batch.following.to(target.device) >= 0 for batch in batches)
+    now_f, now_r = (batch.now for batch in batches)
+    real_f, real_r = (batch.following >= 0 for batch in batches)
     with torch.no_grad():
         kept = activations(frozen, now_r, layer)
     away = (activations(model, now_f, layer) - target)[real_f].square().mean()
@@ -134,10 +132,8 @@ def direction(model: LanguageModel, seed: int) -> Tensor:
     return unit
 
 
-def _trained(model: LanguageModel, layer: int) -> list[nn.Parameter]:
-    """Return the matrices by which the MLPs up to a layer write, three at most; others freeze."""
+def _freeze(model: LanguageModel, layer: int) -> None:
+    """Freeze all but the matrices by which the MLPs up to a layer write, three at most."""
     model.requires_grad_(False)
-    weights = [model.writing(each) for each in range(max(0, layer - 2), layer + 1)]
-    for weight in weights:
-        weight.requires_grad_(True)
-    return weights
+    for each in range(max(0, layer - 2), layer + 1):
+        model.writing(each).requires_grad_(True)
