@@ -1,26 +1,38 @@
-"""The help page of the language models' command is the stored one, and tells every flag."""
+"""The help pages of the language models' commands are the stored ones, and tell every flag."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lm import unlearn
+from lm import ask, unlearn
+from lm.ask import AskConfig
 from lm.config import StudyConfig
 from oversight import cli
-from tests.oversight.test_cli import help_page
+from tests.oversight.test_cli import Command, help_page
 
-STORED = Path(__file__).parent / "help" / "unlearn.txt"
+HELP = Path(__file__).parent / "help"
+COMMANDS: dict[str, Command] = {"ask": ask.main, "unlearn": unlearn.main}
 
 
-def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def stored(command: str) -> str:
+    return (HELP / f"{command}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A change of the interface shows in the diff of the stored page.
 
     To store a new one: `COLUMNS=100 python -m lm.unlearn --help > FILE` in help/.
     """
-    assert help_page(unlearn.main, monkeypatch) == STORED.read_text(encoding="utf-8")
+    assert help_page(COMMANDS[command], monkeypatch) == stored(command)
 
 
-def test_every_flag_is_on_the_help_page() -> None:
-    listed = set(re.findall(r"--[a-z][a-z.-]*", STORED.read_text(encoding="utf-8"))) - {"--help"}
-    assert listed == {*cli.flags(cli.Launch), *cli.flags(StudyConfig)}
+@pytest.mark.parametrize(
+    ("command", "schemas"),
+    [("ask", (AskConfig,)), ("unlearn", (cli.Launch, StudyConfig))],
+)
+def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type[Any], ...]) -> None:
+    listed = set(re.findall(r"--[a-z][a-z.-]*", stored(command))) - {"--help"}
+    assert listed == {flag for schema in schemas for flag in cli.flags(schema)}
