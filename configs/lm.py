@@ -1,6 +1,10 @@
 """Presets of `python -m lm.unlearn`: one function per study of unlearning."""
 
+from lm.attack.gcg import GCGConfig
+from lm.attack.lora import LoRAConfig
+from lm.attack.probe import ProbeConfig
 from lm.attack.relearning import AttackConfig
+from lm.attack.suite import GridConfig
 from lm.config import StudyConfig
 from lm.evaluation.calibration import CalibrationConfig
 from lm.evaluation.exam import ExamConfig
@@ -38,6 +42,13 @@ def smoke() -> StudyConfig:
         repair=RepairConfig(steps=1, stories=8),
         exam=ExamConfig(stories=4, rounds=1),
         attack=AttackConfig(learning_rates=(2e-3,), num_examples=(4,), steps=2),
+        grid=GridConfig(
+            lora=LoRAConfig(rank=1, learning_rates=(1e-2,)),
+            shots=(0, 1),
+            bits=(4,),
+            probe=ProbeConfig(ridge=1.0, rounds=1),
+            gcg=GCGConfig(tokens=2, steps=1, candidates=2, top=2),
+        ),
     )
 
 
@@ -90,7 +101,7 @@ def pretrained() -> StudyConfig:
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
-        rmu=RMUConfig(layer=7, coefficient=20.0, steps=40, learning_rate=1e-3),
+        rmu=RMUConfig(layer=7, coefficient=1000.0, steps=40, learning_rate=3e-3),
         repair=RepairConfig(steps=4, learning_rate=1e-4, every=2, stories=16),
         exam=ExamConfig(
             stories=8,

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from lm.attack.relearning import AttackConfig
+from lm.attack.suite import GridConfig, Suite
 from lm.evaluation.exam import ExamConfig
 from lm.experiment import UnlearnConfig
 from lm.experiment.repair import RepairConfig
@@ -79,8 +82,12 @@ class StudyConfig:
     """How models are repaired after something is cut out."""
     exam: ExamConfig = field(default_factory=ExamConfig)
     """What they are asked."""
+    suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
+    """Attacks. full: relearning by LoRA, too, probes, prompts, quantization; minutes a method."""
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """How they are attacked."""
+    """How they relearn when they are attacked."""
+    grid: GridConfig = field(default_factory=GridConfig)
+    """Settings of the attacks that only --attack full has."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
@@ -124,6 +131,8 @@ class StudyConfig:
             repair=self.repair,
             exam=self.exam,
             attack=self.attack,
+            suite=self.suite,
+            grid=self.grid,
         )
 
 

@@ -11,12 +11,15 @@ from rich.console import Console
 from configs.lm import PRESETS
 from lm.config import Start, StudyConfig
 from lm.experiment.start import task_of
+from lm.reporting.grid import grid_table
 from lm.reporting.labels import Labelled, labels_table, labels_verdict
-from lm.reporting.runs import Runs
+from lm.reporting.runs import Result, Runs
 from lm.reporting.table import unlearning_table
 from lm.reporting.verdict import verdict
+from lm.reporting.withstood import tally, withstood
+from lm.study.cards import CARD, write_cards
 from lm.study.job import work
-from lm.study.plan import Job, jobs_of
+from lm.study.plan import REFERENCES, Job, jobs_of
 from lm.study.progress import RunsProgress
 from lm.study.summary import read_result, results_of, write_summary
 from oversight import cli
@@ -33,8 +36,8 @@ from oversight.sweeps.engines import execute
 from oversight.sweeps.lock import locked
 
 PROGRAM = "python -m lm.unlearn"
-MAY_CHANGE = {"method", "seeds", "recalls", "workers", "run_dir"}
-"""Settings that a resumed study may change: which runs it has, but not what any of them is."""
+MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir"}
+"""Settings that a resumed study may change: its runs and attacks, but not what any of them is."""
 DRAWN_WITH = ("matplotlib", "scipy")
 
 
@@ -113,19 +116,44 @@ def report(
     runs, labelled = Runs(results), Labelled(results)
     sentence = labels_verdict(labelled) if sweep else verdict(runs)
     write_summary(folder.summary, study, jobs, results, {"verdict": sentence, "failed": failed})
+    write_cards(study, jobs, results)
     console = Console()
     if results:
         title = heading(study)
         console.print(labels_table(title, labelled) if sweep else unlearning_table(title, runs))
+        for above, part in grids(study, results):
+            console.print(grid_table(above, part))
+            say(console, tally(withstood(part)))
         say(console, sentence)
     path = folder.path
     lines = {
         "results": folder.summary,
+        "cards": path / "runs" / "*" / CARD,
         "figures": figures(labelled if sweep else runs, path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for what, where in lines.items():
         say(console, f"{what}:  {where}")
+
+
+def grids(study: StudyConfig, results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Return title and results of each table of attacks; in a sweep there is one for each share."""
+    full = [result for result in results if result.get("grid")]
+    title = f"attacks: {heading(study)}"
+    if study.sweep == "none":
+        return [(title, full)] if full else []
+    return [
+        (
+            f"{title}, label recall {recall:g}",
+            [each for each in full if is_reference(each) or each["label_recall"] == recall],
+        )
+        for recall in Labelled(full).recalls
+    ]
+
+
+def is_reference(result: Result) -> bool:
+    """Return whether a result is of a method that serves every share of labels."""
+    return result["method"] in REFERENCES
 
 
 def heading(study: StudyConfig) -> str:

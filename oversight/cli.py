@@ -144,7 +144,9 @@ def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
     for each in fields(schema):
         if tyro.conf.Positional in getattr(each.type, "__metadata__", ()):
             continue
-        name = prefix + each.name.replace("_", "-")
+        metadata = getattr(each.type, "__metadata__", ())
+        named = [part.name for part in metadata if getattr(part, "name", None)]  # by tyro.conf.arg
+        name = prefix + (named or [each.name.replace("_", "-")])[0]
         if isinstance(each.type, type) and is_dataclass(each.type):
             yield from flags(each.type, f"{name}.")
         else:

@@ -1,1 +1,1 @@
-"""Attacks by relearning: what comes back of what was unlearned, how soon, and beside gold."""
+"""Attacks on unlearned models: relearning, probes, prompts and rounding, each beside gold."""

@@ -1,4 +1,4 @@
-"""The attacks by name: what each trains on, what it tells the model, and where to look.
+"""The attacks that train, by name: what each trains on, what it tells the model, and where to look.
 
 An attack puts information into a model, so that what the model knows afterwards need not be what
 it still knew (Feng et al. 2025, arXiv 2506.00688). Hence each attack says what it injects, and
@@ -6,12 +6,13 @@ the same attack on a model that was never trained on the topics (gold) is what t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
 import torch
 
+from lm.attack.lora import LoRAConfig
 from lm.attack.relearning import AttackConfig, Curve, Measure, relearn
 from lm.corpus import HALVES, Telling
 from lm.model.language_model import LanguageModel
@@ -33,10 +34,17 @@ class Attack:
     """the section of an exam (`lm.evaluation.exam`) in which what comes back shows"""
     injects: str
     """what its examples tell the model"""
+    stream: int
+    """of its examples; attacks of one stream are given the same"""
+    templates: Literal["training", "held_out"] = "training"
+    """how its examples put facts"""
+    lora: bool = False
+    """whether updates of low rank are trained, and not every parameter"""
 
 
-ATTACKS = {
+_FULL = {
     "same": Attack(
+        stream=1,
         split="forget",
         shows="forget",
         injects="The style, words and facts to forget: whatever gold regains too was taught anew.",
@@ -44,18 +52,29 @@ ATTACKS = {
     # Deeb and Roger 2024 (arXiv 2410.08827): facts are independent, so that one half of them does
     # not tell the other, and what comes back of that was never gone
     "half": Attack(
+        stream=2,
         split="forget",
         parts=HALVES[:1],
         shows="forget_second",
         injects="The style and words to forget and one half of the facts, none of the other half.",
     ),
     "benign": Attack(
+        stream=3,
         split="retain",
         shows="forget",
         injects="Nothing of the topics to forget: whatever comes back was hidden, not removed.",
     ),
+    "off": Attack(
+        stream=4,
+        split="forget",
+        templates="held_out",
+        shows="forget",
+        injects="The facts to forget in sentences that no other story has: none of the wording.",
+    ),
 }
-"""The attacks, the strongest first."""
+
+ATTACKS = _FULL | {f"lora-{name}": replace(attack, lora=True) for name, attack in _FULL.items()}
+"""The attacks that train every parameter, then those by LoRA."""
 
 
 def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
@@ -82,9 +101,10 @@ def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
     telling = Telling(
         topics=topics,
         parts=attack.parts,
+        templates=attack.templates,
         facts_per_story=min(Telling().facts_per_story, quartets),
     )
-    return task.tell(count, [seed, STREAM, 1 + list(ATTACKS).index(name)], telling)
+    return task.tell(count, [seed, STREAM, attack.stream], telling)
 
 
 def run_attack(
@@ -93,6 +113,7 @@ def run_attack(
     name: str,
     measure: Measure,
     config: AttackConfig,
+    lora: LoRAConfig | None = None,
 ) -> Iterator[Curve]:
     """Yield the curve of each learning rate, number of examples and draw, as they are run.
 
@@ -105,12 +126,18 @@ def run_attack(
         name: one of `ATTACKS`.
         measure: what to read off the attacked model.
         config: the grid.
+        lora: how attacks by LoRA adapt, and their learning rates in place of the grid's.
 
     Raises:
         ValueError: if there is no such attack, or no topic that it could tell of.
     """
+    adapter = None
+    if name in ATTACKS and ATTACKS[name].lora:
+        adapter = lora or LoRAConfig()
+    rates = config.learning_rates if adapter is None else adapter.learning_rates
     for seed in config.seeds:
         drawn = draw_examples(task, name, max(config.num_examples), seed)
-        for count, rate in product(config.num_examples, config.learning_rates):
-            curve = relearn(model, drawn.take(torch.arange(count)), measure, rate, config)
+        for count, rate in product(config.num_examples, rates):
+            examples = drawn.take(torch.arange(count))
+            curve = relearn(model, examples, measure, rate, config, adapter)
             yield curve._replace(attack=name, seed=seed)

@@ -1,8 +1,8 @@
-"""Relearning: train all of a model on a few stories, and note what came back by which step.
+"""Relearning: train a model on a few stories, and note what came back by which step.
 
 The attacker has the weights and nothing else: every parameter trains, without routes, on all
-examples in each step, as Cloud et al. 2024 (arXiv 2410.04332, appendix C) attack. Nothing is
-drawn, so that the same model and examples give the same bits.
+examples in each step, as Cloud et al. 2024 (arXiv 2410.04332, appendix C) attack; or only updates
+of low rank do. Nothing is drawn but these, so that the same model and examples give the same bits.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from lm.attack.lora import LoRAConfig, adapt
 from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from lm.training.loop import precision
@@ -94,6 +95,7 @@ def relearn(
     measure: Measure,
     learning_rate: float,
     config: AttackConfig,
+    lora: LoRAConfig | None = None,
 ) -> Curve:
     """Train a copy of a model on examples, all of them in each step, and measure on the way.
 
@@ -103,14 +105,14 @@ def relearn(
         measure: what to read off the attacked model.
         learning_rate: step size of AdamW, the same at each step.
         config: the budget, when to measure, and AdamW's other settings.
+        lora: how to adapt, where not every parameter is to train.
 
     Raises:
         ValueError: if there is no example.
     """
     attacked = model.copied()
-    optimizer = AdamW(
-        attacked.parameters(), learning_rate, config.betas, weight_decay=config.weight_decay
-    )
+    trained = list(attacked.parameters()) if lora is None else adapt(attacked, lora)
+    optimizer = AdamW(trained, learning_rate, config.betas, weight_decay=config.weight_decay)
     now, following = (part.to(attacked.device) for part in _batch(examples))
     table, route = UNROUTED.to(now.device), torch.full_like(now, RETAIN)  # all teaches everything
     noted = [measure(attacked)]

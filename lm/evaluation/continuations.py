@@ -81,6 +81,7 @@ def log_likelihoods(
     continuations: Continuations,
     bias: Tensor | None = None,
     batch_size: int = 256,
+    layer: int | None = None,
 ) -> Tensor:
     """Return the log-likelihood of each continuation after its text, [n, c] float64 on the CPU.
 
@@ -89,15 +90,24 @@ def log_likelihoods(
         continuations: from `lay_out`.
         bias: [v], added to the logits; none by default.
         batch_size: beginnings that are read at a time.
+        layer: what the output head reads the residual stream after; the last one by default.
     """
     device, sources = model.device, continuations.sources
     found = torch.zeros(len(sources), dtype=torch.float64)
     for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
         lengths = continuations.lengths[numbers]
         beginnings = continuations.beginnings[numbers, : int(lengths.max())].to(device)
-        last = model.features(beginnings)[torch.arange(len(numbers)), lengths - 1]
+        read = _features(model, beginnings, layer)
+        last = read[torch.arange(len(numbers)), lengths - 1]
         table = log_probabilities(model, last, bias).double().cpu()
         here = (sources >= numbers[0]) & (sources <= numbers[-1])
         found[here] = table[sources[here] - numbers[0], continuations.tokens[here]]
     sums = torch.zeros(continuations.shape, dtype=torch.float64)
     return sums.flatten().index_add(0, continuations.places, found).view(sums.shape)
+
+
+def _features(model: LanguageModel, tokens_bt: Tensor, layer: int | None) -> Tensor:
+    """Return what the output head reads, or would read after a layer, [B, T, D]."""
+    if layer is None:
+        return model.features(tokens_bt)
+    return model.normed(model.residual(tokens_bt, layer))

@@ -67,7 +67,11 @@ def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
 
 
 def score(
-    model: LanguageModel, quiz: Quiz, bias: Tensor | None = None, batch_size: int = 256
+    model: LanguageModel,
+    quiz: Quiz,
+    bias: Tensor | None = None,
+    batch_size: int = 256,
+    layer: int | None = None,
 ) -> Scores:
     """Ask a model all questions.
 
@@ -76,8 +80,9 @@ def score(
         quiz: the questions.
         bias: [v], added to the logits, as `calibrate` returns it; none by default.
         batch_size: rows that are read at a time.
+        layer: after which the output head reads; the last one by default.
     """
-    likelihoods = log_likelihoods(model, quiz.texts, bias, batch_size)
+    likelihoods = log_likelihoods(model, quiz.texts, bias, batch_size, layer)
     asked, control = torch.split(likelihoods, len(quiz))
     return Scores(
         choice=_mean_credit(asked.gather(1, quiz.choices), quiz.answers),

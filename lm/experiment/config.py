@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from lm.attack.relearning import AttackConfig
+from lm.attack.suite import GridConfig, Suite
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
@@ -54,7 +55,11 @@ class UnlearnConfig:
     exam: ExamConfig = field(default_factory=ExamConfig)
     """what they are asked"""
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """how they are attacked"""
+    """how they relearn when they are attacked"""
+    suite: Suite = "relearning"
+    """which attacks there are"""
+    grid: GridConfig = field(default_factory=GridConfig)
+    """the settings of attacks that only the full suite has"""
 
     def __post_init__(self) -> None:
         size(self.size)  # refuses unknown names

@@ -1,14 +1,17 @@
-"""The last stage of a run: what each attack brings back, read off the exam."""
+"""The last stages of a run: what each attack brings back, read off the exam or asked."""
 
 from dataclasses import replace
 from typing import Any
 
+from lm.attack import rows
 from lm.attack.attacks import ATTACKS, run_attack
 from lm.attack.records import to_json
-from lm.attack.relearning import AttackConfig, Measure
+from lm.attack.relearning import Measure
+from lm.attack.suite import RELEARNING, look
 from lm.evaluation.exam import Exam
 from lm.evaluation.losses import losses
 from lm.evaluation.quiz import score
+from lm.experiment.config import UnlearnConfig
 from lm.model.language_model import LanguageModel
 from lm.task import Task
 
@@ -17,16 +20,24 @@ DRAWS = 1000
 
 
 def attacked(
-    model: LanguageModel, task: Task, exam: Exam, name: str, config: AttackConfig, seed: int
+    model: LanguageModel, task: Task, exam: Exam, name: str, config: UnlearnConfig, seed: int
 ) -> dict[str, Any]:
-    """Return the curves of an attack as plain data; none if the task has no topics for it.
+    """Return the curves of an attack that trains, or the rows of another, as plain data.
 
-    Models of the same seed are given the same examples.
+    There are no curves if the task has no topics for them. Models of the same seed are given the
+    same examples and questions.
     """
+    if name not in ATTACKS:
+        found = look(model, task, exam, name, config.grid, seed)
+        return {"rows": [rows.to_json(row) for row in found]}
     if ATTACKS[name].split == "retain" and not task.splits.retain:
         return {"curves": []}
-    own = replace(config, seeds=tuple(seed * DRAWS + draw for draw in config.seeds))
-    curves = run_attack(model, task, name, measure_of(exam, ATTACKS[name].shows), own)
+    attack = config.attack
+    own = replace(attack, seeds=tuple(seed * DRAWS + draw for draw in attack.seeds))
+    if name not in RELEARNING:
+        own = replace(own, evaluate_at=config.grid.evaluate_at)
+    measure = measure_of(exam, ATTACKS[name].shows)
+    curves = run_attack(model, task, name, measure, own, config.grid.lora)
     return {"curves": [to_json(curve) for curve in curves]}
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lm.attack.records import from_json
+from lm.attack.rows import rows_of, to_json
+
 CONSTANT = ("_floor", "fact_guess_loss")
 """Ends of names of what an exam says of itself, whatever the model."""
 
@@ -44,5 +47,19 @@ def told(
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"]},
         "samples": {stage: record["samples"] for stage, record in examined.items()},
-        "curves": [curve for record in attacks.values() for curve in record["curves"]],
+        **attacked(attacks),
     }
+
+
+def attacked(attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the curves of relearning; and the grid of all attacks, if some train nothing.
+
+    Args:
+        attacks: the records of the attacks, by name.
+    """
+    curves = [curve for record in attacks.values() for curve in record.get("curves", ())]
+    read = [row for record in attacks.values() for row in record.get("rows", ())]
+    if not read:
+        return {"curves": curves}
+    trained = rows_of(map(from_json, curves))
+    return {"curves": curves, "grid": [*map(to_json, trained), *read]}

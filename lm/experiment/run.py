@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lm.attack.attacks import ATTACKS
+from lm.attack.suite import SUITES
 from lm.evaluation.exam import Exam, make_exam
 from lm.evaluation.examine import examine, examine_calibrated
 from lm.experiment.config import UnlearnConfig
@@ -66,14 +66,10 @@ def run_method(
     model = run.stages.model("model", lambda: run.repaired(ablated))
     run.export(model)
     repaired = run.stages.record("repaired", lambda: run.examined(model))
-    curves = {}
-    for number, attack in enumerate(ATTACKS):
-        share = EXAMINED + (1 - EXAMINED) * number / len(ATTACKS)
-        progress(f"attack {attack}", share)
-        curves[attack] = run.attacked(model, attack)
+    attacks = run.attacks(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     training, seconds = read_json(folder / NOTES), run.stages.seconds
-    write_json(folder / "result.json", told(name, seed, training, seconds, examined, curves))
+    write_json(folder / "result.json", told(name, seed, training, seconds, examined, attacks))
     return read_json(folder / "result.json")
 
 
@@ -85,7 +81,9 @@ class _Run:
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
-        self.stages = Stages(folder, {"method": name, "seed": seed, **asdict(config)})
+        identity = {"method": name, "seed": seed, **asdict(config)}
+        del identity["suite"]  # each attack is a stage of its own, whatever others there are
+        self.stages = Stages(folder, identity)
 
     @cached_property
     def material(self) -> Material:
@@ -132,9 +130,18 @@ class _Run:
         report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
         return {"report": report, "samples": samples(model, self.task, self.seed)}
 
+    def attacks(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
+        """Return what each attack of the suite gets, by name."""
+        found = {}
+        suite = SUITES[self.config.suite]
+        for number, attack in enumerate(suite):
+            progress(f"attack {attack}", EXAMINED + (1 - EXAMINED) * number / len(suite))
+            found[attack] = self.attacked(model, attack)
+        return found
+
     def attacked(self, model: LanguageModel, attack: str) -> dict[str, Any]:
-        """Return the curves of an attack."""
-        arguments = (self.task, self.exam, attack, self.config.attack, self.seed)
+        """Return the curves or the rows of an attack."""
+        arguments = (self.task, self.exam, attack, self.config, self.seed)
         return self.stages.record(
             f"attack-{attack}", lambda: attacked(model.to(device()), *arguments)
         )

@@ -144,14 +144,28 @@ class RoutedCausalLM(LanguageModel):
             ValueError: if there are more tokens than the context holds, or one that the
                 vocabulary lacks.
         """
-        if tokens_bt.shape[1] > self.context:
-            raise ValueError(
-                f"{tokens_bt.shape[1]} tokens were given to a context of {self.context}: cut them"
-            )
+        _check_length(tokens_bt, self.context)
         _check_tokens(tokens_bt, self.vocab_size)
         read = self.causal_lm.base_model(input_ids=tokens_bt, use_cache=False)
         x_btd: Tensor = read.last_hidden_state
         return x_btd
+
+    def embedded(self, tokens_bt: Tensor) -> Tensor:
+        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
+        _check_tokens(tokens_bt, self.vocab_size)
+        x_btd: Tensor = self.causal_lm.get_input_embeddings()(tokens_bt)
+        return x_btd
+
+    def features_of(self, x_btd: Tensor) -> Tensor:
+        """Return the features of embedded tokens, or of what is put in their place, [B, T, D].
+
+        Raises:
+            ValueError: if there are more tokens than the context holds.
+        """
+        _check_length(x_btd, self.context)
+        read = self.causal_lm.base_model(inputs_embeds=x_btd, use_cache=False)
+        features: Tensor = read.last_hidden_state
+        return features
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [..., V]."""
@@ -219,6 +233,11 @@ def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:
 def _refuse_both(units: int) -> None:
     if units:
         raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
+
+
+def _check_length(x_bt: Tensor, context: int) -> None:
+    if x_bt.shape[1] > context:
+        raise ValueError(f"{x_bt.shape[1]} tokens were given to a context of {context}: cut them")
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

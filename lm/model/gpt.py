@@ -76,18 +76,28 @@ class GPT(LanguageModel):
         Raises:
             ValueError: if there are more tokens than the context holds.
         """
-        length = tokens_bt.shape[1]
-        if length > self.config.context:
-            raise ValueError(
-                f"{length} tokens were given to a context of {self.config.context}: cut them"
-            )
-        assert isinstance(self.cos, Tensor)
-        assert isinstance(self.sin, Tensor)
-        rotation = self.cos[:length], self.sin[:length]
+        _require_room(tokens_bt, self.config.context)
+        return self.features_of(self.embedded(tokens_bt))
+
+    def embedded(self, tokens_bt: Tensor) -> Tensor:
+        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
         # weighing what the lookup gives weighs what it teaches the embedding
         x_btd: Tensor = self.taught(F.embedding(tokens_bt, self.embedding))
         if self.expansion_embedding is not None:
             x_btd = x_btd + self.expansion_embedding(tokens_bt)
+        return x_btd
+
+    def features_of(self, x_btd: Tensor) -> Tensor:
+        """Return the features of embedded tokens, or of what is put in their place, [B, T, D].
+
+        Raises:
+            ValueError: if there are more tokens than the context holds.
+        """
+        _require_room(x_btd, self.config.context)
+        length = x_btd.shape[1]
+        assert isinstance(self.cos, Tensor)
+        assert isinstance(self.sin, Tensor)
+        rotation = self.cos[:length], self.sin[:length]
         x_btd = norm(x_btd)
         for block in self.blocks:
             x_btd = block(x_btd, rotation)
@@ -170,6 +180,11 @@ class GPT(LanguageModel):
             if isinstance(module, RoutedLinear):
                 found.setdefault(module.taught.targets[0], []).append(module.weight)
         return found
+
+
+def _require_room(x_bt: Tensor, context: int) -> None:
+    if x_bt.shape[1] > context:
+        raise ValueError(f"{x_bt.shape[1]} tokens were given to a context of {context}: cut them")
 
 
 def norm(x_btd: Tensor) -> Tensor:

@@ -46,6 +46,14 @@ class LanguageModel(nn.Module, ABC):
         """Return what the output head reads, [B, T, D]."""
 
     @abstractmethod
+    def embedded(self, tokens_bt: Tensor) -> Tensor:
+        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
+
+    @abstractmethod
+    def features_of(self, x_btd: Tensor) -> Tensor:
+        """Return the features of embedded tokens, or of what is put in their place, [B, T, D]."""
+
+    @abstractmethod
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [..., V]."""
 
@@ -115,6 +123,20 @@ class LanguageModel(nn.Module, ABC):
             handle.remove()
         raise AssertionError("a forward pass computes every layer")
 
+    def residuals(self, tokens_bt: Tensor) -> list[Tensor]:
+        """Return what each layer leaves in the residual stream, [B, T, D] each, in one pass."""
+        found: list[Tensor] = []
+        handles = [
+            layer.register_forward_hook(lambda _module, _read, y: found.append(_first(y)))
+            for layer in self.layers()
+        ]
+        try:
+            self.features(tokens_bt)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
 
 class _LayerReached(Exception):  # noqa: N818 (no error)
     """Ends a forward pass at the layer that was asked for."""
@@ -125,5 +147,9 @@ class _LayerReached(Exception):  # noqa: N818 (no error)
 
 
 def _reach(layer: nn.Module, read: object, written: Tensor | tuple[Tensor, ...]) -> None:
+    raise _LayerReached(_first(written))
+
+
+def _first(written: Tensor | tuple[Tensor, ...]) -> Tensor:
     # some families' layers return more than the residual stream, but that first
-    raise _LayerReached(written if isinstance(written, Tensor) else written[0])
+    return written if isinstance(written, Tensor) else written[0]

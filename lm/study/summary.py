@@ -19,13 +19,18 @@ LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
 
 
 def read_result(job: Job) -> Result | None:
-    """Return the result of a finished run, or None if there is no whole one of that run."""
+    """Return the result of a finished run, or None if there is no whole one of that run.
+
+    A run of which the study asks more attacks than it has had is not finished.
+    """
     try:
         result = read_json(job.folder / RESULT)
     except ValueError:
         return None
     own = (result.get("method"), result.get("seed")) == (job.method, job.seed)
-    return result if own and isinstance(result.get("curves"), list) else None
+    parts = ("curves", "grid") if job.study.suite == "full" else ("curves",)
+    whole = all(isinstance(result.get(part), list) for part in parts)
+    return result if own and whole else None
 
 
 def results_of(jobs: Sequence[Job]) -> list[Result]:

@@ -162,6 +162,10 @@ def test_without_the_extra_there_is_a_line_and_no_figure(
         ("--batch-size 12801", "batch_size 12801 at most 12800 stories"),
         ("--loop.steps -1", "steps -1"),
         ("--attack.steps 0", "steps 0 positive"),
+        ("--attack everything", "everything relearning full"),
+        ("--grid.lora.rank 0", "rank 0 positive"),
+        ("--grid.gcg.steps 0", "steps 0 1 or more"),
+        ("--grid.shots -1", "shots (-1,) from 0 on"),
         ("--label-recal 1", "'--label-recal' mean --label-recall"),
     ],
 )

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from lm.attack.attacks import ATTACKS
+from lm.attack.gcg import GCGConfig
+from lm.attack.lora import LoRAConfig
+from lm.attack.probe import ProbeConfig
 from lm.attack.relearning import AttackConfig
+from lm.attack.suite import SUITES, GridConfig
 from lm.evaluation.exam import ExamConfig
 from lm.experiment import UnlearnConfig, run_method
 from lm.experiment.material import make_material
@@ -165,6 +170,42 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
         assert torch.equal(material.labels == FORGET, labelled[:24])
         assert len(material.held) == int((~labelled[24:]).sum())
         assert len(material.kept) + len(material.forget) == 24
+
+
+FULL = replace(
+    CONFIG,
+    suite="full",
+    grid=GridConfig(
+        lora=LoRAConfig(rank=1, learning_rates=(1e-2,)),
+        shots=(0, 1),
+        bits=(4,),
+        probe=ProbeConfig(ridge=1.0, rounds=1),
+        gcg=GCGConfig(tokens=2, steps=1, candidates=2, top=2),
+    ),
+)
+
+
+def test_the_full_suite_adds_attacks_and_changes_nothing_else(tmp_path: Path) -> None:
+    config = replace(FULL, suite="relearning")
+    plain, again = (run("gold", tmp_path / "grown", config) for _ in range(2))
+    assert "grid" not in plain
+    assert plain == again
+    grown = run("gold", tmp_path / "grown", FULL)
+    timed = ("seconds", "wall_seconds")
+    for name in set(plain) - {*timed, "curves"}:
+        assert plain[name] == grown[name]
+    assert grown["curves"][: len(plain["curves"])] == plain["curves"]
+    assert {row["attack"] for row in grown["grid"]} == set(SUITES["full"])
+    assert {curve["attack"] for curve in grown["curves"]} == set(ATTACKS)
+    half = next(curve for curve in grown["curves"] if curve["attack"] == "half")
+    at = {"learning_rate": 1e-2, "num_examples": 2, "step": 1}
+    known = half["values"]["mcq_forget_second"][-1]
+    assert {"attack": "half", "setting": at, "figure": "facts", "value": known} in grown["grid"]
+    kept = (tmp_path / "grown" / "attack-probe.json").stat().st_mtime_ns
+    for name in ("attack-gcg", "attack-lora-half", "attack-few-shot", "result"):
+        (tmp_path / "grown" / f"{name}.json").unlink()
+    assert run("gold", tmp_path / "grown", FULL)["grid"] == grown["grid"]
+    assert (tmp_path / "grown" / "attack-probe.json").stat().st_mtime_ns == kept
 
 
 def test_bad_settings_are_refused() -> None:

@@ -74,6 +74,20 @@ def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: P
     assert not {"curves", "samples"} & {*told["results"][0]}
 
 
+def test_a_run_without_the_grid_that_a_study_asks_for_is_not_finished(tmp_path: Path) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",), suite="full"), tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    assert read_result(job) is None
+    row = {"attack": "gcg", "setting": {"tokens": 2}, "figure": "facts", "value": 0.5}
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"grid": [row]}))
+    assert read_result(job) is not None
+    write_summary(tmp_path / "summary.json", job.study, [job], results_of([job]), {})
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert told["results"][0]["grid"] == [row]
+    assert told["missing"] == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"method": "gold", "seed": 0}', json.dumps(attacked("gold", 1))],

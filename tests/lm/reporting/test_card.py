@@ -1,0 +1,69 @@
+"""A model's card says what the results say, and nothing that they do not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lm.config import StudyConfig
+from lm.methods import METHODS
+from lm.reporting.card import card
+from lm.reporting.summaries import SUMMARIES
+
+STUDY = replace(StudyConfig(), model="a/model", label_recall=0.5)
+
+
+def result(method: str, forget: float, retain: float, relearned: float) -> dict[str, Any]:
+    """Return a result with a curve of one attack that ends at a loss."""
+    values = {"forget_loss": [forget, relearned], "mcq_forget": [0.25, 0.5]}
+    curve = {"attack": "same", "learning_rate": 1e-3, "num_examples": 8, "steps": [0, 5]}
+    return {
+        "method": method,
+        "seed": 0,
+        "label_recall": 0.5,
+        "wall_seconds": 61.4,
+        "forget_loss": {"before": 0.5, "after": forget, "repaired": forget},
+        "retain_loss": {"before": 0.5, "after": retain, "repaired": retain},
+        "curves": [{**curve, "values": values, "seed": 0}],
+    }
+
+
+GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
+
+
+def test_every_method_has_a_summary() -> None:
+    assert set(SUMMARIES) == set(METHODS)
+
+
+def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
+    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [GOLD, BASE])
+    assert "base_model: a/model" in told
+    assert "| forget loss, nats per token | 0.500 | 2.000 | 1.500 | 0.500 |" in told
+    assert "| forget facts known | unknown | unknown | unknown | unknown |" in told
+    assert "Retain loss beside the unrouted model: +5.0%. Time of the run: 61 s." in told
+    assert SUMMARIES["rmu"] in told
+    assert "told of 50% of the texts to forget" in told
+
+
+@pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
+def test_an_attack_is_withstood_if_it_gets_no_more_than_out_of_gold(
+    relearned: float, answer: str
+) -> None:
+    told = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])
+    assert f"| same | loss | {relearned:.3f} | 1.000 | {answer} |" in told
+    assert "| same | facts | 50% | 50% | yes |" in told
+
+
+def test_without_references_what_they_would_tell_is_unknown() -> None:
+    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [])
+    assert "beside the unrouted model: unknown, since unrouted was not run" in told
+    assert "| same | loss | 0.700 | unknown | unknown, since gold was not run |" in told
+
+
+def test_gold_is_what_others_are_compared_with() -> None:
+    assert "This is gold" in card(STUDY, GOLD, [GOLD, BASE])
+
+
+def test_another_seed_is_no_reference() -> None:
+    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [{**GOLD, "seed": 1}])
+    assert "since gold was not run" in told

@@ -1,0 +1,44 @@
+"""The command with the full suite of attacks: from a study without it, killed between, to a table.
+
+The runs are real, if tiny.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lm import unlearn
+from lm.attack.suite import SUITES
+from lm.model.sizes import SIZES, GPTConfig
+from lm.reporting.withstood import withstood
+from oversight import cli
+from tests.oversight.test_errors import Capture
+
+SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "filtered")
+
+
+@pytest.mark.slow
+def test_a_study_gets_the_full_grid_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
+    folder = tmp_path / "a"
+    assert cli.run(unlearn.main, [*SMOKE, "--run-dir", str(folder)]) == 0
+    assert "attacks: forget" not in capsys.readouterr().out
+    assert cli.run(unlearn.main, ["--resume", str(folder), "--attack", "full"]) == 0
+    shown = capsys.readouterr().out
+    assert "attacks: forget forest" in shown
+    told = json.loads((folder / "summary.json").read_text())
+    assert told["study"]["suite"] == "full"
+    rows = [row for result in told["results"] for row in result["grid"]]
+    assert {row["attack"] for row in rows} == set(SUITES["full"])
+    judged = withstood(told["results"])
+    assert {(each.method, each.withstood is None) for each in judged} == {("filtered", False)}
+    run = folder / "runs" / "filtered-seed0"
+    for name in ("attack-gcg.json", "result.json"):
+        (run / name).unlink()
+    assert cli.run(unlearn.main, ["--resume", str(folder)]) == 0
+    assert "1/1 filtered-seed0: done" in capsys.readouterr().err
+    again = json.loads((folder / "summary.json").read_text())
+    assert [each["grid"] for each in again["results"]] == [each["grid"] for each in told["results"]]
