@@ -110,6 +110,13 @@ def pretrained() -> StudyConfig:
             calibration=CalibrationConfig(steps=30, batch_tokens=64),
         ),
         attack=AttackConfig(learning_rates=(1e-4,), num_examples=(8,), steps=5),
+        grid=GridConfig(
+            evaluate_at=(0,),
+            lora=LoRAConfig(learning_rates=(1e-3,)),
+            shots=(0, 2),
+            probe=ProbeConfig(rounds=1),
+            gcg=GCGConfig(steps=4, candidates=8),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lm.corpus import END, HALVES, Question, Telling, questions
+from lm.corpus import HALVES, Question, Telling, questions
 from lm.evaluation.continuations import Text
 from lm.task import Task
 
@@ -35,9 +35,9 @@ def ask(
 
 def encoded(task: Task, text: str) -> Text:
     """Return the tokens of a text, such as a choice with the space before it."""
-    return list(task.tokenizer.encode(text).ids)
+    return task.encode(text)
 
 
 def prompted(task: Task, prompt: str) -> Text:
     """Return the tokens of a prompt, which begins a story."""
-    return encoded(task, END + prompt)
+    return [task.end, *task.encode(prompt)]
