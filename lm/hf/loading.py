@@ -1,6 +1,8 @@
 """Load a plain model and its tokenizer: from a folder, from the hub, or from a GGUF file."""
 
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -92,9 +94,10 @@ def _load(name: str, gguf_file: str | None) -> Pretrained:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
         return Pretrained(model, tokenizer)
     unpacked = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
-    )
+    with redirect_stderr(StringIO()):  # the bar of unpacking has no switch; errors are raised
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
+        )
     # its weights are plain numbers now, but a model that says it is quantized cannot be saved
     model.hf_quantizer, model.is_quantized = None, False
     return Pretrained(model, tokenizer)
