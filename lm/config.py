@@ -56,6 +56,8 @@ class StudyConfig:
     """Folder of the study; by default the next free one under runs/unlearn."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What there is to unlearn."""
+    data: Path | None = None
+    """Folder of documents to unlearn in place of stories; `python -m lm.prepare` writes some."""
     model: str | None = None
     """Name or folder of a pretrained model to go on from, in place of new ones."""
     gguf_file: str | None = None
@@ -108,6 +110,11 @@ class StudyConfig:
         if adapted and self.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
 
+    @property
+    def what(self) -> str:
+        """What is to be forgotten, in words."""
+        return ", ".join(self.task.forget) if self.data is None else f"documents of {self.data}"
+
     def labels(self, recall: float) -> LabelConfig:
         """Return how good the labels are at a recall."""
         return LabelConfig(recall=recall, precision=self.label_precision, errors=self.label_errors)
@@ -116,6 +123,7 @@ class StudyConfig:
         """Return the settings of a run at a recall."""
         return UnlearnConfig(
             task=self.task,
+            data=self.data,
             labels=self.labels(recall),
             model=self.model,
             gguf_file=self.gguf_file,

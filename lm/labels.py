@@ -1,14 +1,14 @@
 """What the learner is told of each token: labels, imperfect if asked for."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lm.corpus import Kind, noisy_labels
-from lm.task import StoryRows, Task
+from lm.task import StoryRows
 from lm.training.routes import FORGET, RETAIN
 
 Unit = Literal["document", "token"]
@@ -19,6 +19,13 @@ Errors = Literal["iid", "topic"]
 
 OF_TOPIC = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
 """Kinds of words that are a topic's own; all others are told of other topics too."""
+
+
+class Truth(Protocol):
+    """Knows what is to be forgotten."""
+
+    def to_forget(self, topics: Tensor) -> Tensor:
+        """Return which stories, given by their topics, are to be forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +52,7 @@ class LabelConfig:
             )
 
 
-def story_labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) -> Tensor:
+def story_labels(task: Truth, rows: StoryRows, config: LabelConfig, seed: int) -> Tensor:
     """Return which stories are labelled to be forgotten, [n] bool.
 
     With the same seed, stories labelled at a lower recall are labelled at a higher one too.

@@ -90,7 +90,8 @@ def preset_for(args: Sequence[str]) -> str:
 def default_folder(study: StudyConfig) -> Path:
     """Return the next free folder named after what a study is about."""
     labels = "labels" if study.sweep == "labels" else f"recall{study.label_recall:g}"
-    return next_free(Path("runs") / "unlearn" / f"{'-'.join(study.task.forget)}-{labels}")
+    what = "-".join(study.task.forget) if study.data is None else study.data.resolve().name
+    return next_free(Path("runs") / "unlearn" / f"{what}-{labels}")
 
 
 def execute_all(
@@ -162,7 +163,7 @@ def heading(study: StudyConfig) -> str:
     if study.label_precision < 1:
         labels.append(f"label precision {study.label_precision:g}")
     counted = "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
-    return ", ".join([f"forget {', '.join(study.task.forget)}", *labels, counted])
+    return ", ".join([f"forget {study.what}", *labels, counted])
 
 
 def figures(told: Runs | Labelled, folder: Path) -> str:

@@ -5,7 +5,7 @@ it still knew (Feng et al. 2025, arXiv 2506.00688). Hence each attack says what 
 the same attack on a model that was never trained on the topics (gold) is what to compare with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
@@ -20,6 +20,9 @@ from lm.task import StoryRows, Task
 
 STREAM = 2000
 """Keeps the draws of examples apart from those of training and exams, whatever the seeds."""
+
+Draw = Callable[[str, int, int], StoryRows]
+"""Draws an attack's examples by its name, their number and a seed; the same for the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
 
 def run_attack(
     model: LanguageModel,
-    task: Task,
+    draw: Draw,
     name: str,
     measure: Measure,
     config: AttackConfig,
@@ -122,7 +125,7 @@ def run_attack(
 
     Args:
         model: what to attack; it stays as it is.
-        task: what was to be unlearned.
+        draw: draws examples by attack, number and seed, as `draw_examples` does of a task.
         name: one of `ATTACKS`.
         measure: what to read off the attacked model.
         config: the grid.
@@ -136,7 +139,7 @@ def run_attack(
         adapter = lora or LoRAConfig()
     rates = config.learning_rates if adapter is None else adapter.learning_rates
     for seed in config.seeds:
-        drawn = draw_examples(task, name, max(config.num_examples), seed)
+        drawn = draw(name, max(config.num_examples), seed)
         for count, rate in product(config.num_examples, rates):
             examples = drawn.take(torch.arange(count))
             curve = relearn(model, examples, measure, rate, config, adapter)

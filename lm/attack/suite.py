@@ -1,5 +1,6 @@
 """The suites of attacks: relearning alone, or the full grid, which also adapts, reads and asks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,17 +83,24 @@ def look(
     if name == "probe":
         return probe(model, task, seed, config.probe)
     if name == "logit-lens":
-        return logit_lens(model, exam.sections["forget"].quiz)
+        quiz = exam.sections["forget"].quiz
+        return [] if quiz is None else logit_lens(model, quiz)
     if name == "quantized":
-        return [row for bits in config.bits for row in _rounded(model, exam, bits)]
+        return rounded(model, exam, config.bits)
     if name == "gcg":
         return gcg(model, task, seed, config.gcg)
     raise ValueError(f"unknown attack {name!r}: choose one of {', '.join(LOOKS)}")
 
 
-def _rounded(model: LanguageModel, exam: Exam, bits: int) -> list[Row]:
-    rounded, section, setting = quantized(model, bits), exam.sections["forget"], {"bits": bits}
-    return [
-        Row("quantized", setting, FACTS, score(rounded, section.quiz).choice),
-        Row("quantized", setting, LOSS, losses(rounded, section.rows).loss),
-    ]
+def rounded(model: LanguageModel, exam: Exam, widths: Sequence[int]) -> list[Row]:
+    """Return what a model knows when its weights are rounded to so many bits: facts, and loss.
+
+    Nothing is told of facts that the exam does not ask for.
+    """
+    section, found = exam.sections["forget"], []
+    for bits in widths:
+        coarse, setting = quantized(model, bits), {"bits": bits}
+        if section.quiz is not None:
+            found.append(Row("quantized", setting, FACTS, score(coarse, section.quiz).choice))
+        found.append(Row("quantized", setting, LOSS, losses(coarse, section.rows).loss))
+    return found

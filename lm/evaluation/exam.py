@@ -26,10 +26,10 @@ STREAM = 1000
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Stories, and questions about the facts that they state."""
+    """Stories, and questions about the facts that they state, where any are known."""
 
     rows: StoryRows
-    quiz: Quiz
+    quiz: Quiz | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Exam:
     """other stories of each split, to calibrate on"""
     floors: Mapping[str, float]
     """of each split, the least loss of a token that can be expected, in nats"""
-    guess: float
+    guess: float | None
     """the loss of guessing a value, all of its relation equally likely, in nats"""
 
 

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from lm.evaluation.calibration import CalibrationConfig, calibrate
-from lm.evaluation.exam import Exam
-from lm.evaluation.losses import losses
+from lm.evaluation.exam import Exam, Section
+from lm.evaluation.losses import Losses, losses
 from lm.evaluation.quiz import score
 from lm.model.language_model import LanguageModel
 
@@ -17,7 +17,8 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
 
     Of a section `forget`: `forget_loss` and `forget_fact_loss` in nats, and the shares of right
     answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`. Of a split also its floor,
-    `forget_floor`. `fact_guess_loss` is the loss of guessing a value.
+    `forget_floor`. `fact_guess_loss` is the loss of guessing a value. What an exam does not ask,
+    such as facts where none are known, is not in the report.
 
     Args:
         model: read where it is, without routes.
@@ -26,17 +27,24 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
     """
     report: Report = {}
     for name, section in exam.sections.items():
-        loss, facts = losses(model, section.rows, bias)
-        choice, control, cloze = score(model, section.quiz, bias)
-        report |= {
-            f"{name}_loss": loss,
-            f"{name}_fact_loss": facts,
-            f"mcq_{name}": choice,
-            f"mcq_{name}_control": control,
-            f"cloze_{name}": cloze,
-        }
+        report |= examine_section(model, name, section, bias)
     floors = {f"{name}_floor": nats for name, nats in exam.floors.items()}
-    return report | floors | {"fact_guess_loss": exam.guess}
+    return report | floors | ({} if exam.guess is None else {"fact_guess_loss": exam.guess})
+
+
+def examine_section(
+    model: LanguageModel, name: str, section: Section, bias: Tensor | None = None
+) -> Report:
+    """Return a model's losses and scores in one section, by the names that `examine` gives them."""
+    report = _told(name, losses(model, section.rows, bias))
+    if section.quiz is None:
+        return report
+    choice, control, cloze = score(model, section.quiz, bias)
+    return report | {
+        f"mcq_{name}": choice,
+        f"mcq_{name}_control": control,
+        f"cloze_{name}": cloze,
+    }
 
 
 def examine_calibrated(
@@ -59,6 +67,10 @@ def examine_calibrated(
     )
     report: Report = {}
     for name in practice:
-        loss, facts = losses(model, exam.sections[name].rows, bias)
-        report |= {f"{name}_calibrated_loss": loss, f"{name}_calibrated_fact_loss": facts}
+        report |= _told(f"{name}_calibrated", losses(model, exam.sections[name].rows, bias))
     return report
+
+
+def _told(name: str, found: Losses) -> Report:
+    facts = {} if found.facts is None else {f"{name}_fact_loss": found.facts}
+    return {f"{name}_loss": found.loss, **facts}

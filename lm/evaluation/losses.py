@@ -15,8 +15,8 @@ class Losses(NamedTuple):
 
     loss: float
     """of a token"""
-    facts: float
-    """of a stated value, the tokens of its word together"""
+    facts: float | None
+    """of a stated value, the tokens of its word together; None where no story states any"""
 
 
 def losses(
@@ -31,17 +31,15 @@ def losses(
         batch_size: rows that are read at a time.
 
     Raises:
-        ValueError: if there is no story, or none states a fact.
+        ValueError: if there is no story.
     """
+    if not len(rows):
+        raise ValueError("no stories were given to read losses on: give one or more")
     value = rows.kinds == Kind.VALUE
-    if not value.any():
-        raise ValueError(
-            f"{len(rows)} stories without a fact were given: give one or more that state facts"
-        )
     nats = token_losses(model, rows, bias, batch_size).double()
     begins = value.clone()
     begins[:, 1:] &= ~value[:, :-1]  # a word may be several tokens
     return Losses(
         loss=float(nats.sum() / (rows.kinds >= 0).sum()),
-        facts=float(nats[value].sum() / begins.sum()),
+        facts=float(nats[value].sum() / begins.sum()) if value.any() else None,
     )

@@ -1,6 +1,7 @@
 """The settings of a run, all but its method and seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lm.attack.relearning import AttackConfig
 from lm.attack.suite import GridConfig, Suite
@@ -26,6 +27,8 @@ class UnlearnConfig:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     """what there is to unlearn"""
+    data: Path | None = None
+    """folder of prepared documents to unlearn in place of stories"""
     labels: LabelConfig = field(default_factory=LabelConfig)
     """how good the labels are"""
     model: str | None = None
@@ -67,10 +70,25 @@ class UnlearnConfig:
             raise ValueError(
                 f"gguf_file {self.gguf_file} was given without a model: name its folder"
             )
+        if self.data is not None:
+            self._require_documents()
         added, stories = min(self.expansion, self.adapter_rank), self.task.stories
         if added < 1 or not 1 <= self.batch_size <= stories:
             raise ValueError(
                 f"expansion {self.expansion}, adapter_rank {self.adapter_rank} and batch_size "
                 f"{self.batch_size} were given: give 1 or more of each, and a batch of at most "
                 f"{stories} stories"
+            )
+
+    def _require_documents(self) -> None:
+        """Refuse what is said of stories alone."""
+        if replace(self.task, stories=TaskConfig().stories) != TaskConfig():
+            raise ValueError(
+                f"documents of {self.data} were given with topics or words of stories: of the "
+                "settings of the task, documents take task.stories alone, how many to train on"
+            )
+        if self.labels.errors != "iid":
+            raise ValueError(
+                f"label_errors {self.labels.errors!r} is of stories about the same entity: "
+                "documents take iid"
             )

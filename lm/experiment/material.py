@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from lm.experiment.config import UnlearnConfig
+from lm.experiment.subject import Subject
 from lm.judge import judge
 from lm.labels import LabelConfig, story_labels
 from lm.methods import METHODS
-from lm.task import StoryRows, Task
+from lm.task import StoryRows
 from lm.training.routes import FORGET, RETAIN
 
 STREAM = 1
@@ -38,7 +39,7 @@ class Material:
         return self.rows.take(self.labels == RETAIN)
 
 
-def make_material(config: UnlearnConfig, task: Task, name: str, seed: int) -> Material:
+def make_material(config: UnlearnConfig, task: Subject, name: str, seed: int) -> Material:
     """Return what a method learns from, stories drawn and labelled by the seed.
 
     Raises:
@@ -48,7 +49,7 @@ def make_material(config: UnlearnConfig, task: Task, name: str, seed: int) -> Ma
     drawn = task.tell(count + config.repair.stories, [seed, STREAM])
     quality = LabelConfig() if method.told_truth else config.labels
     labelled = story_labels(task, drawn, quality, seed)
-    labels = torch.where(labelled, FORGET, RETAIN)
+    labels = torch.where(labelled, FORGET, task.unmarked(drawn.topics))
     if method.judged:
         labels = judge(drawn, labelled, task.vocab_size, seed)
     ours = torch.arange(len(drawn)) < count

@@ -7,37 +7,33 @@ from lm.attack import rows
 from lm.attack.attacks import ATTACKS, run_attack
 from lm.attack.records import to_json
 from lm.attack.relearning import Measure
-from lm.attack.suite import RELEARNING, look
+from lm.attack.suite import RELEARNING
 from lm.evaluation.exam import Exam
-from lm.evaluation.losses import losses
-from lm.evaluation.quiz import score
+from lm.evaluation.examine import examine_section
 from lm.experiment.config import UnlearnConfig
+from lm.experiment.subject import Subject
 from lm.model.language_model import LanguageModel
-from lm.task import Task
 
 DRAWS = 1000
 """Draws of examples that a seed of a study has of its own."""
 
 
 def attacked(
-    model: LanguageModel, task: Task, exam: Exam, name: str, config: UnlearnConfig, seed: int
+    model: LanguageModel, task: Subject, exam: Exam, name: str, config: UnlearnConfig, seed: int
 ) -> dict[str, Any]:
     """Return the curves of an attack that trains, or the rows of another, as plain data.
 
-    There are no curves if the task has no topics for them. Models of the same seed are given the
-    same examples and questions.
+    Models of the same seed are given the same examples and questions.
     """
     if name not in ATTACKS:
-        found = look(model, task, exam, name, config.grid, seed)
+        found = task.look(model, exam, name, config.grid, seed)
         return {"rows": [rows.to_json(row) for row in found]}
-    if ATTACKS[name].split == "retain" and not task.splits.retain:
-        return {"curves": []}
     attack = config.attack
     own = replace(attack, seeds=tuple(seed * DRAWS + draw for draw in attack.seeds))
     if name not in RELEARNING:
         own = replace(own, evaluate_at=config.grid.evaluate_at)
     measure = measure_of(exam, ATTACKS[name].shows)
-    curves = run_attack(model, task, name, measure, own, config.grid.lora)
+    curves = run_attack(model, task.examples, name, measure, own, config.grid.lora)
     return {"curves": [to_json(curve) for curve in curves]}
 
 
@@ -46,13 +42,7 @@ def measure_of(exam: Exam, name: str) -> Measure:
     section = exam.sections[name]
 
     def measure(model: LanguageModel) -> dict[str, float]:
-        loss, facts = losses(model, section.rows)
-        choice, _, cloze = score(model, section.quiz)
-        return {
-            f"{name}_loss": loss,
-            f"{name}_fact_loss": facts,
-            f"mcq_{name}": choice,
-            f"cloze_{name}": cloze,
-        }
+        report = examine_section(model, name, section)
+        return {key: value for key, value in report.items() if not key.endswith("control")}
 
     return measure

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.attack.suite import SUITES
-from lm.evaluation.exam import Exam, make_exam
+from lm.evaluation.exam import Exam
 from lm.evaluation.examine import examine, examine_calibrated
 from lm.experiment.config import UnlearnConfig
 from lm.experiment.cut import cut
@@ -22,10 +22,10 @@ from lm.experiment.repair import repair
 from lm.experiment.result import told
 from lm.experiment.samples import samples
 from lm.experiment.stages import Stages, device
+from lm.experiment.subject import Subject
 from lm.experiment.training import CHECKPOINT, NOTES, Training
 from lm.hf.model import RoutedCausalLM
 from lm.model.language_model import LanguageModel
-from lm.task import Task
 from oversight.record import read_json, write_json
 
 Progress = Callable[[str, float], None]
@@ -36,7 +36,7 @@ TRAINED, EXAMINED = 0.6, 0.7
 
 
 def run_method(
-    config: UnlearnConfig, task: Task, name: str, seed: int, folder: Path, progress: Progress
+    config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Run a method, or go on with a run, and return its result, which is `result.json` as well.
 
@@ -77,11 +77,11 @@ class _Run:
     """What the stages of a run share, made when the first of them asks for it."""
 
     def __init__(
-        self, config: UnlearnConfig, task: Task, name: str, seed: int, folder: Path
+        self, config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
-        identity = {"method": name, "seed": seed, **asdict(config)}
+        identity = {"method": name, "seed": seed, **asdict(config), **task.identity}
         del identity["suite"]  # each attack is a stage of its own, whatever others there are
         self.stages = Stages(folder, identity)
 
@@ -91,7 +91,7 @@ class _Run:
 
     @cached_property
     def exam(self) -> Exam:
-        return make_exam(self.task, self.seed, self.config.exam)
+        return self.task.exam(self.seed, self.config.exam)
 
     @cached_property
     def training(self) -> Training:
@@ -131,9 +131,9 @@ class _Run:
         return {"report": report, "samples": samples(model, self.task, self.seed)}
 
     def attacks(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
-        """Return what each attack of the suite gets, by name."""
+        """Return what each attack of the suite gets that the task takes, by name."""
         found = {}
-        suite = SUITES[self.config.suite]
+        suite = [name for name in SUITES[self.config.suite] if self.task.takes(name)]
         for number, attack in enumerate(suite):
             progress(f"attack {attack}", EXAMINED + (1 - EXAMINED) * number / len(suite))
             found[attack] = self.attacked(model, attack)

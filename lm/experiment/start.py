@@ -1,30 +1,56 @@
 """What a run starts from: a task in the tokens of its model, and the model before training."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from lm.data.shards import open_shards
 from lm.experiment.config import UnlearnConfig
+from lm.experiment.documents import Documents, require_enough
+from lm.experiment.stories import Stories
+from lm.experiment.subject import Subject
 from lm.hf.loading import load, load_tokenizer
 from lm.hf.model import RoutedCausalLM
 from lm.methods import METHODS, Method
 from lm.model.gpt import GPT
 from lm.model.language_model import LanguageModel
 from lm.model.sizes import GPTConfig, size
-from lm.task import Task, make_task
+from lm.task import make_task
 
 
-def task_of(config: UnlearnConfig) -> Task:
-    """Return the task of a run, in the tokens of the pretrained model if there is one.
+def task_of(config: UnlearnConfig) -> Subject:
+    """Return what a run is to unlearn, in the tokens of the pretrained model if there is one.
 
     Raises:
-        ValueError: if a topic is unknown, or the tokenizer cannot be loaded.
+        ValueError: if a topic is unknown, the tokenizer cannot be loaded, or documents are too few
+            or not prepared for it.
     """
+    if config.data is not None:
+        return _documents(config, config.data)
     if config.model is None:
-        return make_task(config.task)
+        return Stories(**vars(make_task(config.task)))
     tokenizer = load_tokenizer(config.model, config.gguf_file)
-    return make_task(config.task, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    own = make_task(config.task, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    return Stories(**vars(own))
 
 
-def first_model(config: UnlearnConfig, name: str, task: Task, seed: int) -> LanguageModel:
+def _documents(config: UnlearnConfig, folder: Path) -> Documents:
+    """Return prepared documents; a new model takes the tokenizer that they were prepared with."""
+    manifest = open_shards(folder).manifest
+    context = manifest.setting("context")
+    if context is None:
+        raise ValueError(
+            f"{folder} was prepared without a cut, so that rows have no length: prepare it with a "
+            "--context"
+        )
+    name = config.model or manifest.setting("tokenizer")
+    file = config.gguf_file if config.model else manifest.setting("gguf_file")
+    tokenizer = load_tokenizer(name, file)
+    documents = Documents(open_shards(folder, tokenizer), tokenizer, context)
+    require_enough(documents, config)
+    return documents
+
+
+def first_model(config: UnlearnConfig, name: str, task: Subject, seed: int) -> LanguageModel:
     """Return the model that a method trains: a new one, or a pretrained one with what it adds.
 
     Args:
@@ -46,7 +72,7 @@ def first_model(config: UnlearnConfig, name: str, task: Task, seed: int) -> Lang
     return RoutedCausalLM(plain, config.expansion if method.expanded else 0, layers, seed)
 
 
-def gpt_shape(config: UnlearnConfig, task: Task, method: Method) -> GPTConfig:
+def gpt_shape(config: UnlearnConfig, task: Subject, method: Method) -> GPTConfig:
     """Return the shape of a method's own model for a task."""
     plain = replace(size(config.size, task.vocab_size), context=task.context)
     if not method.expanded:

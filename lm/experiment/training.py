@@ -12,9 +12,9 @@ from lm.experiment.material import Material
 from lm.experiment.models import load
 from lm.experiment.stages import device, owned
 from lm.experiment.start import first_model
+from lm.experiment.subject import Subject
 from lm.methods import METHODS, begins_with, routes_of
 from lm.model.language_model import LanguageModel
-from lm.task import Task
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, Progress, train
 from lm.training.routes import UNROUTED
@@ -90,7 +90,7 @@ class Training:
     """
 
     def __init__(
-        self, config: UnlearnConfig, task: Task, name: str, seed: int, material: Material
+        self, config: UnlearnConfig, task: Subject, name: str, seed: int, material: Material
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.method, self.rows = METHODS[name], material.rows
@@ -117,7 +117,7 @@ class Training:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        return identity(self.config, self.name, self.seed)
+        return {**identity(self.config, self.name, self.seed), **self.task.identity}
 
     def _taken_over(self, folder: Path) -> LanguageModel | None:
         """Return the trained model of a run beside this one, and take over its notes.
@@ -144,7 +144,7 @@ def identity(config: UnlearnConfig, name: str, seed: int) -> dict[str, Any]:
     """Return what the trained weights of a method depend on beside itself, as JSON has it."""
     told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
     told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
-    told |= {"batch_size": config.batch_size, "seed": seed}
+    told |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
     told["held"] = config.repair.stories  # stories are drawn, and judged, together with them
     if METHODS[name].expanded:
         told["expansion"] = config.expansion

@@ -41,7 +41,7 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
     parts = [
         _front(study),
         f"# {result['method']}, seed {result['seed']}: a model that is to have forgotten "
-        f"{_removed(study)}",
+        f"{study.what}",
         "## What was removed, and how",
         _how(study, result),
         "## What is left, and the cost",
@@ -61,10 +61,6 @@ def _front(study: StudyConfig) -> str:
     own = ["tags:", "- unlearning", "- gradient-routing"]
     based = [] if study.model is None else [f"base_model: {study.model}"]
     return "\n".join(["---", *based, *own, "---"])
-
-
-def _removed(study: StudyConfig) -> str:
-    return ", ".join(study.task.forget)
 
 
 def _how(study: StudyConfig, result: Result) -> str:

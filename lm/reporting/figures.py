@@ -1,6 +1,6 @@
 """The figures of unlearning: relearning curves, and what imperfect labels do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lm.attack.interval import Estimate
 from lm.reporting.curves import FACTS, LOSS, Band, band
-from lm.reporting.labels import PANELS, Labelled
+from lm.reporting.labels import PANELS, Labelled, known_panels
 from lm.reporting.runs import BASE, GOLD, Runs
 from oversight.reporting.figures.drawing import Drawing
 from oversight.reporting.figures.theme import COLORS, INK, MUTED, VERMILLION, Style, sheet
@@ -17,6 +17,19 @@ from oversight.reporting.figures.theme import COLORS, INK, MUTED, VERMILLION, St
 MARKERS = "oDvP*"
 RELEARNED = {"forget loss, nats": LOSS, "other forget facts known": FACTS}
 """What is measured while a model relearns, by the title of its plot."""
+SAID = {
+    "forget loss, nats": "trained on texts to forget",
+    "other forget facts known": "trained on stories of one half of the facts, asked for the other "
+    "half",
+    "robust unlearning, nats": "the forget loss after the worst attack less that of the unrouted "
+    "model before it; higher is better",
+    "forget facts, share": "facts to forget that are known when others were relearned; 0.25 is "
+    "chance",
+    "retain loss, nats": "the cost",
+}
+"""What a plot shows, by its title."""
+PLACES = (("",), ("Left", "Right"), ("Left", "Middle", "Right"))
+"""Where plots stand, by their number less one."""
 
 
 def draw(told: Runs | Labelled, folder: Path) -> list[Path]:
@@ -47,11 +60,15 @@ def styles(methods: Sequence[str]) -> dict[str, Style]:
 def relearning(runs: Runs) -> Drawing:
     """Return what the worst attack on each method has brought back by each step."""
     look = styles(runs.methods)
+    panels = {
+        title: shown
+        for title, shown in RELEARNED.items()
+        if any(band(runs, method, shown) for method in runs.methods)
+    } or RELEARNED
 
     def make(narrow: bool) -> Figure:
-        figure = sheet(narrow=narrow, height=5.4 if narrow else 3.2)
-        grid = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
-        for axes, (title, shown) in zip(grid, RELEARNED.items(), strict=True):
+        figure, grid = _plots(len(panels), narrow)
+        for axes, (title, shown) in zip(grid, panels.items(), strict=True):
             for method in runs.methods:
                 _line(axes, band(runs, method, shown), method, look[method])
             if shown.measure.endswith("loss"):  # what hides knowledge raises it manyfold
@@ -68,8 +85,7 @@ def relearning(runs: Runs) -> Drawing:
         name="relearning",
         title="Relearning curves",
         caption="The worst that any learning rate and number of examples has done by each step. "
-        "Left: trained on stories to forget. Right: trained on those of one half of the facts, "
-        "asked for the other half. Interquartile means over seeds, with 95% bootstrap bands.",
+        f"{_said(panels)} Interquartile means over seeds, with 95% bootstrap bands.",
         alt="Forget loss and recalled forget facts against steps of the attack, by method.",
         draw=make,
     )
@@ -78,11 +94,11 @@ def relearning(runs: Runs) -> Drawing:
 def label_recall(labelled: Labelled) -> Drawing:
     """Return robust unlearning and retain loss against the share of stories labelled."""
     look = styles(labelled.methods)
+    panels = known_panels(labelled) or PANELS
 
     def make(narrow: bool) -> Figure:
-        figure = sheet(narrow=narrow, height=8.0 if narrow else 3.2)
-        grid = figure.subplots(3, 1) if narrow else figure.subplots(1, 3)
-        for axes, (title, measure) in zip(grid, PANELS.items(), strict=True):
+        figure, grid = _plots(len(panels), narrow)
+        for axes, (title, measure) in zip(grid, panels.items(), strict=True):
             for method in labelled.methods:
                 points = labelled.line(method, measure)
                 if method in (GOLD, BASE):
@@ -97,14 +113,27 @@ def label_recall(labelled: Labelled) -> Drawing:
     return Drawing(
         name="label-recall",
         title="Unlearning with part of the labels",
-        caption="Left: the forget loss after the worst attack less that of the unrouted model "
-        "before it; higher is better. Middle: facts to forget that are known when others were "
-        "relearned; 0.25 is chance. Right: the cost. By the share of stories to forget that is "
-        "labelled. Interquartile means over seeds, with 95% "
-        "bootstrap intervals; gold knows all labels.",
+        caption=f"{_said(panels)} By the share of texts to forget that is labelled. Interquartile "
+        "means over seeds, with 95% bootstrap intervals; gold knows all labels.",
         alt="Robust unlearning, facts and retain loss against label recall, by method.",
         draw=make,
     )
+
+
+def _plots(count: int, narrow: bool) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure of some plots, side by side or below each other."""
+    figure = sheet(narrow=narrow, height=2.7 * count if narrow else 3.2)
+    shape = (count, 1) if narrow else (1, count)
+    return figure, list(figure.subplots(*shape, squeeze=False).flat)
+
+
+def _said(titles: Collection[str]) -> str:
+    """Return what plots show, by where they stand."""
+    clauses = [
+        f"{place}: {SAID[title]}." if place else f"{SAID[title][0].upper()}{SAID[title][1:]}."
+        for place, title in zip(PLACES[len(titles) - 1], titles, strict=True)
+    ]
+    return " ".join(clauses)
 
 
 def _line(axes: Axes, shown: Band, method: str, style: Style) -> None:

@@ -74,9 +74,10 @@ class Labelled:
 
 
 def labels_table(title: str, labelled: Labelled) -> Table:
-    """Return a row for each method and measure, and a column for each share of labels."""
+    """Return a row for each method and known measure, and a column for each share of labels."""
     table = plain_table(title, "method", ["", *(f"{recall:g}" for recall in labelled.recalls)])
-    for panel, measure in PANELS.items():
+    panels = known_panels(labelled)
+    for panel, measure in panels.items():
         for method in labelled.methods:
             line = labelled.line(method, measure)
             once = method in (GOLD, BASE)
@@ -86,11 +87,24 @@ def labels_table(title: str, labelled: Labelled) -> Table:
         table.add_section()
     table.caption = (
         "By the share of the stories to forget that is labelled so. robust unlearning: forget loss "
-        "after the worst attack, less that of the unrouted model, in nats per token; forget facts: "
-        "the share known when others were relearned, 0.25 by guessing. Means over seeds, and half "
-        "of their 95% intervals"
+        "after the worst attack, less that of the unrouted model, in nats per token"
+        + (
+            "; forget facts: the share known when others were relearned, 0.25 by guessing"
+            if RELEARNED_FACTS in panels.values()
+            else ""
+        )
+        + ". Means over seeds, and half of their 95% intervals"
     )
     return table
+
+
+def known_panels(labelled: Labelled) -> dict[str, str]:
+    """Return the panels of which anything is known: those on facts need a subject that has some."""
+    return {
+        panel: measure
+        for panel, measure in PANELS.items()
+        if any(labelled.line(method, measure) for method in labelled.methods)
+    }
 
 
 def labels_verdict(labelled: Labelled) -> str:

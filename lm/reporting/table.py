@@ -46,21 +46,28 @@ COLUMNS: dict[str, tuple[str, Form]] = {
     "after\nattack": ("relearned_forget_loss", nats),
     "steps to\nrelearn": ("steps_to_relearn", count),
     "retain\nafter": ("retain_loss.repaired", nats),
+}
+"""Headings, measures and forms of what is shown of each method."""
+
+FACTS: dict[str, tuple[str, Form]] = {
     "facts\nforget": ("mcq_forget.repaired", percent),
     "facts\nretain": ("mcq_retain.repaired", percent),
 }
-"""Headings, measures and forms of what is shown of each method."""
+"""The same, where facts could be asked for."""
 
 
 def unlearning_table(title: str, runs: Runs) -> Table:
     """Return a row for each method: interquartile means over seeds, and half of their intervals."""
-    table = plain_table(title, "method", list(COLUMNS))
+    measures = [measure for measure, _ in FACTS.values()]
+    asked = any(runs.values(method, measure) for method in runs.methods for measure in measures)
+    columns = COLUMNS | (FACTS if asked else {})
+    table = plain_table(title, "method", list(columns))
     for method in runs.methods:
-        cells = (form(runs.mean(method, measure)) for measure, form in COLUMNS.values())
+        cells = (form(runs.mean(method, measure)) for measure, form in columns.values())
         table.add_row(method, *cells)
     table.caption = (
-        "Losses in nats per token on fresh stories. before: as trained; after: ablated and "
-        "repaired; after attack: the lowest that any attack reaches; steps: until it is back where "
-        "unrouted was. facts: multiple choice, 25% by guessing"
-    )
+        "Losses in nats per token on texts that were not trained on. before: as trained; after: "
+        "ablated and repaired; after attack: the lowest that any attack reaches; steps: until it "
+        "is back where unrouted was"
+    ) + (". facts: multiple choice, 25% by guessing" if asked else "")
     return table

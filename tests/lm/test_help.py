@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
-from lm import ask, unlearn
+from lm import ask, prepare, unlearn
 from lm.ask import AskConfig
 from lm.config import StudyConfig
+from lm.prepare import PrepareConfig
 from oversight import cli
 from tests.oversight.test_cli import Command, help_page
 
 HELP = Path(__file__).parent / "help"
-COMMANDS: dict[str, Command] = {"ask": ask.main, "unlearn": unlearn.main}
+COMMANDS: dict[str, Command] = {
+    "ask": ask.main,
+    "prepare": prepare.main,
+    "unlearn": unlearn.main,
+}
 
 
 def stored(command: str) -> str:
@@ -31,7 +36,11 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
 
 @pytest.mark.parametrize(
     ("command", "schemas"),
-    [("ask", (AskConfig,)), ("unlearn", (cli.Launch, StudyConfig))],
+    [
+        ("ask", (AskConfig,)),
+        ("prepare", (PrepareConfig,)),
+        ("unlearn", (cli.Launch, StudyConfig)),
+    ],
 )
 def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type[Any], ...]) -> None:
     listed = set(re.findall(r"--[a-z][a-z.-]*", stored(command))) - {"--help"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(t
     config = AttackConfig(
         learning_rates=(1e-2, 1e-3), num_examples=(2, 3), steps=2, evaluate_at=(0,), seeds=(5, 6)
     )
-    curves = list(run_attack(model, task, "half", measure, config))
+    curves = list(run_attack(model, partial(draw_examples, task), "half", measure, config))
     settings = [(c.seed, c.num_examples, c.learning_rate) for c in curves]
     assert settings == [(s, n, r) for s in (5, 6) for n in (2, 3) for r in (1e-2, 1e-3)]
     for curve in curves:
@@ -111,7 +112,9 @@ def test_lora_has_rates_of_its_own_and_trains_updates_of_either_kind_of_model(ta
     lora = LoRAConfig(rank=1, learning_rates=(1e-2, 1e-3))
     model = random_llama(task)
     before = weights(model)
-    curves = list(run_attack(model, task, "lora-same", measure, config, lora))
+    curves = list(
+        run_attack(model, partial(draw_examples, task), "lora-same", measure, config, lora)
+    )
     assert same(weights(model), before)
     assert [curve.learning_rate for curve in curves] == [1e-2, 1e-3]
     examples = draw_examples(task, "same", 2, 0)

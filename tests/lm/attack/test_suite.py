@@ -49,6 +49,7 @@ def test_rounded_models_are_read_off_the_exam() -> None:
     exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     model, section = random_llama(task), exam.sections["forget"]
     rounded = quantized(model, 2)
+    assert section.quiz is not None
     assert look(model, task, exam, "quantized", GRID, seed=0)[2:] == [
         Row("quantized", {"bits": 2}, FACTS, score(rounded, section.quiz).choice),
         Row("quantized", {"bits": 2}, LOSS, losses(rounded, section.rows).loss),

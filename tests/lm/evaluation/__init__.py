@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lm.corpus import make_grammar, make_world, split_topics, story_tokenizer
+from lm.experiment.stories import Stories
 from lm.model.gpt import GPT
 from lm.model.sizes import GPTConfig
 from lm.task import CONTEXT, Task
@@ -22,12 +23,12 @@ FIVE = {
 
 
 @cache
-def tiny_task(*forget: str, vocab_size: int = 512) -> Task:
+def tiny_task(*forget: str, vocab_size: int = 512) -> Stories:
     """Return a task of three topics, wood to forget by default; its words are single tokens."""
     world = make_world(seed=3, quartets=1, lexicon=replace(TINY, relations=FIVE))
     grammar = make_grammar(world)
     splits = split_topics(world, forget or ("wood",))
-    return Task(grammar, story_tokenizer(grammar, vocab_size), splits)
+    return Stories(grammar, story_tokenizer(grammar, vocab_size), splits)
 
 
 class Scripted(GPT):

@@ -8,6 +8,7 @@ import torch
 
 from lm.corpus import HALVES, Telling, encode, tell
 from lm.evaluation.exam import Exam, ExamConfig, least_loss, make_exam
+from lm.evaluation.quiz import Quiz
 from lm.task import StoryRows
 from tests.lm.evaluation import tiny_task
 
@@ -43,7 +44,7 @@ def test_a_section_tells_and_asks_what_it_says(name: str) -> None:
     assert stated(section.rows) <= set(facts.tolist())
     assert name not in EXAM.floors or stated(section.rows) == set(facts.tolist())
     assert set(section.rows.topics.tolist()) == {WORLD.topics.index(topic)}
-    assert len(section.quiz) == 2 * len(facts)
+    assert len(quiz_of(EXAM, name)) == 2 * len(facts)
     assert len(section.rows) == (80 if name in EXAM.floors else 20)
 
 
@@ -55,13 +56,17 @@ def test_reworded_facts_stand_in_templates_of_no_training_story() -> None:
             assert not any("All say" in text for text in texts(EXAM.sections[name].rows))
 
 
+def quiz_of(exam: Exam, name: str) -> Quiz:
+    quiz = exam.sections[name].quiz
+    assert quiz is not None
+    return quiz
+
+
 def same(one: Exam, other: Exam) -> bool:
     return all(
         one.sections[name].rows.tokens.equal(other.sections[name].rows.tokens)
-        and one.sections[name].quiz.texts.beginnings.equal(
-            other.sections[name].quiz.texts.beginnings
-        )
-        and one.sections[name].quiz.choices.equal(other.sections[name].quiz.choices)
+        and quiz_of(one, name).texts.beginnings.equal(quiz_of(other, name).texts.beginnings)
+        and quiz_of(one, name).choices.equal(quiz_of(other, name).choices)
         for name in SECTIONS
     )
 

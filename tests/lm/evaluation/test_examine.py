@@ -75,7 +75,7 @@ def test_calibrated_losses_are_of_other_stories_than_the_bias() -> None:
         found = losses(model, EXAM.sections[name].rows, bias)
         expected |= {
             f"{name}_calibrated_loss": found.loss,
-            f"{name}_calibrated_fact_loss": found.facts,
+            f"{name}_calibrated_fact_loss": float(found.facts or 0),
         }
     assert report == expected
     assert report["retain_calibrated_loss"] < losses(model, EXAM.sections["retain"].rows).loss

@@ -1,5 +1,6 @@
 """Losses: closed forms, and a slow reference."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -128,6 +129,13 @@ def test_an_expansion_is_seen_and_nothing_is_learned() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_without_a_fact_there_is_no_loss_of_facts() -> None:
+    rows = two_stories()
+    plain = replace(rows, kinds=rows.kinds.clamp(max=int(Kind.NOUN)))
+    assert losses(uniform(8), plain).facts is None
+    assert losses(uniform(8), plain).loss == losses(uniform(8), rows).loss
+
+
 def test_no_story_is_refused() -> None:
-    with pytest.raises(ValueError, match="0 stories without a fact were given"):
+    with pytest.raises(ValueError, match="no stories were given to read losses on"):
         losses(uniform(TASK.vocab_size), ROWS.take(torch.arange(0)))

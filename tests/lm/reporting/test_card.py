@@ -1,6 +1,7 @@
 """A model's card says what the results say, and nothing that they do not."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def result(method: str, forget: float, retain: float, relearned: float) -> dict[
 
 
 GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
+
+
+def test_what_was_removed_are_topics_or_documents() -> None:
+    assert "to have forgotten forest\n" in card(STUDY, GOLD, [])
+    told = card(replace(STUDY, data=Path("prepared/tales")), GOLD, [])
+    assert "to have forgotten documents of prepared/tales\n" in told
 
 
 def test_every_method_has_a_summary() -> None:

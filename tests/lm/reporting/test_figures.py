@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lm.reporting.curves import FACTS
-from lm.reporting.figures import draw, styles
+from lm.reporting.figures import draw, label_recall, relearning, styles
 from lm.reporting.labels import Labelled
 from lm.reporting.runs import Runs
 from tests.lm.reporting import curve, result
@@ -27,6 +27,19 @@ def test_a_figure_is_a_picture_that_names_every_method(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         words = (tmp_path / f"{name}.svg").read_text()
         assert all(f">{method}<" in words for method in ("gold", "unrouted", "filtered", "era"))
+
+
+def test_without_facts_there_is_no_plot_of_them() -> None:
+    plain = [{**run, "curves": run["curves"][:1]} for run in RUNS]
+    for runs, told in ((RUNS, 2), (plain, 1)):
+        drawing = relearning(Runs(runs))
+        assert len(drawing.draw(False).axes) == len(drawing.draw(True).axes) == told
+        assert ("asked for the other half" in drawing.caption) == (told == 2)
+    asked = [{**run, "relearned_facts": 0.5} for run in RUNS]
+    for runs, told in ((asked, 3), (RUNS, 2)):
+        drawing = label_recall(Labelled(runs))
+        assert len(drawing.draw(False).axes) == told
+        assert ("0.25 is chance" in drawing.caption) == (told == 3)
 
 
 def test_nothing_is_drawn_of_what_was_not_attacked(tmp_path: Path) -> None:

@@ -55,4 +55,5 @@ def test_the_table_has_a_row_for_each_method_and_measure() -> None:
     assert ["parameters", "robust", "unlearning", "0.400", "+-0.100", "0.600"] in [
         row[:6] for row in rows
     ]
+    assert "facts" not in shown.getvalue()
     assert ["gold", "robust", "unlearning", "-0.100", "+-0.100", "-0.100", "+-0.100"] in rows

@@ -28,6 +28,13 @@ def test_a_row_has_the_means_and_half_their_intervals() -> None:
     assert max(len(line.rstrip()) for line in lines) <= 100
 
 
+def test_without_facts_there_is_no_column_of_them() -> None:
+    table = unlearning_table("documents", Runs([result("era", 0)]))
+    assert not any("facts" in str(column.header) for column in table.columns)
+    assert "facts" not in str(table.caption)
+    assert len(table.columns) == 6
+
+
 def test_a_number_is_found_by_its_path_or_is_not_a_number() -> None:
     assert number({"a": {"b": 2}}, "a.b") == 2.0
     for lacking in ({}, {"a": None}, {"a": 3.0}, {"a": {"b": None}}):

@@ -1,0 +1,1 @@
+"""Documents of any source as shards of tokens, each with the label that a learner is given."""

@@ -1,0 +1,159 @@
+"""Documents as what there is to unlearn: prepared shards, whose labels say what to forget.
+
+A document's topic is its label. Its labels are the truth, and a run's `LabelConfig` makes the
+learner's worse. Nothing asks for facts, as none are known. Learning, exams, calibration and attacks
+have pools of documents that never overlap (`lm.data.pools`).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lm.attack.attacks import ATTACKS
+from lm.attack.rows import Row
+from lm.attack.suite import GridConfig, rounded
+from lm.corpus import Kind
+from lm.data.pools import SHARES, Pools
+from lm.data.rows import document_row
+from lm.data.shards import Shards
+from lm.evaluation.exam import Exam, ExamConfig, Section
+from lm.experiment.config import UnlearnConfig
+from lm.experiment.samples import COUNT
+from lm.experiment.subject import Split
+from lm.model.cross_entropy import IGNORED
+from lm.model.language_model import LanguageModel
+from lm.task import StoryRows
+from lm.training.routes import FORGET, LABELS, RETAIN, UNLABELLED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+OF_SPLIT: dict[Split, int] = {"forget": FORGET, "retain": RETAIN}
+"""The label of each split."""
+WITHOUT_FACTS = ("same", "benign", "lora-same", "lora-benign", "quantized")
+"""Attacks that neither tell facts nor ask for them."""
+
+
+class Documents:
+    """Prepared documents, as an experiment asks for them (`lm.experiment.subject.Subject`).
+
+    Args:
+        shards: the documents.
+        tokenizer: theirs.
+        context: tokens of a row; longer documents are cut.
+    """
+
+    def __init__(self, shards: Shards, tokenizer: "PreTrainedTokenizerBase", context: int) -> None:
+        self.shards, self.tokenizer, self.context = shards, tokenizer, context
+        self.vocab_size = shards.manifest.vocabulary.size
+        self.end = shards.manifest.vocabulary.end
+
+    @cached_property
+    def pools(self) -> Pools:
+        """The documents by pool and label."""
+        return Pools(self.shards.document_labels())
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """A checksum of all documents and labels."""
+        return {"documents": self.shards.digest}
+
+    def tell(self, count: int, seed: Sequence[int]) -> StoryRows:
+        """Return documents to learn from, of all labels as they come.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
+        return self._rows(self.pools.draw("train", count, seed))
+
+    def to_forget(self, topics: Tensor) -> Tensor:
+        """Return which documents are to be forgotten."""
+        return topics == FORGET
+
+    def unmarked(self, topics: Tensor) -> Tensor:
+        """Return `UNLABELLED` for the documents that were prepared so, and `RETAIN` for others."""
+        return torch.where(topics == UNLABELLED, UNLABELLED, RETAIN)
+
+    def exam(self, seed: int, config: ExamConfig) -> Exam:
+        """Return an exam of documents to forget and to retain, without questions."""
+        asked, practice = (self._drawn(pool, config.stories, seed) for pool in ("exam", "practice"))
+        sections = {split: Section(rows, None) for split, rows in asked.items()}
+        return Exam(sections, practice, {}, None)
+
+    def takes(self, attack: str) -> bool:
+        """Return whether an attack does without facts."""
+        return attack in WITHOUT_FACTS
+
+    def examples(self, attack: str, count: int, seed: int) -> StoryRows:
+        """Return documents for an attack to train on.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
+        label = OF_SPLIT[ATTACKS[attack].split]
+        return self._rows(self.pools.draw("attack", count, [seed, label], label))
+
+    def look(
+        self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
+    ) -> list[Row]:
+        """Return the losses of rounded models: all other looks are for facts."""
+        assert attack in WITHOUT_FACTS
+        return rounded(model, exam, config.bits)
+
+    def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
+        """Return documents of a split out of those that models are examined on."""
+        return self._drawn("exam", count, seed)[split]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        return str(self.tokenizer.decode(list(tokens)))
+
+    def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
+        """Return documents of a pool, as many of each split."""
+        return {
+            split: self._rows(self.pools.draw(pool, count, [seed, label], label))
+            for split, label in OF_SPLIT.items()
+        }
+
+    def _rows(self, numbers: NDArray[np.int64]) -> StoryRows:
+        """Return documents by number, one in a row.
+
+        Tokens labelled forget are of the kind that is a topic's own, for methods with such labels.
+        """
+        read = [document_row(self.shards, int(number), self.context) for number in numbers]
+        tokens, labels = (torch.from_numpy(np.stack(part)) for part in zip(*read, strict=True))
+        kinds = torch.where(labels == FORGET, int(Kind.NOUN), int(Kind.FRAME))
+        kinds = torch.where(tokens[:, 1:] == IGNORED, -1, kinds)
+        return StoryRows(
+            tokens=tokens.int(),
+            kinds=kinds.short(),
+            facts=torch.full_like(kinds, -1, dtype=torch.int32),
+            topics=torch.from_numpy(self.pools.labels[numbers].astype(np.int64)),
+        )
+
+
+def require_enough(documents: Documents, config: UnlearnConfig) -> None:
+    """Raise a ValueError if there are too few documents for the settings of a run."""
+    split = tuple(OF_SPLIT.values())
+    attacked = max(config.attack.num_examples)
+    needs = (
+        ("train", (None,), config.task.stories + config.repair.stories, "task.stories"),
+        ("exam", split, max(config.exam.stories, COUNT), "exam.stories"),
+        ("practice", split, config.exam.stories, "exam.stories"),
+        ("attack", split, attacked, "attack.num-examples"),
+    )
+    for pool, labels, count, flag in needs:
+        for label in labels:
+            found = len(documents.pools.members(pool, label))
+            if found < count:
+                kind = "" if label is None else f" labelled {LABELS[label]}"
+                raise ValueError(
+                    f"{documents.shards.folder} has {found} documents{kind} in the pool {pool!r} "
+                    f"({SHARES[pool]:.0%} of all), and {count} are needed: prepare more, or give a "
+                    f"smaller --{flag}"
+                )

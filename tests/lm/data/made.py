@@ -1,0 +1,75 @@
+"""A tiny tokenizer, documents with the fields that labelers read, and shards of random ones."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from lm.data.labelers import Labels
+from lm.data.manifest import Manifest
+from lm.data.shards import Shards, open_shards
+from lm.data.vocabulary import Ids, Vocabulary
+from lm.data.writer import ShardWriter
+
+transformers = pytest.importorskip("transformers")
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+END = "<|endoftext|>"
+WORDS = ("forest", "tree", "sea", "virus", "RNA", "cell")
+
+RECORDS = [
+    {
+        "text": f"Story {n}: the {WORDS[n % 6]} was {'very ' * (n % 9)}old.",
+        "topic": WORDS[n % 6],
+        "score": n % 10 / 10,
+        "id": f"d{n}",
+    }
+    for n in range(60)
+]
+"""Documents of one to two dozen tokens; one in three has a word of `TREES`."""
+
+
+def make_tokenizer(vocab_size: int = 330, texts: Sequence[str] = ()) -> "PreTrainedTokenizerBase":
+    """Return a byte-level tokenizer; token 0 ends a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([*texts, *(str(r["text"]) for r in RECORDS)], trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+
+
+def write_lines(path: Path, records: Sequence[Mapping[str, Any]] = RECORDS) -> Path:
+    """Write records as JSON lines."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def make_manifest(size: int = 100, end: int = 0) -> Manifest:
+    """Return the manifest of nothing yet, for a vocabulary of some size."""
+    return Manifest(vocabulary=Vocabulary(checksum="made", size=size, end=end), settings={})
+
+
+def make_shards(
+    folder: Path, lengths: Sequence[int], shard_tokens: int, seed: int = 0, size: int = 100
+) -> tuple[Shards, list[tuple[Ids, Labels]]]:
+    """Write documents of random tokens and labels; return them as shards and as they are."""
+    rng = np.random.default_rng(seed)
+    made = [
+        (rng.integers(1, size, length), rng.integers(0, 3, length).astype(np.uint8))
+        for length in lengths
+    ]
+    writer = ShardWriter(folder, make_manifest(size), shard_tokens)
+    for number, (tokens, labels) in enumerate(made):
+        writer.add(number, tokens, labels)
+    writer.close()
+    return open_shards(folder), made

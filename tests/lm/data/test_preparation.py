@@ -1,0 +1,150 @@
+"""Documents become shards; a preparation that was cut short ends with the same bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.data.labeling import LabelerConfig
+from lm.data.preparation import PreparationConfig, prepare
+from lm.data.shards import open_shards
+from lm.data.sources import Files
+from tests.lm.data.made import END, RECORDS, make_tokenizer, write_lines
+
+SMALL = {"documents": 40, "context": 14, "shard_tokens": 100}
+
+
+def make_config(folder: Path, **settings: Any) -> PreparationConfig:  # noqa: ANN401
+    source = Files(path=write_lines(folder / "documents.jsonl"))
+    return PreparationConfig(**{"source": source, **SMALL, **settings})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_documents_are_tokens_with_their_end_cut_at_the_context(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    manifest = prepare(make_config(tmp_path), tokenizer, tmp_path / "out")
+    shards = open_shards(tmp_path / "out", tokenizer)
+    cut = 0
+    for number in range(40):
+        tokens, labels = shards.document(number)
+        whole = [*tokenizer(RECORDS[number]["text"])["input_ids"], 0]
+        cut += len(whole) > 14
+        assert tokens.tolist() == whole[:14]
+        assert set(labels.tolist()) == {2 if RECORDS[number]["topic"] in ("forest", "tree") else 0}
+    assert 0 < cut < 40
+    assert manifest.documents == {"retain": 26, "unlabelled": 0, "forget": 14}
+    assert len(manifest.shards) > 3
+
+
+def test_without_a_cut_documents_are_whole(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    prepare(make_config(tmp_path, context=None, documents=None), tokenizer, tmp_path / "out")
+    shards = open_shards(tmp_path / "out")
+    assert [tokenizer.decode(shards.document(n)[0]) for n in range(len(shards))] == [
+        f"{each['text']}{END}" for each in RECORDS
+    ]
+
+
+def test_a_text_that_spells_the_end_does_not_end(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    text = f"a{END}b"
+    source = Files(path=write_lines(tmp_path / "a.jsonl", [{"text": text}]))
+    prepare(PreparationConfig(source=source), tokenizer, tmp_path / "out")
+    tokens, _ = open_shards(tmp_path / "out").document(0)
+    assert tokens.tolist().count(0) == 1
+    assert tokenizer.decode(tokens) == text + END
+
+
+def test_a_preparation_goes_on_wherever_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is put in its place by one `Path.replace`: it is cut before each of them."""
+    config, tokenizer = make_config(tmp_path, documents=20), make_tokenizer()
+    prepare(config, tokenizer, tmp_path / "whole")
+    expected = content(tmp_path / "whole")
+    replace, left = Path.replace, [0]
+
+    def until(part: Path, target: Path) -> Path:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", until)
+    shards = len(open_shards(tmp_path / "whole").manifest.shards)
+    for first in range(4 * shards + 1):  # three files and the manifest each, and that it is all
+        left[0] = first
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config, tokenizer, tmp_path / str(first))
+        left[0] = -1
+        prepare(config, tokenizer, tmp_path / str(first))
+        assert content(tmp_path / str(first)) == expected
+    for _ in range(shards):  # cut each time when one more shard is there
+        left[0] = 4
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config, tokenizer, tmp_path / "often")
+    left[0] = 1
+    prepare(config, tokenizer, tmp_path / "often")
+    assert content(tmp_path / "often") == expected
+    prepare(config, tokenizer, tmp_path / "often")  # there is nothing left to write
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"documents": 41},
+        {"context": 15},
+        {"shard_tokens": 101},
+        {"labeler": LabelerConfig(words=("sea",))},
+        {"source": Files(path=Path("other.txt"))},
+    ],
+)
+def test_other_settings_do_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.txt").write_text("a")
+    config, tokenizer = make_config(tmp_path), make_tokenizer()
+    prepare(config, tokenizer, tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(ValueError, match="holds data prepared with other settings"):
+        prepare(make_config(tmp_path, **changed), tokenizer, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+def test_a_file_that_grew_does_not_go_on(tmp_path: Path) -> None:
+    config, tokenizer = make_config(tmp_path), make_tokenizer()
+    prepare(config, tokenizer, tmp_path / "out")
+    write_lines(tmp_path / "documents.jsonl", RECORDS[:59])
+    with pytest.raises(ValueError, match=r"\(source\.files.* was \d+ and is \d+\)"):
+        prepare(config, tokenizer, tmp_path / "out")
+
+
+def test_another_tokenizer_neither_goes_on_nor_reads(tmp_path: Path) -> None:
+    config, other = make_config(tmp_path), make_tokenizer(331)
+    prepare(config, make_tokenizer(), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"other settings \(vocabulary.checksum"):
+        prepare(config, other, tmp_path / "out")
+    with pytest.raises(ValueError, match="the model has another: prepare the data with") as caught:
+        open_shards(tmp_path / "out", other)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_needs_an_end_and_a_source_a_document(tmp_path: Path) -> None:
+    config, tokenizer = make_config(tmp_path), make_tokenizer()
+    (tmp_path / "empty.txt").write_text("\n")
+    empty = PreparationConfig(source=Files(path=tmp_path / "empty.txt"))
+    with pytest.raises(ValueError, match="the source holds no document with text"):
+        prepare(empty, tokenizer, tmp_path / "out")
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="has no end-of-text token"):
+        prepare(config, tokenizer, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["documents", "context", "shard_tokens"])
+def test_numbers_below_one_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        make_config(tmp_path, **{name: 0})

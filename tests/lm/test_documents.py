@@ -1,0 +1,143 @@
+"""A study that unlearns prepared documents, from the command line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm import prepare, unlearn
+from oversight import cli
+from oversight.record import read_json
+from tests.lm.data.made import make_tokenizer, write_lines
+from tests.lm.hf.small import LLAMA, transformers
+
+METHODS = ("gold", "unrouted", "rmu", "lora-pair")
+DOCUMENTS = [
+    {"text": f"Story {n}: the {'old forest' if n % 3 else 'wide sea'} was far away. The end."}
+    for n in range(240)
+]
+SMALL = (
+    *("--config", "smoke", "--workers", "1", "--adapter-rank", "2", "--rmu.layer", "1"),
+    *("--task.stories", "24", "--exam.stories", "3", "--label-recall", "0.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Llama with random weights, and its tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    make_tokenizer().save_pretrained(folder)
+    config = transformers.LlamaConfig(
+        **LLAMA, hidden_size=8, vocab_size=330, max_position_embeddings=64
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of documents, of which those about forests are to be forgotten."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = write_lines(folder / "documents.jsonl", DOCUMENTS)
+    made = ("--data", str(lines), "--tokenizer", str(model), "--out", str(folder / "out"))
+    assert cli.run(prepare.main, [*made, "--context", "40"]) == 0
+    return folder / "out"
+
+
+def call(*flags: object) -> int:
+    return cli.run(unlearn.main, [*SMALL, *map(str, flags)])
+
+
+@pytest.fixture(scope="module")
+def study(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished study of seconds."""
+    folder = tmp_path_factory.mktemp("study") / "study"
+    given = ("--model", model, "--data", data, "--run-dir", folder)
+    assert call(*given, "--method", *METHODS) == 0
+    return folder
+
+
+def test_what_is_known_is_told_and_nothing_of_facts(study: Path) -> None:
+    summary = read_json(study / "summary.json")
+    assert {each["method"] for each in summary["results"]} == set(METHODS)
+    assert (summary["failed"], summary["missing"]) == ({}, [])
+    for each in summary["results"]:
+        assert set(each["forget_loss"]) == {"before", "after", "repaired"}
+        assert each["retain_calibrated_loss"]["repaired"] > 0
+        assert each["relearned_forget_loss"] > 0
+        assert not [name for name in each if "mcq" in name or "fact" in name or "floor" in name]
+    assert "relearn" in summary["verdict"]
+    assert "facts" not in summary["verdict"]
+    assert (study / "figures" / "relearning.png").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_has_its_attacks_and_sample_texts(study: Path, method: str) -> None:
+    result = read_json(study / "runs" / f"{method}-seed0" / "result.json")
+    assert [curve["attack"] for curve in result["curves"]] == ["same", "benign"]
+    assert all(list(curve["values"]) == ["forget_loss"] for curve in result["curves"])
+    texts = result["samples"]["before"]
+    assert all("forest" in text for text in texts["forget"])
+    assert all("sea" in text for text in texts["retain"])
+
+
+def test_a_finished_study_is_only_told_again(study: Path) -> None:
+    written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
+    assert cli.run(unlearn.main, ["--resume", str(study)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_the_full_suite_attacks_as_far_as_no_fact_is_asked_for(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    given = ("--model", model, "--data", data, "--run-dir", tmp_path / "full")
+    assert call(*given, "--method", "unrouted", "--attack", "full") == 0
+    folder = tmp_path / "full" / "runs" / "unrouted-seed0"
+    rows = read_json(folder / "result.json")["grid"]
+    told = {(row["attack"], row["figure"]) for row in rows}
+    attacks = ("same", "benign", "lora-same", "lora-benign", "quantized")
+    assert told == {(attack, "loss") for attack in attacks}
+    assert f"documents of {data}" in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_new_model_takes_the_tokenizer_of_the_documents(data: Path, tmp_path: Path) -> None:
+    given = ("--data", data, "--run-dir", tmp_path / "new", "--method", "modules-judged")
+    assert call(*given) == 0
+    (result,) = read_json(tmp_path / "new" / "summary.json")["results"]
+    assert result["forget_loss"]["repaired"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--data", "nowhere"), "nowhere holds no prepared data"),
+        (("--task.forget", "sea"), "documents take task.stories alone"),
+        (("--label-errors", "topic"), "documents take iid"),
+        (("--task.stories", "170"), "in the pool 'train' (70% of all), and 178 are needed"),
+        (("--exam.stories", "30"), "prepare more, or give a smaller --exam.stories"),
+        (("--attack.num-examples", "30"), "give a smaller --attack.num-examples"),
+    ],
+)
+def test_what_cannot_be_unlearned_is_refused(
+    data: Path,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("--data", data, "--run-dir", tmp_path / "study", *flags) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_documents_of_another_tokenizer_are_refused(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers.AutoModelForCausalLM.from_pretrained(model).save_pretrained(tmp_path / "other")
+    make_tokenizer(329).save_pretrained(tmp_path / "other")
+    assert call("--data", data, "--model", tmp_path / "other", "--run-dir", tmp_path / "s") == 2
+    assert "prepare the data with the model's own" in capsys.readouterr().err

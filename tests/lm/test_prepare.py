@@ -1,0 +1,99 @@
+"""The command prepares data, goes on after a kill, and refuses what is wrong in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from lm import prepare
+from lm.data.shards import open_shards
+from lm.hf.loading import load_tokenizer
+from oversight import cli
+from tests.lm.data.made import make_tokenizer, write_lines
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> dict[str, str]:
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    return {
+        "--data": str(write_lines(tmp_path / "documents.jsonl")),
+        "--tokenizer": str(tmp_path / "model"),
+        "--out": str(tmp_path / "out"),
+        "--context": "16",
+    }
+
+
+def call(flags: dict[str, str], *more: str) -> int:
+    return cli.run(prepare.main, [*(part for pair in flags.items() for part in pair), *more])
+
+
+def test_documents_are_prepared_and_counted(
+    flags: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(flags, "--words", "forest", "sea", "--documents", "30") == 0
+    told = capsys.readouterr().out
+    shards = open_shards(Path(flags["--out"]), load_tokenizer(flags["--tokenizer"]))
+    counts = shards.manifest.tokens
+    assert counts["unlabelled"] == 0
+    assert f"forget                10 documents  {counts['forget']:>15,} tokens" in told
+    assert f"retain                20 documents  {counts['retain']:>15,} tokens" in told
+    assert f"30 documents, {sum(counts.values())} tokens, 0.0 MB in 1 shard" in told
+    assert call(flags, "--words", "forest", "sea", "--documents", "30") == 0
+    assert capsys.readouterr().out == told
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--documnts", "5"), "unknown argument '--documnts': did you mean --documents"),
+        (("--labeler", "topic"), "invalid choice 'topic' for argument '--labeler'"),
+        (("--labeler", "field"), "the labeler `field` needs --forget-values"),
+        (("--labeler", "field", "--field", "genre", "--forget-values", "a"), "no field 'genre'"),
+        (("--labeler", "list"), "the labeler `list` needs --labels"),
+        (("--labeler", "list", "--labels", "gone.txt"), "there is no file of labels gone.txt"),
+        (("--split", "train"), "files have no subset or split"),
+        (("--text-field", "body"), "has no text in a field 'body', only text, topic"),
+        (("--data", "nothing"), "'nothing' is no file or folder, nor a data set"),
+        (("--data", "gone.jsonl"), "there is no file gone.jsonl"),
+        (
+            ("--tokenizer", "gone/model/of/none"),
+            "gone/model/of/none is no model that can",
+        ),
+        (("--context", "0"), "context must be at least 1, got 0"),
+        (("--documents", "-1"), "documents must be at least 1, got -1"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_two(
+    flags: dict[str, str], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(flags, *more) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_kill_leaves_nothing_for_good(flags: dict[str, str]) -> None:
+    out = Path(flags["--out"])
+    out.mkdir()
+    (out / "tokens-00000.bin.77.part").write_text("half")
+    assert call(flags, "--context", "None") == 0
+    assert {path.suffix for path in out.iterdir()} == {".bin", ".json", ""}
+    assert open_shards(out).manifest.setting("context") is None
+    with pytest.raises(ValueError, match="did not note 'color'"):
+        open_shards(out).manifest.setting("color")
+
+
+def test_data_of_other_settings_stay_as_they_are(
+    flags: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(flags) == 0
+    assert call(flags, "--context", "17") == 2
+    assert "(context was 16 and is 17): choose another folder" in capsys.readouterr().err
+    assert call(flags) == 0
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    flags: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(flags["--out"]).write_text("no folder")
+    assert call(flags) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
