@@ -1,5 +1,6 @@
 """Presets of `python -m lm.unlearn`: one function per study of unlearning."""
 
+from configs.documents import DOCUMENTS
 from lm.attack.gcg import GCGConfig
 from lm.attack.lora import LoRAConfig
 from lm.attack.probe import ProbeConfig
@@ -128,4 +129,5 @@ PRESETS = {
     "labels": labels,
     "paper": paper,
     "pretrained": pretrained,
+    **{name: preset.make for name, preset in DOCUMENTS.items()},
 }

@@ -33,6 +33,13 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Dry:
+    """The part of the settings that says whether anything is done."""
+
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyConfig:
     """Train language models, cut out what they are to forget, attack them, and compare methods."""
 
@@ -54,6 +61,8 @@ class StudyConfig:
     """Runs at a time, one thread each; by default one for each core."""
     run_dir: Path | None = None
     """Folder of the study; by default the next free one under runs/unlearn."""
+    dry_run: bool = False
+    """Tell parameters, memory and time of training, and write nothing."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What there is to unlearn."""
     data: Path | None = None
@@ -63,7 +72,7 @@ class StudyConfig:
     gguf_file: str | None = None
     """File of the pretrained model, where its weights are in one of that format."""
     size: str = "nano"
-    """Shape of new models: nano, small, medium, large or tinystories-28m."""
+    """Shape of new models: nano, small, medium, large, tinystories-8m or others."""
     expansion: int = 64
     """Hidden units that a routed method adds to each layer."""
     adapter_rank: int = 16

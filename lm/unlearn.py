@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from configs.documents import DOCUMENTS
 from configs.lm import PRESETS
-from lm.config import Start, StudyConfig
+from lm.config import Dry, Start, StudyConfig
 from lm.experiment.start import task_of
 from lm.reporting.grid import grid_table
 from lm.reporting.labels import Labelled, labels_table, labels_verdict
@@ -17,11 +18,15 @@ from lm.reporting.runs import Result, Runs
 from lm.reporting.table import unlearning_table
 from lm.reporting.verdict import verdict
 from lm.reporting.withstood import tally, withstood
+from lm.scale.study import study_estimate
 from lm.study.cards import CARD, write_cards
 from lm.study.job import work
 from lm.study.plan import REFERENCES, Job, jobs_of
 from lm.study.progress import RunsProgress
 from lm.study.summary import read_result, results_of, write_summary
+from lm.study.together import dismiss, follow, lead, require_spread
+from lm.training.processes import joined
+from lm.training.scale import ScaleConfig
 from oversight import cli
 from oversight.run import (
     RunFolder,
@@ -36,17 +41,27 @@ from oversight.sweeps.engines import execute
 from oversight.sweeps.lock import locked
 
 PROGRAM = "python -m lm.unlearn"
-MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir"}
-"""Settings that a resumed study may change: its runs and attacks, but not what any of them is."""
+MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir", *ScaleConfig.__slots__}
+"""Settings that a resumed study may change: its runs, their attacks, and how they are spread over
+processes, but not what any of them is."""
 DRAWN_WITH = ("matplotlib", "scipy")
 
 
 def main(args: Sequence[str]) -> int:
     """Unlearn as the arguments say; return 1 if a run failed."""
-    study, folder = settle(args)
-    with locked(folder.path):
-        write_config(folder, study)
-        failed = unlearn(study, folder)
+    with joined() as here:
+        if here.rank:
+            follow()
+            return 0
+        if cli.parse_part(Dry, args).dry_run:
+            tell_estimate(args)
+            dismiss()
+            return 0
+        study, folder = settle(args)
+        with locked(folder.path):
+            write_config(folder, study)
+            failed = unlearn(study, folder)
+        dismiss()
     return 1 if failed else 0
 
 
@@ -58,7 +73,7 @@ def unlearn(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
     say(console, f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}")
     failed: dict[str, str] = {}
     try:
-        execute_all(new, study.workers, console, failed)
+        execute_all(new, study, console, failed)
     finally:
         report(study, jobs, folder, failed)
     return failed
@@ -68,9 +83,10 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
     """Return the settings of a new study or of the one to go on with, and its folder."""
     launch = cli.parse_part(cli.Launch, args)
     if launch.resume is None:
-        base = cli.preset(PRESETS, launch.config or preset_for(args))
-        study = cli.parse(StudyConfig, base, args, PRESETS, PROGRAM)
+        name, study = new_study(args)
+        require_documents(name, study)
         study.require_model()
+        require_spread(study)
         task_of(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
         folder = create(study.run_dir or default_folder(study))
     else:
@@ -78,8 +94,31 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
         stored = read_config(folder, StudyConfig)
         study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
         study.require_model()
+        require_spread(study)
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
     return study, folder
+
+
+def new_study(args: Sequence[str]) -> tuple[str, StudyConfig]:
+    """Return the name of the preset to start from, and the settings of a new study."""
+    name = cli.parse_part(cli.Launch, args).config or preset_for(args)
+    return name, cli.parse(StudyConfig, cli.preset(PRESETS, name), args, PRESETS, PROGRAM)
+
+
+def require_documents(name: str, study: StudyConfig) -> None:
+    """Raise a ValueError if a preset that is for documents has none."""
+    if name in DOCUMENTS and study.data is None:
+        raise ValueError(
+            f"{name} is for documents: prepare some, of {DOCUMENTS[name].context} tokens a row, "
+            "and name their folder by --data; --dry-run tells what it takes without them"
+        )
+
+
+def tell_estimate(args: Sequence[str]) -> None:
+    """Print what a new study takes."""
+    name, study = new_study(args)
+    context = DOCUMENTS[name].context if name in DOCUMENTS else None
+    Console().print(study_estimate(study, context))
 
 
 def preset_for(args: Sequence[str]) -> str:
@@ -95,14 +134,16 @@ def default_folder(study: StudyConfig) -> Path:
 
 
 def execute_all(
-    jobs: Sequence[Job], workers: int | None, console: Console, failed: dict[str, str]
+    jobs: Sequence[Job], study: StudyConfig, console: Console, failed: dict[str, str]
 ) -> None:
-    """Do all jobs, and note the errors of those that failed."""
+    """Do all jobs, side by side or by all processes together; note errors of those that failed."""
     if not jobs:
         return
+    together = study.loop.scale.parallel != "none"
+    outcomes = lead(jobs) if together else execute(work, jobs, "joblib", study.workers)
     folders = {job.id: job.folder for job in jobs}
     with RunsProgress(folders, {job.id: job.cost for job in jobs}, console) as progress:
-        for outcome in execute(work, jobs, "joblib", workers):
+        for outcome in outcomes:
             progress.end(outcome)
             if outcome.error is not None:
                 failed[outcome.id] = outcome.error

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
-from lm.model.cross_entropy import CHUNK_LOGITS
 from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
+
+CHUNK_LOGITS = 2**25
+"""Logits that are held at a time."""
 
 
 def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -26,6 +26,8 @@ from lm.experiment.subject import Subject
 from lm.experiment.training import CHECKPOINT, NOTES, Training
 from lm.hf.model import RoutedCausalLM
 from lm.model.language_model import LanguageModel
+from lm.training.processes import broadcast
+from lm.training.resume import remove
 from oversight.record import read_json, write_json
 
 Progress = Callable[[str, float], None]
@@ -73,6 +75,24 @@ def run_method(
     return read_json(folder / "result.json")
 
 
+def assist(config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path) -> None:
+    """Take part in a run that the first process does: in its training, if that is not finished.
+
+    Args:
+        config: what methods have in common.
+        task: that of the config.
+        name: one of `lm.methods.METHODS`.
+        seed: of the run.
+        folder: of the run.
+
+    Raises:
+        ValueError: as `run_method`.
+    """
+    if broadcast(False):
+        material = make_material(config, task, name, seed)
+        Training(config, task, name, seed, material).run(folder, lambda share: None)
+
+
 class _Run:
     """What the stages of a run share, made when the first of them asks for it."""
 
@@ -81,9 +101,9 @@ class _Run:
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
-        identity = {"method": name, "seed": seed, **asdict(config), **task.identity}
-        del identity["suite"]  # each attack is a stage of its own, whatever others there are
-        self.stages = Stages(folder, identity)
+        own = {**asdict(config), "loop": config.loop.identity, **task.identity}
+        del own["suite"]  # each attack is a stage of its own, whatever others there are
+        self.stages = Stages(folder, {"method": name, "seed": seed, **own})
 
     @cached_property
     def material(self) -> Material:
@@ -99,8 +119,9 @@ class _Run:
 
     def trained(self, report: Callable[[float], None]) -> LanguageModel:
         """Return the model as the method trains it, and remove the checkpoints of training."""
+        broadcast(not self.stages.finished("trained"))  # `assist` waits for it
         model = self.stages.model("trained", lambda: self.training.run(self.folder, report))
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        remove(self.folder / CHECKPOINT)
         return model
 
     def before(self, model: LanguageModel) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Stages:
             write_json(self.notes, {"identity": identity, "seconds": {}, "sha256": {}})
         _require_same(folder, read_json(self.notes).get("identity", {}), as_read(identity))
 
+    def finished(self, name: str) -> bool:
+        """Return whether the model of a stage is there."""
+        return (self.folder / f"{name}.safetensors").exists()
+
     def record(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the record of a stage, as JSON gives it back; make it if there is none.
 

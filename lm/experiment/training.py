@@ -17,6 +17,7 @@ from lm.methods import METHODS, begins_with, routes_of
 from lm.model.language_model import LanguageModel
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, Progress, train
+from lm.training.processes import processes
 from lm.training.routes import UNROUTED
 from oversight.record import as_read, read_json, write_json
 
@@ -97,11 +98,17 @@ class Training:
         self.routes = routes_of(self.method, self.rows, material.labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
-        """Return the trained model; training goes on from the folder's checkpoint."""
+        """Return the trained model; training goes on from the folder's checkpoint.
+
+        All processes call.
+        """
         if (found := self._taken_over(folder)) is not None:
             return found
         model = first_model(self.config, self.name, self.task, self.seed).to(device())
         batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
+        if processes().rank:  # the first process notes what all do
+            train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT)
+            return model
         log = Log(folder / NOTES, self.config.loop, self._identity, report)
         train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
         log.write()
@@ -135,14 +142,15 @@ class Training:
                 continue
             found = read_json(notes)
             if found.get("identity") == self._identity:
-                write_json(folder / NOTES, found)
+                if processes().rank == 0:
+                    write_json(folder / NOTES, found)
                 return load(weights)
         return None
 
 
 def identity(config: UnlearnConfig, name: str, seed: int) -> dict[str, Any]:
     """Return what the trained weights of a method depend on beside itself, as JSON has it."""
-    told: dict[str, Any] = {"task": asdict(config.task), "loop": asdict(config.loop)}
+    told: dict[str, Any] = {"task": asdict(config.task), "loop": config.loop.identity}
     told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
     told |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
     told["held"] = config.repair.stories  # stories are drawn, and judged, together with them

@@ -13,8 +13,11 @@ from oversight.routing import gate_linear
 IGNORED = -100
 """A target of this value has no loss, as in PyTorch's cross-entropy."""
 
-CHUNK_LOGITS = 2**25
-"""Logits that are held at a time; a longer batch is cut, and each piece computed twice."""
+CHUNK_LOGITS = 2**24
+"""Logits that a batch may have; one of more is cut in pieces, and each computed twice."""
+
+PIECES = 16
+"""Pieces at most, since each adds to the gradient of the whole head."""
 
 
 def output_logits(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None) -> Tensor:
@@ -34,7 +37,7 @@ def cross_entropy(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt
         next_bt: the tokens to predict.
     """
     batch, length = next_bt.shape
-    size = max(1, CHUNK_LOGITS // (batch * head_vd.shape[0]))
+    size = piece_length(batch, length, head_vd.shape[0])
     if size >= length:
         return _losses(x_btd, head_vd, weight, next_bt)
     cuts = [slice(start, start + size) for start in range(0, length, size)]
@@ -52,6 +55,15 @@ def cross_entropy(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt
         for cut in cuts
     ]
     return torch.cat(pieces, dim=1)
+
+
+def piece_length(batch: int, length: int, vocab_size: int) -> int:
+    """Return how many tokens of each row make a piece.
+
+    >>> piece_length(8, 1024, 50257), piece_length(1, 1024, 151936)
+    (64, 110)
+    """
+    return max(CHUNK_LOGITS // (batch * vocab_size), -(-length // PIECES), 1)
 
 
 def _losses(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt: Tensor) -> Tensor:

@@ -98,10 +98,14 @@ class LanguageModel(nn.Module, ABC):
         """Return the logits of each next token, [B, T, V]."""
         return self.logits(self.features(tokens_bt))
 
+    def total_loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
+        """Return the sum of the losses of all tokens."""
+        return self.token_losses(tokens_bt, next_bt).sum()
+
     def loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the mean loss of the tokens that are not `IGNORED`; 0 if all are."""
         counted = (next_bt != IGNORED).sum().clamp(min=1)
-        return self.token_losses(tokens_bt, next_bt).sum() / counted
+        return self.total_loss(tokens_bt, next_bt) / counted
 
     def residual(self, tokens_bt: Tensor, layer: int) -> Tensor:
         """Return what a layer leaves in the residual stream, [B, T, D]; no later one is computed.

@@ -71,7 +71,14 @@ SIZES = {
     "large": GPTConfig(width=512, num_layers=8, num_heads=16),  # 26.2M
     # the shape of Eldan and Li 2023 (arXiv 2305.07759), which Cloud et al. 2024 unlearn: 50.9M
     # with its vocabulary, tied here
+    "tinystories-8m": GPTConfig(vocab_size=50257, width=256, num_layers=8, num_heads=16),  # 19.2M
     "tinystories-28m": GPTConfig(vocab_size=50257, width=512, num_layers=8, num_heads=16),
+    # 63.5M with GPT-2's vocabulary: Shilov et al. 2025 (arXiv 2512.05648), bilingual TinyStories
+    "sgtm-64m": GPTConfig(vocab_size=50257, width=512, num_layers=12, num_heads=32, context=512),
+    # 0.80B with Qwen's vocabulary: Cloud et al. 2024 (arXiv 2410.04332), appendix E
+    "virology": GPTConfig(
+        vocab_size=151_936, width=1536, num_layers=20, num_heads=12, context=1024
+    ),
 }
 """Shapes by name."""
 

@@ -17,6 +17,25 @@ class Batch(NamedTuple):
     route: Tensor
 
 
+def counted(batch: Batch) -> Tensor:
+    """Return how many tokens of a batch have a loss, 1 if none has: what a mean divides by."""
+    return (batch.following != IGNORED).sum().clamp(min=1)
+
+
+def require_known(batch: Batch, vocab_size: int) -> None:
+    """Refuse tokens that a vocabulary lacks; asked on the CPU, it waits for no device.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    least, most = int(batch.now.min()), int(max(batch.now.max(), batch.following.max()))
+    if least < 0 or most >= vocab_size:
+        raise ValueError(
+            f"a batch has tokens from {least} to {most}, and the model a vocabulary of "
+            f"{vocab_size}: train on text that was encoded by the model's own tokenizer"
+        )
+
+
 class Batches(Protocol):
     """Gives the batch of a step, the same whenever it is asked."""
 

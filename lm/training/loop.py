@@ -6,9 +6,9 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import cos, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 
 from lm.model.language_model import LanguageModel
-from lm.training import checkpoint
-from lm.training.batches import Batch, Batches
+from lm.training.batches import Batch, Batches, counted, require_known
+from lm.training.memory import enough_memory
+from lm.training.processes import add_up, add_up_gradients, replicate
+from lm.training.resume import Resume
+from lm.training.scale import ScaleConfig, prepared, shares
+from lm.training.sharding import shard, unshard
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
 
 
@@ -48,6 +52,8 @@ class LoopConfig:
     """largest norm of a target's gradient"""
     checkpoint_every: int = 200
     """steps between checkpoints"""
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    """how a batch is spread over processes and time"""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.warmup < 0 or self.checkpoint_every < 1:
@@ -60,6 +66,11 @@ class LoopConfig:
                 f"learning_rate {self.learning_rate}, clip_norm {self.clip_norm}, final_share "
                 f"{self.final_share} were given: the first two must be positive, the last a share"
             )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What training depends on, in plain data: all but how batches are spread."""
+        return {name: value for name, value in asdict(self).items() if name != "scale"}
 
 
 class Progress(NamedTuple):
@@ -87,6 +98,8 @@ def train(
 ) -> Optimizer:
     """Train a model in place, on the device where it is, and return the optimizer.
 
+    Inside `lm.training.processes.joined`, processes that all call alike train it together.
+
     Args:
         model: it trains in bfloat16 on a GPU, by autocast, and in its own type on a CPU.
         table: the weight of each route at each target.
@@ -96,26 +109,61 @@ def train(
         report: called after each step.
 
     Raises:
-        ValueError: if the checkpoint is damaged, or of other settings, model, table or data.
+        ValueError: if the checkpoint is damaged, or of other settings, model, table or data; if a
+            batch does not fit the model, or cannot be shared out; if memory is short.
     """
-    device = model.device
-    table = table.to(device)
-    optimizer = make_optimizer(model, config)
-    settings = {"config": asdict(config), "model": model.shape, "table": table.as_dict()}
-    identity = {**settings, "data": batches.digest}
-    first = _restore(model, optimizer, identity, path)
-    started, tokens = time.perf_counter(), 0
+    scale = config.scale
+    identity = {"config": config.identity, "model": model.shape, "table": table.as_dict()}
+    if scale.processes.size > 1:
+        replicate(model)
+    trained = shard(model) if scale.parallel == "fsdp" else model
+    optimizer = make_optimizer(trained, config)
+    resume = Resume(path, identity | {"data": batches.digest})
+    first = resume.restore(trained, optimizer)
+    with prepared(trained, scale):
+        for progress in steps(trained, table, batches, optimizer, config, first):
+            report(progress)
+            done = progress.step + 1
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                resume.save(trained, optimizer, done)
+    if trained is not model:
+        unshard(trained, model)
+    return optimizer
+
+
+def steps(
+    model: LanguageModel,
+    table: RouteTable,
+    batches: Batches,
+    optimizer: Optimizer,
+    config: LoopConfig,
+    first: int = 0,
+) -> Iterator[Progress]:
+    """Train step by step, and yield what each reports.
+
+    Args:
+        model: whole or sharded.
+        table: the weight of each route at each target.
+        batches: the batch of each step.
+        optimizer: of the model.
+        config: how to train.
+        first: the step to begin with.
+    """
+    started, tokens, table = time.perf_counter(), 0, table.to(model.device)
     for step in range(first, config.steps):
-        batch = Batch(*(part.to(device, non_blocking=True) for part in batches(step)))
-        rate = learning_rate(step, config)
-        loss, skipped = update(model, table, batch, optimizer, rate, config.clip_norm)
+        batch, rate = batches(step), learning_rate(step, config)
+        require_known(batch, model.vocab_size)
+        pieces = shares(batch, config.scale)
+        with enough_memory():
+            loss = learn(model, table, pieces, counted(batch))
+            if config.scale.parallel == "ddp":
+                add_up_gradients([p for g in optimizer.param_groups for p in g["params"]])
+            skipped = move(optimizer, rate, config.clip_norm)
+        if config.scale.parallel != "none":
+            loss = add_up(loss)
         tokens += batch.now.numel()
         speed = tokens / (time.perf_counter() - started)
-        report(Progress(step, loss, rate, speed, skipped))
-        done = step + 1
-        if path is not None and (done % config.checkpoint_every == 0 or done == config.steps):
-            _save(model, optimizer, done, identity, path)
-    return optimizer
+        yield Progress(step, loss, rate, speed, skipped)
 
 
 def make_optimizer(model: LanguageModel, config: LoopConfig) -> AdamW:
@@ -142,17 +190,42 @@ def update(
         rate: the learning rate.
         clip_norm: the largest norm of a target's gradient.
     """
-    with routing(model, table, batch.route):
-        with precision(batch.now.device):
-            loss = model.loss(batch.now, batch.following)
-        loss.backward()  # type: ignore[no-untyped-call]
+    loss = learn(model, table, [batch], counted(batch))
+    return loss, move(optimizer, rate, clip_norm)
+
+
+def learn(
+    model: LanguageModel, table: RouteTable, pieces: Sequence[Batch], count: Tensor
+) -> Tensor:
+    """Add the gradients of pieces of a batch to those there are, and return the loss.
+
+    Args:
+        model: what to train.
+        table: the weight of each route at each target.
+        pieces: computed one after another.
+        count: by which the sum of the losses is divided, as `counted` tells it of the whole batch.
+    """
+    device = model.device
+    count, total = count.to(device, non_blocking=True), torch.zeros((), device=device)
+    for piece in pieces:
+        here = Batch(*(part.to(device, non_blocking=True) for part in piece))
+        with routing(model, table, here.route):
+            with precision(device):
+                loss = model.total_loss(here.now, here.following) / count
+            loss.backward()  # type: ignore[no-untyped-call]
+        total = total + loss.detach()
+    return total
+
+
+def move(optimizer: Optimizer, rate: float, clip_norm: float) -> tuple[str, ...]:
+    """Move parameters by their gradients; return the targets that no token taught."""
     skipped = skip_unreached(optimizer)
     for group in optimizer.param_groups:
         clip_grad_norm_(group["params"], clip_norm)
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
-    return loss.detach(), skipped
+    return skipped
 
 
 def precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -174,32 +247,3 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     share = (step - config.warmup) / max(1, config.steps - config.warmup)
     height = config.final_share + (1 - config.final_share) * (1 + cos(pi * share)) / 2
     return config.learning_rate * height
-
-
-def _save(
-    model: LanguageModel, optimizer: Optimizer, step: int, identity: dict[str, Any], path: Path
-) -> None:
-    state = {"weights": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    checkpoint.write(state | {"identity": identity}, path)
-
-
-def _restore(
-    model: LanguageModel, optimizer: Optimizer, identity: dict[str, Any], path: Path | None
-) -> int:
-    """Return the step to go on from: the first if there is no checkpoint."""
-    if path is None or not path.exists():
-        return 0
-    state = checkpoint.read(path)
-    theirs = state.get("identity", {})
-    changed = [name for name in identity if theirs.get(name) != identity[name]]
-    if changed:
-        raise ValueError(
-            f"{path} belongs to another run, by its {' and '.join(changed)}: remove it to start "
-            "training anew, or resume with the settings it was written with"
-        )
-    try:
-        model.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
-    except Exception as error:  # there is no end to what a foreign file can hold
-        raise ValueError(f"{path} does not fit this run: {error}") from error

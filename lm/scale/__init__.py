@@ -1,0 +1,1 @@
+"""What training will take: parameters, memory, operations and time, by arithmetic."""
