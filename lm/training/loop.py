@@ -112,15 +112,14 @@ def train(
         ValueError: if the checkpoint is damaged, or of other settings, model, table or data; if a
             batch does not fit the model, or cannot be shared out; if memory is short.
     """
-    scale = config.scale
     identity = {"config": config.identity, "model": model.shape, "table": table.as_dict()}
-    if scale.processes.size > 1:
+    if config.scale.processes.size > 1:
         replicate(model)
-    trained = shard(model) if scale.parallel == "fsdp" else model
+    trained = shard(model) if config.scale.parallel == "fsdp" else model
     optimizer = make_optimizer(trained, config)
     resume = Resume(path, identity | {"data": batches.digest})
     first = resume.restore(trained, optimizer)
-    with prepared(trained, scale):
+    with prepared(trained, config.scale):
         for progress in steps(trained, table, batches, optimizer, config, first):
             report(progress)
             done = progress.step + 1
