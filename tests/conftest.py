@@ -1,9 +1,12 @@
 """One thread a test: networks are small, and as many tests run at once as there are cores."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is first imported; tests ask no network
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from lm.unlearn import main
 from oversight.record import read_json
 from tests.lm.hf.small import LLAMA, transformers
 
-METHODS = ("gold", "unrouted", "rmu", "era", "lora-pair")
+METHODS = ("unrouted", "rmu", "era", "lora-pair")
 
 
 @pytest.fixture(scope="module")
