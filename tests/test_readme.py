@@ -9,8 +9,10 @@ import pytest
 from agents import METHODS
 from configs import lm as language
 from configs.rl import PRESETS
+from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.methods import METHODS as UNLEARNING
+from lm.prepare import PrepareConfig
 from oversight import cli
 from oversight.certify import CertifyConfig
 from oversight.config import TrainConfig
@@ -24,6 +26,8 @@ README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 FIRST_SCREEN = 40  # lines
 FLAGS = {
+    "lm.ask": {*cli.flags(AskConfig)},
+    "lm.prepare": {*cli.flags(PrepareConfig)},
     "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
     "oversight.certify": {*cli.flags(CertifyConfig)},
@@ -71,7 +75,7 @@ def test_the_first_screen_has_two_commands_of_one_line() -> None:
 def test_every_command_and_flag_exists() -> None:
     called = set()
     for line in commands():
-        for module, rest in re.findall(r"python3? -m (\S+)(.*)", line):
+        for module, rest in re.findall(r"(?:python3?|torchrun.*) -m (\S+)(.*)", line):
             if module in FLAGS:
                 called.add(module)
                 assert set(re.findall(r"--[a-z][a-z.-]*", rest)) <= FLAGS[module], line
