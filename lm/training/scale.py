@@ -100,6 +100,7 @@ def prepared(model: LanguageModel, scale: ScaleConfig) -> Iterator[None]:
 
 def _forward(forward: Callable[..., Any], scale: ScaleConfig) -> Callable[..., Any]:
     if scale.compile:
+        # within a block no graph breaks; embedding, routing and loss are outside, and stay eager
         forward = torch.compile(forward)
     if scale.checkpoint_activations:
         forward = partial(checkpoint, forward, use_reentrant=False)

@@ -96,7 +96,7 @@ def require_alike(one: Trained, other: Trained, first: int = 0) -> None:
 def require_as_one(results: Results) -> None:
     for (_, case), result in results.items():
         alone = trained(case, ScaleConfig())
-        skips = case.batches == SPARSE and case.table == "parameters"
+        skips = case.batches == SPARSE and case.table in ("modules", "parameters")
         assert [bool(skipped) for skipped in alone.skipped] == [False, skips] * (STEPS // 2)
         require_alike(alone, result)
         start = [p.detach() for p in model_of(case.model).parameters()]
