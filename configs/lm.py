@@ -107,7 +107,7 @@ def pretrained() -> StudyConfig:
         exam=ExamConfig(
             stories=8,
             rounds=1,
-            questions=12,
+            questions=8,
             calibration=CalibrationConfig(steps=30, batch_tokens=64),
         ),
         attack=AttackConfig(learning_rates=(1e-4,), num_examples=(8,), steps=5),

@@ -24,7 +24,7 @@ from lm.study.job import work
 from lm.study.plan import REFERENCES, Job, jobs_of
 from lm.study.progress import RunsProgress
 from lm.study.summary import read_result, results_of, write_summary
-from lm.study.together import dismiss, follow, lead, require_spread
+from lm.study.together import dismiss, follow, lead, spread
 from lm.training.processes import joined
 from lm.training.scale import ScaleConfig
 from oversight import cli
@@ -86,7 +86,7 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
         name, study = new_study(args)
         require_documents(name, study)
         study.require_model()
-        require_spread(study)
+        study = spread(study)
         task_of(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
         folder = create(study.run_dir or default_folder(study))
     else:
@@ -94,7 +94,7 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
         stored = read_config(folder, StudyConfig)
         study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
         study.require_model()
-        require_spread(study)
+        study = spread(study)
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
     return study, folder
 

@@ -1,6 +1,7 @@
 """A study of several processes: all train each model, and the first does everything else."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lm.config import StudyConfig
 from lm.experiment import assist
@@ -13,19 +14,19 @@ from oversight.sweeps.outcome import Outcome
 _NONE: Job | None = None
 
 
-def require_spread(study: StudyConfig) -> None:
-    """Refuse settings that do not fit the processes there are.
+def spread(study: StudyConfig) -> StudyConfig:
+    """Return the settings of a study for the processes there are: several hold the same weights.
+
+    Unless the settings say that weights are sharded.
 
     Raises:
         ValueError: if processes have nothing to share, or no equal shares of a batch.
     """
-    count, scale = processes().size, study.loop.scale
-    if count > 1 and scale.parallel == "none":
-        raise ValueError(
-            f"{count} processes were started, and each would do the same: give "
-            "--loop.scale.parallel ddp, or fsdp, or start without torchrun"
-        )
-    scale.pieces(study.batch_size)
+    if processes().size > 1 and study.loop.scale.parallel == "none":
+        scale = replace(study.loop.scale, parallel="ddp")
+        study = replace(study, loop=replace(study.loop, scale=scale))
+    study.loop.scale.pieces(study.batch_size)
+    return study
 
 
 def lead(jobs: Sequence[Job]) -> Iterator[Outcome]:

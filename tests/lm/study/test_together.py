@@ -11,7 +11,7 @@ import pytest
 
 from lm import unlearn
 from lm.config import StudyConfig
-from lm.study.together import require_spread
+from lm.study.together import spread
 from lm.training.loop import LoopConfig
 from lm.training.scale import ScaleConfig
 from oversight import cli
@@ -67,8 +67,8 @@ def test_two_processes_do_a_study_as_one_does(parallel: str, alone: Path, tmp_pa
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "2 processes were started, and each would do the same: give --loop.scale.parallel"),
-        (("--loop.scale.parallel", "ddp", "--batch-size", "7"), "a batch of 7 rows does not"),
+        (("--loop.scale.accumulate", "3"), "a batch of 8 rows does not"),
+        (("--batch-size", "7"), "a batch of 7 rows does not"),
     ],
 )
 def test_what_processes_cannot_share_is_told_once(
@@ -84,6 +84,6 @@ def test_what_processes_cannot_share_is_told_once(
 def test_a_study_that_one_process_is_to_share_is_refused() -> None:
     study = StudyConfig(loop=LoopConfig(scale=ScaleConfig(parallel="fsdp")))
     with pytest.raises(ValueError, match=r"this one is alone: start it by `torchrun"):
-        require_spread(study)
+        spread(study)
     with pytest.raises(ValueError, match="8 rows does not divide into 1 processes times accum"):
-        require_spread(StudyConfig(loop=LoopConfig(scale=ScaleConfig(accumulate=3))))
+        spread(StudyConfig(loop=LoopConfig(scale=ScaleConfig(accumulate=3))))
