@@ -99,6 +99,7 @@ def pretrained() -> StudyConfig:
     return StudyConfig(
         method=("gold", "unrouted", "rmu", "lora-pair"),
         label_recall=1.0,
+        adapter_rate=25,
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),

@@ -77,6 +77,8 @@ class StudyConfig:
     """Hidden units that a routed method adds to each layer."""
     adapter_rank: int = 16
     """Rank of a pair of adapters, in methods that train a pretrained model by these."""
+    adapter_rate: float = 10.0
+    """Learning rate of adapters, as a multiple of that of whole matrices."""
     batch_size: int = 8
     """Stories of a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -139,6 +141,7 @@ class StudyConfig:
             size=self.size,
             expansion=self.expansion,
             adapter_rank=self.adapter_rank,
+            adapter_rate=self.adapter_rate,
             batch_size=self.batch_size,
             loop=self.loop,
             rmu=self.rmu,

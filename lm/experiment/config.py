@@ -8,6 +8,7 @@ from lm.attack.suite import GridConfig, Suite
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
+from lm.methods import Method
 from lm.model.sizes import size
 from lm.posthoc.graddiff import GradDiffConfig
 from lm.posthoc.npo import NPOConfig
@@ -41,6 +42,8 @@ class UnlearnConfig:
     """hidden units that a routed method adds to each layer"""
     adapter_rank: int = 16
     """rank of a pair of adapters at each linear map, in methods that add these"""
+    adapter_rate: float = 10.0
+    """learning rate of adapters, as a multiple of that of whole matrices"""
     batch_size: int = 8
     """stories of a batch"""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -72,6 +75,8 @@ class UnlearnConfig:
             )
         if self.data is not None:
             self._require_documents()
+        if self.adapter_rate <= 0:
+            raise ValueError(f"adapter_rate {self.adapter_rate} was given: give one above 0")
         added, stories = min(self.expansion, self.adapter_rank), self.task.stories
         if added < 1 or not 1 <= self.batch_size <= stories:
             raise ValueError(
@@ -92,3 +97,9 @@ class UnlearnConfig:
                 f"label_errors {self.labels.errors!r} is of stories about the same entity: "
                 "documents take iid"
             )
+
+    def loop_of(self, method: Method) -> LoopConfig:
+        """Return how a method is trained."""
+        if not method.adapted:
+            return self.loop
+        return replace(self.loop, learning_rate=self.loop.learning_rate * self.adapter_rate)

@@ -106,11 +106,12 @@ class Training:
             return found
         model = first_model(self.config, self.name, self.task, self.seed).to(device())
         batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
+        loop = self.config.loop_of(self.method)
         if processes().rank:  # the first process notes what all do
-            train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT)
+            train(model, self.method.table, batches, loop, folder / CHECKPOINT)
             return model
-        log = Log(folder / NOTES, self.config.loop, self._identity, report)
-        train(model, self.method.table, batches, self.config.loop, folder / CHECKPOINT, log)
+        log = Log(folder / NOTES, loop, self._identity, report)
+        train(model, self.method.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
 

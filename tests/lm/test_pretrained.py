@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
-from lm.experiment import models
+from lm.experiment import UnlearnConfig, models
+from lm.methods import METHODS
+from lm.training.loop import LoopConfig
 from lm.unlearn import main
 from oversight.record import read_json
 from tests.lm.hf.small import LLAMA, transformers
 
-METHODS = ("unrouted", "rmu", "era", "lora-pair")
+RUN = ("unrouted", "rmu", "era", "lora-pair")
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +38,11 @@ def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "study"
     given = ["--config", "smoke", "--model", str(pretrained), "--adapter-rank", "2"]
     given += ["--rmu.layer", "1", "--run-dir", str(folder), "--workers", "1"]
-    assert main([*given, "--exam.questions", "3", "--method", *METHODS]) == 0
+    assert main([*given, "--exam.questions", "3", "--method", *RUN]) == 0
     return folder
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RUN)
 def test_what_a_run_leaves_is_a_plain_model_with_the_same_logits(study: Path, method: str) -> None:
     run = study / "runs" / f"{method}-seed0"
     plain = transformers.AutoModelForCausalLM.from_pretrained(run / "plain")
@@ -56,7 +58,7 @@ def test_what_a_run_leaves_is_a_plain_model_with_the_same_logits(study: Path, me
 def test_every_method_begins_with_the_pretrained_model(study: Path) -> None:
     losses = {
         method: read_json(study / "runs" / f"{method}-seed0" / "result.json")["training"]["loss"]
-        for method in METHODS
+        for method in RUN
     }
     first = {method: loss[0] for method, loss in losses.items()}
     assert first["unrouted"] == first["rmu"]  # the one's training is the other's
@@ -68,6 +70,14 @@ def test_a_finished_study_is_only_told_again(study: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
     assert main(["--resume", str(study)]) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_adapters_have_a_learning_rate_of_their_own() -> None:
+    config = UnlearnConfig(loop=LoopConfig(learning_rate=1e-4), adapter_rate=20)
+    assert config.loop_of(METHODS["lora-pair"]).learning_rate == pytest.approx(2e-3)
+    assert config.loop_of(METHODS["modules"]) == config.loop
+    with pytest.raises(ValueError, match="adapter_rate 0 was given: give one above 0"):
+        UnlearnConfig(adapter_rate=0)
 
 
 @pytest.mark.parametrize(
