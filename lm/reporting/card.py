@@ -104,13 +104,13 @@ def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
             form = FORMS[each.figure]
             got = (_shown(mean.value, form) for mean in (each.worst, each.gold))
             rows.append((each.attack, each.figure, *got, ANSWERS[each.withstood]))
-    margins = ", ".join(f"{MARGINS[figure]:{form}} of {figure}" for figure, form in FORMS.items())
+    rates = ", ".join(f"{rate:g}" for rate in study.attack.learning_rates)
+    counts = ", ".join(map(str, study.attack.num_examples))
     return (
         f"{_table(rows)}\n\nThe worst setting of each attack on this one model. It is withstood if "
-        f"it gets at most {margins} more than out of gold, which never saw what is to be "
-        f"forgotten. Steps of relearning: {study.attack.steps}, at learning rates "
-        f"{', '.join(f'{rate:g}' for rate in study.attack.learning_rates)}, on "
-        f"{', '.join(map(str, study.attack.num_examples))} texts."
+        f"it gets at most {MARGINS[FACTS]:.0%} of the facts, or {MARGINS[LOSS]:g} nats of loss, "
+        "more than out of gold, which never saw what is to be forgotten. Steps of relearning: "
+        f"{study.attack.steps}, at learning rates {rates}, on {counts} texts."
     )
 
 
