@@ -132,7 +132,7 @@ class Documents:
         return StoryRows(
             tokens=tokens.int(),
             kinds=kinds.short(),
-            facts=torch.full_like(kinds, -1, dtype=torch.int32),
+            facts=torch.tensor(-1, dtype=torch.int32).expand(kinds.shape),  # takes no memory
             topics=torch.from_numpy(self.pools.labels[numbers].astype(np.int64)),
         )
 
