@@ -74,10 +74,12 @@ def _how(study: StudyConfig, result: Result) -> str:
 
 
 def _figures(result: Result, beside: Mapping[str, Result]) -> list[Cells]:
-    """Return the rows of the table of figures, its heading first."""
+    """Return the rows of what was measured of the run, the heading first."""
     references = [name for name in (GOLD, BASE) if name != result["method"]]
     rows: list[Cells] = [("", "as trained", "this model", *references)]
     for heading, (measure, form) in FIGURES.items():
+        if measure not in result:  # documents ask for no facts
+            continue
         own = [number(result, f"{measure}.{stage}") for stage in ("before", "repaired")]
         others = [number(beside.get(name, {}), f"{measure}.repaired") for name in references]
         rows.append((heading, *(_shown(value, form) for value in (*own, *others))))
