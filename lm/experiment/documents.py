@@ -125,14 +125,16 @@ class Documents:
 
         Tokens labelled forget are of the kind that is a topic's own, for methods with such labels.
         """
-        read = [document_row(self.shards, int(number), self.context) for number in numbers]
-        tokens, labels = (torch.from_numpy(np.stack(part)) for part in zip(*read, strict=True))
-        kinds = torch.where(labels == FORGET, int(Kind.NOUN), int(Kind.FRAME))
-        kinds = torch.where(tokens[:, 1:] == IGNORED, -1, kinds)
+        tokens = np.empty((len(numbers), self.context + 1), np.int32)
+        labels = np.empty((len(numbers), self.context), np.int8)
+        for place, number in enumerate(numbers):
+            tokens[place], labels[place] = document_row(self.shards, int(number), self.context)
+        kinds = np.where(labels == FORGET, np.int16(Kind.NOUN), np.int16(Kind.FRAME))
+        kinds[tokens[:, 1:] == IGNORED] = -1
         return StoryRows(
-            tokens=tokens.int(),
-            kinds=kinds.short(),
-            facts=torch.tensor(-1, dtype=torch.int32).expand(kinds.shape),  # takes no memory
+            tokens=torch.from_numpy(tokens),
+            kinds=torch.from_numpy(kinds),
+            facts=torch.full(kinds.shape, -1, dtype=torch.int32),
             topics=torch.from_numpy(self.pools.labels[numbers].astype(np.int64)),
         )
 
