@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lm.corpus import Kind, noisy_labels
-from lm.task import StoryRows
+from lm.task import StoryRows, Texts
 from lm.training.routes import FORGET, RETAIN
 
 Unit = Literal["document", "token"]
@@ -52,7 +52,7 @@ class LabelConfig:
             )
 
 
-def story_labels(task: Truth, rows: StoryRows, config: LabelConfig, seed: int) -> Tensor:
+def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Tensor:
     """Return which stories are labelled to be forgotten, [n] bool.
 
     With the same seed, stories labelled at a lower recall are labelled at a higher one too.
@@ -66,7 +66,7 @@ def story_labels(task: Truth, rows: StoryRows, config: LabelConfig, seed: int) -
         recall=config.recall,
         precision=config.precision,
         rng=np.random.default_rng([seed, 2]),
-        groups=None if config.errors == "iid" else _first_facts(rows),
+        groups=None if config.errors == "iid" else _first_facts(rows.read()),
     )
     return torch.from_numpy(labelled)
 

@@ -6,17 +6,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lm.labels import Unit, token_labels
-from lm.task import StoryRows
+from lm.labels import Unit
+from lm.routed import Routed
+from lm.task import Texts
 from lm.training.routes import (
     ERA,
     FILTERED,
     MODULES,
     PARAMETERS,
     UNROUTED,
-    era_routes,
+    pseudo_counts,
     release,
-    token_counts,
     token_weights,
 )
 from oversight.routing import RouteTable
@@ -97,24 +97,21 @@ def begins_with(name: str) -> str | None:
     return next(same, None)
 
 
-def routes_of(
-    method: Method, rows: StoryRows, labels: Tensor, vocab_size: int, seed: int
-) -> Tensor:
-    """Return the route of each predicted token for a method's table, [n, t].
+def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: int) -> Routed:
+    """Return texts with the route of each predicted token for a method's table.
 
     Args:
         method: one of `METHODS`.
-        rows: the stories to train on.
-        labels: of the stories, as given or as judged, [n].
+        texts: to train on.
+        labels: theirs, as given or as judged, [n].
         vocab_size: tokens of the vocabulary.
-        seed: of which stories are released.
+        seed: of which texts are released.
 
     Raises:
-        ValueError: if a weighted method is given no story labelled forget.
+        ValueError: if a weighted method is given no text labelled forget.
     """
-    routes = release(token_labels(rows, labels, method.unit), method.released, seed)
+    own = Routed(texts, release(labels, method.released, seed), method.unit)
     if not method.weighted:
-        return routes
-    real = rows.kinds >= 0
-    counts = token_counts(rows.following[real], routes[real], vocab_size)
-    return era_routes(rows.following, routes, token_weights(*counts).to(torch.float32))
+        return own
+    weights = token_weights(*pseudo_counts(*own.counts(vocab_size)))
+    return replace(own, weights=weights.to(torch.float32))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from lm.corpus import (
     tell,
 )
 from lm.model.cross_entropy import IGNORED
+from lm.training.batches import checksum
 
 CONTEXT = 96
 """Tokens that a story may have, its end included, by the tokenizer that is trained on stories."""
@@ -82,11 +84,41 @@ class StoryRows:
         """The tokens to predict, [n, t] int64, `IGNORED` after the story."""
         return self.tokens[:, 1:].long()
 
+    @property
+    def digest(self) -> str:
+        """A checksum of all that is told."""
+        return checksum(self.tokens, self.kinds, self.facts, self.topics)
+
     def take(self, chosen: Tensor) -> "StoryRows":
         """Return some of the rows, by number or by truth value."""
         return StoryRows(
             *(part[chosen] for part in (self.tokens, self.kinds, self.facts, self.topics))
         )
+
+    def read(self) -> "StoryRows":
+        """Return the rows, which are in memory already."""
+        return self
+
+
+class Texts(Protocol):
+    """Rows of which only the topics need be in memory; `StoryRows` are such as well."""
+
+    @property
+    def topics(self) -> Tensor:
+        """The topic of each, [n] int64."""
+
+    @property
+    def digest(self) -> str:
+        """What tells these texts from all others."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def take(self, chosen: Tensor) -> "Texts":
+        """Return some of the texts, by number or by truth value; this reads none."""
+
+    def read(self) -> StoryRows:
+        """Return all of them in memory."""
 
 
 @dataclass(frozen=True, eq=False)

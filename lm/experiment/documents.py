@@ -17,15 +17,13 @@ from torch import Tensor
 from lm.attack.attacks import ATTACKS
 from lm.attack.rows import Row
 from lm.attack.suite import GridConfig, rounded
-from lm.corpus import Kind
 from lm.data.pools import SHARES, Pools
-from lm.data.rows import document_row
 from lm.data.shards import Shards
 from lm.evaluation.exam import Exam, ExamConfig, Section
 from lm.experiment.config import UnlearnConfig
+from lm.experiment.document_texts import DocumentTexts
 from lm.experiment.samples import COUNT
 from lm.experiment.subject import Split
-from lm.model.cross_entropy import IGNORED
 from lm.model.language_model import LanguageModel
 from lm.task import StoryRows
 from lm.training.routes import FORGET, LABELS, RETAIN, UNLABELLED
@@ -63,13 +61,13 @@ class Documents:
         """A checksum of all documents and labels."""
         return {"documents": self.shards.digest}
 
-    def tell(self, count: int, seed: Sequence[int]) -> StoryRows:
-        """Return documents to learn from, of all labels as they come.
+    def tell(self, count: int, seed: Sequence[int]) -> DocumentTexts:
+        """Return documents to learn from, of all labels as they come; they stay on the disk.
 
         Raises:
             ValueError: if there are fewer.
         """
-        return self._rows(self.pools.draw("train", count, seed))
+        return self._texts(self.pools.draw("train", count, seed))
 
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which documents are to be forgotten."""
@@ -96,7 +94,7 @@ class Documents:
             ValueError: if there are fewer.
         """
         label = OF_SPLIT[ATTACKS[attack].split]
-        return self._rows(self.pools.draw("attack", count, [seed, label], label))
+        return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
 
     def look(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
@@ -116,27 +114,13 @@ class Documents:
     def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
         """Return documents of a pool, as many of each split."""
         return {
-            split: self._rows(self.pools.draw(pool, count, [seed, label], label))
+            split: self._texts(self.pools.draw(pool, count, [seed, label], label)).read()
             for split, label in OF_SPLIT.items()
         }
 
-    def _rows(self, numbers: NDArray[np.int64]) -> StoryRows:
-        """Return documents by number, one in a row.
-
-        Tokens labelled forget are of the kind that is a topic's own, for methods with such labels.
-        """
-        tokens = np.empty((len(numbers), self.context + 1), np.int32)
-        labels = np.empty((len(numbers), self.context), np.int8)
-        for place, number in enumerate(numbers):
-            tokens[place], labels[place] = document_row(self.shards, int(number), self.context)
-        kinds = np.where(labels == FORGET, np.int16(Kind.NOUN), np.int16(Kind.FRAME))
-        kinds[tokens[:, 1:] == IGNORED] = -1
-        return StoryRows(
-            tokens=torch.from_numpy(tokens),
-            kinds=torch.from_numpy(kinds),
-            facts=torch.full(kinds.shape, -1, dtype=torch.int32),
-            topics=torch.from_numpy(self.pools.labels[numbers].astype(np.int64)),
-        )
+    def _texts(self, numbers: NDArray[np.int64]) -> DocumentTexts:
+        """Return documents by number."""
+        return DocumentTexts(self.shards, self.pools.labels, numbers, self.context)
 
 
 def require_enough(documents: Documents, config: UnlearnConfig) -> None:

@@ -10,7 +10,7 @@ from lm.experiment.subject import Subject
 from lm.judge import judge
 from lm.labels import LabelConfig, story_labels
 from lm.methods import METHODS
-from lm.task import StoryRows
+from lm.task import StoryRows, Texts
 from lm.training.routes import FORGET, RETAIN
 
 STREAM = 1
@@ -21,7 +21,7 @@ STREAM = 1
 class Material:
     """Stories to train on and others to choose by, and what each is taken for."""
 
-    rows: StoryRows
+    rows: Texts
     """to train on, the same for all methods with the same seed"""
     labels: Tensor
     """theirs, [n]: as given, or as judged by a method that has a judge"""
@@ -29,12 +29,12 @@ class Material:
     """other stories, all taken for ones to retain"""
 
     @property
-    def forget(self) -> StoryRows:
+    def forget(self) -> Texts:
         """The stories to train on that are taken for ones to forget."""
         return self.rows.take(self.labels == FORGET)
 
     @property
-    def kept(self) -> StoryRows:
+    def kept(self) -> Texts:
         """Those that are taken for ones to retain."""
         return self.rows.take(self.labels == RETAIN)
 
@@ -51,6 +51,7 @@ def make_material(config: UnlearnConfig, task: Subject, name: str, seed: int) ->
     labelled = story_labels(task, drawn, quality, seed)
     labels = torch.where(labelled, FORGET, task.unmarked(drawn.topics))
     if method.judged:
-        labels = judge(drawn, labelled, task.vocab_size, seed)
+        labels = judge(drawn.read(), labelled, task.vocab_size, seed)
     ours = torch.arange(len(drawn)) < count
-    return Material(drawn.take(ours), labels[ours], drawn.take(~ours & (labels == RETAIN)))
+    held = drawn.take(~ours & (labels == RETAIN)).read()
+    return Material(drawn.take(ours), labels[ours], held)

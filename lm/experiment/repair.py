@@ -10,10 +10,11 @@ import torch
 
 from lm.evaluation.losses import losses
 from lm.model.language_model import LanguageModel
-from lm.task import StoryRows
+from lm.routed import Routed
+from lm.task import StoryRows, Texts
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.routes import UNROUTED
+from lm.training.routes import RETAIN, UNROUTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +44,7 @@ class RepairConfig:
 
 def repair(
     model: LanguageModel,
-    kept: StoryRows,
+    kept: Texts,
     held: StoryRows,
     config: RepairConfig,
     batch_size: int,
@@ -65,7 +66,8 @@ def repair(
     if not len(kept) or not len(held):
         return repaired
     optimizer = make_optimizer(repaired, LoopConfig(learning_rate=config.learning_rate))
-    batches = Rows(kept.tokens, torch.zeros_like(kept.kinds), min(batch_size, len(kept)), seed=seed)
+    everything = Routed(kept, torch.full((len(kept),), RETAIN))
+    batches = Rows(everything, min(batch_size, len(kept)), seed)
     device = model.device
     best, least = repaired.copied(), losses(repaired, held).loss
     for step in range(config.steps):

@@ -9,7 +9,7 @@ from lm.attack.rows import Row
 from lm.attack.suite import GridConfig
 from lm.evaluation.exam import Exam, ExamConfig
 from lm.model.language_model import LanguageModel
-from lm.task import StoryRows
+from lm.task import StoryRows, Texts
 
 Split = Literal["forget", "retain"]
 """What is to be forgotten, and what is to stay."""
@@ -34,7 +34,7 @@ class Subject(Protocol):
     def identity(self) -> Mapping[str, Any]:
         """What runs on it depend on beside their settings, as plain data."""
 
-    def tell(self, count: int, seed: Sequence[int]) -> StoryRows:
+    def tell(self, count: int, seed: Sequence[int]) -> Texts:
         """Return texts to learn from and to choose by, the same for the same seed."""
 
     def to_forget(self, topics: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from lm.experiment.models import load
 from lm.experiment.stages import device, owned
 from lm.experiment.start import first_model
 from lm.experiment.subject import Subject
-from lm.methods import METHODS, begins_with, routes_of
+from lm.methods import METHODS, begins_with, routed
 from lm.model.language_model import LanguageModel
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, Progress, train
@@ -94,8 +94,8 @@ class Training:
         self, config: UnlearnConfig, task: Subject, name: str, seed: int, material: Material
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
-        self.method, self.rows = METHODS[name], material.rows
-        self.routes = routes_of(self.method, self.rows, material.labels, task.vocab_size, seed)
+        self.method = METHODS[name]
+        self.texts = routed(self.method, material.rows, material.labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training goes on from the folder's checkpoint.
@@ -105,7 +105,7 @@ class Training:
         if (found := self._taken_over(folder)) is not None:
             return found
         model = first_model(self.config, self.name, self.task, self.seed).to(device())
-        batches = Rows(self.rows.tokens, self.routes, self.config.batch_size, self.seed)
+        batches = Rows(self.texts, self.config.batch_size, self.seed)
         loop = self.config.loop_of(self.method)
         if processes().rank:  # the first process notes what all do
             train(model, self.method.table, batches, loop, folder / CHECKPOINT)
@@ -118,8 +118,8 @@ class Training:
     def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
         """Return which labels teach which parameters, on some of the stories."""
         most = AUDITED if self.config.model is None else self.config.batch_size
-        count = min(most, len(self.rows))
-        batch = Rows(self.rows.tokens, self.routes, count, self.seed)(0)
+        count = min(most, len(self.texts))
+        batch = Rows(self.texts, count, self.seed)(0)
         here = Batch(*(part.to(model.device) for part in batch))
         return gradient_shares(model, self.method.table.to(here.now.device), here)
 

@@ -9,7 +9,8 @@ from torch.optim import AdamW
 
 from lm.model.language_model import LanguageModel
 from lm.posthoc.likelihood import read
-from lm.task import StoryRows
+from lm.routed import Routed
+from lm.task import Texts
 from lm.training.batches import Batch, Rows
 from lm.training.routes import RETAIN
 
@@ -41,9 +42,7 @@ ForgetLoss = Callable[[LanguageModel, Batch], Tensor]
 """What is to be lowered on stories to forget, by a model that trains."""
 
 
-def batches_of(
-    forget: StoryRows, others: StoryRows, batch_size: int, seed: int
-) -> tuple[Rows, Rows]:
+def batches_of(forget: Texts, others: Texts, batch_size: int, seed: int) -> tuple[Rows, Rows]:
     """Return batches of stories to forget and of others, which may teach everything.
 
     Args:
@@ -61,8 +60,8 @@ def batches_of(
             "of both"
         )
     first, second = (
-        Rows(rows.tokens, torch.full_like(rows.kinds, RETAIN), min(batch_size, len(rows)), seed)
-        for rows in (forget, others)
+        Rows(Routed(texts, torch.full((len(texts),), RETAIN)), min(batch_size, len(texts)), seed)
+        for texts in (forget, others)
     )
     return first, second
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lm.model.language_model import LanguageModel
 from lm.posthoc.descent import batches_of, trained_copy
 from lm.posthoc.likelihood import Stories, read
-from lm.task import StoryRows
+from lm.task import Texts
 from lm.training.batches import Batch
 
 
@@ -51,8 +51,8 @@ def graddiff_loss(forget: Stories) -> Tensor:
 
 def graddiff(
     model: LanguageModel,
-    forget: StoryRows,
-    others: StoryRows,
+    forget: Texts,
+    others: Texts,
     config: GradDiffConfig,
     batch_size: int,
     seed: int,

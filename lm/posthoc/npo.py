@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lm.model.language_model import LanguageModel
 from lm.posthoc.descent import batches_of, trained_copy
 from lm.posthoc.likelihood import read
-from lm.task import StoryRows
+from lm.task import Texts
 from lm.training.batches import Batch
 
 
@@ -59,8 +59,8 @@ def npo_loss(nats_b: Tensor, before_b: Tensor, beta: float) -> Tensor:
 
 def npo(
     model: LanguageModel,
-    forget: StoryRows,
-    others: StoryRows,
+    forget: Texts,
+    others: Texts,
     config: NPOConfig,
     batch_size: int,
     seed: int,

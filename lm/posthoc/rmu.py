@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lm.model.language_model import LanguageModel
 from lm.posthoc.descent import batches_of, descend
-from lm.task import StoryRows
+from lm.task import Texts
 from lm.training.batches import Batch
 from lm.training.routes import RETAIN, UNROUTED
 from oversight.routing import routing
@@ -54,8 +54,8 @@ class RMUConfig:
 
 def rmu(
     model: LanguageModel,
-    forget: StoryRows,
-    others: StoryRows,
+    forget: Texts,
+    others: Texts,
     config: RMUConfig,
     batch_size: int,
     seed: int,

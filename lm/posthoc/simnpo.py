@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lm.model.language_model import LanguageModel
 from lm.posthoc.descent import batches_of, trained_copy
 from lm.posthoc.likelihood import Stories, read
-from lm.task import StoryRows
+from lm.task import Texts
 from lm.training.batches import Batch
 
 
@@ -63,8 +63,8 @@ def simnpo_loss(forget: Stories, beta: float, gamma: float) -> Tensor:
 
 def simnpo(
     model: LanguageModel,
-    forget: StoryRows,
-    others: StoryRows,
+    forget: Texts,
+    others: Texts,
     config: SimNPOConfig,
     batch_size: int,
     seed: int,

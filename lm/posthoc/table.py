@@ -8,9 +8,9 @@ from lm.posthoc.graddiff import graddiff
 from lm.posthoc.npo import npo
 from lm.posthoc.rmu import rmu
 from lm.posthoc.simnpo import simnpo
-from lm.task import StoryRows
+from lm.task import Texts
 
-Unlearn = Callable[[LanguageModel, StoryRows, StoryRows, Any, int, int], LanguageModel]
+Unlearn = Callable[[LanguageModel, Texts, Texts, Any, int, int], LanguageModel]
 """From a model, stories to forget, others, the method's own settings, batch size and seed."""
 
 POSTHOC: dict[str, Unlearn] = {"rmu": rmu, "graddiff": graddiff, "npo": npo, "simnpo": simnpo}

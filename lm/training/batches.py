@@ -1,5 +1,6 @@
 """Batches as a pure function of the step, so that a resumed run reads what it would have read."""
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -47,53 +48,102 @@ class Batches(Protocol):
         """Return the batch of a step."""
 
 
+class Source(Protocol):
+    """Rows of tokens with routes, in memory or read when they are asked for."""
+
+    @property
+    def digest(self) -> str:
+        """What tells these rows from all others."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def routed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return some of the rows by number: tokens, [b, context + 1], and routes, [b, context].
+
+        Each row begins with the token before the first that is predicted; `IGNORED` fills short
+        ones up.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Rows that are there.
+
+    Raises:
+        ValueError: if the routes do not fit.
+    """
+
+    tokens: Tensor
+    """[rows, context + 1], of any integer type"""
+    routes: Tensor
+    """[rows, context]"""
+
+    def __post_init__(self) -> None:
+        if self.routes.shape != (self.tokens.shape[0], self.tokens.shape[1] - 1):
+            raise ValueError(
+                f"routes of shape {tuple(self.routes.shape)} were given for rows of shape "
+                f"{tuple(self.tokens.shape)}: give each token but the first of a row one route"
+            )
+
+    @property
+    def digest(self) -> str:
+        """A checksum of tokens and routes."""
+        return checksum(self.tokens, self.routes)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def routed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens and routes of some of the rows."""
+        return self.tokens[rows].long(), self.routes[rows].long()
+
+
 class Rows:
     """Batches of rows drawn without replacement, in a new order each epoch.
 
     Args:
-        tokens: [rows, context + 1], of any integer type; `IGNORED` fills short rows up.
-        routes: the route of each predicted token, [rows, context].
+        source: of the rows.
         batch_size: rows of a batch; what is left of an epoch is dropped.
         seed: of the orders.
 
     Raises:
-        ValueError: if the routes do not fit, or there are fewer rows than a batch has.
+        ValueError: if there are fewer rows than a batch has.
     """
 
-    def __init__(self, tokens: Tensor, routes: Tensor, batch_size: int, seed: int = 0) -> None:
-        if routes.shape != (tokens.shape[0], tokens.shape[1] - 1):
+    def __init__(self, source: Source, batch_size: int, seed: int = 0) -> None:
+        if not 1 <= batch_size <= len(source):
             raise ValueError(
-                f"routes of shape {tuple(routes.shape)} were given for rows of shape "
-                f"{tuple(tokens.shape)}: give each token but the first of a row one route"
+                f"a batch of {batch_size} rows was asked of {len(source)}: give a batch_size "
+                f"between 1 and {len(source)}"
             )
-        if not 1 <= batch_size <= len(tokens):
-            raise ValueError(
-                f"a batch of {batch_size} rows was asked of {len(tokens)}: give a batch_size "
-                f"between 1 and {len(tokens)}"
-            )
-        self.tokens, self.routes, self.batch_size, self.seed = tokens, routes, batch_size, seed
+        self.source, self.batch_size, self.seed = source, batch_size, seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     @property
     def digest(self) -> str:
         """A checksum of rows, routes, and what their order depends on."""
-        shape = f"{tuple(self.tokens.shape)} {self.batch_size} {self.seed}"
-        checksum = sha256(shape.encode())
-        for part in (self.tokens, self.routes):
-            checksum.update(part.long().numpy().tobytes())
-        return checksum.hexdigest()
+        told = f"{self.source.digest} {len(self.source)} {self.batch_size} {self.seed}"
+        return sha256(told.encode()).hexdigest()
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
-        epoch, place = divmod(step, len(self.tokens) // self.batch_size)
+        epoch, place = divmod(step, len(self.source) // self.batch_size)
         if epoch != self._epoch:
             # a large odd factor keeps the epochs of neighboring seeds apart
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.tokens), generator=generator)
+            self._epoch, self._order = epoch, torch.randperm(len(self.source), generator=generator)
         start = place * self.batch_size
-        rows = self._order[start : start + self.batch_size]
-        tokens = self.tokens[rows].long()
+        tokens, routes = self.source.routed(self._order[start : start + self.batch_size])
         filled = (tokens[:, 1:] != IGNORED).any(0).nonzero()
         end = int(filled[-1]) + 1 if len(filled) else 1  # what fills up all rows is not read
         now, following = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
-        return Batch(now, following, self.routes[rows, :end].long())
+        return Batch(now, following, routes[:, :end])
+
+
+def checksum(*parts: Tensor) -> str:
+    """Return a checksum of tensors of integers, by shape and content."""
+    found = sha256(repr([tuple(part.shape) for part in parts]).encode())
+    for part in parts:
+        found.update(part.long().numpy().tobytes())
+    return found.hexdigest()

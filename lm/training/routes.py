@@ -112,22 +112,20 @@ def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     return 1 - torch.sigmoid(ratio - 1 / ratio - 4)
 
 
-def token_counts(tokens: Tensor, labels: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """Return how often each token occurs with label forget and without, for `token_weights`.
+def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
+    """Return counts for `token_weights`: with the paper's 1 and 20 more, rare tokens weigh little.
 
-    With the paper's pseudo-counts, 1 and 20, so that rare tokens weigh little.
+    Args:
+        forget: how often each token is labelled forget, [v].
+        retain: how often it is not, [v].
 
     Raises:
-        ValueError: if the labels are not of the tokens' shape, or none is forget.
+        ValueError: if no token is labelled forget.
     """
-    _check(tokens, labels)
-    chosen = labels == FORGET
-    if not chosen.any():
+    if not forget.any():
         raise ValueError(
             "no token is labelled forget, so there is nothing to count: raise the label recall"
         )
-    forget = torch.bincount(tokens[chosen], minlength=vocab_size)
-    retain = torch.bincount(tokens[~chosen], minlength=vocab_size)
     return forget + 1, retain + 20
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lm.labels import OF_TOPIC, token_labels
-from lm.training.batches import Rows
+from lm.training.batches import InMemory
 from lm.training.routes import FORGET, RETAIN
 from tests.lm.evaluation import tiny_task
 
@@ -30,4 +30,4 @@ def test_more_or_fewer_labels_than_tokens_are_refused() -> None:
     rows = tiny_task().tell(4, [0])
     for columns in (slice(None), slice(2, None)):
         with pytest.raises(ValueError, match="give each token but the first of a row one route"):
-            Rows(rows.tokens, torch.zeros(rows.tokens.shape)[:, columns], batch_size=2)
+            InMemory(rows.tokens, torch.zeros(rows.tokens.shape)[:, columns])

@@ -17,7 +17,7 @@ from lm.experiment.material import make_material
 from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig, token_labels
 from lm.model.cross_entropy import IGNORED
-from lm.task import StoryRows, TaskConfig
+from lm.task import TaskConfig, Texts
 from lm.training.routes import FORGET, RETAIN, UNLABELLED
 from tests.lm.data.made import make_manifest, make_tokenizer
 
@@ -37,12 +37,12 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
     return Documents(open_shards(folder), make_tokenizer(), CONTEXT)
 
 
-def numbers(rows: StoryRows) -> list[int]:
-    return [90 * first + second for first, second in rows.tokens[:, 1:3].tolist()]
+def numbers(texts: Texts) -> list[int]:
+    return [90 * first + second for first, second in texts.read().tokens[:, 1:3].tolist()]
 
 
 def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Documents) -> None:
-    rows = documents.tell(100, [0])
+    rows = documents.tell(100, [0]).read()
     for row, number in enumerate(numbers(rows)):
         text = [number // 90, number % 90, *[95] * (number % 5), 99][:CONTEXT]
         filled = [IGNORED] * (CONTEXT - len(text))
@@ -112,7 +112,7 @@ def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
     for number in range(20):
         writer.add(number, np.array([1, 2, 3]), np.array([RETAIN, FORGET, RETAIN], np.uint8))
     writer.close()
-    rows = Documents(open_shards(tmp_path), make_tokenizer(), 4).tell(5, [0])
+    rows = Documents(open_shards(tmp_path), make_tokenizer(), 4).tell(5, [0]).read()
     assert (rows.topics == FORGET).all()
     routes = token_labels(rows, rows.topics, "token")
     assert routes[0].tolist() == [RETAIN, FORGET, RETAIN, RETAIN]

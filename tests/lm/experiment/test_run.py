@@ -165,7 +165,7 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
     material = make_material(config, task, name, seed=1)
     assert told == [LabelConfig() if name == "gold" else config.labels]
     other = make_material(config, task, "unrouted", seed=1)
-    assert torch.equal(material.rows.tokens, other.rows.tokens)
+    assert torch.equal(material.rows.read().tokens, other.rows.read().tokens)
     if not METHODS[name].judged:
         assert torch.equal(material.labels == FORGET, labelled[:24])
         assert len(material.held) == int((~labelled[24:]).sum())

@@ -12,7 +12,7 @@ from torch.multiprocessing.spawn import spawn
 
 from lm.model.cross_entropy import IGNORED
 from lm.model.language_model import LanguageModel
-from lm.training.batches import Batch, Rows
+from lm.training.batches import Batch, InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, train
 from lm.training.routes import RETAIN, TABLES
 from lm.training.scale import ScaleConfig
@@ -40,7 +40,7 @@ class Uneven:
         tokens = torch.randint(13, (20, 7), generator=generator)
         tokens[:, 4:][torch.rand(20, 3, generator=generator) < 0.5] = IGNORED
         routes = torch.randint(3, (20, 6), generator=generator)
-        self.rows, self.kind = Rows(tokens, routes, batch_size=4), kind
+        self.rows, self.kind = Rows(InMemory(tokens, routes), batch_size=4), kind
         self.digest = f"{self.rows.digest} {kind}"
 
     def __call__(self, step: int) -> Batch:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lm.model.gpt import GPT
 from lm.training import checkpoint
-from lm.training.batches import Rows
+from lm.training.batches import InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
 from lm.training.routes import PARAMETERS, UNROUTED
 from oversight.routing import RouteTable
@@ -26,7 +26,8 @@ def rows(label: int | None = None) -> Rows:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(13, (20, 7), generator=generator)
     mixed = torch.randint(3, (20, 6), generator=generator)
-    return Rows(tokens, mixed if label is None else torch.full_like(mixed, label), batch_size=4)
+    routes = mixed if label is None else torch.full_like(mixed, label)
+    return Rows(InMemory(tokens, routes), batch_size=4)
 
 
 def bits(model: GPT, optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -77,7 +78,7 @@ def test_learning_lowers_the_loss() -> None:
         losses.append(float(progress.loss))
 
     counting = (torch.arange(20)[:, None] + torch.arange(7)) % 13
-    batches = Rows(counting, torch.zeros(20, 6), batch_size=4)
+    batches = Rows(InMemory(counting, torch.zeros(20, 6)), batch_size=4)
     config = LoopConfig(steps=60, warmup=5, learning_rate=2e-2)
     train(GPT(EXPANDED), UNROUTED, batches, config, report=note)
     assert len(losses) == 60
@@ -151,13 +152,15 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_epoch_reads_each_row_once() -> None:
-    batches = Rows(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6), batch_size=4)
+    batches = Rows(
+        InMemory(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6)), batch_size=4
+    )
     epochs = [torch.cat([batches(5 * e + s).now[:, 0] for s in range(5)]) for e in range(2)]
     assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(20))] * 2
     assert not torch.equal(*epochs)
     assert torch.equal(batches(0).now[:, 0], epochs[0][:4])
     tokens = torch.arange(21).view(3, 7)
-    now, following, _ = Rows(tokens, torch.zeros(3, 6), batch_size=3)(0)
+    now, following, _ = Rows(InMemory(tokens, torch.zeros(3, 6)), batch_size=3)(0)
     assert torch.equal(now + 1, following)
 
 
@@ -173,6 +176,6 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         LoopConfig(clip_norm=0)
     with pytest.raises(ValueError, match="one route"):
-        Rows(torch.zeros(4, 7), torch.zeros(4, 7), 2)
+        InMemory(torch.zeros(4, 7), torch.zeros(4, 7))
     with pytest.raises(ValueError, match="between 1 and 4"):
-        Rows(torch.zeros(4, 7), torch.zeros(4, 6), 5)
+        Rows(InMemory(torch.zeros(4, 7), torch.zeros(4, 6)), 5)

@@ -21,8 +21,8 @@ from lm.training.routes import (
     TABLES,
     complete,
     era_routes,
+    pseudo_counts,
     release,
-    token_counts,
     token_weights,
 )
 from oversight.routing import RouteTable, routing
@@ -150,7 +150,7 @@ def test_the_token_rule_gives_the_weights_of_the_paper() -> None:
 
 
 def test_counts_come_from_labelled_tokens_alone() -> None:
-    forget, retain = token_counts(torch.tensor([[1, 1, 2]]), torch.tensor([[2, 0, 1]]), 4)
+    forget, retain = pseudo_counts(torch.tensor([0, 1, 0, 0]), torch.tensor([0, 1, 1, 0]))
     assert forget.tolist() == [1, 2, 1, 1]
     assert retain.tolist() == [20, 21, 21, 20]
 
@@ -178,6 +178,6 @@ def test_bad_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="give each token one label"):
         era_routes(torch.zeros(2, 3), torch.zeros(2, 4), torch.ones(3))
     with pytest.raises(ValueError, match="nothing to count"):
-        token_counts(torch.zeros(2).long(), torch.zeros(2).long(), 3)
+        pseudo_counts(torch.zeros(3).long(), torch.ones(3).long())
     with pytest.raises(ValueError, match="between 0 and 1"):
         release(torch.zeros(2), 1.5, 0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lm.model.gpt import GPT
 from lm.model.language_model import LanguageModel
-from lm.training.batches import Rows, counted
+from lm.training.batches import InMemory, Rows, counted
 from lm.training.loop import LoopConfig, learn, train
 from lm.training.memory import enough_memory
 from lm.training.routes import TABLES, UNROUTED
@@ -97,7 +97,7 @@ def test_what_cannot_be_spread_is_refused(scale: ScaleConfig, message: str) -> N
 def test_a_token_beyond_the_vocabulary_is_refused(model: str, place: int) -> None:
     tokens = torch.zeros(4, 7, dtype=torch.int64)
     tokens[2, place] = 13
-    batches = Rows(tokens, torch.zeros(4, 6), batch_size=4)
+    batches = Rows(InMemory(tokens, torch.zeros(4, 6)), batch_size=4)
     with pytest.raises(ValueError, match=r"tokens from 0 to 13, .* a vocabulary of 13: train on"):
         train(model_of(model), UNROUTED, batches, LoopConfig(steps=1))
 
