@@ -119,8 +119,8 @@ def sgtm_bilingual() -> StudyConfig:
 def wmdp_qwen() -> StudyConfig:
     """WMDP out of Qwen2.5-0.5B by RMU and by adapters, after arXiv 2403.03218.
 
-    RMU as there, for 7B parameters: 150 batches of 4 at 5e-5, norm 6.5, retain weight 1,200, at
-    layer 7 of 32, which is 5 of 24 here.
+    RMU as there, for 7B parameters: 150 batches at 5e-5, norm 6.5, retain weight 1,200, at layer 7
+    of 32, which is 5 of 24 here. Batches of 4 there are of 8 here, a row for each of eight GPUs.
 
     Expected, of Zephyr-7B there: biology 63.7% to 31.2%, cyber 44.0% to 28.2%, MMLU 58.1% to 57.1%.
     A model this small knows less to begin with, so that only the direction is comparable.
@@ -130,8 +130,8 @@ def wmdp_qwen() -> StudyConfig:
         label_recall=1.0,
         task=TaskConfig(stories=4000),
         model="Qwen/Qwen2.5-0.5B",
-        batch_size=4,
-        loop=LoopConfig(steps=1000, learning_rate=1e-5, warmup=50),
+        batch_size=8,
+        loop=LoopConfig(steps=500, learning_rate=1e-5, warmup=25),
         rmu=RMUConfig(layer=5, coefficient=6.5, retain_weight=1200, steps=150, learning_rate=5e-5),
         repair=RepairConfig(learning_rate=1e-5),
         attack=AttackConfig(learning_rates=(1e-5, 5e-5), num_examples=(16, 64), steps=40),

@@ -115,7 +115,16 @@ def require_documents(name: str, study: StudyConfig) -> None:
 
 
 def tell_estimate(args: Sequence[str]) -> None:
-    """Print what a new study takes."""
+    """Print what a new study takes.
+
+    Raises:
+        ValueError: if an old one is asked for.
+    """
+    if cli.parse_part(cli.Launch, args).resume is not None:
+        raise ValueError(
+            "--dry-run and --resume were given: new studies alone are told what they take, so "
+            "leave one of the two out"
+        )
     name, study = new_study(args)
     context = DOCUMENTS[name].context if name in DOCUMENTS else None
     Console().print(study_estimate(study, context))

@@ -68,6 +68,18 @@ def test_a_preset_for_documents_is_not_run_on_stories(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_study_that_is_gone_on_with_is_not_estimated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(unlearn.main, ["--resume", "runs/a", "--dry-run"]) == 2
+    assert capsys.readouterr().err.startswith("error: --dry-run and --resume were given: new")
+
+
+def test_rows_of_every_preset_are_shared_by_eight_gpus() -> None:
+    for name in DOCUMENTS:
+        study = PRESETS[name]()
+        scale = study.loop.scale
+        assert study.batch_size % (8 * scale.accumulate) == 0, name
+
+
 def test_an_unknown_pretrained_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the shape of a/b is not known: .* SmolLM2-135M"):
         method_shape(StudyConfig(model="a/b"), METHODS["unrouted"])
