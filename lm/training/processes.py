@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -42,12 +43,17 @@ def joined() -> Iterator[Processes]:
     if "LOCAL_RANK" not in os.environ:
         yield processes()
         return
+    # its functions keep the group that there is when it is imported, and so the group's threads
+    import_module("torch.distributed.nn")
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield processes()
+        # gloo's threads drop the tensors of a collective after it is done; in a process that has
+        # begun to end this aborts it, so the last collective has none
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
