@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -79,6 +80,8 @@ def on_cores(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> I
 
 
 def _pool(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> Iterator[Outcome]:
+    # joblib replaces a process whose memory has grown, and no job is lost by it
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     # dispatched one by one and in order, so that those running are the first of those left
     orphans = {"initializer": _die_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **orphans):
