@@ -50,7 +50,7 @@ class Routed:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def routed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens and routes of some of the texts."""
         read = self.texts.take(rows).read()
         routes = token_labels(read, self.labels[rows], self.unit)
@@ -66,7 +66,7 @@ class Routed:
         found = torch.zeros(2, vocab_size, dtype=torch.int64)
         for start in range(0, len(self), TOGETHER):
             rows = torch.arange(start, min(start + TOGETHER, len(self)))
-            tokens, routes = self.routed(rows)
+            tokens, routes = self.read(rows)
             following = tokens[:, 1:]
             for place, chosen in enumerate((routes == FORGET, routes != FORGET)):
                 real = following[chosen & (following >= 0)]

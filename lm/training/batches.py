@@ -58,7 +58,7 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return how many there are."""
 
-    def routed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return some of the rows by number: tokens, [b, context + 1], and routes, [b, context].
 
         Each row begins with the token before the first that is predicted; `IGNORED` fills short
@@ -94,7 +94,7 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def routed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens and routes of some of the rows."""
         return self.tokens[rows].long(), self.routes[rows].long()
 
@@ -134,7 +134,7 @@ class Rows:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._epoch, self._order = epoch, torch.randperm(len(self.source), generator=generator)
         start = place * self.batch_size
-        tokens, routes = self.source.routed(self._order[start : start + self.batch_size])
+        tokens, routes = self.source.read(self._order[start : start + self.batch_size])
         filled = (tokens[:, 1:] != IGNORED).any(0).nonzero()
         end = int(filled[-1]) + 1 if len(filled) else 1  # what fills up all rows is not read
         now, following = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
