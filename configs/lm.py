@@ -100,7 +100,6 @@ def pretrained() -> StudyConfig:
         method=("gold", "unrouted", "rmu", "lora-pair"),
         label_recall=1.0,
         adapter_rank=32,
-        adapter_rate=20,
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
