@@ -100,11 +100,12 @@ def pretrained() -> StudyConfig:
         method=("gold", "unrouted", "rmu", "lora-pair"),
         label_recall=1.0,
         adapter_rank=32,
+        adapter_rate=15.0,  # LoRA Without Regret (Schulman et al. 2025), of short runs
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
         rmu=RMUConfig(layer=7, coefficient=1000.0, steps=40, learning_rate=3e-3),
-        repair=RepairConfig(steps=12, learning_rate=1e-4, every=4, stories=32),
+        repair=RepairConfig(steps=12, learning_rate=3e-5, every=4, stories=32),
         exam=ExamConfig(
             stories=8,
             rounds=1,
