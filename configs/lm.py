@@ -100,7 +100,7 @@ def pretrained() -> StudyConfig:
         method=("gold", "unrouted", "rmu", "lora-pair"),
         label_recall=1.0,
         adapter_rank=32,
-        adapter_rate=15.0,  # LoRA Without Regret (Schulman et al. 2025), of short runs
+        adapter_rate=15.0,  # for few steps: see `lm.experiment.config`
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),
