@@ -25,6 +25,7 @@ from oversight import cli
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
 """Where a finished run has its plain model."""
+Form = Literal["letter", "answer", "cloze", "control"]
 SECONDS = 20.0
 """Time between two writings of the results."""
 
@@ -46,8 +47,9 @@ class AskConfig:
     """Files, or names of benchmarks."""
     gguf_file: str | None = None
     """Name of a GGUF file in it."""
-    forms: tuple[Literal["letter", "answer", "control"], ...] = ("letter", "answer", "control")
-    """Ways to ask: for the letter, for the text, for the letter without the question."""
+    forms: tuple[Form, ...] = ("letter", "answer", "cloze", "control")
+    """Ways to ask: for the letter, for the text of a listed choice, for a text that is not listed,
+    for the letter without the question."""
     shots: int = 0
     """Solved examples in each prompt, which mmlu has."""
     limit: int | None = None

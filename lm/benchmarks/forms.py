@@ -1,8 +1,9 @@
 """How a question is asked: the prompt, and the continuations among which a model chooses.
 
 The prompts are those of lm-evaluation-harness 0.4 to the letter: `letter` of its tasks `wmdp_bio`
-and `mmlu`, `answer` of `mmlu_continuation`. `control` is `letter` without the question: what a
-model gets right there, the choices alone give away (O'Brien et al. 2025, arXiv 2508.06601).
+and `mmlu`, `cloze` of `mmlu_continuation`. `answer` lists the choices as `letter` does, and asks
+for the text of one. `control` is `letter` without the question: what a model gets right there, the
+choices alone give away (O'Brien et al. 2025, arXiv 2508.06601, who ask by cloze, too).
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +66,9 @@ _MULTIPLE_CHOICE = "The following are multiple choice questions (with answers) a
 
 FORMS = {
     "letter": Form(_MULTIPLE_CHOICE, _lettered, _letters),
-    "answer": Form("The following are questions (with answers) about {}.\n\n", _alone, _texts),
+    "answer": Form(_MULTIPLE_CHOICE, _lettered, _texts),
+    "cloze": Form("The following are questions (with answers) about {}.\n\n", _alone, _texts),
     "control": Form(_MULTIPLE_CHOICE, _choices, _letters),
 }
-"""By name: the letter of a listed choice, the text of one, and the letter without the question."""
+"""By name: for the letter of a listed choice, for the text of one, for the text of one that is not
+listed, and for the letter without the question."""

@@ -42,8 +42,12 @@ def _answer(asked: Asked) -> Sequence[float]:
     return asked.likelihoods["answer"]
 
 
+def _cloze(asked: Asked) -> Sequence[float]:
+    return asked.likelihoods["cloze"]
+
+
 def _per_character(asked: Asked) -> Sequence[float]:
-    pairs = zip(asked.likelihoods["answer"], asked.lengths, strict=True)
+    pairs = zip(asked.likelihoods["cloze"], asked.lengths, strict=True)
     return [likelihood / length if length else -float("inf") for likelihood, length in pairs]
 
 
@@ -54,10 +58,11 @@ def _control(asked: Asked) -> Sequence[float]:
 MEASURES: dict[str, tuple[str, Callable[[Asked], Sequence[float]]]] = {
     "letter": ("letter", _letter),
     "answer": ("answer", _answer),
-    "answer_per_character": ("answer", _per_character),
+    "cloze": ("cloze", _cloze),
+    "cloze_per_character": ("cloze", _per_character),
     "control": ("control", _control),
 }
-"""The form that each measure needs, and by what it ranks the choices; the third is the `acc_norm`
+"""The form that each measure needs, and by what it ranks the choices; the fourth is the `acc_norm`
 of lm-evaluation-harness."""
 
 

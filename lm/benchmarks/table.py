@@ -10,7 +10,8 @@ from oversight.table import plain_table
 HEADINGS = {
     "letter": "letter",
     "answer": "answer",
-    "answer_per_character": "answer, per\ncharacter",
+    "cloze": "cloze",
+    "cloze_per_character": "cloze, per\ncharacter",
     "control": "control",
 }
 
@@ -24,9 +25,10 @@ def scores_table(title: str, found: Mapping[str, Score]) -> Table:
         cells = (percent(score.measures[measure]) for measure in measured)
         table.add_row(name, str(score.questions), *cells, f"{score.chance:.1%}")
     table.caption = (
-        "Questions answered right, and 95% intervals. letter: among the listed choices; answer: "
-        "the text, which is not listed, by its likelihood, and by that per character; control: "
-        "the letter, without the question. Equally likely choices share the credit"
+        "Questions answered right, and 95% intervals. letter: of the listed choices; answer: "
+        "the text of a listed choice; cloze: the text, which is not listed, by its likelihood, and "
+        "by that per character; control: the letter, without the question. Equally likely choices "
+        "share the credit"
     )
     return table
 

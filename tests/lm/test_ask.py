@@ -56,6 +56,7 @@ def test_every_question_is_asked_in_every_form(whole: list[str]) -> None:
         assert {form: len(numbers) for form, numbers in each["likelihoods"].items()} == {
             "letter": 4,
             "answer": 4,
+            "cloze": 4,
             "control": 4,
         }
         assert all(number < 0 for numbers in each["likelihoods"].values() for number in numbers)
@@ -64,7 +65,7 @@ def test_every_question_is_asked_in_every_form(whole: list[str]) -> None:
 def test_the_table_has_a_row_for_each_subject(
     whole: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "140")
     written = Path(whole[-1]).read_bytes()
     assert cli.run(main, whole) == 0  # finished, it is only told again
     assert Path(whole[-1]).read_bytes() == written
@@ -101,6 +102,7 @@ def test_the_control_never_sees_the_question(whole: list[str], tmp_path: Path) -
         assert one["likelihoods"]["control"] == other["likelihoods"]["control"]
         assert one["likelihoods"]["letter"] != other["likelihoods"]["letter"]
         assert one["likelihoods"]["answer"] != other["likelihoods"]["answer"]
+        assert one["likelihoods"]["cloze"] != other["likelihoods"]["cloze"]
 
 
 def test_a_limit_takes_the_first_questions_and_forms_are_chosen(

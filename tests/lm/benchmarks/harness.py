@@ -20,22 +20,24 @@ if TYPE_CHECKING:
 
 STORED = Path(__file__).parent / "harness.json"
 STORED_QUESTIONS = 200
+_LISTED: dict[str, Any] = {
+    "description": "The following are multiple choice questions (with answers) about {}.\n\n",
+    "doc_to_text": (
+        "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\n"
+        "C. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:"
+    ),
+}
 TASKS: dict[str, dict[str, Any]] = {
-    "letter": {
-        "description": "The following are multiple choice questions (with answers) about {}.\n\n",
-        "doc_to_text": (
-            "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\n"
-            "C. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:"
-        ),
-        "doc_to_choice": ["A", "B", "C", "D"],
-    },
-    "answer": {
+    "letter": {**_LISTED, "doc_to_choice": ["A", "B", "C", "D"]},
+    "answer": {**_LISTED, "doc_to_choice": "{{choices}}"},
+    "cloze": {
         "description": "The following are questions (with answers) about {}.\n\n",
         "doc_to_text": "Question: {{question.strip()}}\nAnswer:",
         "doc_to_choice": "{{choices}}",
     },
 }
-"""The harness's own templates of wmdp and mmlu, and of mmlu_continuation."""
+"""The harness's own templates of wmdp and mmlu, that with the text of a choice, and its own of
+mmlu_continuation."""
 
 
 def harness_samples(

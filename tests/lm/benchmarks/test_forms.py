@@ -17,7 +17,8 @@ LISTED = "How many legs?\nA. six\nB.  eight\nAnswer:"
     ("form", "context", "continuations"),
     [
         ("letter", ABOUT + LISTED, (" A", " B")),
-        ("answer", ALONE + "Question: How many legs?\nAnswer:", (" six", "  eight")),
+        ("answer", ABOUT + LISTED, (" six", "  eight")),
+        ("cloze", ALONE + "Question: How many legs?\nAnswer:", (" six", "  eight")),
         ("control", ABOUT + "A. six\nB.  eight\nAnswer:", (" A", " B")),
     ],
 )
@@ -33,7 +34,9 @@ def test_examples_are_solved_questions_before_the_question() -> None:
     example = Question("Legs of a cat?", ("four", "two"), 0, "small_animals")
     solved = "Legs of a cat?\nA. four\nB. two\nAnswer: A\n\n"
     assert FORMS["letter"].request(SPIDER, [example]).context == ABOUT + solved + LISTED
-    told = FORMS["answer"].request(SPIDER, [example]).context
+    named = FORMS["answer"].request(SPIDER, [example]).context
+    assert named == ABOUT + solved.replace("Answer: A", "Answer: four") + LISTED
+    told = FORMS["cloze"].request(SPIDER, [example]).context
     assert told.startswith(ALONE + "Question: Legs of a cat?\nAnswer: four\n\nQuestion: How")
 
 

@@ -78,8 +78,8 @@ def test_likelihoods_are_those_of_the_harness(
         difference = apart(ours, likelihoods(samples), form)
         print(f"{family}, {form}: {difference:.1e}")  # noqa: T201 (shown by -s)
         assert difference < 1e-6
-        if form == "answer":
-            _, rank = MEASURES["answer_per_character"]
+        if form == "cloze":
+            _, rank = MEASURES["cloze_per_character"]
             best = [max(range(4), key=rank(each).__getitem__) for each in ours]
             right = [each.answer == first for each, first in zip(ours, best, strict=True)]
             assert right == [bool(sample["acc_norm"]) for sample in samples]

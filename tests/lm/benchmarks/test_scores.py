@@ -15,11 +15,13 @@ def values(questions: list[Asked], group: str = "all") -> dict[str, float]:
 
 
 def test_each_measure_ranks_by_its_own_form() -> None:
-    one = asked("a", 1, letter=(-2.0, -1.0), answer=(-1.0, -2.0), control=(-1.0, -3.0))
+    forms = {"letter": (-2.0, -1.0), "answer": (-3.0, -2.0)}
+    one = asked("a", 1, **forms, cloze=(-1.0, -2.0), control=(-1.0, -3.0))
     assert values([one]) == {
         "letter": 1.0,
-        "answer": 0.0,
-        "answer_per_character": 1.0,  # -1 beside -0.5
+        "answer": 1.0,
+        "cloze": 0.0,
+        "cloze_per_character": 1.0,  # -1 beside -0.5
         "control": 0.0,
     }
 
@@ -31,8 +33,8 @@ def test_equally_likely_choices_share_the_credit() -> None:
 
 
 def test_a_choice_without_characters_is_never_the_best() -> None:
-    one = Asked("a", 1, (0, 4), {"answer": (-0.1, -8.0)})
-    assert values([one])["answer_per_character"] == 1.0
+    one = Asked("a", 1, (0, 4), {"cloze": (-0.1, -8.0)})
+    assert values([one])["cloze_per_character"] == 1.0
 
 
 def test_what_is_no_number_is_never_right() -> None:
