@@ -10,6 +10,7 @@ from lm.config import StudyConfig
 from lm.evaluation.calibration import CalibrationConfig
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
+from lm.hf.adapters import AdapterConfig
 from lm.posthoc.graddiff import GradDiffConfig
 from lm.posthoc.npo import NPOConfig
 from lm.posthoc.rmu import RMUConfig
@@ -99,8 +100,7 @@ def pretrained() -> StudyConfig:
     return StudyConfig(
         method=("gold", "unrouted", "rmu", "lora-pair"),
         label_recall=1.0,
-        adapter_rank=32,
-        adapter_rate=15.0,  # for few steps: see `lm.experiment.config`
+        adapters=AdapterConfig(rank=32, alpha=480.0),
         batch_size=8,
         task=TaskConfig(stories=2000),
         loop=LoopConfig(steps=40, warmup=4, learning_rate=3e-4, weight_decay=0.0),

@@ -13,6 +13,7 @@ from lm.attack.suite import GridConfig, Suite
 from lm.evaluation.exam import ExamConfig
 from lm.experiment import UnlearnConfig
 from lm.experiment.repair import RepairConfig
+from lm.hf.adapters import AdapterConfig
 from lm.labels import Errors, LabelConfig
 from lm.methods import METHODS
 from lm.posthoc.graddiff import GradDiffConfig
@@ -75,10 +76,8 @@ class StudyConfig:
     """Shape of new models: nano, small, medium, large, tinystories-8m or others."""
     expansion: int = 64
     """Hidden units that a routed method adds to each layer."""
-    adapter_rank: int = 16
-    """Rank of a pair of adapters, in methods that train a pretrained model by these."""
-    adapter_rate: float = 10.0
-    """Learning rate of adapters, as a multiple of that of whole matrices."""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """Size of a pair of adapters, in methods that train a pretrained model by these."""
     batch_size: int = 8
     """Stories of a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -140,8 +139,7 @@ class StudyConfig:
             gguf_file=self.gguf_file,
             size=self.size,
             expansion=self.expansion,
-            adapter_rank=self.adapter_rank,
-            adapter_rate=self.adapter_rate,
+            adapters=self.adapters,
             batch_size=self.batch_size,
             loop=self.loop,
             rmu=self.rmu,

@@ -7,8 +7,8 @@ from lm.attack.relearning import AttackConfig
 from lm.attack.suite import GridConfig, Suite
 from lm.evaluation.exam import ExamConfig
 from lm.experiment.repair import RepairConfig
+from lm.hf.adapters import AdapterConfig
 from lm.labels import LabelConfig
-from lm.methods import Method
 from lm.model.sizes import size
 from lm.posthoc.graddiff import GradDiffConfig
 from lm.posthoc.npo import NPOConfig
@@ -40,11 +40,8 @@ class UnlearnConfig:
     """shape of a new model, one of `lm.model.sizes.SIZES`"""
     expansion: int = 64
     """hidden units that a routed method adds to each layer"""
-    adapter_rank: int = 16
-    """rank of a pair of adapters at each linear map, in methods that add these"""
-    adapter_rate: float = 10.0
-    """learning rate of adapters, as a multiple of that of whole matrices (10, and 15 in runs of
-    few steps: Schulman et al. 2025, LoRA Without Regret)"""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """size of a pair of adapters at each linear map, in methods that add these"""
     batch_size: int = 8
     """stories of a batch"""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -76,14 +73,11 @@ class UnlearnConfig:
             )
         if self.data is not None:
             self._require_documents()
-        if self.adapter_rate <= 0:
-            raise ValueError(f"adapter_rate {self.adapter_rate} was given: give one above 0")
-        added, stories = min(self.expansion, self.adapter_rank), self.task.stories
-        if added < 1 or not 1 <= self.batch_size <= stories:
+        stories = self.task.stories
+        if self.expansion < 1 or not 1 <= self.batch_size <= stories:
             raise ValueError(
-                f"expansion {self.expansion}, adapter_rank {self.adapter_rank} and batch_size "
-                f"{self.batch_size} were given: give 1 or more of each, and a batch of at most "
-                f"{stories} stories"
+                f"expansion {self.expansion} and batch_size {self.batch_size} were given: give 1 "
+                f"or more of each, and a batch of at most {stories} stories"
             )
 
     def _require_documents(self) -> None:
@@ -98,9 +92,3 @@ class UnlearnConfig:
                 f"label_errors {self.labels.errors!r} is of stories about the same entity: "
                 "documents take iid"
             )
-
-    def loop_of(self, method: Method) -> LoopConfig:
-        """Return how a method is trained."""
-        if not method.adapted:
-            return self.loop
-        return replace(self.loop, learning_rate=self.loop.learning_rate * self.adapter_rate)

@@ -67,7 +67,7 @@ def first_model(config: UnlearnConfig, name: str, task: Subject, seed: int) -> L
         return GPT(gpt_shape(config, task, method), seed)
     plain = load(config.model, config.gguf_file).model
     if method.adapted:
-        return RoutedCausalLM(plain, seed=seed, rank=config.adapter_rank)
+        return RoutedCausalLM(plain, seed=seed, adapters=config.adapters)
     layers = range(plain.config.num_hidden_layers) if method.expanded else ()
     return RoutedCausalLM(plain, config.expansion if method.expanded else 0, layers, seed)
 

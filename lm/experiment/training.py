@@ -106,7 +106,7 @@ class Training:
             return found
         model = first_model(self.config, self.name, self.task, self.seed).to(device())
         batches = Rows(self.texts, self.config.batch_size, self.seed)
-        loop = self.config.loop_of(self.method)
+        loop = self.config.loop
         if processes().rank:  # the first process notes what all do
             train(model, self.method.table, batches, loop, folder / CHECKPOINT)
             return model

@@ -5,27 +5,23 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 
 import copy
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from lm.hf.adapters import adapt
+from lm.hf.adapters import AdapterConfig, adapt
 from lm.hf.contraction import contract
-from lm.hf.families import Family, family_of
+from lm.hf.families import family_of
+from lm.hf.gates import insert_gates
 from lm.hf.units import drawn_units
-from lm.hf.wrappers import Expanded, Gated, Taught, innermost, teach
+from lm.hf.wrappers import Taught, innermost, teach
 from lm.model.cross_entropy import IGNORED, cross_entropy
 from lm.model.language_model import LanguageModel
 from lm.model.linear import RoutedLinear
 from lm.model.targets import (
-    ATTENTION,
-    EXPANSION,
-    EXPANSION_PARAMETERS,
-    HIDDEN,
     LOSS,
-    MLP,
-    ORIGINAL,
     ORIGINAL_PARAMETERS,
 )
 from oversight.routing import Gate, parameters_of
@@ -47,8 +43,8 @@ class RoutedCausalLM(LanguageModel):
         units: hidden units added to the MLP of each expanded layer.
         layers: the layers that have them.
         seed: of the weights that added units or adapters read by.
-        rank: of a pair of adapters at each linear map of a block (`lm.hf.adapters`), which then
-            are all that trains; none by default. Not beside added units.
+        adapters: size of a pair at each linear map of a block, whose plain weights then are frozen
+            (`lm.hf.adapters`); none by default. Not beside added units.
 
     Raises:
         ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
@@ -60,11 +56,11 @@ class RoutedCausalLM(LanguageModel):
         units: int = 0,
         layers: Iterable[int] = (),
         seed: int = 0,
-        rank: int = 0,
+        adapters: AdapterConfig | None = None,
     ) -> None:
         super().__init__()
         self.family = family_of(plain)
-        self.units, self.expanded_layers, self.rank = units, tuple(layers), rank
+        self.units, self.expanded_layers, self.adapters = units, tuple(layers), adapters
         blocks = self.family.blocks(plain)
         _check_expansion(self.units, self.expanded_layers, len(blocks))
         generator = torch.Generator().manual_seed(seed)
@@ -73,9 +69,9 @@ class RoutedCausalLM(LanguageModel):
             layer: drawn_units(mlps[layer], self.family, units, generator)
             for layer in self.expanded_layers
         }
-        if rank:
+        if adapters:
             _refuse_both(units)
-            adapt(plain, blocks, rank, seed)
+            adapt(plain, blocks, adapters, seed)
         else:
             teach(plain, ORIGINAL_PARAMETERS)
         for layer, block in enumerate(blocks):
@@ -86,9 +82,12 @@ class RoutedCausalLM(LanguageModel):
     @property
     def shape(self) -> dict[str, Any]:
         """The plain model's settings, and those of what was added."""
-        config = self.causal_lm.config.to_dict()
-        layers = list(self.expanded_layers)
-        return {"plain": config, "units": self.units, "layers": layers, "rank": self.rank}
+        return {
+            "plain": self.causal_lm.config.to_dict(),
+            "units": self.units,
+            "layers": list(self.expanded_layers),
+            "adapters": self.adapters and asdict(self.adapters),
+        }
 
     @property
     def vocab_size(self) -> int:
@@ -108,7 +107,7 @@ class RoutedCausalLM(LanguageModel):
     @property
     def expanded(self) -> bool:
         """Whether there are added hidden units or adapters."""
-        return bool(self.units or self.rank)
+        return bool(self.units or self.adapters)
 
     def layers(self) -> list[nn.Module]:
         """Return the blocks, the first first."""
@@ -125,7 +124,7 @@ class RoutedCausalLM(LanguageModel):
     def copied(self) -> "RoutedCausalLM":
         """Return a copy with weights of its own, and nothing frozen but what adapters leave so."""
         copied = copy.deepcopy(self)
-        return copied if self.rank else copied.requires_grad_(True)
+        return copied if self.adapters else copied.requires_grad_(True)
 
     def ablated(self) -> "RoutedCausalLM":
         """Return a plain copy, without the expansion, or the adapter that stands for one.
@@ -203,22 +202,6 @@ class RoutedCausalLM(LanguageModel):
     def _head(self) -> nn.Module:
         head: nn.Module = self.causal_lm.get_submodule(self.family.head)
         return head
-
-
-def insert_gates(block: nn.Module, family: Family, added: nn.Module | None) -> None:
-    """Put Gates around the attention and the MLP of a block, and hidden units beside the MLP's."""
-    mlp = block.get_submodule(family.mlp)
-    _gate(mlp, family.writing, before=HIDDEN if added is None else ORIGINAL)
-    if added is not None:
-        teach(added, EXPANSION_PARAMETERS)
-        _gate(added, family.writing, before=EXPANSION)
-        block.set_submodule(family.mlp, Expanded(mlp, added))
-    _gate(block, family.mlp, after=MLP)
-    _gate(block, family.attention_output, after=ATTENTION)
-
-
-def _gate(module: nn.Module, name: str, **targets: str) -> None:
-    module.set_submodule(name, Gated(module.get_submodule(name), **targets))
 
 
 def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:

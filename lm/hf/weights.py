@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm.hf.adapters import AdapterConfig
 from lm.hf.model import RoutedCausalLM
 
 SHAPE = "causal_lm"
@@ -40,7 +41,8 @@ def load(path: Path) -> RoutedCausalLM:
         config = AutoConfig.for_model(**shape["plain"])
         dtype = next(iter(weights.values())).dtype
         plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        model = RoutedCausalLM(plain, shape["units"], shape["layers"], rank=shape["rank"])
+        adapters = shape["adapters"] and AdapterConfig(**shape["adapters"])
+        model = RoutedCausalLM(plain, shape["units"], shape["layers"], adapters=adapters)
         known = set(_once(model))
         if known != set(weights):
             raise KeyError(f"weights {sorted(known ^ set(weights))} are missing or unknown")

@@ -3,6 +3,8 @@
 Shape suffixes: b batch, t tokens, d features.
 """
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from lm.model.presence import Presence
@@ -94,10 +96,17 @@ class Expanded(Wrapper):
         return y_btd
 
 
-def teach(module: nn.Module, target: str) -> None:
-    """Wrap each module within a module that has parameters itself, so that a target holds them."""
+def teach(module: nn.Module, target: str, leaving: Iterable[nn.Module] = ()) -> None:
+    """Wrap each module within a module that has parameters itself, so that a target holds them.
+
+    Args:
+        module: what is changed.
+        target: the name of its parameters in a route table.
+        leaving: parts of it that stay as they are.
+    """
+    left = {child for part in leaving for child in part.modules()}
     for name, child in list(module.named_modules()):
-        if next(child.parameters(recurse=False), None) is not None:
+        if child not in left and next(child.parameters(recurse=False), None) is not None:
             module.set_submodule(name, Taught(child, target))
 
 

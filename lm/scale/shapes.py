@@ -38,7 +38,7 @@ class Shape:
     added_embedding: bool = False
     """whether it adds an embedding"""
     rank: int = 0
-    """rank of a pair of adapters at each linear map of a block, beside which all else is frozen"""
+    """rank of a pair of adapters at each linear map of a block, which else is frozen"""
 
     @property
     def embedding(self) -> int:
@@ -86,7 +86,8 @@ class Shape:
     @property
     def trained(self) -> int:
         """Those that train."""
-        return self.added if self.rank else self.total
+        frozen = self.layers * self.block if self.rank else 0
+        return self.total - frozen
 
 
 def shape_of(config: GPTConfig) -> Shape:

@@ -53,7 +53,7 @@ def method_shape(study: StudyConfig, method: Method, context: int | None = None)
             )
         plain = PUBLISHED[name]
     if method.adapted:
-        return replace(plain, rank=study.adapter_rank)
+        return replace(plain, rank=study.adapters.rank)
     embedded = method.embedded and study.model is None
     units = study.expansion if method.expanded else 0
     return replace(plain, units=units, added_embedding=embedded)

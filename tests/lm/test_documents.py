@@ -17,7 +17,7 @@ DOCUMENTS = [
     for n in range(240)
 ]
 SMALL = (
-    *("--config", "smoke", "--workers", "1", "--adapter-rank", "2", "--rmu.layer", "1"),
+    *("--config", "smoke", "--workers", "1", "--adapters.rank", "2", "--rmu.layer", "1"),
     *("--task.stories", "24", "--exam.stories", "3", "--label-recall", "0.5"),
 )
 

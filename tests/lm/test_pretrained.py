@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
-from lm.experiment import UnlearnConfig, models
-from lm.methods import METHODS
-from lm.training.loop import LoopConfig
+from lm.experiment import models
 from lm.unlearn import main
 from oversight.record import read_json
 from tests.lm.hf.small import LLAMA, transformers
@@ -36,7 +34,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished study of seconds."""
     folder = tmp_path_factory.mktemp("study") / "study"
-    given = ["--config", "smoke", "--model", str(pretrained), "--adapter-rank", "2"]
+    given = ["--config", "smoke", "--model", str(pretrained), "--adapters.rank", "2"]
     given += ["--rmu.layer", "1", "--run-dir", str(folder), "--workers", "1"]
     assert main([*given, "--exam.questions", "3", "--method", *RUN]) == 0
     return folder
@@ -72,18 +70,14 @@ def test_a_finished_study_is_only_told_again(study: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_adapters_have_a_learning_rate_of_their_own() -> None:
-    config = UnlearnConfig(loop=LoopConfig(learning_rate=1e-4), adapter_rate=20)
-    assert config.loop_of(METHODS["lora-pair"]).learning_rate == pytest.approx(2e-3)
-    assert config.loop_of(METHODS["modules"]) == config.loop
-    with pytest.raises(ValueError, match="adapter_rate 0 was given: give one above 0"):
-        UnlearnConfig(adapter_rate=0)
-
-
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         (["--method", "lora-pair"], "lora-pair adapts a pretrained model: name one by --model"),
+        (
+            ["--adapters.rank", "0"],
+            "rank 0 and alpha 160.0 were asked for: give a rank of 1",
+        ),
         (["--gguf-file", "a.gguf"], "was given without a model"),
         (["--model", "nowhere"], "nowhere is no model that can be loaded"),
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lm.hf.adapters import AdapterConfig
 from lm.hf.model import RoutedCausalLM
 
 transformers = pytest.importorskip("transformers")
@@ -56,6 +57,17 @@ def expanded_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCau
     with torch.no_grad():
         for parameter in model.parameter_targets()["expansion_parameters"]:
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def adapted_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCausalLM:
+    """Return a model with two adapters at each map, all of whose trained weights are random."""
+    model = RoutedCausalLM(plain_model(family, dtype), adapters=AdapterConfig(rank=2, alpha=3.0))
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for some in model.parameter_targets().values():
+            for parameter in some:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     return model
 
 

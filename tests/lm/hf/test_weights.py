@@ -1,5 +1,6 @@
 """A routed model of each family comes back from its file, bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,16 +8,20 @@ import torch
 
 from lm.experiment import models
 from lm.hf.model import RoutedCausalLM
-from tests.lm.hf.small import FAMILIES, expanded_model, plain_model, tokens
+from tests.lm.hf.small import FAMILIES, adapted_model, expanded_model, plain_model, tokens
 
 
 @FAMILIES
-def test_a_saved_model_is_the_same_again(family: str, tmp_path: Path) -> None:
-    model, path = expanded_model(family), tmp_path / "model.safetensors"
+@pytest.mark.parametrize("made", [expanded_model, adapted_model])
+def test_a_saved_model_is_the_same_again(
+    family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
+) -> None:
+    model, path = made(family), tmp_path / "model.safetensors"
     models.save(model, path)
     again = models.load(path)
     assert isinstance(again, RoutedCausalLM)
-    assert again.expanded_layers == model.expanded_layers
+    added = model.units, model.expanded_layers, model.adapters
+    assert (again.units, again.expanded_layers, again.adapters) == added
     with torch.no_grad():
         assert torch.equal(again(tokens()[0]), model(tokens()[0]))
     sizes = {target: len(some) for target, some in model.parameter_targets().items()}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lm.hf.adapters import AdapterConfig
 from lm.hf.model import RoutedCausalLM
 from lm.model.gpt import GPT
 from lm.model.sizes import SIZES, GPTConfig
@@ -95,7 +96,7 @@ def test_what_is_added_is_counted(kind: Kind, tied: bool) -> None:
     expanded = replace(shape, units=3)
     assert count(RoutedCausalLM(built(shape), 3, [0, 1])) == expanded.total == expanded.trained
     adapted = replace(shape, rank=2)
-    model = RoutedCausalLM(built(shape), rank=2)
+    model = RoutedCausalLM(built(shape), adapters=AdapterConfig(rank=2))
     assert count(model) == adapted.total
     trained = [p for part in model.parameter_targets().values() for p in part]
     assert sum(p.numel() for p in trained) == adapted.trained

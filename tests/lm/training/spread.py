@@ -16,7 +16,7 @@ from lm.training.batches import Batch, InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, train
 from lm.training.routes import RETAIN, TABLES
 from lm.training.scale import ScaleConfig
-from tests.lm.hf.small import expanded_model
+from tests.lm.hf.small import adapted_model, expanded_model
 from tests.lm.small import EXPANDED, lively
 
 STEPS, WORLD = 20, 2
@@ -55,8 +55,10 @@ class Uneven:
 
 
 def model_of(kind: str) -> LanguageModel:
-    """Return a tiny expanded model, the same each time."""
-    return lively(EXPANDED) if kind == "gpt" else expanded_model(kind)
+    """Return a tiny expanded or adapted model, the same each time."""
+    if kind == "gpt":
+        return lively(EXPANDED)
+    return adapted_model("qwen2") if kind == "adapters" else expanded_model(kind)
 
 
 class Trained(NamedTuple):

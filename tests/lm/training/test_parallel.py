@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ QUICK: tuple[tuple[Parallel, Case], ...] = (
     ("fsdp", Case("gpt", "era")),
     ("fsdp", Case("gpt", "parameters", SPARSE)),
     ("fsdp", Case("llama", "modules", ONE_SIDED)),
+    ("fsdp", Case("adapters", "modules", ONE_SIDED)),
 )
 EVERY = tuple(
     (parallel, Case(model, table, kind))
     for parallel in PARALLEL
-    for model in ("gpt", "llama")
-    for table in TABLES
+    for model, table in (*product(("gpt", "llama"), TABLES), ("adapters", "modules"))
     for kind in (MIXED, ONE_SIDED, SPARSE)
 )
 SHARDED = ScaleConfig(parallel="fsdp")
