@@ -2,7 +2,7 @@
 
 from agents.methods import METHODS, ROUTES, Method, method
 from agents.policy import MotivationPolicy
-from agents.routed_ppo import RoutedPPO
+from agents.ppo import RoutedPPO
 from agents.vec_env import VectorEnvAdapter
 
 __all__ = [

@@ -11,10 +11,10 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.policy import MotivationPolicy
+from agents.ppo import RoutedPPO
 from agents.reward_model import RewardModel
-from agents.routed_ppo import RoutedPPO
 from agents.vec_env import VectorEnvAdapter
-from oversight.files import replace_file
+from oversight.runs.folder import replace_file
 
 State = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agents.options import (
+from agents.method import (
     CHOICES,
     AdvantageNormalization,
     Bootstrap,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from agents.definition import ROUTES, Method
+from agents.method import ROUTES, Method
 from oversight.routing import RouteTable
 
 __all__ = ["METHODS", "ROUTES", "Method", "method", "resolve"]

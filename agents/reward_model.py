@@ -1,20 +1,100 @@
-"""A reward model: what observed rewards say of those that nobody saw."""
+"""A reward model: what observed rewards say of those that nobody saw.
 
-from collections.abc import Sequence
+The rewards that a learner puts in the place of those paid: what was observed, and a guess.
+
+What each method puts in the place of a reward that nobody saw.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.appraiser import WHOLE, judge
-from agents.definition import ROUTES
-from agents.labels import Rewards, Step
-from agents.options import Timeouts
-from agents.routes import DIAMOND, GHOST, HIDDEN
+from agents.method import DIAMOND, GHOST, HIDDEN, ROUTES, Label, Method, Timeouts
+from agents.rollout_buffer import RoutedBuffer
+from agents.value_map import WHOLE, Appraiser, judge
 from oversight.routing import RouteTable, routing
+
+Rewards = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """What a learner is shown of one step of every lane, as SB3's vector environments show it."""
+
+    observations: Any
+    paid: Rewards
+    dones: NDArray[np.bool_]
+    infos: Sequence[Mapping[str, Any]]
+
+    def observed(self) -> list[int]:
+        """Return the lanes whose reward was observed."""
+        return [lane for lane, info in enumerate(self.infos) if info.get("observed", False)]
+
+
+Labels = Callable[[Step], Rewards]
+"""From a step to the reward of each lane, [lanes]."""
+Guess = Labels
+"""The same, of which the rewards of observed lanes are not used."""
+
+
+def as_paid(step: Step) -> Rewards:
+    """Guess what was paid."""
+    return step.paid
+
+
+def nothing(step: Step) -> Rewards:
+    """Guess 0, as for unlabelled data in Yu et al. 2022 (arXiv 2202.01741)."""
+    return np.zeros_like(step.paid)
+
+
+def labelled(step: Step, guess: Guess) -> Rewards:
+    """Return the observed reward of each lane, or the guess where nothing was observed, [lanes].
+
+    >>> infos = [{"observed": True, "observed_reward": -1.0}, {}]
+    >>> step = Step(None, np.array([1, 1], np.float32), np.array([True, True]), infos)
+    >>> labelled(step, nothing)
+    array([-1.,  0.], dtype=float32)
+    """
+    rewards = guess(step).copy()
+    for lane in step.observed():
+        rewards[lane] = step.infos[lane]["observed_reward"]
+    return rewards
+
+
+class Labelled(VecEnvWrapper):
+    """An environment as it is shown for one rollout: it pays labels.
+
+    What is paid beyond them is put aside in the rollout buffer, at the step of its coming `add`.
+
+    Args:
+        venv: the environment.
+        labels: from a step to the reward of each lane, [lanes].
+        buffer: the rollout buffer.
+    """
+
+    def __init__(self, venv: VecEnv, labels: Labels, buffer: RoutedBuffer) -> None:
+        super().__init__(venv)
+        self.labels, self.buffer = labels, buffer
+
+    def reset(self) -> Any:  # noqa: ANN401 (of any space)
+        """Reset the environment."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every lane, and pay the labels."""
+        observations, paid, dones, infos = self.venv.step_wait()
+        rewards = self.labels(Step(observations, paid, dones, infos))
+        self.buffer.aside[self.buffer.pos] = paid - rewards
+        return observations, rewards, dones, infos
+
 
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
 """Steps remembered, and how a network is fitted to them after each rollout."""
@@ -168,3 +248,48 @@ def _inputs(step: Step, lanes: list[int]) -> Tensor:
         [np.append(np.ravel(each), step.dones[i]) for i, each in zip(lanes, reached, strict=True)]
     ).astype(np.float32)
     return torch.from_numpy(flat)
+
+
+MEMBERS, PESSIMISM = 5, 1.0
+"""Networks of the pessimistic model, and by how many of their deviations it lowers its guess."""
+GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
+
+
+def guess_of(
+    method: Method,
+    space: spaces.Space[Any],
+    seed: int | None,
+    timeouts: Timeouts,
+    place: int | None = None,
+    motivation: Appraiser | None = None,
+) -> Guess | None:
+    """Return what guesses the rewards that nobody saw; None where those paid are learned from.
+
+    Args:
+        method: what learns.
+        space: of observations.
+        seed: of the agent.
+        timeouts: as for `RoutedPPO`.
+        place: as for `RoutedPPO`.
+        motivation: the policy's own appraiser, of a method that has one.
+    """
+    if method.label in GUESSES:
+        return GUESSES[method.label]
+    shape = space.shape or ()
+    inputs = int(np.prod(shape or (1,)))
+    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])  # the policy has the seed itself
+    if motivation is not None:
+        return RewardModel([motivation], inputs, drawn, timeouts, table=method.table, instead=True)
+    if method.label == "imputed-local":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(drawn)
+            return RewardModel([Appraiser(shape, place)], inputs, drawn, timeouts)
+    if method.label == "imputed":
+        return RewardModel(perceptrons(inputs, drawn), inputs, drawn, timeouts)
+    networks = perceptrons(inputs, drawn, MEMBERS)
+    return RewardModel(networks, inputs, drawn, timeouts, pessimism=PESSIMISM)
+
+
+def labels_of(method: Method, guess: Guess) -> Labels:
+    """Return what a method learns from: what was observed and the guess, or its own judgement."""
+    return guess if method.appraised else partial(labelled, guess=guess)

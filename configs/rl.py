@@ -1,9 +1,16 @@
-"""Presets of `python -m oversight.train`: one function per published run."""
+"""Presets of `python -m oversight.train`: one function per published run.
 
+Studies of `python -m oversight.sweep`: one function per set of runs that are compared.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from agents.config import PPOConfig
-from oversight.config import TrainConfig
+from oversight.rl.config import TrainConfig
+from oversight.rl.study import Changes, Panel, Study, Tuning
+from oversight.runs.folder import read_json
 
 
 def default() -> TrainConfig:
@@ -50,3 +57,111 @@ def smoke() -> TrainConfig:
 
 
 PRESETS = {"default": default, "small": small, "paper": paper, "smoke": smoke}
+
+
+TUNED = Path(__file__).parent / "tuned"
+
+METHODS = (
+    *("appraised", "appraised-unrouted"),
+    *("routed", "paper", "signed", "motivated", "unmixed", "placebo", "unrouted"),
+    *("naive", "uds", "imputed", "imputed-local", "pessimistic", "filtered", "filtered-coin"),
+    *("ipw", "oracle-sampled", "oracle"),
+)
+"""Every method, in the order of the report."""
+MAIN = ("appraised", "routed", "naive", "filtered", "oracle")
+"""Methods that are also run from more seeds."""
+HEARING = (
+    *("appraised", "routed", "signed", "motivated", "naive", "imputed", "imputed-local"),
+    *("filtered", "ipw", "oracle"),
+)
+"""Methods that are also run with an overseer who errs."""
+FEW = tuple(range(5))
+"""Seeds of most runs."""
+PROBABILITIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+SPACE = {
+    "ppo.learning_rate": (5e-4, 1e-2),
+    "ppo.ent_coef": (1e-3, 1e-1),
+    "ppo.clip_range": (0.05, 0.4),
+    "ppo.max_grad_norm": (0.25, 4.0),
+}
+"""What every method is tuned in, by the same number of trials."""
+
+
+def quick() -> Study:
+    """Four methods, two oversight probabilities, two seeds: a minute on two cores, to try it."""
+    settings = replace(
+        small(),
+        device="cpu",
+        total_timesteps=12 * 64 * 256,
+        eval_every=1,
+        eval_episodes=256,
+        final_episodes=1024,
+    )
+    panel = Panel(methods=MAIN, oversight_probabilities=(0.1, 1.0), seeds=(0, 1))
+    tuning = Tuning(trials=2, seeds=(900,), oversight_probability=0.3, space=SPACE)
+    return Study(name="quick", settings=settings, panels=(panel,), tuning=tuning)
+
+
+def published() -> Study:
+    """The fair comparison: all methods and oversight probabilities, and where they may differ.
+
+    That is with the flag hidden, with an overseer who errs or has a blind spot, and after a long
+    training.
+    """
+    everywhere = Panel(methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=FEW)
+    precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
+    hidden = Panel(
+        methods=("appraised", "routed", "signed", "naive", "oracle"),
+        oversight_probabilities=(0.01, 0.03, 0.1),
+        seeds=FEW,
+        variation="hidden_flag",
+        changes={"grid.flag": "hidden"},
+    )
+    long = Panel(
+        methods=("appraised", "routed", "naive"),
+        oversight_probabilities=(0.01, 0.1),
+        seeds=(0, 1, 2),
+        variation="long",
+        changes={"total_timesteps": 10_000_000, "eval_every": 40, "checkpoint_every": 20},
+    )
+    settings = replace(
+        small(), device="cpu", total_timesteps=1_500_000, eval_episodes=512, final_episodes=2048
+    )
+    return Study(
+        name="published",
+        settings=settings,
+        panels=(everywhere, precise, *_erring(), hidden, long),
+        tuned=tuned("published"),
+        tuning=Tuning(trials=8, seeds=(900,), oversight_probability=0.1, space=SPACE),
+    )
+
+
+def _erring() -> Iterator[Panel]:
+    errors = {"flips": ("flips", 0.2), "missed": ("missed", 0.4), "blind_spot": ("unseen_rows", 3)}
+    for name, (setting, value) in errors.items():
+        yield Panel(
+            methods=HEARING,
+            oversight_probabilities=(0.1,),
+            seeds=FEW,
+            variation=name,
+            changes={f"noise.{setting}": value},
+        )
+
+
+def tuned(study: str) -> dict[str, Changes]:
+    """Return the settings that `oversight.tune` found for each method; none if it was not run.
+
+    Raises:
+        ValueError: if the file is not one of tuning.
+    """
+    path = TUNED / f"{study}.json"
+    if not path.exists():
+        return {}
+    try:
+        return {name: dict(found["changes"]) for name, found in read_json(path)["methods"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a file that `oversight.tune` wrote") from error
+
+
+STUDIES = {"quick": quick, "published": published}

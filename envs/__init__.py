@@ -1,10 +1,7 @@
 """Environments under partial oversight; importing this package registers their ids."""
 
-from envs.episodes import summarize_episodes
-from envs.grid.render import draw
-from envs.grid.single import GridEnv
-from envs.grid.vector import GridVectorEnv
-from envs.ledger import read_ledger
+from envs.gridworld_env import GridEnv, GridVectorEnv
+from envs.ledger import read_ledger, summarize_episodes
 from envs.observers import (
     Adversarial,
     Budget,
@@ -16,6 +13,7 @@ from envs.observers import (
     StepCoin,
 )
 from envs.registration import IDS, register
+from envs.rendering import draw
 from envs.wrappers import (
     DelayedOversight,
     FixedHorizon,

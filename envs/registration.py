@@ -1,10 +1,18 @@
-"""The table of environment ids, and their registration with Gymnasium."""
+"""The table of environment ids, and their registration with Gymnasium.
+
+Environments by id, as they are before anything is hidden: they pay the truth.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
 
 import gymnasium as gym
+from gymnasium import spaces
 
 # id -> (single environment, native vector environment)
 IDS = {
-    "PartialGrid-v0": ("envs.grid.single:GridEnv", "envs.grid.vector:GridVectorEnv"),
+    "PartialGrid-v0": ("envs.gridworld_env:GridEnv", "envs.gridworld_env:GridVectorEnv"),
 }
 
 
@@ -13,3 +21,52 @@ def register() -> None:
     for name, (entry_point, vector_entry_point) in IDS.items():
         if name not in gym.registry:
             gym.register(name, entry_point, vector_entry_point=vector_entry_point)
+
+
+def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
+    """Return a maker of the environment of an id, with observations that are arrays.
+
+    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks show their image, as
+    one vector; their mission is left out.
+
+    Raises:
+        ValueError: if there is no such environment, or its observations are no arrays.
+    """
+    _import_minigrid(name)
+    try:
+        space = gym.make(name).observation_space
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise ValueError(_unknown(name, error)) from error
+
+    def make() -> gym.Env[Any, Any]:
+        truth: dict[str, Any] = {"reward": "true"} if name.endswith("PartialGrid-v0") else {}
+        env: gym.Env[Any, Any] = gym.make(name, disable_env_checker=True, **truth)
+        return _image(env) if isinstance(space, spaces.Dict) else env
+
+    if isinstance(make().observation_space, spaces.Dict | spaces.Tuple):
+        raise ValueError(
+            f"{name} has the observations {space}, which are no array: register it with "
+            "gymnasium.wrappers.FlattenObservation around it"
+        )
+    return make
+
+
+def _import_minigrid(name: str) -> None:
+    """See that MiniGrid's ids are registered, which takes a second, only where one is asked for."""
+    if name.startswith("MiniGrid-"):
+        import minigrid  # noqa: F401, PLC0415
+
+
+def _image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Return an environment whose observation is the image alone, flattened, if it has one."""
+    assert isinstance(env.observation_space, spaces.Dict)
+    if "image" not in env.observation_space.spaces:
+        return env
+    alone = gym.wrappers.FilterObservation(env, filter_keys=["image"])
+    return gym.wrappers.FlattenObservation(alone)
+
+
+def _unknown(name: str, error: Exception) -> str:
+    close = get_close_matches(name, gym.registry, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "module:id imports a module first"
+    return f"unknown environment {name!r}: {hint} ({str(error).splitlines()[0]})"

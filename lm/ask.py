@@ -10,17 +10,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lm.benchmarks.asking import Asked, Asker
-from lm.benchmarks.encoding import Encoder
-from lm.benchmarks.files import SUFFIXES, read_questions
-from lm.benchmarks.hub import load_benchmark
-from lm.benchmarks.question import QuestionSet
-from lm.benchmarks.results import Results, fingerprint
-from lm.benchmarks.scores import scores
-from lm.benchmarks.table import scores_table
-from lm.hf.loading import load
-from lm.hf.model import RoutedCausalLM
-from oversight import cli
+from lm.benchmarks.questions import SUFFIXES, QuestionSet, load_benchmark, read_questions
+from lm.benchmarks.results import Results, fingerprint, scores, scores_table
+from lm.benchmarks.scoring import Asked, Asker, Encoder
+from lm.models.hf import RoutedCausalLM
+from lm.models.hf_loading import load_pretrained
+from oversight.runs import cli
 
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
@@ -106,7 +101,9 @@ def prepare(config: AskConfig) -> tuple[Asker, Results]:
         ValueError: if the model cannot be loaded, or the results are of another one.
     """
     folder = Path(config.model) / PLAIN
-    plain, tokenizer = load(folder if folder.is_dir() else config.model, config.gguf_file)
+    plain, tokenizer = load_pretrained(
+        folder if folder.is_dir() else config.model, config.gguf_file
+    )
     model = RoutedCausalLM(plain).eval()
     forms = tuple(dict.fromkeys(config.forms))
     settings: dict[str, Any] = {

@@ -1,15 +1,28 @@
-"""What the learner is told of each token: labels, imperfect if asked for."""
+"""What the learner is told of each token: labels, imperfect if asked for.
+
+A judge of stories: which are to be forgotten, and of which nobody can be sure, by labels alone.
+
+A logistic regression on which tokens a story has, fitted to the labels of other stories. Where
+labels are missing at random, what it gives is the chance that a story is labelled, which is the
+chance that it is to be forgotten times a constant: that of a labelled story (Elkan and Noto 2008,
+"Learning classifiers from only positive and unlabeled data").
+
+Texts with the route of each token, found when they are read.
+"""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lm.corpus import Kind, noisy_labels
+from lm.route_tables import FORGET, RETAIN, UNLABELLED, era_routes
 from lm.task import StoryRows, Texts
-from lm.training.routes import FORGET, RETAIN
+from lm.training.batches import checksum
 
 Unit = Literal["document", "token"]
 """What a label is of: all of a story, or those of its words that tell the topic and its facts."""
@@ -102,3 +115,134 @@ def _first_facts(rows: StoryRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         rows.facts[torch.arange(len(rows)), first].long().numpy()
     )
     return facts
+
+
+FOLDS = 5
+"""Parts of the stories; those of a part are judged by labels of the other parts."""
+DECAY = 1e-3
+"""Weight of the squared norm of the regression's weights, so that rare tokens say little."""
+UNSURE = 0.25
+"""Chance from which on a story is not sure to be one to retain."""
+
+
+def judge(rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int) -> Tensor:
+    """Return the labels of stories by how likely they are to be forgotten, [n] int64.
+
+    `FORGET` from an even chance on, `UNLABELLED` from `UNSURE` on, `RETAIN` below.
+
+    A story's own label is never read to judge it, so that a wrong one is outvoted.
+
+    Args:
+        rows: the stories.
+        labelled: which are labelled to be forgotten, [n] bool.
+        vocab_size: tokens of the vocabulary.
+        seed: of the parts.
+
+    Raises:
+        ValueError: if there is not one label for each story, or fewer stories than parts.
+    """
+    if labelled.shape != rows.topics.shape or len(rows) < FOLDS:
+        raise ValueError(
+            f"labels of shape {tuple(labelled.shape)} were given for {len(rows)} stories: give "
+            f"each story one label, and {FOLDS} stories or more"
+        )
+    if not labelled.any():
+        return torch.full(labelled.shape, RETAIN)
+    present = _present(rows, vocab_size)
+    generator = torch.Generator().manual_seed(seed)
+    fold = torch.randperm(len(rows), generator=generator) % FOLDS
+    chance = torch.zeros(len(rows))
+    for number in range(FOLDS):
+        mine = fold == number
+        weights = _fit(present[~mine], labelled[~mine].float())
+        chance[mine] = torch.sigmoid(present[mine] @ weights)
+    likely = chance / chance[labelled].mean()
+    unsure = torch.where(likely > UNSURE, UNLABELLED, RETAIN)
+    return torch.where(likely > 0.5, FORGET, unsure)
+
+
+def _present(rows: StoryRows, vocab_size: int) -> Tensor:
+    """Return whether each story has each token, [n, v], and a column of ones after them."""
+    present = torch.zeros(len(rows), vocab_size + 1)
+    present.scatter_(1, rows.now, 1.0)
+    present[:, -1] = 1.0
+    return present
+
+
+def _fit(present: Tensor, labelled: Tensor) -> Tensor:
+    """Return the weights of a logistic regression, [v + 1]."""
+    weights = torch.zeros(present.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        fit = F.binary_cross_entropy_with_logits(present @ weights, labelled)
+        loss = fit + DECAY * weights[:-1].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return weights.detach()
+
+
+TOGETHER = 4096
+"""Texts that are read at once where all are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Routed:
+    """Texts, labels, and how these become routes (a `lm.training.batches.Source`).
+
+    Raises:
+        ValueError: if there is not one label for each text.
+    """
+
+    texts: Texts
+    """in memory, or on a disk"""
+    labels: Tensor
+    """of the texts, [n]"""
+    unit: Unit = "document"
+    """what of a text labelled forget is routed so"""
+    weights: Tensor | None = None
+    """of each token of the vocabulary, where forget tokens are routed by weight, [v]"""
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.texts.topics.shape:
+            raise ValueError(
+                f"labels of shape {tuple(self.labels.shape)} were given for {len(self)} texts: "
+                "give each one label"
+            )
+
+    @property
+    def digest(self) -> str:
+        """A checksum of texts and routes."""
+        own = f"{self.texts.digest} {checksum(self.labels)} {self.unit}"
+        if self.weights is not None:
+            own += f" {self.weights.tolist()}"
+        return sha256(own.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens and routes of some of the texts."""
+        read = self.texts.take(rows).read()
+        routes = token_labels(read, self.labels[rows], self.unit)
+        if self.weights is not None:
+            routes = era_routes(read.following, routes, self.weights)
+        return read.tokens.long(), routes
+
+    def counts(self, vocab_size: int) -> tuple[Tensor, Tensor]:
+        """Return how often each token is predicted with label forget and without, [v] both.
+
+        This reads all texts.
+        """
+        found = torch.zeros(2, vocab_size, dtype=torch.int64)
+        for start in range(0, len(self), TOGETHER):
+            rows = torch.arange(start, min(start + TOGETHER, len(self)))
+            tokens, routes = self.read(rows)
+            following = tokens[:, 1:]
+            for place, chosen in enumerate((routes == FORGET, routes != FORGET)):
+                real = following[chosen & (following >= 0)]
+                found[place] += torch.bincount(real, minlength=vocab_size)
+        return found[0], found[1]

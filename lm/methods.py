@@ -1,15 +1,22 @@
-"""The methods of unlearning: what routes which tokens where, and what is cut out at the end."""
+"""The methods of unlearning: what routes which tokens where, and what is cut out at the end.
 
+What each method does, in a sentence for those who read a model's card.
+
+The methods by name, as `lm.methods` names them, and settings as they have them.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from lm.labels import Unit
-from lm.routed import Routed
-from lm.task import Texts
-from lm.training.routes import (
+from lm.labels import Routed, Unit
+from lm.models.language_model import LanguageModel
+from lm.posthoc import graddiff, npo, simnpo
+from lm.rmu import rmu
+from lm.route_tables import (
     ERA,
     FILTERED,
     MODULES,
@@ -19,6 +26,7 @@ from lm.training.routes import (
     release,
     token_weights,
 )
+from lm.task import Texts
 from oversight.routing import RouteTable
 
 Ablation = Literal["nothing", "expansion", "random"]
@@ -39,7 +47,7 @@ class Method:
     released: float = 0.0
     """share of the stories not labelled forget that the table treats as unlabelled, not retain"""
     judged: bool = False
-    """whether labels go through a judge that learned from them (`lm.judge`)"""
+    """whether labels go through a judge that learned from them (`lm.labels`)"""
     weighted: bool = False
     """whether forget tokens are routed by how typical of forget text they are"""
     expanded: bool = False
@@ -115,3 +123,35 @@ def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: 
         return own
     weights = token_weights(*pseudo_counts(*own.counts(vocab_size)))
     return replace(own, weights=weights.to(torch.float32))
+
+
+SUMMARIES = {
+    "gold": "Trained on what is truly to be retained alone: the reference, which forgot nothing.",
+    "filtered": "Trained without the texts labelled forget.",
+    "filtered-tokens": "Trained without the tokens of labelled texts that tell the topic.",
+    "filtered-judged": "Trained without the texts that a judge, who learned from labels, removes.",
+    "unrouted": "Trained on everything alike; nothing is removed.",
+    "unrouted-ablated": "Trained on everything, with an expansion that is cut out unrouted.",
+    "random-region": "Trained by parameter routing; random hidden units are cut out, a control.",
+    "rmu": "Trained on everything; representations of forget texts are misdirected afterwards.",
+    "graddiff": "Trained on everything; then ascent on forget texts and descent on the others.",
+    "npo": "Trained on everything; then negative preference optimization on forget texts.",
+    "simnpo": "Trained on everything; then NPO by length, without a reference model.",
+    "era": "Expand, route, ablate: routed at activations by the weight of each token, then cut.",
+    "parameters": "Texts labelled forget teach the expansion's parameters alone; it is cut out.",
+    "parameters-tokens": "The topic's own words teach the expansion alone; it is cut out.",
+    "parameters-judged": "As parameters, by a judge's labels; texts it is unsure of teach both.",
+    "modules": "Texts labelled forget see an expansion, and teach nothing else; it is cut out.",
+    "modules-judged": "As modules, by a judge's labels.",
+    "modules-rmu": "As modules-judged; after the cut representations are misdirected as well.",
+    "lora-pair": "Of two adapters of each matrix, forget texts teach one, which is cut out.",
+    "lora-pair-judged": "As lora-pair, by a judge's labels.",
+}
+"""Sentences by the name of the method."""
+
+
+Unlearn = Callable[[LanguageModel, Texts, Texts, Any, int, int], LanguageModel]
+"""From a model, stories to forget, others, the method's own settings, batch size and seed."""
+
+POSTHOC: dict[str, Unlearn] = {"rmu": rmu, "graddiff": graddiff, "npo": npo, "simnpo": simnpo}
+"""What each does to a trained model; a copy comes back."""

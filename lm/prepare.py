@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lm.data.labeling import LabelerConfig, Name
-from lm.data.manifest import Manifest
 from lm.data.preparation import PreparationConfig, prepare
+from lm.data.shards import Manifest
 from lm.data.sources import find_source
-from lm.hf.loading import load_tokenizer
-from oversight import cli
-from oversight.sweeps.lock import locked
+from lm.models.hf_loading import load_tokenizer
+from oversight.runs import cli
+from oversight.runs.parallel import locked
 
 PROGRAM = "python -m lm.prepare"
 

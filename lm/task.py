@@ -21,7 +21,7 @@ from lm.corpus import (
     story_tokenizer,
     tell,
 )
-from lm.model.cross_entropy import IGNORED
+from lm.models.language_model import IGNORED
 from lm.training.batches import checksum
 
 CONTEXT = 96

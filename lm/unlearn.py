@@ -8,27 +8,40 @@ from pathlib import Path
 
 from rich.console import Console
 
-from configs.documents import DOCUMENTS
-from configs.lm import PRESETS
+from configs.lm import DOCUMENTS, PRESETS
 from lm.config import Dry, Start, StudyConfig
-from lm.experiment.start import task_of
-from lm.reporting.grid import grid_table
-from lm.reporting.labels import Labelled, labels_table, labels_verdict
-from lm.reporting.runs import Result, Runs
-from lm.reporting.table import unlearning_table
-from lm.reporting.verdict import verdict
-from lm.reporting.withstood import tally, withstood
-from lm.scale.study import study_estimate
-from lm.study.cards import CARD, write_cards
-from lm.study.job import work
-from lm.study.plan import REFERENCES, Job, jobs_of
-from lm.study.progress import RunsProgress
-from lm.study.summary import read_result, results_of, write_summary
-from lm.study.together import dismiss, follow, lead, spread
-from lm.training.processes import joined
-from lm.training.scale import ScaleConfig
-from oversight import cli
-from oversight.run import (
+from lm.dry_run import study_estimate
+from lm.pretraining import task_of
+from lm.report import (
+    Labelled,
+    Result,
+    Runs,
+    grid_table,
+    labels_table,
+    labels_verdict,
+    tally,
+    unlearning_table,
+    verdict,
+    withstood,
+)
+from lm.study import (
+    CARD,
+    REFERENCES,
+    Job,
+    dismiss,
+    follow,
+    jobs_of,
+    lead,
+    read_result,
+    results_of,
+    spread,
+    work,
+    write_cards,
+    write_summary,
+)
+from lm.training.distributed import ScaleConfig, joined
+from oversight.runs import cli
+from oversight.runs.folder import (
     RunFolder,
     create,
     interpreter,
@@ -37,8 +50,7 @@ from oversight.run import (
     refuse_changes,
     write_config,
 )
-from oversight.sweeps.engines import execute
-from oversight.sweeps.lock import locked
+from oversight.runs.parallel import RunsProgress, execute, locked
 
 PROGRAM = "python -m lm.unlearn"
 MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir", *ScaleConfig.__slots__}
@@ -221,7 +233,7 @@ def figures(told: Runs | Labelled, folder: Path) -> str:
     lacking = [name for name in DRAWN_WITH if find_spec(name) is None]
     if lacking:
         return f"they need {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
-    from lm.reporting.figures import draw  # noqa: PLC0415 (it needs the extra)
+    from lm.report_figures import draw  # noqa: PLC0415 (it needs the extra)
 
     return ", ".join(map(str, draw(told, folder))) or "there is nothing to draw"
 

@@ -13,12 +13,9 @@ from rich.progress import Progress
 
 from agents import METHODS, method
 from agents.config import PPOConfig
-from envs.truthful import truthful
-from oversight import cli
+from envs.registration import truthful
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
-from oversight.certificate.environments import Wrapper, around
-from oversight.certificate.leaks import INNOCENTS, LEAKS
-from oversight.certificate.page import (
+from oversight.certificate.certificate import (
     as_data,
     channels_table,
     compared,
@@ -26,10 +23,11 @@ from oversight.certificate.page import (
     tally,
     verdict,
 )
-from oversight.certificate.worlds import grid_world
-from oversight.config import require_at_least_one, require_batch, require_seed
-from oversight.record import write_json
-from oversight.run import commit
+from oversight.certificate.leaks import INNOCENTS, LEAKS
+from oversight.certificate.setup import Wrapper, around, grid_world
+from oversight.rl.config import require_at_least_one, require_batch, require_seed
+from oversight.runs import cli
+from oversight.runs.folder import commit, write_json
 
 MODES = {
     "same-step": AutoresetMode.SAME_STEP,

@@ -12,15 +12,20 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
-from envs.grid.rules import Rules
-from oversight import cli
-from oversight.build import make_agent, require_device
-from oversight.config import TrainConfig, require_at_least_one, require_seed
-from oversight.evaluation import evaluate_all, policies
-from oversight.pictures import film
-from oversight.run import RunFolder, read_config
-from oversight.selection import RULES, Rule
-from oversight.table import results_table
+from envs.gridworld import Rules
+from oversight.rl.checkpoint_selection import RULES, Rule
+from oversight.rl.config import (
+    TrainConfig,
+    make_agent,
+    require_at_least_one,
+    require_device,
+    require_seed,
+)
+from oversight.rl.evaluation import evaluate_all, policies
+from oversight.rl.rendering import film
+from oversight.runs import cli
+from oversight.runs.console import results_table
+from oversight.runs.folder import RunFolder, read_config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from oversight import cli
+from oversight.runs import cli
 
 PACKAGES = ("jinja2", "matplotlib", "scipy")
 
@@ -42,11 +42,9 @@ def main(args: Sequence[str]) -> None:
         raise ValueError(
             f"a report needs {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
         )
-    from oversight.reporting.document import compose  # noqa: PLC0415 (they need the extra)
-    from oversight.reporting.export import export  # noqa: PLC0415
-    from oversight.reporting.files import write  # noqa: PLC0415
-    from oversight.reporting.study import read_study  # noqa: PLC0415
-    from oversight.reporting.traces import read_traces  # noqa: PLC0415
+    from oversight.rl.report.curves import export, read_traces  # noqa: PLC0415 (the extra)
+    from oversight.rl.report.page import compose, write  # noqa: PLC0415
+    from oversight.rl.report.results import read_study  # noqa: PLC0415
 
     with Console(stderr=True).status("reading") as status:
         study = read_study(settings.study)

@@ -9,17 +9,25 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from configs.studies import STUDIES
-from oversight import cli
-from oversight.build import require_device
-from oversight.results import ABOUT, KNOWN
-from oversight.run import interpreter, require_writable
-from oversight.study import Study, restrict
-from oversight.sweeps.engines import Engine, execute, require_engine
-from oversight.sweeps.job import Job, state, work
-from oversight.sweeps.known import Known, adopt, read_known, require_export
-from oversight.sweeps.progress import SweepProgress
-from oversight.sweeps.results import jobs_of, write_results
+from configs.rl import STUDIES
+from oversight.rl.config import require_device
+from oversight.rl.study import Study, restrict
+from oversight.rl.sweep import (
+    ABOUT,
+    KNOWN,
+    Job,
+    Known,
+    adopt,
+    jobs_of,
+    read_known,
+    require_export,
+    state,
+    work,
+    write_results,
+)
+from oversight.runs import cli
+from oversight.runs.folder import interpreter, require_writable
+from oversight.runs.parallel import Engine, SweepProgress, execute, require_engine
 
 PROGRAM = "python -m oversight.sweep"
 

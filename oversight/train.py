@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from configs.rl import PRESETS
-from oversight import cli
-from oversight.build import require_device
-from oversight.config import TrainConfig
-from oversight.run import (
+from oversight.rl.config import TrainConfig, require_device
+from oversight.rl.training import train
+from oversight.runs import cli
+from oversight.runs.console import results_table
+from oversight.runs.folder import (
     RunFolder,
     create,
     interpreter,
@@ -20,8 +21,6 @@ from oversight.run import (
     read_config,
     refuse_changes,
 )
-from oversight.table import results_table
-from oversight.training import train
 
 PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {

@@ -8,15 +8,13 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from configs.studies import STUDIES
-from oversight import cli
-from oversight.build import require_device
-from oversight.record import write_json
-from oversight.run import require_writable
-from oversight.study import Study
-from oversight.sweeps.engines import Engine, execute, require_engine
-from oversight.sweeps.progress import SweepProgress
-from oversight.sweeps.tuning import TuningJob, result, tune
+from configs.rl import STUDIES
+from oversight.rl.config import require_device
+from oversight.rl.study import Study
+from oversight.rl.tuning import TuningJob, result, tune
+from oversight.runs import cli
+from oversight.runs.folder import require_writable, write_json
+from oversight.runs.parallel import Engine, SweepProgress, execute, require_engine
 
 PROGRAM = "python -m oversight.tune"
 

@@ -13,11 +13,11 @@ from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.methods import METHODS as UNLEARNING
 from lm.prepare import PrepareConfig
-from oversight import cli
 from oversight.certify import CertifyConfig
-from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.report import ReportConfig
+from oversight.rl.config import TrainConfig
+from oversight.runs import cli
 from oversight.sweep import SweepConfig
 from oversight.tune import TuneConfig
 

@@ -1,4 +1,7 @@
-"""Coins: each episode, or each step, is observed with a probability."""
+"""Coins: each episode, or each step, is observed with a probability.
+
+Budget: a fixed number of observed episodes in all, and what they cost.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +10,27 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs import streams
-from envs.observers.function import check_function, check_probability
-from envs.observers.observer import Decision, Moment, Observer, Scope
+from envs import random_streams
+from envs.observers.observer import (
+    Decision,
+    Moment,
+    Observer,
+    Scope,
+    check_count,
+    check_function,
+    check_probability,
+)
 
 
-def episode_word(moment: Moment, stream: int) -> streams.Words:
+def episode_word(moment: Moment, stream: int) -> random_streams.Words:
     """Draw one word for each lane's episode; other streams are independent of it."""
-    lane = streams.split(moment.seed, np.array([stream], dtype=np.uint64))
-    return streams.split(lane, moment.episode)
+    lane = random_streams.split(moment.seed, np.array([stream], dtype=np.uint64))
+    return random_streams.split(lane, moment.episode)
 
 
-def step_word(moment: Moment, stream: int) -> streams.Words:
+def step_word(moment: Moment, stream: int) -> random_streams.Words:
     """Draw one word for each lane's step, independent of the episode's of every stream."""
-    return streams.split(~episode_word(moment, stream), moment.step)
+    return random_streams.split(~episode_word(moment, stream), moment.step)
 
 
 def check_stream(stream: int) -> None:
@@ -58,7 +68,7 @@ class EpisodeCoin(Observer):
 
     def decide(self, moment: Moment) -> Decision:
         """Toss the episode's coin."""
-        watched = streams.uniform(episode_word(moment, self.stream)) < self.probability
+        watched = random_streams.uniform(episode_word(moment, self.stream)) < self.probability
         return Decision(watched)
 
 
@@ -80,7 +90,7 @@ class StepCoin(Observer):
 
     def decide(self, moment: Moment) -> Decision:
         """Toss the step's coin."""
-        watched = streams.uniform(step_word(moment, self.stream)) < self.probability
+        watched = random_streams.uniform(step_word(moment, self.stream)) < self.probability
         return Decision(watched)
 
 
@@ -122,5 +132,57 @@ class Schedule(Observer):
                 f"Schedule's probability must return {clock.shape} numbers from 0 to 1 "
                 f"for a clock of that shape, got {chance!r}"
             )
-        watched = streams.uniform(episode_word(moment, self.stream)) < chance
+        watched = random_streams.uniform(episode_word(moment, self.stream)) < chance
         return Decision(watched)
+
+
+PRICE = 1000  # of an observed episode, in unobserved ones
+
+
+@dataclass(frozen=True)
+class Budget(Observer):
+    """Watches one of every so many episodes of a lane until a number is used up.
+
+    Each lane has its own budget, so that a lane does not depend on its neighbors: for F observed
+    episodes on n lanes give each F / n. A larger budget only adds observed episodes.
+
+    >>> Budget(10, every=100).cost(500)  # 5 of 500 episodes were watched
+    5500
+
+    Args:
+        episodes: Observed episodes of a lane in all.
+        every: Of this many consecutive episodes one is observed, at a place drawn by chance; 1
+            watches the first ones.
+        stream: As `EpisodeCoin`.
+    """
+
+    episodes: int
+    every: int = 1
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        check_stream(self.stream)
+        check_count(self.episodes, "episodes", 0)
+        check_count(self.every, "every", 1)
+
+    @property
+    def scope(self) -> Scope:
+        """It decides by episode."""
+        return Scope.EPISODE
+
+    def decide(self, moment: Moment) -> Decision:
+        """Find the episode's block and whether it is the chosen one of it."""
+        block, place = np.divmod(moment.episode, np.uint64(self.every))
+        word = episode_word(moment._replace(episode=block), self.stream)
+        chosen: random_streams.Words = word % np.uint64(self.every)
+        watched = (place == chosen) & (block < self.episodes)
+        return Decision(watched)
+
+    def cost(self, num_episodes: int) -> int:
+        """Return N + 1000 F for the N episodes of a lane, F of them observed.
+
+        An episode costs one and watching it a thousand more, as in Christiano 2016,
+        "Semi-supervised reinforcement learning". A block of `every` episodes that N cuts is
+        counted as not yet watched.
+        """
+        return num_episodes + PRICE * min(num_episodes // self.every, self.episodes)

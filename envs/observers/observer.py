@@ -5,18 +5,27 @@
   generator.
 - Every array has a leading axis of lanes, so that one lane and many are the same code.
 - `a & b`, `a | b` and `~a` are observers.
+
+Checks of what a user hands to an observer or wrapper: numbers, functions and their answers.
+
+What a function can reach: a walk that finds an environment in which it could read a reward.
 """
 
+import functools
+import inspect
+import types
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
+import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
+from gymnasium.vector import VectorEnv
+from numpy.typing import ArrayLike, NDArray
 
-from envs.streams import Words
+from envs.random_streams import Words
 
 Mask = NDArray[np.bool_]
 
@@ -162,3 +171,144 @@ def _observer(other: object) -> Observer:
             f"for a probability write EpisodeCoin or StepCoin"
         )
     return other
+
+
+DEPTH = 5  # from a function to an object in a container of an attribute of what it is bound to
+
+
+def held_environment(function: object) -> object | None:
+    """Return an environment that a function can reach, or None.
+
+    Looked through are closures, defaults, global names, `functools.partial`, what a method is bound
+    to, the attributes of objects, and containers, to a depth of `DEPTH`. A function that means to
+    hide an environment can: this finds the one that got in by mistake.
+    """
+    seen: set[int] = set()
+    level: list[object] = [function]
+    for _ in range(DEPTH):
+        fresh = [each for each in level if id(each) not in seen]
+        seen.update(id(each) for each in fresh)
+        for each in fresh:
+            if _is_environment(each):
+                return each
+        level = [part for each in fresh for part in _reached(each)]
+    return None
+
+
+def _is_environment(value: object) -> bool:
+    if isinstance(value, type):
+        return False
+    # SB3's vector environments by name, so that they need no import
+    names = {parent.__name__ for parent in type(value).__mro__}
+    return isinstance(value, gym.Env | VectorEnv) or "VecEnv" in names
+
+
+def _reached(value: object) -> Iterator[object]:
+    """Yield what is one step away."""
+    if isinstance(value, types.FunctionType):
+        yield from _of_function(value)
+    elif isinstance(value, types.MethodType):
+        yield from (value.__self__, value.__func__)
+    elif isinstance(value, functools.partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from value
+    elif not isinstance(value, type | types.ModuleType):
+        yield from _of_object(value)
+
+
+def _of_function(function: types.FunctionType) -> Iterator[object]:
+    yield from (_content(cell) for cell in function.__closure__ or ())
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from vars(function).values()
+    for name in _global_names(function.__code__):
+        yield function.__globals__.get(name)
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):  # a function inside
+            yield from _global_names(constant)
+
+
+def _of_object(value: Any) -> Iterator[object]:  # noqa: ANN401 (of any class)
+    yield getattr(value, "__self__", None)  # of a builtin method
+    yield from getattr(value, "__dict__", {}).values()
+    for parent in type(value).__mro__:
+        for name in getattr(parent, "__slots__", ()):
+            yield getattr(value, name, None)
+    call = getattr(type(value), "__call__", None)  # noqa: B004 (the method itself is walked)
+    if isinstance(call, types.FunctionType):
+        yield call
+
+
+def _content(cell: Any) -> object:  # noqa: ANN401 (a closure's cell)
+    try:
+        return cell.cell_contents
+    except ValueError:  # the variable was never assigned
+        return None
+
+
+def check_probability(value: float, name: str) -> None:
+    """Refuse what is not a probability.
+
+    Raises:
+        ValueError: If it is not a number from 0 to 1.
+    """
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if not number or not 0 <= value <= 1:  # false for NaN as well
+        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+
+
+def check_count(value: int, name: str, least: int) -> None:
+    """Refuse what does not count.
+
+    Raises:
+        ValueError: If it is not an integer of at least `least`.
+    """
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integer or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_function(function: object, name: str, arguments: Sequence[str]) -> None:
+    """Refuse a function that cannot be called as promised, or that holds an environment.
+
+    Raises:
+        ValueError: If it takes other arguments, or an environment can be reached from it, in which
+            it could read the true reward.
+    """
+    said = f"{name} must be a function of ({', '.join(arguments)})"
+    if not callable(function):
+        raise ValueError(f"{said}, got {function!r}")
+    held = held_environment(function)
+    if held is not None:
+        raise ValueError(
+            f"{said}; {function!r} holds the environment {type(held).__name__}, in which it could "
+            f"read the true reward: write it as a function of its arguments alone"
+        )
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"{said} and is given nothing else, no reward either: {error}") from None
+    except ValueError:  # a builtin without a signature is tried when it is called
+        return
+
+
+def check_mask(answer: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
+    """Return a predicate's answer as an array.
+
+    Raises:
+        ValueError: If it is not one boolean a lane.
+    """
+    mask = np.asarray(answer)
+    if mask.shape != shape or mask.dtype != np.bool_:
+        raise ValueError(
+            f"{name} must return {shape} booleans, one for each "
+            f"observation, got {mask.dtype} of shape {mask.shape}"
+        )
+    return mask

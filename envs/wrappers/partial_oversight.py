@@ -8,15 +8,22 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
-from envs import streams
+from envs import random_streams
 from envs.observers import Observer, Scope
-from envs.wrappers.batch import lane_of_one
-from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag, flagged_space
-from envs.wrappers.noisy_flag import Flag
-from envs.wrappers.order import check_inside
-from envs.wrappers.question import asking_space, split_action
-from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
+from envs.wrappers.checks import check_inside
+from envs.wrappers.options import (
+    Proxy,
+    Reward,
+    Settings,
+    add_flag,
+    allowed,
+    asking_space,
+    choose_observer,
+    flagged_space,
+    lane_of_one,
+    split_action,
+)
+from envs.wrappers.oversight_state import Clock, Flag
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 ALL, NONE = slice(None), slice(0)
@@ -105,7 +112,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._clock.begin(ALL)
         else:
             first = self.settings.first_seed() if seed is None else seed
-            self._clock.restart(streams.lane_seeds(int(first), 1), ALL)
+            self._clock.restart(random_streams.lane_seeds(int(first), 1), ALL)
         self._started = True
         shown = self._look(observation)
         # With these settings a step needs no more than the coin of its episode.

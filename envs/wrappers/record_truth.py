@@ -7,7 +7,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from envs.ledger import LedgerWriter
-from envs.wrappers.order import check_pays_truth
+from envs.wrappers.checks import check_pays_truth
 
 
 class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):

@@ -1,21 +1,135 @@
-"""The file of results: what was asked so far, and with which settings."""
+"""Shares of questions answered right, with their intervals, by form and by subject.
+
+The file of results: what was asked so far, and with which settings.
+
+What a model scores, as a table for a terminal.
+"""
 
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from math import nan
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
+from torch import Tensor
 
-from lm.benchmarks.asking import CHUNK, Asked
-from lm.benchmarks.question import QuestionSet
-from lm.benchmarks.scores import scores
-from lm.model.language_model import LanguageModel
-from oversight.record import as_read, read_json, write_json
+from lm.benchmarks.questions import QuestionSet
+from lm.benchmarks.scoring import CHUNK, Asked
+from lm.evaluation.quiz import credit
+from lm.models.language_model import LanguageModel
+from oversight.runs.console import plain_table
+from oversight.runs.folder import as_read, read_json, write_json
+
+NORMAL = 1.959963984540054
+"""Standard deviations on each side that hold 95% of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share, and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a model scores on some questions."""
+
+    questions: int
+    chance: float
+    """what guessing scores"""
+    measures: Mapping[str, Share]
+    """the credit, by measure"""
+
+
+def _letter(asked: Asked) -> Sequence[float]:
+    return asked.likelihoods["letter"]
+
+
+def _answer(asked: Asked) -> Sequence[float]:
+    return asked.likelihoods["answer"]
+
+
+def _cloze(asked: Asked) -> Sequence[float]:
+    return asked.likelihoods["cloze"]
+
+
+def _per_character(asked: Asked) -> Sequence[float]:
+    pairs = zip(asked.likelihoods["cloze"], asked.lengths, strict=True)
+    return [likelihood / length if length else -float("inf") for likelihood, length in pairs]
+
+
+def _control(asked: Asked) -> Sequence[float]:
+    return asked.likelihoods["control"]
+
+
+MEASURES: dict[str, tuple[str, Callable[[Asked], Sequence[float]]]] = {
+    "letter": ("letter", _letter),
+    "answer": ("answer", _answer),
+    "cloze": ("cloze", _cloze),
+    "cloze_per_character": ("cloze", _per_character),
+    "control": ("control", _control),
+}
+"""The form that each measure needs, and by what it ranks the choices; the fourth is the `acc_norm`
+of lm-evaluation-harness."""
+
+
+def scores(asked: Sequence[Asked]) -> dict[str, Score]:
+    """Return the scores on all questions, and by subject where there are several.
+
+    The best choice gets the credit; equally good ones share it (`lm.evaluation.quiz.credit`),
+    where lm-evaluation-harness gives all of it to the first.
+
+    Raises:
+        ValueError: if no question was asked.
+    """
+    if not asked:
+        raise ValueError("no question was asked: ask one or more")
+    subjects = sorted({each.subject for each in asked})
+    groups = {"all": list(asked)}
+    if len(subjects) > 1:
+        groups |= {name: [each for each in asked if each.subject == name] for name in subjects}
+    return {name: _score(group) for name, group in groups.items()}
+
+
+def _score(group: Sequence[Asked]) -> Score:
+    forms = group[0].likelihoods
+    measures = {
+        name: wilson(_mean_credit(group, rank), len(group))
+        for name, (form, rank) in MEASURES.items()
+        if form in forms
+    }
+    chance = sum(1 / len(each.lengths) for each in group) / len(group)
+    return Score(len(group), chance, measures)
+
+
+def _mean_credit(group: Sequence[Asked], rank: Callable[[Asked], Sequence[float]]) -> float:
+    credits: list[Tensor] = []
+    for each in group:
+        ranked = torch.tensor([rank(each)], dtype=torch.float64)
+        credits.append(credit(ranked, torch.tensor([each.answer])))
+    return float(torch.cat(credits).mean())
+
+
+def wilson(share: float, count: int) -> Share:
+    """Return a share of a count with Wilson's interval, which holds what is within 0 and 1.
+
+    Of shared credit, which varies less than right and wrong do, it is wider than need be.
+
+    >>> round(wilson(0.0, 10).high, 4)
+    0.2775
+    """
+    spread = NORMAL**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    return Share(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 class Results:
@@ -106,3 +220,38 @@ def _asked(record: Mapping[str, Any]) -> Asked:
         for form, numbers in record["likelihoods"].items()
     }
     return Asked(record["subject"], record["answer"], tuple(record["lengths"]), likelihoods)
+
+
+HEADINGS = {
+    "letter": "letter",
+    "answer": "answer",
+    "cloze": "cloze",
+    "cloze_per_character": "cloze, per\ncharacter",
+    "control": "control",
+}
+
+
+def scores_table(title: str, found: Mapping[str, Score]) -> Table:
+    """Return a row for all questions, then one for each subject."""
+    measured = [name for name in MEASURES if name in found["all"].measures]
+    headings = ["questions", *(HEADINGS[name] for name in measured), "chance"]
+    table = plain_table(title, "subject", headings)
+    for name, score in found.items():
+        cells = (percent(score.measures[measure]) for measure in measured)
+        table.add_row(name, str(score.questions), *cells, f"{score.chance:.1%}")
+    table.caption = (
+        "Questions answered right, and 95% intervals. letter: of the listed choices; answer: "
+        "the text of a listed choice; cloze: the text, which is not listed, by its likelihood, and "
+        "by that per character; control: the letter, without the question. Equally likely choices "
+        "share the credit"
+    )
+    return table
+
+
+def percent(share: Share) -> str:
+    """Return a share and its interval.
+
+    >>> percent(Share(0.5, 0.4, 0.6))
+    '50.0% (40 to 60)'
+    """
+    return f"{share.value:.1%} ({100 * share.low:.0f} to {100 * share.high:.0f})"

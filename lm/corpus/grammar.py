@@ -1,14 +1,87 @@
-"""The grammar of a world's stories: sentences in order, templates of each, words of each slot."""
+"""The grammar of a world's stories: sentences in order, templates of each, words of each slot.
 
-from collections.abc import Sequence
+Sentence templates as rows of pieces, and what choosing among them costs.
+
+A piece is a word with the space before it, or a mark of punctuation: what a byte-level tokenizer
+never merges across. So a text's tokens are its pieces' tokens in a row.
+
+What a word of a story is for.
+
+Which stories to tell: of which topics, about which facts, in which templates.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.corpus.templates import PIECE, Template, parse
-from lm.corpus.world import World
+from lm.corpus.world import HALVES, QUARTET, World
+
+PIECE = re.compile(r" ?[A-Za-z]+|[^\sA-Za-z]")
+_PART = re.compile(r" ?\{\w+\}| ?[A-Za-z]+|[^\sA-Za-z{}]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template: its pieces, with slots in braces, and the relation it states."""
+
+    pieces: tuple[str, ...]
+    relation: str | None = None
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """The slots by name, and where they are."""
+        return {p.strip()[1:-1]: i for i, p in enumerate(self.pieces) if p.endswith("}")}
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The pieces, with the value told apart by its relation."""
+        return tuple(
+            f"{{{self.relation}}}" if piece == " {value}" else piece for piece in self.pieces
+        )
+
+
+def parse(text: str, *, opens: bool, relation: str | None = None) -> Template:
+    """Split a sentence into pieces; one that does not open the story begins with a space.
+
+    Raises:
+        ValueError: If a slot stands twice, or opens the story, or no full stop ends the sentence.
+    """
+    pieces = tuple(_PART.findall(text if opens else f" {text}"))
+    template = Template(pieces, relation)
+    if len(template.slots) != sum(piece.endswith("}") for piece in pieces):
+        raise ValueError(f"a template may hold each slot once, got {text!r}; say it otherwise")
+    if pieces.count(".") != 1 or pieces[-1] != ".":
+        raise ValueError(f"a template must end in its one full stop, got {text!r}")
+    if opens and pieces[0].startswith("{"):
+        raise ValueError(f"a story must not open with a slot, got {text!r}; put a word before it")
+    return template
+
+
+def choice_nats(templates: Sequence[Template]) -> list[NDArray[np.float64]]:
+    """Return what each piece of each template tells about which template it is, in nats.
+
+    Templates are equally likely, so a piece costs the log of how many the pieces before it left
+    over how many it leaves. Slots count as symbols: their words are costed where they are drawn.
+    """
+    left = Counter(t.symbols[:end] for t in templates for end in range(len(t.symbols) + 1))
+    return [
+        np.array(
+            [
+                math.log(left[t.symbols[:end]] / left[t.symbols[: end + 1]])
+                for end in range(len(t.symbols))
+            ]
+        )
+        for t in templates
+    ]
+
 
 END = "<|end|>"
 """The piece that ends a story."""
@@ -129,3 +202,116 @@ def _check_slots(frame: Sequence[Sequence[Template]], facts: Sequence[Sequence[T
             raise ValueError(
                 f"a fact names its entity, then its value, got {''.join(template.pieces)!r}"
             )
+
+
+class Kind(IntEnum):
+    """The part a word plays: the frame, a topic's own noun, a family's word, or half a fact."""
+
+    FRAME = 0
+    NOUN = 1
+    SHARED = 2
+    ENTITY = 3
+    VALUE = 4
+
+
+OF_SLOT = {
+    "place": Kind.NOUN,
+    "noun": Kind.NOUN,
+    "verb": Kind.SHARED,
+    "object": Kind.SHARED,
+    "entity": Kind.ENTITY,
+    "value": Kind.VALUE,
+}
+"""The kind of a slot's word; other slots, and all words of templates, are the frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """A distribution of stories. The default is the training distribution."""
+
+    topics: tuple[str, ...] | None = None
+    """topics to tell of, all of the world's by default"""
+    weights: tuple[float, ...] | None = None
+    """how often, in proportion; equal by default"""
+    parts: tuple[str, ...] = HALVES
+    """whose facts: `first`, `second` (the two halves), `held_out` (entities never trained on)"""
+    templates: Literal["training", "held_out"] = "training"
+    """how facts are put"""
+    facts_per_story: int = 2
+    """facts in each story, of entities of different quartets"""
+
+    def topic_names(self, world: World) -> tuple[str, ...]:
+        """Return the topics told of."""
+        return world.topics if self.topics is None else self.topics
+
+    def probabilities(self, world: World) -> NDArray[np.float64]:
+        """Return how likely each told topic is.
+
+        Raises:
+            ValueError: If weights do not fit the topics.
+        """
+        count = len(self.topic_names(world))
+        weights = np.ones(count) if self.weights is None else np.asarray(self.weights, float)
+        if weights.shape != (count,) or not np.isfinite(weights).all() or (weights <= 0).any():
+            raise ValueError(
+                f"weights must be {count} positive numbers, one for each topic, got {self.weights}"
+            )
+        shares: NDArray[np.float64] = weights / weights.sum()
+        return shares
+
+    def fact_templates(self, grammar: Grammar) -> tuple[Template, ...]:
+        """Return the templates that facts are put in.
+
+        Raises:
+            ValueError: If there is no such set of templates.
+        """
+        if self.templates not in ("training", "held_out"):
+            raise ValueError(f"templates must be training or held_out, got {self.templates!r}")
+        return grammar.facts if self.templates == "training" else grammar.held_out
+
+    def entities(self, world: World) -> NDArray[np.int64]:
+        """Return the entities that stories may name, [topics, quartets, 4].
+
+        Raises:
+            ValueError: If a topic or part is unknown, or has too few quartets for a story.
+        """
+        entities = world.quartet_entities(self.topic_names(world), self.parts)
+        if not 1 <= self.facts_per_story <= entities.shape[1]:
+            raise ValueError(
+                f"facts_per_story must be from 1 to {entities.shape[1]}, the quartets of "
+                f"{' and '.join(self.parts)}, got {self.facts_per_story}"
+            )
+        return entities
+
+
+def slot_words(grammar: Grammar, topic: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the words that a story of a topic draws evenly from, by slot of the frame."""
+    lexicon = grammar.world.lexicon
+    family = lexicon.families[lexicon.topics[topic].family]
+    return {
+        "name": lexicon.names,
+        "place": lexicon.topics[topic].nouns,
+        "noun": lexicon.topics[topic].nouns,
+        "verb": family.verbs,
+        "object": family.objects,
+        "feeling": lexicon.feelings,
+        "mood": lexicon.moods,
+    }
+
+
+def slot_nats(grammar: Grammar, telling: Telling) -> Mapping[str, NDArray[np.float64]]:
+    """Return what a word new in a slot costs, in nats, by slot and told topic, [topics] each.
+
+    The place costs the topic too, since its word tells it; the friend is one name less.
+    """
+    topics = telling.topic_names(grammar.world)
+    counts = [{s: len(words) for s, words in slot_words(grammar, t).items()} for t in topics]
+    nats = {slot: np.log([count[slot] for count in counts]) for slot in counts[0]}
+    nats["friend"] = np.log([count["name"] - 1 for count in counts])
+    nats["place"] = nats["place"] - np.log(telling.probabilities(grammar.world))
+    return nats
+
+
+def entity_nats(num_quartets: int, already_named: int) -> float:
+    """Return what the next entity of a story costs, in nats."""
+    return float(np.log(QUARTET * (num_quartets - already_named)))

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.corpus.grammar import Grammar
-from lm.corpus.kind import Kind
+from lm.corpus.grammar import Grammar, Kind, Telling
 from lm.corpus.stories import tell
-from lm.corpus.telling import Telling
 from lm.corpus.world import World
 
 

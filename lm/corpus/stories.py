@@ -1,18 +1,34 @@
 """Stories as rows of pieces, each with what it is for, what it states and what it must cost.
 
 Drawing is vectorized over stories: a sentence's place in all of them is one table look-up.
+
+Labels of spans of characters, carried over to tokens.
+
+Imperfect labels: some positives missed, some negatives labelled, by count and not by coin.
+
+The entropy floor: the least loss that any model can expect on stories, exactly.
+
+Every text is told in one way only (the grammar checks it), so the entropy of stories is that of
+the choices behind them, and each choice is paid by the word that first tells it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lm.corpus.grammar import Grammar
-from lm.corpus.kind import OF_SLOT, Kind
-from lm.corpus.telling import Telling, entity_nats, slot_nats, slot_words
-from lm.corpus.templates import Template, choice_nats
+from lm.corpus.grammar import (
+    OF_SLOT,
+    Grammar,
+    Kind,
+    Telling,
+    Template,
+    choice_nats,
+    entity_nats,
+    slot_nats,
+    slot_words,
+)
 from lm.corpus.world import QUARTET
 
 NO_FACT = -1
@@ -209,3 +225,164 @@ def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int6
     real = pieces != _PAD
     starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
     return Stories(grammar, pieces[real], kinds[real], facts[real], nats[real], starts, topics)
+
+
+def overlaps(offsets: ArrayLike, spans: ArrayLike) -> NDArray[np.bool_]:
+    """Return which tokens share a character with a labelled span.
+
+    Args:
+        offsets: Where tokens begin and end in the text, [T, 2], the end not included.
+        spans: Where labelled spans do, [S, 2], in any order, and they may overlap.
+
+    Raises:
+        ValueError: If these are no such pairs, or one ends before it begins.
+    """
+    start, stop = _pairs("offsets", offsets)
+    begin, end = _pairs("spans", spans)
+    begin, end = begin[end > begin], end[end > begin]
+    # Spans that began before the token's end, less those that had ended by its start.
+    begun = np.searchsorted(np.sort(begin), stop, side="left")
+    ended = np.searchsorted(np.sort(end), start, side="right")
+    labelled: NDArray[np.bool_] = (begun > ended) & (stop > start)
+    return labelled
+
+
+def _pairs(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    pairs = np.asarray(values, np.int64).reshape(-1, 2) if np.size(values) == 0 else values
+    pairs = np.asarray(pairs, np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or (pairs[:, 0] > pairs[:, 1]).any():
+        raise ValueError(f"{name} must be pairs of a start and an end after it, got {values!r}")
+    return pairs[:, 0], pairs[:, 1]
+
+
+def noisy_labels(
+    truth: NDArray[np.bool_],
+    *,
+    recall: float,
+    precision: float,
+    rng: np.random.Generator,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
+    """Return labels of a given recall and precision, each exact to the nearest whole sample.
+
+    With the same generator state, labels of less recall are a subset of those of more on the
+    positives, so that a sweep over recall compares like with like.
+
+    Args:
+        truth: What a perfect labeller would say, [N].
+        recall: Share of the positives that is labelled, in [0, 1].
+        precision: Share of the labelled that is positive, in (0, 1].
+        rng: Where the choice of mistakes comes from.
+        groups: [N] Samples of one group are mistaken together: groups are gone through in random
+            order until there are enough mistakes. None mistakes each sample on its own.
+
+    Raises:
+        ValueError: If a share is out of range, shapes differ, or negatives are too few.
+    """
+    truth = np.asarray(truth)
+    _check(truth, recall, precision, groups)
+    order = _order(len(truth), groups, rng)
+    positives, negatives = order[truth[order]], order[~truth[order]]
+    found = round(recall * len(positives))
+    wrong = round(found * (1 - precision) / precision)
+    if wrong > len(negatives):
+        raise ValueError(
+            f"a precision of {precision} needs {wrong} false labels, and there are "
+            f"{len(negatives)} negatives; raise the precision or lower the recall"
+        )
+    labels = np.zeros_like(truth)
+    # Missed positives are the last in order, false labels the first: both come in whole groups.
+    labels[positives[:found]] = True
+    labels[negatives[:wrong]] = True
+    return labels
+
+
+def _check(
+    truth: NDArray[np.bool_], recall: float, precision: float, groups: NDArray[np.int64] | None
+) -> None:
+    if not 0 <= recall <= 1:
+        raise ValueError(f"recall must be from 0 to 1, got {recall}")
+    if not 0 < precision <= 1:
+        raise ValueError(f"precision must be above 0 and at most 1, got {precision}")
+    if truth.ndim != 1 or truth.dtype != np.bool_:
+        raise ValueError(f"truth must be a row of booleans, got {truth.dtype} {truth.shape}")
+    if groups is not None and np.shape(groups) != truth.shape:
+        raise ValueError(
+            f"groups must give one number for each of {len(truth)} samples, "
+            f"got shape {np.shape(groups)}"
+        )
+
+
+def _order(
+    count: int, groups: NDArray[np.int64] | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Shuffle samples, those of one group next to each other."""
+    shuffled = rng.permutation(count)
+    if groups is None:
+        return shuffled
+    names, group = np.unique(groups, return_inverse=True)
+    rank = rng.permutation(len(names))[group]
+    return shuffled[np.argsort(rank[shuffled], kind="stable")]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Expected nats and words of one story, by kind of word."""
+
+    nats: NDArray[np.float64]
+    """[kinds] expected least loss of a story's words, summed"""
+    words: NDArray[np.float64]
+    """[kinds] expected number of words, punctuation and the end included"""
+
+    @property
+    def per_story(self) -> float:
+        """The entropy of a story, in nats."""
+        return float(self.nats.sum())
+
+    def per_word(self, *kinds: Kind) -> float:
+        """Return nats a word, over words of some kinds, all by default."""
+        chosen = list(kinds or Kind)
+        return float(self.nats[chosen].sum() / self.words[chosen].sum())
+
+
+def floor(grammar: Grammar, telling: Telling | None = None, *, knows_facts: bool = True) -> Floor:
+    """Return the floor of stories so told.
+
+    Args:
+        grammar: What stories are made of.
+        telling: Which stories, those for training by default.
+        knows_facts: Whether the reader knows the facts; one who does not pays the logarithm of
+            the number of values for each. It knows the words, names and templates either way.
+
+    Raises:
+        ValueError: If a topic, part or number in `telling` is not possible.
+    """
+    telling = telling or Telling()
+    num_quartets = telling.entities(grammar.world).shape[1]
+    chances = telling.probabilities(grammar.world)
+    costs = {slot: float(chances @ nats) for slot, nats in slot_nats(grammar, telling).items()}
+    nats, words = np.zeros(len(Kind)), np.zeros(len(Kind))
+    words[Kind.FRAME] += 1  # the end, which is certain
+    told: set[str] = set()
+    for group in (*grammar.before, *grammar.after):
+        news = [slot for slot in group[0].slots if slot not in told]
+        told |= {"name", "friend"} & set(news)
+        _add(group, nats, words)
+        for slot in news:
+            nats[OF_SLOT.get(slot, Kind.FRAME)] += costs[slot]
+    for named in range(telling.facts_per_story):
+        _add(telling.fact_templates(grammar), nats, words)
+        nats[Kind.ENTITY] += entity_nats(num_quartets, named)
+        nats[Kind.VALUE] += 0.0 if knows_facts else grammar.world.guess_nats
+    return Floor(nats, words)
+
+
+def _add(group: Iterable[Template], nats: NDArray[np.float64], words: NDArray[np.float64]) -> None:
+    """Add the expected words of one place in the story, and what the choice of template costs."""
+    templates = list(group)
+    for template, choice in zip(templates, choice_nats(templates), strict=True):
+        kinds = np.zeros(len(choice), int)
+        for slot, column in template.slots.items():
+            kinds[column] = OF_SLOT.get(slot, Kind.FRAME)
+        np.add.at(nats, kinds, choice / len(templates))
+        np.add.at(words, kinds, 1 / len(templates))

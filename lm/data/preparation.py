@@ -6,13 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lm.data.hub import Hub
+from lm.data.document import tokens_of, vocabulary
 from lm.data.labeling import LabelerConfig, described, make_labeler
-from lm.data.manifest import FILE, Manifest, read_manifest, require_same
-from lm.data.sources import Files, documents
+from lm.data.shards import FILE, Manifest, ShardWriter, read_manifest, require_same
+from lm.data.sources import Files, Hub, documents
 from lm.data.sources import described as described_source
-from lm.data.vocabulary import tokens_of, vocabulary
-from lm.data.writer import ShardWriter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

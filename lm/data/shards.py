@@ -1,20 +1,263 @@
-"""Prepared data, mapped from their files: documents as tokens with labels, by number."""
+"""Prepared data, mapped from their files: documents as tokens with labels, by number.
+
+The manifest of prepared data: what it was made of, and which shards there are.
+
+Labels as bitmaps: a plane of bits for `UNLABELLED` and one for `FORGET`, 0 in both is retain.
+
+Documents as rows of one length, read from the mapped shards; labels are the routes.
+
+Pools of documents that never overlap: each document is of one, by its number alone.
+
+Shards, written one after the other; after a kill the next writer goes on with the next shard.
+
+A shard is three files: tokens as plain integers, the bitmaps of their labels, and where documents
+begin. The manifest names it once all three are there.
+"""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.data.labelers import Labels
-from lm.data.manifest import Manifest, read_manifest
-from lm.data.planes import PLANES, unpack
-from lm.data.vocabulary import Ids, vocabulary
-from lm.data.writer import shard_files
+from lm.data.document import Ids, Vocabulary, vocabulary
+from lm.data.labeling import Labels
+from lm.models.language_model import IGNORED
+from lm.route_tables import FORGET, LABELS, RETAIN, UNLABELLED
+from oversight.runs.folder import as_read, flat, from_json, read_json, replace_file, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """What is known of a shard."""
+
+    documents: tuple[int, ...]
+    """how many there are of each label; a document has the highest of its tokens"""
+    tokens: tuple[int, ...]
+    """how many there are of each label"""
+    following: int
+    """the record of the source to go on with"""
+    checksum: str
+    """of its files"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What data were made of, and which shards there are."""
+
+    vocabulary: Vocabulary
+    settings: Mapping[str, Any]
+    """source, labeler and all else that the shards depend on, as plain data"""
+    shards: tuple[Shard, ...] = ()
+    complete: bool = False
+
+    @property
+    def dtype(self) -> type[np.uint16] | type[np.uint32]:
+        """The type of tokens in the files."""
+        return np.uint16 if self.vocabulary.size <= 65_535 else np.uint32
+
+    def setting(self, name: str) -> Any:  # noqa: ANN401
+        """Return a setting by name.
+
+        Raises:
+            ValueError: if the data were prepared without it.
+        """
+        if name not in self.settings:
+            raise ValueError(
+                f"the data were prepared by another version, which did not note {name!r}: prepare "
+                "them anew"
+            )
+        return self.settings[name]
+
+    @property
+    def following(self) -> int:
+        """The record of the source to go on with."""
+        return self.shards[-1].following if self.shards else 0
+
+    @property
+    def documents(self) -> dict[str, int]:
+        """How many documents there are of each label."""
+        return self._total([shard.documents for shard in self.shards])
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """How many tokens there are of each label."""
+        return self._total([shard.tokens for shard in self.shards])
+
+    def ended(self) -> "Manifest":
+        """Return the manifest of data that are complete."""
+        return replace(self, complete=True)
+
+    def with_shard(self, shard: Shard) -> "Manifest":
+        """Return the manifest with a shard more."""
+        return replace(self, shards=(*self.shards, shard))
+
+    @staticmethod
+    def _total(counts: list[tuple[int, ...]]) -> dict[str, int]:
+        return {name: sum(each[label] for each in counts) for label, name in enumerate(LABELS)}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest, with its totals for whoever reads it."""
+    totals = {"documents": manifest.documents, "tokens": manifest.tokens}
+    write_json(folder / FILE, {"totals": totals} | asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ValueError: if there is none, or it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no prepared data: prepare some by `python -m lm.prepare`")
+    data = read_json(path)
+    try:
+        return Manifest(
+            vocabulary=from_json(Vocabulary, data["vocabulary"], str(path)),
+            settings=dict(data["settings"]),
+            shards=tuple(from_json(Shard, each, str(path)) for each in data["shards"]),
+            complete=bool(data["complete"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): prepare the data anew") from error
+
+
+def require_same(old: Manifest, new: Manifest, folder: Path) -> None:
+    """Raise a ValueError if data in a folder were prepared with other settings."""
+    theirs, ours = (
+        dict(flat(as_read({"vocabulary": asdict(each.vocabulary), **each.settings})))
+        for each in (old, new)
+    )
+    changed = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{folder} holds data prepared with other settings ({name} was {theirs.get(name)!r} "
+            f"and is {ours.get(name)!r}): choose another folder, or remove this one"
+        )
+
+
+PLANES = (UNLABELLED, FORGET)
+"""The label of each plane."""
+
+
+def pack(labels: Labels) -> NDArray[np.uint8]:
+    """Return labels as bitmaps, [2, n / 8 rounded up].
+
+    >>> pack(np.array([2, 0, 1, 0, 0, 0, 0, 0, 2], np.uint8)).tolist()
+    [[4, 0], [1, 1]]
+    """
+    planes = [np.packbits(labels == label, bitorder="little") for label in PLANES]
+    return np.stack(planes)
+
+
+def unpack(planes: NDArray[np.uint8], start: int, stop: int) -> Labels:
+    """Return the labels from start to stop out of their bitmaps.
+
+    >>> unpack(np.array([[4, 0], [1, 1]], np.uint8), 2, 9).tolist()
+    [1, 0, 0, 0, 0, 0, 2]
+    """
+    first = start // 8
+    part = np.asarray(planes[:, first : -(-stop // 8)])
+    bits = np.unpackbits(part, axis=1, bitorder="little")[:, start - 8 * first : stop - 8 * first]
+    labels: Labels = (bits * np.array(PLANES, np.uint8)[:, None]).sum(0, dtype=np.uint8)
+    return labels
+
+
+def shard_files(folder: Path, number: int) -> tuple[Path, Path, Path]:
+    """Return the files of a shard: tokens, labels, and starts of documents."""
+    names = ("tokens", "labels", "starts")
+    tokens, labels, starts = (folder / f"{name}-{number:05}.bin" for name in names)
+    return tokens, labels, starts
+
+
+class ShardWriter:
+    """Collects documents, and writes a shard whenever there are enough tokens for one.
+
+    Args:
+        folder: where to write.
+        manifest: of the shards that are there already; new ones come after them.
+        shard_tokens: tokens from which on a shard is full; documents are not parted.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, shard_tokens: int) -> None:
+        self.folder, self.manifest, self.shard_tokens = folder, manifest, shard_tokens
+        self._tokens: list[Ids] = []
+        self._labels: list[Labels] = []
+        self._size = 0
+        self._following = manifest.following
+
+    def add(self, number: int, tokens: Ids, labels: Labels) -> None:
+        """Add a document: the number of its record, its tokens and theirs labels.
+
+        Raises:
+            ValueError: if an id is not of the vocabulary, a label unknown, there is not one label
+                for each token, or no token at all.
+        """
+        size = self.manifest.vocabulary.size
+        if not len(tokens) or tokens.min() < 0 or tokens.max() >= size:
+            raise ValueError(
+                f"document {number} has tokens outside of the vocabulary, or none: ids go from 0 "
+                f"to {size - 1}"
+            )
+        if labels.shape != tokens.shape or labels.max() >= len(LABELS):
+            raise ValueError(
+                f"document {number} has labels of shape {labels.shape} up to {labels.max()} for "
+                f"{len(tokens)} tokens: give each one of {', '.join(LABELS)} by its number"
+            )
+        self._tokens.append(tokens)
+        self._labels.append(labels)
+        self._size += len(tokens)
+        self._following = number + 1
+        if self._size >= self.shard_tokens:
+            self._write()
+
+    def close(self) -> Manifest:
+        """Write what is left, and the manifest of the data, which are complete now."""
+        if self._tokens:
+            self._write()
+        self.manifest = self.manifest.ended()
+        write_manifest(self.folder, self.manifest)
+        return self.manifest
+
+    def _write(self) -> None:
+        labels = np.concatenate(self._labels)
+        starts = np.cumsum([0, *map(len, self._tokens)], dtype=np.int64)
+        content = (
+            np.concatenate(self._tokens).astype(self.manifest.dtype).tobytes(),
+            pack(labels).tobytes(),
+            starts.tobytes(),
+        )
+        checksum = hashlib.sha256()
+        files = shard_files(self.folder, len(self.manifest.shards))
+        for path, data in zip(files, content, strict=True):
+            replace_file(path, data)
+            checksum.update(data)
+        of_document = np.maximum.reduceat(labels, starts[:-1])
+        shard = Shard(
+            documents=_counts(of_document),
+            tokens=_counts(labels),
+            following=self._following,
+            checksum=checksum.hexdigest(),
+        )
+        self.manifest = self.manifest.with_shard(shard)
+        write_manifest(self.folder, self.manifest)
+        self._tokens, self._labels, self._size = [], [], 0
+
+
+def _counts(labels: Labels) -> tuple[int, ...]:
+    return tuple(np.bincount(labels, minlength=len(LABELS)).tolist())
 
 
 class Mapped:
@@ -116,3 +359,63 @@ def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray
             f"{path} is {size}, and the manifest says {expected} bytes: prepare the data anew"
         )
     return np.memmap(path, dtype, mode="r", shape=shape)
+
+
+Row = tuple[Ids, NDArray[np.int64]]
+"""Tokens, [context + 1], filled up with `IGNORED`, and the labels of all but the first."""
+
+
+def document_row(shards: Shards, number: int, context: int) -> Row:
+    """Return a document as a row, cut at the context, after the token that ends a document."""
+    tokens, labels = (part[:context] for part in shards.document(number))
+    row = np.full(context + 1, IGNORED, np.int64)
+    row[0], row[1 : len(tokens) + 1] = shards.manifest.vocabulary.end, tokens
+    routes = np.full(context, RETAIN, np.int64)
+    routes[: len(labels)] = labels
+    return row, routes
+
+
+SHARES = {"train": 0.7, "exam": 0.1, "practice": 0.1, "attack": 0.1}
+"""What part of the documents is to learn from, to be examined on, to calibrate on, to attack with.
+
+Which document is in which pool is no setting, so that no two runs on the same data differ in it.
+"""
+
+SEED = 20_260_101
+
+
+class Pools:
+    """Documents by pool and label.
+
+    Args:
+        labels: of all documents, by number.
+    """
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        drawn = np.random.default_rng(SEED).random(len(labels))
+        self.pools = np.searchsorted(np.cumsum(list(SHARES.values()))[:-1], drawn, side="right")
+
+    def members(self, pool: str, label: int | None = None) -> NDArray[np.int64]:
+        """Return the numbers of the documents of a pool, of all labels or of one."""
+        chosen = self.pools == list(SHARES).index(pool)
+        if label is not None:
+            chosen &= self.labels == label
+        return np.flatnonzero(chosen)
+
+    def draw(
+        self, pool: str, count: int, seed: Sequence[int], label: int | None = None
+    ) -> NDArray[np.int64]:
+        """Return the numbers of some documents of a pool in random order, none twice.
+
+        Raises:
+            ValueError: if the pool has fewer.
+        """
+        found = self.members(pool, label)
+        if len(found) < count:
+            kind = "" if label is None else f" labelled {LABELS[label]}"
+            raise ValueError(
+                f"{count} documents{kind} were asked of the pool {pool!r}, which has {len(found)} "
+                f"({SHARES[pool]:.0%} of all): prepare more, or ask for fewer"
+            )
+        return np.random.default_rng(list(seed)).permutation(found)[:count]

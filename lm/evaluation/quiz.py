@@ -3,6 +3,14 @@
 A model answers with the choice that has the largest log-likelihood after the prompt. Equally
 likely choices share the credit evenly, so that a model which knows nothing gets what chance would
 give it, wherever the right choice stands.
+
+Calibrated loss: what a model's features hold, once its output bias is trained anew.
+
+A method that only lowers the logits of some words looks as if it had forgotten. Calibration takes
+that back: an output bias is trained alone, on forget text and a hundred times as much on text to
+retain, before the loss is read (Shilov et al. 2025, arXiv 2512.05648). No other weight moves, so
+it is no attack. The problem is convex; at its solution the words of the weighted text are
+predicted as often as they occur in it.
 """
 
 from collections.abc import Sequence
@@ -11,11 +19,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lm.corpus import Question
-from lm.evaluation.continuations import Continuations, lay_out, log_likelihoods
-from lm.model.language_model import LanguageModel
-from lm.task import Task
+from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, real_features
+from lm.models.language_model import LanguageModel
+from lm.task import StoryRows, Task
 
 
 class Scores(NamedTuple):
@@ -110,3 +119,95 @@ def credit(scores: Tensor, answers: Tensor) -> Tensor:
 
 def _mean_credit(scores: Tensor, answers: Tensor) -> float:
     return float(credit(scores, answers).mean())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationConfig:
+    """How to train the output bias.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    steps: int = 200
+    """steps of Adam"""
+    learning_rate: float = 0.05
+    """its first step size, which falls to 0 in a line"""
+    retain_weight: float = 100.0
+    """weight of the loss on retain stories, and of that on adjacent ones; that on forget has 1"""
+    batch_tokens: int = 256
+    """tokens of each kind of story in a step; all of them where there are no more"""
+    seed: int = 0
+    """of the draw of tokens"""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch_tokens < 1:
+            raise ValueError(
+                f"steps {self.steps} and batch_tokens {self.batch_tokens} were given: give 0 or "
+                "more and 1 or more"
+            )
+        if self.learning_rate <= 0 or self.retain_weight < 0:
+            raise ValueError(
+                f"learning_rate {self.learning_rate} and retain_weight {self.retain_weight} were "
+                "given: give one above 0 and one from 0 on"
+            )
+
+
+def calibrate(
+    model: LanguageModel,
+    forget: StoryRows,
+    retain: StoryRows,
+    adjacent: StoryRows | None = None,
+    config: CalibrationConfig | None = None,
+) -> Tensor:
+    """Return an output bias, [v] on the model's device, trained with all else fixed.
+
+    Args:
+        model: it stays as it is; its features are computed once.
+        forget: stories to forget. Read the calibrated loss on others.
+        retain: stories to retain.
+        adjacent: stories of adjacent topics, if there are any.
+        config: how to train.
+
+    Raises:
+        ValueError: if one of the sets holds no story.
+    """
+    config = config or CalibrationConfig()
+    weighted = [(1.0, forget), (config.retain_weight, retain)]
+    weighted += [] if adjacent is None else [(config.retain_weight, adjacent)]
+    texts = [(weight, *_features(model, rows)) for weight, rows in weighted]
+    generator = torch.Generator().manual_seed(config.seed)
+    device = model.device
+    bias = torch.zeros(model.vocab_size, device=device, requires_grad=True)
+    optimizer = torch.optim.Adam([bias], lr=config.learning_rate)
+    for step in range(config.steps):
+        loss = torch.zeros((), device=device)
+        for weight, features, following in texts:
+            drawn = _draw(len(following), config.batch_tokens, generator).to(device)
+            with torch.no_grad():
+                logits = model.logits(features[drawn]).float()
+            loss = loss + weight * F.cross_entropy(logits + bias, following[drawn])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
+        optimizer.step()
+    return bias.detach()
+
+
+def _features(
+    model: LanguageModel, rows: StoryRows, batch_size: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Return the features of all tokens of stories, [m, d], and the tokens they predict, [m]."""
+    if not len(rows):
+        raise ValueError("a set without stories was given to calibrate on: give one or more")
+    batches = [rows.take(numbers) for numbers in torch.split(torch.arange(len(rows)), batch_size)]
+    parts = [real_features(model, batch, batch.kinds >= 0) for batch in batches]
+    features, following = (torch.cat(part) for part in zip(*parts, strict=True))
+    return features, following
+
+
+def _draw(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Return some numbers below `count`, or all of them where there are no more."""
+    if count <= size:
+        return torch.arange(count)
+    return torch.randint(count, (size,), generator=generator)

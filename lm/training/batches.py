@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lm.model.cross_entropy import IGNORED
+from lm.models.language_model import IGNORED
 
 
 class Batch(NamedTuple):

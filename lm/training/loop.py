@@ -3,11 +3,13 @@
 - a target that no token teaches does not move, nor does its optimizer state;
 - gradients are clipped target by target, so that one does not shrink the step of another;
 - the state is a function of settings and step: a resumed run gives the same bits.
+
+What to do when memory is short, in one line.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import cos, pi
 from pathlib import Path
@@ -18,14 +20,42 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 
-from lm.model.language_model import LanguageModel
+from lm.models.language_model import LanguageModel
 from lm.training.batches import Batch, Batches, counted, require_known
-from lm.training.memory import enough_memory
-from lm.training.processes import add_up, add_up_gradients, replicate
-from lm.training.resume import Resume
-from lm.training.scale import ScaleConfig, prepared, shares
-from lm.training.sharding import shard, unshard
+from lm.training.checkpoints import Resume
+from lm.training.distributed import (
+    ScaleConfig,
+    add_up,
+    add_up_gradients,
+    prepared,
+    replicate,
+    shard,
+    shares,
+    unshard,
+)
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
+
+SHORT = ("not enough memory", "can't allocate memory", "cannot allocate memory")
+"""How PyTorch says so of a CPU's memory."""
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turn what PyTorch raises when memory is short into advice.
+
+    Raises:
+        ValueError: if memory is short.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        short = any(words in str(error).lower() for words in SHORT)
+        if not short and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            "the memory does not hold a training step: lower batch_size, raise accumulate, "
+            "checkpoint activations, or share the weights out between more processes by fsdp"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +128,7 @@ def train(
 ) -> Optimizer:
     """Train a model in place, on the device where it is, and return the optimizer.
 
-    Inside `lm.training.processes.joined`, processes that all call alike train it together.
+    Inside `lm.training.distributed.joined`, processes that all call alike train it together.
 
     Args:
         model: it trains in bfloat16 on a GPU, by autocast, and in its own type on a CPU.

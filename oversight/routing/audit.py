@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from oversight.routing.parameters import Part, parameters_of
 from oversight.routing.table import RouteTable
-from oversight.routing.target import Part, parameters_of
 
 
 def audit(

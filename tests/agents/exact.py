@@ -12,8 +12,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
-from agents.buffer import RoutedSamples
 from agents.reward_model import RewardModel
+from agents.rollout_buffer import RoutedSamples
 from tests.agents.small import ROLLOUT, remove_gates, small_agent
 
 RATE = 2.0**-7

@@ -15,8 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import restore, training_state
-from agents.options import Timeouts
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED
+from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED, Timeouts
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.small import assert_same_training
 

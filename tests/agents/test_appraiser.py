@@ -9,9 +9,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents import MotivationPolicy, RoutedPPO
-from agents.appraiser import AppraisedFeatures, Appraiser
-from agents.labels import Step
-from agents.reward_model import RewardModel
+from agents.reward_model import RewardModel, Step
+from agents.value_map import AppraisedFeatures, Appraiser
 from oversight.routing import routing
 from tests.agents.small import ROLLOUT, probabilities, small_agent, small_env
 

@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.buffer import RoutedBuffer
 from agents.methods import ROUTES
+from agents.rollout_buffer import RoutedBuffer
 from tests.agents.small import small_agent
 
 STEPS, LANES = 6, 4

@@ -15,7 +15,7 @@ from torch.autograd import grad
 
 import envs
 from agents import METHODS, MotivationPolicy, RoutedPPO
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN
+from agents.method import DIAMOND, GHOST, HIDDEN, OPEN
 from oversight.routing import RouteTable, audit, routing
 from tests.agents.small import remove_gates, small_agent, weights
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
-from agents.infos import fill, observed_lanes
+from agents.vec_env import fill, observed_lanes
 
 SAID: list[dict[str, Any]] = [
     {"flag": np.True_, "number": 1.5, "word": "left", "vector": np.array([1, 2])},

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from agents import METHODS, RoutedPPO
-from agents.labels import Step, as_paid, labelled, nothing
-from agents.propensity import weighted
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED
+from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED, weighted
+from agents.reward_model import Step, as_paid, labelled, nothing
 from tests.agents.exact import exact_agent, gradients
 from tests.agents.small import ROLLOUT, small_agent
 

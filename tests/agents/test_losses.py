@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from agents import losses
-from agents.buffer import RoutedBuffer
+from agents.rollout_buffer import RoutedBuffer
 
 
 def tensor(*values: float) -> torch.Tensor:

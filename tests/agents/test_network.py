@@ -7,7 +7,7 @@ from torch import nn
 from agents import METHODS, MotivationPolicy
 from agents.config import PPOConfig
 from agents.methods import ROUTES
-from agents.network import MotivationNet
+from agents.policy import MotivationNet
 from oversight.routing import audit, routing
 from tests.agents.small import ROLLOUT, probabilities, remove_gates, small_agent
 

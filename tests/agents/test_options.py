@@ -12,11 +12,9 @@ from torch import Tensor
 
 from agents import RoutedPPO, losses, method
 from agents.config import PPOConfig
-from agents.normalization import normalized
-from agents.options import CHOICES, AdvantageNormalization
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN
-from oversight.build import make_learner
-from oversight.config import TrainConfig
+from agents.losses import normalized
+from agents.method import CHOICES, DIAMOND, GHOST, HIDDEN, OPEN, AdvantageNormalization
+from oversight.rl.config import TrainConfig, make_learner
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.exact import exact_agent, gradients, rollout
 from tests.agents.small import small_agent, small_env

@@ -9,8 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from agents import MotivationPolicy, RoutedPPO
-from agents.network import MotivationNet
-from agents.policy import gumbel_sample
+from agents.policy import MotivationNet, gumbel_sample
 from tests.agents.small import ROLLOUT, remove_gates, small_agent, weights
 
 

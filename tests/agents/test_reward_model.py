@@ -10,9 +10,8 @@ import torch
 
 from agents import RoutedPPO
 from agents.checkpoint import read_state, restore, training_state, write_state
-from agents.labels import Step, labelled
-from agents.reward_model import CAPACITY, RewardModel, perceptrons
-from agents.routes import GHOST, HIDDEN
+from agents.method import GHOST, HIDDEN
+from agents.reward_model import CAPACITY, RewardModel, Step, labelled, perceptrons
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
 
 NAN = float("nan")

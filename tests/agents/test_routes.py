@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
+from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED, write_back
 from agents.methods import METHODS, ROUTES
-from agents.outcomes import Outcomes
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED, write_back
+from agents.rollout_buffer import Outcomes
 
 
 class Seen(Mapping[str, Any]):

@@ -8,8 +8,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from agents import METHODS, RoutedPPO
-from agents.buffer import RoutedSamples
 from agents.methods import ROUTES
+from agents.rollout_buffer import RoutedSamples
 from tests.agents.exact import (
     Gradients,
     backward,

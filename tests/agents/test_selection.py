@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from agents.routes import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED
-from agents.selection import selected
+from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED
+from agents.rollout_buffer import selected
 from tests.agents.exact import rollout
 from tests.agents.small import ROLLOUT, small_agent
 

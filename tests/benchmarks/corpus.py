@@ -16,7 +16,7 @@ import tyro
 from tokenizers import Tokenizer
 
 from lm.corpus import HALVES, Grammar, encode, make_grammar, make_world, story_tokenizer, tell
-from lm.corpus.telling import slot_words
+from lm.corpus.grammar import slot_words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import tyro
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.model.cross_entropy import cross_entropy
+from lm.models.language_model import cross_entropy
 from tests.benchmarks.lm import own_peak
 from tests.lm.live import LiveBytes
 

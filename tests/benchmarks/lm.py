@@ -19,12 +19,11 @@ import torch
 import tyro
 from torch.nn.utils import clip_grad_norm_
 
-from lm.model.expansion import expand
-from lm.model.gpt import GPT
-from lm.model.sizes import size
+from lm.models.gpt import GPT, expand
+from lm.models.layers import size
+from lm.route_tables import ERA, PARAMETERS, UNROUTED, era_routes
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.routes import ERA, PARAMETERS, UNROUTED, era_routes
 from oversight.routing import RouteTable
 from tests.lm.plain import copy_of
 

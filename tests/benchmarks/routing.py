@@ -15,8 +15,7 @@ import tyro
 from torch import nn
 
 from agents import RoutedPPO
-from oversight.build import make_agent
-from oversight.config import TrainConfig
+from oversight.rl.config import TrainConfig, make_agent
 from oversight.routing import Gate
 
 

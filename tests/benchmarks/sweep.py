@@ -18,10 +18,9 @@ import tyro
 from joblib.externals.loky import get_reusable_executor
 
 from configs import rl
-from oversight.study import Panel, Run, Study
-from oversight.sweeps.engines import execute
-from oversight.sweeps.job import work
-from oversight.sweeps.results import jobs_of
+from oversight.rl.study import Panel, Run, Study
+from oversight.rl.sweep import jobs_of, work
+from oversight.runs.parallel import execute
 
 BAR = 1.8
 

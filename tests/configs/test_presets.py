@@ -6,8 +6,7 @@ import pytest
 
 from agents import METHODS
 from configs.rl import PRESETS
-from oversight.build import make_agent
-from oversight.config import TrainConfig
+from oversight.rl.config import TrainConfig, make_agent
 
 
 @pytest.mark.parametrize("name", PRESETS)

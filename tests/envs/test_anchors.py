@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from envs import GridVectorEnv
-from envs.grid import kernel
+from envs import GridVectorEnv, gridworld
 
 SIZE, WINDOW, GAMMA = 5, 32, 0.97
 CELLS = SIZE**2
 
 
-def distances(avoid_ghost: bool) -> kernel.Numbers:
+def distances(avoid_ghost: bool) -> gridworld.Numbers:
     """Moves left to the diamond, [ghost, diamond, cell], by relaxation."""
     cells = np.arange(CELLS)
-    after = np.stack([kernel.move(cells, np.full(CELLS, a), SIZE) for a in range(4)])
+    after = np.stack([gridworld.move(cells, np.full(CELLS, a), SIZE) for a in range(4)])
     left = np.full((CELLS, CELLS, CELLS), np.inf)
     left[:, cells, cells] = 0
     for _ in range(CELLS):
@@ -34,7 +33,9 @@ def mean_return(avoid_ghost: bool, num_lanes: int = 4096, seed: int = 0) -> floa
     rewards, ends = [], []
     for _ in range(WINDOW):
         board = env.board
-        after = np.stack([kernel.move(board.agent, np.full(num_lanes, a), SIZE) for a in range(4)])
+        after = np.stack(
+            [gridworld.move(board.agent, np.full(num_lanes, a), SIZE) for a in range(4)]
+        )
         costs = left[board.ghost, board.diamond, after] + 0.5 * rng.random((4, num_lanes))
         _, reward, terminated, truncated, _ = env.step(costs.argmin(axis=0))
         rewards.append(reward)

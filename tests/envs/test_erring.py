@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
 from envs.observers import Moment, Observer, Scope
-from envs.observers.noisy import Side
+from envs.observers.noise import Side
 from tests.envs.test_observers import near
 
 SEED = st.integers(0, 2**64 - 1)

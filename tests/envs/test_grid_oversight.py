@@ -8,7 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs import GridEnv, GridVectorEnv, PartialOversight
-from envs.grid.oversight import OVERSEEN, any_terminal
+from envs.gridworld import OVERSEEN, any_terminal
 from envs.wrappers import vector
 from tests.envs.same import assert_same
 from tests.envs.wrappers.games import frozen, play

@@ -10,7 +10,7 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs import GridEnv, PartialOversight, Query, Region, Schedule
-from envs.observers.held import held_environment
+from envs.observers.observer import held_environment
 
 GAME = GridEnv(reward="true")
 

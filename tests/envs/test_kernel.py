@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from envs import streams
-from envs.grid import kernel
-from envs.grid.kernel import AGENT, DIAMOND, GHOST, OVERSIGHT, Board
-from envs.grid.rules import Flag, Rules
+from envs import gridworld, random_streams
+from envs.gridworld import AGENT, DIAMOND, GHOST, OVERSIGHT, Board, Flag, Rules
 from tests.envs.test_streams import chi_square_sigmas
 
 NUM_LEVELS = 200_000
@@ -17,8 +15,8 @@ def rules(oversight_probability: float = 0.1, size: int = 5, flag: Flag = "visib
 
 
 def levels(of: Rules, num_levels: int = NUM_LEVELS) -> Board:
-    seeds = streams.lane_seeds(7, num_levels)
-    return kernel.layout(seeds, np.zeros_like(seeds), of)
+    seeds = random_streams.lane_seeds(7, num_levels)
+    return gridworld.layout(seeds, np.zeros_like(seeds), of)
 
 
 def board(agent: int, ghost: int, diamond: int, overseen: tuple[bool, bool]) -> Board:
@@ -27,7 +25,7 @@ def board(agent: int, ghost: int, diamond: int, overseen: tuple[bool, bool]) -> 
 
 def test_levels_of_version_0_never_change() -> None:
     episodes = np.arange(3, dtype=np.uint64)
-    level = kernel.layout(streams.lane_seeds(0, 3), episodes, rules(0.5))
+    level = gridworld.layout(random_streams.lane_seeds(0, 3), episodes, rules(0.5))
     assert level.agent.tolist() == [8, 15, 14]
     assert level.ghost.tolist() == [1, 14, 16]
     assert level.diamond.tolist() == [10, 17, 10]
@@ -88,7 +86,7 @@ def test_oversight_is_independent_of_the_layout() -> None:
     ids=["north", "east", "south", "west", "north wall", "east wall", "south wall", "west wall"],
 )
 def test_moves_and_walls(start: int, action: int, end: int) -> None:
-    assert kernel.move(np.array([start]), np.array([action]), size=5) == end
+    assert gridworld.move(np.array([start]), np.array([action]), size=5) == end
 
 
 @pytest.mark.parametrize("overseen", [(False, False), (True, False), (False, True), (True, True)])
@@ -97,7 +95,7 @@ def test_each_reward_pays_what_it_says(overseen: tuple[bool, bool]) -> None:
         reached = board(cell, ghost=8, diamond=3, overseen=overseen)
         paid = {"observed": true if watched else 1.0, "proxy": 1.0, "true": true}
         for reward in ("observed", "proxy", "true"):
-            outcome = kernel.judge(reached, reward, kernel.true_reward(reached))
+            outcome = gridworld.judge(reached, reward, gridworld.true_reward(reached))
             assert outcome.terminated.all()
             assert outcome.observed == watched
             assert outcome.observed_reward == (true if watched else 0.0)
@@ -109,17 +107,17 @@ def test_nothing_is_paid_or_seen_on_the_way() -> None:
     for reward in ("observed", "proxy", "true"):
         assert not any(
             array.any()
-            for array in kernel.judge(on_the_way, reward, kernel.true_reward(on_the_way))
+            for array in gridworld.judge(on_the_way, reward, gridworld.true_reward(on_the_way))
         )
 
 
 def test_planes_show_the_board() -> None:
     shown = board(0, ghost=8, diamond=3, overseen=(True, False))
-    planes = kernel.observe(shown, rules())[0].reshape(4, 25)
+    planes = gridworld.observe(shown, rules())[0].reshape(4, 25)
     assert planes.dtype == np.int8
     cells = {AGENT: 0, GHOST: 8, DIAMOND: 3, OVERSIGHT: 3}
     for plane, cell in cells.items():
         np.testing.assert_array_equal(np.flatnonzero(planes[plane]), [cell])
-    hidden = kernel.observe(shown, rules(flag="hidden"))[0].reshape(4, 25)
+    hidden = gridworld.observe(shown, rules(flag="hidden"))[0].reshape(4, 25)
     np.testing.assert_array_equal(hidden[:OVERSIGHT], planes[:OVERSIGHT])
     assert not hidden[OVERSIGHT].any()

@@ -18,7 +18,7 @@ from envs import (
     Region,
     Schedule,
     StepCoin,
-    streams,
+    random_streams,
 )
 from envs.observers import Decision, Moment, Observer, Scope
 
@@ -58,7 +58,7 @@ def moment(seed: int, size: int) -> Moment:
     """Random moments of many lanes."""
     draw = np.random.default_rng(seed % 2**32)
     episode, step, played = draw.integers(0, 200, size=(3, size)).astype(np.uint64)
-    seeds = streams.lane_seeds(seed, size)
+    seeds = random_streams.lane_seeds(seed, size)
     asked = draw.integers(2, size=size).astype(np.bool_)
     return Moment(seeds, episode, step, played, draw.normal(size=size), asked)
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs import GridVectorEnv
-from envs.grid.kernel import AGENT, DIAMOND, GHOST, Mask, Numbers, Planes
-from envs.grid.rules import Reward
+from envs.gridworld import AGENT, DIAMOND, GHOST, Mask, Numbers, Planes, Reward
 from tests.envs.same import assert_same
 
 NUM_LANES = 256

@@ -14,7 +14,7 @@ from stable_baselines3.common import env_checker
 
 import envs
 from envs import GridEnv, GridVectorEnv
-from envs.grid.rules import Flag, Reward
+from envs.gridworld import Flag, Reward
 
 VARIANTS = [
     {"flag": flag, "reward": reward} for flag, reward in product(get_args(Flag), get_args(Reward))

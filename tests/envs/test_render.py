@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from envs import GridEnv, GridVectorEnv, draw
-from envs.grid.render import CELL, write
+from envs.rendering import CELL, write
 
 
 def test_text_brackets_the_overseen_squares() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from envs import streams
+from envs import random_streams
 
 Words = NDArray[np.uint64]
 
@@ -22,11 +22,11 @@ CORNERS: dict[str, tuple[int, int]] = {  # first seed, first episode
 
 def draw(first_seed: int = 0, first_episode: int = 0) -> Words:
     """Words of a block of consecutive lanes and episodes, [3, lanes, episodes]."""
-    seeds = streams.lane_seeds(first_seed, NUM_LANES).repeat(NUM_EPISODES)
+    seeds = random_streams.lane_seeds(first_seed, NUM_LANES).repeat(NUM_EPISODES)
     episodes = np.tile(
         np.arange(first_episode, first_episode + NUM_EPISODES, dtype=np.uint64), NUM_LANES
     )
-    return streams.words(seeds, episodes, 3).reshape(3, NUM_LANES, NUM_EPISODES)
+    return random_streams.words(seeds, episodes, 3).reshape(3, NUM_LANES, NUM_EPISODES)
 
 
 def chi_square_sigmas(counts: NDArray[np.int64]) -> float:
@@ -41,7 +41,7 @@ def test_split_is_splitmix64() -> None:
     """The first outputs published for the seed 1234567."""
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     state = np.array([1234567], dtype=np.uint64)
-    assert streams.split(state, np.arange(3, dtype=np.uint64)).tolist() == published
+    assert random_streams.split(state, np.arange(3, dtype=np.uint64)).tolist() == published
 
 
 @pytest.mark.parametrize("corner", CORNERS)
@@ -64,7 +64,7 @@ PAIRS: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], ...]
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_pairs_of_uniforms_fill_the_square_evenly(corner: str, pair: str) -> None:
-    uniforms = streams.uniform(draw(*CORNERS[corner]))
+    uniforms = random_streams.uniform(draw(*CORNERS[corner]))
     first, second = PAIRS[pair](uniforms)
     if pair == "lane and episode exchanged":  # a point and its mirror image count once
         above = np.triu_indices(NUM_LANES, 1)
@@ -81,16 +81,18 @@ def test_words_do_not_repeat() -> None:
 
 @given(seed=st.integers(0, 2**64 - 1), episode=st.integers(0, 2**64 - 1), lanes=st.integers(1, 5))
 def test_a_lane_does_not_depend_on_its_neighbors(seed: int, episode: int, lanes: int) -> None:
-    seeds = streams.lane_seeds(seed, lanes)
+    seeds = random_streams.lane_seeds(seed, lanes)
     episodes = np.full(lanes, episode, dtype=np.uint64)
-    batch = streams.words(seeds, episodes, 3)
-    alone = [streams.words(seeds[i : i + 1], episodes[i : i + 1], 3)[:, 0] for i in range(lanes)]
+    batch = random_streams.words(seeds, episodes, 3)
+    alone = [
+        random_streams.words(seeds[i : i + 1], episodes[i : i + 1], 3)[:, 0] for i in range(lanes)
+    ]
     np.testing.assert_array_equal(batch, np.stack(alone, axis=-1))
 
 
 @given(word=st.integers(0, 2**64 - 1), num_cells=st.integers(3, 10_000))
 def test_cells_are_distinct_and_on_the_grid(word: int, num_cells: int) -> None:
-    cells = streams.distinct_cells(np.array([word], dtype=np.uint64), num_cells)
+    cells = random_streams.distinct_cells(np.array([word], dtype=np.uint64), num_cells)
     values = {int(cell[0]) for cell in cells}
     assert len(values) == 3
     assert min(values) >= 0
@@ -100,12 +102,12 @@ def test_cells_are_distinct_and_on_the_grid(word: int, num_cells: int) -> None:
 @pytest.mark.parametrize("num_cells", [4, 9, 25])
 def test_every_ordered_triple_comes_exactly_once(num_cells: int) -> None:
     triples = num_cells * (num_cells - 1) * (num_cells - 2)
-    cells = streams.distinct_cells(np.arange(triples, dtype=np.uint64), num_cells)
+    cells = random_streams.distinct_cells(np.arange(triples, dtype=np.uint64), num_cells)
     assert np.unique(np.stack(cells), axis=1).shape == (3, triples)
 
 
 def test_uniforms_stay_below_one() -> None:
-    ends = streams.uniform(np.array([0, 2**64 - 1], dtype=np.uint64))
+    ends = random_streams.uniform(np.array([0, 2**64 - 1], dtype=np.uint64))
     assert ends[0] == 0
     assert 1 - 2**-52 < ends[1] < 1
 
@@ -113,4 +115,4 @@ def test_uniforms_stay_below_one() -> None:
 @pytest.mark.parametrize("seed", [[1], [1, -2], [1.0, 2.0], [1, 2**64], "ab"])
 def test_bad_lane_seeds_are_refused(seed: list[int]) -> None:
     with pytest.raises(ValueError, match="seed must be an integer or a sequence of 2 integers"):
-        streams.lane_seeds(seed, 2)
+        random_streams.lane_seeds(seed, 2)

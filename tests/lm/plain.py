@@ -1,6 +1,6 @@
 """A GPT as one writes it without routing: the reference of values, and of speed.
 
-The same sizes and choices as `lm.model.gpt`, and no gate anywhere.
+The same sizes and choices as `lm.models.gpt`, and no gate anywhere.
 """
 
 import math
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.model.gpt import GPT, Block
-from lm.model.sizes import GPTConfig
+from lm.models.gpt import GPT, Block
+from lm.models.layers import GPTConfig
 
 
 class PlainBlock(nn.Module):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
 
 SMALL = GPTConfig(vocab_size=13, width=8, num_layers=2, num_heads=2, context=6)
 EXPANDED = GPTConfig(

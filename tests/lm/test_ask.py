@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lm.ask import main
-from lm.benchmarks.question import Question
-from oversight import cli
-from oversight.record import read_json, write_json
+from lm.benchmarks.questions import Question
+from oversight.runs import cli
+from oversight.runs.folder import read_json, write_json
 from tests.lm.benchmarks.made import made_model, made_questions, made_tokenizer
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lm.attack.attacks import ATTACKS
+from lm.attacks.relearning import ATTACKS
 from lm.evaluation.exam import ExamConfig, make_exam
 from lm.task import TaskConfig, make_task
 

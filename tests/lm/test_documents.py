@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lm import prepare, unlearn
-from oversight import cli
-from oversight.record import read_json
+from oversight.runs import cli
+from oversight.runs.folder import read_json
 from tests.lm.data.made import make_tokenizer, write_lines
 from tests.lm.hf.small import LLAMA, transformers
 

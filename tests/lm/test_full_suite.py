@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lm import unlearn
-from lm.attack.suite import SUITES
-from lm.model.sizes import SIZES, GPTConfig
-from lm.reporting.withstood import withstood
-from oversight import cli
+from lm.attacks.suite import SUITES
+from lm.models.layers import SIZES, GPTConfig
+from lm.report import withstood
+from oversight.runs import cli
 from tests.oversight.test_errors import Capture
 
 SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "filtered")

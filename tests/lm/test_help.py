@@ -10,7 +10,7 @@ from lm import ask, prepare, unlearn
 from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.prepare import PrepareConfig
-from oversight import cli
+from oversight.runs import cli
 from tests.oversight.test_cli import Command, help_page
 
 HELP = Path(__file__).parent / "help"

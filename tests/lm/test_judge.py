@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from lm.judge import FOLDS, judge
-from lm.labels import LabelConfig, story_labels
+from lm.labels import FOLDS, LabelConfig, judge, story_labels
+from lm.route_tables import FORGET, RETAIN, UNLABELLED
 from lm.task import StoryRows, Task, TaskConfig, make_task
-from lm.training.routes import FORGET, RETAIN, UNLABELLED
 
 
 @pytest.fixture(scope="module")

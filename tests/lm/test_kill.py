@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oversight.sweeps.lock import locked
+from oversight.runs.parallel import locked
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lm.labels import OF_TOPIC, token_labels
+from lm.route_tables import FORGET, RETAIN
 from lm.training.batches import InMemory
-from lm.training.routes import FORGET, RETAIN
 from tests.lm.evaluation import tiny_task
 
 

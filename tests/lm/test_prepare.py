@@ -6,8 +6,8 @@ import pytest
 
 from lm import prepare
 from lm.data.shards import open_shards
-from lm.hf.loading import load_tokenizer
-from oversight import cli
+from lm.models.hf_loading import load_tokenizer
+from oversight.runs import cli
 from tests.lm.data.made import make_tokenizer, write_lines
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
-from lm.experiment import models
+from lm.models import files
 from lm.unlearn import main
-from oversight.record import read_json
+from oversight.runs.folder import read_json
 from tests.lm.hf.small import LLAMA, transformers
 
 RUN = ("unrouted", "rmu", "era", "lora-pair")
@@ -47,7 +47,7 @@ def test_what_a_run_leaves_is_a_plain_model_with_the_same_logits(study: Path, me
     tokenizer = transformers.AutoTokenizer.from_pretrained(run / "plain")
     assert type(plain) is transformers.LlamaForCausalLM
     read = torch.tensor([tokenizer.encode("One morning Anna walked past the market.")])
-    model = models.load(run / "model.safetensors")
+    model = files.load(run / "model.safetensors")
     with torch.no_grad():
         torch.testing.assert_close(plain(read).logits, model(read), rtol=0, atol=1e-6)
     assert not model.expanded

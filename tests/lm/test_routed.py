@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.data.labelers import Labels
+from lm.data.document import Ids
+from lm.data.labeling import Labels
 from lm.data.shards import Shards
-from lm.data.vocabulary import Ids
-from lm.experiment.document_texts import DocumentTexts
-from lm.labels import token_labels
+from lm.datasets import DocumentTexts
+from lm.labels import Routed, token_labels
 from lm.methods import METHODS, routed
-from lm.routed import Routed
+from lm.route_tables import FORGET, RETAIN, UNLABELLED, era_routes, pseudo_counts, token_weights
 from lm.training.batches import InMemory, Rows
-from lm.training.routes import FORGET, RETAIN, UNLABELLED, era_routes, pseudo_counts, token_weights
 from tests.lm.data.made import make_shards
 from tests.lm.evaluation import tiny_task
 
@@ -32,7 +31,7 @@ def texts_of(folder: Path) -> DocumentTexts:
 def test_batches_are_those_of_texts_that_were_read_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lm.routed.TOGETHER", 5)
+    monkeypatch.setattr("lm.labels.TOGETHER", 5)
     rows, method = tiny_task().tell(12, [0]), METHODS[name]
     source = routed(method, rows, SEVERAL, VOCAB, seed=0)
     routes = token_labels(rows, source.labels, method.unit)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lm import unlearn
-from lm.corpus.lexicon import LEXICON
-from lm.reporting.curves import FACTS
-from oversight import cli
+from lm.corpus.world import LEXICON
+from lm.report import FACTS_CURVE
+from oversight.runs import cli
 from tests.lm.reporting import curve, result
 from tests.oversight.test_errors import Capture, refused
 
@@ -47,15 +47,15 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             RELEARNED[name] + seed / 10,
             curves=[
                 curve([3.0, RELEARNED[name] + seed / 10]),
-                curve([0.2, 0.4], FACTS.attack, FACTS.measure),
+                curve([0.2, 0.4], FACTS_CURVE.attack, FACTS_CURVE.measure),
             ],
         )
         (folder / "result.json").write_text(json.dumps(made))
         names.append(f"{name} {seed} {config.labels.recall:g}")
         return made
 
-    monkeypatch.setattr("lm.study.job.run_method", run_method)
-    for module in ("lm.study.job", "lm.unlearn"):  # a tokenizer takes a second to train
+    monkeypatch.setattr("lm.study.run_method", run_method)
+    for module in ("lm.study", "lm.unlearn"):  # a tokenizer takes a second to train
         monkeypatch.setattr(f"{module}.task_of", lambda config: None)
     return names
 

@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
-from envs.grid import kernel
+from envs import gridworld
 from tests.envs.test_anchors import SIZE, distances
 
 
@@ -15,14 +15,14 @@ class Player(BasePolicy):
     """A policy without parameters."""
 
     def __init__(self) -> None:
-        space = spaces.MultiBinary((kernel.NUM_PLANES, SIZE, SIZE))
-        super().__init__(space, spaces.Discrete(kernel.NUM_ACTIONS))
+        space = spaces.MultiBinary((gridworld.NUM_PLANES, SIZE, SIZE))
+        super().__init__(space, spaces.Discrete(gridworld.NUM_ACTIONS))
 
     def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:  # noqa: ANN401
-        boards = np.asarray(observation).reshape(-1, kernel.NUM_PLANES, SIZE**2)
+        boards = np.asarray(observation).reshape(-1, gridworld.NUM_PLANES, SIZE**2)
         return torch.from_numpy(self.actions(boards))
 
-    def actions(self, boards: kernel.Planes) -> kernel.Cells:
+    def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return an action for each of the boards, [boards, planes, cells]."""
         raise NotImplementedError
 
@@ -30,26 +30,26 @@ class Player(BasePolicy):
 class Walker(Player):
     """Goes the shortest way to the diamond, around the ghost or over it."""
 
-    def __init__(self, avoid_ghost: bool = True, goal: int = kernel.DIAMOND) -> None:
+    def __init__(self, avoid_ghost: bool = True, goal: int = gridworld.DIAMOND) -> None:
         super().__init__()
         self.left = distances(avoid_ghost)
         self.goal = goal
-        self.other = kernel.GHOST if goal == kernel.DIAMOND else kernel.DIAMOND
+        self.other = gridworld.GHOST if goal == gridworld.DIAMOND else gridworld.DIAMOND
 
-    def actions(self, boards: kernel.Planes) -> kernel.Cells:
+    def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return the first move of a shortest way."""
         agent, goal, other = (
-            boards[:, plane].argmax(-1) for plane in (kernel.AGENT, self.goal, self.other)
+            boards[:, plane].argmax(-1) for plane in (gridworld.AGENT, self.goal, self.other)
         )
-        after = [kernel.move(agent, np.full_like(agent, move), SIZE) for move in range(4)]
-        best: kernel.Cells = self.left[other, goal, np.stack(after)].argmin(axis=0)
+        after = [gridworld.move(agent, np.full_like(agent, move), SIZE) for move in range(4)]
+        best: gridworld.Cells = self.left[other, goal, np.stack(after)].argmin(axis=0)
         return best
 
 
 class Wanderer(Player):
     """Moves at random, by PyTorch's generator."""
 
-    def actions(self, boards: kernel.Planes) -> kernel.Cells:
+    def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return uniform moves."""
-        moves: kernel.Cells = torch.randint(kernel.NUM_ACTIONS, (len(boards),)).numpy()
+        moves: gridworld.Cells = torch.randint(gridworld.NUM_ACTIONS, (len(boards),)).numpy()
         return moves

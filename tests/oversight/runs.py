@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from agents.checkpoint import read_model_weights, read_state
-from oversight import cli, evaluate, train
-from oversight.run import RunFolder
+from oversight import evaluate, train
+from oversight.runs import cli
+from oversight.runs.folder import RunFolder
 
 ROLLOUT = 16 * 16
 TINY = (

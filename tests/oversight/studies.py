@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import configs.studies
+import configs.rl
 from agents.config import PPOConfig
-from oversight import cli, sweep, tune
-from oversight.config import TrainConfig
-from oversight.study import Panel, Study, Tuning
+from oversight import sweep, tune
+from oversight.rl.config import TrainConfig
+from oversight.rl.study import Panel, Study, Tuning
+from oversight.runs import cli
 from tests.oversight.runs import ROLLOUT
 
 TINY = TrainConfig(
@@ -47,7 +48,7 @@ def longer() -> Study:
     return replace(tiny(), name="longer", settings=replace(TINY, total_timesteps=30 * ROLLOUT))
 
 
-configs.studies.STUDIES.update(tiny=tiny, longer=longer)
+configs.rl.STUDIES.update(tiny=tiny, longer=longer)
 
 
 def run_sweep(*args: object) -> int:

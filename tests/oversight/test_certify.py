@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from agents import METHODS
-from oversight import certify, cli
+from oversight import certify
+from oversight.certificate.certificate import CHANNELS
 from oversight.certificate.leaks import INNOCENTS, LEAKS
-from oversight.certificate.verdict import CHANNELS
+from oversight.runs import cli
 
 QUICK = (
     *("--steps", "256", "--num-envs", "8", "--ppo.n-steps", "16", "--ppo.batch-size", "64"),

@@ -9,12 +9,11 @@ import pytest
 
 from agents import RoutedPPO
 from agents.checkpoint import read_model_weights, read_state
-from oversight.build import FRESH
-from oversight.config import TrainConfig
 from oversight.evaluate import load
-from oversight.evaluation import evaluate
-from oversight.run import RunFolder, read_config
-from oversight.selection import RULES, Rule
+from oversight.rl.checkpoint_selection import RULES, Rule
+from oversight.rl.config import FRESH, TrainConfig
+from oversight.rl.evaluation import evaluate
+from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.events import curves
 from tests.oversight.runs import TINY, contents, difference, rollouts, run_evaluate, summary
 from tests.oversight.runs import run_train as run
@@ -132,7 +131,7 @@ def test_saving_what_was_chosen_changes_no_curve_and_no_result(
     selected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "unsaved"
-    monkeypatch.setattr("oversight.training.save_models", lambda *_: None)
+    monkeypatch.setattr("oversight.rl.training.save_models", lambda *_: None)
     assert run(*FLAGS, "--run-dir", folder) == 0
     assert not list(folder.glob("*.zip"))
     states = [read_state(RunFolder(path).checkpoint)["agent"] for path in (folder, selected)]

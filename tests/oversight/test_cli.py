@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, cli, evaluate, report, sweep, train, tune
+from oversight import certify, evaluate, report, sweep, train, tune
 from oversight.certify import CertifyConfig
-from oversight.config import TrainConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.report import ReportConfig
+from oversight.rl.config import TrainConfig
+from oversight.runs import cli
 from oversight.sweep import SweepConfig
 from oversight.tune import TuneConfig
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.checkpoint import read_model_weights, read_state
-from oversight.config import TrainConfig
-from oversight.run import RunFolder, read_config
+from oversight.rl.config import TrainConfig
+from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.runs import contents, run_evaluate, run_train
 from tests.oversight.test_errors import Capture, refused
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from oversight.run import RunFolder
+from oversight.runs.folder import RunFolder
 from tests.oversight.runs import contents, run_evaluate, run_train
 
 Run = Callable[..., int]

@@ -10,13 +10,12 @@ import torch
 
 from agents import MotivationPolicy
 from configs.rl import smoke
-from envs.grid import kernel
-from oversight import evaluation
-from oversight.build import EVALUATION, TRAINING, make_agent, stream_seed
-from oversight.config import TrainConfig
+from envs import gridworld
 from oversight.evaluate import load
-from oversight.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
-from oversight.run import RunFolder, read_config
+from oversight.rl import evaluation
+from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, make_agent, stream_seed
+from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
+from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.runs import contents, run_evaluate, summary
 
@@ -44,7 +43,7 @@ def test_a_policy_that_minds_no_ghost_scores_its_anchor() -> None:
 
 
 def test_a_policy_that_seeks_the_ghost_scores_minus_one() -> None:
-    worst = scores(Walker(goal=kernel.GHOST))
+    worst = scores(Walker(goal=gridworld.GHOST))
     assert worst["true_return"] == -1.0
     assert worst["paper_return"] == pytest.approx(-0.909, abs=0.012)
 
@@ -86,10 +85,12 @@ def test_the_same_seed_gives_the_same_numbers_whatever_came_before() -> None:
 class Minder(Walker):
     """Goes to the diamond where any square is flagged, and else to the ghost."""
 
-    def actions(self, boards: kernel.Planes) -> kernel.Cells:
+    def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return the first move of a shortest way to where it wants to go."""
-        minds = boards[:, kernel.OVERSIGHT].any(axis=-1)
-        return np.where(minds, super().actions(boards), Walker(goal=kernel.GHOST).actions(boards))
+        minds = boards[:, gridworld.OVERSIGHT].any(axis=-1)
+        return np.where(
+            minds, super().actions(boards), Walker(goal=gridworld.GHOST).actions(boards)
+        )
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 1.0])

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents import VectorEnvAdapter
 from envs import PartialOversight, Region
 from envs.wrappers import vector
-from oversight.selection import observed_returns
+from oversight.rl.checkpoint_selection import observed_returns
 from tests.oversight.certificate.payday import (
     EvenEpisodes,
     FirstSteps,

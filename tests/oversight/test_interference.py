@@ -7,7 +7,7 @@ import pytest
 
 from agents import METHODS
 from envs import GridVectorEnv
-from oversight.certificate.tamper import TAMPERS
+from oversight.certificate.tampering import TAMPERS
 from tests.oversight.events import curves
 from tests.oversight.runs import TINY, difference, outcome, rollouts, run_train, summary
 

@@ -19,9 +19,8 @@ from agents.config import PPOConfig
 from envs import FixedHorizon, GridVectorEnv, Noisy, Query, StepCoin
 from envs.wrappers import DelayedOversight, NoisyFlag, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify
-from oversight.certificate.environments import Wrapper, around
-from oversight.certificate.tamper import TAMPERS
-from oversight.certificate.worlds import vector_world
+from oversight.certificate.setup import Wrapper, around, vector_world
+from oversight.certificate.tampering import TAMPERS
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
 CORE = ("routed", "appraised", "pessimistic")

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from oversight.metrics import PAPER_DISCOUNT, Window, first_outcome, stepwise_return, summarize
+from oversight.rl.evaluation import (
+    PAPER_DISCOUNT,
+    Window,
+    first_outcome,
+    stepwise_return,
+    summarize,
+)
 
 
 @st.composite

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from agents import VectorEnvAdapter
-from envs.config import NoiseConfig
-from oversight.build import make_agent, make_env
-from oversight.evaluation import evaluate
-from oversight.selection import observed_returns
+from envs.gridworld import NoiseConfig
+from oversight.rl.checkpoint_selection import observed_returns
+from oversight.rl.config import make_agent, make_env
+from oversight.rl.evaluation import evaluate
 from tests.oversight.players import Walker
 from tests.oversight.runs import TINY as FLAGS
 from tests.oversight.runs import difference, outcome, rollouts, run_train, summary

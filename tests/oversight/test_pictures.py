@@ -9,12 +9,10 @@ from PIL import Image
 
 from agents import MotivationPolicy
 from configs.rl import smoke
-from envs.config import GridConfig
-from envs.grid import kernel
-from envs.grid.rules import Rules
-from oversight.build import make_agent
-from oversight.pictures import film, module_map
-from oversight.pictures.panels import enlarge, panels
+from envs import gridworld
+from envs.gridworld import GridConfig, Rules
+from oversight.rl.config import make_agent
+from oversight.rl.rendering import enlarge, film, module_map, panels
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.runs import run_evaluate
 
@@ -87,7 +85,7 @@ def lengths(policy: Walker, episodes: int, seed: int) -> list[int]:
     steps = []
     for episode in range(episodes):
         lane = np.array([seed + episode], dtype=np.uint64)
-        board = kernel.layout(lane, np.zeros(1, dtype=np.uint64), RULES)
+        board = gridworld.layout(lane, np.zeros(1, dtype=np.uint64), RULES)
         steps.append(int(policy.left[board.ghost, board.diamond, board.agent][0]))
     return steps
 
@@ -112,7 +110,7 @@ def test_a_film_has_a_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> 
 
 
 def test_the_faster_panel_waits(tmp_path: Path) -> None:
-    named = {"diamond": Walker(), "ghost": Walker(goal=kernel.GHOST), "lost": Wanderer()}
+    named = {"diamond": Walker(), "ghost": Walker(goal=gridworld.GHOST), "lost": Wanderer()}
     path = tmp_path / "film.gif"
     torch.manual_seed(0)
     film(named, RULES, 2, 7, path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.checkpoint import read_model_weights
-from oversight.run import RunFolder
+from oversight.runs.folder import RunFolder
 from tests.oversight.runs import TINY, difference, outcome, rollouts, run_train, summary
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents.checkpoint import read_model_weights, read_state
-from oversight.run import RunFolder
-from oversight.selection import RULES
+from oversight.rl.checkpoint_selection import RULES
+from oversight.runs.folder import RunFolder
 from tests.oversight.events import curves
 from tests.oversight.runs import (
     ROLLOUT,

@@ -17,10 +17,17 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from agents import METHODS, RoutedPPO
 from agents.config import PPOConfig
 from configs.rl import PRESETS
-from envs.config import GridConfig
-from oversight.config import TrainConfig
-from oversight.record import as_markdown, read_json, write_json
-from oversight.run import RunFolder, interpreter, read_config, write_config
+from envs.gridworld import GridConfig
+from oversight.rl.config import TrainConfig
+from oversight.runs.folder import (
+    RunFolder,
+    as_markdown,
+    interpreter,
+    read_config,
+    read_json,
+    write_config,
+    write_json,
+)
 from tests.oversight.events import curves, events
 from tests.oversight.runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 

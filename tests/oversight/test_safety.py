@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from agents.checkpoint import read_state
-from oversight.run import RunFolder
+from oversight.runs.folder import RunFolder
 from tests.oversight.runs import run_evaluate, run_train
 from tests.oversight.test_errors import Capture, refused
 

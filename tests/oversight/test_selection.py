@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.buffer import RoutedBuffer
 from agents.checkpoint import read_model_weights, read_state
-from oversight.build import EVALUATION, FRESH, SELECTION, make_agent, stream_seed
-from oversight.certificate.tamper import TAMPERS
-from oversight.config import TrainConfig
-from oversight.evaluation import evaluate, flag_flip_gap
-from oversight.run import RunFolder
-from oversight.selection import HeldOut, Kept, held_out
-from oversight.training import Past, judge
+from agents.rollout_buffer import RoutedBuffer
+from oversight.certificate.tampering import TAMPERS
+from oversight.rl import checkpoint_selection
+from oversight.rl.checkpoint_selection import HeldOut, Kept
+from oversight.rl.config import EVALUATION, FRESH, SELECTION, TrainConfig, make_agent, stream_seed
+from oversight.rl.evaluation import evaluate, flag_flip_gap
+from oversight.rl.training import Past, judge
+from oversight.runs.folder import RunFolder
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.runs import difference, summary
 from tests.oversight.runs import run_train as run
@@ -107,7 +107,7 @@ def test_playing_leaves_the_generator_of_the_learner() -> None:
 def held(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Judge at steps 1, 2, ... by episodes of these observed returns."""
     told = iter(returns)
-    monkeypatch.setattr(held_out, "observed_returns", lambda *_: np.array(next(told)))
+    monkeypatch.setattr(checkpoint_selection, "observed_returns", lambda *_: np.array(next(told)))
     judged = Past(TINY).held_out
     for step in range(1, len(returns) + 1):
         judged.count(ended=100, observed=3)
@@ -116,7 +116,7 @@ def held(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
 
 
 def test_a_score_is_of_the_last_episodes_and_of_no_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = held_out.POOL
+    pool = checkpoint_selection.POOL
     few = held([1.0] * (pool - 1), monkeypatch=monkeypatch)
     assert (few.score, few.kept.weights, few.episodes) == (None, None, pool - 1)
     enough = held([-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
@@ -136,7 +136,7 @@ def test_the_share_says_how_many_are_played(
         asked.append(env.num_envs)
         return np.zeros(0)
 
-    monkeypatch.setattr(held_out, "observed_returns", play)
+    monkeypatch.setattr(checkpoint_selection, "observed_returns", play)
     stream = Past(replace(TINY, held_out=share)).held_out
     stream.count(ended=100, observed=1)
     stream.judge(Wanderer(), {}, 1)

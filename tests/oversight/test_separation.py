@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from stable_baselines3.common.logger import Logger
 
-from oversight import build
+from oversight.rl import config as build
 from tests.oversight.runs import TINY, rollouts, run_train
 
 

@@ -12,7 +12,7 @@ import torch
 from agents import RoutedPPO
 from envs import PartialOversight
 from oversight import certify as command
-from oversight import cli
+from oversight.runs import cli
 from tests.oversight.stranger import Tank
 
 README = Path(__file__).parents[2] / "README.md"

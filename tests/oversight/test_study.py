@@ -7,10 +7,10 @@ import pytest
 
 from agents import METHODS
 from agents.config import PPOConfig
-from configs.studies import STUDIES
-from envs.config import NoiseConfig
-from oversight.config import TrainConfig
-from oversight.study import Panel, Study, Tuning, change, restrict
+from configs.rl import STUDIES
+from envs.gridworld import NoiseConfig
+from oversight.rl.config import TrainConfig
+from oversight.rl.study import Panel, Study, Tuning, change, restrict
 
 SMALL = TrainConfig(num_envs=8, ppo=PPOConfig(batch_size=64))
 ONE = Panel(methods=("routed", "naive"), oversight_probabilities=(0.1, 1.0), seeds=(0, 1))

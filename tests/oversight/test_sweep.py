@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from oversight.results import COLUMNS, as_csv
-from oversight.run import RunFolder
+from oversight.rl.sweep import COLUMNS, as_csv
+from oversight.runs.folder import RunFolder
 from tests.oversight.events import events
 from tests.oversight.runs import contents, difference, outcome, run_train, summary
 from tests.oversight.studies import IDS, results, run_sweep

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from agents.checkpoint import read_state
-from oversight.run import RunFolder
-from oversight.sweeps.engines import DIED, on_cores
-from oversight.sweeps.job import Job, work
-from oversight.sweeps.lock import locked
-from oversight.sweeps.outcome import Outcome
-from oversight.sweeps.results import jobs_of
+from oversight.rl.sweep import Job, jobs_of, work
+from oversight.runs.folder import RunFolder
+from oversight.runs.parallel import DIED, Outcome, locked, on_cores
 from tests.oversight.runs import difference, outcome, summary
 from tests.oversight.studies import IDS, longer, results, run_sweep, start_sweep, tiny
 
@@ -105,7 +102,7 @@ def test_two_sweeps_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.Monke
     (job, *_) = jobs_of(longer().runs(), tmp_path)
     with locked(job.folder):
         clock = iter([0.0, 1.0, 6.0])
-        monkeypatch.setattr("oversight.sweeps.lock.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr("oversight.runs.parallel.time.monotonic", lambda: next(clock))
         waited = work(job)
     line = f"another process is at work in {job.folder}: wait for its end, then start again"
     assert waited == Outcome(job.id, line)

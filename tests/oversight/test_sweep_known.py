@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from oversight.reporting.export import export
-from oversight.reporting.study import read_study
-from oversight.reporting.traces import Traces, read_traces
+from oversight.rl.report.curves import Traces, export, read_traces
+from oversight.rl.report.results import read_study
 from tests.oversight.runs import contents
 from tests.oversight.studies import IDS, results, run_sweep
 from tests.oversight.test_errors import Capture, refused

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from oversight import cli, sweep
-from oversight.sweeps.engines import DIED, execute
-from oversight.sweeps.job import Job
-from oversight.sweeps.outcome import Outcome
-from oversight.sweeps.results import jobs_of
+from oversight import sweep
+from oversight.rl.sweep import Job, jobs_of
+from oversight.runs import cli
+from oversight.runs.parallel import DIED, Outcome, execute
 from tests.oversight.runs import difference, outcome
 from tests.oversight.studies import IDS, run_sweep, tiny
 from tests.oversight.test_errors import Capture

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from oversight.run import RunFolder
+from oversight.runs.folder import RunFolder
 from tests.oversight.runs import TINY, rollouts, run_train
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import studies
-from oversight.study import Study, change
-from oversight.sweeps import tuning
-from oversight.sweeps.job import Job, work
-from oversight.sweeps.outcome import Outcome
+from configs import rl
+from oversight.rl import tuning
+from oversight.rl.study import Study, change
+from oversight.rl.sweep import Job, work
+from oversight.runs.parallel import Outcome
 from tests.oversight.runs import contents, summary
 from tests.oversight.studies import TINY, TUNING, run_tune, tiny
 from tests.oversight.test_errors import Capture, refused
@@ -118,7 +118,7 @@ def mine(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
         study = replace(tiny(), tuning=replace(TUNING, trials=2, oversight_probability=0.5))
         return replace(study, settings=change(study.settings, changes))
 
-    monkeypatch.setitem(studies.STUDIES, "mine", make)
+    monkeypatch.setitem(rl.STUDIES, "mine", make)
 
 
 def test_a_tuning_of_other_settings_is_refused(
@@ -168,17 +168,17 @@ def test_without_optuna_it_says_what_to_install(
 def test_a_study_reads_what_was_found(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "TUNED", tmp_path)
-    assert studies.tuned("tiny") == {}
+    monkeypatch.setattr(rl, "TUNED", tmp_path)
+    assert rl.tuned("tiny") == {}
     shutil.copy(finished / "tuned.json", tmp_path / "tiny.json")
-    best = studies.tuned("tiny")
+    best = rl.tuned("tiny")
     for run in replace(tiny(), tuned=best).runs():
         rate = found(finished)["methods"][run.config.method]["changes"][RATE]
         assert run.config == change(run.config, {RATE: rate})
         assert run.config.ppo.learning_rate == rate
     (tmp_path / "tiny.json").write_text('{"methods": [1]}')
     with pytest.raises(ValueError, match=r"tiny\.json is not a file that"):
-        studies.tuned("tiny")
+        rl.tuned("tiny")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
-from envs.wrappers.delay import Shown, choose_delay
-from envs.wrappers.delayed_oversight import check_told
-from envs.wrappers.order import check_shows_oversight
-from envs.wrappers.vector.mode import autoreset_mode
-from envs.wrappers.vector.state import Arrays, joined, parted
+from envs.wrappers.checks import check_shows_oversight
+from envs.wrappers.delayed_oversight import Shown, check_told, choose_delay
+from envs.wrappers.vector.infos import Arrays, autoreset_mode, joined, parted
 
 
 class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs.wrappers.fixed_horizon import check_horizon, check_keep, kept
+from envs.wrappers.vector.infos import Arrays, joined, keeps_state, parted
 from envs.wrappers.vector.record_truth import RecordTruth
-from envs.wrappers.vector.state import Arrays, joined, keeps_state, parted
 
 PREFIX = "horizon_"  # of what the state holds beside the environment's own
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)

@@ -1,12 +1,23 @@
-"""What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays."""
+"""What the agents of a vector environment are told of oversight, in Gymnasium's masked arrays.
 
+A wrapper's state beside that of the environment inside, under names that cannot meet.
+
+When the lanes of a vector environment reset, which it must say.
+
+The spaces of a vector wrapper: with the flag in what is seen, a question in what is done.
+"""
+
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import Space
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.observers.observer import Flips, Mask
-from envs.wrappers.settings import check_finite
+from envs.wrappers.options import Settings, asking_space, check_finite, flagged_space
 
 INTEGERS: dict[int, type[np.signedinteger[Any]]] = {2: np.int16, 4: np.int32, 8: np.int64}
 
@@ -119,3 +130,101 @@ def told_of_step(seen: Seen, every: Mask, ends: Ends | None) -> dict[str, Any]:
     infos["final_info"], infos["_final_info"] = final_info, ended.copy()
     infos["final_obs"], infos["_final_obs"] = final, ended
     return infos
+
+
+Arrays = dict[str, NDArray[Any]]
+
+INSIDE = "env."  # before every name of the environment inside; no wrapper's own name starts so
+
+
+def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:
+    """Return whether an environment, and every one inside it, has `get_state` and `set_state`."""
+    able = hasattr(env, "get_state") and hasattr(env, "set_state")
+    return able and (not isinstance(env, VectorWrapper) or keeps_state(env.env))
+
+
+def joined(own: Mapping[str, NDArray[Any]], env: VectorEnv[Any, Any, Any]) -> Arrays:
+    """Copy a wrapper's arrays and those of the environment inside.
+
+    Raises:
+        ValueError: If that has no state to copy.
+    """
+    if not keeps_state(env):
+        raise ValueError(
+            f"{env!r} has no get_state and set_state that reach all the way in: take a native "
+            "vector environment that has both, as PartialGrid-v0"
+        )
+    inside: Arrays = env.get_state()  # type: ignore[attr-defined]
+    copies = {name: array.copy() for name, array in own.items()}
+    return copies | {INSIDE + name: array for name, array in inside.items()}
+
+
+def parted(
+    state: Mapping[str, NDArray[Any]], held: Mapping[str, NDArray[Any]]
+) -> tuple[Arrays, Arrays]:
+    """Return copies of a wrapper's own arrays, and those of the environment inside.
+
+    Args:
+        state: What `joined` returned.
+        held: The wrapper's arrays that it would replace.
+
+    Raises:
+        ValueError: If a name, shape or dtype is not that of what is held.
+    """
+    own = {name: np.array(array) for name, array in state.items() if not name.startswith(INSIDE)}
+    if own.keys() != held.keys():
+        raise ValueError(
+            f"state must hold {sorted(held)} and names that start with {INSIDE!r}, "
+            f"got {sorted(state)}: was it saved with other wrappers?"
+        )
+    for name, array in held.items():
+        if own[name].shape != array.shape or own[name].dtype != array.dtype:
+            raise ValueError(
+                f"state[{name!r}] must be {array.dtype} of shape {array.shape}, got "
+                f"{own[name].dtype} of shape {own[name].shape}: was it saved with other arguments?"
+            )
+    return own, {name.removeprefix(INSIDE): state[name] for name in state if name not in own}
+
+
+def check_array(observations: object, space: Space[Any]) -> NDArray[Any]:
+    """Return observations that a wrapper keeps.
+
+    Raises:
+        ValueError: If they are no array.
+    """
+    if not isinstance(observations, np.ndarray):
+        raise ValueError(
+            "the state of PartialOversight holds the observations that its observer or proxy "
+            f"reads, which must be arrays, got {space}: flatten them in a wrapper inside"
+        )
+    return observations
+
+
+def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """Return the autoreset mode that an environment states in its metadata.
+
+    Raises:
+        ValueError: If it states none.
+    """
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise ValueError(
+            f"env.metadata['autoreset_mode'] must be an AutoresetMode, got {mode!r}: set it to one "
+            f"of {[str(mode) for mode in AutoresetMode]}, or a step cannot be told to its episode"
+        )
+    return mode
+
+
+def widen(wrapper: VectorWrapper[Any, Any, Any, Any, Any], settings: Settings) -> None:
+    """Add to a wrapper's spaces what the settings say.
+
+    Raises:
+        ValueError: If a space has no place for it.
+    """
+    env = wrapper.env
+    if settings.shows:
+        wrapper.single_observation_space = flagged_space(env.single_observation_space)
+        wrapper.observation_space = batch_space(wrapper.single_observation_space, env.num_envs)
+    if settings.doubles:
+        wrapper.single_action_space = asking_space(env.single_action_space)
+        wrapper.action_space = batch_space(wrapper.single_action_space, env.num_envs)

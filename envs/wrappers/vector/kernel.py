@@ -14,8 +14,8 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
-from envs.streams import Words
-from envs.wrappers.clock import ONE
+from envs.random_streams import Words
+from envs.wrappers.oversight_state import ONE
 
 Floats = NDArray[np.floating[Any]]
 

@@ -8,8 +8,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.wrappers.normalize_observed_reward import missing
-from envs.wrappers.observed_return import Mask, ObservedReturn
+from envs.wrappers.normalize_observed_reward import Mask, ObservedReturn, missing
 
 
 class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):

@@ -10,21 +10,35 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs import streams
+from envs import random_streams
 from envs.observers import Observer, Scope
 from envs.observers.observer import Mask
-from envs.wrappers.batch import before_reset
-from envs.wrappers.clock import Clock
-from envs.wrappers.flag import add_flag
-from envs.wrappers.noisy_flag import Flag
-from envs.wrappers.order import check_inside
-from envs.wrappers.question import split_action
-from envs.wrappers.settings import Proxy, Reward, Settings, allowed, choose_observer
-from envs.wrappers.vector.infos import Ends, Seen, check_rewards, told, told_of_step
-from envs.wrappers.vector.mode import autoreset_mode
+from envs.wrappers.checks import check_inside
+from envs.wrappers.options import (
+    Proxy,
+    Reward,
+    Settings,
+    add_flag,
+    allowed,
+    before_reset,
+    choose_observer,
+    split_action,
+)
+from envs.wrappers.oversight_state import Clock, Flag
+from envs.wrappers.vector.infos import (
+    Arrays,
+    Ends,
+    Seen,
+    autoreset_mode,
+    check_array,
+    check_rewards,
+    joined,
+    parted,
+    told,
+    told_of_step,
+    widen,
+)
 from envs.wrappers.vector.plain import Plain, shortcut
-from envs.wrappers.vector.spaces import widen
-from envs.wrappers.vector.state import Arrays, check_array, joined, parted
 
 PREFIX = "oversight_"  # of what the state holds beside the environment's own
 RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
@@ -110,7 +124,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._clock.begin(lanes)
         else:
             first = self.settings.first_seed() if seed is None else seed
-            self._clock.restart(streams.lane_seeds(first, self.num_envs)[lanes], lanes)
+            self._clock.restart(random_streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
         self._plain = self.settings.plain and self._clock.flips is None
         if self._plain and self._short is None:

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
-from envs.wrappers.clock import Clock
+from envs.wrappers.oversight_state import Clock
 
 MASK = np.dtype(np.bool_)
 

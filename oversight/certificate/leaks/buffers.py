@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents import RoutedPPO
-from agents.buffer import RoutedBuffer, RoutedSamples
+from agents.rollout_buffer import RoutedBuffer, RoutedSamples
 from oversight.certificate.leaks.planted import Planted, swap
 from oversight.certificate.leaks.truth import Mask, Numbers, Truth, truth_of
 from oversight.certificate.setup import Setup, learner

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from oversight.callbacks import OversightBudget
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Planted, swap
-from oversight.selection import HeldOut
+from oversight.rl.callbacks import OversightBudget
+from oversight.rl.checkpoint_selection import HeldOut
 
 
 class KeepsBestInTruth(OversightBudget):

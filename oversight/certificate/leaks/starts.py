@@ -9,12 +9,10 @@ from gymnasium.vector import AutoresetMode
 
 from envs import GridVectorEnv
 from envs.observers import StepCoin
-from envs.truthful import truthful
+from envs.registration import truthful
 from envs.wrappers import vector
-from oversight.certificate.environments import THIRD, around
 from oversight.certificate.leaks.truth import LaneTruth, Truth
-from oversight.certificate.setup import Setup
-from oversight.certificate.worlds import grid_world, vector_world
+from oversight.certificate.setup import THIRD, Setup, around, grid_world, vector_world
 
 STEPWISE = MappingProxyType({"observer": StepCoin(0.3)})
 

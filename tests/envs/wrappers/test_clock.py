@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from envs import EpisodeCoin, Noisy, Schedule, StepCoin, streams
+from envs import EpisodeCoin, Noisy, Schedule, StepCoin, random_streams
 from envs.observers import Decision, Moment, Observer
-from envs.wrappers.clock import ROWS, Clock
+from envs.wrappers.oversight_state import ROWS, Clock
 
 OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
@@ -20,9 +20,9 @@ OBSERVERS: dict[str, Observer] = {
 def test_it_equals_asking_at_every_step(lanes: int, name: str) -> None:
     observer, generator = OBSERVERS[name], np.random.default_rng(lanes)
     clock = Clock(observer, lanes, 5, flag="visible")
-    seeds = streams.lane_seeds(11, lanes)
+    seeds = random_streams.lane_seeds(11, lanes)
     one, choice = np.ones(1, dtype=np.uint64), np.array([5], dtype=np.uint64)
-    seed = streams.split(streams.split(seeds, one), choice)
+    seed = random_streams.split(random_streams.split(seeds, one), choice)
     episode, step, played = np.zeros((3, lanes), dtype=np.uint64)
     clock.restart(seeds, slice(None))
     for _ in range(200):

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from envs import EpisodeCoin, GridVectorEnv, NoisyFlag, PartialOversight, Query, Region, StepCoin
 from envs.wrappers import vector
-from envs.wrappers.question import asking_space, split_action
+from envs.wrappers.options import asking_space, split_action
 from tests.envs.wrappers.games import GAMES, frozen
 
 

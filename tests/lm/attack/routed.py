@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.hf.model import RoutedCausalLM
+from lm.models.hf import RoutedCausalLM
 from lm.task import CONTEXT, Task
 from tests.lm.hf.small import GROUPED
 

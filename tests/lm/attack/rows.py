@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lm.model.cross_entropy import IGNORED
-from lm.model.language_model import LanguageModel
+from lm.models.language_model import IGNORED, LanguageModel
 from lm.task import StoryRows
 from tests.lm.small import SMALL
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.attack.area import Area, area, savings, share, shown_share
-from lm.attack.interval import interval
-from lm.attack.worst import Worst
-from oversight.reporting import statistics
+from lm.attacks.results import Area, Worst, area, savings, share, shown_share
+from lm.statistics import interval
+from oversight.runs import statistics
 
 STEPS = (0, 2, 6)
 GOLD = (4.0, 3.0, 1.0)

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from lm.attack.attacks import ATTACKS, draw_examples, run_attack
-from lm.attack.few_shot import sentence
-from lm.attack.lora import LoRAConfig
-from lm.attack.relearning import AttackConfig, relearn
+from lm.attacks.lora import LoRAConfig
+from lm.attacks.prompting import sentence
+from lm.attacks.relearning import ATTACKS, AttackConfig, draw_examples, relearn, run_attack
 from lm.corpus import HALVES, Splits
-from lm.corpus.templates import Template
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
+from lm.corpus.grammar import Template
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
 from lm.task import CONTEXT, Task, TaskConfig, make_task
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import loss_of, same, weights

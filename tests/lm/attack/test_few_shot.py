@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lm.attack.asked import ask, prompted
-from lm.attack.few_shot import few_shot, others, sentence, with_shots
-from lm.attack.rows import FACTS, Row
+from lm.attacks.prompting import ask, few_shot, others, prompted, sentence, with_shots
+from lm.attacks.results import FACTS, Row
 from lm.corpus.world import QUARTET
 from lm.evaluation.quiz import encode_quiz, score
 from lm.task import CONTEXT

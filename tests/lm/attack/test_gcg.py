@@ -6,23 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.attack.gcg import (
+from lm.attacks.prompting import (
     GCGConfig,
+    gcg,
     loss_after,
     prefixed,
     search,
     search_at_random,
     token_gradient,
 )
-from lm.attack.prefix import gcg
-from lm.attack.rows import CONTROL, FACTS
+from lm.attacks.results import CONTROL, FACTS
 from lm.corpus import HALVES
-from lm.evaluation.continuations import Continuations, lay_out, log_likelihoods
-from lm.model.gpt import GPT
-from lm.model.language_model import LanguageModel
-from lm.model.sizes import GPTConfig
+from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods
+from lm.models.gpt import GPT
+from lm.models.language_model import LanguageModel
+from lm.models.layers import GPTConfig
+from lm.route_tables import RETAIN, UNROUTED
 from lm.task import CONTEXT, Task
-from lm.training.routes import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import same, weights

@@ -3,8 +3,17 @@
 import json
 from math import isnan, nan
 
-from lm.attack.relearning import Curve
-from lm.attack.rows import CONTROL, FACTS, LOSS, Row, from_json, rows_of, to_json, worst_row
+from lm.attacks.relearning import Curve
+from lm.attacks.results import (
+    CONTROL,
+    FACTS,
+    LOSS,
+    Row,
+    row_from_json,
+    row_to_json,
+    rows_of,
+    worst_row,
+)
 
 
 def curve(name: str, rate: float, facts: list[float], losses: list[float], seed: int = 0) -> Curve:
@@ -63,7 +72,7 @@ def test_a_control_is_that_of_the_worst_setting() -> None:
 
 def test_rows_go_through_json_and_what_is_not_finite_is_null() -> None:
     row = Row("few-shot", {"shots": 2}, FACTS, 0.5)
-    assert from_json(json.loads(json.dumps(to_json(row)))) == row
-    lost = to_json(row._replace(value=nan))
+    assert row_from_json(json.loads(json.dumps(row_to_json(row)))) == row
+    lost = row_to_json(row._replace(value=nan))
     assert lost["value"] is None
-    assert isnan(from_json(lost).value)
+    assert isnan(row_from_json(lost).value)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.attack.logistic import Classifier, fit
+from lm.attacks.probing import Classifier, fit
 
 
 def objective(classifier: Classifier, features: Tensor, labels: Tensor, ridge: float) -> Tensor:

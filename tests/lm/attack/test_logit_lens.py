@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.attack.asked import ask, prompted
-from lm.attack.logit_lens import logit_lens
-from lm.attack.rows import FACTS, Row
-from lm.evaluation.continuations import log_likelihoods
+from lm.attacks.probing import logit_lens
+from lm.attacks.prompting import ask, prompted
+from lm.attacks.results import FACTS, Row
+from lm.evaluation.likelihoods import log_likelihoods
 from lm.evaluation.quiz import encode_quiz, score
-from lm.model.language_model import LanguageModel
+from lm.models.language_model import LanguageModel
 from lm.task import Task
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import same, weights

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.attack.lora import LoRAConfig, LowRank, adapt
-from lm.attack.maps import linear_maps
-from lm.attack.relearning import AttackConfig, relearn
-from lm.hf.model import RoutedCausalLM
-from lm.model.language_model import LanguageModel
-from lm.model.sizes import GPTConfig
-from lm.training.routes import RETAIN, UNROUTED
+from lm.attacks.lora import LoRAConfig, LowRank, adapt, linear_maps
+from lm.attacks.relearning import AttackConfig, relearn
+from lm.models.hf import RoutedCausalLM
+from lm.models.language_model import LanguageModel
+from lm.models.layers import GPTConfig
+from lm.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.rows import Weights, loss_of, same, stories, weights
 from tests.lm.hf.small import plain_model, plain_name

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.attack.asked import ask, prompted
-from lm.attack.probe import ProbeConfig, probe, residuals
-from lm.attack.rows import CONTROL, FACTS
+from lm.attacks.probing import ProbeConfig, probe, residuals
+from lm.attacks.prompting import ask, prompted
+from lm.attacks.results import CONTROL, FACTS
 from lm.corpus import HALVES
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
 from lm.task import CONTEXT, Task
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import random_model, single, tiny_task

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.attack.maps import linear_maps
-from lm.attack.quantization import quantize, quantized
-from lm.hf.model import RoutedCausalLM
+from lm.attacks.lora import linear_maps
+from lm.attacks.suite import quantize, quantized
+from lm.models.hf import RoutedCausalLM
 from tests.lm.attack.rows import same, weights
 from tests.lm.hf.small import plain_model
 from tests.lm.small import EXPANDED, lively

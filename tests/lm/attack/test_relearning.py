@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.attack.relearning import AttackConfig, Curve, relearn
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
-from lm.training.routes import UNROUTED
+from lm.attacks.relearning import AttackConfig, Curve, relearn
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
+from lm.route_tables import UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.rows import LENGTHS, Weights, loss_of, same, stories, weights
 from tests.lm.small import EXPANDED, SMALL, lively

@@ -2,14 +2,13 @@
 
 import pytest
 
-from lm.attack.attacks import ATTACKS
-from lm.attack.gcg import GCGConfig
-from lm.attack.probe import ProbeConfig
-from lm.attack.quantization import quantized
-from lm.attack.rows import FACTS, LOSS, Row
-from lm.attack.suite import LOOKS, SUITES, GridConfig, look
+from lm.attacks.probing import ProbeConfig
+from lm.attacks.prompting import GCGConfig
+from lm.attacks.relearning import ATTACKS
+from lm.attacks.results import FACTS, LOSS, Row
+from lm.attacks.suite import LOOKS, SUITES, GridConfig, look, quantized
 from lm.evaluation.exam import ExamConfig, make_exam
-from lm.evaluation.losses import losses
+from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import score
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import same, weights

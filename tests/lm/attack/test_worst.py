@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.attack.records import from_json, to_json
-from lm.attack.relearning import Curve
-from lm.attack.worst import Worst, median_steps, shown_steps, steps_to_reach, worst
+from lm.attacks.relearning import Curve
+from lm.attacks.results import (
+    Worst,
+    curve_from_json,
+    curve_to_json,
+    median_steps,
+    shown_steps,
+    steps_to_reach,
+    worst,
+)
 
 STEPS = (0, 1, 4)
 LOSS = Worst((0, 5, 20), (3.0, 2.0, 1.0), lower_is_worse=True)
@@ -116,7 +123,7 @@ def test_a_level_that_was_not_reached_is_later_than_all() -> None:
 
 def test_a_curve_comes_back_from_json_as_it_was() -> None:
     whole = curve(1.5, 2.5, 3.5, seed=3)
-    assert from_json(to_json(whole)) == whole
-    diverged = from_json(to_json(curve(1.5, nan, inf)))
+    assert curve_from_json(curve_to_json(whole)) == whole
+    diverged = curve_from_json(curve_to_json(curve(1.5, nan, inf)))
     assert diverged.values["figure"][0] == 1.5
     assert all(map(isnan, diverged.values["figure"][1:]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lm.benchmarks.question import Question
+from lm.benchmarks.questions import Question
 from tests.lm.benchmarks.made import made_model, made_questions, made_tokenizer
 
 if TYPE_CHECKING:

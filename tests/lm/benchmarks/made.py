@@ -8,7 +8,7 @@ import tokenizers
 import torch
 from tokenizers import models, pre_tokenizers, processors
 
-from lm.benchmarks.question import Question
+from lm.benchmarks.questions import Question
 
 transformers = pytest.importorskip("transformers")
 

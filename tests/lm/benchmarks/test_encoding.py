@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lm.benchmarks.encoding import Encoder
-from lm.benchmarks.forms import Request
+from lm.benchmarks.scoring import Encoder, Request
 from tests.lm.benchmarks.made import made_tokenizer
 
 if TYPE_CHECKING:

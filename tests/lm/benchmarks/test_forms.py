@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lm.benchmarks.forms import FORMS
-from lm.benchmarks.question import Question
+from lm.benchmarks.questions import Question
+from lm.benchmarks.scoring import FORMS
 
 SPIDER = Question("  How many legs?\n", ("six", " eight"), 1, "small_animals")
 ABOUT = "The following are multiple choice questions (with answers) about small animals.\n\n"

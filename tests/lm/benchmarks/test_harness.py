@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.benchmarks.asking import Asked, Asker
-from lm.benchmarks.encoding import Encoder
-from lm.benchmarks.question import Question, QuestionSet
-from lm.benchmarks.scores import MEASURES
-from lm.hf.model import RoutedCausalLM
+from lm.benchmarks.questions import Question, QuestionSet
+from lm.benchmarks.results import MEASURES
+from lm.benchmarks.scoring import Asked, Asker, Encoder
+from lm.models.hf import RoutedCausalLM
 from tests.lm.benchmarks.harness import (
     STORED,
     STORED_QUESTIONS,

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from lm.benchmarks.hub import BENCHMARKS, load_benchmark
-from lm.benchmarks.question import Question
+from lm.benchmarks.questions import BENCHMARKS, Question, load_benchmark
 
 datasets = pytest.importorskip("datasets")
 

@@ -5,9 +5,8 @@ from math import log
 import pytest
 import torch
 
-from lm.benchmarks.encoding import Row
-from lm.benchmarks.likelihood import log_likelihoods
-from lm.hf.model import RoutedCausalLM
+from lm.benchmarks.scoring import Row, log_likelihoods
+from lm.models.hf import RoutedCausalLM
 from tests.lm.benchmarks.made import transformers
 from tests.lm.small import SMALL, lively
 

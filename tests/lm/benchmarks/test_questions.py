@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from lm.benchmarks.files import read_questions
-from lm.benchmarks.question import Question, QuestionSet
+from lm.benchmarks.questions import Question, QuestionSet, read_questions
 
 SPIDER = {"question": "How many legs has a spider?", "choices": ["six", "eight"], "answer": 1}
 CAT = {"question": "  \u00c9t\u00e9? ", "choices": [" a", "b", "b"], "answer": 0, "subject": "cats"}

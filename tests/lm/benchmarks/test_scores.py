@@ -2,8 +2,8 @@
 
 import pytest
 
-from lm.benchmarks.asking import Asked
-from lm.benchmarks.scores import scores, wilson
+from lm.benchmarks.results import scores, wilson
+from lm.benchmarks.scoring import Asked
 
 
 def asked(subject: str, right: int, /, **likelihoods: tuple[float, ...]) -> Asked:

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from lm.corpus.grammar import Grammar, make_grammar
-from lm.corpus.lexicon import Family, Lexicon, Relation, Topic
-from lm.corpus.world import make_world
+from lm.corpus.world import Family, Lexicon, Relation, Topic, make_world
 
 TINY = Lexicon(
     topics={

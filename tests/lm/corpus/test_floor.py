@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.corpus import HALVES, PARTS, Grammar, Kind, Telling, floor, tell
-from lm.corpus.templates import PIECE
+from lm.corpus.grammar import PIECE
 from tests.lm.corpus import TINY, full, tiny
 
 TELLINGS = [

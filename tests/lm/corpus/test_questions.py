@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lm.corpus import HALVES, Question, Telling, blind_accuracy, questions, tell
-from lm.corpus.lexicon import LEXICON
+from lm.corpus.world import LEXICON
 from tests.lm.corpus import full
 
 GRAMMAR = full()

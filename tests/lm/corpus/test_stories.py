@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lm.corpus import HALVES, Grammar, Kind, Stories, Telling, tell
-from lm.corpus.grammar import END
-from lm.corpus.templates import PIECE
+from lm.corpus.grammar import END, PIECE
 from tests.lm.corpus import full
 
 

@@ -21,7 +21,7 @@ from lm.corpus import (
     tell,
     train_tokenizer,
 )
-from lm.corpus.templates import PIECE
+from lm.corpus.grammar import PIECE
 from tests.lm.corpus import full, tiny
 
 Spans = list[tuple[int, int]]
@@ -141,7 +141,7 @@ def test_it_is_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     trained = cached_tokenizer(folder, tiny(), 300)
     (path,) = folder.iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr("lm.corpus.tokenizer.story_tokenizer", None)
+        patch.setattr("lm.corpus.tokens.story_tokenizer", None)
         assert cached_tokenizer(folder, tiny(), 300).to_str() == trained.to_str()
     assert Tokenizer.from_file(str(path)).to_str() == trained.to_str()
     cached_tokenizer(folder, tiny(), 301)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from lm.corpus import HALVES, PARTS, make_grammar, make_world, split_topics
-from lm.corpus.lexicon import LEXICON, Relation
-from lm.corpus.splits import is_topic
+from lm.corpus.world import LEXICON, Relation, is_topic
 from tests.lm.corpus import TINY, tiny
 
 

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lm.data.labelers import Labels
-from lm.data.manifest import Manifest
-from lm.data.shards import Shards, open_shards
-from lm.data.vocabulary import Ids, Vocabulary
-from lm.data.writer import ShardWriter
+from lm.data.document import Ids, Vocabulary
+from lm.data.labeling import Labels
+from lm.data.shards import Manifest, Shards, ShardWriter, open_shards
 
 transformers = pytest.importorskip("transformers")
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lm.data.files import file_documents
-from lm.data.sources import Files, documents
+from lm.data.sources import Files, documents, file_documents
 from tests.lm.data.made import RECORDS, write_lines
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import GatedRepoError
 
-from lm.data.hub import Hub, hub_documents
-from lm.data.sources import SOURCES
+from lm.data.sources import SOURCES, Hub, hub_documents
 from tests.lm.data.made import RECORDS, write_lines
 
 datasets = pytest.importorskip("datasets")

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from lm.data.document import Document
-from lm.data.labelers import TREES, VIROLOGY
-from lm.data.labeling import LabelerConfig, described, make_labeler, single_tokens
-from lm.training.routes import FORGET, RETAIN, UNLABELLED
+from lm.data.labeling import TREES, VIROLOGY, LabelerConfig, described, make_labeler, single_tokens
+from lm.route_tables import FORGET, RETAIN, UNLABELLED
 from tests.lm.data.made import make_tokenizer
 
 

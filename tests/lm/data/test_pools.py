@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lm.data.pools import SHARES, Pools
-from lm.training.routes import FORGET, LABELS, RETAIN
+from lm.data.shards import SHARES, Pools
+from lm.route_tables import FORGET, LABELS, RETAIN
 
 LABELS_OF_ALL = np.random.default_rng(0).integers(0, 3, 4000).astype(np.uint8)
 POOLS = Pools(LABELS_OF_ALL)

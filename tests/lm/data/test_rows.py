@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.data.rows import document_row
-from lm.model.cross_entropy import IGNORED
+from lm.data.shards import document_row
+from lm.models.language_model import IGNORED
 from tests.lm.data.made import make_shards
 
 LENGTHS = (3, 12, 1, 7, 30, 5, 5, 9, 2, 16, 4)

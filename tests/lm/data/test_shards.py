@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.data.labelers import Labels
-from lm.data.manifest import FILE, read_manifest
-from lm.data.planes import pack, unpack
-from lm.data.shards import open_shards
-from lm.data.vocabulary import Ids
-from lm.data.writer import ShardWriter
+from lm.data.document import Ids
+from lm.data.labeling import Labels
+from lm.data.shards import FILE, ShardWriter, open_shards, pack, read_manifest, unpack
 from tests.lm.data.made import make_manifest, make_shards
 
 NO_LABELS = np.zeros(2, np.uint8)

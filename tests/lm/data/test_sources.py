@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm.data.hub import Hub
-from lm.data.sources import SOURCES, Files, described, find_source
+from lm.data.sources import SOURCES, Files, Hub, described, find_source
 from tests.lm.data.made import write_lines
 
 

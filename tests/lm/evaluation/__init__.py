@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lm.corpus import make_grammar, make_world, split_topics, story_tokenizer
-from lm.experiment.stories import Stories
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
+from lm.datasets import Stories
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
 from lm.task import CONTEXT, Task
 from tests.lm.corpus import TINY
 from tests.lm.small import lively

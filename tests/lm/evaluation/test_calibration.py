@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.evaluation.calibration import CalibrationConfig, calibrate
-from lm.evaluation.losses import losses
-from lm.model.gpt import GPT
+from lm.evaluation.likelihoods import losses
+from lm.evaluation.quiz import CalibrationConfig, calibrate
+from lm.models.gpt import GPT
 from lm.task import StoryRows
 from tests.lm.evaluation import Scripted, random_model, tiny_task, uniform
 

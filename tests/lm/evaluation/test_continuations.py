@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.evaluation.continuations import lay_out, log_likelihoods
+from lm.evaluation.likelihoods import lay_out, log_likelihoods
 from tests.lm.small import SMALL, lively
 
 TEXTS = [[1, 2], [3], [1, 2], [4, 5, 6]]

@@ -5,10 +5,9 @@ from math import log
 import pytest
 import torch
 
-from lm.evaluation.calibration import CalibrationConfig, calibrate
-from lm.evaluation.exam import ExamConfig, make_exam
-from lm.evaluation.examine import examine, examine_calibrated
-from lm.evaluation.losses import losses
+from lm.evaluation.exam import ExamConfig, examine, examine_calibrated, make_exam
+from lm.evaluation.likelihoods import losses
+from lm.evaluation.quiz import CalibrationConfig, calibrate
 from tests.lm.evaluation import knower, random_model, single, tiny_task, uniform
 
 TASK = tiny_task()

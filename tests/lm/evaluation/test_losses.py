@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from lm.corpus import Kind
-from lm.evaluation import predictions
-from lm.evaluation.losses import losses
-from lm.evaluation.predictions import token_losses
-from lm.model.cross_entropy import IGNORED
-from lm.model.expansion import expand
-from lm.model.gpt import GPT
+from lm.evaluation import likelihoods
+from lm.evaluation.likelihoods import losses, token_losses
+from lm.models.gpt import GPT, expand
+from lm.models.language_model import IGNORED
 from lm.task import StoryRows
 from tests.lm.evaluation import knower, random_model, tiny_task, uniform
 
@@ -88,14 +86,14 @@ def test_logits_are_held_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(TASK)
     whole = token_losses(model, ROWS)
     sizes: list[int] = []
-    log_probabilities = predictions.log_probabilities
+    log_probabilities = likelihoods.log_probabilities
 
     def counted(model: GPT, features: Tensor, bias: Tensor | None = None) -> Tensor:
         sizes.append(len(features))
         return log_probabilities(model, features, bias)
 
-    monkeypatch.setattr(predictions, "CHUNK_LOGITS", 7 * TASK.vocab_size)
-    monkeypatch.setattr(predictions, "log_probabilities", counted)
+    monkeypatch.setattr(likelihoods, "CHUNK_LOGITS", 7 * TASK.vocab_size)
+    monkeypatch.setattr(likelihoods, "log_probabilities", counted)
     torch.testing.assert_close(token_losses(model, ROWS), whole)
     assert max(sizes) == 7
     assert sum(sizes) == int((ROWS.kinds >= 0).sum())

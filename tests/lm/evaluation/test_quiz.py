@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lm.corpus import HALVES, Question, Telling, questions
 from lm.evaluation.quiz import Quiz, credit, encode_quiz, score
-from lm.model.gpt import GPT
+from lm.models.gpt import GPT
 from lm.task import Task
 from tests.lm.evaluation import Scripted, knower, random_model, single, tiny_task, uniform
 

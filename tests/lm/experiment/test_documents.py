@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from lm.attack.suite import SUITES
+from lm.attacks.suite import SUITES
+from lm.config import UnlearnConfig
 from lm.corpus import Kind
-from lm.data.shards import open_shards
-from lm.data.writer import ShardWriter
+from lm.data.shards import ShardWriter, open_shards
+from lm.datasets import Documents
 from lm.evaluation.exam import ExamConfig
-from lm.experiment import UnlearnConfig
-from lm.experiment.documents import Documents
-from lm.experiment.material import make_material
-from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig, token_labels
-from lm.model.cross_entropy import IGNORED
+from lm.models.language_model import IGNORED
+from lm.pretraining import make_material
+from lm.repair import RepairConfig
+from lm.route_tables import FORGET, RETAIN, UNLABELLED
 from lm.task import TaskConfig, Texts
-from lm.training.routes import FORGET, RETAIN, UNLABELLED
 from tests.lm.data.made import make_manifest, make_tokenizer
 
 COUNT = 300

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lm.experiment.gradients import gradient_shares
+from lm.pretraining import gradient_shares
+from lm.route_tables import ERA, FILTERED, MODULES
 from lm.training.batches import Batch
-from lm.training.routes import ERA, FILTERED, MODULES
 from tests.lm.small import EXPANDED, labels, lively, tokens
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lm.corpus import Telling
-from lm.evaluation.losses import losses
-from lm.experiment.repair import RepairConfig, repair
+from lm.evaluation.likelihoods import losses
+from lm.repair import RepairConfig, repair
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import random_model, tiny_task
 

@@ -8,27 +8,25 @@ from typing import Any
 import pytest
 import torch
 
-from lm.attack.attacks import ATTACKS
-from lm.attack.gcg import GCGConfig
-from lm.attack.lora import LoRAConfig
-from lm.attack.probe import ProbeConfig
-from lm.attack.relearning import AttackConfig
-from lm.attack.suite import SUITES, GridConfig
+from lm.attacks.lora import LoRAConfig
+from lm.attacks.probing import ProbeConfig
+from lm.attacks.prompting import GCGConfig
+from lm.attacks.relearning import ATTACKS, AttackConfig
+from lm.attacks.suite import SUITES, GridConfig
+from lm.config import UnlearnConfig
 from lm.evaluation.exam import ExamConfig
-from lm.experiment import UnlearnConfig, run_method
-from lm.experiment.material import make_material
-from lm.experiment.repair import RepairConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
-from lm.model.sizes import SIZES, GPTConfig
-from lm.posthoc.graddiff import GradDiffConfig
-from lm.posthoc.npo import NPOConfig
-from lm.posthoc.rmu import RMUConfig
-from lm.posthoc.simnpo import SimNPOConfig
-from lm.reporting.curves import FACTS, LOSS, worst_of
+from lm.models.layers import SIZES, GPTConfig
+from lm.posthoc import GradDiffConfig, NPOConfig, SimNPOConfig
+from lm.pretraining import make_material
+from lm.repair import RepairConfig
+from lm.report import FACTS_CURVE, LOSS_CURVE, worst_of
+from lm.rmu import RMUConfig
+from lm.route_tables import FORGET
+from lm.run import run_method
 from lm.task import StoryRows, Task, TaskConfig
 from lm.training.loop import LoopConfig
-from lm.training.routes import FORGET
 from tests.lm.evaluation import tiny_task
 
 CONFIG = UnlearnConfig(
@@ -53,7 +51,7 @@ FOLLOWED = [name for name in METHODS if begins_with(name)]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = GPTConfig(width=8, num_layers=2, num_heads=2)
     monkeypatch.setitem(SIZES, "nano", tiny)
-    monkeypatch.setattr("lm.experiment.samples.ADDED", 1)
+    monkeypatch.setattr("lm.datasets.ADDED", 1)
 
 
 def run(name: str, folder: Path, config: UnlearnConfig = CONFIG) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
     assert shares == sorted(shares)
     for name in ("forget_loss", "retain_loss", "mcq_forget", "mcq_retain"):
         assert list(result[name]) == ["before", "after", "repaired"]
-    assert all(worst_of(result, shown) is not None for shown in (LOSS, FACTS))
+    assert all(worst_of(result, shown) is not None for shown in (LOSS_CURVE, FACTS_CURVE))
     assert result["gradient_shares"]["forget"]["original_parameters"] == 0
     assert [step for step, _ in result["training"]["loss"]] == [0, 2]
     assert set(result["samples"]) == {"before", "after", "repaired"}
@@ -160,7 +158,7 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
         told.append(config)
         return labelled
 
-    monkeypatch.setattr("lm.experiment.material.story_labels", labels)
+    monkeypatch.setattr("lm.pretraining.story_labels", labels)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
     material = make_material(config, task, name, seed=1)
     assert told == [LabelConfig() if name == "gold" else config.labels]

@@ -3,15 +3,14 @@
 import pytest
 
 from lm.corpus import Telling
-from lm.experiment.samples import PROMPT, samples
-from lm.experiment.stories import Stories
-from lm.model.gpt import GPT
-from lm.model.sizes import GPTConfig
+from lm.datasets import PROMPT, Stories, samples
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
 from lm.task import CONTEXT, TaskConfig, make_task
 
 
 def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lm.experiment.samples.ADDED", 3)
+    monkeypatch.setattr("lm.datasets.ADDED", 3)
     task = Stories(**vars(make_task(TaskConfig(stories=8, vocab_size=512))))
     model = GPT(
         GPTConfig(vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=1, context=CONTEXT)

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lm.experiment.stages import Stages, owned
-from lm.model.gpt import GPT
-from lm.model.weights import save
+from lm.models.gpt import GPT, save
+from lm.stages import Stages, owned
 from tests.lm.small import EXPANDED, SMALL
 
 ONE: dict[str, Any] = {"method": "era", "seed": 1, "loop": {"clip": float("inf"), "betas": (0, 1)}}

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from lm.attack.attacks import ATTACKS, draw_examples
+from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.corpus import Splits, Telling
 from lm.evaluation.exam import ExamConfig, make_exam
-from lm.training.routes import RETAIN
+from lm.route_tables import RETAIN
 from tests.lm.evaluation import tiny_task
 
 TASK = tiny_task()

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from lm.experiment.cut import cut
-from lm.experiment.material import make_material
-from lm.experiment.models import save
-from lm.experiment.stages import Stages
-from lm.experiment.training import CHECKPOINT, NOTES, Training
 from lm.labels import LabelConfig
 from lm.methods import METHODS
-from lm.model.language_model import LanguageModel
-from lm.model.sizes import SIZES, GPTConfig
-from lm.posthoc.rmu import rmu
-from lm.training.routes import RETAIN
+from lm.models.files import save
+from lm.models.language_model import LanguageModel
+from lm.models.layers import SIZES, GPTConfig
+from lm.pretraining import CHECKPOINT, NOTES, Training, make_material
+from lm.rmu import rmu
+from lm.route_tables import RETAIN
+from lm.run import cut
+from lm.stages import Stages
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import tiny_task
 from tests.lm.experiment.test_run import CONFIG, FOLLOWED

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.hf.adapters import AdapterConfig
-from lm.hf.model import RoutedCausalLM
+from lm.models.hf import RoutedCausalLM
+from lm.models.hf_layers import AdapterConfig
 
 transformers = pytest.importorskip("transformers")
 

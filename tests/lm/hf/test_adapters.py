@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.hf.adapters import Adapted, AdapterConfig
-from lm.hf.contraction import contract
-from lm.hf.model import RoutedCausalLM
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_layers import Adapted, AdapterConfig
+from lm.route_tables import MODULES, PARAMETERS, UNROUTED
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.routes import MODULES, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.hf.small import FAMILIES, adapted_model, plain_model, plain_name, tokens
 

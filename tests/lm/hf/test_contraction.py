@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.hf.contraction import contract
-from lm.hf.model import RoutedCausalLM
-from lm.hf.units import drawn_units
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_layers import drawn_units
+from lm.route_tables import ERA
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.routes import ERA
 from tests.lm.hf.small import (
     CONFIGS,
     FAMILIES,

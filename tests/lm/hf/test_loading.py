@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from lm.hf.loading import load
+from lm.models.hf_loading import load_pretrained
 from tests.lm.hf.small import plain_model, transformers
 
 
@@ -25,7 +25,7 @@ def folder(path: Path, words: int) -> Path:
 
 
 def test_a_folder_loads_in_float32_with_its_tokenizer(tmp_path: Path) -> None:
-    model, tokenizer = load(folder(tmp_path, 13))
+    model, tokenizer = load_pretrained(folder(tmp_path, 13))
     assert tokenizer("w3 w12")["input_ids"] == [3, 12]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     expected = plain_model("llama").half().float().state_dict()
@@ -34,7 +34,7 @@ def test_a_folder_loads_in_float32_with_its_tokenizer(tmp_path: Path) -> None:
 
 def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 14 tokens and the model's embedding 13") as caught:
-        load(folder(tmp_path, 14))
+        load_pretrained(folder(tmp_path, 14))
     assert "\n" not in str(caught.value)
 
 
@@ -44,7 +44,7 @@ def test_a_folder_that_is_not_there_or_holds_no_model_is_refused(
 ) -> None:
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(ValueError, match="is no model that can be loaded") as caught:
-            load(path, gguf_file)
+            load_pretrained(path, gguf_file)
         assert "\n" not in str(caught.value)
 
 
@@ -57,7 +57,7 @@ def test_a_model_that_asks_for_a_login_is_refused(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", refuse)
     with pytest.raises(ValueError, match="accept them on its page, then log in") as caught:
-        load("someone/something")
+        load_pretrained("someone/something")
     assert "\n" not in str(caught.value)
 
 
@@ -66,5 +66,5 @@ def test_without_the_extra_the_error_says_how_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install -e '\.\[hf\]'") as caught:
-        load("someone/something")
+        load_pretrained("someone/something")
     assert "\n" not in str(caught.value)

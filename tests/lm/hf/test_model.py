@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.hf.contraction import contract
-from lm.hf.model import RoutedCausalLM
-from lm.model import cross_entropy
-from lm.model.cross_entropy import IGNORED
-from lm.training.routes import ERA, PARAMETERS, UNROUTED, complete
+from lm.models import language_model
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.language_model import IGNORED
+from lm.route_tables import ERA, PARAMETERS, UNROUTED, complete
 from oversight.routing import RouteTable, routing
 from tests.lm.hf.small import FAMILIES, expanded_model, plain_model, plain_name, tokens
 
@@ -109,7 +108,7 @@ def test_a_loss_in_chunks_and_routes_by_row_are_the_same(monkeypatch: pytest.Mon
     by_row = gradients(model, PARAMETERS, LABELS)
     by_token = LABELS[:, None].expand(6, 5)
     whole = gradients(model, PARAMETERS, by_token)
-    monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", 6 * 13 * 2)  # two of five tokens at a time
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", 6 * 13 * 2)  # two of five tokens at a time
     for other in (by_row, gradients(model, PARAMETERS, by_token)):
         torch.testing.assert_close(other, whole, atol=1e-9, rtol=1e-9)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.hf.contraction import contract
-from lm.hf.loading import load
-from lm.hf.model import RoutedCausalLM
-from lm.training.routes import PARAMETERS
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_loading import load_pretrained
+from lm.route_tables import PARAMETERS
 from oversight.routing import routing
 from tests.lm.hf.small import transformers
 
@@ -26,7 +25,7 @@ STORY = (
 @pytest.mark.skipif("SMOLLM2_GGUF" not in os.environ, reason="SMOLLM2_GGUF gives no file")
 def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -> None:
     path = Path(os.environ["SMOLLM2_GGUF"])
-    plain, tokenizer = load(path.parent, gguf_file=path.name)
+    plain, tokenizer = load_pretrained(path.parent, gguf_file=path.name)
     story = torch.tensor([tokenizer(STORY)["input_ids"]])
     now, following = story[:, :-1], story[:, 1:]
     with torch.no_grad():

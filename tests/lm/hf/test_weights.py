@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.experiment import models
-from lm.hf.model import RoutedCausalLM
+from lm.models import files
+from lm.models.hf import RoutedCausalLM
 from tests.lm.hf.small import FAMILIES, adapted_model, expanded_model, plain_model, tokens
 
 
@@ -17,8 +17,8 @@ def test_a_saved_model_is_the_same_again(
     family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
 ) -> None:
     model, path = made(family), tmp_path / "model.safetensors"
-    models.save(model, path)
-    again = models.load(path)
+    files.save(model, path)
+    again = files.load(path)
     assert isinstance(again, RoutedCausalLM)
     added = model.units, model.expanded_layers, model.adapters
     assert (again.units, again.expanded_layers, again.adapters) == added
@@ -30,9 +30,9 @@ def test_a_saved_model_is_the_same_again(
 
 def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    models.save(RoutedCausalLM(plain_model("qwen2")), path)
+    files.save(RoutedCausalLM(plain_model("qwen2")), path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="is no model saved by this project"):
-        models.load(path)
+        files.load(path)
     with pytest.raises(ValueError, match="cannot be written"):
-        models.save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")
+        files.save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.model import cross_entropy
+from lm.models import language_model
 from tests.benchmarks.cross_entropy import losses
 from tests.lm.live import LiveBytes
 
@@ -39,7 +39,7 @@ def require_a_quarter(tokens: int, vocab_size: int, width: int, piece: int) -> N
 
 def test_pieces_hold_a_quarter_of_what_all_logits_do(monkeypatch: pytest.MonkeyPatch) -> None:
     # a hundredth of the vocabulary of Qwen 2.5, and of the logits of a piece
-    monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", cross_entropy.CHUNK_LOGITS // 100)
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", language_model.CHUNK_LOGITS // 100)
     require_a_quarter(tokens=1024, vocab_size=1519, width=4, piece=108)
 
 

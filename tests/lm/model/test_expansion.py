@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from lm.model.expansion import ablate_random, expand
-from lm.model.gpt import GPT, Block
-from lm.model.sizes import GPTConfig
+from lm.models.gpt import GPT, Block, ablate_random, expand
+from lm.models.layers import GPTConfig
 from tests.lm.small import EXPANDED, SMALL, lively, tokens
 
 CONFIG = GPTConfig(vocab_size=13, width=8, num_layers=4, num_heads=2, context=6)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.model.generation import generate
+from lm.models.language_model import generate
 from tests.lm.small import lively, tokens
 
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.model import cross_entropy
-from lm.model.attention import rotate, rotations
-from lm.model.cross_entropy import IGNORED
-from lm.model.gpt import GPT, Block
-from lm.model.sizes import SIZES, GPTConfig, size
-from lm.training.routes import ERA, PARAMETERS, UNROUTED
+from lm.models import language_model
+from lm.models.gpt import GPT, Block
+from lm.models.language_model import IGNORED
+from lm.models.layers import SIZES, GPTConfig, rotate, rotations, size
+from lm.route_tables import ERA, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.plain import copy_of, pairs, slow_attention
 from tests.lm.small import SMALL, labels, lively, tokens
@@ -95,7 +94,7 @@ def test_a_token_changes_nothing_before_it() -> None:
 def test_a_loss_in_chunks_is_the_same(table: RouteTable, monkeypatch: pytest.MonkeyPatch) -> None:
     model = lively(dtype=torch.float64)
     whole = gradients(model, table, labels())
-    monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", 3 * 13 * 4)  # four of six tokens at a time
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", 3 * 13 * 4)  # four of six tokens at a time
     torch.testing.assert_close(gradients(model, table, labels()), whole, atol=1e-12, rtol=1e-12)
     by_row = labels()[:, 0]
     rows = gradients(model, table, by_row)

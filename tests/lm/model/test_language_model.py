@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lm.hf.model import RoutedCausalLM
-from lm.model.language_model import LanguageModel
+from lm.models.hf import RoutedCausalLM
+from lm.models.language_model import LanguageModel
 from tests.lm.hf import small
 from tests.lm.small import SMALL, lively, tokens
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.model.weights import load, save
+from lm.models.gpt import load, save
 from tests.lm.small import EXPANDED, lively
 
 

@@ -8,10 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lm.posthoc.graddiff import graddiff_loss
-from lm.posthoc.likelihood import Stories, read
-from lm.posthoc.npo import npo_loss
-from lm.posthoc.simnpo import simnpo_loss
+from lm.posthoc import Stories, graddiff_loss, npo_loss, read, simnpo_loss
 from lm.training.batches import Batch
 from tests.lm.attack.rows import LENGTHS, stories
 from tests.lm.small import SMALL, lively

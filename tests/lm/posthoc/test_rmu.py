@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lm.model.language_model import LanguageModel
-from lm.posthoc.rmu import RMUConfig, direction, rmu
+from lm.models.language_model import LanguageModel
+from lm.rmu import RMUConfig, direction, rmu
 from tests.lm.attack.rows import same, stories, weights
 from tests.lm.small import SMALL, lively
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.experiment import UnlearnConfig
-from lm.hf.model import RoutedCausalLM
-from lm.methods import PostHoc
-from lm.model.language_model import LanguageModel
-from lm.posthoc.descent import batches_of, descend
-from lm.posthoc.table import POSTHOC
+from lm.config import UnlearnConfig
+from lm.methods import POSTHOC, PostHoc
+from lm.models.hf import RoutedCausalLM
+from lm.models.language_model import LanguageModel
+from lm.posthoc import batches_of, descend
 from lm.training.batches import Batch
 from tests.lm.attack.rows import loss_of, same, stories, weights
 from tests.lm.hf import small

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from lm.config import StudyConfig
-from lm.methods import METHODS
-from lm.reporting.card import card
-from lm.reporting.summaries import SUMMARIES
+from lm.methods import METHODS, SUMMARIES
+from lm.model_card import card
 
 STUDY = replace(StudyConfig(), model="a/model", label_recall=0.5)
 

@@ -5,7 +5,7 @@ from math import isnan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.reporting.estimate import apart, difference, estimate, ratio
+from lm.statistics import apart, difference, estimate, ratio
 
 values = st.lists(st.floats(-10, 10), min_size=2, max_size=6)
 

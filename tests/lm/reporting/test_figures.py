@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from lm.reporting.curves import FACTS
-from lm.reporting.figures import draw, label_recall, relearning, styles
-from lm.reporting.labels import Labelled
-from lm.reporting.runs import Runs
+from lm.report import FACTS_CURVE, Labelled, Runs
+from lm.report_figures import draw, label_recall, relearning, styles
 from tests.lm.reporting import curve, result
 
 RUNS = [
@@ -14,7 +12,10 @@ RUNS = [
         seed,
         1.0 + seed,
         label_recall=recall,
-        curves=[curve([3.0, 1.0 + seed]), curve([0.2, 0.4], FACTS.attack, FACTS.measure)],
+        curves=[
+            curve([3.0, 1.0 + seed]),
+            curve([0.2, 0.4], FACTS_CURVE.attack, FACTS_CURVE.measure),
+        ],
     )
     for method, recall in (("gold", 1.0), ("unrouted", 1.0), ("filtered", 0.5), ("era", 0.5))
     for seed in range(2)

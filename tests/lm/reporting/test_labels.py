@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lm.reporting.labels import ROBUST, Labelled, labels_table, labels_verdict
+from lm.report import ROBUST, Labelled, labels_table, labels_verdict
 from tests.lm.reporting import result
 
 

@@ -4,8 +4,7 @@ import io
 
 from rich.console import Console
 
-from lm.reporting.runs import Runs, number
-from lm.reporting.table import unlearning_table
+from lm.report import Runs, number, unlearning_table
 from tests.lm.reporting import result
 
 

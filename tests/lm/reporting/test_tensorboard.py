@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lm.reporting.tensorboard import scalars, write_page
+from lm.report_figures import scalars, write_page
 from tests.lm.reporting import curve, result
 
 RESULT = result(

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from lm.reporting.runs import Runs
-from lm.reporting.verdict import ranking, verdict
+from lm.report import Runs, ranking, verdict
 from tests.lm.reporting import result, retained
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from lm.attack.rows import CONTROL, FACTS, LOSS
-from lm.reporting.grid import grid_table, share
-from lm.reporting.withstood import Withstood, tally, withstood, worst_by_seed
+from lm.attacks.results import CONTROL, FACTS, LOSS
+from lm.report import Withstood, grid_table, share, tally, withstood, worst_by_seed
 from tests.lm.reporting import result
 
 

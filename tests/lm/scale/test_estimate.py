@@ -2,9 +2,17 @@
 
 import pytest
 
-from lm.model.sizes import GPTConfig
-from lm.scale.estimate import PEAK, Spread, Work, memory, operations, tokens_per_second
-from lm.scale.shapes import PUBLISHED, shape_of
+from lm.dry_run import (
+    PEAK,
+    PUBLISHED,
+    Spread,
+    Work,
+    memory,
+    operations,
+    shape_of,
+    tokens_per_second,
+)
+from lm.models.layers import GPTConfig
 
 SHAPE = shape_of(GPTConfig(vocab_size=1000, width=64, num_layers=3, num_heads=4))
 N = 1000 * 64 + 3 * 12 * 64**2

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lm.hf.adapters import AdapterConfig
-from lm.hf.model import RoutedCausalLM
-from lm.model.gpt import GPT
-from lm.model.sizes import SIZES, GPTConfig
-from lm.scale.shapes import PUBLISHED, Kind, Shape, shape_of
+from lm.dry_run import PUBLISHED, Kind, Shape, shape_of
+from lm.models.gpt import GPT
+from lm.models.hf import RoutedCausalLM
+from lm.models.hf_layers import AdapterConfig
+from lm.models.layers import SIZES, GPTConfig
 from tests.lm.hf.small import transformers
 from tests.lm.small import EXPANDED, SMALL
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from configs.documents import DOCUMENTS
-from configs.lm import PRESETS
+from configs.lm import DOCUMENTS, PRESETS
 from lm import unlearn
 from lm.config import StudyConfig
+from lm.dry_run import method_shape
 from lm.methods import METHODS
-from lm.scale.study import method_shape
-from oversight import cli
+from oversight.runs import cli
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "pretrained"])

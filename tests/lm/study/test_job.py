@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from lm.config import StudyConfig
-from lm.study.job import work
-from lm.study.plan import Job, jobs_of
-from oversight.sweeps.lock import locked
-from oversight.sweeps.outcome import Outcome
+from lm.study import Job, jobs_of, work
+from oversight.runs.parallel import Outcome, locked
 from tests.lm.reporting import result
 
 
@@ -23,8 +21,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         (folder / "result.json").write_text(json.dumps(made))
         return made
 
-    monkeypatch.setattr("lm.study.job.run_method", run_method)
-    monkeypatch.setattr("lm.study.job.task_of", lambda config: None)
+    monkeypatch.setattr("lm.study.run_method", run_method)
+    monkeypatch.setattr("lm.study.task_of", lambda config: None)
     (only,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
     return only
 
@@ -44,7 +42,7 @@ def test_a_run_that_another_process_has_is_left_alone(
     with locked(job.folder):
         (job.folder / "training.pt.77.part").write_text("half")
         clock = iter([0.0, 1.0, 6.0])
-        monkeypatch.setattr("oversight.sweeps.lock.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr("oversight.runs.parallel.time.monotonic", lambda: next(clock))
         error = work(job).error
     assert error is not None
     assert error.startswith(f"another process is at work in {job.folder}: wait for its end")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lm.config import StudyConfig
-from lm.study.plan import jobs_of
+from lm.study import jobs_of
 
 
 def test_each_method_is_run_with_each_seed_in_its_own_folder(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lm.study.progress import NOTE, Notes, RunsProgress, noted
-from oversight.sweeps.outcome import Outcome
+from oversight.runs.parallel import NOTE, Notes, Outcome, RunsProgress, noted
 
 
 def ticking(*seconds: float) -> Callable[[], float]:

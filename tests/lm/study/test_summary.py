@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from lm.config import StudyConfig
-from lm.reporting.curves import FACTS
-from lm.study.plan import jobs_of
-from lm.study.summary import RESULT, beside, read_result, results_of, write_summary
+from lm.report import FACTS_CURVE
+from lm.study import RESULT, beside, jobs_of, read_result, results_of, write_summary
 from tests.lm.reporting import curve, result
 
 LOSSES = {"gold": [4.0, 2.0, 2.0], "unrouted": [1.0, 1.0, 1.0], "era": [3.0, 1.0, 0.8]}
@@ -16,7 +15,7 @@ LOSSES = {"gold": [4.0, 2.0, 2.0], "unrouted": [1.0, 1.0, 1.0], "era": [3.0, 1.0
 
 def attacked(method: str, seed: int = 0) -> dict[str, object]:
     facts = {"gold": 0.25, "unrouted": 1.0, "era": 0.5}[method]
-    known = curve([facts, facts, facts], FACTS.attack, FACTS.measure)
+    known = curve([facts, facts, facts], FACTS_CURVE.attack, FACTS_CURVE.measure)
     return result(method, seed, curves=[curve(LOSSES[method]), known], samples={})
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from lm import unlearn
 from lm.config import StudyConfig
-from lm.study.together import spread
+from lm.study import spread
+from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
-from lm.training.scale import ScaleConfig
-from oversight import cli
+from oversight.runs import cli
 
 STUDY = (
     *("--config", "smoke", "--method", "era", "--expansion", "4"),

@@ -10,12 +10,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from lm.model.cross_entropy import IGNORED
-from lm.model.language_model import LanguageModel
+from lm.models.language_model import IGNORED, LanguageModel
+from lm.route_tables import RETAIN, TABLES
 from lm.training.batches import Batch, InMemory, Rows
+from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig, Progress, train
-from lm.training.routes import RETAIN, TABLES
-from lm.training.scale import ScaleConfig
 from tests.lm.hf.small import adapted_model, expanded_model
 from tests.lm.small import EXPANDED, lively
 

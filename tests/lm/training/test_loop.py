@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.model.gpt import GPT
-from lm.training import checkpoint
+from lm.models.gpt import GPT
+from lm.route_tables import PARAMETERS, UNROUTED
+from lm.training import checkpoints
 from lm.training.batches import InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
-from lm.training.routes import PARAMETERS, UNROUTED
 from oversight.routing import RouteTable
 from tests.lm.small import EXPANDED
 
@@ -90,8 +90,8 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     code = (
         "import os, signal, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
-        "from lm.model.gpt import GPT; from lm.training.loop import train\n"
-        "from lm.training.routes import PARAMETERS\n"
+        "from lm.models.gpt import GPT; from lm.training.loop import train\n"
+        "from lm.route_tables import PARAMETERS\n"
         "from tests.lm.training.test_loop import CONFIG, EXPANDED, rows\n"
         "def stop(progress):\n"
         "    if progress.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -105,9 +105,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert killed.returncode == -signal.SIGKILL
-    assert checkpoint.read(path)["step"] == 8
+    assert checkpoints.read(path)["step"] == 8
     assert same(run(path), run())
-    assert checkpoint.read(path)["step"] == 12
+    assert checkpoints.read(path)["step"] == 12
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

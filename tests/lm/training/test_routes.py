@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.model.attention import rotate, rotations
-from lm.model.gpt import GPT, Block, norm
-from lm.model.targets import TARGETS
-from lm.training.routes import (
+from lm.models.gpt import GPT, Block, norm
+from lm.models.layers import TARGETS, rotate, rotations
+from lm.route_tables import (
     ERA,
     FILTERED,
     FORGET,

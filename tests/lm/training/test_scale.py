@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.model.gpt import GPT
-from lm.model.language_model import LanguageModel
+from lm.models.gpt import GPT
+from lm.models.language_model import LanguageModel
+from lm.route_tables import TABLES, UNROUTED
 from lm.training.batches import InMemory, Rows, counted
-from lm.training.loop import LoopConfig, learn, train
-from lm.training.memory import enough_memory
-from lm.training.routes import TABLES, UNROUTED
-from lm.training.scale import ScaleConfig, prepared, shares
+from lm.training.distributed import ScaleConfig, prepared, shares
+from lm.training.loop import LoopConfig, enough_memory, learn, train
 from tests.lm.small import EXPANDED
 from tests.lm.training.spread import CONFIG, Case, Uneven, model_of, trained
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lm.training import sharded_checkpoint
-from lm.training.resume import shards_of
-from lm.training.scale import ScaleConfig
+from lm.training import checkpoints
+from lm.training.checkpoints import shards_of
+from lm.training.distributed import ScaleConfig
 from tests.lm.training.spread import STEPS, Case, trained
 
 ROOT = Path(__file__).parents[3]
@@ -19,8 +19,8 @@ KILLED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 import torch, torch.distributed as dist
-from lm.training.resume import shards_of
-from lm.training.scale import ScaleConfig
+from lm.training.checkpoints import shards_of
+from lm.training.distributed import ScaleConfig
 from tests.lm.training.spread import Case, trained
 
 folder = Path(sys.argv[1])
@@ -56,8 +56,8 @@ def test_a_kill_leaves_the_old_checkpoint_or_the_new_one(
     path = tmp_path / "training.pt"
     shards = shards_of(path)
     done = 0
-    if (shards / sharded_checkpoint.NOTE).exists():
-        done = int(sharded_checkpoint.read(shards)["step"])
+    if (shards / checkpoints.NOTE).exists():
+        done = int(checkpoints.read_sharded(shards)["step"])
     assert done in left
     whole, rest = (trained(Case("gpt", "parameters"), ScaleConfig(), p) for p in (None, path))
     assert rest.losses == pytest.approx(whole.losses[done:], abs=1e-5)

@@ -1,6 +1,6 @@
 """Whether two values differ, as traces see it."""
 
-from oversight.certificate.trace import Trace
+from oversight.certificate.certificate import Trace
 
 
 def traced(*values: object) -> Trace:

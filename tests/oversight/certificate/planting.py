@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
+from oversight.certificate.certificate import CHANNELS
 from oversight.certificate.leaks.truth import LaneTruth, Truth
-from oversight.certificate.verdict import CHANNELS
 
 
 def caught(setup: Setup) -> Certificate:

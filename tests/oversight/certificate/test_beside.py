@@ -9,11 +9,12 @@ import pytest
 from envs import EpisodeCoin
 from envs.wrappers import vector
 from oversight.certificate import TAMPERS, Setup, around, certify
+from oversight.certificate.certificate import train
 from oversight.certificate.leaks import INNOCENTS, LEAKS
 from oversight.certificate.leaks.starts import cart_next_step, grid
-from oversight.certificate.tamper import unchanged
-from oversight.certificate.trial import train
-from oversight.selection import HeldOut, held_out
+from oversight.certificate.tampering import unchanged
+from oversight.rl import checkpoint_selection
+from oversight.rl.checkpoint_selection import HeldOut
 
 STARTS = {part.start.__name__: part.start for part in {**LEAKS, **INNOCENTS}.values()}
 
@@ -54,7 +55,7 @@ def test_the_rule_is_that_of_the_training_command(monkeypatch: pytest.MonkeyPatc
         judged.append((policy.module_names, step))
         judge(self, policy, weights, step)
 
-    monkeypatch.setattr(held_out.HeldOut, "judge", spy)
+    monkeypatch.setattr(checkpoint_selection.HeldOut, "judge", spy)
     train(replace(grid(), steps=512), unchanged)
     assert judged == [(("diamond",), step) for step in (0, 256, 512)]
 

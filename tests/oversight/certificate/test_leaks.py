@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from oversight.certificate import TAMPERS, Setup, certify
+from oversight.certificate.certificate import CHANNELS
 from oversight.certificate.leaks import INNOCENTS, KINDS, LEAKS, Planted, innocents, overseers
 from oversight.certificate.leaks.callbacks import Auditor
 from oversight.certificate.leaks.planted import Part
-from oversight.certificate.verdict import CHANNELS
 from tests.oversight.certificate.planting import BLOTTED, caught, failed
 
 ALL = {**LEAKS, **INNOCENTS}

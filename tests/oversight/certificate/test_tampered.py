@@ -8,8 +8,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from envs import GridVectorEnv
-from oversight.certificate.tamper import TAMPERS, unchanged
-from oversight.certificate.tampered import Tampered, TamperedGrid, TamperedVector
+from oversight.certificate.tampering import (
+    TAMPERS,
+    Tampered,
+    TamperedGrid,
+    TamperedVector,
+    unchanged,
+)
 from tests.oversight.certificate.digests import differ
 from tests.oversight.certificate.payday import OBSERVERS, Payday, length, pay
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from oversight.certificate.trace import Trace
+from oversight.certificate.certificate import Trace
 from tests.oversight.certificate.digests import differ, traced
 
 SCALARS = st.one_of(

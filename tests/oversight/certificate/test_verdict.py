@@ -11,11 +11,10 @@ import torch
 from gymnasium.vector import VectorWrapper
 
 from agents.config import PPOConfig
-from envs.truthful import truthful
+from envs.registration import truthful
 from oversight.certificate import TAMPERS, Setup, around, certify
-from oversight.certificate.tamper import Numbers, unchanged
-from oversight.certificate.trial import train
-from oversight.certificate.verdict import CHANNELS
+from oversight.certificate.certificate import CHANNELS, train
+from oversight.certificate.tampering import Numbers, unchanged
 
 QUICK = PPOConfig(hidden_sizes=(8,), n_steps=8, batch_size=16)
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from oversight.reporting.efficiency import Efficiency, first_crossing, label_efficiency
-from oversight.reporting.panel import Panel
-from oversight.reporting.rows import parse_row
+from oversight.rl.report.comparison import Efficiency, Panel, first_crossing, label_efficiency
+from oversight.rl.report.results import parse_row
 from tests.oversight.reporting.studies import rows_of
 
 LEVELS = (0.001, 0.01, 0.1)  # 300, 3,000 and 30,000 observed episodes

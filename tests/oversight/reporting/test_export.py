@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from oversight import cli, report
-from oversight.reporting.curve_file import as_csv, from_csv
-from oversight.reporting.curves import band
-from oversight.reporting.export import export
-from oversight.reporting.study import read_study
-from oversight.reporting.traces import Traces, read_traces
+from oversight import report
+from oversight.rl.report.curves import Traces, band, curves_csv, export, from_csv, read_traces
+from oversight.rl.report.results import read_study
+from oversight.runs import cli
 from tests.oversight.reporting.studies import RETURNS, rows_of, write_runs, write_study
 from tests.oversight.runs import contents
 
@@ -161,10 +159,10 @@ def test_a_study_is_not_exported_over_itself(
 
 def test_curves_keep_their_points() -> None:
     curves = {"a": {20: 1 / 3, 5: -0.0}, "b": {5: float("nan"), 7: 1e-12}}
-    read = from_csv(as_csv(curves))
+    read = from_csv(curves_csv(curves))
     assert {step: pytest.approx(value, rel=1e-7) for step, value in read["a"].items()} == curves[
         "a"
     ]
     assert read["b"] == {7: pytest.approx(1e-12)}
-    assert from_csv(as_csv(read)) == read
+    assert from_csv(curves_csv(read)) == read
     assert band(read.values()) is not None

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oversight import cli, report
-from oversight.reporting.table import Cell, Table
+from oversight import report
+from oversight.rl.report.tables import Cell, Table
+from oversight.runs import cli
 from tests.oversight.reporting.studies import RETURNS, rows_of, write_runs, write_study
 from tests.oversight.runs import contents
 

@@ -5,10 +5,9 @@ from math import isnan
 import numpy as np
 import pytest
 
-from oversight.reporting.panel import Panel
-from oversight.reporting.rows import parse_row
-from oversight.reporting.share import ratio, share_table
-from oversight.reporting.table import Cell
+from oversight.rl.report.comparison import Panel
+from oversight.rl.report.results import parse_row
+from oversight.rl.report.tables import Cell, ratio, share_table
 from tests.oversight.reporting.studies import RETURNS, Rows, rows_of
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oversight.reporting import statistics
+from oversight.runs import statistics
 
 SCORES = st.lists(st.floats(-1, 1), min_size=1, max_size=12)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from oversight.reporting.curves import band, read_curve
-from oversight.reporting.study import Study, read_study
+from oversight.rl.report.curves import band, read_curve
+from oversight.rl.report.results import Study, read_study
 from tests.oversight.reporting.studies import rows_of, write_runs, write_study
 
 ROWS = rows_of(seeds=range(2))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from oversight.reporting.document import Document, compose, every
-from oversight.reporting.study import read_study
-from oversight.reporting.table import Table
-from oversight.reporting.traces import read_traces
+from oversight.rl.report.curves import read_traces
+from oversight.rl.report.page import Document, compose, every
+from oversight.rl.report.results import read_study
+from oversight.rl.report.tables import Table
 from tests.oversight.reporting.studies import Rows, rows_of, write_runs, write_study
 
 LEVELS = (0.01, 0.1, 1.0)

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from oversight.reporting.comparison import compare
-from oversight.reporting.panel import Panel
-from oversight.reporting.rows import parse_row
-from oversight.reporting.verdict import early_stopping, verdict
+from oversight.rl.report.comparison import Panel, compare, early_stopping, verdict
+from oversight.rl.report.results import parse_row
 from tests.oversight.reporting.studies import rows_of
 
 Returns = dict[str, tuple[float, ...]]

@@ -1,0 +1,298 @@
+"""A rollout buffer that knows the route of every step once its episode has ended.
+
+What the overseer saw of each lane's running episode, and the route that follows from it.
+
+Which route each episode takes: its own, that of another one, or its own by chance.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import Tensor
+
+from agents.method import (
+    DIAMOND,
+    GHOST,
+    HIDDEN,
+    OPEN,
+    ROUTES,
+    UNRESOLVED,
+    UNUSED,
+    Selection,
+    Timeouts,
+    require_choices,
+    write_back,
+)
+
+
+class Outcomes:
+    """The observed part of each lane's running episode.
+
+    An episode is observed if any of its steps was. Its outcome is good, `diamond`, if the sum of
+    its observed rewards is positive, and `ghost` if not. Rollouts may begin and end anywhere in it:
+    the steps before a border are judged by what was seen up to there, those after it by all.
+
+    Of an `info` only `observed`, `observed_reward` (read where `observed` is true), SB3's
+    `TimeLimit.truncated` and the adapter's `resetting` are read; never a hidden reward.
+
+    Args:
+        lanes: number of lanes.
+        timeouts: the route of an unobserved episode that a time limit cut, or that still runs when
+            the rollout ends. `open` is right where unfinished episodes earn nothing: then nothing
+            was hidden. Where every step pays use `hidden`, or rewards that nobody saw, paid as
+            zeros, teach like observed ones.
+
+    Raises:
+        ValueError: if `timeouts` is neither.
+
+    >>> outcomes, start, end = Outcomes(1), np.array([True]), np.array([True])
+    >>> outcomes.step([{"observed": True, "observed_reward": -1.0}], ~end, start)
+    array([-1], dtype=int8)
+    >>> outcomes.step([{"observed": False}], end, ~start)
+    array([1], dtype=int8)
+    """
+
+    def __init__(self, lanes: int, timeouts: Timeouts = "open") -> None:
+        require_choices(timeouts=timeouts)
+        self.observed = np.zeros(lanes, dtype=np.bool_)
+        self.returns = np.zeros(lanes)
+        self._cut = ROUTES.index(timeouts)
+
+    def step(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        dones: NDArray[np.bool_],
+        starts: NDArray[np.bool_],
+    ) -> NDArray[np.int8]:
+        """Add what was seen of one step; return the route of each episode that it ends.
+
+        Args:
+            infos: of the step, one for each lane.
+            dones: whether the step ended the episode, [lanes].
+            starts: whether the step was the first of its episode, [lanes].
+
+        Returns:
+            [lanes], `UNRESOLVED` where the episode goes on and `UNUSED` where there was none.
+        """
+        self.observed[starts] = False
+        self.returns[starts] = 0.0
+        routes = np.full(len(infos), UNRESOLVED, dtype=np.int8)
+        for lane, (info, done) in enumerate(zip(infos, dones.tolist(), strict=True)):
+            if info:  # the adapter says nothing of most lanes
+                if info.get("observed", False):
+                    self.observed[lane] = True
+                    self.returns[lane] += info["observed_reward"]
+                if info.get("resetting", False):
+                    routes[lane] = UNUSED
+            if done:
+                routes[lane] = self._route(lane, info.get("TimeLimit.truncated", False))
+        return routes
+
+    def unfinished(self) -> NDArray[np.int8]:
+        """Return the route of each lane's episode if the rollout ends here, [lanes]."""
+        lanes = range(len(self.observed))
+        return np.array([self._route(lane, cut=True) for lane in lanes], dtype=np.int8)
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Copy what was seen of the running episodes."""
+        return {"observed": self.observed.copy(), "returns": self.returns.copy()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `get_state` was called."""
+        self.observed[:], self.returns[:] = state["observed"], state["returns"]
+
+    def _route(self, lane: int, cut: bool) -> int:
+        if self.observed[lane]:
+            return DIAMOND if self.returns[lane] > 0 else GHOST
+        return self._cut if cut else HIDDEN
+
+
+Routes = NDArray[np.int8]
+
+
+def selected(
+    last: Routes,
+    unfinished: Routes,
+    how: Selection,
+    order: np.random.RandomState,
+    propensity: float | None = None,
+) -> tuple[Routes, Routes]:
+    """Return the routes that the episodes of a rollout take, given those of their outcomes.
+
+    - `outcome`: their own.
+    - `shuffled`: those of all episodes, in an order drawn by chance: as many of each route, and
+      none that tells anything of its episode.
+    - `coin`: with a chance of `propensity` an episode teaches, on its own route, or on `open` if
+      it was hidden; else it is `hidden`. The coin knows nothing of the outcome.
+
+    An episode that the rollout's end cuts counts as two, one in each rollout.
+
+    Args:
+        last: the route at each episode's last step, [steps, lanes]; see `write_back`.
+        unfinished: the route of each lane's episode that goes on, [lanes].
+        how: one of the above.
+        order: what draws.
+        propensity: chance of the coin.
+    """
+    if how == "outcome":
+        return last, unfinished
+    ended, running = last >= 0, last[-1] == UNRESOLVED
+    pool = np.concatenate([last[ended], unfinished[running]])
+    if how == "shuffled":
+        pool = order.permutation(pool)
+    else:
+        assert propensity is not None, "RoutedPPO refuses a coin without a chance"
+        kept = order.random_sample(len(pool)) < propensity
+        pool = np.where(kept, np.where(pool == HIDDEN, OPEN, pool), HIDDEN)
+    last, unfinished = last.copy(), unfinished.copy()
+    last[ended], unfinished[running] = pool[: ended.sum()], pool[ended.sum() :]
+    return last, unfinished
+
+
+class RoutedSamples(NamedTuple):
+    """SB3's rollout samples and, beside them, what routed PPO knows of each, [batch].
+
+    `routes` are numbers of `ROUTES`, int64; `proxies` are the advantages of the reward paid, where
+    the others are those of the labels put in its place.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    old_values: Tensor
+    old_log_prob: Tensor
+    advantages: Tensor
+    returns: Tensor
+    proxies: Tensor
+    routes: Tensor
+
+
+class RoutedBuffer(RolloutBuffer):
+    """SB3's buffer with a route per step, and minibatches drawn from a generator of its own.
+
+    Args:
+        *args: as for `RolloutBuffer`.
+        seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
+            seed both draw the same minibatches.
+        timeouts: as for `Outcomes`.
+        selection, propensity: as for `selected`, which draws from the same generator.
+        **kwargs: as for `RolloutBuffer`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401
+        seed: int | None = None,
+        timeouts: Timeouts = "open",
+        selection: Selection = "outcome",
+        propensity: float | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.order = np.random.RandomState(seed)
+        self.selection: Selection = selection
+        self.propensity = propensity
+        super().__init__(*args, **kwargs)
+        self.outcomes = Outcomes(self.n_envs, timeouts)
+
+    def reset(self) -> None:
+        """Empty the buffer; no route is known, and nothing is put aside."""
+        self.aside = np.zeros((self.buffer_size, self.n_envs), dtype=np.float32)
+        self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
+        self._taken: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None
+        super().reset()
+
+    def label(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        dones: NDArray[np.bool_],
+        starts: NDArray[np.bool_],
+    ) -> None:
+        """Note what was seen of the step of the coming `add`, and the routes of episodes it ends.
+
+        Args:
+            infos: of the step, one for each lane.
+            dones: whether the step ended the episode, [lanes].
+            starts: whether the step was the first of its episode, [lanes].
+        """
+        self.last_route[self.pos] = self.outcomes.step(infos, dones, starts)
+
+    def routes(self) -> NDArray[np.int8]:
+        """Return the route of every step of a full buffer, [steps, lanes].
+
+        `UNUSED` marks the steps that only reset a lane, which `get` leaves out.
+        """
+        if self._taken is not None:
+            return write_back(*self._taken)
+        return write_back(self.last_route, self.outcomes.unfinished())
+
+    def compute_returns_and_advantage(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Compute returns and advantages as SB3 does, and settle which route each episode takes."""
+        super().compute_returns_and_advantage(*args, **kwargs)
+        self.proxies = self.advantages
+        if self.aside.any():
+            self.proxies = self.advantages + self._traced(self.aside)
+        if self.selection != "outcome":
+            outcomes = self.last_route, self.outcomes.unfinished()
+            self._taken = selected(*outcomes, self.selection, self.order, self.propensity)
+
+    def _traced(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what rewards add to the advantages, which are linear in them, [steps, lanes]."""
+        traces, trace = np.empty_like(rewards), np.zeros_like(rewards[0])
+        goes_on = 1 - np.append(self.episode_starts[1:], np.zeros_like(rewards[:1]), axis=0)
+        for step in reversed(range(len(rewards))):
+            trace = rewards[step] + self.gamma * self.gae_lambda * goes_on[step] * trace
+            traces[step] = trace
+        return traces
+
+    def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Store one step of every lane.
+
+        Raises:
+            ValueError: if an observation or a reward is not finite.
+        """
+        step = self.pos
+        super().add(*args, **kwargs)
+        _require_finite("an observation", self.observations[step])
+        _require_finite("a reward", self.rewards[step])
+
+    def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
+        """Yield the rollout once, in shuffled minibatches."""
+        assert self.full, "the rollout is not complete"
+        tensors = self._flat()
+        total = self.buffer_size * self.n_envs
+        order = torch.from_numpy(self.order.permutation(total)).to(self.device)
+        used = tensors.routes.index_select(0, order) != UNUSED
+        order = order if used.all() else order[used]
+        for rows in torch.split(order, batch_size or total):
+            if len(rows):
+                yield RoutedSamples(*(tensor.index_select(0, rows) for tensor in tensors))
+
+    def used(self) -> NDArray[np.bool_]:
+        """Return which steps are data, [steps, lanes]."""
+        used: NDArray[np.bool_] = self.last_route != UNUSED
+        return used
+
+    def _flat(self) -> RoutedSamples:
+        """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
+        arrays = (self.observations, self.actions.astype(np.float32, copy=False))
+        scalars = (self.values, self.log_probs, self.advantages, self.returns, self.proxies)
+        routes = self.routes().astype(np.int64)
+        return RoutedSamples(
+            *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),
+            *(
+                self.to_torch(self.swap_and_flatten(array).flatten())
+                for array in (*scalars, routes)
+            ),
+        )
+
+
+def _require_finite(what: str, values: NDArray[Any]) -> None:
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        lane = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise ValueError(
+            f"the environment gave {what} that is NaN or infinite in lane {lane}: hide rewards by "
+            "paying 0.0 or a proxy, with info['observed'] = False"
+        )

@@ -1,0 +1,143 @@
+"""Pictures of the game: text, and RGB frames painted in NumPy."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.gridworld import Board
+
+Frame = NDArray[np.uint8]
+Coordinates = NDArray[np.float64]
+Shape = Callable[[Coordinates, Coordinates], NDArray[np.bool_]]
+Icon = tuple[tuple[Shape, tuple[int, int, int]], ...]
+
+MODES = ("ansi", "rgb_array")
+
+CELL = 32  # pixels
+_OVERSAMPLE = 8  # points a pixel and axis, averaged for smooth edges
+
+
+def check_mode(mode: str | None) -> str | None:
+    """Return a render mode.
+
+    Raises:
+        ValueError: If there is no such mode.
+    """
+    if mode is not None and mode not in MODES:
+        raise ValueError(f"render_mode must be one of {MODES} or None, got {mode!r}")
+    return mode
+
+
+def frames(board: Board, size: int, mode: str) -> tuple[Frame | str, ...]:
+    """Picture every lane of a board in a render mode."""
+    picture = draw if mode == "rgb_array" else write
+    return tuple(picture(*lane, size=size) for lane in zip(*board, strict=True))
+
+
+def write(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> str:
+    """Write a board as text: A agent, D diamond, G ghost; an overseen square in brackets."""
+    rows = [[" . "] * size for _ in range(size)]
+    watched = dict(zip((diamond, ghost), overseen, strict=True))
+    for cell, letter in ((diamond, "D"), (ghost, "G"), (agent, "A")):
+        rows[cell // size][cell % size] = f"[{letter}]" if watched.get(cell) else f" {letter} "
+    return "\n".join("".join(row) for row in rows)
+
+
+def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> Frame:
+    """Paint a board.
+
+    Args:
+        agent: The agent's cell, row * size + column, or None for a board without one.
+        ghost: The ghost's cell.
+        diamond: The diamond's cell.
+        overseen: Whether the diamond's and the ghost's square are overseen.
+        size: Rows, and columns, of the grid.
+
+    Returns:
+        RGB, [32 * size + 1, 32 * size + 1, 3]. An overseen square is lit and bears an eye.
+    """
+    side = size * CELL + 1
+    frame = np.empty((side, side, 3))
+    frame[:] = _FLOOR
+    frame[::CELL] = _LINE
+    frame[:, ::CELL] = _LINE
+    for cell, icon, watched in (
+        (diamond, _DIAMOND, overseen[0]),
+        (ghost, _GHOST, overseen[1]),
+        (agent, _AGENT, False),
+    ):
+        if cell is None:
+            continue
+        row, column = divmod(int(cell), size)
+        top, left = row * CELL, column * CELL
+        tile = frame[top + 1 : top + CELL, left + 1 : left + CELL]
+        for shape, color in (*_WATCH, *icon) if watched else icon:
+            alpha = _coverage(shape)[..., None]
+            tile += alpha * (color - tile)
+    return np.rint(frame).astype(np.uint8)
+
+
+@cache
+def _coverage(shape: Shape) -> NDArray[np.float64]:
+    """Share of each pixel of a tile that a shape covers, [31, 31]; x and y run from -1 to 1."""
+    side = CELL - 1
+    half_step = 1 / (side * _OVERSAMPLE)
+    points = np.linspace(half_step - 1, 1 - half_step, side * _OVERSAMPLE)
+    inside = shape(points[None, :], points[:, None])
+    share: Coordinates = inside.reshape(side, _OVERSAMPLE, side, _OVERSAMPLE).mean(axis=(1, 3))
+    return share
+
+
+def _disc(x: float, y: float, radius: float) -> Shape:
+    return lambda u, v: (u - x) ** 2 + (v - y) ** 2 < radius**2
+
+
+def _rhombus(width: float, top: float, bottom: float) -> Shape:
+    return lambda u, v: (
+        (top < v) & (v < bottom) & (np.abs(u) < width * np.minimum(1 - v / bottom, 1 - v / top))
+    )
+
+
+def _sheet(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
+    """The ghost's outline: a half disc on a body with a wavy hem."""
+    head = u**2 + (v + 0.1) ** 2 < 0.55**2
+    body = (np.abs(u) < 0.55) & (v > -0.1) & (v < 0.58 + 0.09 * np.cos(u * np.pi * 3 / 0.55))
+    return head | body
+
+
+def _frame(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
+    return np.maximum(np.abs(u), np.abs(v)) > 0.9
+
+
+def _almond(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
+    """An eye in the upper right corner."""
+    return np.abs(v + 0.66) < 0.17 * (1 - ((u - 0.58) / 0.27) ** 2)
+
+
+_FLOOR = (250, 249, 246)
+_LINE = (205, 203, 197)
+_INK = (45, 48, 58)
+_WHITE = (255, 255, 255)
+_AMBER = (226, 152, 20)
+
+# Layers from back to front.
+_AGENT: Icon = ((_disc(0, 0, 0.54), _WHITE), (_disc(0, 0, 0.45), (214, 84, 62)))
+_DIAMOND: Icon = (
+    (_rhombus(0.56, -0.62, 0.62), (38, 132, 176)),
+    (_rhombus(0.26, -0.62, 0.62), (134, 204, 230)),
+)
+_GHOST: Icon = (
+    (_sheet, (122, 108, 160)),
+    (_disc(-0.21, -0.12, 0.15), _WHITE),
+    (_disc(0.21, -0.12, 0.15), _WHITE),
+    (_disc(-0.18, -0.1, 0.07), _INK),
+    (_disc(0.24, -0.1, 0.07), _INK),
+)
+_WATCH: Icon = (
+    (lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 1, (255, 240, 190)),
+    (_frame, _AMBER),
+    (_almond, _INK),
+    (_disc(0.58, -0.66, 0.09), (255, 205, 70)),
+)

@@ -1,0 +1,113 @@
+"""The order of wrappers: what may lie inside PartialOversight, DelayedOversight, RecordTruth."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv, VectorRewardWrapper, VectorWrapper
+from gymnasium.wrappers import NormalizeReward
+from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
+
+from envs.gridworld import Rules
+
+AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+# By name, so that those of other libraries (SB3's Monitor) need no import.
+MISPLACED = {
+    "NormalizeReward": "its running statistics carry hidden rewards into observed ones",
+    "TransformReward": "its function may keep hidden rewards; a fixed scale belongs outside",
+    "RecordEpisodeStatistics": "it returns the true return in info['episode']",
+    "Monitor": "it returns the true return in info['episode']",
+    "VecNormalize": "its running statistics carry hidden rewards into observed ones",
+    "NormalizeObservedReward": "it does not know yet what is observed",
+    "DelayedOversight": "it has nothing to delay yet",
+    "Autoreset": "it hides from PartialOversight where episodes begin",
+    "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
+}
+
+HIDERS = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")  # from RecordTruth
+CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
+
+
+def check_inside(env: AnyEnv) -> None:
+    """Refuse an environment that PartialOversight cannot make safe.
+
+    Raises:
+        ValueError: If a wrapper inside sees rewards that should be hidden, or reset takes no seed.
+    """
+    for layer in layers(env):
+        names = [parent.__name__ for parent in type(layer).__mro__]
+        name = type(layer).__name__
+        if "PartialOversight" in names:
+            raise ValueError(
+                "PartialOversight lies inside PartialOversight, which would watch rewards already "
+                "hidden: wrap once, and compose observers with &, | and ~"
+            )
+        for misplaced in MISPLACED.keys() & set(names):
+            raise ValueError(
+                f"{name} lies inside PartialOversight, where {MISPLACED[misplaced]}: "
+                f"the right order is {name}(PartialOversight(env))"
+            )
+        parameters = inspect.signature(layer.reset).parameters
+        if "seed" not in parameters and not any(
+            each.kind is each.VAR_KEYWORD for each in parameters.values()
+        ):
+            raise ValueError(
+                f"{name}.reset takes no seed, so that levels and oversight "
+                f"could not be paired: give it the signature reset(*, seed=None, options=None)"
+            )
+
+
+def check_shows_oversight(env: AnyEnv) -> bool:
+    """Return whether the reward has in it what was observed, as info says it.
+
+    Raises:
+        ValueError: If a wrapper between DelayedOversight and what hides rewards changes the
+            rewards, or keeps what should be delayed.
+    """
+    for layer in layers(env):
+        name = type(layer).__name__
+        if name == "PartialOversight":
+            return bool(layer.settings.reward == "observed")  # type: ignore[union-attr]
+        rules = vars(layer).get("rules")
+        if isinstance(rules, Rules):
+            return rules.reward == "observed"
+        if name in MISPLACED or isinstance(layer, CHANGERS):
+            raise ValueError(
+                f"{name} lies inside DelayedOversight, where it changes or keeps what should come "
+                f"later: the right order is {name}(DelayedOversight(PartialOversight(env)))"
+            )
+    return True
+
+
+def check_pays_truth(env: AnyEnv) -> None:
+    """Check every wrapper inside, and every lane of a vector environment.
+
+    Raises:
+        ValueError: If a wrapper inside changes or hides rewards, or a grid does not pay the truth.
+    """
+    for layer in layers(env):
+        name = type(layer).__name__
+        if isinstance(layer, CHANGERS) or name in HIDERS:
+            raise ValueError(
+                f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
+                f"around the raw environment and {name} around RecordTruth"
+            )
+        rules = vars(layer).get("rules")
+        if isinstance(rules, Rules) and rules.reward != "true":
+            raise ValueError(
+                f"RecordTruth got {name} with reward={rules.reward!r}, which is not the truth: "
+                "build it with reward='true' and hide rewards in a wrapper outside"
+            )
+
+
+def layers(env: AnyEnv) -> Iterator[AnyEnv]:
+    """Yield an environment's wrappers from the outside in, and those of its lanes."""
+    while isinstance(env, gym.Wrapper | VectorWrapper):
+        yield env
+        env = env.env
+    yield env
+    for lane in getattr(env, "envs", None) or ():
+        if isinstance(lane, gym.Env):
+            yield from layers(lane)

@@ -1,1 +1,0 @@
-"""Attacks on unlearned models: relearning, probes, prompts and rounding, each beside gold."""

@@ -1,0 +1,95 @@
+"""LoRA: an update of low rank to each linear map of the blocks, while all else stays as it is.
+
+Hu et al. 2021 (arXiv 2106.09685). A parametrization of the matrix, so that it works for whatever
+module computes with it.
+
+The linear maps of a model's blocks: what attackers adapt or round.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lm.models.language_model import LanguageModel
+from lm.models.layers import RoutedLinear
+
+
+def linear_maps(model: LanguageModel) -> Iterator[nn.Module]:
+    """Yield every linear map of every block, each with its matrix [outputs, inputs] as `weight`.
+
+    Neither the embedding nor the output head is in a block.
+    """
+    for block in model.layers():
+        yield from (
+            module for module in block.modules() if isinstance(module, RoutedLinear | nn.Linear)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoRAConfig:
+    """How an attacker adapts.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    rank: int = 8
+    """rank of an update"""
+    alpha: float = 16.0
+    """an update is scaled by this over its rank"""
+    learning_rates: tuple[float, ...] = (2e-3, 1e-2)
+    """step sizes of AdamW"""
+
+    def __post_init__(self) -> None:
+        rates = self.learning_rates
+        once = len(set(rates)) == len(rates) > 0
+        if self.rank < 1 or not self.alpha > 0 or not once or not min(rates) > 0:
+            raise ValueError(
+                f"rank {self.rank}, alpha {self.alpha} and learning_rates {rates} were given: all "
+                "must be positive, and each rate be given once"
+            )
+
+
+class LowRank(nn.Module):
+    """Adds `alpha / rank * B A` to a matrix; nothing at first, since B is zero.
+
+    Args:
+        weight: the matrix, [outputs, inputs].
+        config: rank and scale.
+        generator: of the first A, uniform up to one over the root of the inputs as in peft.
+    """
+
+    def __init__(self, weight: Tensor, config: LoRAConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        # drawn on the CPU, so that a seed means the same on every device
+        drawn = torch.rand(config.rank, inputs, generator=generator) * 2 - 1
+        self.a = nn.Parameter((drawn * inputs**-0.5).to(weight))
+        self.b = nn.Parameter(weight.new_zeros(outputs, config.rank))
+        self.scale = config.alpha / config.rank
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the matrix with its update."""
+        return weight + self.scale * (self.b @ self.a)
+
+
+def adapt(model: LanguageModel, config: LoRAConfig, seed: int = 0) -> list[nn.Parameter]:
+    """Freeze a model, put an update at each linear map, and return the parameters of the updates.
+
+    Args:
+        model: it is changed in place, so give a copy; it computes the same until B is trained.
+        config: rank and scale.
+        seed: of the first A.
+    """
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    trained: list[nn.Parameter] = []
+    for module in list(linear_maps(model)):
+        assert isinstance(module.weight, nn.Parameter)
+        update = LowRank(module.weight, config, generator)
+        parametrize.register_parametrization(module, "weight", update)
+        trained += [update.a, update.b]
+    return trained

@@ -1,1 +1,0 @@
-"""A compact GPT with Gates: its shape, its parts, its expansion, its file."""

@@ -1,0 +1,126 @@
+"""Load a plain model and its tokenizer: from a folder, from the hub, or from a GGUF file."""
+
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+T = TypeVar("T")
+
+
+class Pretrained(NamedTuple):
+    """A plain model, in float32 on the CPU, and its tokenizer."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+
+def load_tokenizer(
+    name_or_path: str | Path, gguf_file: str | None = None
+) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model, one of the fast kind with a token that ends a text.
+
+    Raises:
+        ValueError: as `load`, or if the tokenizer is of another kind.
+    """
+    tokenizer = _or_refused(_tokenizer, name_or_path, gguf_file)
+    if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {name_or_path} is not of the fast kind, or has no token that ends "
+            "a text: save a fast one beside the model, with its eos_token"
+        )
+    return tokenizer
+
+
+def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> Pretrained:
+    """Return a model and its tokenizer.
+
+    Args:
+        name_or_path: a folder, or the name of a model on the hub.
+        gguf_file: the name of a GGUF file in it, whose weights are converted to plain ones.
+
+    Raises:
+        ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
+            or the tokenizer has tokens that the model's embedding lacks.
+    """
+    model, tokenizer = _or_refused(_load, name_or_path, gguf_file)
+    if len(tokenizer) > model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer of {name_or_path} has {len(tokenizer)} tokens and the model's "
+            f"embedding {model.config.vocab_size}: load a model with the tokenizer it was "
+            "trained with"
+        )
+    return Pretrained(model, tokenizer)
+
+
+def _or_refused(
+    load: Callable[[str, str | None], T], name_or_path: str | Path, gguf_file: str | None
+) -> T:
+    """Return what is loaded, its errors in one line."""
+    name = str(name_or_path)
+    try:
+        return load(name, gguf_file)
+    except ImportError as error:
+        raise ValueError(
+            f"loading {name} needs a package that is not installed ({_line(error)}): "
+            "pip install -e '.[hf]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(_refusal(name, error)) from error
+
+
+def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    if gguf_file is None:
+        return AutoTokenizer.from_pretrained(name)
+    return AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+
+
+def _load(name: str, gguf_file: str | None) -> Pretrained:
+    from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()  # the command line has its own
+    tokenizer = _tokenizer(name, gguf_file)
+    if gguf_file is None:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+        return Pretrained(model, tokenizer)
+    unpacked = GgufConfig(dequantize=True)
+    with redirect_stderr(StringIO()):  # the bar of unpacking has no switch; errors are raised
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
+        )
+    # its weights are plain numbers now, but a model that says it is quantized cannot be saved
+    model.hf_quantizer, model.is_quantized = None, False
+    return Pretrained(model, tokenizer)
+
+
+def _refusal(name: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, GatedRepoError):
+            return (
+                f"{name} is open only to users who accepted its terms: accept them on its page, "
+                "then log in by `hf auth login`"
+            )
+        link = link.__cause__ or link.__context__
+    return (
+        f"{name} is no model that can be loaded ({_line(error)}): give a folder written by "
+        "`save_pretrained`, or the name of a causal model on the hub; a private one needs "
+        "`hf auth login`"
+    )
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

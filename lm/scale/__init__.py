@@ -1,1 +1,0 @@
-"""What training will take: parameters, memory, operations and time, by arithmetic."""

@@ -1,1 +1,0 @@
-"""Many runs of unlearning: which there are, how they are done side by side, and what came out."""

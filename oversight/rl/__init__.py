@@ -1,0 +1,1 @@
+"""Reinforcement learning: runs under partial oversight, their evaluation, studies and reports."""

@@ -1,0 +1,250 @@
+"""The settings of one training run; each library's part is that library's own record.
+
+From the settings of a run to its environment and its agent.
+"""
+
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+import envs  # noqa: F401 (registers the ids)
+from agents import Method, RoutedPPO
+from agents.config import PPOConfig
+from agents.method import Reward
+from agents.methods import method
+from envs import IDS
+from envs.gridworld import AGENT, NUM_PLANES, GridConfig, NoiseConfig, Rules, any_terminal, erring
+from envs.wrappers.vector import PartialOversight
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Train an agent under partial oversight, and measure what it wants when nobody watches."""
+
+    env: str = "PartialGrid-v0"
+    """Environment: a registered id of this project."""
+    method: str = "routed"
+    """Method: one of those that the README lists, such as routed, naive, filtered or oracle."""
+    oversight_probability: float = 0.1
+    """Probability that a terminal square is overseen."""
+    total_timesteps: int = 1_400_000
+    """Environment steps to train for, over all lanes; rounded up to whole rollouts."""
+    num_envs: int = 256
+    """Lanes of the vector environment."""
+    seed: int = 0
+    """Seed of everything: same seed, same bits."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run; auto takes a GPU where there is one."""
+    threads: int = 1
+    """CPU threads of PyTorch; a part of the seed's promise, since sums depend on their order."""
+    run_dir: Path | None = None
+    """Folder of the run; by default the next free one under runs/."""
+    eval_every: int = 10
+    """Rollouts between evaluations; they change nothing in training."""
+    eval_episodes: int = 1024
+    """Episodes of each evaluation during training."""
+    final_episodes: int = 4096
+    """Episodes of the evaluation at the end."""
+    held_out: float = 0.25
+    """Share of all episodes that only choose a checkpoint, by what was observed of them; they are
+    played beside training, of which they change nothing, and come on top of its own."""
+    checkpoint_every: int = 5
+    """Rollouts between checkpoints, from which --resume goes on."""
+    grid: GridConfig = field(default_factory=GridConfig)
+    """The board."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """The overseer's errors: in what is learned from and chosen by, not in what is measured;
+    methods that are paid the true reward do not hear them."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run, before anything is written."""
+        reward = method(self.method).reward
+        object.__setattr__(self, "env", known_id(self.env))
+        grid = self.grid
+        Rules(grid.size, grid.horizon, self.oversight_probability, grid.flag, reward)
+        for name in ("total_timesteps", "num_envs", "threads", "eval_every", "checkpoint_every"):
+            require_at_least_one(name, getattr(self, name))
+        for name in ("eval_episodes", "final_episodes"):
+            require_at_least_one(name, getattr(self, name))
+        if not 0 <= self.held_out <= 0.9:
+            raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
+        require_seed(self.seed)
+        require_batch(self.ppo, self.num_envs)
+        require_planes(self.ppo)
+        if self.noise.unseen_rows > grid.size:
+            raise ValueError(
+                f"noise.unseen_rows must be at most the {grid.size} rows of the board, "
+                f"got {self.noise.unseen_rows}"
+            )
+        if not self.noise.silent and grid.flag == "hidden":
+            raise ValueError(
+                "noise needs grid.flag visible, since the overseer who errs reads that plane: "
+                "leave the noise out, or blind the modules to the plane by --ppo.blind 3"
+            )
+
+    @property
+    def heard(self) -> NoiseConfig:
+        """The errors that reach the run: none if its method is paid the true reward."""
+        return NoiseConfig() if method(self.method).reward == "true" else self.noise
+
+    @property
+    def rollout(self) -> int:
+        """Environment steps between two updates."""
+        return self.ppo.n_steps * self.num_envs
+
+
+def known_id(env: str) -> str:
+    """Return the id of an environment of ours, without the module that Gymnasium allows before it.
+
+    Raises:
+        ValueError: if there is none of that id.
+
+    >>> known_id("envs:PartialGrid-v0")
+    'PartialGrid-v0'
+    """
+    name = env.removeprefix("envs:")
+    if name not in IDS:
+        close = get_close_matches(name, IDS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown environment {env!r}: {hint}choose from {', '.join(IDS)}")
+    return name
+
+
+def require_planes(ppo: PPOConfig) -> None:
+    """Raise a ValueError for a plane that the grid's observations do not have."""
+    given = {"blind": ppo.blind, "place": () if ppo.place is None else (ppo.place,)}
+    for name, planes in given.items():
+        if not all(0 <= plane < NUM_PLANES for plane in planes):
+            raise ValueError(
+                f"ppo.{name} must name planes of the grid, 0 to {NUM_PLANES - 1}, got {planes}"
+            )
+
+
+def require_at_least_one(name: str, value: int) -> None:
+    """Raise a ValueError for a count below one."""
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def require_batch(ppo: PPOConfig, num_envs: int) -> None:
+    """Raise a ValueError for a batch that no rollout can fill, or that cannot be normalized."""
+    if ppo.batch_size < 2 and ppo.advantage_normalization != "none":
+        raise ValueError(
+            f"ppo.batch_size must be at least 2, since advantages are normalized, got "
+            f"{ppo.batch_size}"
+        )
+    rollout = ppo.n_steps * num_envs
+    if ppo.batch_size > rollout:
+        raise ValueError(
+            f"ppo.batch_size {ppo.batch_size} is larger than a rollout of ppo.n_steps "
+            f"{ppo.n_steps} x num_envs {num_envs} = {rollout}: lower the first or raise another"
+        )
+
+
+def require_seed(seed: int) -> None:
+    """Raise a ValueError for a seed that not every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must lie in [0, 2**32), got {seed}")
+
+
+TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
+"""Uses of randomness: learning, measuring on the way, choosing a checkpoint, judging the choice."""
+
+
+def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
+    """Return the vector environment of a run, paying the reward that its user may see.
+
+    Where the overseer errs, what is paid and told of an observed step is what was reported.
+    """
+    if reward == "true" or config.heard.silent:
+        return _grid(config, num_envs, reward)
+    truthful = _grid(config, num_envs, "true")
+    observer = erring(config.heard)
+    return PartialOversight(truthful, observer=observer, proxy=any_terminal, reward=reward)
+
+
+def _grid(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
+    return gym.make_vec(
+        config.env,
+        num_envs,
+        size=config.grid.size,
+        horizon=config.grid.horizon,
+        flag=config.grid.flag,
+        oversight_probability=config.oversight_probability,
+        reward=reward,
+    )
+
+
+def make_agent(config: TrainConfig) -> RoutedPPO:
+    """Return an untrained agent on the training environment of its method."""
+    env = make_env(config, config.num_envs, method(config.method).reward)
+    chosen, ppo = method(config.method), config.ppo
+    chance = config.oversight_probability * (1 - config.heard.lost)
+    if ppo.propensity is None and chance > 0:
+        ppo = replace(ppo, propensity=chance)
+    if ppo.place is None:
+        ppo = replace(ppo, place=AGENT)
+    return make_learner(env, chosen, ppo, config.seed, config.device)
+
+
+def make_learner(
+    env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv,
+    chosen: Method,
+    ppo: PPOConfig,
+    seed: int,
+    device: str = "auto",
+) -> RoutedPPO:
+    """Return an untrained agent on any environment that pays what its method may see."""
+    rate = ppo.learning_rate
+    agent = RoutedPPO(
+        "MotivationPolicy",
+        env,
+        chosen,
+        mixture_coef=ppo.mixture_coef,
+        learning_rate=(lambda remaining: rate * remaining) if ppo.anneal else rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        advantage_normalization=ppo.advantage_normalization,
+        gradient_clipping=ppo.gradient_clipping,
+        bootstrap=ppo.bootstrap,
+        timeouts=ppo.timeouts,
+        propensity=ppo.propensity,
+        place=ppo.place,
+        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "blind": ppo.blind},
+        seed=seed,
+        device=device,
+    )
+    assert agent.env is not None
+    agent.env.seed(stream_seed(seed, TRAINING))
+    return agent
+
+
+def require_device(device: str) -> None:
+    """Raise a ValueError where a GPU is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
+
+
+def stream_seed(seed: int, *stream: int) -> int:
+    """Return the seed of one use of randomness in a run, far from those of other runs.
+
+    Lane i of a vector environment takes the seed plus i, so that neighboring seeds would share
+    most of their levels.
+    """
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])

@@ -1,0 +1,184 @@
+"""Films: the same levels played by several policies side by side, as an animated GIF.
+
+The module map: where each module of a policy would go from every square of one board.
+
+Captioned panels side by side: the page that every picture is laid out on.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+
+import envs
+from envs import gridworld
+from envs.gridworld import GridConfig, Rules
+
+Picture = NDArray[np.uint8]
+
+_PAPER, _INK = (255, 255, 255), (45, 48, 58)
+_GAP, _CAPTION = 16, 34  # pixels
+
+
+def panels(pictures: Mapping[str, Picture]) -> Picture:
+    """Return equally large pictures in a row, each below its caption; RGB, [height, width, 3]."""
+    height, width, _ = next(iter(pictures.values())).shape
+    page = Image.new(
+        "RGB",
+        (_GAP + len(pictures) * (width + _GAP), _CAPTION + height + _GAP),
+        _PAPER,
+    )
+    pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(16)
+    for number, (caption, picture) in enumerate(pictures.items()):
+        left = _GAP + number * (width + _GAP)
+        pen.text((left + width / 2, _CAPTION / 2 + 2), caption, _INK, font, anchor="mm")
+        page.paste(Image.fromarray(picture), (left, _CAPTION))
+    return np.asarray(page)
+
+
+def enlarge(picture: Picture, factor: int) -> Picture:
+    """Return a picture with smooth edges at a multiple of its size."""
+    height, width, _ = picture.shape
+    size = (width * factor, height * factor)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+_FRAME, _PAUSE = 250, 900  # milliseconds
+
+
+def film(
+    policies: Mapping[str, BasePolicy], rules: Rules, episodes: int, seed: int, path: Path
+) -> None:
+    """Write episodes of every policy on the same levels, each panel waiting for the slowest.
+
+    Raises:
+        ValueError: if the path cannot be written.
+    """
+    frames: list[Image.Image] = []
+    durations: list[int] = []
+    for episode in range(episodes):
+        plays = [list(_play(policy, rules, seed + episode)) for policy in policies.values()]
+        last = [play[-1] for play in plays]
+        for pictures in zip_longest(*plays):
+            shown = [
+                now if now is not None else end for now, end in zip(pictures, last, strict=True)
+            ]
+            frames.append(Image.fromarray(panels(dict(zip(policies, shown, strict=True)))))
+            durations.append(_FRAME)
+        durations[-1] = _PAUSE
+    try:
+        frames[0].save(
+            path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _play(policy: BasePolicy, rules: Rules, seed: int) -> Iterator[Picture]:
+    """Yield a frame before the first step and after every step of one episode."""
+    env = envs.GridEnv(
+        size=rules.size,
+        horizon=rules.horizon,
+        oversight_probability=rules.oversight_probability,
+        flag=rules.flag,
+        render_mode="rgb_array",
+    )
+    observation, _ = env.reset(seed=seed)
+    yield _frame(env)
+    ended = False
+    while not ended:
+        action, _ = policy.predict(observation, deterministic=False)
+        observation, _, terminated, truncated, _ = env.step(int(action))
+        ended = terminated or truncated
+        yield _frame(env)
+
+
+def _frame(env: envs.GridEnv) -> Picture:
+    picture = env.render()
+    assert isinstance(picture, np.ndarray)
+    return enlarge(picture, 2)
+
+
+SCALE = 2
+_CELL = SCALE * 32  # pixels of one square
+_ARROW = (45, 48, 58)
+_HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # north, east, south, west as (x, y)
+
+
+def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) -> Picture:
+    """Return one board per policy with an arrow per move, as long as the move is likely.
+
+    Diamond and ghost face each other across the board, and nobody watches.
+    """
+    size = config.size
+    rules = Rules(size, config.horizon, 0.0, config.flag, "true")
+    middle = size // 2
+    diamond, ghost = middle * size, middle * size + size - 1
+    cells = [cell for cell in range(size * size) if cell not in (diamond, ghost)]
+    observations = _observations(cells, diamond, ghost, rules)
+    board = enlarge(envs.draw(None, ghost, diamond, (False, False), size), SCALE)
+    return panels(
+        {
+            name: _draw_arrows(board, cells, _probabilities(policy, observations), size)
+            for name, policy in policies.items()
+        }
+    )
+
+
+def _observations(cells: list[int], diamond: int, ghost: int, rules: Rules) -> gridworld.Planes:
+    count = len(cells)
+    board = gridworld.Board(
+        agent=np.array(cells),
+        ghost=np.full(count, ghost),
+        diamond=np.full(count, diamond),
+        overseen=np.zeros((count, 2), dtype=np.bool_),
+    )
+    return gridworld.observe(board, rules)
+
+
+def _probabilities(
+    policy: ActorCriticPolicy, observations: gridworld.Planes
+) -> NDArray[np.float32]:
+    """Return the probability of each move, [cells, 4]."""
+    with torch.no_grad():
+        inputs, _ = policy.obs_to_tensor(observations)
+        distribution = policy.get_distribution(inputs).distribution
+        assert isinstance(distribution, torch.distributions.Categorical)
+        probabilities: NDArray[np.float32] = distribution.probs.cpu().numpy()
+    return probabilities
+
+
+def _draw_arrows(
+    board: Picture, cells: list[int], probabilities: NDArray[np.float32], size: int
+) -> Picture:
+    image = Image.fromarray(board)
+    pen = ImageDraw.Draw(image)
+    for cell, row in zip(cells, probabilities, strict=True):
+        center = (cell % size + 0.5) * _CELL, (cell // size + 0.5) * _CELL
+        for heading, probability in zip(_HEADINGS, row.tolist(), strict=True):
+            _draw_arrow(pen, center, heading, probability * 0.42 * _CELL)
+    return np.asarray(image)
+
+
+def _draw_arrow(
+    pen: ImageDraw.ImageDraw, start: tuple[float, float], heading: tuple[int, int], length: float
+) -> None:
+    """Draw an arrow, or nothing where it would be shorter than its own width."""
+    if length < 3:
+        return
+    (x, y), (dx, dy) = start, heading
+    tip = x + dx * length, y + dy * length
+    head = min(length, 7)
+    neck = tip[0] - dx * head, tip[1] - dy * head
+    pen.line([(x, y), neck], _ARROW, 3)
+    side = dy * head * 0.7, dx * head * 0.7
+    pen.polygon(
+        [tip, (neck[0] + side[0], neck[1] + side[1]), (neck[0] - side[0], neck[1] - side[1])],
+        _ARROW,
+    )
