@@ -1,0 +1,1 @@
+"""What every command shares: command lines, run folders, parallel jobs, statistics and figures."""
