@@ -11,7 +11,7 @@ ONE_THREAD = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")},
     "TOKENIZERS_PARALLELISM": "false",
     "CUDA_VISIBLE_DEVICES": "",
-    "COLUMNS": "200",
+    "COLUMNS": "400",
 }
 """Sums depend on the order in which threads add, so that all runs have one."""
 
@@ -22,18 +22,30 @@ def python(*args: object, codes: tuple[int, ...] = (0,)) -> str:
     Raises:
         RuntimeError: if it exits with another code than those allowed.
     """
-    command = [sys.executable, *map(str, args)]
-    done = subprocess.run(
-        command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True, check=False
-    )
-    if done.returncode not in codes:
-        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr}")
-    return done.stdout
+    process = launch(*args)
+    printed, errors = process.communicate()
+    if process.returncode not in codes:
+        command = " ".join(map(str, args))
+        raise RuntimeError(f"python {command} exited with {process.returncode}:\n{errors}")
+    return printed
 
 
 def module(name: str, *args: object, codes: tuple[int, ...] = (0,)) -> str:
     """Run `python -m NAME ARGS` in the checkout, in its words, and return what it printed."""
     return python("-m", *flags(name, *args), codes=codes)
+
+
+def start(name: str, *args: object) -> subprocess.Popen[str]:
+    """Start `python -m NAME ARGS` in the checkout, in its words; its output is captured."""
+    return launch("-m", *flags(name, *args))
+
+
+def launch(*args: object) -> subprocess.Popen[str]:
+    """Start `python ARGS` in the checkout; its output is captured."""
+    command, pipe = [sys.executable, *map(str, args)], subprocess.PIPE
+    return subprocess.Popen(
+        command, env={**os.environ, **ONE_THREAD}, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def driver(name: str, *args: object) -> str:
