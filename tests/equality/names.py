@@ -7,6 +7,7 @@ at all. So a commit that renames something adds a line here, and older checkouts
 
 import importlib
 import runpy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ their word, keyword arguments `name=`, keys of files `file:key`.
 
 def renamed(name: str) -> str:
     """Return what the checkout in the current directory calls something."""
-    path = Path("tests/equality/names.py")
-    table: dict[str, str] = runpy.run_path(str(path))["RENAMED"] if path.exists() else {}
-    return table.get(name, name)
+    return table(Path("tests/equality/names.py").absolute()).get(name, name)
+
+
+@cache
+def table(path: Path) -> dict[str, str]:
+    """Return the names that a checkout's own copy of this file holds; none where it has none."""
+    found: dict[str, str] = runpy.run_path(str(path))["RENAMED"] if path.exists() else {}
+    return found
 
 
 def load(name: str) -> Any:  # noqa: ANN401

@@ -119,7 +119,7 @@ def play(make: Make) -> dict[str, str]:
 def state_of(env: Any) -> Any:  # noqa: ANN401
     """Return a copy of what an environment's future depends on, or None where it offers none."""
     try:
-        return env.get_state() if isinstance(env, VectorEnv) else None
+        return env.get_state() if hasattr(env, "num_envs") else None
     except (AttributeError, ValueError):
         return None
 
@@ -135,7 +135,7 @@ class Trace:
     def __init__(self, env: Any, before: "Trace | None" = None) -> None:  # noqa: ANN401
         self.env = env
         self.mode = env.metadata.get("autoreset_mode") if isinstance(env, VectorEnv) else None
-        self.hashes = {
+        self.hashes: dict[str, Any] = {
             name: before.hashes[name].copy() if before else hashlib.sha256() for name in STREAMS
         }
         self.actions = np.random.default_rng(3)
