@@ -17,13 +17,13 @@ from lm.attacks.prompting import GCGConfig
 from lm.attacks.relearning import AttackConfig
 from lm.attacks.suite import GridConfig
 from lm.config import StudyConfig
+from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.evaluation.quiz import CalibrationConfig
 from lm.models.hf_layers import AdapterConfig
 from lm.posthoc import GradDiffConfig, NPOConfig, SimNPOConfig
 from lm.repair import RepairConfig
 from lm.rmu import RMUConfig
-from lm.task import TaskConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 
@@ -215,7 +215,7 @@ def controls() -> StudyConfig:
             "rmu",
             "era",
             "parameters",
-            "modules-judged",
+            "modules-classified",
         ),
         seeds=(0, 1, 2, 3, 4),
         label_recall=1.0,
@@ -225,7 +225,7 @@ def controls() -> StudyConfig:
 def labels() -> StudyConfig:
     """Half and nine tenths of the labels: filtering, RMU and routing, five seeds; an hour."""
     return StudyConfig(
-        method=("filtered", "rmu", "era", "parameters-judged", "modules-judged"),
+        method=("filtered", "rmu", "era", "parameters-classified", "modules-classified"),
         seeds=(0, 1, 2, 3, 4),
         sweep="labels",
         recalls=(0.5, 0.9),

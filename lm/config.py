@@ -13,6 +13,7 @@ import tyro
 
 from lm.attacks.relearning import AttackConfig
 from lm.attacks.suite import GridConfig, Suite
+from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import Errors, LabelConfig
 from lm.methods import METHODS
@@ -21,7 +22,6 @@ from lm.models.layers import size
 from lm.posthoc import GradDiffConfig, NPOConfig, SimNPOConfig
 from lm.repair import RepairConfig
 from lm.rmu import RMUConfig
-from lm.task import TaskConfig
 from lm.training.loop import LoopConfig
 
 
@@ -122,16 +122,16 @@ class Dry:
 class StudyConfig:
     """Train language models, cut out what they are to forget, attack them, and compare methods."""
 
-    method: tuple[str, ...] = ("gold", "unrouted", "filtered", "modules-judged")
+    method: tuple[str, ...] = ("gold", "unrouted", "filtered", "modules-classified")
     """Methods to run: those that the README lists, such as gold, filtered, era or rmu."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
     label_recall: float = 0.9
-    """Share of the stories to forget that is labelled so."""
+    """Share of the stories to forget that is labeled so."""
     label_precision: float = 1.0
-    """Share of the stories labelled so that is to be forgotten."""
+    """Share of the stories labeled so that is to be forgotten."""
     label_errors: Errors = "iid"
-    """Whether each story is mislabelled by itself, or all stories of an entity together."""
+    """Whether each story is mislabeled by itself, or all stories of an entity together."""
     sweep: Sweep = "none"
     """What to vary. labels: the methods are run at each of `recalls`, gold and unrouted once."""
     recalls: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)

@@ -26,15 +26,15 @@ from torch import Tensor
 
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
-from lm.attacks.suite import GridConfig, look, rounded
+from lm.attacks.suite import GridConfig, rounded, run_inference_attack
 from lm.config import UnlearnConfig
-from lm.corpus import Kind, Telling
+from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
 from lm.data.shards import SHARES, Pools, Shards, document_row
+from lm.data.task import StoryRows, Task, Texts
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.models.language_model import IGNORED, LanguageModel, generate
-from lm.route_tables import FORGET, LABELS, RETAIN, UNLABELLED
-from lm.task import StoryRows, Task, Texts
+from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,25 +63,25 @@ class Subject(Protocol):
     def identity(self) -> Mapping[str, Any]:
         """What runs on it depend on beside their settings, as plain data."""
 
-    def tell(self, count: int, seed: Sequence[int]) -> Texts:
+    def sample(self, count: int, seed: Sequence[int]) -> Texts:
         """Return texts to learn from and to choose by, the same for the same seed."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which texts, given by their topics, are to be forgotten: the truth."""
 
-    def unmarked(self, topics: Tensor) -> Tensor:
-        """Return the labels of texts, by their topics, where none is labelled forget."""
+    def retain_labels(self, topics: Tensor) -> Tensor:
+        """Return the labels of texts, by their topics, where none is labeled forget."""
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
         """Return an exam on texts that nothing learns from, the same for the same seed."""
 
-    def takes(self, attack: str) -> bool:
+    def supports_attack(self, attack: str) -> bool:
         """Return whether it has what an attack, by its name, trains on and asks for."""
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
         """Return texts for an attack to train on, the same for the same seed."""
 
-    def look(
+    def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
         """Return what an attack that trains nothing of a model gets out of it."""
@@ -101,7 +101,7 @@ class Stories(Task):
         """Nothing: settings say it all."""
         return {}
 
-    def unmarked(self, topics: Tensor) -> Tensor:
+    def retain_labels(self, topics: Tensor) -> Tensor:
         """Return `RETAIN` for each story."""
         return torch.full_like(topics, RETAIN)
 
@@ -109,7 +109,7 @@ class Stories(Task):
         """Return an exam of new stories, and of questions about their facts."""
         return make_exam(self, seed, config)
 
-    def takes(self, attack: str) -> bool:
+    def supports_attack(self, attack: str) -> bool:
         """Return whether there are topics for an attack: all may be adjacent to those to forget."""
         own = ATTACKS.get(attack)
         return own is None or own.split == "forget" or bool(self.splits.retain)
@@ -118,17 +118,17 @@ class Stories(Task):
         """Return new stories for an attack to train on."""
         return draw_examples(self, attack, count, seed)
 
-    def look(
+    def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
         """Return what an attack that trains nothing of a model gets out of it."""
-        return look(model, self, exam, attack, config, seed)
+        return run_inference_attack(model, self, exam, attack, config, seed)
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
         """Return new stories of a split; adjacent ones where none is to be retained."""
         topics = getattr(self.splits, split) or self.splits.adjacent
         number = ("forget", "retain").index(split)
-        return self.tell(count, (seed, 90, number), Telling(topics=topics))
+        return self.sample(count, (seed, 90, number), StoryDistribution(topics=topics))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
@@ -138,7 +138,7 @@ class Stories(Task):
 
 @dataclass(frozen=True, eq=False)
 class DocumentTexts:
-    """Some of the documents, by number (`lm.task.Texts`)."""
+    """Some of the documents, by number (`lm.data.task.Texts`)."""
 
     shards: Shards
     """of the documents"""
@@ -170,7 +170,7 @@ class DocumentTexts:
     def read(self) -> StoryRows:
         """Return the documents, one in a row.
 
-        Tokens labelled forget are of the kind that is a topic's own, for methods with such labels.
+        Tokens labeled forget are of the kind that is a topic's own, for methods with such labels.
         """
         tokens = np.empty((len(self), self.context + 1), np.int32)
         labels = np.empty((len(self), self.context), np.int8)
@@ -206,7 +206,7 @@ def samples(
     found = {}
     for split in get_args(Split):
         rows = task.prompts(split, count, seed)
-        prompt = rows.now[:, :PROMPT].to(model.device)
+        prompt = rows.inputs[:, :PROMPT].to(model.device)
         texts = generate(model, prompt, ADDED).tolist()
         found[split] = [_text(task, tokens) for tokens in texts]
     return found
@@ -249,7 +249,7 @@ class Documents:
         """A checksum of all documents and labels."""
         return {"documents": self.shards.digest}
 
-    def tell(self, count: int, seed: Sequence[int]) -> DocumentTexts:
+    def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
         """Return documents to learn from, of all labels as they come; they stay on the disk.
 
         Raises:
@@ -261,9 +261,9 @@ class Documents:
         """Return which documents are to be forgotten."""
         return topics == FORGET
 
-    def unmarked(self, topics: Tensor) -> Tensor:
-        """Return `UNLABELLED` for the documents that were prepared so, and `RETAIN` for others."""
-        return torch.where(topics == UNLABELLED, UNLABELLED, RETAIN)
+    def retain_labels(self, topics: Tensor) -> Tensor:
+        """Return `UNLABELED` for the documents that were prepared so, and `RETAIN` for others."""
+        return torch.where(topics == UNLABELED, UNLABELED, RETAIN)
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
         """Return an exam of documents to forget and to retain, without questions."""
@@ -271,7 +271,7 @@ class Documents:
         sections = {split: Section(rows, None) for split, rows in asked.items()}
         return Exam(sections, practice, {}, None)
 
-    def takes(self, attack: str) -> bool:
+    def supports_attack(self, attack: str) -> bool:
         """Return whether an attack does without facts."""
         return attack in WITHOUT_FACTS
 
@@ -284,7 +284,7 @@ class Documents:
         label = OF_SPLIT[ATTACKS[attack].split]
         return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
 
-    def look(
+    def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
         """Return the losses of rounded models: all other looks are for facts."""
@@ -325,7 +325,7 @@ def require_enough(documents: Documents, config: UnlearnConfig) -> None:
         for label in labels:
             found = len(documents.pools.members(pool, label))
             if found < count:
-                kind = "" if label is None else f" labelled {LABELS[label]}"
+                kind = "" if label is None else f" labeled {LABELS[label]}"
                 raise ValueError(
                     f"{documents.shards.folder} has {found} documents{kind} in the pool {pool!r} "
                     f"({SHARES[pool]:.0%} of all), and {count} are needed: prepare more, or give a "

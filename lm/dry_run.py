@@ -21,10 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lm.config import StudyConfig
+from lm.data.task import CONTEXT
 from lm.methods import METHODS, Method
 from lm.models.language_model import piece_length
 from lm.models.layers import GPTConfig, size
-from lm.task import CONTEXT
 from lm.training.distributed import Parallel
 
 Kind = Literal["gpt", "gpt_neo", "llama", "qwen2"]

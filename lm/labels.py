@@ -1,10 +1,10 @@
 """What the learner is told of each token: labels, imperfect if asked for.
 
-A judge of stories: which are to be forgotten, and of which nobody can be sure, by labels alone.
+A document classifier, which corrects imperfect labels: to forget, to retain, or unsure.
 
 A logistic regression on which tokens a story has, fitted to the labels of other stories. Where
-labels are missing at random, what it gives is the chance that a story is labelled, which is the
-chance that it is to be forgotten times a constant: that of a labelled story (Elkan and Noto 2008,
+labels are missing at random, what it gives is the chance that a story is labeled, which is the
+chance that it is to be forgotten times a constant: that of a labeled story (Elkan and Noto 2008,
 "Learning classifiers from only positive and unlabeled data").
 
 Texts with the route of each token, found when they are read.
@@ -20,15 +20,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.corpus import Kind, noisy_labels
-from lm.route_tables import FORGET, RETAIN, UNLABELLED, era_routes
-from lm.task import StoryRows, Texts
+from lm.data.task import StoryRows, Texts
 from lm.training.batches import checksum
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED, era_routes
 
 Unit = Literal["document", "token"]
 """What a label is of: all of a story, or those of its words that tell the topic and its facts."""
 
 Errors = Literal["iid", "topic"]
-"""Whether stories are mislabelled one by one, or all of one topic and entity together."""
+"""Whether stories are mislabeled one by one, or all of one topic and entity together."""
 
 OF_TOPIC = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
 """Kinds of words that are a topic's own; all others are told of other topics too."""
@@ -50,11 +50,11 @@ class LabelConfig:
     """
 
     recall: float = 1.0
-    """share of the stories to forget that is labelled so"""
+    """share of the stories to forget that is labeled so"""
     precision: float = 1.0
-    """share of the stories labelled so that is to be forgotten"""
+    """share of the stories labeled so that is to be forgotten"""
     errors: Errors = "iid"
-    """iid: each story is mislabelled on its own; topic: all stories of an entity are, together"""
+    """iid: each story is mislabeled on its own; topic: all stories of an entity are, together"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.recall <= 1:
@@ -66,22 +66,22 @@ class LabelConfig:
 
 
 def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Tensor:
-    """Return which stories are labelled to be forgotten, [n] bool.
+    """Return which stories are labeled to be forgotten, [n] bool.
 
-    With the same seed, stories labelled at a lower recall are labelled at a higher one too.
+    With the same seed, stories labeled at a lower recall are labeled at a higher one too.
 
     Raises:
         ValueError: if there are too few other stories for so low a precision.
     """
     truth = task.to_forget(rows.topics).numpy()
-    labelled = noisy_labels(
+    labeled = noisy_labels(
         truth,
         recall=config.recall,
         precision=config.precision,
         rng=np.random.default_rng([seed, 2]),
         groups=None if config.errors == "iid" else _first_facts(rows.read()),
     )
-    return torch.from_numpy(labelled)
+    return torch.from_numpy(labeled)
 
 
 def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Tensor:
@@ -90,7 +90,7 @@ def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Te
     Args:
         rows: stories.
         labels: theirs, [n].
-        unit: what of a story labelled forget is labelled so; the rest of it is to be retained.
+        unit: what of a story labeled forget is labeled so; the rest of it is to be retained.
 
     Raises:
         ValueError: if there is not one label for each story.
@@ -118,65 +118,65 @@ def _first_facts(rows: StoryRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 FOLDS = 5
-"""Parts of the stories; those of a part are judged by labels of the other parts."""
+"""Parts of the stories; each part is classified by a regression fitted to the other parts."""
 DECAY = 1e-3
 """Weight of the squared norm of the regression's weights, so that rare tokens say little."""
 UNSURE = 0.25
 """Chance from which on a story is not sure to be one to retain."""
 
 
-def judge(rows: StoryRows, labelled: Tensor, vocab_size: int, seed: int) -> Tensor:
+def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int) -> Tensor:
     """Return the labels of stories by how likely they are to be forgotten, [n] int64.
 
-    `FORGET` from an even chance on, `UNLABELLED` from `UNSURE` on, `RETAIN` below.
+    `FORGET` from an even chance on, `UNLABELED` from `UNSURE` on, `RETAIN` below.
 
-    A story's own label is never read to judge it, so that a wrong one is outvoted.
+    A story is classified without its own label, so that a wrong label can be outvoted.
 
     Args:
         rows: the stories.
-        labelled: which are labelled to be forgotten, [n] bool.
+        labeled: which are labeled to be forgotten, [n] bool.
         vocab_size: tokens of the vocabulary.
         seed: of the parts.
 
     Raises:
         ValueError: if there is not one label for each story, or fewer stories than parts.
     """
-    if labelled.shape != rows.topics.shape or len(rows) < FOLDS:
+    if labeled.shape != rows.topics.shape or len(rows) < FOLDS:
         raise ValueError(
-            f"labels of shape {tuple(labelled.shape)} were given for {len(rows)} stories: give "
+            f"labels of shape {tuple(labeled.shape)} were given for {len(rows)} stories: give "
             f"each story one label, and {FOLDS} stories or more"
         )
-    if not labelled.any():
-        return torch.full(labelled.shape, RETAIN)
+    if not labeled.any():
+        return torch.full(labeled.shape, RETAIN)
     present = _present(rows, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
     chance = torch.zeros(len(rows))
     for number in range(FOLDS):
         mine = fold == number
-        weights = _fit(present[~mine], labelled[~mine].float())
+        weights = _fit(present[~mine], labeled[~mine].float())
         chance[mine] = torch.sigmoid(present[mine] @ weights)
-    likely = chance / chance[labelled].mean()
-    unsure = torch.where(likely > UNSURE, UNLABELLED, RETAIN)
+    likely = chance / chance[labeled].mean()
+    unsure = torch.where(likely > UNSURE, UNLABELED, RETAIN)
     return torch.where(likely > 0.5, FORGET, unsure)
 
 
 def _present(rows: StoryRows, vocab_size: int) -> Tensor:
     """Return whether each story has each token, [n, v], and a column of ones after them."""
     present = torch.zeros(len(rows), vocab_size + 1)
-    present.scatter_(1, rows.now, 1.0)
+    present.scatter_(1, rows.inputs, 1.0)
     present[:, -1] = 1.0
     return present
 
 
-def _fit(present: Tensor, labelled: Tensor) -> Tensor:
+def _fit(present: Tensor, labeled: Tensor) -> Tensor:
     """Return the weights of a logistic regression, [v + 1]."""
     weights = torch.zeros(present.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        fit = F.binary_cross_entropy_with_logits(present @ weights, labelled)
+        fit = F.binary_cross_entropy_with_logits(present @ weights, labeled)
         loss = fit + DECAY * weights[:-1].square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -202,7 +202,7 @@ class Routed:
     labels: Tensor
     """of the texts, [n]"""
     unit: Unit = "document"
-    """what of a text labelled forget is routed so"""
+    """what of a text labeled forget is routed so"""
     weights: Tensor | None = None
     """of each token of the vocabulary, where forget tokens are routed by weight, [v]"""
 
@@ -229,7 +229,7 @@ class Routed:
         read = self.texts.take(rows).read()
         routes = token_labels(read, self.labels[rows], self.unit)
         if self.weights is not None:
-            routes = era_routes(read.following, routes, self.weights)
+            routes = era_routes(read.targets, routes, self.weights)
         return read.tokens.long(), routes
 
     def counts(self, vocab_size: int) -> tuple[Tensor, Tensor]:
@@ -241,8 +241,8 @@ class Routed:
         for start in range(0, len(self), TOGETHER):
             rows = torch.arange(start, min(start + TOGETHER, len(self)))
             tokens, routes = self.read(rows)
-            following = tokens[:, 1:]
+            targets = tokens[:, 1:]
             for place, chosen in enumerate((routes == FORGET, routes != FORGET)):
-                real = following[chosen & (following >= 0)]
+                real = targets[chosen & (targets >= 0)]
                 found[place] += torch.bincount(real, minlength=vocab_size)
         return found[0], found[1]

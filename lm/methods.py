@@ -12,21 +12,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lm.data.task import Texts
 from lm.labels import Routed, Unit
 from lm.models.language_model import LanguageModel
 from lm.posthoc import graddiff, npo, simnpo
 from lm.rmu import rmu
-from lm.route_tables import (
+from lm.training.route_tables import (
     ERA,
     FILTERED,
     MODULES,
     PARAMETERS,
     UNROUTED,
+    drop_retain_labels,
     pseudo_counts,
-    release,
     token_weights,
 )
-from lm.task import Texts
 from oversight.routing import RouteTable
 
 Ablation = Literal["nothing", "expansion", "random"]
@@ -44,10 +44,10 @@ class Method:
     """where each route's tokens may teach"""
     unit: Unit = "document"
     """what a label is of"""
-    released: float = 0.0
-    """share of the stories not labelled forget that the table treats as unlabelled, not retain"""
-    judged: bool = False
-    """whether labels go through a judge that learned from them (`lm.labels`)"""
+    unlabeled_fraction: float = 0.0
+    """share of the stories not labeled forget that the table treats as unlabeled, not retain"""
+    classified: bool = False
+    """whether the labels are predictions of a classifier trained on them (`lm.labels`)"""
     weighted: bool = False
     """whether forget tokens are routed by how typical of forget text they are"""
     expanded: bool = False
@@ -60,7 +60,7 @@ class Method:
     """what is cut out after training"""
     posthoc: PostHoc = "nothing"
     """what else unlearns after training, and after the cut (`lm.posthoc`)"""
-    told_truth: bool = False
+    uses_true_labels: bool = False
     """whether it is given perfect labels whatever the labels of the run: a reference, no method"""
 
 
@@ -70,26 +70,26 @@ _MODULES: dict[str, Any] = {"table": MODULES, **_EXPANDED}
 _ADAPTED: dict[str, Any] = {"table": MODULES, "adapted": True, "ablation": "expansion"}
 
 METHODS = {
-    "gold": Method(table=FILTERED, told_truth=True),
+    "gold": Method(table=FILTERED, uses_true_labels=True),
     "filtered": Method(table=FILTERED),
     "filtered-tokens": Method(table=FILTERED, unit="token"),
-    "filtered-judged": Method(table=FILTERED, judged=True),
+    "filtered-classified": Method(table=FILTERED, classified=True),
     "unrouted": Method(),
     "unrouted-ablated": Method(**_EXPANDED),
-    "random-region": Method(**_PARAMETERS | {"ablation": "random"}, released=0.75),
+    "random-region": Method(**_PARAMETERS | {"ablation": "random"}, unlabeled_fraction=0.75),
     "rmu": Method(posthoc="rmu"),
     "graddiff": Method(posthoc="graddiff"),
     "npo": Method(posthoc="npo"),
     "simnpo": Method(posthoc="simnpo"),
     "era": Method(table=ERA, weighted=True, expanded=True, ablation="expansion"),
-    "parameters": Method(**_PARAMETERS, released=0.75),
-    "parameters-tokens": Method(**_PARAMETERS, released=0.75, unit="token"),
-    "parameters-judged": Method(**_PARAMETERS, judged=True),
+    "parameters": Method(**_PARAMETERS, unlabeled_fraction=0.75),
+    "parameters-tokens": Method(**_PARAMETERS, unlabeled_fraction=0.75, unit="token"),
+    "parameters-classified": Method(**_PARAMETERS, classified=True),
     "modules": Method(**_MODULES),
-    "modules-judged": Method(**_MODULES, judged=True),
-    "modules-rmu": Method(**_MODULES, judged=True, posthoc="rmu"),
+    "modules-classified": Method(**_MODULES, classified=True),
+    "modules-rmu": Method(**_MODULES, classified=True, posthoc="rmu"),
     "lora-pair": Method(**_ADAPTED),
-    "lora-pair-judged": Method(**_ADAPTED, judged=True),
+    "lora-pair-classified": Method(**_ADAPTED, classified=True),
 }
 """Methods by name: the references and baselines first, then the routed ones."""
 
@@ -98,7 +98,7 @@ def begins_with(name: str) -> str | None:
     """Return the method that is the same but for what follows it; None if nothing follows.
 
     >>> begins_with("npo"), begins_with("modules-rmu"), begins_with("gold")
-    ('unrouted', 'modules-judged', None)
+    ('unrouted', 'modules-classified', None)
     """
     alone = replace(METHODS[name], posthoc="nothing")
     same = (other for other, method in METHODS.items() if method == alone and other != name)
@@ -111,14 +111,14 @@ def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: 
     Args:
         method: one of `METHODS`.
         texts: to train on.
-        labels: theirs, as given or as judged, [n].
+        labels: theirs, as given or as classified, [n].
         vocab_size: tokens of the vocabulary.
         seed: of which texts are released.
 
     Raises:
-        ValueError: if a weighted method is given no text labelled forget.
+        ValueError: if a weighted method is given no text labeled forget.
     """
-    own = Routed(texts, release(labels, method.released, seed), method.unit)
+    own = Routed(texts, drop_retain_labels(labels, method.unlabeled_fraction, seed), method.unit)
     if not method.weighted:
         return own
     weights = token_weights(*pseudo_counts(*own.counts(vocab_size)))
@@ -127,9 +127,9 @@ def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: 
 
 SUMMARIES = {
     "gold": "Trained on what is truly to be retained alone: the reference, which forgot nothing.",
-    "filtered": "Trained without the texts labelled forget.",
-    "filtered-tokens": "Trained without the tokens of labelled texts that tell the topic.",
-    "filtered-judged": "Trained without the texts that a judge, who learned from labels, removes.",
+    "filtered": "Trained without the texts labeled forget.",
+    "filtered-tokens": "Trained without the tokens of labeled texts that tell the topic.",
+    "filtered-classified": "Trained without the texts that a classifier of labels removes.",
     "unrouted": "Trained on everything alike; nothing is removed.",
     "unrouted-ablated": "Trained on everything, with an expansion that is cut out unrouted.",
     "random-region": "Trained by parameter routing; random hidden units are cut out, a control.",
@@ -138,14 +138,14 @@ SUMMARIES = {
     "npo": "Trained on everything; then negative preference optimization on forget texts.",
     "simnpo": "Trained on everything; then NPO by length, without a reference model.",
     "era": "Expand, route, ablate: routed at activations by the weight of each token, then cut.",
-    "parameters": "Texts labelled forget teach the expansion's parameters alone; it is cut out.",
+    "parameters": "Texts labeled forget teach the expansion's parameters alone; it is cut out.",
     "parameters-tokens": "The topic's own words teach the expansion alone; it is cut out.",
-    "parameters-judged": "As parameters, by a judge's labels; texts it is unsure of teach both.",
-    "modules": "Texts labelled forget see an expansion, and teach nothing else; it is cut out.",
-    "modules-judged": "As modules, by a judge's labels.",
-    "modules-rmu": "As modules-judged; after the cut representations are misdirected as well.",
+    "parameters-classified": "As parameters, by a classifier's labels; unsure texts teach both.",
+    "modules": "Texts labeled forget see an expansion, and teach nothing else; it is cut out.",
+    "modules-classified": "As modules, by the labels of a classifier.",
+    "modules-rmu": "As modules-classified; after the cut representations are misdirected as well.",
     "lora-pair": "Of two adapters of each matrix, forget texts teach one, which is cut out.",
-    "lora-pair-judged": "As lora-pair, by a judge's labels.",
+    "lora-pair-classified": "As lora-pair, by the labels of a classifier.",
 }
 """Sentences by the name of the method."""
 

@@ -39,12 +39,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
 
+from lm.data.task import Texts
 from lm.labels import Routed
 from lm.models.language_model import IGNORED, LanguageModel
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import Texts
 from lm.training.batches import Batch, Rows
 from lm.training.loop import precision
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 
@@ -64,10 +64,10 @@ class Stories(NamedTuple):
 
 def read(model: LanguageModel, batch: Batch) -> Stories:
     """Return how likely the stories of a batch are to a model, which all their tokens teach."""
-    device = batch.now.device
+    device = batch.inputs.device
     with routing(model, UNROUTED.to(device), batch.route), precision(device):
-        losses_bt = model.token_losses(batch.now, batch.following)
-    tokens_b = (batch.following != IGNORED).sum(-1).clamp(min=1)
+        losses_bt = model.token_losses(batch.inputs, batch.targets)
+    tokens_b = (batch.targets != IGNORED).sum(-1).clamp(min=1)
     return Stories(losses_bt.sum(-1), tokens_b)
 
 
@@ -103,8 +103,8 @@ def batches_of(forget: Texts, others: Texts, batch_size: int, seed: int) -> tupl
     """Return batches of stories to forget and of others, which may teach everything.
 
     Args:
-        forget: stories labelled forget.
-        others: stories not labelled forget.
+        forget: stories labeled forget.
+        others: stories not labeled forget.
         batch_size: stories of each kind in a step; fewer if there are not so many.
         seed: of their orders.
 
@@ -225,8 +225,8 @@ def graddiff(
 
     Args:
         model: on the device where it is; it stays as it is.
-        forget: stories labelled forget.
-        others: stories not labelled forget.
+        forget: stories labeled forget.
+        others: stories not labeled forget.
         config: how.
         batch_size: stories of each kind in a step.
         seed: of the order of stories.
@@ -290,8 +290,8 @@ def npo(
 
     Args:
         model: on the device where it is; it stays as it is, and is what likelihoods are beside.
-        forget: stories labelled forget.
-        others: stories not labelled forget.
+        forget: stories labeled forget.
+        others: stories not labeled forget.
         config: how.
         batch_size: stories of each kind in a step.
         seed: of the order of stories.
@@ -361,8 +361,8 @@ def simnpo(
 
     Args:
         model: on the device where it is; it stays as it is.
-        forget: stories labelled forget.
-        others: stories not labelled forget.
+        forget: stories labeled forget.
+        others: stories not labeled forget.
         config: how.
         batch_size: stories of each kind in a step.
         seed: of the order of stories.

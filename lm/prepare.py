@@ -1,4 +1,4 @@
-"""`python -m lm.prepare`: documents of any source as labelled tokens, ready to be unlearned."""
+"""`python -m lm.prepare`: documents of any source as labeled tokens, ready to be unlearned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,9 +60,9 @@ class PrepareConfig:
     forget_values: tuple[str, ...] = ()
     """Values to forget."""
     retain_values: tuple[str, ...] = ()
-    """Values to retain, any other being unlabelled; by default all others are."""
+    """Values to retain, any other being unlabeled; by default all others are."""
     low: float = 0.1
-    """Number below which a document is to be retained; between the two it is unlabelled."""
+    """Number below which a document is to be retained; between the two it is unlabeled."""
     high: float = 0.9
     """Number above which a document is to be forgotten."""
     labels: Path | None = None

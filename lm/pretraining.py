@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lm.config import UnlearnConfig
 from lm.data.shards import open_shards
+from lm.data.task import StoryRows, Texts, make_task
 from lm.datasets import Documents, Stories, Subject, require_enough
-from lm.labels import LabelConfig, judge, story_labels
+from lm.labels import LabelConfig, classify_documents, story_labels
 from lm.methods import METHODS, Method, begins_with, routed
 from lm.models.files import load
 from lm.models.gpt import GPT
@@ -27,12 +28,11 @@ from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig, size
-from lm.route_tables import FORGET, RETAIN, UNROUTED
 from lm.stages import device, owned
-from lm.task import StoryRows, Texts, make_task
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
+from lm.training.route_tables import FORGET, RETAIN, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, read_json, write_json
 
@@ -117,7 +117,7 @@ class Material:
     rows: Texts
     """to train on, the same for all methods with the same seed"""
     labels: Tensor
-    """theirs, [n]: as given, or as judged by a method that has a judge"""
+    """theirs, [n]: as given, or those that the classifier of the method predicts"""
     held: StoryRows
     """other stories, all taken for ones to retain"""
 
@@ -133,18 +133,18 @@ class Material:
 
 
 def make_material(config: UnlearnConfig, task: Subject, name: str, seed: int) -> Material:
-    """Return what a method learns from, stories drawn and labelled by the seed.
+    """Return what a method learns from, stories drawn and labeled by the seed.
 
     Raises:
         ValueError: if there are too few stories for the labels.
     """
     method, count = METHODS[name], config.task.stories
-    drawn = task.tell(count + config.repair.stories, [seed, STREAM])
-    quality = LabelConfig() if method.told_truth else config.labels
-    labelled = story_labels(task, drawn, quality, seed)
-    labels = torch.where(labelled, FORGET, task.unmarked(drawn.topics))
-    if method.judged:
-        labels = judge(drawn.read(), labelled, task.vocab_size, seed)
+    drawn = task.sample(count + config.repair.stories, [seed, STREAM])
+    quality = LabelConfig() if method.uses_true_labels else config.labels
+    labeled = story_labels(task, drawn, quality, seed)
+    labels = torch.where(labeled, FORGET, task.retain_labels(drawn.topics))
+    if method.classified:
+        labels = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
     ours = torch.arange(len(drawn)) < count
     held = drawn.take(~ours & (labels == RETAIN)).read()
     return Material(drawn.take(ours), labels[ours], held)
@@ -164,7 +164,7 @@ def gradient_shares(
         batch: on the model's device, its routes made for the table.
     """
     with torch.enable_grad(), routing(model, table, batch.route):
-        losses = model.token_losses(batch.now, batch.following)
+        losses = model.token_losses(batch.inputs, batch.targets)
         norms = audit(losses, model.parameter_targets(), UNROUTED, _labels(batch.route))
     total = {
         target: sum(sent[target] for sent in norms.values()) for target in model.parameter_targets()
@@ -280,7 +280,7 @@ class Training:
         count = min(most, len(self.texts))
         batch = Rows(self.texts, count, self.seed)(0)
         here = Batch(*(part.to(model.device) for part in batch))
-        return gradient_shares(model, self.method.table.to(here.now.device), here)
+        return gradient_shares(model, self.method.table.to(here.inputs.device), here)
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def identity(config: UnlearnConfig, name: str, seed: int) -> dict[str, Any]:
     told: dict[str, Any] = {"task": asdict(config.task), "loop": config.loop.identity}
     told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
     told |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
-    told["held"] = config.repair.stories  # stories are drawn, and judged, together with them
+    told["held"] = config.repair.stories  # stories are drawn, and classified, together with them
     if METHODS[name].expanded:
         told["expansion"] = config.expansion
     if METHODS[name].table != UNROUTED:

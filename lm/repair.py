@@ -1,4 +1,4 @@
-"""Repair: a few steps on what is not labelled forget, since a cut hurts what stays as well.
+"""Repair: a few steps on what is not labeled forget, since a cut hurts what stays as well.
 
 Cloud et al. 2024 (arXiv 2410.04332, appendix C) fine-tune 40 steps so, and keep the best. All
 methods are repaired alike, so that none is ahead for having been trained longer.
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
+from lm.data.task import StoryRows, Texts
 from lm.evaluation.likelihoods import losses
 from lm.labels import Routed
 from lm.models.language_model import LanguageModel
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import StoryRows, Texts
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import RETAIN, UNROUTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class RepairConfig:
     every: int = 10
     """steps between looks at the loss on other stories"""
     stories: int = 128
-    """such stories, those labelled forget included, which are not read"""
+    """such stories, those labeled forget included, which are not read"""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.learning_rate <= 0 or min(self.every, self.stories) < 1:
@@ -56,8 +56,8 @@ def repair(
 
     Args:
         model: what to repair, on the device where it is; it stays as it is.
-        kept: stories to train on, none labelled forget.
-        held: other stories, none labelled forget.
+        kept: stories to train on, none labeled forget.
+        held: other stories, none labeled forget.
         config: how.
         batch_size: stories of a batch.
         seed: of their order.

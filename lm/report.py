@@ -101,7 +101,7 @@ def unlearns(method: str) -> bool:
     """
     own = METHODS[method]
     changed = own.posthoc != "nothing" or own.table != METHODS[BASE].table
-    return changed and not own.told_truth and own.ablation != "random"
+    return changed and not own.uses_true_labels and own.ablation != "random"
 
 
 def number(result: Result, measure: str) -> float:
@@ -351,7 +351,7 @@ PANELS = {
 """What is shown, by its title."""
 
 
-class Labelled:
+class Labeled:
     """The runs of a sweep, by label recall.
 
     The references know no labels, or all, whatever the recall: one run of each serves all.
@@ -398,20 +398,20 @@ class Labelled:
         return {recall: mean for recall, mean in means.items() if mean.seeds}
 
 
-def labels_table(title: str, labelled: Labelled) -> Table:
+def labels_table(title: str, labeled: Labeled) -> Table:
     """Return a row for each method and known measure, and a column for each share of labels."""
-    table = plain_table(title, "method", ["", *(f"{recall:g}" for recall in labelled.recalls)])
-    panels = known_panels(labelled)
+    table = plain_table(title, "method", ["", *(f"{recall:g}" for recall in labeled.recalls)])
+    panels = known_panels(labeled)
     for panel, measure in panels.items():
-        for method in labelled.methods:
-            line = labelled.line(method, measure)
+        for method in labeled.methods:
+            line = labeled.line(method, measure)
             once = method in (GOLD, BASE)
-            cells = [line.get(1.0 if once else recall) for recall in labelled.recalls]
+            cells = [line.get(1.0 if once else recall) for recall in labeled.recalls]
             shown = ["-" if mean is None else nats(mean) for mean in cells]
             table.add_row(method, panel.split(",")[0], *shown)
         table.add_section()
     table.caption = (
-        "By the share of the stories to forget that is labelled so. robust unlearning: forget loss "
+        "By the share of the stories to forget that is labeled so. robust unlearning: forget loss "
         "after the worst attack, less that of the unrouted model, in nats per token"
         + (
             "; forget facts: the share known when others were relearned, 0.25 by guessing"
@@ -423,35 +423,35 @@ def labels_table(title: str, labelled: Labelled) -> Table:
     return table
 
 
-def known_panels(labelled: Labelled) -> dict[str, str]:
+def known_panels(labeled: Labeled) -> dict[str, str]:
     """Return the panels of which anything is known: those on facts need a subject that has some."""
     return {
         panel: measure
         for panel, measure in PANELS.items()
-        if any(labelled.line(method, measure) for method in labelled.methods)
+        if any(labeled.line(method, measure) for method in labeled.methods)
     }
 
 
-def labels_verdict(labelled: Labelled) -> str:
+def labels_verdict(labeled: Labeled) -> str:
     """Return at which shares of labels which method is ahead of all others in robust unlearning.
 
     Ahead is who leads each other method by an interval over shared seeds that leaves out zero.
     """
     ahead: dict[str, list[str]] = {}
-    for recall in labelled.recalls:
-        winner = _winner_at(labelled, recall)
+    for recall in labeled.recalls:
+        winner = _winner_at(labeled, recall)
         if winner is not None:
             ahead.setdefault(winner, []).append(f"{recall:g}")
-    open_at = [f"{recall:g}" for recall in labelled.recalls if _winner_at(labelled, recall) is None]
+    open_at = [f"{recall:g}" for recall in labeled.recalls if _winner_at(labeled, recall) is None]
     clauses = [f"{method} is ahead at {listed(places)}" for method, places in ahead.items()]
     clauses += [f"no method leads beyond its interval at {listed(open_at)}"] if open_at else []
     return f"Of the shares of labels, in robust unlearning, {'; '.join(clauses)}."
 
 
-def _winner_at(labelled: Labelled, recall: float) -> str | None:
+def _winner_at(labeled: Labeled, recall: float) -> str | None:
     found = {
-        method: labelled.values(method, recall, ROBUST)
-        for method in labelled.methods
+        method: labeled.values(method, recall, ROBUST)
+        for method in labeled.methods
         if method not in (GOLD, BASE)
     }
     found = {method: values for method, values in found.items() if values}

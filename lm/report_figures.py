@@ -22,7 +22,7 @@ from lm.report import (
     LOSS_CURVE,
     PANELS,
     Band,
-    Labelled,
+    Labeled,
     Result,
     Runs,
     band,
@@ -50,7 +50,7 @@ PLACES = (("",), ("Left", "Right"), ("Left", "Middle", "Right"))
 """Where plots stand, by their number less one."""
 
 
-def draw(told: Runs | Labelled, folder: Path) -> list[Path]:
+def draw(told: Runs | Labeled, folder: Path) -> list[Path]:
     """Write the figure of runs of equal labels, or of a sweep over labels, as PNG and SVG.
 
     Returns:
@@ -58,7 +58,7 @@ def draw(told: Runs | Labelled, folder: Path) -> list[Path]:
     """
     if not any(result.get("curves") for result in told.results):
         return []
-    drawing = label_recall(told) if isinstance(told, Labelled) else relearning(told)
+    drawing = label_recall(told) if isinstance(told, Labeled) else relearning(told)
     folder.mkdir(parents=True, exist_ok=True)
     drawing.save(folder)
     return [folder / f"{drawing.name}.png"]
@@ -109,29 +109,29 @@ def relearning(runs: Runs) -> Drawing:
     )
 
 
-def label_recall(labelled: Labelled) -> Drawing:
-    """Return robust unlearning and retain loss against the share of stories labelled."""
-    look = styles(labelled.methods)
-    panels = known_panels(labelled) or PANELS
+def label_recall(labeled: Labeled) -> Drawing:
+    """Return robust unlearning and retain loss against the share of stories labeled."""
+    look = styles(labeled.methods)
+    panels = known_panels(labeled) or PANELS
 
     def make(narrow: bool) -> Figure:
         figure, grid = _plots(len(panels), narrow)
         for axes, (title, measure) in zip(grid, panels.items(), strict=True):
-            for method in labelled.methods:
-                points = labelled.line(method, measure)
+            for method in labeled.methods:
+                points = labeled.line(method, measure)
                 if method in (GOLD, BASE):
                     _level(axes, points, method, look[method])
                 else:
                     _points(axes, points, method, look[method])
             axes.set_title(title)
-            axes.set_xlabel("share labelled")
+            axes.set_xlabel("share labeled")
         _legend(figure, grid[0])
         return figure
 
     return Drawing(
         name="label-recall",
         title="Unlearning with part of the labels",
-        caption=f"{_said(panels)} By the share of texts to forget that is labelled. Interquartile "
+        caption=f"{_said(panels)} By the share of texts to forget that is labeled. Interquartile "
         "means over seeds, with 95% bootstrap intervals; gold knows all labels.",
         alt="Robust unlearning, facts and retain loss against label recall, by method.",
         draw=make,

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lm.data.task import Texts
 from lm.models.language_model import LanguageModel
 from lm.posthoc import batches_of, descend
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import Texts
 from lm.training.batches import Batch
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 
@@ -64,8 +64,8 @@ def rmu(
 
     Args:
         model: on the device where it is; it stays as it is.
-        forget: stories labelled forget.
-        others: stories not labelled forget.
+        forget: stories labeled forget.
+        others: stories not labeled forget.
         config: how.
         batch_size: stories of each kind in a step.
         seed: of the direction, and of the order of stories.
@@ -108,12 +108,12 @@ def distances(
         target: of forget activations, [d].
         batches: one of forget stories, then one of others, on the model's device.
     """
-    now_f, now_r = (batch.now for batch in batches)
-    real_f, real_r = (batch.following >= 0 for batch in batches)
+    inputs_f, inputs_r = (batch.inputs for batch in batches)
+    real_f, real_r = (batch.targets >= 0 for batch in batches)
     with torch.no_grad():
-        kept = activations(frozen, now_r, layer)
-    away = (activations(model, now_f, layer) - target)[real_f].square().mean()
-    drift = (activations(model, now_r, layer) - kept)[real_r].square().mean()
+        kept = activations(frozen, inputs_r, layer)
+    away = (activations(model, inputs_f, layer) - target)[real_f].square().mean()
+    drift = (activations(model, inputs_r, layer) - kept)[real_r].square().mean()
     return away, drift
 
 
@@ -127,7 +127,7 @@ def activations(model: LanguageModel, tokens_bt: Tensor, layer: int) -> Tensor:
 def direction(model: LanguageModel, seed: int) -> Tensor:
     """Return the unit vector to steer to, [d], drawn as the paper does: no feature is negative."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(model.width, generator=generator).to(model.writing(0))
+    drawn = torch.rand(model.width, generator=generator).to(model.down_proj(0))
     unit: Tensor = drawn / drawn.norm()
     return unit
 
@@ -136,4 +136,4 @@ def _freeze(model: LanguageModel, layer: int) -> None:
     """Freeze all but the matrices by which the MLPs up to a layer write, three at most."""
     model.requires_grad_(False)
     for each in range(max(0, layer - 2), layer + 1):
-        model.writing(each).requires_grad_(True)
+        model.down_proj(each).requires_grad_(True)

@@ -45,7 +45,7 @@ def cut(
     """Return a model without what its method takes out, and as what follows leaves it.
 
     Raises:
-        ValueError: if there is no story labelled forget for a method that needs one.
+        ValueError: if there is no story labeled forget for a method that needs one.
     """
     method = METHODS[name]
     if method.ablation == "expansion":
@@ -70,7 +70,7 @@ def attacked(
     Models of the same seed are given the same examples and questions.
     """
     if name not in ATTACKS:
-        found = task.look(model, exam, name, config.grid, seed)
+        found = task.run_inference_attack(model, exam, name, config.grid, seed)
         return {"rows": [results.row_to_json(row) for row in found]}
     attack = config.attack
     own = replace(attack, seeds=tuple(seed * DRAWS + draw for draw in attack.seeds))
@@ -92,7 +92,7 @@ def measure_of(exam: Exam, name: str) -> Measure:
     return measure
 
 
-CONSTANT = ("_floor", "fact_guess_loss")
+CONSTANT = ("_entropy_lower_bound", "fact_guess_loss")
 """Ends of names of what an exam says of itself, whatever the model."""
 
 
@@ -226,7 +226,9 @@ def run_method(
     return read_json(folder / "result.json")
 
 
-def assist(config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path) -> None:
+def train_as_worker(
+    config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path
+) -> None:
     """Take part in a run that the first process does: in its training, if that is not finished.
 
     Args:
@@ -270,7 +272,7 @@ class _Run:
 
     def trained(self, report: Callable[[float], None]) -> LanguageModel:
         """Return the model as the method trains it, and remove the checkpoints of training."""
-        broadcast(not self.stages.finished("trained"))  # `assist` waits for it
+        broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: self.training.run(self.folder, report))
         remove(self.folder / CHECKPOINT)
         return model
@@ -305,7 +307,7 @@ class _Run:
     def attacks(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
         """Return what each attack of the suite gets that the task takes, by name."""
         found = {}
-        suite = [name for name in SUITES[self.config.suite] if self.task.takes(name)]
+        suite = [name for name in SUITES[self.config.suite] if self.task.supports_attack(name)]
         for number, attack in enumerate(suite):
             progress(f"attack {attack}", EXAMINED + (1 - EXAMINED) * number / len(suite))
             found[attack] = self.attacked(model, attack)

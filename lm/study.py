@@ -23,7 +23,7 @@ from lm.model_card import card
 from lm.pretraining import task_of
 from lm.report import BASE, FACTS_CURVE, GOLD, LOSS_CURVE, Result, number, worst_of
 from lm.report_figures import write_page
-from lm.run import PLAIN, assist, run_method
+from lm.run import PLAIN, run_method, train_as_worker
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import read_json, replace_file, write_json
 from oversight.runs.parallel import Notes, Outcome, locked, one_line
@@ -40,7 +40,7 @@ class Job:
         study: the settings of all.
         method: its name.
         seed: of everything.
-        recall: share of the stories to forget that is labelled so.
+        recall: share of the stories to forget that is labeled so.
         folder: its own.
     """
 
@@ -210,7 +210,7 @@ def spread(study: StudyConfig) -> StudyConfig:
     return study
 
 
-def lead(jobs: Sequence[Job]) -> Iterator[Outcome]:
+def run_jobs(jobs: Sequence[Job]) -> Iterator[Outcome]:
     """Do jobs one after another, the other processes helping; for the first process.
 
     Raises:
@@ -224,12 +224,12 @@ def lead(jobs: Sequence[Job]) -> Iterator[Outcome]:
         yield outcome
 
 
-def dismiss() -> None:
+def stop_workers() -> None:
     """Tell the other processes that no job is left; for the first process."""
     broadcast(None)
 
 
-def follow() -> None:
+def run_as_worker() -> None:
     """Help the first process to do its jobs; for all others, which end when it does.
 
     Raises:
@@ -238,7 +238,7 @@ def follow() -> None:
     try:
         while (job := broadcast(_NONE)) is not None:
             config = job.study.run_config(job.recall)
-            assist(config, task_of(config), job.method, job.seed, job.folder)
+            train_as_worker(config, task_of(config), job.method, job.seed, job.folder)
     except RuntimeError as error:
         if "Connection" not in str(error):
             raise

@@ -13,7 +13,7 @@ from lm.config import Dry, Start, StudyConfig
 from lm.dry_run import study_estimate
 from lm.pretraining import task_of
 from lm.report import (
-    Labelled,
+    Labeled,
     Result,
     Runs,
     grid_table,
@@ -28,13 +28,13 @@ from lm.study import (
     CARD,
     REFERENCES,
     Job,
-    dismiss,
-    follow,
     jobs_of,
-    lead,
     read_result,
     results_of,
+    run_as_worker,
+    run_jobs,
     spread,
+    stop_workers,
     work,
     write_cards,
     write_summary,
@@ -63,17 +63,17 @@ def main(args: Sequence[str]) -> int:
     """Unlearn as the arguments say; return 1 if a run failed."""
     with joined() as here:
         if here.rank:
-            follow()
+            run_as_worker()
             return 0
         if cli.parse_part(Dry, args).dry_run:
             tell_estimate(args)
-            dismiss()
+            stop_workers()
             return 0
         study, folder = settle(args)
         with locked(folder.path):
             write_config(folder, study)
             failed = unlearn(study, folder)
-        dismiss()
+        stop_workers()
     return 1 if failed else 0
 
 
@@ -161,7 +161,7 @@ def execute_all(
     if not jobs:
         return
     together = study.loop.scale.parallel != "none"
-    outcomes = lead(jobs) if together else execute(work, jobs, "joblib", study.workers)
+    outcomes = run_jobs(jobs) if together else execute(work, jobs, "joblib", study.workers)
     folders = {job.id: job.folder for job in jobs}
     with RunsProgress(folders, {job.id: job.cost for job in jobs}, console) as progress:
         for outcome in outcomes:
@@ -176,14 +176,14 @@ def report(
     """Write the summary and the figures of what is finished, and print table and verdict."""
     results = results_of(jobs)
     sweep = study.sweep == "labels"
-    runs, labelled = Runs(results), Labelled(results)
-    sentence = labels_verdict(labelled) if sweep else verdict(runs)
+    runs, labeled = Runs(results), Labeled(results)
+    sentence = labels_verdict(labeled) if sweep else verdict(runs)
     write_summary(folder.summary, study, jobs, results, {"verdict": sentence, "failed": failed})
     write_cards(study, jobs, results)
     console = Console()
     if results:
         title = heading(study)
-        console.print(labels_table(title, labelled) if sweep else unlearning_table(title, runs))
+        console.print(labels_table(title, labeled) if sweep else unlearning_table(title, runs))
         for above, part in grids(study, results):
             console.print(grid_table(above, part))
             say(console, tally(withstood(part)))
@@ -192,7 +192,7 @@ def report(
     lines = {
         "results": folder.summary,
         "cards": path / "runs" / "*" / CARD,
-        "figures": figures(labelled if sweep else runs, path / "figures"),
+        "figures": figures(labeled if sweep else runs, path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for what, where in lines.items():
@@ -210,7 +210,7 @@ def grids(study: StudyConfig, results: Sequence[Result]) -> list[tuple[str, list
             f"{title}, label recall {recall:g}",
             [each for each in full if is_reference(each) or each["label_recall"] == recall],
         )
-        for recall in Labelled(full).recalls
+        for recall in Labeled(full).recalls
     ]
 
 
@@ -228,7 +228,7 @@ def heading(study: StudyConfig) -> str:
     return ", ".join([f"forget {study.what}", *labels, counted])
 
 
-def figures(told: Runs | Labelled, folder: Path) -> str:
+def figures(told: Runs | Labeled, folder: Path) -> str:
     """Draw the figures, and return where they are, or what they need."""
     lacking = [name for name in DRAWN_WITH if find_spec(name) is None]
     if lacking:

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 from lm.attacks.prompting import STREAM, ask, prompted
 from lm.attacks.results import CONTROL, FACTS, Row
 from lm.corpus import HALVES, Question
+from lm.data.task import Task
 from lm.evaluation.likelihoods import Text
 from lm.evaluation.quiz import Quiz, credit, score
 from lm.models.language_model import LanguageModel
-from lm.task import Task
 
 
 class Classifier(NamedTuple):

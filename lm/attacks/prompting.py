@@ -6,7 +6,7 @@ quartets are independent, so that shots say nothing of the answer, nor rule out 
 
 The questions of attacks that ask: no exam asks these, but they are about the same facts.
 
-A prefix found by GCG on one half of the facts to forget, judged by the other half.
+A prefix found by GCG on one half of the facts to forget, tested on the other half.
 
 The halves are independent: a prefix may learn the values of the first half by heart, but not
 those of the second. So what it gets of these was in the model. The control is the best of as many
@@ -31,14 +31,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.attacks.results import CONTROL, FACTS, Row
-from lm.corpus import HALVES, Question, Telling, questions
+from lm.corpus import HALVES, Question, StoryDistribution, questions
 from lm.corpus.grammar import Template
 from lm.corpus.world import QUARTET, World
+from lm.data.task import Task
 from lm.evaluation.likelihoods import Continuations, Text, lay_out, log_likelihoods
 from lm.evaluation.quiz import credit, encode_quiz, score
 from lm.models.language_model import LanguageModel
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import Task
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 STREAM = 3000
@@ -61,9 +61,11 @@ def ask(
         parts: whose facts.
         rounds: how often each fact is asked for, each time in another story.
     """
-    telling = Telling(topics=tuple(topics or task.splits.forget), parts=tuple(parts))
+    distribution = StoryDistribution(topics=tuple(topics or task.splits.forget), parts=tuple(parts))
     rng = np.random.default_rng([*seed, STREAM])
-    return [question for _ in range(rounds) for question in questions(task.grammar, rng, telling)]
+    return [
+        question for _ in range(rounds) for question in questions(task.grammar, rng, distribution)
+    ]
 
 
 def encoded(task: Task, text: str) -> Text:
@@ -201,12 +203,14 @@ def search(model: LanguageModel, prompts: Continuations, config: GCGConfig, seed
     """
     generator = torch.Generator().manual_seed(seed)
     (first,) = _random(1, model, config, generator)
-    now = best = Prefix(first, loss_after(model, prompts, first))
+    current = best = Prefix(first, loss_after(model, prompts, first))
     for _ in range(config.steps):
-        swaps = _swaps(now.tokens, token_gradient(model, prompts, now.tokens), config, generator)
+        swaps = _swaps(
+            current.tokens, token_gradient(model, prompts, current.tokens), config, generator
+        )
         tried = [Prefix(tokens, loss_after(model, prompts, tokens)) for tokens in swaps]
-        now = min(tried, key=lambda prefix: prefix.loss)
-        best = min(best, now, key=lambda prefix: prefix.loss)
+        current = min(tried, key=lambda prefix: prefix.loss)
+        best = min(best, current, key=lambda prefix: prefix.loss)
     return best
 
 
@@ -314,17 +318,17 @@ def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = 
         ValueError: if prefix and prompts do not fit the model's context.
     """
     config = config or GCGConfig()
-    found, judged = (
+    train_questions, test_questions = (
         ask(task, [seed, 7 + number], parts=[half], rounds=rounds)
         for number, (half, rounds) in enumerate(zip(HALVES, (1, 2), strict=True))
     )
     right = lay_out(
-        [prompted(task, question.prompt) for question in found],
-        [[encoded(task, question.choices[question.answer])] for question in found],
+        [prompted(task, question.prompt) for question in train_questions],
+        [[encoded(task, question.choices[question.answer])] for question in train_questions],
     )
     asked = lay_out(
-        [prompted(task, question.prompt) for question in judged],
-        [[encoded(task, choice) for choice in question.choices] for question in judged],
+        [prompted(task, question.prompt) for question in test_questions],
+        [[encoded(task, choice) for choice in question.choices] for question in test_questions],
     )
     longest = config.tokens + max(int(each.lengths.max()) for each in (right, asked))
     if longest > model.context:
@@ -332,7 +336,7 @@ def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = 
             f"prompts with a prefix of {config.tokens} tokens have up to {longest}, and the "
             f"context is {model.context}: give fewer tokens to GCG"
         )
-    answers = torch.tensor([question.answer for question in judged])
+    answers = torch.tensor([question.answer for question in test_questions])
     rows = []
     for figure, searched in _SEARCHES.items():
         prefix, _ = searched(model, right, config, seed)

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lm.attacks.lora import LoRAConfig, adapt
-from lm.corpus import HALVES, Telling
+from lm.corpus import HALVES, StoryDistribution
+from lm.data.task import StoryRows, Task
 from lm.models.language_model import LanguageModel
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import StoryRows, Task
 from lm.training.loop import precision
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 Measure = Callable[[LanguageModel], Mapping[str, float]]
@@ -121,14 +121,17 @@ def relearn(
     attacked = model.copied()
     trained = list(attacked.parameters()) if lora is None else adapt(attacked, lora)
     optimizer = AdamW(trained, learning_rate, config.betas, weight_decay=config.weight_decay)
-    now, following = (part.to(attacked.device) for part in _batch(examples))
-    table, route = UNROUTED.to(now.device), torch.full_like(now, RETAIN)  # all teaches everything
+    inputs, targets = (part.to(attacked.device) for part in _batch(examples))
+    table, route = (
+        UNROUTED.to(inputs.device),
+        torch.full_like(inputs, RETAIN),
+    )  # all teaches everything
     noted = [measure(attacked)]
     for step in range(1, config.steps + 1):
         optimizer.zero_grad()
         with routing(attacked, table, route):
-            with precision(now.device):
-                loss = attacked.loss(now, following)
+            with precision(inputs.device):
+                loss = attacked.loss(inputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step in config.measured:
@@ -142,7 +145,7 @@ def _batch(examples: StoryRows) -> tuple[Tensor, Tensor]:
     if not len(examples):
         raise ValueError("no stories were given to relearn from: give 1 or more")
     length = int((examples.kinds >= 0).any(0).sum())
-    return examples.now[:, :length], examples.following[:, :length]
+    return examples.inputs[:, :length], examples.targets[:, :length]
 
 
 STREAM = 2000
@@ -228,13 +231,13 @@ def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
             f"the attack {name!r} has no topics: all but those to forget are adjacent to them"
         )
     quartets = task.grammar.world.quartets * len(attack.parts)
-    telling = Telling(
+    distribution = StoryDistribution(
         topics=topics,
         parts=attack.parts,
         templates=attack.templates,
-        facts_per_story=min(Telling().facts_per_story, quartets),
+        facts_per_story=min(StoryDistribution().facts_per_story, quartets),
     )
-    return task.tell(count, [seed, STREAM, attack.stream], telling)
+    return task.sample(count, [seed, STREAM, attack.stream], distribution)
 
 
 def run_attack(

@@ -19,11 +19,11 @@ from lm.attacks.probing import ProbeConfig, logit_lens, probe
 from lm.attacks.prompting import GCGConfig, few_shot, gcg
 from lm.attacks.relearning import ATTACKS
 from lm.attacks.results import FACTS, LOSS, Row
+from lm.data.task import Task
 from lm.evaluation.exam import Exam
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import score
 from lm.models.language_model import LanguageModel
-from lm.task import Task
 
 
 def quantize(weight: Tensor, bits: int) -> Tensor:
@@ -61,10 +61,13 @@ Suite = Literal["relearning", "full"]
 """Which attacks there are."""
 
 RELEARNING = ("same", "half", "benign")
-LOOKS = ("few-shot", "probe", "logit-lens", "quantized", "gcg")
+INFERENCE_ATTACKS = ("few-shot", "probe", "logit-lens", "quantized", "gcg")
 """Attacks that train nothing of the model."""
 
-SUITES: dict[Suite, tuple[str, ...]] = {"relearning": RELEARNING, "full": (*ATTACKS, *LOOKS)}
+SUITES: dict[Suite, tuple[str, ...]] = {
+    "relearning": RELEARNING,
+    "full": (*ATTACKS, *INFERENCE_ATTACKS),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +103,7 @@ class GridConfig:
             )
 
 
-def look(
+def run_inference_attack(
     model: LanguageModel, task: Task, exam: Exam, name: str, config: GridConfig, seed: int
 ) -> list[Row]:
     """Return what an attack that trains nothing of a model gets out of it.
@@ -109,7 +112,7 @@ def look(
         model: it stays as it is.
         task: what was to be unlearned.
         exam: whose questions are asked where the attack changes the model, and not the question.
-        name: one of `LOOKS`.
+        name: one of `INFERENCE_ATTACKS`.
         config: its settings.
         seed: of what it draws.
 
@@ -127,7 +130,7 @@ def look(
         return rounded(model, exam, config.bits)
     if name == "gcg":
         return gcg(model, task, seed, config.gcg)
-    raise ValueError(f"unknown attack {name!r}: choose one of {', '.join(LOOKS)}")
+    raise ValueError(f"unknown attack {name!r}: choose one of {', '.join(INFERENCE_ATTACKS)}")
 
 
 def rounded(model: LanguageModel, exam: Exam, widths: Sequence[int]) -> list[Row]:

@@ -1,8 +1,15 @@
 """GrammarStories: a seeded world of topics and facts, told as stories, with exact labels."""
 
-from lm.corpus.grammar import END, Grammar, Kind, Telling, make_grammar
+from lm.corpus.grammar import END, Grammar, Kind, StoryDistribution, make_grammar
 from lm.corpus.questions import Question, blind_accuracy, questions
-from lm.corpus.stories import Floor, Stories, floor, noisy_labels, overlaps, tell
+from lm.corpus.stories import (
+    EntropyBound,
+    Stories,
+    entropy_lower_bound,
+    noisy_labels,
+    overlaps,
+    sample_stories,
+)
 from lm.corpus.tokens import (
     Tokens,
     cached_tokenizer,
@@ -17,28 +24,28 @@ __all__ = [
     "END",
     "HALVES",
     "PARTS",
-    "Floor",
+    "EntropyBound",
     "Grammar",
     "Kind",
     "Question",
     "Splits",
     "Stories",
-    "Telling",
+    "StoryDistribution",
     "Tokens",
     "World",
     "blind_accuracy",
     "cached_tokenizer",
     "encode",
-    "floor",
+    "entropy_lower_bound",
     "is_topic",
     "make_grammar",
     "make_world",
     "noisy_labels",
     "overlaps",
     "questions",
+    "sample_stories",
     "split_topics",
     "story_ids",
     "story_tokenizer",
-    "tell",
     "train_tokenizer",
 ]

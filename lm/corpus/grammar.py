@@ -226,7 +226,7 @@ OF_SLOT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling:
+class StoryDistribution:
     """A distribution of stories. The default is the training distribution."""
 
     topics: tuple[str, ...] | None = None
@@ -299,16 +299,18 @@ def slot_words(grammar: Grammar, topic: str) -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def slot_nats(grammar: Grammar, telling: Telling) -> Mapping[str, NDArray[np.float64]]:
+def slot_nats(
+    grammar: Grammar, distribution: StoryDistribution
+) -> Mapping[str, NDArray[np.float64]]:
     """Return what a word new in a slot costs, in nats, by slot and told topic, [topics] each.
 
     The place costs the topic too, since its word tells it; the friend is one name less.
     """
-    topics = telling.topic_names(grammar.world)
+    topics = distribution.topic_names(grammar.world)
     counts = [{s: len(words) for s, words in slot_words(grammar, t).items()} for t in topics]
     nats = {slot: np.log([count[slot] for count in counts]) for slot in counts[0]}
     nats["friend"] = np.log([count["name"] - 1 for count in counts])
-    nats["place"] = nats["place"] - np.log(telling.probabilities(grammar.world))
+    nats["place"] = nats["place"] - np.log(distribution.probabilities(grammar.world))
     return nats
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.corpus.grammar import Grammar, Kind, Telling
-from lm.corpus.stories import tell
+from lm.corpus.grammar import Grammar, Kind, StoryDistribution
+from lm.corpus.stories import sample_stories
 from lm.corpus.world import World
 
 
@@ -39,24 +39,24 @@ class Question:
 
 
 def questions(
-    grammar: Grammar, rng: np.random.Generator, telling: Telling | None = None
+    grammar: Grammar, rng: np.random.Generator, distribution: StoryDistribution | None = None
 ) -> list[Question]:
     """Ask once for every fact of some topics' parts.
 
     Args:
         grammar: The world that is asked about.
         rng: Where the story before the question, its template and the order of choices come from.
-        telling: Topics, parts and templates, those of training by default.
+        distribution: Topics, parts and templates, those of training by default.
 
     Raises:
         ValueError: If a topic or part is unknown.
     """
-    telling = telling or Telling()
+    distribution = distribution or StoryDistribution()
     world = grammar.world
     asked: list[Question] = []
-    templates = telling.fact_templates(grammar)
-    for topic in telling.topic_names(world):
-        for quartet in world.quartet_entities([topic], telling.parts)[0]:
+    templates = distribution.fact_templates(grammar)
+    for topic in distribution.topic_names(world):
+        for quartet in world.quartet_entities([topic], distribution.parts)[0]:
             for number, relation in enumerate(world.relations):
                 mine = [template for template in templates if template.relation == relation]
                 template = mine[rng.integers(len(mine))]
@@ -97,7 +97,7 @@ def _quartet(
 
 def _opening(grammar: Grammar, topic: str, rng: np.random.Generator) -> str:
     """Tell a story up to its first fact."""
-    story = tell(grammar, 1, rng, Telling(topics=(topic,), facts_per_story=1))
+    story = sample_stories(grammar, 1, rng, StoryDistribution(topics=(topic,), facts_per_story=1))
     first = int(np.argmax(story.kinds == Kind.ENTITY))
     pieces = [grammar.pieces[piece] for piece in story.pieces[:first]]
     whole = len(pieces) - pieces[::-1].index(".")

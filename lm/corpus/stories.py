@@ -4,7 +4,7 @@ Drawing is vectorized over stories: a sentence's place in all of them is one tab
 
 Labels of spans of characters, carried over to tokens.
 
-Imperfect labels: some positives missed, some negatives labelled, by count and not by coin.
+Imperfect labels: some positives missed, some negatives labeled, by count and not by coin.
 
 The entropy floor: the least loss that any model can expect on stories, exactly.
 
@@ -22,7 +22,7 @@ from lm.corpus.grammar import (
     OF_SLOT,
     Grammar,
     Kind,
-    Telling,
+    StoryDistribution,
     Template,
     choice_nats,
     entity_nats,
@@ -114,11 +114,11 @@ class _Place:
         return _Columns(pieces, self._kinds[chosen], facts, nats)
 
 
-def tell(
+def sample_stories(
     grammar: Grammar,
     num_stories: int,
     rng: np.random.Generator,
-    telling: Telling | None = None,
+    distribution: StoryDistribution | None = None,
 ) -> Stories:
     """Draw stories: the same generator state gives the same ones.
 
@@ -126,21 +126,21 @@ def tell(
         grammar: What stories are made of.
         num_stories: How many.
         rng: Where choices come from.
-        telling: Which stories, those for training by default.
+        distribution: Which stories, those for training by default.
 
     Raises:
-        ValueError: If a topic, part or number in `telling` is not possible.
+        ValueError: If a topic, part or number in `distribution` is not possible.
     """
     if num_stories < 1:
         raise ValueError(f"num_stories must be 1 or more, got {num_stories}")
-    telling = telling or Telling()
+    distribution = distribution or StoryDistribution()
     world = grammar.world
-    told = telling.topic_names(world)
-    entities = telling.entities(world)
-    topic = rng.choice(len(told), size=num_stories, p=telling.probabilities(world))
-    frame = _Frame(grammar, telling, topic, rng)
+    told = distribution.topic_names(world)
+    entities = distribution.entities(world)
+    topic = rng.choice(len(told), size=num_stories, p=distribution.probabilities(world))
+    frame = _Frame(grammar, distribution, topic, rng)
     columns = [frame.sentence(group) for group in grammar.before]
-    columns += _fact_sentences(grammar, telling, entities[topic], rng)
+    columns += _fact_sentences(grammar, distribution, entities[topic], rng)
     columns += [frame.sentence(group) for group in grammar.after]
     numbers = np.array([world.topics.index(name) for name in told])
     return _join(grammar, columns, numbers[topic])
@@ -152,13 +152,13 @@ class _Frame:
     def __init__(
         self,
         grammar: Grammar,
-        telling: Telling,
+        distribution: StoryDistribution,
         topic: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> None:
         self._grammar, self._topic, self._rng = grammar, topic, rng
-        self._nats = slot_nats(grammar, telling)
-        words = [slot_words(grammar, name) for name in telling.topic_names(grammar.world)]
+        self._nats = slot_nats(grammar, distribution)
+        words = [slot_words(grammar, name) for name in distribution.topic_names(grammar.world)]
         self._words = {slot: [grammar.ids(of[slot]) for of in words] for slot in words[0]}
         names = self._words["name"][0]
         name = rng.integers(len(names), size=len(topic))
@@ -187,7 +187,7 @@ class _Frame:
 
 def _fact_sentences(
     grammar: Grammar,
-    telling: Telling,
+    distribution: StoryDistribution,
     entities: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Iterator[_Columns]:
@@ -202,9 +202,9 @@ def _fact_sentences(
     names = grammar.ids(world.entities)
     relations = world.lexicon.relations.values()
     values = np.stack([grammar.ids(relation.values) for relation in relations])
-    templates = telling.fact_templates(grammar)
+    templates = distribution.fact_templates(grammar)
     place = _Place(grammar, templates)
-    for count in range(telling.facts_per_story):
+    for count in range(distribution.facts_per_story):
         entity = entities[rows, order[:, count], rng.integers(QUARTET, size=num_stories)]
         chosen = rng.integers(len(templates), size=num_stories)
         relation = place.relations[chosen]
@@ -228,11 +228,11 @@ def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int6
 
 
 def overlaps(offsets: ArrayLike, spans: ArrayLike) -> NDArray[np.bool_]:
-    """Return which tokens share a character with a labelled span.
+    """Return which tokens share a character with a labeled span.
 
     Args:
         offsets: Where tokens begin and end in the text, [T, 2], the end not included.
-        spans: Where labelled spans do, [S, 2], in any order, and they may overlap.
+        spans: Where labeled spans do, [S, 2], in any order, and they may overlap.
 
     Raises:
         ValueError: If these are no such pairs, or one ends before it begins.
@@ -243,8 +243,8 @@ def overlaps(offsets: ArrayLike, spans: ArrayLike) -> NDArray[np.bool_]:
     # Spans that began before the token's end, less those that had ended by its start.
     begun = np.searchsorted(np.sort(begin), stop, side="left")
     ended = np.searchsorted(np.sort(end), start, side="right")
-    labelled: NDArray[np.bool_] = (begun > ended) & (stop > start)
-    return labelled
+    labeled: NDArray[np.bool_] = (begun > ended) & (stop > start)
+    return labeled
 
 
 def _pairs(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -269,9 +269,9 @@ def noisy_labels(
     positives, so that a sweep over recall compares like with like.
 
     Args:
-        truth: What a perfect labeller would say, [N].
-        recall: Share of the positives that is labelled, in [0, 1].
-        precision: Share of the labelled that is positive, in (0, 1].
+        truth: What a perfect labeler would say, [N].
+        recall: Share of the positives that is labeled, in [0, 1].
+        precision: Share of the labeled that is positive, in (0, 1].
         rng: Where the choice of mistakes comes from.
         groups: [N] Samples of one group are mistaken together: groups are gone through in random
             order until there are enough mistakes. None mistakes each sample on its own.
@@ -326,7 +326,7 @@ def _order(
 
 
 @dataclass(frozen=True)
-class Floor:
+class EntropyBound:
     """Expected nats and words of one story, by kind of word."""
 
     nats: NDArray[np.float64]
@@ -345,22 +345,24 @@ class Floor:
         return float(self.nats[chosen].sum() / self.words[chosen].sum())
 
 
-def floor(grammar: Grammar, telling: Telling | None = None, *, knows_facts: bool = True) -> Floor:
+def entropy_lower_bound(
+    grammar: Grammar, distribution: StoryDistribution | None = None, *, knows_facts: bool = True
+) -> EntropyBound:
     """Return the floor of stories so told.
 
     Args:
         grammar: What stories are made of.
-        telling: Which stories, those for training by default.
+        distribution: Which stories, those for training by default.
         knows_facts: Whether the reader knows the facts; one who does not pays the logarithm of
             the number of values for each. It knows the words, names and templates either way.
 
     Raises:
-        ValueError: If a topic, part or number in `telling` is not possible.
+        ValueError: If a topic, part or number in `distribution` is not possible.
     """
-    telling = telling or Telling()
-    num_quartets = telling.entities(grammar.world).shape[1]
-    chances = telling.probabilities(grammar.world)
-    costs = {slot: float(chances @ nats) for slot, nats in slot_nats(grammar, telling).items()}
+    distribution = distribution or StoryDistribution()
+    num_quartets = distribution.entities(grammar.world).shape[1]
+    chances = distribution.probabilities(grammar.world)
+    costs = {slot: float(chances @ nats) for slot, nats in slot_nats(grammar, distribution).items()}
     nats, words = np.zeros(len(Kind)), np.zeros(len(Kind))
     words[Kind.FRAME] += 1  # the end, which is certain
     told: set[str] = set()
@@ -370,11 +372,11 @@ def floor(grammar: Grammar, telling: Telling | None = None, *, knows_facts: bool
         _add(group, nats, words)
         for slot in news:
             nats[OF_SLOT.get(slot, Kind.FRAME)] += costs[slot]
-    for named in range(telling.facts_per_story):
-        _add(telling.fact_templates(grammar), nats, words)
+    for named in range(distribution.facts_per_story):
+        _add(distribution.fact_templates(grammar), nats, words)
         nats[Kind.ENTITY] += entity_nats(num_quartets, named)
         nats[Kind.VALUE] += 0.0 if knows_facts else grammar.world.guess_nats
-    return Floor(nats, words)
+    return EntropyBound(nats, words)
 
 
 def _add(group: Iterable[Template], nats: NDArray[np.float64], words: NDArray[np.float64]) -> None:

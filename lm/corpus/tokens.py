@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lm.corpus.grammar import END, PIECE, Grammar
-from lm.corpus.stories import Stories, tell
+from lm.corpus.stories import Stories, sample_stories
 from oversight.runs.folder import replace_file
 
 
@@ -149,7 +149,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 def story_tokenizer(grammar: Grammar, vocab_size: int = 1024) -> Tokenizer:
     """Train a tokenizer on a world's stories; the same world gives the same one."""
     rng = np.random.default_rng([grammar.world.seed, 1])
-    return train_tokenizer(tell(grammar, SAMPLE, rng).texts(), vocab_size)
+    return train_tokenizer(sample_stories(grammar, SAMPLE, rng).texts(), vocab_size)
 
 
 def cached_tokenizer(folder: Path, grammar: Grammar, vocab_size: int = 1024) -> Tokenizer:

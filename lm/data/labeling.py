@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.data.document import Document, Ids
-from lm.route_tables import FORGET, LABELS, RETAIN, UNLABELLED
+from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 from oversight.runs.folder import read_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def by_value(
 ) -> int:
     """Return the label of the value that a document has in a field.
 
-    Values of neither collection are `UNLABELLED`, or `RETAIN` if none is named to retain.
+    Values of neither collection are `UNLABELED`, or `RETAIN` if none is named to retain.
 
     Raises:
         ValueError: if the document lacks the field.
@@ -68,13 +68,13 @@ def by_value(
     value = str(_value(document, field))
     if value in forget:
         return FORGET
-    return RETAIN if value in retain or not retain else UNLABELLED
+    return RETAIN if value in retain or not retain else UNLABELED
 
 
 def by_score(document: Document, field: str, low: float, high: float) -> int:
     """Return the label of a classifier's score, such as a topic's probability.
 
-    `FORGET` above the upper threshold, `RETAIN` below the lower one, `UNLABELLED` between.
+    `FORGET` above the upper threshold, `RETAIN` below the lower one, `UNLABELED` between.
 
     Raises:
         ValueError: if the document has no number in the field.
@@ -87,7 +87,7 @@ def by_score(document: Document, field: str, low: float, high: float) -> int:
         )
     if score > high:
         return FORGET
-    return RETAIN if score < low else UNLABELLED
+    return RETAIN if score < low else UNLABELED
 
 
 def by_list(document: Document, labels: Sequence[int] | Mapping[str, int], field: str) -> int:
@@ -164,7 +164,7 @@ Labeler = Callable[[Document, Ids], Labels]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelerConfig:
-    """How documents are labelled.
+    """How documents are labeled.
 
     Raises:
         ValueError: if what the labeler needs is missing, or the thresholds are in disorder.

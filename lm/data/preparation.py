@@ -1,4 +1,4 @@
-"""Preparing data: documents in, shards of labelled tokens out, from where an earlier call ended."""
+"""Preparing data: documents in, shards of labeled tokens out, from where an earlier call ended."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -75,7 +75,7 @@ def prepare(
     label = make_labeler(config.labeler, tokenizer)
     writer = ShardWriter(folder, manifest, config.shard_tokens)
     left = None if config.documents is None else config.documents - done
-    found = islice(documents(config.source, manifest.following), left)
+    found = islice(documents(config.source, manifest.next_record), left)
     end, context = manifest.vocabulary.end, config.context
     for batch in _batches(found, TOGETHER):
         tokens = tokens_of(tokenizer, [document.text for document in batch], end, context)

@@ -2,7 +2,7 @@
 
 The manifest of prepared data: what it was made of, and which shards there are.
 
-Labels as bitmaps: a plane of bits for `UNLABELLED` and one for `FORGET`, 0 in both is retain.
+Labels as bitmaps: a plane of bits for `UNLABELED` and one for `FORGET`, 0 in both is retain.
 
 Documents as rows of one length, read from the mapped shards; labels are the routes.
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lm.data.document import Ids, Vocabulary, vocabulary
 from lm.data.labeling import Labels
 from lm.models.language_model import IGNORED
-from lm.route_tables import FORGET, LABELS, RETAIN, UNLABELLED
+from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 from oversight.runs.folder import as_read, flat, from_json, read_json, replace_file, write_json
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Shard:
     """how many there are of each label; a document has the highest of its tokens"""
     tokens: tuple[int, ...]
     """how many there are of each label"""
-    following: int
+    next_record: int
     """the record of the source to go on with"""
     checksum: str
     """of its files"""
@@ -79,9 +79,9 @@ class Manifest:
         return self.settings[name]
 
     @property
-    def following(self) -> int:
+    def next_record(self) -> int:
         """The record of the source to go on with."""
-        return self.shards[-1].following if self.shards else 0
+        return self.shards[-1].next_record if self.shards else 0
 
     @property
     def documents(self) -> dict[str, int]:
@@ -148,7 +148,7 @@ def require_same(old: Manifest, new: Manifest, folder: Path) -> None:
         )
 
 
-PLANES = (UNLABELLED, FORGET)
+PLANES = (UNLABELED, FORGET)
 """The label of each plane."""
 
 
@@ -196,7 +196,7 @@ class ShardWriter:
         self._tokens: list[Ids] = []
         self._labels: list[Labels] = []
         self._size = 0
-        self._following = manifest.following
+        self._next_record = manifest.next_record
 
     def add(self, number: int, tokens: Ids, labels: Labels) -> None:
         """Add a document: the number of its record, its tokens and theirs labels.
@@ -219,7 +219,7 @@ class ShardWriter:
         self._tokens.append(tokens)
         self._labels.append(labels)
         self._size += len(tokens)
-        self._following = number + 1
+        self._next_record = number + 1
         if self._size >= self.shard_tokens:
             self._write()
 
@@ -248,7 +248,7 @@ class ShardWriter:
         shard = Shard(
             documents=_counts(of_document),
             tokens=_counts(labels),
-            following=self._following,
+            next_record=self._next_record,
             checksum=checksum.hexdigest(),
         )
         self.manifest = self.manifest.with_shard(shard)
@@ -413,7 +413,7 @@ class Pools:
         """
         found = self.members(pool, label)
         if len(found) < count:
-            kind = "" if label is None else f" labelled {LABELS[label]}"
+            kind = "" if label is None else f" labeled {LABELS[label]}"
             raise ValueError(
                 f"{count} documents{kind} were asked of the pool {pool!r}, which has {len(found)} "
                 f"({SHARES[pool]:.0%} of all): prepare more, or ask for fewer"

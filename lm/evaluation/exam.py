@@ -18,11 +18,11 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from lm.corpus import Telling, floor, questions
+from lm.corpus import StoryDistribution, entropy_lower_bound, questions
+from lm.data.task import StoryRows, Task
 from lm.evaluation.likelihoods import Losses, losses
 from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, score
 from lm.models.language_model import LanguageModel
-from lm.task import StoryRows, Task
 
 STREAM = 1000
 """Keeps the draws of exams apart from those of training, whatever the seeds of both."""
@@ -44,7 +44,7 @@ class Exam:
     """by name, those of the splits first"""
     practice: Mapping[str, StoryRows]
     """other stories of each split, to calibrate on"""
-    floors: Mapping[str, float]
+    lower_bounds: Mapping[str, float]
     """of each split, the least loss of a token that can be expected, in nats"""
     guess: float | None
     """the loss of guessing a value, all of its relation equally likely, in nats"""
@@ -92,43 +92,49 @@ def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
     config = config or ExamConfig()
     stories = config.stories
     splits = {
-        name: Telling(topics=topics) for name, topics in asdict(task.splits).items() if topics
+        name: StoryDistribution(topics=topics)
+        for name, topics in asdict(task.splits).items()
+        if topics
     }
     sections = {}
-    for number, (name, telling) in enumerate((splits | _of_forget(task)).items()):
+    for number, (name, distribution) in enumerate((splits | _of_forget(task)).items()):
         count = stories if name in splits else max(1, stories // 4)
-        sections[name] = _section(task, telling, [seed, STREAM, 2 * number + 1], count, config)
+        sections[name] = _section(task, distribution, [seed, STREAM, 2 * number + 1], count, config)
     practice = {
-        name: task.tell(stories, [seed, STREAM, 2 * number + 2], telling)
-        for number, (name, telling) in enumerate(splits.items())
+        name: task.sample(stories, [seed, STREAM, 2 * number + 2], distribution)
+        for number, (name, distribution) in enumerate(splits.items())
     }
-    floors = {name: least_loss(task, splits[name], sections[name].rows) for name in splits}
-    return Exam(sections, practice, floors, task.grammar.world.guess_nats)
+    lower_bounds = {name: least_loss(task, splits[name], sections[name].rows) for name in splits}
+    return Exam(sections, practice, lower_bounds, task.grammar.world.guess_nats)
 
 
-def _of_forget(task: Task) -> dict[str, Telling]:
+def _of_forget(task: Task) -> dict[str, StoryDistribution]:
     """Return the tellings of sections about the topics to forget alone."""
     topics = task.splits.forget
-    facts = min(Telling().facts_per_story, task.grammar.world.quartets)
+    facts = min(StoryDistribution().facts_per_story, task.grammar.world.quartets)
     parts = {
-        f"forget_{part}": Telling(topics=topics, parts=(part,), facts_per_story=facts)
+        f"forget_{part}": StoryDistribution(topics=topics, parts=(part,), facts_per_story=facts)
         for part in ("first", "second", "held_out")
     }
-    return parts | {"forget_reworded": Telling(topics=topics, templates="held_out")}
+    return parts | {"forget_reworded": StoryDistribution(topics=topics, templates="held_out")}
 
 
 def _section(
-    task: Task, telling: Telling, seed: Sequence[int], stories: int, config: ExamConfig
+    task: Task,
+    distribution: StoryDistribution,
+    seed: Sequence[int],
+    stories: int,
+    config: ExamConfig,
 ) -> Section:
     rng = np.random.default_rng([*seed, 1])
-    rounds = (questions(task.grammar, rng, telling) for _ in range(config.rounds))
+    rounds = (questions(task.grammar, rng, distribution) for _ in range(config.rounds))
     asked = [question for once in rounds for question in once]
     if config.questions is not None and config.questions < len(asked):
         asked = [asked[number] for number in rng.permutation(len(asked))[: config.questions]]
-    return Section(task.tell(stories, seed, telling), encode_quiz(task, asked))
+    return Section(task.sample(stories, seed, distribution), encode_quiz(task, asked))
 
 
-def least_loss(task: Task, telling: Telling, rows: StoryRows) -> float:
+def least_loss(task: Task, distribution: StoryDistribution, rows: StoryRows) -> float:
     """Return the least loss of a token that can be expected of a reader of all topics, in nats.
 
     It knows the world and how stories are made, but not that these are of a few topics alone, so
@@ -136,13 +142,13 @@ def least_loss(task: Task, telling: Telling, rows: StoryRows) -> float:
 
     Args:
         task: whose world it is.
-        telling: of equally likely topics.
+        distribution: of equally likely topics.
         rows: stories so told.
     """
     world = task.grammar.world
-    news = log(len(world.topics) / len(telling.topic_names(world)))
+    news = log(len(world.topics) / len(distribution.topic_names(world)))
     tokens_per_story = int((rows.kinds >= 0).sum()) / len(rows)
-    return (floor(task.grammar, telling).per_story + news) / tokens_per_story
+    return (entropy_lower_bound(task.grammar, distribution).per_story + news) / tokens_per_story
 
 
 Report = dict[str, float]
@@ -153,9 +159,9 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
     """Return a model's losses and scores in all sections.
 
     Of a section `forget`: `forget_loss` and `forget_fact_loss` in nats, and the shares of right
-    answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`. Of a split also its floor,
-    `forget_floor`. `fact_guess_loss` is the loss of guessing a value. What an exam does not ask,
-    such as facts where none are known, is not in the report.
+    answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`. Of a split also its lower bound,
+    `forget_entropy_lower_bound`. `fact_guess_loss` is the loss of guessing a value. What an exam
+    does not ask, such as facts where none are known, is not in the report.
 
     Args:
         model: read where it is, without routes.
@@ -165,8 +171,8 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
     report: Report = {}
     for name, section in exam.sections.items():
         report |= examine_section(model, name, section, bias)
-    floors = {f"{name}_floor": nats for name, nats in exam.floors.items()}
-    return report | floors | ({} if exam.guess is None else {"fact_guess_loss": exam.guess})
+    lower_bounds = {f"{name}_entropy_lower_bound": nats for name, nats in exam.lower_bounds.items()}
+    return report | lower_bounds | ({} if exam.guess is None else {"fact_guess_loss": exam.guess})
 
 
 def examine_section(

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lm.corpus import Kind
+from lm.data.task import StoryRows
 from lm.models.language_model import LanguageModel
-from lm.task import StoryRows
 
 CHUNK_LOGITS = 2**25
 """Logits that are held at a time."""
@@ -53,9 +53,9 @@ def token_losses(
     for numbers in torch.split(torch.arange(len(rows)), batch_size):
         part = rows.take(numbers)
         real = part.kinds >= 0
-        features, following = real_features(model, part, real)
+        features, targets = real_features(model, part, real)
         pieces = zip(
-            *(torch.split(whole, _piece(model)) for whole in (features, following)), strict=True
+            *(torch.split(whole, _piece(model)) for whole in (features, targets)), strict=True
         )
         losses = [
             -log_probabilities(model, piece, bias).gather(1, right[:, None])[:, 0].cpu()
@@ -77,8 +77,8 @@ def real_features(model: LanguageModel, rows: StoryRows, real: Tensor) -> tuple[
     device = model.device
     end = int(real.any(0).nonzero().max()) + 1  # what fills up all rows is not read
     chosen = real[:, :end].to(device)
-    features = model.features(rows.now[:, :end].to(device))
-    return features[chosen], rows.following[:, :end].to(device)[chosen]
+    features = model.features(rows.inputs[:, :end].to(device))
+    return features[chosen], rows.targets[:, :end].to(device)[chosen]
 
 
 def _piece(model: LanguageModel) -> int:

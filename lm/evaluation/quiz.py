@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.corpus import Question
+from lm.data.task import StoryRows, Task
 from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, real_features
 from lm.models.language_model import LanguageModel
-from lm.task import StoryRows, Task
 
 
 class Scores(NamedTuple):
@@ -182,11 +182,11 @@ def calibrate(
     optimizer = torch.optim.Adam([bias], lr=config.learning_rate)
     for step in range(config.steps):
         loss = torch.zeros((), device=device)
-        for weight, features, following in texts:
-            drawn = _draw(len(following), config.batch_tokens, generator).to(device)
+        for weight, features, targets in texts:
+            drawn = _draw(len(targets), config.batch_tokens, generator).to(device)
             with torch.no_grad():
                 logits = model.logits(features[drawn]).float()
-            loss = loss + weight * F.cross_entropy(logits + bias, following[drawn])
+            loss = loss + weight * F.cross_entropy(logits + bias, targets[drawn])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
@@ -202,8 +202,8 @@ def _features(
         raise ValueError("a set without stories was given to calibrate on: give one or more")
     batches = [rows.take(numbers) for numbers in torch.split(torch.arange(len(rows)), batch_size)]
     parts = [real_features(model, batch, batch.kinds >= 0) for batch in batches]
-    features, following = (torch.cat(part) for part in zip(*parts, strict=True))
-    return features, following
+    features, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+    return features, targets
 
 
 def _draw(count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -58,7 +58,7 @@ class Block(nn.Module):
 
 
 class GPT(LanguageModel):
-    """A language model; train it inside `routing`, with a table of `lm.route_tables`.
+    """A language model; train it inside `routing`, with a table of `lm.training.route_tables`.
 
     Args:
         config: its shape.
@@ -78,7 +78,7 @@ class GPT(LanguageModel):
         if config.added_embedding:
             self.expansion_embedding = ExpansionEmbedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
-        self.taught = Gate(ORIGINAL_PARAMETERS)
+        self.parameter_gate = Gate(ORIGINAL_PARAMETERS)
         self.loss_gate = Gate(LOSS)
         cos, sin = rotations(config.width // config.num_heads, config.context)
         self.register_buffer("cos", cos, persistent=False)
@@ -97,7 +97,7 @@ class GPT(LanguageModel):
     def embedded(self, tokens_bt: Tensor) -> Tensor:
         """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
         # weighing what the lookup gives weighs what it teaches the embedding
-        x_btd: Tensor = self.taught(F.embedding(tokens_bt, self.embedding))
+        x_btd: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.embedding))
         if self.expansion_embedding is not None:
             x_btd = x_btd + self.expansion_embedding(tokens_bt)
         return x_btd
@@ -120,7 +120,7 @@ class GPT(LanguageModel):
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [B, T, V]."""
-        return output_logits(x_btd, self.embedding, self.taught.weight_for(x_btd))
+        return output_logits(x_btd, self.embedding, self.parameter_gate.weight_for(x_btd))
 
     def normed(self, x_btd: Tensor) -> Tensor:
         """Return the features that the output head would read of a residual stream, [B, T, D]."""
@@ -155,7 +155,7 @@ class GPT(LanguageModel):
         """Return the blocks, the first first."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
-    def writing(self, layer: int) -> nn.Parameter:
+    def down_proj(self, layer: int) -> nn.Parameter:
         """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
         return self.layers()[layer].mlp.original.down.weight
 
@@ -182,7 +182,9 @@ class GPT(LanguageModel):
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
         x_btd = self.features(tokens_bt)
-        losses_bt = cross_entropy(x_btd, self.embedding, self.taught.weight_for(x_btd), next_bt)
+        losses_bt = cross_entropy(
+            x_btd, self.embedding, self.parameter_gate.weight_for(x_btd), next_bt
+        )
         gated: Tensor = self.loss_gate(losses_bt)
         return gated
 
@@ -193,7 +195,7 @@ class GPT(LanguageModel):
             found[EXPANSION_PARAMETERS] = [self.expansion_embedding.weight]
         for module in self.modules():
             if isinstance(module, RoutedLinear):
-                found.setdefault(module.taught.targets[0], []).append(module.weight)
+                found.setdefault(module.parameter_gate.targets[0], []).append(module.weight)
         return found
 
 
@@ -312,7 +314,7 @@ def ablate_random(
         ValueError: if a layer has fewer units, or the model has no such layer.
     """
     layers, count = tuple(layers), len(model.layers())
-    hidden = model.writing(0).shape[1]
+    hidden = model.down_proj(0).shape[1]
     if not 0 <= units <= hidden or not set(layers) <= set(range(count)):
         raise ValueError(
             f"{units} units in the layers {layers} cannot be ablated: the model has {hidden} "
@@ -321,7 +323,7 @@ def ablate_random(
     silenced = model.copied()
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
-        matrix = silenced.writing(layer)
+        matrix = silenced.down_proj(layer)
         chosen = torch.randperm(hidden, generator=generator)[:units]
         matrix[:, chosen.to(matrix.device)] = 0
     return silenced

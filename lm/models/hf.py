@@ -23,7 +23,7 @@ from lm.models.hf_layers import (
     Adapted,
     AdapterConfig,
     Expanded,
-    Taught,
+    ParameterGated,
     adapt,
     drawn_units,
     family_of,
@@ -73,7 +73,7 @@ def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedMo
     for block, expansion in zip(blocks, added, strict=True):
         mlp = block.get_submodule(family.mlp)
         widen(mlp, expansion or silent_units(mlp, family, model.units), family)
-    writing = mlp.get_submodule(family.writing)
+    writing = mlp.get_submodule(family.down_proj)
     plain.config.intermediate_size = writing.in_features
     return plain
 
@@ -161,10 +161,10 @@ class RoutedCausalLM(LanguageModel):
         """Return the blocks, the first first."""
         return list(self.family.blocks(self.causal_lm))
 
-    def writing(self, layer: int) -> nn.Parameter:
+    def down_proj(self, layer: int) -> nn.Parameter:
         """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
         mlp = innermost(self.layers()[layer].get_submodule(self.family.mlp))
-        linear = innermost(mlp.get_submodule(self.family.writing))
+        linear = innermost(mlp.get_submodule(self.family.down_proj))
         assert isinstance(linear, nn.Linear)
         assert isinstance(linear.weight, nn.Parameter)
         return linear.weight
@@ -234,7 +234,7 @@ class RoutedCausalLM(LanguageModel):
         x_btd = self.features(tokens_bt)
         head, matrix = self._head, innermost(self._head)
         assert isinstance(matrix, nn.Linear)
-        weight = head.taught.weight_for(x_btd) if isinstance(head, Taught) else None
+        weight = head.parameter_gate.weight_for(x_btd) if isinstance(head, ParameterGated) else None
         gated: Tensor = self.loss_gate(cross_entropy(x_btd, matrix.weight, weight, next_bt))
         return gated
 
@@ -242,8 +242,8 @@ class RoutedCausalLM(LanguageModel):
         """Return the parameters of each target that has some, all that train in all."""
         modules: dict[str, list[nn.Module]] = {}
         for module in self.modules():
-            if isinstance(module, Taught | RoutedLinear):
-                modules.setdefault(module.taught.targets[0], []).append(module)
+            if isinstance(module, ParameterGated | RoutedLinear):
+                modules.setdefault(module.parameter_gate.targets[0], []).append(module)
         return {target: parameters_of(part) for target, part in modules.items()}
 
     @property

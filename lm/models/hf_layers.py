@@ -14,7 +14,7 @@ The plain weights of blocks are frozen (Hu et al. 2021, arXiv 2106.09685). What 
 embeddings, last norm and output head, trains with the adapter to keep (`modules_to_save` of peft):
 a style or a vocabulary that is new to the model is hard to learn without. These are the target
 `original_parameters`, the other adapter is `expansion_parameters`, and a token sees that one by its
-weight at `presence`; so the tables of `lm.route_tables` mean the same as with an expansion.
+weight at `expansion_mask`; so route tables mean the same as with an expansion.
 """
 
 import copy
@@ -34,7 +34,7 @@ from lm.models.layers import (
     MLP,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
-    Presence,
+    ExpansionMask,
     RoutedLinear,
 )
 from oversight.routing import Gate, gate_linear, gate_parameters
@@ -51,7 +51,7 @@ class Wrapper(nn.Module):
         self.plain = plain
 
 
-class Taught(Wrapper):
+class ParameterGated(Wrapper):
     """A module that each token teaches by its weight at a target; what it computes is the same.
 
     Args:
@@ -62,13 +62,13 @@ class Taught(Wrapper):
 
     def __init__(self, plain: nn.Module, target: str) -> None:
         super().__init__(plain)
-        self.taught = Gate(target)
+        self.parameter_gate = Gate(target)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x as the plain module does."""
         if isinstance(self.plain, nn.Embedding):
             return self._look_up(x)
-        weight = self.taught.weight_for(x)
+        weight = self.parameter_gate.weight_for(x)
         if weight is None:
             mapped: Tensor = self.plain(x)
             return mapped
@@ -78,12 +78,12 @@ class Taught(Wrapper):
 
     def _look_up(self, numbers_bt: Tensor) -> Tensor:
         looked_up: Tensor = self.plain(numbers_bt)
-        route = self.taught.weights
+        route = self.parameter_gate.weights
         if route is not None and len(looked_up) == 1:
             # positions are looked up once for all rows, of which each has a route
             looked_up = looked_up.expand(len(route), -1, -1)
         # weighing what the lookup gives weighs what it teaches the embedding
-        taught: Tensor = self.taught(looked_up)
+        taught: Tensor = self.parameter_gate(looked_up)
         return taught
 
 
@@ -120,11 +120,11 @@ class Expanded(Wrapper):
     def __init__(self, plain: nn.Module, expansion: nn.Module) -> None:
         super().__init__(plain)
         self.expansion = expansion
-        self.presence = Presence()
+        self.expansion_mask = ExpansionMask()
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
-        y_btd: Tensor = self.plain(x_btd) + self.presence(self.expansion(x_btd))
+        y_btd: Tensor = self.plain(x_btd) + self.expansion_mask(self.expansion(x_btd))
         return y_btd
 
 
@@ -139,7 +139,7 @@ def teach(module: nn.Module, target: str, leaving: Iterable[nn.Module] = ()) -> 
     left = {child for part in leaving for child in part.modules()}
     for name, child in list(module.named_modules()):
         if child not in left and next(child.parameters(recurse=False), None) is not None:
-            module.set_submodule(name, Taught(child, target))
+            module.set_submodule(name, ParameterGated(child, target))
 
 
 def innermost(module: nn.Module) -> nn.Module:
@@ -166,9 +166,9 @@ class Family:
     """the map by which attention writes to the residual stream, within a block"""
     mlp: str = "mlp"
     """the MLP, within a block"""
-    reading: tuple[str, ...]
+    up_projs: tuple[str, ...]
     """the maps by which hidden units read, within the MLP; gated units have two"""
-    writing: str
+    down_proj: str
     """the map by which hidden units write, within the MLP"""
     norm: str
     """the norm before the output head, within the model"""
@@ -185,8 +185,8 @@ class Family:
 _LLAMA = Family(
     layers="model.layers",
     attention_output="self_attn.o_proj",
-    reading=("gate_proj", "up_proj"),
-    writing="down_proj",
+    up_projs=("gate_proj", "up_proj"),
+    down_proj="down_proj",
     norm="model.norm",
 )
 
@@ -194,8 +194,8 @@ FAMILIES = {
     "gpt_neo": Family(
         layers="transformer.h",
         attention_output="attn.attention.out_proj",
-        reading=("c_fc",),
-        writing="c_proj",
+        up_projs=("c_fc",),
+        down_proj="c_proj",
         norm="transformer.ln_f",
     ),
     "llama": _LLAMA,
@@ -227,7 +227,7 @@ def _fits(model: "PreTrainedModel", family: Family) -> bool:
         for block in family.blocks(model):
             maps.append(block.get_submodule(family.attention_output))
             mlp = block.get_submodule(family.mlp)
-            maps += [mlp.get_submodule(name) for name in (*family.reading, family.writing)]
+            maps += [mlp.get_submodule(name) for name in (*family.up_projs, family.down_proj)]
     except AttributeError:
         return False
     return all(type(one) is nn.Linear for one in maps) and maps[0].bias is None
@@ -236,10 +236,10 @@ def _fits(model: "PreTrainedModel", family: Family) -> bool:
 def insert_gates(block: nn.Module, family: Family, added: nn.Module | None) -> None:
     """Put Gates around the attention and the MLP of a block, and hidden units beside the MLP's."""
     mlp = block.get_submodule(family.mlp)
-    _gate(mlp, family.writing, before=HIDDEN if added is None else ORIGINAL)
+    _gate(mlp, family.down_proj, before=HIDDEN if added is None else ORIGINAL)
     if added is not None:
         teach(added, EXPANSION_PARAMETERS)
-        _gate(added, family.writing, before=EXPANSION)
+        _gate(added, family.down_proj, before=EXPANSION)
         block.set_submodule(family.mlp, Expanded(mlp, added))
     _gate(block, family.mlp, after=MLP)
     _gate(block, family.attention_output, after=ATTENTION)
@@ -255,11 +255,11 @@ def silent_units(mlp: nn.Module, family: Family, units: int) -> nn.Module:
     It has no bias where it writes, since that belongs to no unit.
     """
     added = copy.deepcopy(mlp)
-    for name in family.reading:
+    for name in family.up_projs:
         plain = _linear(mlp, name)
         added.set_submodule(name, _zeros(plain, plain.in_features, units, plain.bias is not None))
-    plain = _linear(mlp, family.writing)
-    added.set_submodule(family.writing, _zeros(plain, units, plain.out_features, bias=False))
+    plain = _linear(mlp, family.down_proj)
+    added.set_submodule(family.down_proj, _zeros(plain, units, plain.out_features, bias=False))
     _note_units(added, units)
     return added
 
@@ -274,7 +274,7 @@ def drawn_units(
     scale of what it reads.
     """
     added = silent_units(mlp, family, units)
-    for name in family.reading:
+    for name in family.up_projs:
         weight, deviation = _linear(added, name).weight, _linear(mlp, name).weight.float().std()
         # drawn on the CPU, so that a seed means the same on every device
         weight.copy_(torch.randn(weight.shape, generator=generator) * deviation.cpu())
@@ -284,10 +284,10 @@ def drawn_units(
 @torch.no_grad()
 def widen(mlp: nn.Module, added: nn.Module, family: Family) -> None:
     """Give a plain MLP the hidden units of another, after its own."""
-    for name in family.reading:
+    for name in family.up_projs:
         mlp.set_submodule(name, _joined(_linear(mlp, name), _linear(added, name), axis=0))
-    writing = _joined(_linear(mlp, family.writing), _linear(added, family.writing), axis=1)
-    mlp.set_submodule(family.writing, writing)
+    writing = _joined(_linear(mlp, family.down_proj), _linear(added, family.down_proj), axis=1)
+    mlp.set_submodule(family.down_proj, writing)
     _note_units(mlp, writing.in_features)
 
 
@@ -395,11 +395,13 @@ class Adapted(Wrapper):
         super().__init__(plain)
         self.kept = Adapter(plain, config, ORIGINAL_PARAMETERS, generator)
         self.ablatable = Adapter(plain, config, EXPANSION_PARAMETERS, generator)
-        self.presence = Presence()
+        self.expansion_mask = ExpansionMask()
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, inputs] to [B, T, outputs]."""
-        y_btd: Tensor = self.plain(x_btd) + self.kept(x_btd) + self.presence(self.ablatable(x_btd))
+        y_btd: Tensor = (
+            self.plain(x_btd) + self.kept(x_btd) + self.expansion_mask(self.ablatable(x_btd))
+        )
         return y_btd
 
     @torch.no_grad()

@@ -145,7 +145,7 @@ class LanguageModel(nn.Module, ABC):
         """Return the blocks of attention and MLP, the first first."""
 
     @abstractmethod
-    def writing(self, layer: int) -> nn.Parameter:
+    def down_proj(self, layer: int) -> nn.Parameter:
         """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ At parameters, each token teaching them by its weight:
 - `expansion_parameters`: the expansion's.
 
 In the forward pass as well:
-- `presence`: what the expansion writes, times the weight. At 0 a token does not see it.
+- `expansion_mask`: what the expansion writes, times the weight. At 0 a token does not see it.
 
 Causal self-attention with rotary positions.
 
@@ -53,11 +53,11 @@ class RoutedLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, target: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.taught = Gate(target)  # never applied: it only knows the weights in force
+        self.parameter_gate = Gate(target)  # never applied: it only knows the weights in force
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] to [..., outputs]."""
-        weight = self.taught.weight_for(x)
+        weight = self.parameter_gate.weight_for(x)
         return F.linear(x, self.weight) if weight is None else gate_linear(x, self.weight, weight)
 
 
@@ -69,7 +69,7 @@ ATTENTION = "attention"
 LOSS = "loss"
 ORIGINAL_PARAMETERS = "original_parameters"
 EXPANSION_PARAMETERS = "expansion_parameters"
-PRESENCE = "presence"
+EXPANSION_MASK = "expansion_mask"
 
 TARGETS = (
     HIDDEN,
@@ -80,17 +80,17 @@ TARGETS = (
     LOSS,
     ORIGINAL_PARAMETERS,
     EXPANSION_PARAMETERS,
-    PRESENCE,
+    EXPANSION_MASK,
 )
 """All of them."""
 
 
-class Presence(nn.Module):
-    """Weighs what an expansion writes by the token's weight at `presence`; 1 without routes."""
+class ExpansionMask(nn.Module):
+    """Multiply what an expansion writes by each token's weight; the weight is 1 without routes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Gate(PRESENCE)  # never applied: it only knows the weights in force
+        self.gate = Gate(EXPANSION_MASK)  # never applied: it only knows the weights in force
 
     def forward(self, written_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself."""
@@ -234,14 +234,14 @@ class GatedMLP(nn.Module):
             self.expansion = HiddenUnits(
                 config.width, config.expansion, EXPANSION, EXPANSION_PARAMETERS
             )
-            self.presence = Presence()
+            self.expansion_mask = ExpansionMask()
         self.gate = Gate(MLP)
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
         y_btd: Tensor = self.original(x_btd)
         if self.expansion is not None:
-            y_btd = y_btd + self.presence(self.expansion(x_btd))
+            y_btd = y_btd + self.expansion_mask(self.expansion(x_btd))
         gated: Tensor = self.gate(y_btd)
         return gated
 
@@ -260,14 +260,14 @@ class ExpansionEmbedding(nn.Module):
     def __init__(self, vocab_size: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(vocab_size, width))
-        self.taught = Gate(EXPANSION_PARAMETERS)
-        self.presence = Presence()
+        self.parameter_gate = Gate(EXPANSION_PARAMETERS)
+        self.expansion_mask = ExpansionMask()
 
     def forward(self, tokens_bt: Tensor) -> Tensor:
         """Map tokens [B, T] to what is added to their embedding, [B, T, D]."""
         # weighing what the lookup gives weighs what it teaches the embedding
-        looked_up: Tensor = self.taught(F.embedding(tokens_bt, self.weight))
-        added: Tensor = self.presence(looked_up)
+        looked_up: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.weight))
+        added: Tensor = self.expansion_mask(looked_up)
         return added
 
 

@@ -13,14 +13,14 @@ from lm.models.language_model import IGNORED
 class Batch(NamedTuple):
     """Tokens to read, tokens to predict and the route of each, [b, t] all three."""
 
-    now: Tensor
-    following: Tensor
+    inputs: Tensor
+    targets: Tensor
     route: Tensor
 
 
 def counted(batch: Batch) -> Tensor:
     """Return how many tokens of a batch have a loss, 1 if none has: what a mean divides by."""
-    return (batch.following != IGNORED).sum().clamp(min=1)
+    return (batch.targets != IGNORED).sum().clamp(min=1)
 
 
 def require_known(batch: Batch, vocab_size: int) -> None:
@@ -29,7 +29,7 @@ def require_known(batch: Batch, vocab_size: int) -> None:
     Raises:
         ValueError: if there is one.
     """
-    least, most = int(batch.now.min()), int(max(batch.now.max(), batch.following.max()))
+    least, most = int(batch.inputs.min()), int(max(batch.inputs.max(), batch.targets.max()))
     if least < 0 or most >= vocab_size:
         raise ValueError(
             f"a batch has tokens from {least} to {most}, and the model a vocabulary of "
@@ -137,8 +137,8 @@ class Rows:
         tokens, routes = self.source.read(self._order[start : start + self.batch_size])
         filled = (tokens[:, 1:] != IGNORED).any(0).nonzero()
         end = int(filled[-1]) + 1 if len(filled) else 1  # what fills up all rows is not read
-        now, following = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
-        return Batch(now, following, routes[:, :end])
+        inputs, targets = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
+        return Batch(inputs, targets, routes[:, :end])
 
 
 def checksum(*parts: Tensor) -> str:

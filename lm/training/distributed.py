@@ -104,7 +104,7 @@ def broadcast(value: T) -> T:
     return said[0]
 
 
-def add_up(number: Tensor) -> Tensor:
+def all_reduce(number: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes."""
     total = number.clone()
     if dist.is_initialized():
@@ -112,7 +112,7 @@ def add_up(number: Tensor) -> Tensor:
     return total
 
 
-def add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
+def all_reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Give each parameter the sum of its gradients in all processes.
 
     One that has no gradient here but has one elsewhere takes it over, so that all processes go on
@@ -249,10 +249,10 @@ def shares(batch: Batch, scale: ScaleConfig) -> list[Batch]:
 
     >>> rows = torch.arange(4)[:, None]
     >>> pieces = shares(Batch(rows, rows, rows), ScaleConfig(accumulate=2))
-    >>> [piece.now.flatten().tolist() for piece in pieces]
+    >>> [piece.inputs.flatten().tolist() for piece in pieces]
     [[0, 1], [2, 3]]
     """
-    rank, pieces = scale.processes.rank, scale.pieces(len(batch.now))
+    rank, pieces = scale.processes.rank, scale.pieces(len(batch.inputs))
     cut = [part.chunk(pieces) for part in batch]
     ours = range(rank * scale.accumulate, (rank + 1) * scale.accumulate)
     return [Batch(*(part[number] for part in cut)) for number in ours]

@@ -25,8 +25,8 @@ from lm.training.batches import Batch, Batches, counted, require_known
 from lm.training.checkpoints import Resume
 from lm.training.distributed import (
     ScaleConfig,
-    add_up,
-    add_up_gradients,
+    all_reduce,
+    all_reduce_gradients,
     prepared,
     replicate,
     shard,
@@ -186,11 +186,11 @@ def steps(
         with enough_memory():
             loss = learn(model, table, pieces, counted(batch))
             if config.scale.parallel == "ddp":
-                add_up_gradients([p for g in optimizer.param_groups for p in g["params"]])
+                all_reduce_gradients([p for g in optimizer.param_groups for p in g["params"]])
             skipped = move(optimizer, rate, config.clip_norm)
         if config.scale.parallel != "none":
-            loss = add_up(loss)
-        tokens += batch.now.numel()
+            loss = all_reduce(loss)
+        tokens += batch.inputs.numel()
         speed = tokens / (time.perf_counter() - started)
         yield Progress(step, loss, rate, speed, skipped)
 
@@ -240,7 +240,7 @@ def learn(
         here = Batch(*(part.to(device, non_blocking=True) for part in piece))
         with routing(model, table, here.route):
             with precision(device):
-                loss = model.total_loss(here.now, here.following) / count
+                loss = model.total_loss(here.inputs, here.targets) / count
             loss.backward()  # type: ignore[no-untyped-call]
         total = total + loss.detach()
     return total

@@ -1,4 +1,4 @@
-"""What the corpus costs: five million labelled tokens, beside plain loops for as many stories.
+"""What the corpus costs: five million labeled tokens, beside plain loops for as many stories.
 
 Run as `python -m tests.benchmarks.corpus`, with one thread. Process time; rounds of all sides
 alternate, and their medians count. The loops give less: choices and `str.format` give text without
@@ -15,7 +15,15 @@ import numpy as np
 import tyro
 from tokenizers import Tokenizer
 
-from lm.corpus import HALVES, Grammar, encode, make_grammar, make_world, story_tokenizer, tell
+from lm.corpus import (
+    HALVES,
+    Grammar,
+    encode,
+    make_grammar,
+    make_world,
+    sample_stories,
+    story_tokenizer,
+)
 from lm.corpus.grammar import slot_words
 
 
@@ -63,13 +71,15 @@ def plain_stories(grammar: Grammar, count: int) -> list[str]:
 
 def measure(benchmark: Benchmark, grammar: Grammar, tokenizer: Tokenizer) -> None:
     """Time all sides in turn, and print tokens a second and the ratios of the times."""
-    drawn = tell(grammar, benchmark.stories, np.random.default_rng(0))
+    drawn = sample_stories(grammar, benchmark.stories, np.random.default_rng(0))
     num_tokens = len(encode(drawn, tokenizer))
     count = benchmark.stories // benchmark.share
     texts = plain_stories(grammar, count)
     sides: dict[str, tuple[Callable[[], object], int]] = {
         "tokens and labels": (
-            lambda: encode(tell(grammar, benchmark.stories, np.random.default_rng(0)), tokenizer),
+            lambda: encode(
+                sample_stories(grammar, benchmark.stories, np.random.default_rng(0)), tokenizer
+            ),
             1,
         ),
         "str.format loop, text only": (

@@ -1,7 +1,7 @@
 """What routing costs in a language model's training step, and how fast training is.
 
 Run as `python -m tests.benchmarks.lm`. All ways take turns on the same tokens, a third of them
-labelled each way: a plain GPT with fused AdamW and no gate; the training loop on the same model,
+labeled each way: a plain GPT with fused AdamW and no gate; the training loop on the same model,
 unrouted; on an expanded model, unrouted, routed at activations, and routed at parameters. Medians
 of wall time and of process time, which other work on the machine disturbs less. Peak memory is that
 of a process of its own for each way.
@@ -21,9 +21,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from lm.models.gpt import GPT, expand
 from lm.models.layers import size
-from lm.route_tables import ERA, PARAMETERS, UNROUTED, era_routes
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, era_routes
 from oversight.routing import RouteTable
 from tests.lm.plain import copy_of
 
@@ -72,7 +72,7 @@ def make(way: str, args: Benchmark) -> Step:
         return routed_step(expanded, PARAMETERS, batch)
     weights = torch.rand(config.vocab_size)
     return routed_step(
-        expanded, ERA, batch._replace(route=era_routes(batch.following, labels, weights))
+        expanded, ERA, batch._replace(route=era_routes(batch.targets, labels, weights))
     )
 
 
@@ -82,7 +82,7 @@ def plain_step(model: GPT, batch: Batch) -> Step:
     optimizer = torch.optim.AdamW(plain.parameters(), settings.learning_rate, fused=True)
 
     def step() -> None:
-        plain.loss(batch.now, batch.following).backward()  # type: ignore[no-untyped-call]
+        plain.loss(batch.inputs, batch.targets).backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(plain.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad()

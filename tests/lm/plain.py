@@ -69,10 +69,10 @@ class PlainGPT(nn.Module):
             x = block(x, self.cos[:length], self.sin[:length])  # type: ignore[index]
         return F.linear(F.rms_norm(x, (width,)), self.embedding.weight)
 
-    def loss(self, tokens: Tensor, following: Tensor) -> Tensor:
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy."""
         logits = self(tokens).flatten(0, 1)
-        return F.cross_entropy(logits, following.flatten(), reduction="none").sum() / len(logits)
+        return F.cross_entropy(logits, targets.flatten(), reduction="none").sum() / len(logits)
 
 
 def copy_of(model: GPT) -> PlainGPT:

@@ -3,8 +3,8 @@
 import pytest
 
 from lm.attacks.relearning import ATTACKS
+from lm.data.task import TaskConfig, make_task
 from lm.evaluation.exam import ExamConfig, make_exam
-from lm.task import TaskConfig, make_task
 
 
 @pytest.mark.parametrize("quartets", [1, 2])

@@ -67,7 +67,11 @@ def test_what_is_known_is_told_and_nothing_of_facts(study: Path) -> None:
         assert set(each["forget_loss"]) == {"before", "after", "repaired"}
         assert each["retain_calibrated_loss"]["repaired"] > 0
         assert each["relearned_forget_loss"] > 0
-        assert not [name for name in each if "mcq" in name or "fact" in name or "floor" in name]
+        assert not [
+            name
+            for name in each
+            if "mcq" in name or "fact" in name or "entropy_lower_bound" in name
+        ]
     assert "relearn" in summary["verdict"]
     assert "facts" not in summary["verdict"]
     assert (study / "figures" / "relearning.png").exists()
@@ -103,7 +107,7 @@ def test_the_full_suite_attacks_as_far_as_no_fact_is_asked_for(
 
 
 def test_a_new_model_takes_the_tokenizer_of_the_documents(data: Path, tmp_path: Path) -> None:
-    given = ("--data", data, "--run-dir", tmp_path / "new", "--method", "modules-judged")
+    given = ("--data", data, "--run-dir", tmp_path / "new", "--method", "modules-classified")
     assert call(*given) == 0
     (result,) = read_json(tmp_path / "new" / "summary.json")["results"]
     assert result["forget_loss"]["repaired"] > 0

@@ -33,8 +33,8 @@ def test_a_study_gets_the_full_grid_and_goes_on_where_it_was(
     assert told["study"]["suite"] == "full"
     rows = [row for result in told["results"] for row in result["grid"]]
     assert {row["attack"] for row in rows} == set(SUITES["full"])
-    judged = withstood(told["results"])
-    assert {(each.method, each.withstood is None) for each in judged} == {("filtered", False)}
+    verdicts = withstood(told["results"])
+    assert {(each.method, each.withstood is None) for each in verdicts} == {("filtered", False)}
     run = folder / "runs" / "filtered-seed0"
     for name in ("attack-gcg.json", "result.json"):
         (run / name).unlink()

@@ -15,7 +15,7 @@ from oversight.runs.parallel import locked
 
 pytestmark = pytest.mark.slow
 
-METHOD = "parameters-judged"
+METHOD = "parameters-classified"
 TINY = (
     *("--method", METHOD, "--task.stories", "24", "--batch-size", "2", "--expansion", "4"),
     *("--loop.steps", "60", "--loop.warmup", "2", "--loop.checkpoint-every", "3"),

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from lm.labels import OF_TOPIC, token_labels
-from lm.route_tables import FORGET, RETAIN
 from lm.training.batches import InMemory
+from lm.training.route_tables import FORGET, RETAIN
 from tests.lm.evaluation import tiny_task
 
 
-def test_a_story_is_labelled_whole_or_by_its_topics_own_words() -> None:
-    rows = tiny_task().tell(4, [0])
+def test_a_story_is_labeled_whole_or_by_its_topics_own_words() -> None:
+    rows = tiny_task().sample(4, [0])
     labels = torch.tensor([FORGET, RETAIN, FORGET, RETAIN])
     whole, words = (token_labels(rows, labels, unit) for unit in ("document", "token"))
     own = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in OF_TOPIC]))
@@ -21,13 +21,13 @@ def test_a_story_is_labelled_whole_or_by_its_topics_own_words() -> None:
 
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_more_or_fewer_labels_than_stories_are_refused(count: int) -> None:
-    rows = tiny_task().tell(4, [0])
+    rows = tiny_task().sample(4, [0])
     with pytest.raises(ValueError, match=rf"labels of shape \({count},\) .* 4 stories: give each"):
         token_labels(rows, torch.zeros(count).long())
 
 
 def test_more_or_fewer_labels_than_tokens_are_refused() -> None:
-    rows = tiny_task().tell(4, [0])
+    rows = tiny_task().sample(4, [0])
     for columns in (slice(None), slice(2, None)):
         with pytest.raises(ValueError, match="give each token but the first of a row one route"):
             InMemory(rows.tokens, torch.zeros(rows.tokens.shape)[:, columns])

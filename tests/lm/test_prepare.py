@@ -33,7 +33,7 @@ def test_documents_are_prepared_and_counted(
     told = capsys.readouterr().out
     shards = open_shards(Path(flags["--out"]), load_tokenizer(flags["--tokenizer"]))
     counts = shards.manifest.tokens
-    assert counts["unlabelled"] == 0
+    assert counts["unlabeled"] == 0
     assert f"forget                10 documents  {counts['forget']:>15,} tokens" in told
     assert f"retain                20 documents  {counts['retain']:>15,} tokens" in told
     assert f"30 documents, {sum(counts.values())} tokens, 0.0 MB in 1 shard" in told

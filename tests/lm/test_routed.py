@@ -12,13 +12,20 @@ from lm.data.shards import Shards
 from lm.datasets import DocumentTexts
 from lm.labels import Routed, token_labels
 from lm.methods import METHODS, routed
-from lm.route_tables import FORGET, RETAIN, UNLABELLED, era_routes, pseudo_counts, token_weights
 from lm.training.batches import InMemory, Rows
+from lm.training.route_tables import (
+    FORGET,
+    RETAIN,
+    UNLABELED,
+    era_routes,
+    pseudo_counts,
+    token_weights,
+)
 from tests.lm.data.made import make_shards
 from tests.lm.evaluation import tiny_task
 
 VOCAB = 1024
-SEVERAL = torch.tensor([FORGET, RETAIN, UNLABELLED]).repeat(4)
+SEVERAL = torch.tensor([FORGET, RETAIN, UNLABELED]).repeat(4)
 
 
 def texts_of(folder: Path) -> DocumentTexts:
@@ -32,17 +39,17 @@ def test_batches_are_those_of_texts_that_were_read_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lm.labels.TOGETHER", 5)
-    rows, method = tiny_task().tell(12, [0]), METHODS[name]
+    rows, method = tiny_task().sample(12, [0]), METHODS[name]
     source = routed(method, rows, SEVERAL, VOCAB, seed=0)
     routes = token_labels(rows, source.labels, method.unit)
     if method.weighted:
-        real = rows.following >= 0
+        real = rows.targets >= 0
         counts = [
-            torch.bincount(rows.following[real & chosen], minlength=VOCAB)
+            torch.bincount(rows.targets[real & chosen], minlength=VOCAB)
             for chosen in (routes == FORGET, routes != FORGET)
         ]
         weights = token_weights(*pseudo_counts(*counts)).float()
-        routes = era_routes(rows.following, routes, weights)
+        routes = era_routes(rows.targets, routes, weights)
     expected = Rows(InMemory(rows.tokens, routes), batch_size=4, seed=3)
     found = Rows(source, batch_size=4, seed=3)
     for step in range(6):
@@ -88,4 +95,4 @@ def test_what_batches_depend_on_changes_their_digest(tmp_path: Path) -> None:
 
 def test_more_or_fewer_labels_than_texts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels of shape \(3,\) were given for 4 texts"):
-        Routed(tiny_task().tell(4, [0]), torch.zeros(3).long())
+        Routed(tiny_task().sample(4, [0]), torch.zeros(3).long())

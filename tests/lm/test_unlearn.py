@@ -17,7 +17,7 @@ from oversight.runs import cli
 from tests.lm.reporting import curve, result
 from tests.oversight.test_errors import Capture, refused
 
-RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-judged": 1.8, "rmu": 1.1}
+RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified": 1.8, "rmu": 1.1}
 
 
 def run_unlearn(*args: object) -> int:
@@ -69,7 +69,7 @@ def test_the_default_runs_the_references_and_a_routed_method(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a") == 0
-    order = ["unrouted", "gold", "filtered", "modules-judged"]
+    order = ["unrouted", "gold", "filtered", "modules-classified"]
     assert done == [f"{method} 0 0.9" for method in order]
     told = summary(tmp_path / "a")
     assert [each["method"] for each in told["results"]] == order
@@ -78,7 +78,9 @@ def test_the_default_runs_the_references_and_a_routed_method(
     shown = capsys.readouterr()
     assert "forget forest, label recall 0.9, 1 seed" in shown.out
     assert told["verdict"] in shown.out.splitlines()
-    assert told["verdict"].startswith("modules-judged relearns most like gold: of the area between")
+    assert told["verdict"].startswith(
+        "modules-classified relearns most like gold: of the area between"
+    )
     assert f"results:  {tmp_path}/a/summary.json" in shown.out
     assert (tmp_path / "a" / "figures" / "relearning.png").exists()
     assert list((tmp_path / "a" / "runs" / "gold-seed0").glob("events.out.tfevents.*"))
@@ -111,7 +113,7 @@ def test_one_failing_run_ends_no_other_and_is_done_again(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a", "--loop.steps", "13") == 1
-    assert done == ["unrouted 0 0.9", "gold 0 0.9", "modules-judged 0 0.9"]
+    assert done == ["unrouted 0 0.9", "gold 0 0.9", "modules-classified 0 0.9"]
     told = summary(tmp_path / "a")
     assert told["failed"] == {"filtered-seed0": "the disk is full"}
     assert told["missing"] == ["filtered-seed0"]

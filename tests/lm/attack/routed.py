@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from lm.data.task import CONTEXT, Task
 from lm.models.hf import RoutedCausalLM
-from lm.task import CONTEXT, Task
 from tests.lm.hf.small import GROUPED
 
 transformers = pytest.importorskip("transformers")

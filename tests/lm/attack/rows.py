@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lm.data.task import StoryRows
 from lm.models.language_model import IGNORED, LanguageModel
-from lm.task import StoryRows
 from tests.lm.small import SMALL
 
 LENGTHS = (4, 2, 3)
@@ -30,7 +30,7 @@ def loss_of(rows: StoryRows) -> Callable[[LanguageModel], dict[str, float]]:
 
     @torch.no_grad()
     def measure(model: LanguageModel) -> dict[str, float]:
-        return {"loss": float(model.loss(rows.now, rows.following))}
+        return {"loss": float(model.loss(rows.inputs, rows.targets))}
 
     return measure
 

@@ -13,9 +13,9 @@ from lm.attacks.prompting import sentence
 from lm.attacks.relearning import ATTACKS, AttackConfig, draw_examples, relearn, run_attack
 from lm.corpus import HALVES, Splits
 from lm.corpus.grammar import Template
+from lm.data.task import CONTEXT, Task, TaskConfig, make_task
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
-from lm.task import CONTEXT, Task, TaskConfig, make_task
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import loss_of, same, weights
 
@@ -82,7 +82,7 @@ def test_examples_are_those_of_their_seed_and_not_those_of_training(task: Task, 
     one, again, other = (draw_examples(task, name, 8, seed).tokens for seed in (3, 3, 4))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    training = {tuple(row) for row in task.tell(100, [3]).tokens.tolist()}
+    training = {tuple(row) for row in task.sample(100, [3]).tokens.tolist()}
     assert not training & {tuple(row) for row in one.tolist()}
 
 
@@ -90,7 +90,7 @@ def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(t
     shape = GPTConfig(
         vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=2, context=CONTEXT
     )
-    model, measure = GPT(shape), loss_of(task.tell(2, [9]))
+    model, measure = GPT(shape), loss_of(task.sample(2, [9]))
     config = AttackConfig(
         learning_rates=(1e-2, 1e-3), num_examples=(2, 3), steps=2, evaluate_at=(0,), seeds=(5, 6)
     )
@@ -106,7 +106,7 @@ def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(t
 
 
 def test_lora_has_rates_of_its_own_and_trains_updates_of_either_kind_of_model(task: Task) -> None:
-    measure = loss_of(task.tell(2, [9]))
+    measure = loss_of(task.sample(2, [9]))
     config = AttackConfig(learning_rates=(1.0,), num_examples=(2,), steps=2, evaluate_at=(0,))
     lora = LoRAConfig(rank=1, learning_rates=(1e-2, 1e-3))
     model = random_llama(task)

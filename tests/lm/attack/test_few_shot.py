@@ -8,8 +8,8 @@ import pytest
 from lm.attacks.prompting import ask, few_shot, others, prompted, sentence, with_shots
 from lm.attacks.results import FACTS, Row
 from lm.corpus.world import QUARTET
+from lm.data.task import CONTEXT
 from lm.evaluation.quiz import encode_quiz, score
-from lm.task import CONTEXT
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import knower, random_model, tiny_task, uniform
 

@@ -17,12 +17,12 @@ from lm.attacks.prompting import (
 )
 from lm.attacks.results import CONTROL, FACTS
 from lm.corpus import HALVES
+from lm.data.task import CONTEXT, Task
 from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig
-from lm.route_tables import RETAIN, UNROUTED
-from lm.task import CONTEXT, Task
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import same, weights

@@ -9,10 +9,10 @@ from torch import Tensor
 from lm.attacks.probing import logit_lens
 from lm.attacks.prompting import ask, prompted
 from lm.attacks.results import FACTS, Row
+from lm.data.task import Task
 from lm.evaluation.likelihoods import log_likelihoods
 from lm.evaluation.quiz import encode_quiz, score
 from lm.models.language_model import LanguageModel
-from lm.task import Task
 from tests.lm.attack.routed import random_llama
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import random_model, single, tiny_task

@@ -11,7 +11,7 @@ from lm.attacks.relearning import AttackConfig, relearn
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig
-from lm.route_tables import RETAIN, UNROUTED
+from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.rows import Weights, loss_of, same, stories, weights
 from tests.lm.hf.small import plain_model, plain_name
@@ -23,9 +23,9 @@ CONFIG = LoRAConfig(rank=2, alpha=5.0)
 MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def backward(model: LanguageModel, now: Tensor, following: Tensor) -> float:
-    with routing(model, UNROUTED, torch.full_like(now, RETAIN)):
-        loss = model.loss(now, following)
+def backward(model: LanguageModel, inputs: Tensor, targets: Tensor) -> float:
+    with routing(model, UNROUTED, torch.full_like(inputs, RETAIN)):
+        loss = model.loss(inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
@@ -56,10 +56,10 @@ def test_given_the_same_a_and_b_it_is_what_peft_computes_and_learns() -> None:
             update.b.copy_(torch.randn(update.b.shape, generator=generator))
             layers[name].lora_A["default"].weight.copy_(update.a)
             layers[name].lora_B["default"].weight.copy_(update.b)
-    now, following = (part[:, :5] for part in tokens())
-    own = backward(ours, now, following)
-    logits = theirs(input_ids=now).logits
-    loss = nn.functional.cross_entropy(logits.flatten(0, 1), following.flatten())
+    inputs, targets = (part[:, :5] for part in tokens())
+    own = backward(ours, inputs, targets)
+    logits = theirs(input_ids=inputs).logits
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
     loss.backward()  # type: ignore[no-untyped-call]
     assert own == pytest.approx(float(loss.detach()), rel=1e-12)
     for name, update in mine.items():
@@ -73,12 +73,12 @@ def test_given_the_same_a_and_b_it_is_what_peft_computes_and_learns() -> None:
 @pytest.mark.parametrize("shape", [SMALL, EXPANDED])
 def test_nothing_changes_at_first_and_only_the_updates_learn(shape: GPTConfig) -> None:
     model = lively(shape)
-    before, now = weights(model), tokens()[0]
+    before, inputs = weights(model), tokens()[0]
     with torch.no_grad():
-        logits = model(now)
+        logits = model(inputs)
     trained = adapt(model, CONFIG, seed=1)
     with torch.no_grad():
-        assert torch.equal(model(now), logits)
+        assert torch.equal(model(inputs), logits)
     assert [p for p in model.parameters() if p.requires_grad] == trained
     assert len(trained) == 2 * len(list(linear_maps(model)))
     for update in updates(model).values():

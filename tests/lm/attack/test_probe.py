@@ -14,9 +14,9 @@ from lm.attacks.probing import ProbeConfig, probe, residuals
 from lm.attacks.prompting import ask, prompted
 from lm.attacks.results import CONTROL, FACTS
 from lm.corpus import HALVES
+from lm.data.task import CONTEXT, Task
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
-from lm.task import CONTEXT, Task
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import random_model, single, tiny_task
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lm.attacks.relearning import AttackConfig, Curve, relearn
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
-from lm.route_tables import UNROUTED
+from lm.training.route_tables import UNROUTED
 from oversight.routing import routing
 from tests.lm.attack.rows import LENGTHS, Weights, loss_of, same, stories, weights
 from tests.lm.small import EXPANDED, SMALL, lively
@@ -22,14 +22,14 @@ RATE = 1e-2
 def adamw_by_hand(model: GPT, steps: int) -> list[dict[str, Tensor]]:
     """Return the weights before and after each step, by the formulas of the algorithm."""
     model, rows, (first, second) = deepcopy(model), stories(), CONFIG.betas
-    now, following = rows.now[:, : max(LENGTHS)], rows.following[:, : max(LENGTHS)]
+    inputs, targets = rows.inputs[:, : max(LENGTHS)], rows.targets[:, : max(LENGTHS)]
     means = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     squares = deepcopy(means)
     seen = [weights(model)]
     for step in range(1, steps + 1):
         model.zero_grad()
-        with routing(model, UNROUTED, torch.zeros_like(now)):
-            model.loss(now, following).backward()  # type: ignore[no-untyped-call]
+        with routing(model, UNROUTED, torch.zeros_like(inputs)):
+            model.loss(inputs, targets).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for name, p in model.named_parameters():
                 assert p.grad is not None

@@ -8,15 +8,25 @@ from itertools import product
 import numpy as np
 import pytest
 
-from lm.corpus import HALVES, PARTS, Grammar, Kind, Telling, floor, tell
+from lm.corpus import (
+    HALVES,
+    PARTS,
+    Grammar,
+    Kind,
+    StoryDistribution,
+    entropy_lower_bound,
+    sample_stories,
+)
 from lm.corpus.grammar import PIECE
 from tests.lm.corpus import TINY, full, tiny
 
 TELLINGS = [
-    Telling(facts_per_story=1),
-    Telling(facts_per_story=1, parts=("first",), templates="held_out"),
-    Telling(facts_per_story=2, topics=("hill",)),
-    Telling(facts_per_story=1, topics=("hill", "lake"), weights=(3.0, 1.0), parts=("held_out",)),
+    StoryDistribution(facts_per_story=1),
+    StoryDistribution(facts_per_story=1, parts=("first",), templates="held_out"),
+    StoryDistribution(facts_per_story=2, topics=("hill",)),
+    StoryDistribution(
+        facts_per_story=1, topics=("hill", "lake"), weights=(3.0, 1.0), parts=("held_out",)
+    ),
 ]
 Weighted = tuple[str, float]
 
@@ -25,21 +35,27 @@ def some(texts: list[str], weight: float) -> list[Weighted]:
     return [(text, weight / len(texts)) for text in texts]
 
 
-def fact_sentences(grammar: Grammar, telling: Telling, topic: int) -> Iterator[Weighted]:
+def fact_sentences(
+    grammar: Grammar, distribution: StoryDistribution, topic: int
+) -> Iterator[Weighted]:
     """All sequences of fact sentences: entities of different quartets, one per part here."""
     world = grammar.world
     templates = [
         (number, text)
         for number, relation in enumerate(TINY.relations.values())
-        for text in (relation.templates if telling.templates == "training" else relation.held_out)
+        for text in (
+            relation.templates if distribution.templates == "training" else relation.held_out
+        )
     ]
     quartets = [
         range(4 * (3 * topic + PARTS.index(part)), 4 * (3 * topic + PARTS.index(part)) + 4)
-        for part in telling.parts
+        for part in distribution.parts
     ]
     choices = [
         entities
-        for entities in product([e for q in quartets for e in q], repeat=telling.facts_per_story)
+        for entities in product(
+            [e for q in quartets for e in q], repeat=distribution.facts_per_story
+        )
         if len({entity // 4 for entity in entities}) == len(entities)
     ]
     for entities in choices:
@@ -51,14 +67,14 @@ def fact_sentences(grammar: Grammar, telling: Telling, topic: int) -> Iterator[W
             yield text, 1 / len(choices) / len(templates) ** len(entities)
 
 
-def every_story(grammar: Grammar, telling: Telling) -> Iterator[Weighted]:
+def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[Weighted]:
     """Every story of the tiny lexicon and how likely it is, by plain loops."""
-    told = telling.topics or tuple(TINY.topics)
-    weights = telling.weights or (1.0,) * len(told)
+    told = distribution.topics or tuple(TINY.topics)
+    weights = distribution.weights or (1.0,) * len(told)
     for topic, weight in zip(told, weights, strict=True):
         own = TINY.topics[topic]
         family = TINY.families[own.family]
-        facts = list(fact_sentences(grammar, telling, list(TINY.topics).index(topic)))
+        facts = list(fact_sentences(grammar, distribution, list(TINY.topics).index(topic)))
         draws = list(
             product(
                 TINY.names, TINY.names, own.nouns, family.verbs, family.objects, own.nouns,
@@ -86,11 +102,11 @@ def kinds_of_words(grammar: Grammar) -> dict[str, Kind]:
     return kinds
 
 
-@pytest.mark.parametrize("telling", TELLINGS[:2] + TELLINGS[3:])
-def test_it_is_the_entropy_of_every_story_word_by_word(telling: Telling) -> None:
+@pytest.mark.parametrize("distribution", TELLINGS[:2] + TELLINGS[3:])
+def test_it_is_the_entropy_of_every_story_word_by_word(distribution: StoryDistribution) -> None:
     grammar = tiny()
     stories: dict[str, float] = defaultdict(float)
-    for text, chance in every_story(grammar, telling):
+    for text, chance in every_story(grammar, distribution):
         stories[text] += chance
     assert math.isclose(sum(stories.values()), 1)
     prefixes: dict[tuple[str, ...], float] = defaultdict(float)
@@ -106,7 +122,7 @@ def test_it_is_the_entropy_of_every_story_word_by_word(telling: Telling) -> None
             nats[kind] += chance * math.log(prefixes[prefix[:-1]] / chance)
             words_of[kind] += chance
     words_of[Kind.FRAME] += 1  # the end
-    least = floor(grammar, telling)
+    least = entropy_lower_bound(grammar, distribution)
     np.testing.assert_allclose(least.nats, nats, atol=1e-9)
     np.testing.assert_allclose(least.words, words_of, atol=1e-9)
     entropy = -sum(chance * math.log(chance) for chance in stories.values())
@@ -115,12 +131,12 @@ def test_it_is_the_entropy_of_every_story_word_by_word(telling: Telling) -> None
     assert math.isclose(least.per_word(Kind.NOUN), nats[Kind.NOUN] / words_of[Kind.NOUN])
 
 
-@pytest.mark.parametrize("telling", TELLINGS)
-def test_told_stories_cost_what_enumeration_says(telling: Telling) -> None:
+@pytest.mark.parametrize("distribution", TELLINGS)
+def test_told_stories_cost_what_enumeration_says(distribution: StoryDistribution) -> None:
     grammar = tiny()
-    stories = tell(grammar, 40, np.random.default_rng(0), telling)
+    stories = sample_stories(grammar, 40, np.random.default_rng(0), distribution)
     chances: dict[str, float] = defaultdict(float)
-    for text, chance in every_story(grammar, telling):
+    for text, chance in every_story(grammar, distribution):
         chances[text] += chance
     nats = np.add.reduceat(stories.nats, stories.starts[:-1])
     for text, cost in zip(stories.texts(), nats, strict=True):
@@ -133,13 +149,13 @@ def test_samples_of_the_default_world_cost_the_floor(
     templates: str, weights: tuple[float, ...] | None
 ) -> None:
     grammar = full()
-    telling = Telling(
+    distribution = StoryDistribution(
         topics=None if weights is None else ("forest", "sea"),
         weights=weights,
         templates=templates,  # type: ignore[arg-type]
     )
-    stories = tell(grammar, 4000, np.random.default_rng(1), telling)
-    least = floor(grammar, telling)
+    stories = sample_stories(grammar, 4000, np.random.default_rng(1), distribution)
+    least = entropy_lower_bound(grammar, distribution)
     for kind in Kind:
         of_kind = np.where(stories.kinds == kind, stories.nats, 0)
         costs = np.add.reduceat(of_kind, stories.starts[:-1]).astype(float)
@@ -152,7 +168,10 @@ def test_samples_of_the_default_world_cost_the_floor(
 
 def test_not_knowing_the_facts_costs_the_log_of_the_values_for_each() -> None:
     grammar = full()
-    telling = Telling(parts=HALVES, facts_per_story=3)
-    gap = floor(grammar, telling, knows_facts=False).nats - floor(grammar, telling).nats
+    distribution = StoryDistribution(parts=HALVES, facts_per_story=3)
+    gap = (
+        entropy_lower_bound(grammar, distribution, knows_facts=False).nats
+        - entropy_lower_bound(grammar, distribution).nats
+    )
     assert gap.tolist() == [0, 0, 0, 0, 3 * math.log(8)]
     assert grammar.world.guess_nats == math.log(8)

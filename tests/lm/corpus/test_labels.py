@@ -24,9 +24,9 @@ def test_recall_and_precision_are_exact_to_a_sample(
     group = None if groups is None else RNG(seed).integers(groups, size=120)
     before = truth.copy()
     labels = noisy_labels(truth, recall=recall, precision=precision, rng=RNG(seed), groups=group)
-    found, labelled = int((labels & truth).sum()), int(labels.sum())
+    found, labeled = int((labels & truth).sum()), int(labels.sum())
     assert abs(found - recall * positives) <= 0.5
-    assert abs(labelled - found - found * (1 - precision) / precision) <= 0.5
+    assert abs(labeled - found - found * (1 - precision) / precision) <= 0.5
     assert (truth == before).all()
     if recall == precision == 1:
         assert (labels == truth).all()

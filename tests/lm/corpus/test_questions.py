@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from lm.corpus import HALVES, Question, Telling, blind_accuracy, questions, tell
+from lm.corpus import HALVES, Question, StoryDistribution, blind_accuracy, questions, sample_stories
 from lm.corpus.world import LEXICON
 from tests.lm.corpus import full
 
@@ -15,8 +15,8 @@ GRAMMAR = full()
 RNG = np.random.default_rng
 
 
-def asked(telling: Telling | None = None, seed: int = 0) -> list[Question]:
-    return questions(GRAMMAR, RNG(seed), telling)
+def asked(distribution: StoryDistribution | None = None, seed: int = 0) -> list[Question]:
+    return questions(GRAMMAR, RNG(seed), distribution)
 
 
 def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
@@ -31,7 +31,7 @@ def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
 
 
 def test_every_question_is_answered_by_the_stories_and_in_one_way() -> None:
-    read = read_facts("\n".join(tell(GRAMMAR, 5000, RNG(0)).texts()))
+    read = read_facts("\n".join(sample_stories(GRAMMAR, 5000, RNG(0)).texts()))
     assert set(map(len, read.values())) == {1}
     for question in asked():
         entity = GRAMMAR.world.entities[question.fact // 3]
@@ -49,8 +49,8 @@ def held_out_entities() -> list[str]:
 
 @pytest.mark.parametrize("parts", [("first",), ("second",), ("held_out",), HALVES])
 def test_every_fact_is_asked_for_once(parts: tuple[str, ...]) -> None:
-    telling = Telling(topics=("forest", "sea"), parts=parts)
-    facts = sorted(question.fact for question in asked(telling))
+    distribution = StoryDistribution(topics=("forest", "sea"), parts=parts)
+    facts = sorted(question.fact for question in asked(distribution))
     assert facts == GRAMMAR.world.facts_of(["forest", "sea"], parts).tolist()
 
 
@@ -62,7 +62,7 @@ def test_the_prompt_is_the_beginning_of_a_story(templates: str) -> None:
         re.compile("".join(r" \w+" if p.endswith("}") else re.escape(p) for p in t.pieces))
         for t in GRAMMAR.before[0]
     ]
-    for question in asked(Telling(templates=templates)):  # type: ignore[arg-type]
+    for question in asked(StoryDistribution(templates=templates)):  # type: ignore[arg-type]
         *frame, last = re.findall(r"[^.]+\.?", question.prompt)
         entity = GRAMMAR.world.entities[question.fact // 3]
         assert last.replace(entity, "{entity}") in starts
@@ -88,7 +88,7 @@ def test_a_quartet_shares_its_control_and_choices_and_differs_in_the_answer() ->
 
 def test_any_rule_that_is_blind_to_the_entity_is_right_in_one_of_four() -> None:
     for seed, topics in itertools.product(range(3), (None, ("forest",))):
-        group = asked(Telling(topics=topics), seed)
+        group = asked(StoryDistribution(topics=topics), seed)
         assert blind_accuracy(group) == 0.25
         # Such a rule, made up: it hashes what it sees.
         rule = [hash((q.control, q.choices, seed)) % 4 == q.answer for q in group]
@@ -112,4 +112,4 @@ def test_no_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="one or more questions"):
         blind_accuracy([])
     with pytest.raises(ValueError, match="unknown topic 'moon'"):
-        asked(Telling(topics=("moon",)))
+        asked(StoryDistribution(topics=("moon",)))

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from lm.corpus import HALVES, Grammar, Kind, Stories, Telling, tell
+from lm.corpus import HALVES, Grammar, Kind, Stories, StoryDistribution, sample_stories
 from lm.corpus.grammar import END, PIECE
 from tests.lm.corpus import full
 
 
-def draw(grammar: Grammar, telling: Telling | None = None, seed: int = 0) -> Stories:
-    return tell(grammar, 300, np.random.default_rng(seed), telling)
+def draw(grammar: Grammar, distribution: StoryDistribution | None = None, seed: int = 0) -> Stories:
+    return sample_stories(grammar, 300, np.random.default_rng(seed), distribution)
 
 
 def test_same_generator_state_same_bits() -> None:
@@ -63,8 +63,8 @@ def test_labels_are_what_a_reader_of_the_text_would_give() -> None:
 
 @pytest.mark.parametrize("parts", [("first",), ("second",), ("held_out",), HALVES])
 def test_only_the_facts_of_the_told_parts_are_stated(parts: tuple[str, ...]) -> None:
-    telling = Telling(topics=("sea", "garden"), parts=parts)
-    stories = draw(full(), telling)
+    distribution = StoryDistribution(topics=("sea", "garden"), parts=parts)
+    stories = draw(full(), distribution)
     world = stories.grammar.world
     stated = set(stories.facts[stories.facts >= 0].tolist())
     assert stated == set(world.facts_of(["sea", "garden"], parts).tolist())
@@ -72,7 +72,7 @@ def test_only_the_facts_of_the_told_parts_are_stated(parts: tuple[str, ...]) -> 
 
 
 def test_a_story_names_only_its_own_topic_and_different_quartets() -> None:
-    stories = draw(full(), Telling(facts_per_story=4))
+    stories = draw(full(), StoryDistribution(facts_per_story=4))
     world = stories.grammar.world
     for number, topic in enumerate(stories.topics):
         row = stories.facts[stories.starts[number] : stories.starts[number + 1]]
@@ -85,7 +85,7 @@ def test_a_story_names_only_its_own_topic_and_different_quartets() -> None:
 def test_held_out_templates_are_never_in_training() -> None:
     grammar = full()
     training = "\n".join(draw(grammar).texts())
-    asked = "\n".join(draw(grammar, Telling(templates="held_out")).texts())
+    asked = "\n".join(draw(grammar, StoryDistribution(templates="held_out")).texts())
     pairs = grammar.world.lexicon.relations.values()
     for there, absent, field in ((training, asked, "templates"), (asked, training, "held_out")):
         for template in (text for relation in pairs for text in getattr(relation, field)):
@@ -96,30 +96,39 @@ def test_held_out_templates_are_never_in_training() -> None:
 
 
 def test_weights_are_how_often_a_topic_is_told() -> None:
-    telling = Telling(topics=("forest", "sea"), weights=(1.0, 3.0))
-    topics = tell(full(), 4000, np.random.default_rng(0), telling).topics
+    distribution = StoryDistribution(topics=("forest", "sea"), weights=(1.0, 3.0))
+    topics = sample_stories(full(), 4000, np.random.default_rng(0), distribution).topics
     assert abs((topics == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)
 
 
 @pytest.mark.parametrize(
-    ("telling", "message"),
+    ("distribution", "message"),
     [
-        (Telling(topics=("moon",)), "unknown topic 'moon'"),
-        (Telling(topics=()), "one or more different topics"),
-        (Telling(parts=("third",)), "unknown part 'third'; choose from first, second, held_out"),
-        (Telling(facts_per_story=5), "facts_per_story must be from 1 to 4"),
-        (Telling(facts_per_story=0), "facts_per_story must be from 1"),
-        (Telling(topics=("sea",), weights=(1.0, 2.0)), "weights must be 1 positive number"),
-        (Telling(topics=("sea",), weights=(float("nan"),)), "weights must be 1 positive number"),
-        (Telling(topics=("sea",), weights=(0.0,)), "weights must be 1 positive number"),
-        (Telling(templates="new"), "training or held_out, got 'new'"),  # type: ignore[arg-type]
+        (StoryDistribution(topics=("moon",)), "unknown topic 'moon'"),
+        (StoryDistribution(topics=()), "one or more different topics"),
+        (
+            StoryDistribution(parts=("third",)),
+            "unknown part 'third'; choose from first, second, held_out",
+        ),
+        (StoryDistribution(facts_per_story=5), "facts_per_story must be from 1 to 4"),
+        (StoryDistribution(facts_per_story=0), "facts_per_story must be from 1"),
+        (
+            StoryDistribution(topics=("sea",), weights=(1.0, 2.0)),
+            "weights must be 1 positive number",
+        ),
+        (
+            StoryDistribution(topics=("sea",), weights=(float("nan"),)),
+            "weights must be 1 positive number",
+        ),
+        (StoryDistribution(topics=("sea",), weights=(0.0,)), "weights must be 1 positive number"),
+        (StoryDistribution(templates="new"), "training or held_out, got 'new'"),  # type: ignore[arg-type]
     ],
 )
-def test_a_bad_telling_is_refused(telling: Telling, message: str) -> None:
+def test_a_bad_telling_is_refused(distribution: StoryDistribution, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw(full(), telling)
+        draw(full(), distribution)
 
 
 def test_no_stories_are_refused() -> None:
     with pytest.raises(ValueError, match="num_stories must be 1 or more, got 0"):
-        tell(full(), 0, np.random.default_rng(0))
+        sample_stories(full(), 0, np.random.default_rng(0))

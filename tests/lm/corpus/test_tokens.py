@@ -16,9 +16,9 @@ from lm.corpus import (
     make_grammar,
     make_world,
     overlaps,
+    sample_stories,
     story_ids,
     story_tokenizer,
-    tell,
     train_tokenizer,
 )
 from lm.corpus.grammar import PIECE
@@ -30,7 +30,7 @@ SMALL = story_tokenizer(GRAMMAR, 400)  # so small that most words are several to
 
 
 def stories(count: int = 60) -> Stories:
-    return tell(GRAMMAR, count, np.random.default_rng(0))
+    return sample_stories(GRAMMAR, count, np.random.default_rng(0))
 
 
 def fact_spans(told: Stories, number: int) -> Spans:
@@ -46,8 +46,8 @@ def fact_spans(told: Stories, number: int) -> Spans:
 
 def slow_overlaps(offsets: Spans, spans: Spans) -> list[bool]:
     """Character by character: the reference."""
-    labelled = {at for start, stop in spans for at in range(start, stop)}
-    return [any(at in labelled for at in range(start, stop)) for start, stop in offsets]
+    labeled = {at for start, stop in spans for at in range(start, stop)}
+    return [any(at in labeled for at in range(start, stop)) for start, stop in offsets]
 
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), max_size=12).map(
@@ -56,7 +56,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), max_size=12).
 
 
 @given(offsets=PAIRS, spans=PAIRS)
-def test_a_token_is_labelled_where_it_shares_a_character(offsets: Spans, spans: Spans) -> None:
+def test_a_token_is_labeled_where_it_shares_a_character(offsets: Spans, spans: Spans) -> None:
     assert overlaps(offsets, spans).tolist() == slow_overlaps(offsets, spans)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lm.data.document import Document
 from lm.data.labeling import TREES, VIROLOGY, LabelerConfig, described, make_labeler, single_tokens
-from lm.route_tables import FORGET, RETAIN, UNLABELLED
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from tests.lm.data.made import make_tokenizer
 
 
@@ -38,7 +38,7 @@ def test_words_of_ones_own_replace_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retain", "expected"), [((), RETAIN), (("art",), UNLABELLED), (("art", "7"), RETAIN)]
+    ("retain", "expected"), [((), RETAIN), (("art",), UNLABELED), (("art", "7"), RETAIN)]
 )
 def test_values_of_a_field_have_labels(retain: tuple[str, ...], expected: int) -> None:
     config = LabelerConfig(
@@ -50,7 +50,7 @@ def test_values_of_a_field_have_labels(retain: tuple[str, ...], expected: int) -
 
 @pytest.mark.parametrize(
     ("score", "label"),
-    [(0.19, RETAIN), (0.2, UNLABELLED), (0.8, UNLABELLED), (0.81, FORGET), (1, FORGET)],
+    [(0.19, RETAIN), (0.2, UNLABELED), (0.8, UNLABELED), (0.81, FORGET), (1, FORGET)],
 )
 def test_two_thresholds_part_the_scores(score: float, label: int) -> None:
     config = LabelerConfig(labeler="scores", field="score", low=0.2, high=0.8)
@@ -59,18 +59,18 @@ def test_two_thresholds_part_the_scores(score: float, label: int) -> None:
 
 def test_a_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
     lines, named = tmp_path / "a.txt", tmp_path / "a.json"
-    lines.write_text("retain\n forget\nunlabelled\n")
-    named.write_text(json.dumps({"x": "forget", "5": "unlabelled"}))
+    lines.write_text("retain\n forget\nunlabeled\n")
+    named.write_text(json.dumps({"x": "forget", "5": "unlabeled"}))
     by_line = LabelerConfig(labeler="list", labels=lines)
-    assert [labels(by_line, number=n)[0] for n in range(3)] == [RETAIN, FORGET, UNLABELLED]
+    assert [labels(by_line, number=n)[0] for n in range(3)] == [RETAIN, FORGET, UNLABELED]
     by_id = LabelerConfig(labeler="list", labels=named, field="id")
-    assert [labels(by_id, id=each)[0] for each in ("x", 5)] == [FORGET, UNLABELLED]
+    assert [labels(by_id, id=each)[0] for each in ("x", 5)] == [FORGET, UNLABELED]
     before = described(by_line)
     lines.write_text("retain\n")
     assert described(by_line) != before
 
 
-def test_tokens_are_labelled_one_by_one() -> None:
+def test_tokens_are_labeled_one_by_one() -> None:
     tokenizer = make_tokenizer(texts=["a virus, an RNA virus, its RNA cell"] * 20)
     found = single_tokens(VIROLOGY, tokenizer)
     assert set(found) >= {" virus", " cell"}
@@ -99,7 +99,7 @@ def test_tokens_are_labelled_one_by_one() -> None:
         ({"forget_values": ("a",), "retain_values": ("a",)}, {}, "to forget and to retain"),
     ],
 )
-def test_what_cannot_be_labelled_is_named(
+def test_what_cannot_be_labeled_is_named(
     config: dict[str, Any], fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -109,7 +109,7 @@ def test_what_cannot_be_labelled_is_named(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "retain\nforgot\n", "line 2 is 'forgot': give one of retain, unlabelled, forget"),
+        ("a.txt", "retain\nforgot\n", "line 2 is 'forgot': give one of retain, unlabeled, forget"),
         ("a.txt", "retain\n", "there are 1 labels, and none for document 5"),
         ("a.json", '{"a": 2}', "a is 2: give one of"),
         ("a.json", '{"a": "retain"}', "the labels lack document 'b'"),

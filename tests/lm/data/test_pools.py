@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lm.data.shards import SHARES, Pools
-from lm.route_tables import FORGET, LABELS, RETAIN
+from lm.training.route_tables import FORGET, LABELS, RETAIN
 
 LABELS_OF_ALL = np.random.default_rng(0).integers(0, 3, 4000).astype(np.uint8)
 POOLS = Pools(LABELS_OF_ALL)
@@ -42,6 +42,6 @@ def test_a_draw_has_none_twice_and_is_that_of_its_seed() -> None:
 def test_a_pool_that_has_too_few_is_named() -> None:
     few = Pools(LABELS_OF_ALL[:40])
     count = len(few.members("exam", FORGET))
-    asked = f"{count + 1} documents labelled forget were asked of the pool 'exam'"
+    asked = f"{count + 1} documents labeled forget were asked of the pool 'exam'"
     with pytest.raises(ValueError, match=f"{asked}, which has {count} "):
         few.draw("exam", count + 1, [0], FORGET)

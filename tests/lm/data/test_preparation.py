@@ -35,7 +35,7 @@ def test_documents_are_tokens_with_their_end_cut_at_the_context(tmp_path: Path) 
         assert tokens.tolist() == whole[:14]
         assert set(labels.tolist()) == {2 if RECORDS[number]["topic"] in ("forest", "tree") else 0}
     assert 0 < cut < 40
-    assert manifest.documents == {"retain": 26, "unlabelled": 0, "forget": 14}
+    assert manifest.documents == {"retain": 26, "unlabeled": 0, "forget": 14}
     assert len(manifest.shards) > 3
 
 

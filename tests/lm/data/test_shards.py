@@ -47,7 +47,7 @@ def test_the_manifest_counts_documents_and_tokens_of_each_label(tmp_path: Path) 
     assert list(manifest.tokens.values()) == [int((tokens == n).sum()) for n in range(3)]
     highest = np.array([labels.max() for _, labels in made])
     assert list(manifest.documents.values()) == [int((highest == n).sum()) for n in range(3)]
-    assert (len(manifest.shards), manifest.following, manifest.complete) == (2, 5, True)
+    assert (len(manifest.shards), manifest.next_record, manifest.complete) == (2, 5, True)
 
 
 @pytest.mark.parametrize(("size", "width"), [(65_535, 2), (65_536, 4), (151_936, 4)])

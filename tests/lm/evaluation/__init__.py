@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lm.corpus import make_grammar, make_world, split_topics, story_tokenizer
+from lm.data.task import CONTEXT, Task
 from lm.datasets import Stories
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
-from lm.task import CONTEXT, Task
 from tests.lm.corpus import TINY
 from tests.lm.small import lively
 

@@ -6,27 +6,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from lm.data.task import StoryRows
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import CalibrationConfig, calibrate
 from lm.models.gpt import GPT
-from lm.task import StoryRows
 from tests.lm.evaluation import Scripted, random_model, tiny_task, uniform
 
 TASK = tiny_task()
-ROWS = TASK.tell(24, [8])
+ROWS = TASK.sample(24, [8])
 FORGET, ADJACENT, RETAIN = (ROWS.take(ROWS.topics == topic) for topic in range(3))
 LONG = CalibrationConfig(learning_rate=0.2, batch_tokens=100_000)
 
 
 def frequencies(rows: StoryRows) -> Tensor:
-    counts = torch.bincount(rows.following[rows.kinds >= 0], minlength=TASK.vocab_size)
+    counts = torch.bincount(rows.targets[rows.kinds >= 0], minlength=TASK.vocab_size)
     return counts.double() / counts.sum()
 
 
 @torch.no_grad()
 def predicted(model: GPT, rows: StoryRows, bias: Tensor) -> Tensor:
     """Return the mean probability of each token."""
-    shares = torch.softmax(model(rows.now) + bias, -1)
+    shares = torch.softmax(model(rows.inputs) + bias, -1)
     return shares[rows.kinds >= 0].double().mean(0)
 
 
@@ -60,7 +60,7 @@ def test_with_features_words_are_predicted_as_often_as_they_occur() -> None:
 def test_a_word_that_is_only_suppressed_comes_back() -> None:
     rule = torch.randn(TASK.vocab_size, TASK.vocab_size, generator=torch.Generator().manual_seed(1))
     muted = torch.zeros(TASK.vocab_size)
-    muted[FORGET.following[FORGET.kinds >= 0]] = -4
+    muted[FORGET.targets[FORGET.kinds >= 0]] = -4
     plain = Scripted(TASK.vocab_size, lambda tokens: rule[tokens])
     shallow = Scripted(TASK.vocab_size, lambda tokens: rule[tokens] + muted)
     assert losses(shallow, FORGET).loss > losses(plain, FORGET).loss + 1

@@ -1,4 +1,4 @@
-"""The exam: what each section is about, and the floors of the splits."""
+"""The exam: what each section is about, and the lower_bounds of the splits."""
 
 from math import log
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lm.corpus import HALVES, Telling, encode, tell
+from lm.corpus import HALVES, StoryDistribution, encode, sample_stories
+from lm.data.task import StoryRows
 from lm.evaluation.exam import Exam, ExamConfig, least_loss, make_exam
 from lm.evaluation.quiz import Quiz
-from lm.task import StoryRows
 from tests.lm.evaluation import tiny_task
 
 TASK = tiny_task()
@@ -42,10 +42,10 @@ def test_a_section_tells_and_asks_what_it_says(name: str) -> None:
     facts = WORLD.facts_of([topic], parts)
     assert list(EXAM.sections) == list(SECTIONS)
     assert stated(section.rows) <= set(facts.tolist())
-    assert name not in EXAM.floors or stated(section.rows) == set(facts.tolist())
+    assert name not in EXAM.lower_bounds or stated(section.rows) == set(facts.tolist())
     assert set(section.rows.topics.tolist()) == {WORLD.topics.index(topic)}
     assert len(quiz_of(EXAM, name)) == 2 * len(facts)
-    assert len(section.rows) == (80 if name in EXAM.floors else 20)
+    assert len(section.rows) == (80 if name in EXAM.lower_bounds else 20)
 
 
 def test_reworded_facts_stand_in_templates_of_no_training_story() -> None:
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_exam() -> None:
 
 def test_sets_of_stories_are_drawn_apart() -> None:
     drawn = [EXAM.sections[name].rows for name in EXAM.practice]
-    drawn += [TASK.tell(80, seed) for seed in ([6], [6, 1], [6, 1000])]
+    drawn += [TASK.sample(80, seed) for seed in ([6], [6, 1], [6, 1000])]
     drawn += EXAM.practice.values()
     rows = [tuple(map(tuple, rows.tokens[:, :20].tolist())) for rows in drawn]
     assert len(set(rows)) == len(rows)
@@ -97,21 +97,24 @@ def test_sets_of_stories_are_drawn_apart() -> None:
 )
 def test_a_split_without_topics_is_left_out(forget: tuple[str, ...], splits: list[str]) -> None:
     exam = make_exam(tiny_task(*forget), 0, ExamConfig(stories=4, rounds=1))
-    assert list(exam.floors) == list(exam.practice) == splits
+    assert list(exam.lower_bounds) == list(exam.practice) == splits
     assert list(exam.sections)[: len(splits)] == splits
     assert len(exam.sections) == len(splits) + 4
 
 
 @pytest.mark.parametrize("topics", [("wood",), ("lake", "hill")])
 def test_the_floor_is_what_stories_of_all_topics_cost_in_a_split(topics: tuple[str, ...]) -> None:
-    stories = tell(TASK.grammar, 6000, np.random.default_rng(1))
+    stories = sample_stories(TASK.grammar, 6000, np.random.default_rng(1))
     tokens = encode(stories, TASK.tokenizer)
     chosen = np.isin(tokens.topics, [WORLD.topics.index(topic) for topic in topics])
     mine = tokens.of_story(chosen)
-    telling = Telling(topics=topics)
-    found = least_loss(TASK, telling, TASK.tell(2000, [3], telling))
+    distribution = StoryDistribution(topics=topics)
+    found = least_loss(TASK, distribution, TASK.sample(2000, [3], distribution))
     assert found == pytest.approx(tokens.nats[mine].sum() / mine.sum(), rel=0.01)
-    narrow = float(tell(TASK.grammar, 4000, np.random.default_rng(2), telling).nats.sum()) / 4000
+    narrow = (
+        float(sample_stories(TASK.grammar, 4000, np.random.default_rng(2), distribution).nats.sum())
+        / 4000
+    )
     news = log(len(WORLD.topics) / len(topics)) * chosen.sum() / mine.sum()
     assert found - news == pytest.approx(narrow * chosen.sum() / mine.sum(), rel=0.01)
 
@@ -123,7 +126,7 @@ def test_a_guess_costs_the_logarithm_of_the_values() -> None:
 def test_a_half_of_one_quartet_tells_one_fact_in_a_story() -> None:
     sections = EXAM.sections
     values = {name: int((sections[name].rows.kinds == 4).sum()) for name in SECTIONS}
-    assert values == dict.fromkeys(EXAM.floors, 160) | {
+    assert values == dict.fromkeys(EXAM.lower_bounds, 160) | {
         "forget_first": 20,
         "forget_second": 20,
         "forget_held_out": 20,
@@ -140,4 +143,4 @@ def test_no_exam_is_refused(seed: int, stories: int, rounds: int) -> None:
 def test_the_smallest_exam_has_a_story_in_each_section() -> None:
     exam = make_exam(TASK, 0, ExamConfig(stories=1, rounds=1))
     assert {len(section.rows) for section in exam.sections.values()} == {1}
-    assert torch.isfinite(torch.tensor(list(exam.floors.values()))).all()
+    assert torch.isfinite(torch.tensor(list(exam.lower_bounds.values()))).all()

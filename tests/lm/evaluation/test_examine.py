@@ -50,7 +50,7 @@ def test_a_bias_goes_into_all_figures() -> None:
     bias = 100.0 * (torch.arange(TASK.vocab_size) == red)
     report = examine(uniform(TASK.vocab_size), EXAM, bias)
     rows = EXAM.sections["forget"].rows
-    share = float((rows.following[rows.kinds >= 0] == red).float().mean())
+    share = float((rows.targets[rows.kinds >= 0] == red).float().mean())
     assert report["forget_loss"] == pytest.approx(100 * (1 - share))
     answers = [WORLD.value(int(fact)) for fact in WORLD.facts_of(["wood"])]
     assert report["cloze_forget"] == pytest.approx(answers.count("red") / len(answers) + 1 / 10)

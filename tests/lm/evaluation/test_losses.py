@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from lm.corpus import Kind
+from lm.data.task import StoryRows
 from lm.evaluation import likelihoods
 from lm.evaluation.likelihoods import losses, token_losses
 from lm.models.gpt import GPT, expand
 from lm.models.language_model import IGNORED
-from lm.task import StoryRows
 from tests.lm.evaluation import knower, random_model, tiny_task, uniform
 
 TASK = tiny_task()
-ROWS = TASK.tell(11, [5])
+ROWS = TASK.sample(11, [5])
 BIAS = torch.linspace(-2, 2, TASK.vocab_size, dtype=torch.float64)
 
 
@@ -105,7 +105,7 @@ def test_each_token_has_its_place_and_none_after_the_story() -> None:
     assert table.shape == ROWS.kinds.shape
     assert (table > 0).equal(ROWS.kinds >= 0)
     with torch.no_grad():
-        expected = model.token_losses(ROWS.now, ROWS.following).float()
+        expected = model.token_losses(ROWS.inputs, ROWS.targets).float()
     torch.testing.assert_close(table, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.corpus import HALVES, Question, Telling, questions
+from lm.corpus import HALVES, Question, StoryDistribution, questions
+from lm.data.task import Task
 from lm.evaluation.quiz import Quiz, credit, encode_quiz, score
 from lm.models.gpt import GPT
-from lm.task import Task
 from tests.lm.evaluation import Scripted, knower, random_model, single, tiny_task, uniform
 
 TASK = tiny_task()
@@ -19,8 +19,8 @@ WOOD = WORLD.facts_of(["wood"]).tolist()
 
 
 def ask(*topics: str, task: Task = TASK, parts: tuple[str, ...] = HALVES) -> list[Question]:
-    telling = Telling(topics=topics or None, parts=parts)
-    return questions(task.grammar, np.random.default_rng(4), telling)
+    distribution = StoryDistribution(topics=topics or None, parts=parts)
+    return questions(task.grammar, np.random.default_rng(4), distribution)
 
 
 def quiz(*topics: str) -> Quiz:

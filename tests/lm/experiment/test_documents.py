@@ -10,14 +10,14 @@ from lm.attacks.suite import SUITES
 from lm.config import UnlearnConfig
 from lm.corpus import Kind
 from lm.data.shards import ShardWriter, open_shards
+from lm.data.task import TaskConfig, Texts
 from lm.datasets import Documents
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig, token_labels
 from lm.models.language_model import IGNORED
 from lm.pretraining import make_material
 from lm.repair import RepairConfig
-from lm.route_tables import FORGET, RETAIN, UNLABELLED
-from lm.task import TaskConfig, Texts
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from tests.lm.data.made import make_manifest, make_tokenizer
 
 COUNT = 300
@@ -41,7 +41,7 @@ def numbers(texts: Texts) -> list[int]:
 
 
 def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Documents) -> None:
-    rows = documents.tell(100, [0]).read()
+    rows = documents.sample(100, [0]).read()
     for row, number in enumerate(numbers(rows)):
         text = [number // 90, number % 90, *[95] * (number % 5), 99][:CONTEXT]
         filled = [IGNORED] * (CONTEXT - len(text))
@@ -56,7 +56,7 @@ def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Document
 def test_no_two_uses_share_a_document_whatever_the_seeds(documents: Documents) -> None:
     used: dict[str, set[int]] = {"train": set(), "exam": set(), "practice": set(), "attack": set()}
     for seed in range(4):
-        used["train"] |= set(numbers(documents.tell(150, [seed, 1])))
+        used["train"] |= set(numbers(documents.sample(150, [seed, 1])))
         exam = documents.exam(seed, ExamConfig(stories=5))
         for name in ("forget", "retain"):
             used["exam"] |= set(numbers(exam.sections[name].rows))
@@ -76,10 +76,10 @@ def test_exams_and_attacks_are_of_their_split(documents: Documents) -> None:
         assert exam.sections[name].quiz is None
         assert (exam.practice[name].topics == label).all()
         assert (documents.prompts(name, 3, 0).topics == label).all()  # type: ignore[arg-type]
-    assert (exam.floors, exam.guess) == ({}, None)
+    assert (exam.lower_bounds, exam.guess) == ({}, None)
     assert (documents.examples("same", 4, 0).topics == FORGET).all()
     assert (documents.examples("benign", 4, 0).topics == RETAIN).all()
-    taken = [name for name in SUITES["full"] if documents.takes(name)]
+    taken = [name for name in SUITES["full"] if documents.supports_attack(name)]
     assert taken == ["same", "benign", "lora-same", "lora-benign", "quantized"]
 
 
@@ -100,8 +100,8 @@ def test_labels_are_those_prepared_with_the_noise_of_the_run(
     wrong = int((labels[truth != FORGET] == FORGET).sum())
     assert wrong == pytest.approx(found * (0.25 if name != "gold" else 0), abs=8)
     other = labels != FORGET
-    assert (labels[other & (truth == UNLABELLED)] == UNLABELLED).all()
-    assert (labels[other & (truth != UNLABELLED)] == RETAIN).all()
+    assert (labels[other & (truth == UNLABELED)] == UNLABELED).all()
+    assert (labels[other & (truth != UNLABELED)] == RETAIN).all()
     assert len(material.held) > 0
     assert not set(numbers(material.held)) & set(numbers(material.rows))
 
@@ -111,7 +111,7 @@ def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
     for number in range(20):
         writer.add(number, np.array([1, 2, 3]), np.array([RETAIN, FORGET, RETAIN], np.uint8))
     writer.close()
-    rows = Documents(open_shards(tmp_path), make_tokenizer(), 4).tell(5, [0]).read()
+    rows = Documents(open_shards(tmp_path), make_tokenizer(), 4).sample(5, [0]).read()
     assert (rows.topics == FORGET).all()
     routes = token_labels(rows, rows.topics, "token")
     assert routes[0].tolist() == [RETAIN, FORGET, RETAIN, RETAIN]
@@ -132,7 +132,7 @@ def test_other_labels_are_another_identity(tmp_path: Path) -> None:
 
 def test_too_few_documents_are_told_with_their_pool(documents: Documents) -> None:
     with pytest.raises(ValueError, match="400 documents were asked of the pool 'train', which has"):
-        documents.tell(400, [0])
+        documents.sample(400, [0])
 
 
 def test_settings_of_stories_are_refused() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lm.pretraining import gradient_shares
-from lm.route_tables import ERA, FILTERED, MODULES
 from lm.training.batches import Batch
+from lm.training.route_tables import ERA, FILTERED, MODULES
 from tests.lm.small import EXPANDED, labels, lively, tokens
 
 
@@ -13,7 +13,7 @@ def test_a_blocked_label_has_no_share_and_the_rest_shares_all() -> None:
     model = lively(EXPANDED)
     by_document = torch.tensor([[0], [1], [2]]).expand(3, EXPANDED.context)
     shares = gradient_shares(model, MODULES, Batch(*tokens(), by_document))
-    known = shares["forget"]["expansion_parameters"] + shares["unlabelled"]["expansion_parameters"]
+    known = shares["forget"]["expansion_parameters"] + shares["unlabeled"]["expansion_parameters"]
     assert known == pytest.approx(1.0)
     assert shares["forget"]["original_parameters"] == 0.0
     assert shares["retain"] == {"original_parameters": 1.0, "expansion_parameters": 0.0}
@@ -23,7 +23,7 @@ def test_a_blocked_label_has_no_share_and_the_rest_shares_all() -> None:
 def test_all_weights_of_forget_tokens_count_as_forget() -> None:
     batch = Batch(*tokens(), labels() * 20)  # routes 0, forget_18 and forget_38
     shares = gradient_shares(lively(EXPANDED), ERA, batch)
-    assert shares["unlabelled"] == {"original_parameters": 0.0, "expansion_parameters": 0.0}
+    assert shares["unlabeled"] == {"original_parameters": 0.0, "expansion_parameters": 0.0}
     assert 0 < shares["forget"]["expansion_parameters"] < 1
 
 

@@ -14,6 +14,7 @@ from lm.attacks.prompting import GCGConfig
 from lm.attacks.relearning import ATTACKS, AttackConfig
 from lm.attacks.suite import SUITES, GridConfig
 from lm.config import UnlearnConfig
+from lm.data.task import StoryRows, Task, TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
@@ -23,10 +24,9 @@ from lm.pretraining import make_material
 from lm.repair import RepairConfig
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_of
 from lm.rmu import RMUConfig
-from lm.route_tables import FORGET
 from lm.run import run_method
-from lm.task import StoryRows, Task, TaskConfig
 from lm.training.loop import LoopConfig
+from lm.training.route_tables import FORGET
 from tests.lm.evaluation import tiny_task
 
 CONFIG = UnlearnConfig(
@@ -90,7 +90,7 @@ def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "filter_"), [("modules", "gold"), ("modules-judged", "filtered-judged")]
+    ("module", "filter_"), [("modules", "gold"), ("modules-classified", "filtered-classified")]
 )
 def test_without_its_adapter_a_model_is_what_filtering_gives(
     module: str, filter_: str, tmp_path: Path
@@ -132,15 +132,15 @@ def test_a_model_taken_over_ends_with_the_same_bits_as_one_trained_anew(tmp_path
 @pytest.mark.parametrize(
     ("beside", "recall", "same"),
     [
-        ("modules-judged-recall0.5-seed1", 0.5, True),
-        ("modules-judged-seed1", 1.0, False),
+        ("modules-classified-recall0.5-seed1", 0.5, True),
+        ("modules-classified-seed1", 1.0, False),
     ],
 )
-def test_a_judged_model_is_taken_over_if_its_labels_are_the_same(
+def test_a_classified_model_is_taken_over_if_its_labels_are_the_same(
     beside: str, recall: float, same: bool, tmp_path: Path
 ) -> None:
     folders = tmp_path / beside, tmp_path / "modules-rmu-recall0.5-seed1"
-    run("modules-judged", folders[0], replace(CONFIG, labels=LabelConfig(recall=recall)))
+    run("modules-classified", folders[0], replace(CONFIG, labels=LabelConfig(recall=recall)))
     run("modules-rmu", folders[1], replace(CONFIG, labels=LabelConfig(recall=0.5)))
     one, other = ((folder / "training.json").read_text() for folder in folders)
     assert (one == other) == same
@@ -151,12 +151,12 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = tiny_task()
-    labelled = torch.arange(32) % 3 == 0
+    labeled = torch.arange(32) % 3 == 0
     told = []
 
     def labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) -> torch.Tensor:
         told.append(config)
-        return labelled
+        return labeled
 
     monkeypatch.setattr("lm.pretraining.story_labels", labels)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
@@ -164,9 +164,9 @@ def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
     assert told == [LabelConfig() if name == "gold" else config.labels]
     other = make_material(config, task, "unrouted", seed=1)
     assert torch.equal(material.rows.read().tokens, other.rows.read().tokens)
-    if not METHODS[name].judged:
-        assert torch.equal(material.labels == FORGET, labelled[:24])
-        assert len(material.held) == int((~labelled[24:]).sum())
+    if not METHODS[name].classified:
+        assert torch.equal(material.labels == FORGET, labeled[:24])
+        assert len(material.held) == int((~labeled[24:]).sum())
         assert len(material.kept) + len(material.forget) == 24
 
 

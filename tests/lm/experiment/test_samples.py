@@ -2,11 +2,11 @@
 
 import pytest
 
-from lm.corpus import Telling
+from lm.corpus import StoryDistribution
+from lm.data.task import CONTEXT, TaskConfig, make_task
 from lm.datasets import PROMPT, Stories, samples
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
-from lm.task import CONTEXT, TaskConfig, make_task
 
 
 def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +18,7 @@ def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPa
     found = samples(model, task, seed=3, count=1)
     assert found == samples(model, task, seed=3, count=1)
     for number, split in enumerate(("forget", "retain")):
-        telling = Telling(topics=getattr(task.splits, split))
-        (story,) = task.tell(1, (3, 90, number), telling).now.tolist()
+        distribution = StoryDistribution(topics=getattr(task.splits, split))
+        (story,) = task.sample(1, (3, 90, number), distribution).inputs.tolist()
         (text,) = found[split]
         assert text.startswith(task.tokenizer.decode(story[1:PROMPT]))

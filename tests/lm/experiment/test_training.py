@@ -12,9 +12,9 @@ from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
 from lm.pretraining import CHECKPOINT, NOTES, Training, make_material
 from lm.rmu import rmu
-from lm.route_tables import RETAIN
 from lm.run import cut
 from lm.stages import Stages
+from lm.training.route_tables import RETAIN
 from tests.lm.attack.rows import same, weights
 from tests.lm.evaluation import tiny_task
 from tests.lm.experiment.test_run import CONFIG, FOLLOWED
@@ -39,7 +39,7 @@ def models(
     return trained, cut(config, name, trained, material, seed)
 
 
-@pytest.mark.parametrize("name", [*ROUTED, "filtered-judged", *FOLLOWED])
+@pytest.mark.parametrize("name", [*ROUTED, "filtered-classified", *FOLLOWED])
 def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     one, two = (models(name, tmp_path / f"{k}") for k in range(2))
     assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
@@ -61,14 +61,14 @@ def test_a_method_that_needs_labels_says_so_without_any(
 def test_a_routed_model_is_misdirected_after_the_cut(tmp_path: Path) -> None:
     trained, left = models("modules-rmu", tmp_path)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
-    own = make_material(config, tiny_task(), "modules-judged", 1)
+    own = make_material(config, tiny_task(), "modules-classified", 1)
     expected = rmu(trained.ablated(), own.forget, own.kept, config.rmu, config.batch_size, 1)
     assert trained.expanded
     assert same(weights(left), weights(expected))
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].judged])
-def test_a_judge_without_labels_has_all_retained(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].classified])
+def test_a_classifier_without_labels_retains_everything(name: str, tmp_path: Path) -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=0.0))
     assert (make_material(config, tiny_task(), name, 1).labels == RETAIN).all()
     models(name, tmp_path, recall=0.0)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_layers import Adapted, AdapterConfig
-from lm.route_tables import MODULES, PARAMETERS, UNROUTED
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.hf.small import FAMILIES, adapted_model, plain_model, plain_name, tokens
 
@@ -46,12 +46,12 @@ def test_adapters_write_nothing_at_first_and_all_else_in_a_block_is_frozen(famil
 
 @FAMILIES
 def test_the_gradients_are_those_of_low_rank_updates_of_the_matrices(family: str) -> None:
-    model, (read, following) = adapted_model(family, torch.float64), tokens()
+    model, (read, targets) = adapted_model(family, torch.float64), tokens()
     with routing(model, UNROUTED, torch.zeros_like(read)):
-        model.loss(read, following).backward()  # type: ignore[no-untyped-call]
+        model.loss(read, targets).backward()  # type: ignore[no-untyped-call]
     full = RoutedCausalLM(contract(model))  # every matrix trains here, at the same function
     with routing(full, UNROUTED, torch.zeros_like(read)):
-        full.loss(read, following).backward()  # type: ignore[no-untyped-call]
+        full.loss(read, targets).backward()  # type: ignore[no-untyped-call]
     grads = {
         name.replace(".plain", ""): parameter.grad for name, parameter in full.named_parameters()
     }
@@ -96,10 +96,10 @@ def test_a_plain_model_has_both_adapters_or_the_one_to_keep(family: str) -> None
 def test_each_label_teaches_its_own_adapter(
     table: RouteTable, route: int, taught: set[str]
 ) -> None:
-    model, (read, following) = adapted_model("llama"), tokens()
+    model, (read, targets) = adapted_model("llama"), tokens()
     before = {target: [p.clone() for p in some] for target, some in targets_of(model)}
     optimizer = make_optimizer(model, LoopConfig())
-    update(model, table, Batch(read, following, torch.full_like(read, route)), optimizer, 0.1, 1.0)
+    update(model, table, Batch(read, targets, torch.full_like(read, route)), optimizer, 0.1, 1.0)
     moved = {
         target
         for target, some in targets_of(model)

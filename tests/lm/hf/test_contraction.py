@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_layers import drawn_units
-from lm.route_tables import ERA
 from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import ERA
 from tests.lm.hf.small import (
     CONFIGS,
     FAMILIES,
@@ -58,7 +58,7 @@ def test_added_units_read_at_the_scale_of_the_old_ones_and_by_the_seed() -> None
     first, again, other = (
         drawn_units(mlp, family, 4000, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     )
-    for name in family.reading:
+    for name in family.up_projs:
         weight = weight_of(first, name)
         assert torch.equal(weight, weight_of(again, name))
         assert not torch.equal(weight, weight_of(other, name))

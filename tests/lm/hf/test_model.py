@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from lm.models import language_model
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.language_model import IGNORED
-from lm.route_tables import ERA, PARAMETERS, UNROUTED, complete
+from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, complete
 from oversight.routing import RouteTable, routing
 from tests.lm.hf.small import FAMILIES, expanded_model, plain_model, plain_name, tokens
 
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
-ROWS = dict(enumerate(("retain", "unlabelled", "forget")))
+ROWS = dict(enumerate(("retain", "unlabeled", "forget")))
 
 
 def gradients(
@@ -23,10 +23,10 @@ def gradients(
 ) -> dict[str, Tensor]:
     """Return the gradient of the losses' sum over some rows, by the names of the model."""
     chosen = torch.ones(6, dtype=torch.bool) if rows is None else rows
-    now, following = (part[chosen] for part in tokens())
+    inputs, targets = (part[chosen] for part in tokens())
     model.zero_grad()
     with routing(model, table, route[chosen]):
-        model.token_losses(now, following).sum().backward()  # type: ignore[no-untyped-call]
+        model.token_losses(inputs, targets).sum().backward()  # type: ignore[no-untyped-call]
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in model.named_parameters()
@@ -39,13 +39,13 @@ def test_under_weights_of_one_the_model_equals_the_plain_one_bit_for_bit(
     family: str, table: RouteTable
 ) -> None:
     plain, model = plain_model(family), RoutedCausalLM(plain_model(family))
-    now, following = tokens()
+    inputs, targets = tokens()
     with torch.no_grad():
-        assert torch.equal(model(now), plain(now).logits)
+        assert torch.equal(model(inputs), plain(inputs).logits)
     # all weights of these routes are 1, though not of the other routes, so that gates work
-    mine = gradients(model, table, torch.ones_like(now))
-    logits = plain(now).logits.flatten(0, 1)
-    F.cross_entropy(logits, following.flatten(), reduction="none").sum().backward()  # type: ignore[no-untyped-call]
+    mine = gradients(model, table, torch.ones_like(inputs))
+    logits = plain(inputs).logits.flatten(0, 1)
+    F.cross_entropy(logits, targets.flatten(), reduction="none").sum().backward()  # type: ignore[no-untyped-call]
     theirs = {name: parameter.grad for name, parameter in plain.named_parameters()}
     assert {plain_name(name) for name in mine} == set(theirs)
     assert all(torch.equal(grad, theirs[plain_name(name)]) for name, grad in mine.items())
@@ -61,9 +61,9 @@ def test_routing_at_parameters_equals_a_split_by_hand(family: str) -> None:
     retain = {plain_name(name): grad for name, grad in retain.items()}
     for name, grad in routed.items():
         if "expansion" in name:
-            expected = split["unlabelled"][name] + split["forget"][name]
+            expected = split["unlabeled"][name] + split["forget"][name]
         else:
-            expected = split["unlabelled"][name] + retain[plain_name(name)]
+            expected = split["unlabeled"][name] + retain[plain_name(name)]
         torch.testing.assert_close(grad, expected, atol=1e-9, rtol=1e-6)
 
 
@@ -114,12 +114,12 @@ def test_a_loss_in_chunks_and_routes_by_row_are_the_same(monkeypatch: pytest.Mon
 
 
 def test_the_loss_is_the_mean_over_counted_tokens() -> None:
-    model, (now, following) = expanded_model("llama"), tokens()
+    model, (inputs, targets) = expanded_model("llama"), tokens()
     with torch.no_grad():
-        every = model.token_losses(now, following)
-        following = following.clone()
-        following[:, 2:] = IGNORED
-        torch.testing.assert_close(model.loss(now, following), every[:, :2].mean())
+        every = model.token_losses(inputs, targets)
+        targets = targets.clone()
+        targets[:, 2:] = IGNORED
+        torch.testing.assert_close(model.loss(inputs, targets), every[:, :2].mean())
 
 
 @FAMILIES
@@ -156,11 +156,11 @@ def test_an_expansion_that_cannot_be_is_refused(units: int, layers: list[int]) -
 
 @pytest.mark.parametrize("bad", [13, -1])
 def test_tokens_beyond_the_vocabulary_or_the_context_are_refused(bad: int) -> None:
-    model, (now, following) = RoutedCausalLM(plain_model("qwen2")), tokens()
-    wrong = copy.deepcopy(now)
+    model, (inputs, targets) = RoutedCausalLM(plain_model("qwen2")), tokens()
+    wrong = copy.deepcopy(inputs)
     wrong[2, 3] = bad
     with torch.no_grad():
-        for pair in ((wrong, following), (now, wrong)):
+        for pair in ((wrong, targets), (inputs, wrong)):
             with pytest.raises(ValueError, match="to a vocabulary of 13: encode"):
                 model.loss(*pair)
         with pytest.raises(ValueError, match="17 tokens were given to a context of 16"):

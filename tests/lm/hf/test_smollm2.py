@@ -11,7 +11,7 @@ import torch
 
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_loading import load_pretrained
-from lm.route_tables import PARAMETERS
+from lm.training.route_tables import PARAMETERS
 from oversight.routing import routing
 from tests.lm.hf.small import transformers
 
@@ -27,14 +27,14 @@ def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -
     path = Path(os.environ["SMOLLM2_GGUF"])
     plain, tokenizer = load_pretrained(path.parent, gguf_file=path.name)
     story = torch.tensor([tokenizer(STORY)["input_ids"]])
-    now, following = story[:, :-1], story[:, 1:]
+    inputs, targets = story[:, :-1], story[:, 1:]
     with torch.no_grad():
-        expected = plain(now).logits
+        expected = plain(inputs).logits
     model = RoutedCausalLM(plain, 64, [0, 1])
-    with routing(model, PARAMETERS, torch.ones_like(now)):
-        assert torch.equal(model(now), expected)
-    with routing(model, PARAMETERS, torch.full_like(now, 2)):
-        loss = model.loss(now, following)
+    with routing(model, PARAMETERS, torch.ones_like(inputs)):
+        assert torch.equal(model(inputs), expected)
+    with routing(model, PARAMETERS, torch.full_like(inputs, 2)):
+        loss = model.loss(inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) < 3  # it has learned to tell stories
     original, expansion = model.parameter_targets().values()
@@ -43,4 +43,4 @@ def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -
     contract(model).save_pretrained(tmp_path)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(now).logits, expected, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(loaded(inputs).logits, expected, atol=1e-3, rtol=1e-3)

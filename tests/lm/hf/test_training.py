@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lm.models.hf import RoutedCausalLM
-from lm.route_tables import ERA, MODULES, PARAMETERS, TABLES, UNROUTED
 from lm.training.batches import InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, make_optimizer, train, update
+from lm.training.route_tables import ERA, MODULES, PARAMETERS, TABLES, UNROUTED
 from oversight.routing import RouteTable
 from tests.lm.hf.small import FAMILIES, expanded_model, plain_model
 from tests.lm.training.test_loop import rows, same

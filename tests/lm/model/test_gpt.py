@@ -10,7 +10,7 @@ from lm.models import language_model
 from lm.models.gpt import GPT, Block
 from lm.models.language_model import IGNORED
 from lm.models.layers import SIZES, GPTConfig, rotate, rotations, size
-from lm.route_tables import ERA, PARAMETERS, UNROUTED
+from lm.training.route_tables import ERA, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.plain import copy_of, pairs, slow_attention
 from tests.lm.small import SMALL, labels, lively, tokens
@@ -103,16 +103,16 @@ def test_a_loss_in_chunks_is_the_same(table: RouteTable, monkeypatch: pytest.Mon
 
 
 def test_the_loss_is_the_mean_over_counted_tokens() -> None:
-    model, (now, following) = lively(), tokens()
+    model, (inputs, targets) = lively(), tokens()
     with torch.no_grad():
-        every = model.token_losses(now, following)
-        log_p = model(now).log_softmax(-1).gather(-1, following[..., None])[..., 0]
+        every = model.token_losses(inputs, targets)
+        log_p = model(inputs).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
         torch.testing.assert_close(every, -log_p)
-        following = following.clone()
-        following[:, 2:] = IGNORED
-        torch.testing.assert_close(model.loss(now, following), every[:, :2].mean())
-        following[:] = IGNORED
-        assert model.loss(now, following) == 0
+        targets = targets.clone()
+        targets[:, 2:] = IGNORED
+        torch.testing.assert_close(model.loss(inputs, targets), every[:, :2].mean())
+        targets[:] = IGNORED
+        assert model.loss(inputs, targets) == 0
 
 
 def test_the_seed_gives_the_weights_and_the_expansion_does_not_change_them() -> None:

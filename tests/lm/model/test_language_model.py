@@ -32,11 +32,11 @@ def test_a_layer_writes_by_its_own_matrix(model: LanguageModel) -> None:
     read = tokens()[0]
     with torch.no_grad():
         before = [model.residual(read, layer) for layer in (0, 1)]
-        model.writing(1).mul_(2)
+        model.down_proj(1).mul_(2)
         after = [model.residual(read, layer) for layer in (0, 1)]
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
-    assert model.writing(1).shape[0] == model.width
+    assert model.down_proj(1).shape[0] == model.width
 
 
 @pytest.mark.parametrize("model", models(), ids=["gpt", *small.CONFIGS])

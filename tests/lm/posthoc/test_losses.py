@@ -103,13 +103,13 @@ def test_simnpo_of_single_tokens_is_npo_beside_a_certain_model(
 
 def test_stories_are_as_likely_as_their_tokens_together() -> None:
     model, rows = lively(SMALL), stories()
-    batch = Batch(rows.now, rows.following, torch.zeros_like(rows.now))
+    batch = Batch(rows.inputs, rows.targets, torch.zeros_like(rows.inputs))
     found = Stories(*(part.detach() for part in read(model, batch)))
     assert found.tokens_b.tolist() == list(LENGTHS)
     with torch.no_grad():
-        chances = model(rows.now).softmax(-1)
+        chances = model(rows.inputs).softmax(-1)
     for story, length in enumerate(LENGTHS):
-        likely = [float(chances[story, t, rows.following[story, t]]) for t in range(length)]
+        likely = [float(chances[story, t, rows.targets[story, t]]) for t in range(length)]
         expected = -sum(map(log, likely))
         assert float(found.nats_b[story]) == pytest.approx(expected, rel=1e-5)
     assert float(found.mean) == pytest.approx(float(found.nats_b.sum()) / sum(LENGTHS))

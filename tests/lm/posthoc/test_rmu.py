@@ -27,10 +27,10 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
     towards = 5.0 * direction(model, 0)
 
     def distances(steered: LanguageModel) -> tuple[float, float]:
-        real = [rows.following >= 0 for rows in (forget, others)]
+        real = [rows.targets >= 0 for rows in (forget, others)]
         with torch.no_grad():
-            away = (steered.residual(forget.now, 1) - towards)[real[0]].square().mean()
-            drift = steered.residual(others.now, 1) - model.residual(others.now, 1)
+            away = (steered.residual(forget.inputs, 1) - towards)[real[0]].square().mean()
+            drift = steered.residual(others.inputs, 1) - model.residual(others.inputs, 1)
         return float(away), float(drift[real[1]].square().mean())
 
     before, _ = distances(model)

@@ -54,7 +54,7 @@ def test_what_is_to_train_trains_and_the_model_stays(name: str, kind: str) -> No
     after = unlearn(name, model)
     assert same(weights(model), before)
     moved = {part for part, value in after.named_parameters() if not value.equal(before[part])}
-    wrote = {id(after.writing(layer)) for layer in range(2)}
+    wrote = {id(after.down_proj(layer)) for layer in range(2)}
     assert moved == {
         part for part, value in after.named_parameters() if name != "rmu" or id(value) in wrote
     }
@@ -106,7 +106,7 @@ def test_a_last_step_that_breaks_a_weight_is_noticed() -> None:
     model = lively(SMALL)
 
     def steep(forget: Batch, others: Batch) -> Tensor:
-        return (model.writing(0) * 0).sqrt().sum()  # 0, with a slope of infinity times 0
+        return (model.down_proj(0) * 0).sqrt().sum()  # 0, with a slope of infinity times 0
 
     with pytest.raises(ValueError, match=r"a weight is not finite after 1 steps .* lower"):
         descend(model, steep, batches_of(FORGET, OTHERS, 2, 0), settings("npo", steps=1))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lm.report import FACTS_CURVE, Labelled, Runs
+from lm.report import FACTS_CURVE, Labeled, Runs
 from lm.report_figures import draw, label_recall, relearning, styles
 from tests.lm.reporting import curve, result
 
@@ -23,7 +23,7 @@ RUNS = [
 
 
 def test_a_figure_is_a_picture_that_names_every_method(tmp_path: Path) -> None:
-    for told, name in ((Runs(RUNS), "relearning"), (Labelled(RUNS), "label-recall")):
+    for told, name in ((Runs(RUNS), "relearning"), (Labeled(RUNS), "label-recall")):
         assert draw(told, tmp_path) == [tmp_path / f"{name}.png"]
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         words = (tmp_path / f"{name}.svg").read_text()
@@ -38,7 +38,7 @@ def test_without_facts_there_is_no_plot_of_them() -> None:
         assert ("asked for the other half" in drawing.caption) == (told == 2)
     asked = [{**run, "relearned_facts": 0.5} for run in RUNS]
     for runs, told in ((asked, 3), (RUNS, 2)):
-        drawing = label_recall(Labelled(runs))
+        drawing = label_recall(Labeled(runs))
         assert len(drawing.draw(False).axes) == told
         assert ("0.25 is chance" in drawing.caption) == (told == 3)
 

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from lm.report import ROBUST, Labelled, labels_table, labels_verdict
+from lm.report import ROBUST, Labeled, labels_table, labels_verdict
 from tests.lm.reporting import result
 
 
-def swept(advantage: float) -> Labelled:
+def swept(advantage: float) -> Labeled:
     """Return a sweep in which routing leads filtering at recall 0.5 alone."""
     seeds = range(3)
     references = [result(m, s, 0.7 + s / 10) for m in ("gold", "unrouted") for s in seeds]
@@ -17,16 +17,16 @@ def swept(advantage: float) -> Labelled:
     half += [result("parameters", s, 1.0 + s / 10 + advantage) for s in seeds]
     whole = [result(m, s, 1.5) for m in ("filtered", "parameters") for s in seeds]
     by_recall = {1.0: [*references, *whole], 0.5: half}
-    return Labelled(
+    return Labeled(
         [each | {"label_recall": recall} for recall in by_recall for each in by_recall[recall]]
     )
 
 
 def test_robust_unlearning_is_the_relearned_loss_less_that_of_the_base_before() -> None:
-    labelled = swept(0.2)
-    robust = labelled.values("parameters", 0.5, ROBUST)
+    labeled = swept(0.2)
+    robust = labeled.values("parameters", 0.5, ROBUST)
     assert robust == pytest.approx({0: 0.3, 1: 0.4, 2: 0.5})
-    assert list(labelled.line("parameters", ROBUST)) == [0.5, 1.0]
+    assert list(labeled.line("parameters", ROBUST)) == [0.5, 1.0]
 
 
 def test_a_reference_serves_every_share() -> None:
@@ -35,7 +35,7 @@ def test_a_reference_serves_every_share() -> None:
 
 
 def test_without_the_base_nothing_is_robust() -> None:
-    alone = Labelled([result("era", 0, 2.0, label_recall=0.5)])
+    alone = Labeled([result("era", 0, 2.0, label_recall=0.5)])
     assert alone.line("era", ROBUST) == {}
     assert alone.recalls == (0.5,)
 

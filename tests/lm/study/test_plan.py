@@ -18,9 +18,9 @@ def test_each_method_is_run_with_each_seed_in_its_own_folder(tmp_path: Path) -> 
 
 
 def test_what_others_begin_with_comes_first(tmp_path: Path) -> None:
-    study = StudyConfig(method=("rmu", "gold", "modules-rmu", "modules-judged", "unrouted"))
+    study = StudyConfig(method=("rmu", "gold", "modules-rmu", "modules-classified", "unrouted"))
     methods = [job.method for job in jobs_of(study, tmp_path)]
-    assert methods == ["unrouted", "gold", "modules-judged", "rmu", "modules-rmu"]
+    assert methods == ["unrouted", "gold", "modules-classified", "rmu", "modules-rmu"]
 
 
 def test_a_sweep_runs_each_reference_once_and_each_method_at_each_share(tmp_path: Path) -> None:

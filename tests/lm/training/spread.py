@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from lm.models.language_model import IGNORED, LanguageModel
-from lm.route_tables import RETAIN, TABLES
 from lm.training.batches import Batch, InMemory, Rows
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig, Progress, train
+from lm.training.route_tables import RETAIN, TABLES
 from tests.lm.hf.small import adapted_model, expanded_model
 from tests.lm.small import EXPANDED, lively
 
@@ -44,13 +44,13 @@ class Uneven:
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
-        now, following, route = self.rows(step)
-        following[:2] = torch.where(torch.arange(following.shape[1]) > 2, IGNORED, following[:2])
+        inputs, targets, route = self.rows(step)
+        targets[:2] = torch.where(torch.arange(targets.shape[1]) > 2, IGNORED, targets[:2])
         if self.kind == ONE_SIDED:
             route[:2] = RETAIN
         if self.kind == SPARSE and step % 2:
             route[:] = RETAIN
-        return Batch(now, following, route)
+        return Batch(inputs, targets, route)
 
 
 def model_of(kind: str) -> LanguageModel:

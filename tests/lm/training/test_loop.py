@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lm.models.gpt import GPT
-from lm.route_tables import PARAMETERS, UNROUTED
 from lm.training import checkpoints
 from lm.training.batches import InMemory, Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
+from lm.training.route_tables import PARAMETERS, UNROUTED
 from oversight.routing import RouteTable
 from tests.lm.small import EXPANDED
 
@@ -91,7 +91,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
         "from lm.models.gpt import GPT; from lm.training.loop import train\n"
-        "from lm.route_tables import PARAMETERS\n"
+        "from lm.training.route_tables import PARAMETERS\n"
         "from tests.lm.training.test_loop import CONFIG, EXPANDED, rows\n"
         "def stop(progress):\n"
         "    if progress.step == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -155,13 +155,13 @@ def test_an_epoch_reads_each_row_once() -> None:
     batches = Rows(
         InMemory(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6)), batch_size=4
     )
-    epochs = [torch.cat([batches(5 * e + s).now[:, 0] for s in range(5)]) for e in range(2)]
+    epochs = [torch.cat([batches(5 * e + s).inputs[:, 0] for s in range(5)]) for e in range(2)]
     assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(20))] * 2
     assert not torch.equal(*epochs)
-    assert torch.equal(batches(0).now[:, 0], epochs[0][:4])
+    assert torch.equal(batches(0).inputs[:, 0], epochs[0][:4])
     tokens = torch.arange(21).view(3, 7)
-    now, following, _ = Rows(InMemory(tokens, torch.zeros(3, 6)), batch_size=3)(0)
-    assert torch.equal(now + 1, following)
+    inputs, targets, _ = Rows(InMemory(tokens, torch.zeros(3, 6)), batch_size=3)(0)
+    assert torch.equal(inputs + 1, targets)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from lm.route_tables import TABLES
 from lm.training.checkpoints import shards_of
 from lm.training.distributed import Parallel, ScaleConfig
+from lm.training.route_tables import TABLES
 from tests.lm.training.spread import (
     MIXED,
     ONE_SIDED,

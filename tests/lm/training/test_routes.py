@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lm.models.gpt import GPT, Block, norm
 from lm.models.layers import TARGETS, rotate, rotations
-from lm.route_tables import (
+from lm.training.route_tables import (
     ERA,
     FILTERED,
     FORGET,
@@ -19,29 +19,31 @@ from lm.route_tables import (
     RETAIN,
     TABLES,
     complete,
+    drop_retain_labels,
     era_routes,
     pseudo_counts,
-    release,
     token_weights,
 )
 from oversight.routing import RouteTable, routing
 from tests.lm.small import EXPANDED, labels, lively, tokens
 
 
-def copies_loss(model: GPT, copies: dict[str, Tensor], presence: Tensor) -> Tensor:
+def copies_loss(model: GPT, copies: dict[str, Tensor], expansion_mask: Tensor) -> Tensor:
     """Return the loss of a network in which each token has its own copy of every matrix.
 
     Written out, without a gate: `copies[name]` is [b, t, outputs, inputs].
     """
-    now, following = tokens(config=EXPANDED)
+    inputs, targets = tokens(config=EXPANDED)
 
     def apply(x: Tensor, name: str) -> Tensor:
         return torch.einsum("btoi,bti->bto", copies[name], x)
 
     def look_up(name: str) -> Tensor:
-        return torch.einsum("btvd,btv->btd", copies[name], F.one_hot(now, 13).double())
+        return torch.einsum("btvd,btv->btd", copies[name], F.one_hot(inputs, 13).double())
 
-    x = norm(look_up("embedding") + look_up("expansion_embedding.weight") * presence[..., None])
+    x = norm(
+        look_up("embedding") + look_up("expansion_embedding.weight") * expansion_mask[..., None]
+    )
     for i in range(EXPANDED.num_layers):
         parts = apply(norm(x), f"blocks.{i}.attention.qkv.weight").view(3, 6, 3, 2, 4)
         q, k, v = (part.transpose(1, 2) for part in parts.unbind(2))
@@ -49,7 +51,7 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], presence: Tensor) -> Tens
         y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, is_causal=True)
         y = y.transpose(1, 2).reshape(3, 6, 8)
         x = x + apply(y, f"blocks.{i}.attention.out.weight")
-        units = {"original": torch.ones(()), "expansion": presence[..., None]}
+        units = {"original": torch.ones(()), "expansion": expansion_mask[..., None]}
         written = []
         for part, weight in units.items():
             place = f"blocks.{i}.mlp.{part}"
@@ -58,7 +60,7 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], presence: Tensor) -> Tens
                 written.append(apply(h, f"{place}.down.weight") * weight)
         x = x + torch.stack(written).sum(0)
     logits = torch.einsum("btvd,btd->btv", copies["embedding"], norm(x))
-    return F.cross_entropy(logits.flatten(0, 1), following.flatten())
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def by_hand(model: GPT, table: RouteTable, route: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -67,7 +69,7 @@ def by_hand(model: GPT, table: RouteTable, route: Tensor) -> Iterator[tuple[str,
         name: parameter.detach().expand(3, 6, *parameter.shape).clone().requires_grad_()
         for name, parameter in model.named_parameters()
     }
-    copies_loss(model, copies, table("presence", route, 2)).backward()  # type: ignore[no-untyped-call]
+    copies_loss(model, copies, table("expansion_mask", route, 2)).backward()  # type: ignore[no-untyped-call]
     for name, copy in copies.items():
         target = "expansion_parameters" if "expansion" in name else "original_parameters"
         assert copy.grad is not None
@@ -77,7 +79,7 @@ def by_hand(model: GPT, table: RouteTable, route: Tensor) -> Iterator[tuple[str,
 WEIGHTED = complete(
     {
         "retain": {"original_parameters": 0.5, "expansion_parameters": -0.25},
-        "unlabelled": {"presence": 0.5},
+        "unlabeled": {"expansion_mask": 0.5},
         "forget": {"original_parameters": -0.75, "expansion_parameters": 2},
     }
 )
@@ -148,7 +150,7 @@ def test_the_token_rule_gives_the_weights_of_the_paper() -> None:
     assert typical[0] < 1e-6
 
 
-def test_counts_come_from_labelled_tokens_alone() -> None:
+def test_counts_come_from_labeled_tokens_alone() -> None:
     forget, retain = pseudo_counts(torch.tensor([0, 1, 0, 0]), torch.tensor([0, 1, 1, 0]))
     assert forget.tolist() == [1, 2, 1, 1]
     assert retain.tolist() == [20, 21, 21, 20]
@@ -164,13 +166,13 @@ def test_the_labels_are_the_first_routes_of_every_table() -> None:
 
 def test_a_share_of_the_retain_rows_is_released() -> None:
     known = torch.tensor([0, 1, 2]).repeat(1000)[:, None].expand(3000, 2)
-    released = release(known, 0.75, seed=0)
+    released = drop_retain_labels(known, 0.75, seed=0)
     changed = (released != known).all(1)
     assert torch.equal((released != known).any(1), changed)
     assert 700 < int(changed.sum()) < 800
     assert (released[changed] == 1).all()
     assert (known[changed] == 0).all()
-    assert torch.equal(released, release(known, 0.75, seed=0))
+    assert torch.equal(released, drop_retain_labels(known, 0.75, seed=0))
 
 
 def test_bad_labels_are_refused() -> None:
@@ -179,4 +181,4 @@ def test_bad_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing to count"):
         pseudo_counts(torch.zeros(3).long(), torch.ones(3).long())
     with pytest.raises(ValueError, match="between 0 and 1"):
-        release(torch.zeros(2), 1.5, 0)
+        drop_retain_labels(torch.zeros(2), 1.5, 0)

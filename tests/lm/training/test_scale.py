@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
-from lm.route_tables import TABLES, UNROUTED
 from lm.training.batches import InMemory, Rows, counted
 from lm.training.distributed import ScaleConfig, prepared, shares
 from lm.training.loop import LoopConfig, enough_memory, learn, train
+from lm.training.route_tables import TABLES, UNROUTED
 from tests.lm.small import EXPANDED
 from tests.lm.training.spread import CONFIG, Case, Uneven, model_of, trained
 

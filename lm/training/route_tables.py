@@ -1,6 +1,6 @@
 """Methods of unlearning as route tables, and the routes of tokens.
 
-A label says what is known of a token: `retain`, `unlabelled` or `forget`, the first routes of every
+A label says what is known of a token: `retain`, `unlabeled` or `forget`, the first routes of every
 table here, in this order. So the same labels serve every method, and a label is a route already;
 only expand, route, ablate has a route for each weight of a token.
 
@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from lm.models.layers import (
+    EXPANSION_MASK,
     EXPANSION_PARAMETERS,
     LOSS,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
-    PRESENCE,
     TARGETS,
 )
 from oversight.routing import RouteTable
 
-LABELS = ("retain", "unlabelled", "forget")
+LABELS = ("retain", "unlabeled", "forget")
 """What may be known of a token; a label is stored as its place here."""
 
-RETAIN, UNLABELLED, FORGET = range(3)
+RETAIN, UNLABELED, FORGET = range(3)
 
 LEVELS = 64
 """Steps in which expand, route, ablate rounds the weight of a token."""
@@ -57,32 +57,33 @@ def era_table(reversal: float = -0.75) -> RouteTable:
         "forget" if k == 0 else f"forget_{k}": {ORIGINAL: w + (1 - w) * reversal}
         for k, w in enumerate(levels)
     }
-    known: dict[str, dict[str, float]] = {"retain": {}, "unlabelled": {}}
+    known: dict[str, dict[str, float]] = {"retain": {}, "unlabeled": {}}
     return complete(known | forget)
 
 
 ERA = era_table()
 """Expand, route, ablate, with the paper's weights; its routes come from `era_routes`."""
 
-_APART: dict[str, float] = {PRESENCE: 0, EXPANSION_PARAMETERS: 0}
+_APART: dict[str, float] = {EXPANSION_MASK: 0, EXPANSION_PARAMETERS: 0}
 
-UNROUTED = complete({"retain": {}, "unlabelled": {}, "forget": {}})
+UNROUTED = complete({"retain": {}, "unlabeled": {}, "forget": {}})
 """Everything learns from everything."""
 
-FILTERED = complete({"retain": {}, "unlabelled": {LOSS: 0}, "forget": {LOSS: 0}})
-"""Tokens not labelled retain teach nothing, though others may still read them."""
+FILTERED = complete({"retain": {}, "unlabeled": {LOSS: 0}, "forget": {LOSS: 0}})
+"""Tokens not labeled retain teach nothing, though others may still read them."""
 
-PARAMETERS = complete({"retain": _APART, "unlabelled": {}, "forget": {ORIGINAL_PARAMETERS: 0}})
+PARAMETERS = complete({"retain": _APART, "unlabeled": {}, "forget": {ORIGINAL_PARAMETERS: 0}})
 """Forget tokens teach the expansion's parameters alone, retain tokens do without it.
 
 After SGTM (Shilov et al. 2025, arXiv 2512.05648), with a route for each token in place of one for
-the whole batch. There, three quarters of the retain data are treated as unlabelled; see `release`.
+the whole batch. There, three quarters of the retain data are treated as unlabeled; see
+`drop_retain_labels`.
 """
 
 _ADAPTER: dict[str, float] = {ORIGINAL_PARAMETERS: 0}
 
-MODULES = complete({"retain": _APART, "unlabelled": _ADAPTER, "forget": _ADAPTER})
-"""A forget adapter: tokens not labelled retain see the expansion, and teach nothing else.
+MODULES = complete({"retain": _APART, "unlabeled": _ADAPTER, "forget": _ADAPTER})
+"""A forget adapter: tokens not labeled retain see the expansion, and teach nothing else.
 
 Without the adapter a model is what filtering by the same labels gives, bit for bit.
 """
@@ -101,11 +102,11 @@ def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     """Return the weight w of each token for `era_routes`: 1 unless it is typical of forget text.
 
     w = 1 - sigmoid(r - 1/r - 4), where r is the token's frequency in forget text over that in
-    retain text. Count labelled documents only: the paper's code counts unlabelled forget documents
+    retain text. Count labeled documents only: the paper's code counts unlabeled forget documents
     too, and so tells the learner labels that it should not have.
 
     Args:
-        forget: how often each token occurs in documents labelled forget, [v], or its frequency.
+        forget: how often each token occurs in documents labeled forget, [v], or its frequency.
         retain: the same for all other documents.
     """
     ratio = (forget.double() / forget.sum()) / (retain.double() / retain.sum())
@@ -116,15 +117,15 @@ def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
     """Return counts for `token_weights`: with the paper's 1 and 20 more, rare tokens weigh little.
 
     Args:
-        forget: how often each token is labelled forget, [v].
+        forget: how often each token is labeled forget, [v].
         retain: how often it is not, [v].
 
     Raises:
-        ValueError: if no token is labelled forget.
+        ValueError: if no token is labeled forget.
     """
     if not forget.any():
         raise ValueError(
-            "no token is labelled forget, so there is nothing to count: raise the label recall"
+            "no token is labeled forget, so there is nothing to count: raise the label recall"
         )
     return forget + 1, retain + 20
 
@@ -132,7 +133,7 @@ def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
 def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the route of each token for the table of expand, route, ablate.
 
-    Only tokens labelled forget get a weight of their own.
+    Only tokens labeled forget get a weight of their own.
 
     Args:
         tokens: those that are predicted, of any shape.
@@ -152,8 +153,8 @@ def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return torch.where(labels == FORGET, FORGET + levels[tokens.clamp(min=0)], labels)
 
 
-def release(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Return labels in which a share of the rows labelled retain, drawn at random, has lost them.
+def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Return labels in which a share of the rows labeled retain, drawn at random, has lost them.
 
     Raises:
         ValueError: if the share is not between 0 and 1.
@@ -163,7 +164,7 @@ def release(labels: Tensor, share: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < share
     drawn = drawn.to(labels.device).view(-1, *[1] * (labels.ndim - 1))
-    return torch.where(drawn & (labels == RETAIN), UNLABELLED, labels)
+    return torch.where(drawn & (labels == RETAIN), UNLABELED, labels)
 
 
 def _check(tokens: Tensor, labels: Tensor) -> None:

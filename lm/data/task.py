@@ -13,13 +13,13 @@ from torch import Tensor
 from lm.corpus import (
     Grammar,
     Splits,
-    Telling,
+    StoryDistribution,
     encode,
     make_grammar,
     make_world,
+    sample_stories,
     split_topics,
     story_tokenizer,
-    tell,
 )
 from lm.models.language_model import IGNORED
 from lm.training.batches import checksum
@@ -75,12 +75,12 @@ class StoryRows:
         return len(self.tokens)
 
     @property
-    def now(self) -> Tensor:
+    def inputs(self) -> Tensor:
         """The tokens to read, [n, t] int64; after the story, the end again."""
         return self.tokens[:, :-1].clamp(min=0).long()
 
     @property
-    def following(self) -> Tensor:
+    def targets(self) -> Tensor:
         """The tokens to predict, [n, t] int64, `IGNORED` after the story."""
         return self.tokens[:, 1:].long()
 
@@ -142,13 +142,17 @@ class Task:
         """Return the tokens of a text, and none that a tokenizer would put around it."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def tell(self, count: int, seed: Sequence[int], telling: Telling | None = None) -> StoryRows:
+    def sample(
+        self, count: int, seed: Sequence[int], distribution: StoryDistribution | None = None
+    ) -> StoryRows:
         """Return new stories, the same for the same seed.
 
         Raises:
-            ValueError: if the telling is not possible, or a story is longer than the context.
+            ValueError: if the distribution is not possible, or a story is longer than the context.
         """
-        stories = tell(self.grammar, count, np.random.default_rng(list(seed)), telling)
+        stories = sample_stories(
+            self.grammar, count, np.random.default_rng(list(seed)), distribution
+        )
         told = encode(stories, self.tokenizer, self.end)
         lengths = np.diff(told.starts)
         if lengths.max() > self.context:

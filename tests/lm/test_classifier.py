@@ -1,17 +1,17 @@
-"""The judge finds what imperfect labels mean, and reads no story's own label."""
+"""The document classifier finds what imperfect labels mean, and reads no story's own label."""
 
 import pytest
 import torch
 
-from lm.labels import FOLDS, LabelConfig, judge, story_labels
-from lm.route_tables import FORGET, RETAIN, UNLABELLED
-from lm.task import StoryRows, Task, TaskConfig, make_task
+from lm.data.task import StoryRows, Task, TaskConfig, make_task
+from lm.labels import FOLDS, LabelConfig, classify_documents, story_labels
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 
 
 @pytest.fixture(scope="module")
 def told() -> tuple[Task, StoryRows]:
     task = make_task(TaskConfig())
-    return task, task.tell(3000, [0])
+    return task, task.sample(3000, [0])
 
 
 @pytest.mark.parametrize(
@@ -28,35 +28,38 @@ def test_the_truth_is_found_behind_wrong_labels(
 ) -> None:
     task, rows = told
     config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
-    labelled = story_labels(task, rows, config, seed=0)
-    found = judge(rows, labelled, task.vocab_size, seed=0) == FORGET
+    labeled = story_labels(task, rows, config, seed=0)
+    found = classify_documents(rows, labeled, task.vocab_size, seed=0) == FORGET
     truth = task.to_forget(rows.topics)
     assert (found == truth).float().mean() > share
-    assert (found == truth).sum() >= (labelled == truth).sum()
+    assert (found == truth).sum() >= (labeled == truth).sum()
 
 
-def test_its_own_label_does_not_sway_the_judgement_of_a_story(
+def test_its_own_label_does_not_change_how_a_story_is_classified(
     told: tuple[Task, StoryRows],
 ) -> None:
     task, rows = told
-    labelled = task.to_forget(rows.topics)
-    one = int(labelled.nonzero()[0])
-    missed = labelled.clone()
+    labeled = task.to_forget(rows.topics)
+    one = int(labeled.nonzero()[0])
+    missed = labeled.clone()
     missed[one] = False
-    assert judge(rows, missed, task.vocab_size, seed=0)[one] == FORGET
+    assert classify_documents(rows, missed, task.vocab_size, seed=0)[one] == FORGET
 
 
 def test_without_a_label_nothing_is_to_be_forgotten(told: tuple[Task, StoryRows]) -> None:
     task, rows = told
     none = torch.zeros(len(rows), dtype=torch.bool)
-    assert (judge(rows, none, task.vocab_size, 0) == RETAIN).all()
+    assert (classify_documents(rows, none, task.vocab_size, 0) == RETAIN).all()
 
 
-def test_what_nobody_can_be_sure_of_is_unlabelled(told: tuple[Task, StoryRows]) -> None:
+def test_what_nobody_can_be_sure_of_is_unlabeled(told: tuple[Task, StoryRows]) -> None:
     task, rows = told
-    labelled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
-    found, truth = judge(rows, labelled, task.vocab_size, seed=0), task.to_forget(rows.topics)
-    unsure = found == UNLABELLED
+    labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
+    found, truth = (
+        classify_documents(rows, labeled, task.vocab_size, seed=0),
+        task.to_forget(rows.topics),
+    )
+    unsure = found == UNLABELED
     assert 0 < int(unsure.sum()) < len(rows) // 20
     assert truth[unsure].float().mean() > truth.float().mean()
     assert int((truth & (found == RETAIN)).sum()) < int((truth & (found != FORGET)).sum())
@@ -65,7 +68,7 @@ def test_what_nobody_can_be_sure_of_is_unlabelled(told: tuple[Task, StoryRows]) 
 def test_labels_must_be_one_for_each_story(told: tuple[Task, StoryRows]) -> None:
     task, rows = told
     with pytest.raises(ValueError, match="each story one label"):
-        judge(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
+        classify_documents(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
     few = rows.take(torch.arange(FOLDS - 1))
     with pytest.raises(ValueError, match="5 stories or more"):
-        judge(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
+        classify_documents(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
