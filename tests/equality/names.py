@@ -12,16 +12,28 @@ from pathlib import Path
 from typing import Any
 
 RENAMED: dict[str, str] = {}
-"""From the name in a case to the name in this checkout.
+"""From what the cases say to what this checkout says.
 
-Classes and functions are `module:name`, commands `oversight.train`, flags `--ppo.blind`, methods
-their word, keyword arguments `name=`, keys of files `file:key`.
+| what | in a case | here |
+| --- | --- | --- |
+| class, function | `envs:RecordTruth` | `envs:RecordTruth` |
+| command, flag, word | `--ppo.blind` | `--ppo.blind`; words apart are several arguments |
+| value of one flag | `--method paper` | `paper`; goes before an entry for `paper` alone |
+| keyword argument | `place=` | `place=` |
+| its value, if a string | `reward=proxy` | `proxy` |
+| path in a checkpoint | `agent.environment` | `agent.environment` |
 """
 
 
-def renamed(name: str) -> str:
-    """Return what the checkout in the current directory calls something."""
-    return table(Path("tests/equality/names.py").absolute()).get(name, name)
+def renamed(name: str, flag: str = "") -> str:
+    """Return what the checkout in the current directory calls something.
+
+    Args:
+        name: what the cases call it.
+        flag: what a value belongs to, `--method` or `reward=`, as the table's entry begins.
+    """
+    own = table(Path("tests/equality/names.py").absolute())
+    return own.get(f"{flag}{name}", own.get(name, name))
 
 
 @cache
@@ -39,9 +51,16 @@ def load(name: str) -> Any:  # noqa: ANN401
 
 def flags(*args: object) -> list[str]:
     """Return command-line arguments in the words of the checkout."""
-    return [renamed(str(arg)) for arg in args]
+    words = [str(arg) for arg in args]
+    pairs = zip(["", *words], words, strict=False)
+    return [own for flag, word in pairs for own in renamed(word, f"{flag} ").split(" ")]
 
 
 def keywords(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return keyword arguments under the names of the checkout."""
-    return {renamed(f"{name}=").removesuffix("="): value for name, value in arguments.items()}
+    return {
+        renamed(f"{name}=").removesuffix("="): value
+        if not isinstance(value, str)
+        else renamed(value, f"{name}=")
+        for name, value in arguments.items()
+    }

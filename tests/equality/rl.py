@@ -108,7 +108,7 @@ def run_digests(folder: Path) -> Digests:
     The state of the environment is apart, since what is kept of it depends on its wrappers.
     """
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    inside = renamed("checkpoint.pt:agent.environment").partition(":")[2]
+    inside = renamed("agent.environment")
     parts = dict(leaves(state))
     environment = {path: part for path, part in parts.items() if path.startswith(inside)}
     learner = {path: part for path, part in parts.items() if path not in environment}
@@ -224,7 +224,9 @@ def agent(method: str, env: str, mode: AutoresetMode, **options: Any) -> Any:  #
         policy_kwargs=keywords(hidden_sizes=(8, 8)),
     )
     policy = renamed("MotivationPolicy")
-    return load("agents:RoutedPPO")(policy, lanes, renamed(method), **settings).learn(4 * 128)
+    return load("agents:RoutedPPO")(policy, lanes, renamed(method, "--method "), **settings).learn(
+        4 * 128
+    )
 
 
 def agent_digests(trained: Any) -> Digests:  # noqa: ANN401
