@@ -16,6 +16,7 @@ from lm.benchmarks.scoring import Asked, Asker, Encoder
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
+from oversight.runs.console import print_line
 
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
@@ -81,7 +82,7 @@ def main(args: Sequence[str]) -> None:
         title = f"{questions.name}, asked of {config.model}"
         console.print(scores_table(title, scores(results.asked(questions))))
     if config.out is not None:
-        console.print(f"results:  {config.out}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"results:  {config.out}")
 
 
 def find_questions(name: str) -> QuestionSet:

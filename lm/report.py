@@ -43,8 +43,15 @@ from lm.attacks.results import (
 )
 from lm.attacks.suite import SUITES
 from lm.methods import METHODS
-from lm.statistics import FEWEST, Estimate, apart, difference, estimate, ratio
 from oversight.runs.console import plain_table
+from oversight.runs.statistics import (
+    MIN_SEEDS,
+    Estimate,
+    difference_by_seed,
+    estimate,
+    is_significant,
+    relative_change_by_seed,
+)
 
 Result = Mapping[str, Any]
 """The result of one run: an entry of `summary.json`."""
@@ -244,10 +251,10 @@ def verdict(runs: Runs) -> str:
         return f"There is no verdict: it takes attacks on {GOLD} and on a method of unlearning."
     best, rest = ranked[0], ranked[1:]
     count = runs.mean(best, AREA).seeds
-    tied = [other for other in rest if not apart(_lead(runs, best, other))]
+    tied = [other for other in rest if not is_significant(_lead(runs, best, other))]
     routed = [method for method in ranked if METHODS[method].expanded]
     told = list(dict.fromkeys([*ranked[:2], *routed[:1]]))
-    few = count < FEWEST
+    few = count < MIN_SEEDS
     after = f"with {seeds(count)}, no lead is a finding" if few else ""
     sentence = _areas(runs, told) + (f", with 95% intervals over {seeds(count)}" if not few else "")
     start = _winner(best, rest, [] if few else tied)
@@ -287,7 +294,7 @@ def spoken(mean: Estimate, form: str) -> str:
 
 
 def _lead(runs: Runs, one: str, other: str) -> Estimate:
-    return difference(runs.values(other, AREA), runs.values(one, AREA))
+    return difference_by_seed(runs.values(other, AREA), runs.values(one, AREA))
 
 
 def _winner(best: str, rest: Sequence[str], tied: Sequence[str]) -> str:
@@ -327,7 +334,9 @@ def _cost(runs: Runs, told: Sequence[str]) -> str:
     """Return the retain losses, beside that of the reference that was run."""
     reference = BASE if runs.values(BASE, RETAINED) else GOLD
     held = runs.values(reference, RETAINED)
-    taxes = {method: ratio(runs.values(method, RETAINED), held) for method in told}
+    taxes = {
+        method: relative_change_by_seed(runs.values(method, RETAINED), held) for method in told
+    }
     clauses = [
         f"{'+' if tax.value >= 0 else ''}{spoken(tax, '.1%')} for {method}"
         for method, tax in taxes.items()
@@ -458,8 +467,10 @@ def _winner_at(labeled: Labeled, recall: float) -> str | None:
     if len(found) < 2:
         return None
     best = max(found, key=lambda method: estimate(list(found[method].values())).value)
-    leads = [difference(found[best], values) for other, values in found.items() if other != best]
-    return best if all(apart(each) for each in leads) else None
+    leads = [
+        difference_by_seed(found[best], values) for other, values in found.items() if other != best
+    ]
+    return best if all(is_significant(each) for each in leads) else None
 
 
 MARGINS: Mapping[str, float] = {FACTS: 0.1, LOSS: 0.1}
@@ -539,7 +550,7 @@ def _rows(result: Result) -> list[Row]:
 
 def _compared(results: Sequence[Result], method: str, attack: str, figure: str) -> Withstood:
     own, gold = (worst_by_seed(results, each, attack, figure) for each in (method, GOLD))
-    lead = difference(own, gold) if figure != LOSS else difference(gold, own)
+    lead = difference_by_seed(own, gold) if figure != LOSS else difference_by_seed(gold, own)
     means = estimate(list(own.values())), estimate(list(gold.values()))
     return Withstood(method, attack, figure, *means, lead, _holds(lead, MARGINS[figure]))
 
@@ -547,7 +558,7 @@ def _compared(results: Sequence[Result], method: str, attack: str, figure: str) 
 def _holds(lead: Estimate, margin: float) -> bool | None:
     if isnan(lead.value):
         return None
-    tied = lead.seeds >= FEWEST and isfinite(lead.low) and lead.low <= 0
+    tied = lead.seeds >= MIN_SEEDS and isfinite(lead.low) and lead.low <= 0
     return lead.value <= margin or tied
 
 

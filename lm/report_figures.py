@@ -29,8 +29,8 @@ from lm.report import (
     known_panels,
     number,
 )
-from lm.statistics import Estimate
 from oversight.runs.figures import COLORS, INK, MUTED, VERMILLION, Drawing, Style, sheet
+from oversight.runs.statistics import Estimate
 
 MARKERS = "oDvP*"
 RELEARNED = {"forget loss, nats": LOSS_CURVE, "other forget facts known": FACTS_CURVE}

@@ -26,7 +26,7 @@ from lm.report_figures import write_page
 from lm.run import PLAIN, run_method, train_as_worker
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import read_json, replace_file, write_json
-from oversight.runs.parallel import Notes, Outcome, locked, one_line
+from oversight.runs.parallel import Outcome, ProgressReporter, locked, one_line
 
 REFERENCES = (GOLD, BASE)
 """Methods that are told nothing or everything, whatever the labels."""
@@ -100,7 +100,7 @@ def work(job: Job) -> Outcome:
             for part in job.folder.glob("*.part"):  # what a kill has left half written
                 part.unlink()
             config = job.study.run_config(job.recall)
-            task, note = task_of(config), Notes(job.folder)
+            task, note = task_of(config), ProgressReporter(job.folder)
             result = run_method(config, task, job.method, job.seed, job.folder, note)
             write_page(result, job.folder)
     except Exception as error:  # one failing run must not end the others

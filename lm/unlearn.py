@@ -41,6 +41,7 @@ from lm.study import (
 )
 from lm.training.distributed import ScaleConfig, joined
 from oversight.runs import cli
+from oversight.runs.console import print_line
 from oversight.runs.folder import (
     RunFolder,
     create,
@@ -50,13 +51,13 @@ from oversight.runs.folder import (
     refuse_changes,
     write_config,
 )
-from oversight.runs.parallel import RunsProgress, execute, locked
+from oversight.runs.parallel import JobsProgress, execute, locked
 
 PROGRAM = "python -m lm.unlearn"
 MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir", *ScaleConfig.__slots__}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over
 processes, but not what any of them is."""
-DRAWN_WITH = ("matplotlib", "scipy")
+DRAWN_WITH = ("matplotlib",)
 
 
 def main(args: Sequence[str]) -> int:
@@ -82,7 +83,9 @@ def unlearn(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
     jobs = jobs_of(study, folder.path)
     new = [job for job in jobs if read_result(job) is None]
     console = Console(stderr=True)
-    say(console, f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}")
+    print_line(
+        console, f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}"
+    )
     failed: dict[str, str] = {}
     try:
         execute_all(new, study, console, failed)
@@ -163,11 +166,7 @@ def execute_all(
     together = study.loop.scale.parallel != "none"
     outcomes = run_jobs(jobs) if together else execute(work, jobs, "joblib", study.workers)
     folders = {job.id: job.folder for job in jobs}
-    with RunsProgress(folders, {job.id: job.cost for job in jobs}, console) as progress:
-        for outcome in outcomes:
-            progress.end(outcome)
-            if outcome.error is not None:
-                failed[outcome.id] = outcome.error
+    JobsProgress({job.id: job.cost for job in jobs}, console, folders).run(outcomes, failed)
 
 
 def report(
@@ -186,8 +185,8 @@ def report(
         console.print(labels_table(title, labeled) if sweep else unlearning_table(title, runs))
         for above, part in grids(study, results):
             console.print(grid_table(above, part))
-            say(console, tally(withstood(part)))
-        say(console, sentence)
+            print_line(console, tally(withstood(part)))
+        print_line(console, sentence)
     path = folder.path
     lines = {
         "results": folder.summary,
@@ -196,7 +195,7 @@ def report(
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for what, where in lines.items():
-        say(console, f"{what}:  {where}")
+        print_line(console, f"{what}:  {where}")
 
 
 def grids(study: StudyConfig, results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
@@ -236,11 +235,6 @@ def figures(told: Runs | Labeled, folder: Path) -> str:
     from lm.report_figures import draw  # noqa: PLC0415 (it needs the extra)
 
     return ", ".join(map(str, draw(told, folder))) or "there is nothing to draw"
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

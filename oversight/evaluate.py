@@ -21,10 +21,10 @@ from oversight.rl.config import (
     require_device,
     require_seed,
 )
-from oversight.rl.evaluation import evaluate_all, policies
+from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.rendering import film
 from oversight.runs import cli
-from oversight.runs.console import results_table
+from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, read_config
 
 
@@ -145,7 +145,7 @@ def render(
     rules = Rules(grid.size, grid.horizon, config.oversight_probability, grid.flag, "observed")
     torch.manual_seed(settings.seed)
     film(shown, rules, settings.render_episodes, settings.seed, settings.render)
-    Console().print(f"wrote {settings.render}", highlight=False, markup=False, soft_wrap=True)
+    print_line(Console(), f"wrote {settings.render}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from oversight.runs import cli
 
-PACKAGES = ("jinja2", "matplotlib", "scipy")
+PACKAGES = ("jinja2", "matplotlib")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

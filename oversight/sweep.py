@@ -26,8 +26,9 @@ from oversight.rl.sweep import (
     write_results,
 )
 from oversight.runs import cli
+from oversight.runs.console import print_line
 from oversight.runs.folder import interpreter, require_writable
-from oversight.runs.parallel import Engine, SweepProgress, execute, require_engine
+from oversight.runs.parallel import Engine, JobsProgress, execute, require_engine
 
 PROGRAM = "python -m oversight.sweep"
 
@@ -76,7 +77,7 @@ def main(args: Sequence[str]) -> int:
     console = Console(stderr=True)
     finished = len(jobs) - len(begun) - len(new)
     start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
-    console.print(f"{start}; folder {folder}", highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"{start}; folder {folder}")
     failed: dict[str, str] = {}
     write_results(study, folder, failed, known)  # a kill leaves word of what is missing
     try:
@@ -84,9 +85,9 @@ def main(args: Sequence[str]) -> int:
     finally:
         write_results(study, folder, failed, known)
     for run, error in failed.items():
-        console.print(f"failed: {run}: {error}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"failed: {run}: {error}")
     shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
-    Console().print(shown, highlight=False, markup=False, soft_wrap=True)
+    print_line(Console(), shown)
     return 1 if failed else 0
 
 
@@ -131,13 +132,7 @@ def sweep(
         return
     outcomes = execute(work, jobs, settings.engine, settings.workers, settings.address)
     costs = {job.id: job.run.config.total_timesteps for job in jobs}
-    with SweepProgress(costs, console) as progress:
-        for outcome in outcomes:
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-            progress.end(outcome)
-            if outcome.error is not None:
-                failed[outcome.id] = outcome.error
+    JobsProgress(costs, console).run(outcomes, failed)
 
 
 def report_command(folder: Path) -> str:

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from configs.rl import PRESETS
 from oversight.rl.config import TrainConfig, require_device
+from oversight.rl.evaluation import results_table
 from oversight.rl.training import train
 from oversight.runs import cli
-from oversight.runs.console import results_table
+from oversight.runs.console import print_line
 from oversight.runs.folder import (
     RunFolder,
     create,
@@ -81,7 +82,7 @@ def report(summary: dict[str, Any], folder: RunFolder) -> None:
         "a film": f"{python} -m oversight.evaluate {path} --render film.gif",
     }
     for what, command in next_steps.items():
-        console.print(f"{what}:  {command}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"{what}:  {command}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from oversight.rl.config import require_device
 from oversight.rl.study import Study
 from oversight.rl.tuning import TuningJob, result, tune
 from oversight.runs import cli
+from oversight.runs.console import print_line
 from oversight.runs.folder import require_writable, write_json
-from oversight.runs.parallel import Engine, SweepProgress, execute, require_engine
+from oversight.runs.parallel import Engine, JobsProgress, execute, require_engine
 
 PROGRAM = "python -m oversight.tune"
 
@@ -57,20 +58,15 @@ def main(args: Sequence[str]) -> int:
     todo = [job for job in jobs if result(job) is None]
     console = Console(stderr=True)
     start = f"tuning for {study.name}: {len(jobs)} methods, {len(todo)} to do, folder {folder}"
-    console.print(start, highlight=False, markup=False, soft_wrap=True)
+    print_line(console, start)
     failed: dict[str, str] = {}
-    with SweepProgress({job.id: 1 for job in todo}, console) as progress:
-        for outcome in execute(tune, todo, settings.engine, settings.workers, settings.address):
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-            progress.end(outcome)
-            if outcome.error is not None:
-                failed[outcome.id] = outcome.error
+    outcomes = execute(tune, todo, settings.engine, settings.workers, settings.address)
+    JobsProgress({job.id: 1 for job in todo}, console).run(outcomes, failed)
     path = settings.save or folder / "tuned.json"
     write_json(path, record(study, jobs))
     for method, error in failed.items():
-        console.print(f"failed: {method}: {error}", highlight=False, markup=False, soft_wrap=True)
-    Console().print(f"found:  {path}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"failed: {method}: {error}")
+    print_line(Console(), f"found:  {path}")
     return 1 if failed else 0
 
 

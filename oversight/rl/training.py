@@ -24,6 +24,7 @@ from oversight.rl.checkpoint_selection import HeldOut, Kept, Weights
 from oversight.rl.config import FRESH, TrainConfig, make_agent, make_env
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.rl.rendering import module_map
+from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, as_markdown, commit, write_config, write_json
 
 
@@ -138,7 +139,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     write_config(folder, replace(config, run_dir=None))
     if console is not None:
         start = f"{config.method} on {config.env}, run folder {folder.path}"
-        console.print(start, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, start)
     interrupted = learn(agent, config, folder, past, console)
     summary = {**summarize_run(agent, config, folder, past), "interrupted": interrupted}
     write_json(folder.summary, summary)

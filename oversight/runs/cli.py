@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
-import tyro
 
+import tyro
 
 C = TypeVar("C")
 Presets = Mapping[str, Callable[[], C]]

@@ -1,40 +1,26 @@
-"""Results as one table for a terminal."""
+"""Plain output on a terminal: lines printed as they are, and one look for all tables."""
 
-from collections.abc import Mapping, Sequence
-from math import isnan
-from typing import Any
+from collections.abc import Sequence
+
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 
-_COLUMNS = {
-    "true_return": "return",
-    "true_return_observed": "watched",
-    "true_return_unobserved": "unwatched",
-    "paper_return": "paper's",
-    "diamond_rate": "diamond",
-    "ghost_rate": "ghost",
-    "timeout_rate": "timeout",
-}
-
-
-def results_table(title: str, results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return one row per policy: returns with a sign, then the shares of how episodes end."""
-    table = plain_table(title, "acting", list(_COLUMNS.values()))
-    for name, metrics in results.items():
-        table.add_row(name, *(_cell(column, metrics[column]) for column in _COLUMNS))
-    episodes = next(iter(results.values()))["episodes"]
-    table.caption = (
-        f"{episodes} fresh episodes each. return: share that ends on the diamond minus share that "
-        "ends on the ghost, also where a square is watched and where none is; paper's: "
-        "the mean stepwise discounted return"
-    )
-    return table
+def print_line(console: Console, line: str) -> None:
+    """Print a line without highlighting, markup or wrapping, so that it can be copied."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
-    """Return an empty table: a column of names, and columns of numbers, by their headings."""
+    """Return an empty table.
+
+    Args:
+        title: is shown above it.
+        names: heading of the first column, which holds the names of the rows.
+        numbers: headings of the other columns, which are aligned to the right.
+    """
     table = Table(
         title=Text(title, style="table.title"),
         title_justify="left",
@@ -48,9 +34,3 @@ def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
     for heading in numbers:
         table.add_column(heading, justify="right")
     return table
-
-
-def _cell(column: str, value: float | None) -> str:
-    if value is None or isnan(value):
-        return "-"
-    return f"{value:+.3f}" if "return" in column else f"{value:.1%}"

@@ -1,28 +1,24 @@
-"""How figures look: type, inks, and a color, a marker and a line for each method.
+"""The look of all figures, and a figure with its caption as PNG, SVG and SVG inside a page."""
 
-A figure with its words, and its forms: PNG, SVG, and SVG inside a page.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
-from oversight.rl.report.comparison import PLAIN, Panel
-import re
-from collections.abc import Callable
-from io import BytesIO
-from pathlib import Path
-from xml.sax.saxutils import quoteattr
-
 
 INK, MUTED, FAINT, PAPER = "#1d2329", "#5c6670", "#d5dade", "#fefefe"
 
-# Okabe and Ito's palette, which the color-blind tell apart; vermillion is kept for plain PPO.
+# The palette of Okabe and Ito, which color-blind readers can distinguish; vermillion is reserved
+# for the baseline.
 COLORS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 VERMILLION = "#d55e00"
 
@@ -30,21 +26,20 @@ NAMED = {
     **{INK: "ink", MUTED: "muted", FAINT: "faint", PAPER: "paper", VERMILLION: "plain"},
     **{color: f"method-{number}" for number, color in enumerate(COLORS)},
 }
-"""What a page calls the colors, so that it can choose others for the dark."""
+"""CSS variables of the colors, so that a page can replace them in a dark theme."""
 
 WIDE, NARROW = 7.4, 3.7  # inches
-_MARKERS = "oDvP*"
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the marks of a method look.
+    """How the marks of one line look.
 
     Attributes:
         color: of line and marker.
-        marker: matplotlib's letter of it.
+        marker: matplotlib's letter for it.
         line: matplotlib's line style.
-        strong: whether the method stands out; the others are grey.
+        strong: whether the line stands out; the others are gray.
     """
 
     color: str
@@ -54,26 +49,12 @@ class Style:
 
 
 Styles = Mapping[str, Style]
-
-
-def styles(panel: Panel, routed: Sequence[str]) -> Styles:
-    """Return how each method looks: the routed ones, plain PPO, and the best others stand out."""
-    rest = [method for method in panel.ranked() if method not in {*routed, PLAIN}]
-    chosen = [*(method for method in routed if method in panel.methods), *rest][: len(COLORS)]
-    strong = {
-        method: Style(color, marker)
-        for method, color, marker in zip(chosen, COLORS, _MARKERS, strict=False)
-    }
-    strong[PLAIN] = Style(VERMILLION, "s")
-    if panel.oracle is not None:
-        strong[panel.oracle] = Style(INK, "_", "--")
-    weak = Style(MUTED, ".", strong=False)
-    return {method: strong.get(method, weak) for method in panel.methods}
+"""The style of each line, by its label."""
 
 
 @contextmanager
 def themed() -> Iterator[None]:
-    """Draw in the report's style inside this context, and write the same bytes every time."""
+    """Use the style of all figures inside this context, and write the same bytes every time."""
     settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "report",
@@ -111,32 +92,24 @@ def sheet(*, narrow: bool, height: float) -> Figure:
     return Figure(figsize=(NARROW if narrow else WIDE, height), layout="constrained")
 
 
-def level_axis(axes: Axes, levels: Sequence[float]) -> None:
-    """Make the horizontal axis one of oversight levels."""
-    axes.set_xscale("log")
-    axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    axes.minorticks_off()
-    axes.grid(visible=False, axis="x")
-
-
 def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float) -> None:
-    """Write each method's name beside the end of its line, pushed apart where they would touch.
+    """Write each line's label beside its end, moved apart where labels would touch.
 
     Args:
-        axes: the plot, its limits settled.
+        axes: the plot, with its final limits.
         ends: the height at which each line ends.
-        look: for the colors.
-        size: of the type, in points.
+        look: gives the colors.
+        size: of the letters, in points.
     """
     low, high = axes.get_ylim()
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = figure.get_figheight() * 72 * 0.8  # points, about
-    places = apart(ends, gap=size * 1.25 / room * (high - low), low=low, high=high)
-    for method, place in places.items():
+    places = spread(ends, gap=size * 1.25 / room * (high - low), low=low, high=high)
+    for label, place in places.items():
         axes.annotate(
-            method,
-            xy=(1.0, ends[method]),
+            label,
+            xy=(1.0, ends[label]),
             xytext=(1.06, place),
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
@@ -146,7 +119,7 @@ def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float)
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": look[method].color,
+                "color": look[label].color,
                 "linewidth": 1.2,
                 "relpos": (0, 0.5),
                 "shrinkA": 1,
@@ -155,10 +128,10 @@ def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float)
         )
 
 
-def apart(places: Mapping[str, float], gap: float, low: float, high: float) -> dict[str, float]:
-    """Return places moved as little as can be so that neighbors are a gap apart, and inside.
+def spread(places: Mapping[str, float], gap: float, low: float, high: float) -> dict[str, float]:
+    """Return places moved as little as possible so that neighbors keep a gap and all stay inside.
 
-    >>> {name: round(place, 1) for name, place in apart({"a": 5, "b": 5}, 2, 0, 10).items()}
+    >>> {name: round(place, 1) for name, place in spread({"a": 5, "b": 5}, 2, 0, 10).items()}
     {'a': 4.0, 'b': 6.0}
     """
     order = sorted(places, key=places.__getitem__)
@@ -169,19 +142,19 @@ def apart(places: Mapping[str, float], gap: float, low: float, high: float) -> d
 
 
 Draw = Callable[[bool], Figure]
-"""Draws the figure, in its narrow form if told so."""
+"""Draws a figure, in its narrow form if the argument is true."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
-    """A figure and what is said about it.
+    """A figure with its title and caption.
 
     Attributes:
         name: of its files.
         title: what it shows.
         caption: how to read it.
-        alt: what it says, for who does not see it.
-        draw: makes it, in its narrow form if told so.
+        alt: its content in words, for readers who cannot see it.
+        draw: draws it.
     """
 
     name: str
@@ -198,7 +171,7 @@ class Drawing:
             figure.savefig(folder / f"{self.name}.png", dpi=160)
 
     def inline(self, *, narrow: bool) -> str:
-        """Return SVG for a page: colors by the page's names, and identifiers of its own."""
+        """Return SVG for a page, with the page's color variables and unique identifiers."""
         data = BytesIO()
         with themed():
             empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -212,8 +185,8 @@ def for_page(svg: str, prefix: str, alt: str) -> str:
 
     Args:
         svg: the file.
-        prefix: goes before every identifier, which must be unique on the page.
-        alt: read to who does not see the figure.
+        prefix: is put before every identifier, which must be unique on the page.
+        alt: is read to readers who cannot see the figure.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.DOTALL)

@@ -5,22 +5,19 @@ Frozen records as JSON, and back: data out, data in, and nothing executed.
 Files written whole: whoever reads one sees the old content or the new, never a part.
 """
 
-import os
-from pathlib import Path
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
-from math import isfinite
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
-from typing import Any, TypeVar
+from math import isfinite
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -159,7 +156,6 @@ def _value(hint: Any, data: Any, where: str) -> Any:  # noqa: ANN401
     if allowed or (isinstance(hint, type) and type(data) is hint):
         return data
     raise ValueError(f"{where} is {data!r}, which is not of type {hint}")
-
 
 
 _PACKAGES = ("torch", "stable_baselines3", "gymnasium", "numpy")

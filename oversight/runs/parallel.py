@@ -1,33 +1,46 @@
-"""Engines: where jobs run at the same time, and how their outcomes come back, first done first.
+"""Jobs of many runs: worker processes, locks of run folders, and the progress of all of them.
 
-One process at a time in the folder of a run.
-
-How a job of a sweep ended, whatever it was.
-
-The progress of a sweep: a line for every run that ends, a bar, and the time left.
-
-How far runs in other processes are: each notes it in its folder, and a bar shows the whole.
+- A job is anything with an `id` that can be pickled. A worker returns its `Outcome`; its errors are
+  part of the outcome, so that one failed run does not end the others.
+- Jobs run on the cores of this machine (joblib) or on a cluster (Ray).
+- A run may report how far it is in a small file of its folder; the process that started all runs
+  reads these files and estimates the time left.
 """
 
-from dataclasses import dataclass
+import fcntl
 import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
+
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from threading import Event, Thread
+
+from oversight.runs.console import print_line
+
+Engine = Literal["joblib", "ray"]
+
+WORKER_DIED = "its process died: killed, or out of memory"
+
+
+class Job(Protocol):
+    """A piece of work with an identifier."""
+
+    @property
+    def id(self) -> str:
+        """The identifier."""
+
+
+J = TypeVar("J", bound=Job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +48,9 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        id: of the job.
-        error: one line, or None if none occurred.
-        interrupted: whether it was asked to stop, and can go on.
+        id: identifier of the job.
+        error: one line, or None if the job succeeded.
+        interrupted: whether the job was asked to stop and can be resumed.
     """
 
     id: str
@@ -46,27 +59,11 @@ class Outcome:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error in one line, with its name if it is not the user's."""
+    """Return the message of an error in one line, after its type unless it is a ValueError."""
     line = " ".join(str(error).split())
     if isinstance(error, ValueError):
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
-Engine = Literal["joblib", "ray"]
-
-
-class Named(Protocol):
-    """What has an id, as jobs have."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-
-
-J = TypeVar("J", bound=Named)
-
-DIED = "its process died: killed, or out of memory"
 
 
 def require_engine(engine: Engine, workers: int | None, address: str | None) -> None:
@@ -74,7 +71,7 @@ def require_engine(engine: Engine, workers: int | None, address: str | None) -> 
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if address is not None and engine != "ray":
-        raise ValueError("--address is that of a Ray cluster: add --engine ray")
+        raise ValueError("--address is the address of a Ray cluster: add --engine ray")
 
 
 def execute(
@@ -84,17 +81,17 @@ def execute(
     workers: int | None,
     address: str | None = None,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of every job, as they end.
+    """Yield the outcomes of all jobs in the order in which they end.
 
     Args:
-        work: done for each job, in another process; it tells errors in its outcome.
+        work: runs in another process for each job, and returns errors in the outcome.
         jobs: started in this order.
         engine: `joblib` for the cores of this machine, `ray` for a cluster.
-        workers: processes at a time; by default one for each core, or as many as the cluster has.
+        workers: processes at a time; by default one per core, or as many as the cluster has.
         address: of a Ray cluster; by default one is started on this machine.
 
     Raises:
-        ValueError: if Ray is asked for and not installed, or its cluster does not answer.
+        ValueError: if Ray is not installed, or its cluster does not answer.
     """
     if engine == "ray":
         yield from on_ray(work, jobs, workers, address)
@@ -103,10 +100,10 @@ def execute(
 
 
 def on_cores(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> Iterator[Outcome]:
-    """Yield outcomes from processes of this machine, one thread each.
+    """Yield outcomes from processes of this machine, which use one thread each.
 
-    A process that dies takes the pool with it, and joblib does not say which job it had. So those
-    that were running are done again alone, each in a process that may die for itself.
+    A process that dies breaks the pool, and joblib does not say which job it had. Therefore all
+    jobs that were running are run again one by one, each in a pool of its own.
     """
     left = list(jobs)
     while left:
@@ -121,10 +118,10 @@ def on_cores(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> I
 
 
 def _pool(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> Iterator[Outcome]:
-    # joblib replaces a process whose memory has grown, and no job is lost by it
+    # joblib replaces a process whose memory has grown; no job is lost by it
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    # dispatched one by one and in order, so that those running are the first of those left
-    orphans = {"initializer": _die_with, "initargs": (os.getpid(),)}
+    # dispatched one by one and in order, so that the running jobs are the first of those left
+    orphans = {"initializer": _exit_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, **orphans):
         pool: Any = joblib.Parallel(
             return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
@@ -132,8 +129,8 @@ def _pool(work: Callable[[J], Outcome], jobs: Sequence[J], workers: int) -> Iter
         yield from pool(joblib.delayed(work)(job) for job in jobs)
 
 
-def _die_with(parent: int) -> None:
-    """Have this process end with the one that started it, which a kill leaves no time to tell."""
+def _exit_with(parent: int) -> None:
+    """End this process when its parent ends, also if the parent is killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -147,17 +144,17 @@ def _alone(work: Callable[[J], Outcome], job: J) -> Outcome:
     try:
         (outcome,) = _pool(work, [job], 2)  # with one worker joblib would use this very process
     except TerminatedWorkerError:
-        return Outcome(job.id, DIED)
+        return Outcome(job.id, WORKER_DIED)
     return outcome
 
 
 def on_ray(
     work: Callable[[J], Outcome], jobs: Sequence[J], workers: int | None, address: str | None
 ) -> Iterator[Outcome]:
-    """Yield outcomes from a Ray cluster, one core a job; its machines must share the folder.
+    """Yield outcomes from a Ray cluster, one core per job; its machines must share the folder.
 
-    Jobs are Ray's own tasks: joblib's backend for Ray returns nothing before all are done, and
-    ends with the first worker that dies.
+    Each job is a task of Ray: joblib's backend for Ray returns nothing before all jobs are done,
+    and it fails as a whole if one worker dies.
     """
     try:
         import ray  # noqa: PLC0415 (an extra of its own, and slow to import)
@@ -184,24 +181,24 @@ def on_ray(
         ray.shutdown()
 
 
-def _fetched(ray: Any, done: Any, job: Named) -> Outcome:  # noqa: ANN401
+def _fetched(ray: Any, done: Any, job: Job) -> Outcome:  # noqa: ANN401
     try:
         outcome: Outcome = ray.get(done)
     except ray.exceptions.RayError:
-        return Outcome(job.id, DIED)
+        return Outcome(job.id, WORKER_DIED)
     return outcome
 
 
 @contextmanager
 def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
-    """Keep other processes out of a run; the system lifts the lock when this one dies.
+    """Keep other processes out of a run's folder; the lock ends with this process at the latest.
 
     Args:
         folder: of the run.
-        patience: seconds to wait for the lock, since a killed sweep's processes take one to end.
+        patience: seconds to wait for the lock; the workers of a killed sweep need one to end.
 
     Raises:
-        ValueError: if another process keeps it.
+        ValueError: if another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -209,7 +206,7 @@ def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise ValueError(
-                    f"another process is at work in {folder}: wait for its end, then start again"
+                    f"another process is working in {folder}: wait until it ends, then start again"
                 )
             time.sleep(0.1)
         yield
@@ -223,130 +220,43 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-class SweepProgress:
-    """Shows how far a sweep is; a context in which a bar is drawn where there is a terminal.
+class JobsProgress:
+    """Progress of all jobs: a line for each that ends, and a bar where there is a terminal.
 
-    The time left supposes that a unit of cost takes as long as it did so far.
+    The estimate of the time left supposes that a unit of cost takes as long as it did since this
+    object was made. Use it as a context manager, which draws the bar.
 
     Args:
-        costs: of every job, by its id, in any unit, such as environment steps.
-        console: where to draw.
+        costs: cost of each job by its id, in any unit, such as environment steps.
+        console: where to print.
+        folders: folder of each job by its id, if the jobs report their progress there.
         clock: returns seconds.
 
     >>> clock = iter([0.0, 30.0]).__next__
     >>> costs = {"naive-p0.1-seed0": 100, "naive-p0.1-seed1": 200}
-    >>> progress = SweepProgress(costs, Console(), clock)
+    >>> progress = JobsProgress(costs, Console(), clock=clock)
     >>> progress.end(Outcome("naive-p0.1-seed0"))
     1/2 naive-p0.1-seed0: done, about 0:01:00 left
     """
 
     def __init__(
         self,
-        costs: Mapping[str, int],
-        console: Console,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.costs, self.number, self.total = costs, len(costs), sum(costs.values())
-        self.ended = self.done = 0
-        self.console, self.clock = console, clock
-        self.start = clock()
-        columns = (BarColumn(24), TextColumn("{task.completed}/{task.total} runs"))
-        left = TextColumn("{task.fields[left]}")
-        self.bar = Progress(*columns, TimeElapsedColumn(), left, console=console)
-        self.task = self.bar.add_task("runs", total=self.number, left="")
-
-    def __enter__(self) -> "SweepProgress":
-        if self.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
-
-    def end(self, outcome: Outcome) -> None:
-        """Show that a run ended."""
-        self.ended += 1
-        self.done += self.costs[outcome.id]
-        left = timedelta(seconds=round((self.clock() - self.start) * (self.total / self.done - 1)))
-        time_left = f"about {left} left"
-        how = "done" if outcome.error is None else f"FAILED: {outcome.error}"
-        line = f"{self.ended}/{self.number} {outcome.id}: {how}, {time_left}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self.bar.update(self.task, advance=1, left=time_left)
-
-
-NOTE = "progress.txt"
-
-
-class Notes:
-    """Notes how far a run is, in a file of its folder; at most one in a while.
-
-    Args:
-        folder: of the run.
-        every: seconds between notes.
-        clock: returns seconds.
-    """
-
-    def __init__(
-        self, folder: Path, every: float = 0.5, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.path, self.every, self.clock = folder / NOTE, every, clock
-        self.last = -every
-
-    def __call__(self, stage: str, share: float) -> None:
-        """Note a stage, and the share of the run that is done."""
-        now = self.clock()
-        if now - self.last >= self.every:
-            self.last = now
-            part = self.path.with_name(f"{NOTE}.part")
-            part.write_text(f"{share:.4f} {stage}")
-            part.replace(self.path)
-
-
-def noted(folder: Path) -> tuple[float, str]:
-    """Return the share of a run that is done, and its stage; nothing if it noted none."""
-    try:
-        share, stage = (folder / NOTE).read_text().split(" ", 1)
-        return min(1.0, max(0.0, float(share))), stage
-    except (OSError, ValueError):
-        return 0.0, ""
-
-
-class RunsProgress:
-    """Shows how far all runs are together; a context in which a terminal gets a bar.
-
-    The time left supposes that what is left takes as long as what this process saw done.
-
-    Args:
-        folders: of every run, by its id.
-        costs: of every run, by its id, in any unit.
-        console: where to draw.
-        clock: returns seconds.
-    """
-
-    def __init__(
-        self,
-        folders: Mapping[str, Path],
         costs: Mapping[str, float],
         console: Console,
+        folders: Mapping[str, Path] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folders, self.costs, self.console, self.clock = folders, costs, console, clock
+        self.costs, self.console, self.clock = costs, console, clock
+        self.folders = folders or {}
         self.ended: set[str] = set()
-        self.start, self.begin = clock(), self.done()
+        self.started_at, self.done_at_start = clock(), self.done()
         columns = (BarColumn(24), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
-        self.bar = Progress(*columns, TextColumn("{task.fields[now]}"), console=console)
-        self.task = self.bar.add_task("runs", total=sum(costs.values()), now="")
-        self.stop = Event()
-        self.watcher = Thread(target=self._watch, daemon=True)
+        self.bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console)
+        self.task = self.bar.add_task("jobs", total=sum(costs.values()), state="")
+        self.stop = threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "RunsProgress":
+    def __enter__(self) -> "JobsProgress":
         if self.console.is_terminal:
             self.bar.start()
             self.watcher.start()
@@ -363,31 +273,90 @@ class RunsProgress:
             self.watcher.join()
             self.bar.stop()
 
+    def run(self, outcomes: Iterable[Outcome], failed: dict[str, str]) -> None:
+        """Wait for all outcomes, show each as it arrives, and collect errors.
+
+        Args:
+            outcomes: of all jobs, such as those that `execute` yields.
+            failed: receives the error of each job that failed, by the id of the job.
+
+        Raises:
+            KeyboardInterrupt: if a job was interrupted.
+        """
+        with self:
+            for outcome in outcomes:
+                if outcome.interrupted:
+                    raise KeyboardInterrupt
+                self.end(outcome)
+                if outcome.error is not None:
+                    failed[outcome.id] = outcome.error
+
     def done(self) -> float:
-        """Return the cost of all that is done."""
+        """Return the cost of what is done."""
         return sum(
-            cost * (1.0 if name in self.ended else noted(self.folders[name])[0])
+            cost * (1.0 if name in self.ended else self._reported(name)[0])
             for name, cost in self.costs.items()
         )
 
     def left(self) -> str:
-        """Return the time left in words, once there is something to judge by."""
+        """Return the time left in words; nothing as long as there is nothing to estimate it by."""
         done, total = self.done(), sum(self.costs.values())
-        if done <= self.begin:
+        if done <= self.done_at_start:
             return ""
-        seconds = (self.clock() - self.start) * (total - done) / (done - self.begin)
+        elapsed = self.clock() - self.started_at
+        seconds = elapsed * (total - done) / (done - self.done_at_start)
         return f"about {timedelta(seconds=round(seconds))} left"
 
     def end(self, outcome: Outcome) -> None:
-        """Show that a run ended."""
+        """Show that a job ended."""
         self.ended.add(outcome.id)
-        how = "done" if outcome.error is None else f"FAILED: {outcome.error}"
-        line = f"{len(self.ended)}/{len(self.costs)} {outcome.id}: {how}, {self.left()}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        state = "done" if outcome.error is None else f"FAILED: {outcome.error}"
+        line = f"{len(self.ended)}/{len(self.costs)} {outcome.id}: {state}, {self.left()}"
+        print_line(self.console, line)
+
+    def _reported(self, name: str) -> tuple[float, str]:
+        return read_progress(self.folders[name]) if name in self.folders else (0.0, "")
 
     def _watch(self) -> None:
         while not self.stop.wait(0.5):
-            running = {name: noted(self.folders[name])[1] for name in self.folders}
-            words = [f"{n}: {s}" for n, s in running.items() if s and n not in self.ended]
-            now = ", ".join([self.left(), *words[:2]])
-            self.bar.update(self.task, completed=self.done(), now=now)
+            stages = {name: self._reported(name)[1] for name in self.costs}
+            running = [f"{n}: {s}" for n, s in stages.items() if s and n not in self.ended]
+            state = ", ".join([self.left(), *running[:2]])
+            self.bar.update(self.task, completed=self.done(), state=state)
+
+
+PROGRESS_FILE = "progress.txt"
+
+
+class ProgressReporter:
+    """Writes how far a run is into its folder, at most once in a while.
+
+    Args:
+        folder: of the run.
+        every: seconds between two writes.
+        clock: returns seconds.
+    """
+
+    def __init__(
+        self, folder: Path, every: float = 0.5, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.path, self.every, self.clock = folder / PROGRESS_FILE, every, clock
+        self.last = -every
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Write the name of the stage, and the share of the run that is done."""
+        now = self.clock()
+        if now - self.last >= self.every:
+            self.last = now
+            part = self.path.with_name(f"{PROGRESS_FILE}.part")
+            part.write_text(f"{share:.4f} {stage}")
+            part.replace(self.path)
+
+
+def read_progress(folder: Path) -> tuple[float, str]:
+    """Return the share of a run that is done, and its stage; 0 and nothing if none was written."""
+    try:
+        share, stage = (folder / PROGRESS_FILE).read_text().split(" ", 1)
+        return min(1.0, max(0.0, float(share))), stage
+    except (OSError, ValueError):
+        return 0.0, ""

@@ -115,7 +115,7 @@ def test_two_processes_do_not_share_a_study(tmp_path: Path) -> None:
     with locked(tmp_path):
         process = start("--run-dir", tmp_path, *TINY)
         assert process.communicate()[1].splitlines() == [
-            f"error: another process is at work in {tmp_path}: wait for its end, then start again"
+            f"error: another process is working in {tmp_path}: wait until it ends, then start again"
         ]
     assert process.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -138,7 +138,7 @@ def test_without_the_extra_there_is_a_line_and_no_figure(
 ) -> None:
     monkeypatch.setattr(unlearn, "find_spec", lambda name: None)
     assert run_unlearn("--run-dir", tmp_path / "a", "--method", "gold") == 0
-    line = "figures:  they need matplotlib, scipy: pip install 'oversight-testbed[report]'"
+    line = "figures:  they need matplotlib: pip install 'oversight-testbed[report]'"
     assert line in capsys.readouterr().out.splitlines()
     assert not (tmp_path / "a" / "figures").exists()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oversight.runs import TINY, rollouts, run_train
+from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from oversight import sweep, tune
 from oversight.rl.config import TrainConfig
 from oversight.rl.study import Panel, Study, Tuning
 from oversight.runs import cli
-from tests.oversight.runs import ROLLOUT
+from tests.oversight.rl.trained_runs import ROLLOUT
 
 TINY = TrainConfig(
     device="cpu",

@@ -15,8 +15,15 @@ from oversight.rl.config import FRESH, TrainConfig
 from oversight.rl.evaluation import evaluate
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.events import curves
-from tests.oversight.runs import TINY, contents, difference, rollouts, run_evaluate, summary
-from tests.oversight.runs import run_train as run
+from tests.oversight.rl.trained_runs import (
+    TINY,
+    contents,
+    difference,
+    rollouts,
+    run_evaluate,
+    summary,
+)
+from tests.oversight.rl.trained_runs import run_train as run
 from tests.oversight.test_errors import Capture, refused
 from tests.oversight.test_safety import Trap
 

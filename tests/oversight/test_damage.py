@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agents.checkpoint import read_model_weights, read_state
 from oversight.rl.config import TrainConfig
 from oversight.runs.folder import RunFolder, read_config
-from tests.oversight.runs import contents, run_evaluate, run_train
+from tests.oversight.rl.trained_runs import contents, run_evaluate, run_train
 from tests.oversight.test_errors import Capture, refused
 
 READERS: dict[str, Callable[[Path], Any]] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oversight.runs.folder import RunFolder
-from tests.oversight.runs import contents, run_evaluate, run_train
+from tests.oversight.rl.trained_runs import contents, run_evaluate, run_train
 
 Run = Callable[..., int]
 Capture = pytest.CaptureFixture[str]

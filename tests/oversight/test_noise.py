@@ -13,8 +13,8 @@ from oversight.rl.checkpoint_selection import observed_returns
 from oversight.rl.config import make_agent, make_env
 from oversight.rl.evaluation import evaluate
 from tests.oversight.players import Walker
-from tests.oversight.runs import TINY as FLAGS
-from tests.oversight.runs import difference, outcome, rollouts, run_train, summary
+from tests.oversight.rl.trained_runs import TINY as FLAGS
+from tests.oversight.rl.trained_runs import difference, outcome, rollouts, run_train, summary
 from tests.oversight.studies import TINY
 from tests.oversight.test_resume import assert_same_run, resume
 

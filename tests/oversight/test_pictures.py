@@ -14,7 +14,7 @@ from envs.gridworld import GridConfig, Rules
 from oversight.rl.config import make_agent
 from oversight.rl.rendering import enlarge, film, module_map, panels
 from tests.oversight.players import Walker, Wanderer
-from tests.oversight.runs import run_evaluate
+from tests.oversight.rl.trained_runs import run_evaluate
 
 INK = (45, 48, 58)
 GAP, CAPTION, CELL = 16, 34, 64

@@ -8,7 +8,7 @@ import torch
 
 from agents.checkpoint import read_model_weights
 from oversight.runs.folder import RunFolder
-from tests.oversight.runs import TINY, difference, outcome, rollouts, run_train, summary
+from tests.oversight.rl.trained_runs import TINY, difference, outcome, rollouts, run_train, summary
 
 
 def train(folder: Path, *flags: str) -> Path:

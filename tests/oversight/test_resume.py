@@ -12,7 +12,7 @@ from agents.checkpoint import read_model_weights, read_state
 from oversight.rl.checkpoint_selection import RULES
 from oversight.runs.folder import RunFolder
 from tests.oversight.events import curves
-from tests.oversight.runs import (
+from tests.oversight.rl.trained_runs import (
     ROLLOUT,
     TINY,
     difference,

@@ -29,7 +29,7 @@ from oversight.runs.folder import (
     write_json,
 )
 from tests.oversight.events import curves, events
-from tests.oversight.runs import ROLLOUT, TINY, files, rollouts, run_train, summary
+from tests.oversight.rl.trained_runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 
 METRICS = {
     *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),

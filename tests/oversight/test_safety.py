@@ -13,7 +13,7 @@ import torch
 
 from agents.checkpoint import read_state
 from oversight.runs.folder import RunFolder
-from tests.oversight.runs import run_evaluate, run_train
+from tests.oversight.rl.trained_runs import run_evaluate, run_train
 from tests.oversight.test_errors import Capture, refused
 
 

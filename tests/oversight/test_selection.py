@@ -24,8 +24,8 @@ from oversight.rl.evaluation import evaluate, flag_flip_gap
 from oversight.rl.training import Past, judge
 from oversight.runs.folder import RunFolder
 from tests.oversight.players import Walker, Wanderer
-from tests.oversight.runs import difference, summary
-from tests.oversight.runs import run_train as run
+from tests.oversight.rl.trained_runs import difference, summary
+from tests.oversight.rl.trained_runs import run_train as run
 from tests.oversight.studies import TINY
 from tests.oversight.test_interference import tamper
 

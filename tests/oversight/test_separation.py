@@ -7,7 +7,7 @@ import pytest
 from stable_baselines3.common.logger import Logger
 
 from oversight.rl import config as build
-from tests.oversight.runs import TINY, rollouts, run_train
+from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 
 
 def test_no_true_return_passes_through_the_logger_of_the_agent(

@@ -11,7 +11,7 @@ import torch
 from oversight.rl.sweep import COLUMNS, as_csv
 from oversight.runs.folder import RunFolder
 from tests.oversight.events import events
-from tests.oversight.runs import contents, difference, outcome, run_train, summary
+from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
 from tests.oversight.studies import IDS, results, run_sweep
 from tests.oversight.test_errors import Capture, refused
 

@@ -10,8 +10,8 @@ import pytest
 from agents.checkpoint import read_state
 from oversight.rl.sweep import Job, jobs_of, work
 from oversight.runs.folder import RunFolder
-from oversight.runs.parallel import DIED, Outcome, locked, on_cores
-from tests.oversight.runs import difference, outcome, summary
+from oversight.runs.parallel import WORKER_DIED, Outcome, locked, on_cores
+from tests.oversight.rl.trained_runs import difference, outcome, summary
 from tests.oversight.studies import IDS, longer, results, run_sweep, start_sweep, tiny
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def die_or_work(job: Job) -> Outcome:
 def test_a_process_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
     jobs = jobs_of(tiny().runs(), tmp_path)
     outcomes = {each.id: each.error for each in on_cores(die_or_work, jobs, 2)}
-    assert outcomes == {name: DIED if name == IDS[1] else None for name in IDS}
+    assert outcomes == {name: WORKER_DIED if name == IDS[1] else None for name in IDS}
 
 
 def test_two_sweeps_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +104,6 @@ def test_two_sweeps_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.Monke
         clock = iter([0.0, 1.0, 6.0])
         monkeypatch.setattr("oversight.runs.parallel.time.monotonic", lambda: next(clock))
         waited = work(job)
-    line = f"another process is at work in {job.folder}: wait for its end, then start again"
+    line = f"another process is working in {job.folder}: wait until it ends, then start again"
     assert waited == Outcome(job.id, line)
     assert not RunFolder(job.folder).config.exists()

@@ -10,7 +10,7 @@ import pytest
 
 from oversight.rl.report.curves import Traces, export, read_traces
 from oversight.rl.report.results import read_study
-from tests.oversight.runs import contents
+from tests.oversight.rl.trained_runs import contents
 from tests.oversight.studies import IDS, results, run_sweep
 from tests.oversight.test_errors import Capture, refused
 

@@ -9,8 +9,8 @@ import pytest
 from oversight import sweep
 from oversight.rl.sweep import Job, jobs_of
 from oversight.runs import cli
-from oversight.runs.parallel import DIED, Outcome, execute
-from tests.oversight.runs import difference, outcome
+from oversight.runs.parallel import WORKER_DIED, Outcome, execute
+from tests.oversight.rl.trained_runs import difference, outcome
 from tests.oversight.studies import IDS, run_sweep, tiny
 from tests.oversight.test_errors import Capture
 
@@ -41,7 +41,7 @@ def test_a_process_of_ray_that_dies_takes_one_run_with_it(tmp_path: Path) -> Non
     pytest.importorskip("ray")
     jobs = jobs_of(tiny().runs(), tmp_path)
     outcomes = {each.id: each.error for each in execute(die_or_work, jobs, "ray", 2)}
-    assert outcomes == {name: DIED if name == IDS[1] else None for name in IDS}
+    assert outcomes == {name: WORKER_DIED if name == IDS[1] else None for name in IDS}
 
 
 def test_without_ray_it_says_what_to_install(

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from oversight.runs.folder import RunFolder
-from tests.oversight.runs import TINY, rollouts, run_train
+from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 
 
 def test_a_run_in_a_thread_trains_to_the_end(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from oversight.rl import tuning
 from oversight.rl.study import Study, change
 from oversight.rl.sweep import Job, work
 from oversight.runs.parallel import Outcome
-from tests.oversight.runs import contents, summary
+from tests.oversight.rl.trained_runs import contents, summary
 from tests.oversight.studies import TINY, TUNING, run_tune, tiny
 from tests.oversight.test_errors import Capture, refused
 from tests.oversight.test_interference import tamper

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from oversight.rl.report.results import ALL, UNOBSERVED, Row
 from oversight.runs.statistics import (
+    MIN_SEEDS,
     UNKNOWN,
     Estimate,
     Sample,
@@ -131,10 +132,6 @@ class Panel:
         )
 
 
-FEWEST = 3
-"""Seeds that a method needs to be compared; the interval of two is no more than the two."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """What methods are against each other at one level.
@@ -174,7 +171,7 @@ def compare(
 ) -> Comparison:
     """Return how methods stand at one level."""
     estimates = {method: panel.estimate(method, level, score) for method in methods}
-    known = [method for method in methods if estimates[method].seeds >= FEWEST]
+    known = [method for method in methods if estimates[method].seeds >= MIN_SEEDS]
     ranked = tuple(sorted(known, key=lambda method: -estimates[method].value))
     floor = estimates[ranked[0]].low if ranked else 0.0
     samples = [panel.sample(method, level, score) for method in ranked[:2]]
@@ -183,7 +180,7 @@ def compare(
         ranked=ranked,
         level_with=tuple(method for method in ranked[1:] if estimates[method].high >= floor),
         margin=difference(*samples) if len(samples) == 2 else UNKNOWN,
-        few=tuple(method for method in methods if 0 < estimates[method].seeds < FEWEST),
+        few=tuple(method for method in methods if 0 < estimates[method].seeds < MIN_SEEDS),
     )
 
 
@@ -329,7 +326,7 @@ def early_stopping(panel: Panel, routed: str) -> str:
     pairs = [pair for pair in pairs if len(pair.ranked) == 2]
     if not pairs:
         return (
-            f"Early stopping is not settled here: it takes {FEWEST} seeds of both "
+            f"Early stopping is not settled here: it takes {MIN_SEEDS} seeds of both "
             f"{PLAIN} and {routed} with checkpoints chosen on observed episodes."
         )
     ahead = [pair for pair in pairs if pair.winner == routed]
@@ -393,7 +390,7 @@ def _undecided(compared: Sequence[Comparison]) -> str:
     """Return why there is nothing to compare, for want of seeds or of methods."""
     if any(each.few for each in compared):
         return (
-            f"{UNWATCHED}, there is no verdict: it takes {FEWEST} seeds of a method, "
+            f"{UNWATCHED}, there is no verdict: it takes {MIN_SEEDS} seeds of a method, "
             "for with fewer a lead is not a finding."
         )
     alone = sorted({each.ranked[0] for each in compared if each.ranked})

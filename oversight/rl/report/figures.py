@@ -14,22 +14,49 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from oversight.rl.report.comparison import Efficiency, Panel
+from oversight.rl.report.comparison import PLAIN, Efficiency, Panel
 from oversight.rl.report.curves import Band
 from oversight.rl.report.results import OBSERVED, UNOBSERVED
 from oversight.runs.figures import (
+    COLORS,
     FAINT,
     INK,
     MUTED,
     PAPER,
     VERMILLION,
     Drawing,
+    Style,
     Styles,
     label_ends,
-    level_axis,
     sheet,
 )
 from oversight.runs.statistics import Estimate
+
+_MARKERS = "oDvP*"
+
+
+def styles(panel: Panel, routed: Sequence[str]) -> Styles:
+    """Return how each method looks: the routed ones, plain PPO, and the best others stand out."""
+    rest = [method for method in panel.ranked() if method not in {*routed, PLAIN}]
+    chosen = [*(method for method in routed if method in panel.methods), *rest][: len(COLORS)]
+    strong = {
+        method: Style(color, marker)
+        for method, color, marker in zip(chosen, COLORS, _MARKERS, strict=False)
+    }
+    strong[PLAIN] = Style(VERMILLION, "s")
+    if panel.oracle is not None:
+        strong[panel.oracle] = Style(INK, "_", "--")
+    weak = Style(MUTED, ".", strong=False)
+    return {method: strong.get(method, weak) for method in panel.methods}
+
+
+def level_axis(axes: Axes, levels: Sequence[float]) -> None:
+    """Make the horizontal axis one of oversight levels."""
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    axes.minorticks_off()
+    axes.grid(visible=False, axis="x")
+
 
 Bands = Mapping[tuple[str, float], Band]
 """By method and level."""

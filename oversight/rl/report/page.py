@@ -27,7 +27,6 @@ from markupsafe import Markup
 
 from oversight.rl.report import tables
 from oversight.rl.report.comparison import (
-    FEWEST,
     PLAIN,
     SHARE,
     Panel,
@@ -44,12 +43,14 @@ from oversight.rl.report.figures import (
     improvement_dots,
     learning_curves,
     selection_dots,
+    styles,
     watched_and_unwatched,
 )
 from oversight.rl.report.results import OBSERVED, RULES, UNOBSERVED, Row, Study, ranges
 from oversight.rl.report.tables import Cell, Table, mark, share_table
 from oversight.rl.study import VERSIONS, Settings, differences
-from oversight.runs.figures import Drawing, Styles, styles
+from oversight.runs.figures import Drawing, Styles
+from oversight.runs.statistics import MIN_SEEDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -486,7 +487,7 @@ def few_seeds(panel: Panel) -> list[str]:
     cells = f"{few} of {sum(map(bool, sizes))} cells of the variation {panel.name}"
     return [
         f"{cells} have fewer than {ENOUGH} seeds: their intervals are too narrow, and with fewer "
-        f"than {FEWEST} they are not compared"
+        f"than {MIN_SEEDS} they are not compared"
     ]
 
 

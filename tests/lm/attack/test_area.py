@@ -1,4 +1,4 @@
-"""Areas between curves of which they are known, and intervals over seeds."""
+"""Areas between curves of which they are known."""
 
 from math import inf, isnan, nan
 
@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.attacks.results import Area, Worst, area, savings, share, shown_share
-from lm.statistics import interval
-from oversight.runs import statistics
 
 STEPS = (0, 2, 6)
 GOLD = (4.0, 3.0, 1.0)
@@ -94,22 +92,3 @@ def test_only_curves_of_one_kind_are_compared() -> None:
     for other in (accuracy(*GOLD), Worst((0, 1, 2), GOLD, lower_is_worse=True)):
         with pytest.raises(ValueError, match="of the same steps"):
             area(loss(*GOLD), other)
-
-
-@settings(max_examples=10, deadline=None)  # a bootstrap takes its time
-@given(st.lists(st.floats(-9, 9), min_size=2, max_size=9))
-def test_the_interval_is_that_of_the_reports(values: list[float]) -> None:
-    expected = statistics.interval([np.array(values)])
-    assert interval(values) == pytest.approx(expected, abs=1e-12)
-
-
-def test_one_seed_has_no_interval_and_an_unknown_one_no_value() -> None:
-    value, low, high, seeds = interval([0.5])
-    assert (value, seeds) == (0.5, 1)
-    assert isnan(low)
-    assert isnan(high)
-    found = interval([0.1, nan, 0.3])
-    assert all(map(isnan, found[:3]))
-    assert found.seeds == 3
-    with pytest.raises(ValueError, match="one or more seeds"):
-        interval([])

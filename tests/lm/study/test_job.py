@@ -45,5 +45,5 @@ def test_a_run_that_another_process_has_is_left_alone(
         monkeypatch.setattr("oversight.runs.parallel.time.monotonic", lambda: next(clock))
         error = work(job).error
     assert error is not None
-    assert error.startswith(f"another process is at work in {job.folder}: wait for its end")
+    assert error.startswith(f"another process is working in {job.folder}: wait until it ends")
     assert {path.name for path in job.folder.iterdir()} == {".lock", "training.pt.77.part"}

@@ -11,7 +11,7 @@ from oversight.rl.report.curves import Traces, band, curves_csv, export, from_cs
 from oversight.rl.report.results import read_study
 from oversight.runs import cli
 from tests.oversight.reporting.studies import RETURNS, rows_of, write_runs, write_study
-from tests.oversight.runs import contents
+from tests.oversight.rl.trained_runs import contents
 
 SMALL = {name: RETURNS[name] for name in ("routed", "naive", "oracle")}
 

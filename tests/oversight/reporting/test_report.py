@@ -16,7 +16,7 @@ from oversight import report
 from oversight.rl.report.tables import Cell, Table
 from oversight.runs import cli
 from tests.oversight.reporting.studies import RETURNS, rows_of, write_runs, write_study
-from tests.oversight.runs import contents
+from tests.oversight.rl.trained_runs import contents
 
 CHROMIUM = shutil.which("chromium")
 SMALL = {name: RETURNS[name] for name in ("routed", "naive", "oracle")}
@@ -154,9 +154,9 @@ def test_nothing_to_render_is_an_error(
 def test_without_the_extra_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "scipy" else name)
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "matplotlib" else name)
     assert run(tmp_path) == 2
-    assert "a report needs scipy: pip install" in capsys.readouterr().err
+    assert "a report needs matplotlib: pip install" in capsys.readouterr().err
 
 
 def test_a_table_in_its_forms() -> None:
