@@ -138,7 +138,11 @@ def published() -> Study:
 
 
 def _erring() -> Iterator[Panel]:
-    errors = {"flips": ("flips", 0.2), "missed": ("missed", 0.4), "blind_spot": ("unseen_rows", 3)}
+    errors = {
+        "flips": ("flips", 0.2),
+        "missed": ("false_positive", 0.4),
+        "blind_spot": ("unseen_rows", 3),
+    }
     for name, (setting, value) in errors.items():
         yield Panel(
             methods=HEARING,

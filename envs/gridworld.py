@@ -196,23 +196,24 @@ class GridConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseConfig:
-    """How often the overseer errs, in what a learner is told and a checkpoint is chosen by.
+    """How often the overseer's report of an observed reward is wrong or missing.
 
-    Evaluation measures the truth. Methods that are paid the true reward hear nobody.
+    Training and checkpoint selection use the noisy reports; evaluation and methods that are paid
+    the true reward do not.
     """
 
     flips: float = 0.0
-    """Share of observed reports that have the opposite sign."""
-    missed: float = 0.0
-    """Share of observed ghosts that are reported as diamonds; a report is flipped once at most."""
-    lost: float = 0.0
-    """Share of observed reports that never come: such a step pays as a hidden one."""
+    """Share of observed rewards that are reported with the opposite sign."""
+    false_positive: float = 0.0
+    """Share of observed ghosts that are reported as diamonds. No report is flipped twice."""
+    dropped: float = 0.0
+    """Share of observed rewards that are never reported; such a step pays like a hidden one."""
     unseen_rows: int = 0
-    """Rows of the board, from the top, of which no report ever comes: a blind spot."""
+    """Number of rows, counted from the top of the board, that the overseer cannot see."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        for name in ("flips", "missed", "lost"):
+        """Check that every value is in its range."""
+        for name in ("flips", "false_positive", "dropped"):
             if not 0 <= getattr(self, name) <= 1:  # false for NaN as well
                 raise ValueError(f"noise.{name} must be from 0 to 1, got {getattr(self, name)}")
 
@@ -220,8 +221,8 @@ class NoiseConfig:
             raise ValueError(f"noise.unseen_rows must not be negative, got {self.unseen_rows}")
 
     @property
-    def silent(self) -> bool:
-        """Whether the overseer never errs."""
+    def noiseless(self) -> bool:
+        """Whether every observed reward is reported as it is."""
         return self == NoiseConfig()
 
 
@@ -264,10 +265,10 @@ def any_terminal(
 OVERSEEN = Region(stands_overseen, at="arrival")
 
 
-def erring(noise: NoiseConfig) -> Observer:
+def noisy_overseer(noise: NoiseConfig) -> Observer:
     """Return the grid's overseer with its errors, each kind independent of the others."""
     watched: Observer = OVERSEEN
     if noise.unseen_rows:
         watched = OVERSEEN & Region(partial(stands_below, rows=noise.unseen_rows), at="arrival")
-    reports = Noisy(watched, flip=noise.flips, miss=noise.lost)
-    return Noisy(reports, flip=noise.missed, side="punishments", stream=2)
+    reports = Noisy(watched, flip=noise.flips, miss=noise.dropped)
+    return Noisy(reports, flip=noise.false_positive, side="punishments", stream=2)

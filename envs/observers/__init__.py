@@ -3,7 +3,7 @@
 from envs.observers.coins import Budget, EpisodeCoin, Schedule, StepCoin
 from envs.observers.conditional import Query, Region
 from envs.observers.noise import Adversarial, Noisy
-from envs.observers.observer import Decision, Flips, Moment, Observer, Scope
+from envs.observers.observer import Decision, Flips, InformationLevel, Observer, StepContext
 
 __all__ = [
     "Adversarial",
@@ -11,12 +11,12 @@ __all__ = [
     "Decision",
     "EpisodeCoin",
     "Flips",
-    "Moment",
+    "InformationLevel",
     "Noisy",
     "Observer",
     "Query",
     "Region",
     "Schedule",
-    "Scope",
     "StepCoin",
+    "StepContext",
 ]

@@ -13,24 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 from envs import random_streams
 from envs.observers.observer import (
     Decision,
-    Moment,
+    InformationLevel,
     Observer,
-    Scope,
+    StepContext,
     check_count,
     check_function,
     check_probability,
 )
 
 
-def episode_word(moment: Moment, stream: int) -> random_streams.Words:
+def episode_word(context: StepContext, stream: int) -> random_streams.Words:
     """Draw one word for each lane's episode; other streams are independent of it."""
-    lane = random_streams.split(moment.seed, np.array([stream], dtype=np.uint64))
-    return random_streams.split(lane, moment.episode)
+    lane = random_streams.split(context.seed, np.array([stream], dtype=np.uint64))
+    return random_streams.split(lane, context.episode)
 
 
-def step_word(moment: Moment, stream: int) -> random_streams.Words:
+def step_word(context: StepContext, stream: int) -> random_streams.Words:
     """Draw one word for each lane's step, independent of the episode's of every stream."""
-    return random_streams.split(~episode_word(moment, stream), moment.step)
+    return random_streams.split(~episode_word(context, stream), context.step)
 
 
 def check_stream(stream: int) -> None:
@@ -62,13 +62,13 @@ class EpisodeCoin(Observer):
         check_stream(self.stream)
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides by episode."""
-        return Scope.EPISODE
+        return InformationLevel.EPISODE
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Toss the episode's coin."""
-        watched = random_streams.uniform(episode_word(moment, self.stream)) < self.probability
+        watched = random_streams.uniform(episode_word(context, self.stream)) < self.probability
         return Decision(watched)
 
 
@@ -84,13 +84,13 @@ class StepCoin(Observer):
         check_stream(self.stream)
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides at each step."""
-        return Scope.STEP
+        return InformationLevel.STEP
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Toss the step's coin."""
-        watched = random_streams.uniform(step_word(moment, self.stream)) < self.probability
+        watched = random_streams.uniform(step_word(context, self.stream)) < self.probability
         return Decision(watched)
 
 
@@ -119,20 +119,20 @@ class Schedule(Observer):
             raise ValueError(f"by must be 'episode' or 'step', got {self.by!r}")
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """The episode's number is known long before; the clock of steps is not."""
-        return Scope.EPISODE if self.by == "episode" else Scope.STEP
+        return InformationLevel.EPISODE if self.by == "episode" else InformationLevel.STEP
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Toss the episode's coin with the probability of the time."""
-        clock = (moment.episode if self.by == "episode" else moment.played).astype(np.int64)
+        clock = (context.episode if self.by == "episode" else context.played).astype(np.int64)
         chance = np.asarray(self.probability(clock), dtype=np.float64)
         if chance.shape not in ((), clock.shape) or not np.all((chance >= 0) & (chance <= 1)):
             raise ValueError(
                 f"Schedule's probability must return {clock.shape} numbers from 0 to 1 "
                 f"for a clock of that shape, got {chance!r}"
             )
-        watched = random_streams.uniform(episode_word(moment, self.stream)) < chance
+        watched = random_streams.uniform(episode_word(context, self.stream)) < chance
         return Decision(watched)
 
 
@@ -166,14 +166,14 @@ class Budget(Observer):
         check_count(self.every, "every", 1)
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides by episode."""
-        return Scope.EPISODE
+        return InformationLevel.EPISODE
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Find the episode's block and whether it is the chosen one of it."""
-        block, place = np.divmod(moment.episode, np.uint64(self.every))
-        word = episode_word(moment._replace(episode=block), self.stream)
+        block, place = np.divmod(context.episode, np.uint64(self.every))
+        word = episode_word(context._replace(episode=block), self.stream)
         chosen: random_streams.Words = word % np.uint64(self.every)
         watched = (place == chosen) & (block < self.episodes)
         return Decision(watched)

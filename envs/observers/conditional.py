@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from envs.observers.observer import (
     Decision,
+    InformationLevel,
     Mask,
-    Moment,
     Observer,
-    Scope,
+    StepContext,
     check_function,
     check_mask,
 )
@@ -45,15 +45,15 @@ class Region(Observer):
             raise ValueError(f"at must be 'start' or 'arrival', got {self.at!r}")
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It reads observations."""
-        return Scope.OBSERVATION if self.at == "start" else Scope.ARRIVAL
+        return InformationLevel.OBSERVATION if self.at == "start" else InformationLevel.ARRIVAL
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Ask the predicate."""
-        seen = moment.observation if self.at == "start" else moment.arrival
+        seen = context.observation if self.at == "start" else context.arrival
         watched = self.contains(seen)
-        return Decision(check_mask(watched, moment.seed.shape, "Region's predicate"))
+        return Decision(check_mask(watched, context.seed.shape, "Region's predicate"))
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class Query(Observer):
             check_function(self.rule, "Query's rule", ("observation",))
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It reads what the agent does, or what its rule reads."""
-        return Scope.ACTION if self.rule is None else Scope.OBSERVATION
+        return InformationLevel.ACTION if self.rule is None else InformationLevel.OBSERVATION
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Watch where the overseer was asked."""
-        return Decision(moment.asked)
+        return Decision(context.asked)
 
     def asks(self, observation: Any, num_lanes: int) -> Mask:  # noqa: ANN401
         """Return where the rule asks, [n]."""

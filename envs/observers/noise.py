@@ -14,10 +14,10 @@ from envs.observers.coins import check_stream, episode_word, step_word
 from envs.observers.observer import (
     Decision,
     Flips,
+    InformationLevel,
     Mask,
-    Moment,
     Observer,
-    Scope,
+    StepContext,
     check_count,
     check_observer,
     check_probability,
@@ -61,24 +61,28 @@ class Noisy(Observer):
         check_stream(self.stream)
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """What the observer must know."""
-        return self.observer.scope
+        return self.observer.information_level
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Let the observer decide, then lose and flip reports."""
-        watched, flips = self.observer.decide(moment)
-        lost = draw_error(moment, self.scope, self.stream, LOST) < self.miss
+        watched, flips = self.observer.decide(context)
+        lost = draw_error(context, self.information_level, self.stream, LOST) < self.miss
         decision = Decision(watched & ~lost, flips)
         if self.flip == 0:
             return decision
-        wrong: Mask = draw_error(moment, self.scope, self.stream, FLIPPED) < self.flip
+        wrong: Mask = draw_error(context, self.information_level, self.stream, FLIPPED) < self.flip
         return flipped(decision, wrong, self.side)
 
 
-def draw_error(moment: Moment, scope: Scope, stream: int, kind: int) -> NDArray[np.float64]:
+def draw_error(
+    context: StepContext, information_level: InformationLevel, stream: int, kind: int
+) -> NDArray[np.float64]:
     """Draw a uniform for each lane's episode, or step, independent across kinds of error."""
-    word = (episode_word if scope == Scope.EPISODE else step_word)(moment, stream)
+    word = (episode_word if information_level == InformationLevel.EPISODE else step_word)(
+        context, stream
+    )
     return random_streams.uniform(random_streams.split(word, np.array([kind], dtype=np.uint64)))
 
 
@@ -128,7 +132,7 @@ class Adversarial(Observer):
 
     def __post_init__(self) -> None:
         check_observer(self.observer)
-        if self.observer.scope != Scope.EPISODE:
+        if self.observer.information_level != InformationLevel.EPISODE:
             raise ValueError(
                 f"Adversarial must be given an observer that decides by episode, so that its "
                 f"errors can be counted, got {self.observer!r}: write Adversarial(EpisodeCoin(0.1),"
@@ -139,17 +143,17 @@ class Adversarial(Observer):
         check_side(self.side)
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides by episode."""
-        return Scope.EPISODE
+        return InformationLevel.EPISODE
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Find the first watched episode of each episode's block."""
-        decision = self.observer.decide(moment)
-        block, place = np.divmod(moment.episode, np.uint64(self.every))
+        decision = self.observer.decide(context)
+        block, place = np.divmod(context.episode, np.uint64(self.every))
         wrong = decision.watched & (block < self.episodes)
         for earlier in range(self.every - 1):
             episode = block * np.uint64(self.every) + np.uint64(earlier)
-            watched = self.observer.decide(moment._replace(episode=episode)).watched
+            watched = self.observer.decide(context._replace(episode=episode)).watched
             wrong &= ~watched | (place <= earlier)
         return flipped(decision, wrong, self.side)

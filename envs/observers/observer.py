@@ -30,7 +30,7 @@ from envs.random_streams import Words
 Mask = NDArray[np.bool_]
 
 
-class Scope(IntEnum):
+class InformationLevel(IntEnum):
     """What an observer must know to decide; a composition must know the most of its parts."""
 
     EPISODE = 0
@@ -45,10 +45,10 @@ class Scope(IntEnum):
     """Also what the agent sees after the step."""
 
 
-class Moment(NamedTuple):
-    """The step about to be taken in each lane; later fields are None below their scope.
+class StepContext(NamedTuple):
+    """The step about to be taken in each lane; later fields are None below their information_level.
 
-    Numbers broadcast: an observer of scope `EPISODE` is asked with seeds [n, 1] about many
+    Numbers broadcast: an observer of information_level `EPISODE` is asked with seeds [n, 1] about many
     episodes [n, m] at once, and answers [n, m].
     """
 
@@ -87,12 +87,12 @@ class Observer(ABC):
 
     @property
     @abstractmethod
-    def scope(self) -> Scope:
-        """What `decide` reads of a moment, and must be told."""
+    def information_level(self) -> InformationLevel:
+        """What `decide` reads of a context, and must be told."""
 
     @abstractmethod
-    def decide(self, moment: Moment) -> Decision:
-        """Return the decision for the moment of each lane."""
+    def decide(self, context: StepContext) -> Decision:
+        """Return the decision for the context of each lane."""
 
     def __and__(self, other: "Observer") -> "Observer":
         return Both("and", self, _observer(other))
@@ -116,14 +116,14 @@ class Both(Observer):
     second: Observer
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """What the more demanding of the two must know."""
-        return max(self.first.scope, self.second.scope)
+        return max(self.first.information_level, self.second.information_level)
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Combine the two decisions, and the errors of who watches."""
         combine = np.logical_and if self.rule == "and" else np.logical_or
-        first, second = self.first.decide(moment), self.second.decide(moment)
+        first, second = self.first.decide(context), self.second.decide(context)
         found = [each.flips.within(each.watched) for each in (first, second) if each.flips]
         flips = found[0] | found[-1] if found else None
         return Decision(combine(first.watched, second.watched), flips)
@@ -136,13 +136,13 @@ class Unless(Observer):
     observer: Observer
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """What the other must know."""
-        return self.observer.scope
+        return self.observer.information_level
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Negate the decision; errors are the other's own."""
-        return Decision(~self.observer.decide(moment).watched)
+        return Decision(~self.observer.decide(context).watched)
 
 
 def parts(observer: Observer) -> Iterator[Observer]:

@@ -2,7 +2,7 @@
 
 Delays: what was seen in each lane, held back for some steps or some episodes.
 
-A queue is no pure function of the moment, so that a delay is no observer.
+A queue is no pure function of the context, so that a delay is no observer.
 """
 
 from typing import Any, Protocol
@@ -144,7 +144,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
       no last step, so that what was due there is never shown.
 
     `observed` says whether anything observed is in what is shown. A reset with a seed forgets all.
-    A queue is not a pure function of the moment, so that this is a wrapper and no observer.
+    A queue is not a pure function of the context, so that this is a wrapper and no observer.
 
     >>> from envs import PartialOversight
     >>> cart = PartialOversight(gym.make("CartPole-v1"), observed_probability=1.0)

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import ArrayLike, NDArray
 
-from envs.observers import EpisodeCoin, Observer, Query, Scope
+from envs.observers import EpisodeCoin, InformationLevel, Observer, Query
 from envs.observers.observer import Mask, check_function, check_observer, parts
 from envs.wrappers.oversight_state import Flag, NoisyFlag
 
@@ -63,7 +63,7 @@ class Settings:
     def _check_oversight(self) -> None:
         if not isinstance(self.flag, NoisyFlag) and self.flag not in ("hidden", "visible"):
             raise ValueError(f"flag must be 'hidden', 'visible' or a NoisyFlag, got {self.flag!r}")
-        if self.shows and self.observer.scope >= Scope.ACTION:
+        if self.shows and self.observer.information_level >= InformationLevel.ACTION:
             raise ValueError(
                 f"flag={self.flag!r} tells before a step whether it is observed, which an observer "
                 f"of arrivals or of the agent's questions cannot: take Region(..., at='start'), "
@@ -99,7 +99,10 @@ class Settings:
     @property
     def reads(self) -> bool:
         """Whether an observation is read: by the observer or by the proxy."""
-        return self.proxy is not None or self.observer.scope >= Scope.OBSERVATION
+        return (
+            self.proxy is not None
+            or self.observer.information_level >= InformationLevel.OBSERVATION
+        )
 
     def first_seed(self) -> int:
         """Return the seed of lane 0 for a first reset that names none."""
@@ -110,7 +113,9 @@ class Settings:
     @property
     def plain(self) -> bool:
         """Whether a step takes no more than the coin of its episode."""
-        by_episode = self.observer.scope == Scope.EPISODE and self.proxy is None
+        by_episode = (
+            self.observer.information_level == InformationLevel.EPISODE and self.proxy is None
+        )
         return by_episode and (self.reward, self.flag, self.allow) == ("observed", "hidden", ())
 
     def guess(self, *seen: Any) -> Numbers:  # noqa: ANN401 (the proxy's arguments)

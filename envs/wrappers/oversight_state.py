@@ -1,4 +1,4 @@
-"""Clock: where each lane is in its stream of episodes, and what its observer decides there.
+"""OversightState: where each lane is in its stream of episodes, and what its observer decides there.
 
 NoisyFlag: the flag that the agent sees errs about who watches; what is observed does not.
 """
@@ -14,7 +14,7 @@ from envs import random_streams
 from envs.observers import Flips, Observer, Query
 from envs.observers.coins import check_stream
 from envs.observers.noise import CUED, draw_error
-from envs.observers.observer import Mask, Moment, Scope, check_probability, parts
+from envs.observers.observer import InformationLevel, Mask, StepContext, check_probability, parts
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class NoisyFlag:
         check_probability(self.false_alarm, "false_alarm")
         check_stream(self.stream)
 
-    def cue(self, watched: Mask, moment: Moment, scope: Scope) -> Mask:
-        """Return what the agent is told of a decision at a moment.
+    def cue(self, watched: Mask, context: StepContext, information_level: InformationLevel) -> Mask:
+        """Return what the agent is told of a decision at a context.
 
         Args:
             watched: The decision.
-            moment: That it was made for.
-            scope: Of the observer that made it.
+            context: That it was made for.
+            information_level: Of the observer that made it.
         """
         chance = np.where(watched, self.miss, self.false_alarm)
-        wrong: Mask = draw_error(moment, scope, self.stream, CUED) < chance
+        wrong: Mask = draw_error(context, information_level, self.stream, CUED) < chance
         return watched ^ wrong
 
 
@@ -66,10 +66,10 @@ POWERS = ONE << np.arange(BLOCK + 1, dtype=np.uint64)
 ROWS = 256  # lanes decided at once there: their words stay in the processor's cache
 
 
-class Clock:
+class OversightState:
     """Counts episodes and steps of every lane and asks the observer about them.
 
-    An observer of scope `EPISODE` is asked about many episodes at once; any other is asked about
+    An observer of information_level `EPISODE` is asked about many episodes at once; any other is asked about
     each step, by `look`.
 
     Attributes:
@@ -83,7 +83,7 @@ class Clock:
     """
 
     def __init__(self, observer: Observer, num_lanes: int, seed: int, *, flag: Flag) -> None:
-        self.scope = observer.scope
+        self.information_level = observer.information_level
         self.asks: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self._asked: Mask = np.zeros(num_lanes, dtype=np.bool_)  # before that step
         self._query = next((each for each in parts(observer) if isinstance(each, Query)), None)
@@ -125,12 +125,12 @@ class Clock:
         for words in self._words:
             words[lanes] = END
         self._asked[lanes] = False
-        if self.scope == Scope.EPISODE:
+        if self.information_level == InformationLevel.EPISODE:
             self._refill()
 
     def begin(self, lanes: Lanes) -> None:
         """Go to the next episode of some lanes."""
-        if self.scope != Scope.EPISODE:
+        if self.information_level != InformationLevel.EPISODE:
             self._played[lanes] += self._step[lanes]
             self._step[lanes] = 0
             self._episode[lanes] += np.uint64(1)
@@ -155,7 +155,7 @@ class Clock:
 
     def tick(self, resting: Lanes) -> None:
         """Count a step of every lane but those that took none."""
-        if self.scope != Scope.EPISODE:
+        if self.information_level != InformationLevel.EPISODE:
             self._step += np.uint64(1)
             self._step[resting] -= np.uint64(1)
         if self._query is not None:
@@ -170,12 +170,14 @@ class Clock:
         """Decide about the next step of every lane, where that takes more than its episode.
 
         Args:
-            observation: What the agents see before it, [n, ...]; read from scope `OBSERVATION` on.
-            question: Whether their action asks, [n]; read from scope `ACTION` on, which waits for
+            observation: What the agents see before it, [n, ...]; read from information_level `OBSERVATION` on.
+            question: Whether their action asks, [n]; read from information_level `ACTION` on, which waits for
                 it.
-            arrival: What they see after it, [n, ...]; read at scope `ARRIVAL`.
+            arrival: What they see after it, [n, ...]; read at information_level `ARRIVAL`.
         """
-        if self.scope == Scope.EPISODE or (self.scope >= Scope.ACTION and question is None):
+        if self.information_level == InformationLevel.EPISODE or (
+            self.information_level >= InformationLevel.ACTION and question is None
+        ):
             return
         asked = None
         if self._query is not None:
@@ -185,7 +187,7 @@ class Clock:
             self.asks = question & ~self._asked
             asked = question | self._asked
         counters = self._seed, self._episode, self._step, self._played
-        self._now = self._masks(Moment(*counters, observation, asked, arrival))
+        self._now = self._masks(StepContext(*counters, observation, asked, arrival))
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy where every lane is, [n] each; what was decided there follows from it."""
@@ -204,7 +206,7 @@ class Clock:
         self._step[:], self._played[:] = state["step"], state["played"]
         self._asked[:] = state["asked"]
         self._words = []
-        if self.scope == Scope.EPISODE:
+        if self.information_level == InformationLevel.EPISODE:
             self._refill()
 
     def _make_room(self) -> None:
@@ -229,18 +231,18 @@ class Clock:
         for start in range(0, len(self._seed), ROWS):
             rows = slice(start, start + ROWS)
             episode = np.add(self._episode[rows, None], np.arange(BLOCK, dtype=np.uint64))
-            decided.append(self._masks(Moment(self._seed[rows, None], episode, zero, zero)))
+            decided.append(self._masks(StepContext(self._seed[rows, None], episode, zero, zero)))
         tables = [np.concatenate(masks) for masks in zip(*decided, strict=True)]
         self._words = [np.packbits(each, axis=1, bitorder="little").view("<u8") for each in tables]
         self._words = [words[:, 0].astype(np.uint64) | END for words in self._words]
         self._now = [table[:, 0].copy() for table in tables]
 
-    def _masks(self, moment: Moment) -> list[Mask]:
+    def _masks(self, context: StepContext) -> list[Mask]:
         """Decide, and return `watched`, the two `flips` if reports can err, and the cue."""
-        watched, flips = self._observer.decide(moment)
+        watched, flips = self._observer.decide(context)
         cue = watched
         if isinstance(self._flag, NoisyFlag):
-            cue = self._flag.cue(watched, moment, self.scope)
+            cue = self._flag.cue(watched, context, self.information_level)
         masks = [watched, *(flips or ()), *(() if self._flag == "hidden" else (cue,))]
         # copies: what an observer returns may be an array that it keeps
         return [mask.copy() for mask in masks]

@@ -9,7 +9,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
 from envs import random_streams
-from envs.observers import Observer, Scope
+from envs.observers import InformationLevel, Observer
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (
     Proxy,
@@ -23,7 +23,7 @@ from envs.wrappers.options import (
     lane_of_one,
     split_action,
 )
-from envs.wrappers.oversight_state import Clock, Flag
+from envs.wrappers.oversight_state import Flag, OversightState
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 ALL, NONE = slice(None), slice(0)
@@ -96,7 +96,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._doubles = self.settings.doubles
         if self._doubles:
             self.action_space = asking_space(env.action_space)
-        self._clock = Clock(chosen, 1, seed or 0, flag=flag)
+        self._clock = OversightState(chosen, 1, seed or 0, flag=flag)
         self._started = False
         self._watched = False
         self._plain = False
@@ -117,7 +117,10 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         shown = self._look(observation)
         # With these settings a step needs no more than the coin of its episode.
         chosen = self.settings
-        short = chosen.observer.scope == Scope.EPISODE and self._clock.flips is None
+        short = (
+            chosen.observer.information_level == InformationLevel.EPISODE
+            and self._clock.flips is None
+        )
         pays = chosen.proxy is None and chosen.reward == "observed"
         self._plain = short and pays and not chosen.shows and not chosen.allow
         return shown, {
@@ -145,7 +148,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         arrival = lane_of_one(observation) if self.settings.reads else None
-        if self._clock.scope >= Scope.ACTION:
+        if self._clock.information_level >= InformationLevel.ACTION:
             self._clock.look(self._seen, question, arrival)
         watched = bool(self._clock.watched[0])
         told = self._reported(_scalar(reward)) if watched else 0.0

@@ -20,7 +20,15 @@ from agents.config import PPOConfig
 from agents.method import Reward
 from agents.methods import method
 from envs import IDS
-from envs.gridworld import AGENT, NUM_PLANES, GridConfig, NoiseConfig, Rules, any_terminal, erring
+from envs.gridworld import (
+    AGENT,
+    NUM_PLANES,
+    GridConfig,
+    NoiseConfig,
+    Rules,
+    any_terminal,
+    noisy_overseer,
+)
 from envs.wrappers.vector import PartialOversight
 
 
@@ -85,14 +93,14 @@ class TrainConfig:
                 f"noise.unseen_rows must be at most the {grid.size} rows of the board, "
                 f"got {self.noise.unseen_rows}"
             )
-        if not self.noise.silent and grid.flag == "hidden":
+        if not self.noise.noiseless and grid.flag == "hidden":
             raise ValueError(
                 "noise needs grid.flag visible, since the overseer who errs reads that plane: "
                 "leave the noise out, or blind the modules to the plane by --ppo.blind 3"
             )
 
     @property
-    def heard(self) -> NoiseConfig:
+    def effective_noise(self) -> NoiseConfig:
         """The errors that reach the run: none if its method is paid the true reward."""
         return NoiseConfig() if method(self.method).reward == "true" else self.noise
 
@@ -165,10 +173,10 @@ def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[An
 
     Where the overseer errs, what is paid and told of an observed step is what was reported.
     """
-    if reward == "true" or config.heard.silent:
+    if reward == "true" or config.effective_noise.noiseless:
         return _grid(config, num_envs, reward)
     truthful = _grid(config, num_envs, "true")
-    observer = erring(config.heard)
+    observer = noisy_overseer(config.effective_noise)
     return PartialOversight(truthful, observer=observer, proxy=any_terminal, reward=reward)
 
 
@@ -188,7 +196,7 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     """Return an untrained agent on the training environment of its method."""
     env = make_env(config, config.num_envs, method(config.method).reward)
     chosen, ppo = method(config.method), config.ppo
-    chance = config.oversight_probability * (1 - config.heard.lost)
+    chance = config.oversight_probability * (1 - config.effective_noise.dropped)
     if ppo.propensity is None and chance > 0:
         ppo = replace(ppo, propensity=chance)
     if ppo.place is None:

@@ -20,7 +20,7 @@ from envs import (
     StepCoin,
     random_streams,
 )
-from envs.observers import Decision, Moment, Observer, Scope
+from envs.observers import Decision, InformationLevel, Observer, StepContext
 
 PROBABILITY = st.floats(0, 1)
 SEED = st.integers(0, 2**64 - 1)
@@ -54,13 +54,13 @@ OBSERVERS: dict[str, Observer] = {
 }
 
 
-def moment(seed: int, size: int) -> Moment:
+def context(seed: int, size: int) -> StepContext:
     """Random moments of many lanes."""
     draw = np.random.default_rng(seed % 2**32)
     episode, step, played = draw.integers(0, 200, size=(3, size)).astype(np.uint64)
     seeds = random_streams.lane_seeds(seed, size)
     asked = draw.integers(2, size=size).astype(np.bool_)
-    return Moment(seeds, episode, step, played, draw.normal(size=size), asked)
+    return StepContext(seeds, episode, step, played, draw.normal(size=size), asked)
 
 
 def masks(decision: Decision) -> list[np.ndarray]:
@@ -71,10 +71,10 @@ def masks(decision: Decision) -> list[np.ndarray]:
 @settings(max_examples=25, deadline=None)
 @given(seed=SEED)
 def test_a_lane_does_not_depend_on_its_neighbors(name: str, seed: int) -> None:
-    observer, many = OBSERVERS[name], moment(seed, 6)
+    observer, many = OBSERVERS[name], context(seed, 6)
     decided = observer.decide(many)
     for lane in range(6):
-        one = Moment._make(None if part is None else part[lane : lane + 1] for part in many)
+        one = StepContext._make(None if part is None else part[lane : lane + 1] for part in many)
         alone = observer.decide(one)
         assert [bool(mask[lane]) for mask in masks(decided)] == [
             bool(mask[0]) for mask in masks(alone)
@@ -87,7 +87,7 @@ def test_a_lane_does_not_depend_on_its_neighbors(name: str, seed: int) -> None:
 def test_coins_fall_as_often_as_they_say(make: type, seed: int, chance: float) -> None:
     size = 4000
     watched = make(chance).decide(
-        moment(seed, size)._replace(episode=np.arange(size, dtype=np.uint64))
+        context(seed, size)._replace(episode=np.arange(size, dtype=np.uint64))
     )[0]
     assert near(watched.sum(), size, chance)
 
@@ -97,7 +97,7 @@ def test_coins_fall_as_often_as_they_say(make: type, seed: int, chance: float) -
 @given(seed=SEED, low=PROBABILITY, high=PROBABILITY)
 def test_rates_nest(make: type, seed: int, low: float, high: float) -> None:
     low, high = sorted((low, high))
-    many = moment(seed, 500)
+    many = context(seed, 500)
     assert np.all(make(low).decide(many)[0] <= make(high).decide(many)[0])
 
 
@@ -108,7 +108,7 @@ def test_a_budget_is_used_up_exactly_and_costs_what_it_says(
 ) -> None:
     total = every * 15
     lane = np.full(total, seed, dtype=np.uint64)
-    many = Moment(lane, np.arange(total, dtype=np.uint64), lane, lane)
+    many = StepContext(lane, np.arange(total, dtype=np.uint64), lane, lane)
     budget = Budget(episodes, every)
     watched = budget.decide(many).watched
     assert watched.sum() == episodes
@@ -120,15 +120,15 @@ def test_a_budget_is_used_up_exactly_and_costs_what_it_says(
 @settings(max_examples=20, deadline=None)
 @given(seed=SEED, miss=PROBABILITY, alarm=PROBABILITY)
 def test_a_noisy_flag_errs_as_often_as_it_says(seed: int, miss: float, alarm: float) -> None:
-    many = moment(seed, 4000)._replace(episode=np.arange(4000, dtype=np.uint64))
+    many = context(seed, 4000)._replace(episode=np.arange(4000, dtype=np.uint64))
     truth = EpisodeCoin(0.5).decide(many).watched
-    cue = NoisyFlag(miss, alarm).cue(truth, many, Scope.EPISODE)
+    cue = NoisyFlag(miss, alarm).cue(truth, many, InformationLevel.EPISODE)
     for errs, chance in ((~cue[truth], miss), (cue[~truth], alarm)):
         assert near(errs.sum(), errs.size, chance)
 
 
 def test_streams_are_independent_and_so_are_steps_and_episodes() -> None:
-    many = moment(0, 20_000)._replace(episode=np.arange(20_000, dtype=np.uint64))
+    many = context(0, 20_000)._replace(episode=np.arange(20_000, dtype=np.uint64))
     coins = [EpisodeCoin(0.5), EpisodeCoin(0.5, 1), StepCoin(0.5), StepCoin(0.5, 1)]
     falls = np.corrcoef([coin.decide(many).watched for coin in coins])
     assert np.abs(falls - np.eye(4)).max() < 5 / np.sqrt(20_000)
@@ -136,7 +136,7 @@ def test_streams_are_independent_and_so_are_steps_and_episodes() -> None:
 
 def test_a_schedule_switches_observers() -> None:
     first = Schedule(lambda episode: episode < 10)
-    many = moment(0, 500)
+    many = context(0, 500)
     late = many.episode >= 10
     watched = (first | StepCoin(0.1)).decide(many).watched
     assert watched[~late].all()
@@ -152,7 +152,7 @@ def test_an_observer_is_a_frozen_record(name: str) -> None:
 
 
 def test_a_composition_knows_what_its_parts_must() -> None:
-    assert (EpisodeCoin(0.5) & Budget(3)).scope == Scope.EPISODE
-    assert (EpisodeCoin(0.5) | StepCoin(0.5)).scope == Scope.STEP
-    assert (~Region(positive) & StepCoin(0.5)).scope == Scope.OBSERVATION
-    assert Noisy(Region(positive, at="arrival")).scope == Scope.ARRIVAL
+    assert (EpisodeCoin(0.5) & Budget(3)).information_level == InformationLevel.EPISODE
+    assert (EpisodeCoin(0.5) | StepCoin(0.5)).information_level == InformationLevel.STEP
+    assert (~Region(positive) & StepCoin(0.5)).information_level == InformationLevel.OBSERVATION
+    assert Noisy(Region(positive, at="arrival")).information_level == InformationLevel.ARRIVAL

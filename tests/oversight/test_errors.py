@@ -67,8 +67,8 @@ def refused(capsys: Capture, run: Run, *args: object) -> str:
         ("--grid.horizon 0", "horizon 0 at least 1"),
         ("--grid.flag shown", "'shown' --grid.flag 'visible', 'hidden'"),
         ("--noise.flips 1.1", "noise.flips 1.1 0 to 1"),
-        ("--noise.missed -0.1", "noise.missed -0.1 0 to 1"),
-        ("--noise.lost nan", "noise.lost nan 0 to 1"),
+        ("--noise.false-positive -0.1", "noise.false_positive -0.1 0 to 1"),
+        ("--noise.dropped nan", "noise.dropped nan 0 to 1"),
         ("--noise.unseen-rows -1", "noise.unseen_rows -1 negative"),
         ("--noise.unseen-rows 6", "noise.unseen_rows 6 at most 5 rows"),
         ("--method appraised --ppo.place 4", "place planes 0 to 3 4"),
@@ -188,7 +188,7 @@ def test_a_folder_below_a_file_cannot_be_made(capsys: Capture, tmp_path: Path) -
         ("--ppo.hidden-sizes 8 8", "ppo.hidden_sizes (16, 16) (8, 8)"),
         ("--ppo.no-anneal", "ppo.anneal True False"),
         ("--grid.flag hidden", "grid.flag 'visible' 'hidden'"),
-        ("--noise.missed 0.4", "noise.missed 0.0 0.4"),
+        ("--noise.false-positive 0.4", "noise.false_positive 0.0 0.4"),
     ],
 )
 def test_a_resumed_run_stays_itself(capsys: Capture, copied: Path, flags: str, words: str) -> None:

@@ -19,8 +19,8 @@ from tests.oversight.studies import TINY
 from tests.oversight.test_resume import assert_same_run, resume
 
 WATCHED = replace(TINY, oversight_probability=0.5)
-ERRING = replace(WATCHED, noise=NoiseConfig(flips=0.3, missed=0.4, lost=0.2))
-NOISE = ("--noise.flips", "0.3", "--noise.missed", "0.4", "--noise.lost", "0.2")
+ERRING = replace(WATCHED, noise=NoiseConfig(flips=0.3, false_positive=0.4, dropped=0.2))
+NOISE = ("--noise.flips", "0.3", "--noise.false-positive", "0.4", "--noise.dropped", "0.2")
 LANES = 2048
 LONG = (*FLAGS, "--oversight-probability", "0.5", "--held-out", "0.9", "--ppo.no-anneal")
 

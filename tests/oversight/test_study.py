@@ -130,6 +130,6 @@ def test_the_published_study_has_the_seeds_that_it_should() -> None:
 def test_the_published_study_has_overseers_who_err() -> None:
     errors = {run.variation: run.config.noise for run in STUDIES["published"]().runs()}
     assert errors.pop("flips") == NoiseConfig(flips=0.2)
-    assert errors.pop("missed") == NoiseConfig(missed=0.4)
+    assert errors.pop("missed") == NoiseConfig(false_positive=0.4)
     assert errors.pop("blind_spot") == NoiseConfig(unseen_rows=3)
-    assert all(noise.silent for noise in errors.values())
+    assert all(noise.noiseless for noise in errors.values())

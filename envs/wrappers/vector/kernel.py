@@ -1,4 +1,4 @@
-"""A plain step of all lanes, compiled by numba and equal to `infos` and `Clock` to the bit.
+"""A plain step of all lanes, compiled by numba and equal to `infos` and `OversightState` to the bit.
 
 Importing this file imports numba and compiles, for a second or two. The machine code is kept in a
 cache, beside this file or in the user's folder, so that later processes only load it.
@@ -92,7 +92,7 @@ def _move(over: Mask, masks: Mask, rewards: Floats) -> None:
 
 @njit
 def _begin(due: Mask, watched: Mask, words: Words) -> int:
-    """Go to the next episode of the lanes where it is due, as `Clock.begin`; return how many."""
+    """Go to the next episode of the lanes where it is due, as `OversightState.begin`; return how many."""
     count = 0
     for lane in range(len(due)):  # every lane, since a branch would be mispredicted
         words[lane] >>= np.uint64(due[lane])
@@ -118,7 +118,7 @@ def advance(  # noqa: PLR0913, PLR0917 (few, since each takes 0.1 us)
 
     `true`, `terminated` and `truncated` are the environment's, [n]; `mode` is one of `MODES`.
     Moved on to the next step are `resetting`, the lanes that this one only resets, `watched` and
-    `words`, as `Clock.ahead` has them, [n]. Filled are `masks`, whose rows are above, [8, n] where
+    `words`, as `OversightState.ahead` has them, [n]. Filled are `masks`, whose rows are above, [8, n] where
     lanes end and reset in one step, else [3, n]; the `rewards` told, [2, n] or [1, n]; and `paid`,
     [n].
 

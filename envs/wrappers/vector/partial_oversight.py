@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs import random_streams
-from envs.observers import Observer, Scope
+from envs.observers import InformationLevel, Observer
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (
@@ -24,7 +24,7 @@ from envs.wrappers.options import (
     choose_observer,
     split_action,
 )
-from envs.wrappers.oversight_state import Clock, Flag
+from envs.wrappers.oversight_state import Flag, OversightState
 from envs.wrappers.vector.infos import (
     Arrays,
     Ends,
@@ -98,7 +98,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._doubles, self._visible = self.settings.doubles, self.settings.shows
         self._reads = self.settings.reads
         self._short: Plain | None = None
-        self._clock = Clock(chosen, env.num_envs, seed or 0, flag=flag)
+        self._clock = OversightState(chosen, env.num_envs, seed or 0, flag=flag)
         self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
         self._all = np.ones(env.num_envs, dtype=np.bool_)
         self._silent = ~self._all  # no question
@@ -168,7 +168,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             paid, infos = seen.paid, told_of_step(seen, self._all, ends)
         else:
             arrived = self._arrived(observations, ends)
-            if self._clock.scope >= Scope.ACTION:
+            if self._clock.information_level >= InformationLevel.ACTION:
                 self._clock.look(self._before, question, arrived)
             seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
             paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)

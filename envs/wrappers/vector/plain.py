@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
-from envs.wrappers.oversight_state import Clock
+from envs.wrappers.oversight_state import OversightState
 
 MASK = np.dtype(np.bool_)
 
@@ -33,7 +33,7 @@ class Plain:
         mode: What happens to a lane that ended.
     """
 
-    def __init__(self, kernel: Any, clock: Clock, mode: AutoresetMode) -> None:  # noqa: ANN401
+    def __init__(self, kernel: Any, clock: OversightState, mode: AutoresetMode) -> None:  # noqa: ANN401
         self._advance: Callable[..., int] = kernel.advance
         self._unfit, self._mode = kernel.UNFIT, kernel.MODES[mode]
         self._clock, self._num_lanes = clock, len(clock.watched)
@@ -95,7 +95,7 @@ def told(masks: Mask, row: int, rewards: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def shortcut(clock: Clock, mode: AutoresetMode) -> Plain | None:
+def shortcut(clock: OversightState, mode: AutoresetMode) -> Plain | None:
     """Return what takes plain steps quickly, or None where they are left to NumPy."""
     kernel = load()
     return None if kernel is None else Plain(kernel, clock, mode)

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.observers import EpisodeCoin, Observer, Scope
-from envs.observers.observer import Decision, Moment
+from envs.observers import EpisodeCoin, InformationLevel, Observer
+from envs.observers.observer import Decision, StepContext
 from envs.wrappers import vector
 from oversight.certificate.leaks.planted import Planted, swap
 from oversight.certificate.leaks.starts import cart_lanes, grid_with_flag
@@ -90,11 +90,11 @@ class Alarm(Observer):
     paid: Callable[[], Numbers]
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It is asked after the step."""
-        return Scope.ARRIVAL
+        return InformationLevel.ARRIVAL
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Look at the truth."""
         return Decision(self.paid() < 0)
 

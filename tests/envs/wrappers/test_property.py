@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from envs import NoisyFlag, PartialOversight, Query
-from envs.observers import Observer, Scope
+from envs.observers import InformationLevel, Observer
 from envs.observers.observer import parts
 from envs.wrappers import vector
 from tests.envs.same import assert_same
@@ -37,7 +37,7 @@ def cases() -> st.SearchStrategy[dict[str, Any]]:
 
     def allowed(observer: Observer, query: Query | None, flag: Any, **rest: Any) -> dict[str, Any]:  # noqa: ANN401
         whole = observer if query is None else query & observer
-        tells = "hidden" if whole.scope >= Scope.ACTION else flag
+        tells = "hidden" if whole.information_level >= InformationLevel.ACTION else flag
         return {"observer": whole, "flag": tells, **rest}
 
     return st.builds(

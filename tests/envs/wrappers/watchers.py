@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from envs import Adversarial, Budget, EpisodeCoin, Noisy, Query, Region, Schedule, StepCoin
-from envs.observers import Observer, Scope
+from envs.observers import InformationLevel, Observer
 
 
 def leftward(observation: NDArray[Any]) -> NDArray[np.bool_]:
@@ -59,7 +59,7 @@ LEAVES: st.SearchStrategy[Observer] = st.one_of(
 
 def composed(parts: st.SearchStrategy[Observer]) -> st.SearchStrategy[Observer]:
     """Build one observer of others."""
-    countable = parts.filter(lambda part: part.scope == Scope.EPISODE)
+    countable = parts.filter(lambda part: part.information_level == InformationLevel.EPISODE)
     return st.one_of(
         st.builds(lambda part: ~part, parts),
         st.builds(lambda one, other: one & other, parts, parts),

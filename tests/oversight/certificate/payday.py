@@ -7,8 +7,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.observers import Observer, Scope
-from envs.observers.observer import Decision, Moment
+from envs.observers import InformationLevel, Observer
+from envs.observers.observer import Decision, StepContext
 
 
 class Payday(gym.Env[Any, Any]):
@@ -58,13 +58,13 @@ class EvenEpisodes(Observer):
     """Watches every second episode, the first one too."""
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides by episode."""
-        return Scope.EPISODE
+        return InformationLevel.EPISODE
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Look at the number."""
-        watched = moment.episode % np.uint64(2) == 0
+        watched = context.episode % np.uint64(2) == 0
         return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:
@@ -77,13 +77,13 @@ class FirstSteps(Observer):
     """Watches the first step of every episode."""
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It decides by step."""
-        return Scope.STEP
+        return InformationLevel.STEP
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Look at the number."""
-        watched = moment.step == 0
+        watched = context.step == 0
         return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:
@@ -96,13 +96,13 @@ class SecondArrivals(Observer):
     """Watches the steps after which the observation says that two were taken."""
 
     @property
-    def scope(self) -> Scope:
+    def information_level(self) -> InformationLevel:
         """It reads where a step arrives."""
-        return Scope.ARRIVAL
+        return InformationLevel.ARRIVAL
 
-    def decide(self, moment: Moment) -> Decision:
+    def decide(self, context: StepContext) -> Decision:
         """Look at the observation."""
-        watched = moment.arrival[:, 2] == 2
+        watched = context.arrival[:, 2] == 2
         return Decision(watched)
 
     def watches(self, episode: int, step: int) -> bool:

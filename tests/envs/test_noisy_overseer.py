@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
-from envs.observers import Moment, Observer, Scope
+from envs.observers import InformationLevel, Observer, StepContext
 from envs.observers.noise import Side
 from tests.envs.test_observers import near
 
@@ -16,11 +16,11 @@ SEED = st.integers(0, 2**64 - 1)
 PROBABILITY = st.floats(0, 1)
 
 
-def episodes(seed: int, size: int) -> Moment:
+def episodes(seed: int, size: int) -> StepContext:
     """Return the first steps of the first episodes of one lane."""
     lane = np.full(size, seed, dtype=np.uint64)
     zero = np.zeros(size, dtype=np.uint64)
-    return Moment(lane, np.arange(size, dtype=np.uint64), zero, zero)
+    return StepContext(lane, np.arange(size, dtype=np.uint64), zero, zero)
 
 
 @settings(max_examples=20, deadline=None)
@@ -45,7 +45,10 @@ def test_a_flag_errs_independently_of_the_reports() -> None:
     many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
     watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
     assert flips is not None
-    cues = [NoisyFlag(0.5, stream=stream).cue(truth, many, Scope.EPISODE) for stream in (0, 1, 2)]
+    cues = [
+        NoisyFlag(0.5, stream=stream).cue(truth, many, InformationLevel.EPISODE)
+        for stream in (0, 1, 2)
+    ]
     errors = np.corrcoef([watched, flips.rewards, *cues])
     assert np.abs(errors - np.eye(5)).max() < 5 / np.sqrt(20_000)
 
@@ -103,7 +106,7 @@ def test_an_adversary_is_asked_about_many_lanes_and_episodes_at_once() -> None:
     seeds = np.arange(5, dtype=np.uint64)[:, None]
     zero = np.zeros((1, 1), dtype=np.uint64)
     episode = np.add(np.zeros((5, 1), np.uint64), np.arange(60, dtype=np.uint64))
-    flips = adversary.decide(Moment(seeds, episode, zero, zero)).flips
+    flips = adversary.decide(StepContext(seeds, episode, zero, zero)).flips
     assert flips is not None
     for lane in range(5):
         alone = adversary.decide(episodes(lane, 60)).flips

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from envs import EpisodeCoin, Noisy, Schedule, StepCoin, random_streams
-from envs.observers import Decision, Moment, Observer
-from envs.wrappers.oversight_state import ROWS, Clock
+from envs.observers import Decision, Observer, StepContext
+from envs.wrappers.oversight_state import ROWS, OversightState
 
 OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
@@ -19,7 +19,7 @@ OBSERVERS: dict[str, Observer] = {
 @pytest.mark.parametrize("lanes", [1, 3, ROWS, 2 * ROWS + 7])
 def test_it_equals_asking_at_every_step(lanes: int, name: str) -> None:
     observer, generator = OBSERVERS[name], np.random.default_rng(lanes)
-    clock = Clock(observer, lanes, 5, flag="visible")
+    clock = OversightState(observer, lanes, 5, flag="visible")
     seeds = random_streams.lane_seeds(11, lanes)
     one, choice = np.ones(1, dtype=np.uint64), np.array([5], dtype=np.uint64)
     seed = random_streams.split(random_streams.split(seeds, one), choice)
@@ -27,7 +27,7 @@ def test_it_equals_asking_at_every_step(lanes: int, name: str) -> None:
     clock.restart(seeds, slice(None))
     for _ in range(200):
         clock.look()
-        told: Decision = observer.decide(Moment(seed, episode, step, played))
+        told: Decision = observer.decide(StepContext(seed, episode, step, played))
         np.testing.assert_array_equal(clock.watched, told.watched)
         np.testing.assert_array_equal(clock.cue, told.watched)
         clock.tick(slice(0))
