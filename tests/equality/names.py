@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "--noise.missed": "--noise.false-positive",
+    "--noise.lost": "--noise.dropped",
+}
 """From what the cases say to what this checkout says.
 
 | what | in a case | here |
