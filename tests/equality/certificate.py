@@ -46,5 +46,8 @@ def certify(method: str, place: str, scratch: Path) -> Digests:
 def self_test(scratch: Path) -> Digests:
     """Plant every leak and every innocent part, and return what came out."""
     table, tally = module("oversight.certify", "--self-test", codes=(0, 1)).rstrip().rsplit("\n", 1)
-    rows = [line for line in table.splitlines() if re.match(r"[a-z0-9-]+  ", line)]
-    return {"tally": figures(tally), "shows in": sorted(re.split(" {2,}", row)[-1] for row in rows)}
+    rows = [line for line in table.splitlines() if re.match(r" *[a-z0-9-]+  ", line)]
+    return {
+        "tally": figures(tally),
+        "shows in": sorted(re.split(" {2,}", row.strip())[-1] for row in rows[1:]),
+    }

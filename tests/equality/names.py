@@ -61,9 +61,9 @@ def flags(*args: object) -> list[str]:
 
 def keywords(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return keyword arguments under the names of the checkout."""
+    named = {renamed(f"{name}=").removesuffix("="): name for name in arguments}
+    given = {own: arguments[name] for own, name in named.items()}
     return {
-        renamed(f"{name}=").removesuffix("="): value
-        if not isinstance(value, str)
-        else renamed(value, f"{name}=")
-        for name, value in arguments.items()
+        own: renamed(value, f"{named[own]}=") if isinstance(value, str) else value
+        for own, value in given.items()
     }
