@@ -18,13 +18,13 @@ class PPOConfig:
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
-    blind: tuple[int, ...] = ()
+    masked_channels: tuple[int, ...] = ()
     """Parts of an observation, along its first axis, that the motivation modules do not see: 3 is
     the plane of oversight of PartialGrid-v0. The mixture and the critic see all of it."""
-    place: int | None = None
+    agent_channel: int | None = None
     """The plane of an observation, along its first axis, that says where the agent is: 0 in
-    PartialGrid-v0, where a run sets it. With it the methods that judge places, appraised and
-    imputed-local, judge each by itself; without it, observations as a whole."""
+    PartialGrid-v0, where a run sets it. With it the methods that judge places, reward-map and
+    imputed-map, judge each by itself; without it, observations as a whole."""
     n_steps: int = 64
     """Steps per environment in one rollout; an episode cut by its end is judged as far as it was
     observed."""

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from agents.method import DIAMOND, GHOST, AdvantageNormalization
+from agents.method import NEGATIVE, POSITIVE, AdvantageNormalization
 from agents.policy import MotivationPolicy
 from agents.rollout_buffer import RoutedSamples
 
@@ -72,7 +72,7 @@ def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization)
     - `all`: those of the whole minibatch, as in SB3. A hidden sample of advantage 0 is then pushed
       away from 0 by the mean of the observed ones, and the spread of the hidden ones sets how much
       the observed ones weigh.
-    - `observed`: those of the samples on the routes `diamond` and `ghost`, applied to every
+    - `observed`: those of the samples on the routes `positive` and `negative`, applied to every
       sample. What is hidden no longer touches what is observed, but not the other way round. Where
       fewer than two samples are observed, or all of them are equal, there is no scale, and the
       advantages stay as they are.
@@ -95,7 +95,7 @@ def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization)
     if over == "all":
         return normalize(advantages)
     if over == "observed":
-        observed = advantages[(routes == DIAMOND) | (routes == GHOST)]
+        observed = advantages[(routes == POSITIVE) | (routes == NEGATIVE)]
         if len(observed) < 2 or (observed == observed[0]).all():
             return advantages
         return (advantages - observed.mean()) / (observed.std() + 1e-8)
@@ -199,6 +199,6 @@ def _evaluated(
 
 
 def _mixture_loss(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
-    rows = torch.nonzero((samples.routes == DIAMOND) | (samples.routes == GHOST)).squeeze(-1)
+    rows = torch.nonzero((samples.routes == POSITIVE) | (samples.routes == NEGATIVE)).squeeze(-1)
     logits = policy.mixture_logits(samples.observations.index_select(0, rows))
-    return mixture_loss(logits, samples.routes.index_select(0, rows) == DIAMOND)
+    return mixture_loss(logits, samples.routes.index_select(0, rows) == POSITIVE)

@@ -19,14 +19,14 @@ from oversight.routing import RouteTable
 Reward = Literal["observed", "proxy", "true"]
 Mixture = Literal["learned", "fixed"]
 Selection = Literal["outcome", "shuffled", "coin"]
-Label = Literal["paid", "observed", "zero", "imputed", "imputed-local", "pessimistic", "appraised"]
+Label = Literal["paid", "observed", "zero", "imputed", "imputed-map", "pessimistic", "reward-map"]
 
-ROUTES = ("diamond", "ghost", "hidden", "open")
+ROUTES = ("positive", "negative", "hidden", "open")
 """How an episode ended, as the overseer saw it.
 
-`diamond` and `ghost`: something of it was observed, and the observed rewards sum to more than 0, or
-do not. `hidden`: at a terminal, with nobody watching from first to last. `open`: nobody watched
-either, but the time limit or the rollout's end cut it; that may count as `hidden` too.
+`positive` and `negative`: at least one step was observed, and the observed rewards sum to more
+than 0, or do not. `hidden`: it ended at a terminal and no step was observed. `open`: no step was
+observed, but the time limit or the rollout's end cut it; that may count as `hidden` too.
 """
 
 
@@ -48,9 +48,9 @@ class Method:
             of the rollout (`shuffled`), or its own by chance and else `hidden` (`coin`).
         label: the reward that it learns from: the one `paid`; or the observed one, and where
             nothing was observed the one paid (`observed`), none (`zero`), the guess of a reward
-            model (`imputed`), one that judges each place by itself (`imputed-local`), or a
+            model (`imputed`), one that judges each place by itself (`imputed-map`), or a
             cautious one (`pessimistic`); or, whether or not it was observed, what its own
-            motivation module thinks of it (`appraised`).
+            motivation module thinks of it (`reward-map`).
         proxy_table: the weights of a second policy loss, from the reward paid, beside `label`.
         inverse_propensity: whether observed episodes stand for those that nobody saw.
     """
@@ -59,8 +59,8 @@ class Method:
     summary: str
     reward: Reward
     table: RouteTable
-    modules: tuple[str, ...] = ("diamond", "ghost")
-    deployed: str = "diamond"
+    modules: tuple[str, ...] = ("goal", "proxy")
+    deployed: str = "goal"
     mixture: Mixture = "learned"
     trunk: bool = False
     selection: Selection = "outcome"
@@ -74,9 +74,9 @@ class Method:
         return len(self.modules) == 2 and self.mixture == "learned"
 
     @property
-    def appraised(self) -> bool:
+    def has_reward_map(self) -> bool:
         """Whether a motivation module judges where steps led, and the rest is paid by it."""
-        return self.label == "appraised"
+        return self.label == "reward-map"
 
     @property
     def plain(self) -> bool:
@@ -153,7 +153,7 @@ def require_gates(method: Method, policy: object, routed: bool) -> None:
 
 UNRESOLVED, UNUSED = -1, -2
 """An episode that goes on, and a step that belongs to none: it only reset the environment."""
-DIAMOND, GHOST, HIDDEN, OPEN = range(len(ROUTES))
+POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
 
 
 def write_back(
@@ -223,7 +223,7 @@ def weighted(table: RouteTable, routes: NDArray[np.int8], propensity: float) -> 
     [4.0, 4.0, 0.0, 1.0]
     """
     weights = np.ones(len(ROUTES))
-    weights[[DIAMOND, GHOST]], weights[HIDDEN] = 1 / propensity, 0
+    weights[[POSITIVE, NEGATIVE]], weights[HIDDEN] = 1 / propensity, 0
     rows = {
         route: {**row, "shared": row["shared"] * weight}
         for (route, row), weight in zip(table.as_dict().items(), weights.tolist(), strict=True)

@@ -14,18 +14,18 @@ def _table(columns: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> R
     return RouteTable({route: dict(zip(columns, row, strict=True)) for route, row in rows.items()})
 
 
-_PAIR = ("diamond", "ghost", "mixture", "shared")
+_PAIR = ("goal", "proxy", "mixture", "shared")
 _SINGLE = ("motivation", "shared")
 
 ROUTED = Method(
     name="routed",
-    summary="observed reward teaches the diamond module, its reverse and the proxy the ghost one",
+    summary="observed reward teaches the goal module, its reverse and the proxy the proxy one",
     reward="observed",
     table=_table(
         _PAIR,
         {
-            "diamond": (1, 0, 0, 1),
-            "ghost": (1, -1, 0, 1),
+            "positive": (1, 0, 0, 1),
+            "negative": (1, -1, 0, 1),
             "hidden": (0, 1, 1, 1),
             "open": (1, 1, 1, 1),
         },
@@ -41,8 +41,8 @@ PAPER = Method(
     table=_table(
         _PAIR,
         {
-            "diamond": (1, 0, 0, 1),
-            "ghost": (0, 1, 0, 1),
+            "positive": (1, 0, 0, 1),
+            "negative": (0, 1, 0, 1),
             "hidden": (1, 1, 1, 1),
             "open": (1, 1, 1, 1),
         },
@@ -88,8 +88,8 @@ UNMIXED = replace(
     name="unmixed",
     summary="`routed` with modules that are blended half and half, by no mixture",
     table=_table(
-        ("diamond", "ghost", "shared"),
-        {"diamond": (1, 0, 1), "ghost": (1, -1, 1), "hidden": (0, 1, 1), "open": (1, 1, 1)},
+        ("goal", "proxy", "shared"),
+        {"positive": (1, 0, 1), "negative": (1, -1, 1), "hidden": (0, 1, 1), "open": (1, 1, 1)},
     ),
     mixture="fixed",
 )
@@ -116,23 +116,23 @@ ORACLE_SAMPLED = replace(
     selection="coin",
 )
 
-# An observed ghost teaches the diamond module what it is worth, and the ghost module the proxy;
+# An observed failure teaches the goal module what it is worth, and the proxy module the proxy;
 # what nobody saw teaches both.
 SIGNED = Method(
     name="signed",
-    summary="an observed ghost teaches the diamond module its true reward, the ghost one the proxy",
+    summary="an observed failure teaches the goal module its true reward, the proxy one the proxy",
     reward="proxy",
     table=_table(
         _PAIR,
         {
-            "diamond": (1, 0, 0, 1),
-            "ghost": (1, 0, 0, 1),
+            "positive": (1, 0, 0, 1),
+            "negative": (1, 0, 0, 1),
             "hidden": (1, 1, 1, 1),
             "open": (1, 1, 1, 1),
         },
     ),
     label="observed",
-    proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "ghost": (0, 1, 0, 1)}),
+    proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "negative": (0, 1, 0, 1)}),
 )
 
 # Observed reward teaches what to want, and the proxy of every episode how to get anywhere.
@@ -151,25 +151,25 @@ MOTIVATED = Method(
 
 # Observed reward teaches a module what places are worth; what that says of every step teaches the
 # rest, which sees nothing else of them, how to get there.
-_APPRAISED = ("motivation", "competence", "shared")
-APPRAISED = Method(
-    name="appraised",
+_REWARD_MAP = ("motivation", "competence", "shared")
+REWARD_MAP = Method(
+    name="reward-map",
     summary="a module learns from observed reward what places are worth, the rest how to get there",
     reward="observed",
     table=_table(
-        _APPRAISED,
+        _REWARD_MAP,
         {**dict.fromkeys(ROUTES, (1, 1, 1)), "hidden": (0, 1, 1), "open": (0, 1, 1)},
     ),
     modules=("competence",),
     deployed="competence",
-    label="appraised",
+    label="reward-map",
 )
 
-UNAPPRAISED = replace(
-    APPRAISED,
-    name="appraised-unrouted",
-    summary="the network of `appraised`, with every gradient going everywhere",
-    table=_table(_APPRAISED, dict.fromkeys(ROUTES, (1, 1, 1))),
+REWARD_MAP_UNROUTED = replace(
+    REWARD_MAP,
+    name="reward-map-unrouted",
+    summary="the network of `reward-map`, with every gradient going everywhere",
+    table=_table(_REWARD_MAP, dict.fromkeys(ROUTES, (1, 1, 1))),
 )
 
 UDS = replace(
@@ -186,11 +186,11 @@ IMPUTED = replace(
     label="imputed",
 )
 
-IMPUTED_LOCAL = replace(
+IMPUTED_MAP = replace(
     IMPUTED,
-    name="imputed-local",
-    summary="`imputed` by the network that `appraised` judges each place with",
-    label="imputed-local",
+    name="imputed-map",
+    summary="`imputed` by the network that `reward-map` judges each place with",
+    label="imputed-map",
 )
 
 PESSIMISTIC = replace(
@@ -209,9 +209,9 @@ IPW = replace(
 )
 
 ALL = (
-    *(APPRAISED, UNAPPRAISED),
+    *(REWARD_MAP, REWARD_MAP_UNROUTED),
     *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
-    *(NAIVE, UDS, IMPUTED, IMPUTED_LOCAL, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
+    *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
     *(ORACLE_SAMPLED, ORACLE),
 )
 METHODS = {each.name: each for each in ALL}

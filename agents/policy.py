@@ -17,7 +17,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.method import Mixture
-from agents.value_map import AppraisedFeatures, Appraiser
+from agents.reward_map import RewardMap, RewardMapFeatures
 from oversight.routing import Gate, gate_parameters, parameter_groups
 
 
@@ -138,7 +138,7 @@ def zero_bias(module: nn.Module) -> None:
 class MotivationPolicy(ActorCriticPolicy):
     """An actor-critic whose motivation lies in named modules.
 
-    The gates are `diamond`, `ghost` (or what `modules` names), `mixture`, and `shared`, which
+    The gates are `goal`, `proxy` (or what `modules` names), `mixture`, and `shared`, which
     guards the action head and the critic. Among discrete actions it samples by the Gumbel trick
     and computes log-probabilities without a distribution object, which is faster than SB3's own
     path and equal to it. Continuous ones are Gaussian as in SB3, and the logarithm of their
@@ -152,10 +152,10 @@ class MotivationPolicy(ActorCriticPolicy):
         hidden_sizes: widths of the hidden layers of each part.
         mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
         trunk: whether a trunk lies below the modules, the target `competence`.
-        blind: the parts of an observation, along its first axis, that the modules do not see, such
-            as the plane of oversight; the mixture and the critic see them.
-        appraised: whether an `Appraiser`, the target `motivation`, stands before all the rest.
-        place: the plane of an observation that says where the agent is; see `Appraiser`.
+        masked_channels: channels of an observation, along its first axis, that the modules do not
+            see, such as the plane of oversight; the mixture and the critic see them.
+        has_reward_map: whether a `RewardMap`, the target `motivation`, stands before all the rest.
+        agent_channel: the plane of an observation that says where the agent is; see `RewardMap`.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:
@@ -168,14 +168,14 @@ class MotivationPolicy(ActorCriticPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
-        modules: Sequence[str] = ("diamond", "ghost"),
+        modules: Sequence[str] = ("goal", "proxy"),
         hidden_sizes: Sequence[int] = (128, 128),
         *,
         mixture: Mixture = "learned",
         trunk: bool = False,
-        blind: Sequence[int] = (),
-        appraised: bool = False,
-        place: int | None = None,
+        masked_channels: Sequence[int] = (),
+        has_reward_map: bool = False,
+        agent_channel: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
@@ -188,11 +188,14 @@ class MotivationPolicy(ActorCriticPolicy):
         self.module_names = tuple(modules)
         self.hidden_sizes = tuple(hidden_sizes)
         self.mixture: Mixture = mixture
-        self.trunk, self.blind = trunk, tuple(blind)
-        self.appraised, self.place = appraised, place
-        if appraised:
-            kwargs["features_extractor_class"] = AppraisedFeatures
-            kwargs["features_extractor_kwargs"] = {"place": place, "blind": self.blind}
+        self.trunk, self.masked_channels = trunk, tuple(masked_channels)
+        self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
+        if has_reward_map:
+            kwargs["features_extractor_class"] = RewardMapFeatures
+            kwargs["features_extractor_kwargs"] = {
+                "agent_channel": agent_channel,
+                "masked_channels": self.masked_channels,
+            }
         kwargs.setdefault("ortho_init", False)
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
@@ -226,15 +229,15 @@ class MotivationPolicy(ActorCriticPolicy):
         )
 
     def _unseen(self) -> list[int]:
-        if self.appraised and self.place is not None:
+        if self.has_reward_map and self.agent_channel is not None:
             return []  # the modules see no part as it is
-        return _features_of(self.blind, self.observation_space, self.features_dim)
+        return _features_of(self.masked_channels, self.observation_space, self.features_dim)
 
     @property
-    def appraiser(self) -> Appraiser | None:
+    def reward_map(self) -> RewardMap | None:
         """The motivation module that stands before all the rest, if there is one."""
         extractor = self.features_extractor
-        return extractor.appraiser if isinstance(extractor, AppraisedFeatures) else None
+        return extractor.reward_map if isinstance(extractor, RewardMapFeatures) else None
 
     @property
     def net(self) -> MotivationNet:
@@ -246,7 +249,7 @@ class MotivationPolicy(ActorCriticPolicy):
         """Return the module of each target but `shared`, which is all the rest."""
         mixture = {} if self.net.mixture is None else {"mixture": self.net.mixture}
         trunk = {} if self.net.trunk is None else {"competence": self.net.trunk}
-        motivation = {} if self.appraiser is None else {"motivation": self.appraiser}
+        motivation = {} if self.reward_map is None else {"motivation": self.reward_map}
         return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation}
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -309,16 +312,16 @@ class MotivationPolicy(ActorCriticPolicy):
         return policy
 
     def reversed(self) -> "MotivationPolicy":
-        """Return a copy that wants the opposite: what its appraiser thought worth most, least.
+        """Return a copy that wants the opposite: what its reward map thought worth most, least.
 
         Raises:
-            ValueError: if no appraiser stands before the rest.
+            ValueError: if no reward map stands before the rest.
         """
-        if self.appraiser is None:
-            raise ValueError("no appraiser says what is wanted: use a method such as appraised")
+        if self.reward_map is None:
+            raise ValueError("no reward map says what is wanted: use a method such as reward-map")
         policy = self.alone(self.module_names[0])
-        assert policy.appraiser is not None
-        policy.appraiser.reverse()
+        assert policy.reward_map is not None
+        policy.reward_map.reverse()
         return policy
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -327,27 +330,32 @@ class MotivationPolicy(ActorCriticPolicy):
             "hidden_sizes": self.hidden_sizes,
             "mixture": self.mixture,
             "trunk": self.trunk,
-            "blind": self.blind,
-            "appraised": self.appraised,
-            "place": self.place,
+            "masked_channels": self.masked_channels,
+            "has_reward_map": self.has_reward_map,
+            "agent_channel": self.agent_channel,
         }
         parameters = super()._get_constructor_parameters() | ours
         del parameters["net_arch"]
         return parameters
 
 
-def _features_of(blind: Sequence[int], space: spaces.Space[Any], width: int) -> list[int]:
+def _features_of(masked_channels: Sequence[int], space: spaces.Space[Any], width: int) -> list[int]:
     """Return the numbers of the features that are parts of an observation, along its first axis."""
-    if not blind:
+    if not masked_channels:
         return []
     shape = space.shape or ()
-    if not shape or np.prod(shape) != width or not all(0 <= part < shape[0] for part in blind):
+    if (
+        not shape
+        or np.prod(shape) != width
+        or not all(0 <= part < shape[0] for part in masked_channels)
+    ):
         raise ValueError(
-            f"blind must be parts along the first axis of an observation of shape {shape} that is "
-            f"flattened for the network, got {tuple(blind)}: give numbers from 0 to its length - 1"
+            "masked_channels must be channels along the first axis of an observation of shape "
+            f"{shape} that is flattened for the network, got {tuple(masked_channels)}: give "
+            "numbers from 0 to its length - 1"
         )
     parts = np.arange(width).reshape(shape[0], -1)
-    return parts[list(blind)].ravel().tolist()
+    return parts[list(masked_channels)].ravel().tolist()
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:

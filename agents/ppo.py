@@ -32,12 +32,12 @@ from agents.method import (
 )
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
-from agents.reward_model import Labelled, RewardModel, guess_of, labels_of
+from agents.reward_model import Labelled, RewardModel, labels_of, reward_source
 from agents.rollout_buffer import RoutedBuffer, RoutedSamples
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
-PARTS = ("modules", "mixture", "trunk", "appraised")
+PARTS = ("modules", "mixture", "trunk", "has_reward_map")
 Statistics = dict[str, list[Tensor]]
 
 
@@ -71,8 +71,8 @@ class RoutedPPO(PPO):
         propensity: chance that the end of an episode is observed, by design: the chance with which
             `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
             methods do not read it.
-        place: the plane of an observation that says where the agent is, for methods that judge
-            each place; see `Appraiser`.
+        agent_channel: the channel of an observation that shows where the agent is, for methods
+            that score each position; see `RewardMap`.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -82,7 +82,7 @@ class RoutedPPO(PPO):
     >>> env = gym.make_vec("PartialGrid-v0", num_envs=8)
     >>> agent = RoutedPPO("MotivationPolicy", env, "routed", n_steps=8, batch_size=64, seed=0)
     >>> agent.learn(128).deployed().module_names
-    ('diamond',)
+    ('goal',)
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -103,18 +103,20 @@ class RoutedPPO(PPO):
         gradient_clipping: GradientClipping = "global",
         bootstrap: Bootstrap = "always",
         propensity: float | None = None,
-        place: int | None = None,
+        agent_channel: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method = resolve(method)
-        self.mixture_coef, self.place = mixture_coef, place
+        self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
         self.propensity = check_propensity(self.method, propensity)
         require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {part: getattr(self.method, part) for part in PARTS} | {"place": place}
+            named = {part: getattr(self.method, part) for part in PARTS} | {
+                "agent_channel": agent_channel
+            }
             kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
         kwargs["rollout_buffer_kwargs"] = {
@@ -137,8 +139,8 @@ class RoutedPPO(PPO):
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
         timeouts = self.rollout_buffer_kwargs["timeouts"]
-        own, space = getattr(self.policy, "appraiser", None), self.observation_space
-        self.guess = guess_of(self.method, space, self.seed, timeouts, self.place, own)
+        own, space = getattr(self.policy, "reward_map", None), self.observation_space
+        self.guess = reward_source(self.method, space, self.seed, timeouts, self.agent_channel, own)
         require_gates(self.method, self.policy, self.routed)
 
     def _update_info_buffer(

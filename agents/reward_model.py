@@ -18,9 +18,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.method import DIAMOND, GHOST, HIDDEN, ROUTES, Label, Method, Timeouts
+from agents.method import HIDDEN, NEGATIVE, POSITIVE, ROUTES, Label, Method, Timeouts
+from agents.reward_map import WHOLE, RewardMap, reward_head
 from agents.rollout_buffer import RoutedBuffer
-from agents.value_map import WHOLE, Appraiser, judge
 from oversight.routing import RouteTable, routing
 
 Rewards = NDArray[np.float32]
@@ -92,7 +92,7 @@ class Labelled(VecEnvWrapper):
         """Step every lane, and pay the labels."""
         observations, paid, dones, infos = self.venv.step_wait()
         rewards = self.labels(Step(observations, paid, dones, infos))
-        self.buffer.aside[self.buffer.pos] = paid - rewards
+        self.buffer.proxy_residual[self.buffer.pos] = paid - rewards
         return observations, rewards, dones, infos
 
 
@@ -100,7 +100,7 @@ CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
 """Steps remembered, and how a network is fitted to them after each rollout."""
 
 OBSERVED = RouteTable(
-    {route: {"motivation": float(route in ("diamond", "ghost"))} for route in ROUTES}
+    {route: {"motivation": float(route in ("positive", "negative"))} for route in ROUTES}
 )
 """Observed rewards teach, and no others."""
 
@@ -154,7 +154,7 @@ class RewardModel:
         observed, hiding = step.observed(), self._hiding(step)
         hidden = sorted({*hiding} - {*observed})
         seen = [float(step.infos[lane]["observed_reward"]) for lane in observed]
-        self._remember(step, observed, seen, [DIAMOND if each > 0 else GHOST for each in seen])
+        self._remember(step, observed, seen, [POSITIVE if each > 0 else NEGATIVE for each in seen])
         if self.heeds_hidden:
             paid = [float(step.paid[lane]) for lane in hidden]
             self._remember(step, hidden, paid, [HIDDEN] * len(hidden))
@@ -237,7 +237,7 @@ def perceptrons(inputs: int, seed: int, members: int = 1) -> list[nn.Module]:
     """Return networks that judge a whole observation, for a `RewardModel`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return [judge(inputs + 1, WHOLE) for _ in range(members)]
+        return [reward_head(inputs + 1, WHOLE) for _ in range(members)]
 
 
 def _inputs(step: Step, lanes: list[int]) -> Tensor:
@@ -252,16 +252,16 @@ def _inputs(step: Step, lanes: list[int]) -> Tensor:
 
 MEMBERS, PESSIMISM = 5, 1.0
 """Networks of the pessimistic model, and by how many of their deviations it lowers its guess."""
-GUESSES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
+SOURCES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
 
 
-def guess_of(
+def reward_source(
     method: Method,
     space: spaces.Space[Any],
     seed: int | None,
     timeouts: Timeouts,
-    place: int | None = None,
-    motivation: Appraiser | None = None,
+    agent_channel: int | None = None,
+    motivation: RewardMap | None = None,
 ) -> Guess | None:
     """Return what guesses the rewards that nobody saw; None where those paid are learned from.
 
@@ -270,20 +270,20 @@ def guess_of(
         space: of observations.
         seed: of the agent.
         timeouts: as for `RoutedPPO`.
-        place: as for `RoutedPPO`.
-        motivation: the policy's own appraiser, of a method that has one.
+        agent_channel: as for `RoutedPPO`.
+        motivation: the policy's own reward_map, of a method that has one.
     """
-    if method.label in GUESSES:
-        return GUESSES[method.label]
+    if method.label in SOURCES:
+        return SOURCES[method.label]
     shape = space.shape or ()
     inputs = int(np.prod(shape or (1,)))
     drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])  # the policy has the seed itself
     if motivation is not None:
         return RewardModel([motivation], inputs, drawn, timeouts, table=method.table, instead=True)
-    if method.label == "imputed-local":
+    if method.label == "imputed-map":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(drawn)
-            return RewardModel([Appraiser(shape, place)], inputs, drawn, timeouts)
+            return RewardModel([RewardMap(shape, agent_channel)], inputs, drawn, timeouts)
     if method.label == "imputed":
         return RewardModel(perceptrons(inputs, drawn), inputs, drawn, timeouts)
     networks = perceptrons(inputs, drawn, MEMBERS)
@@ -292,4 +292,4 @@ def guess_of(
 
 def labels_of(method: Method, guess: Guess) -> Labels:
     """Return what a method learns from: what was observed and the guess, or its own judgement."""
-    return guess if method.appraised else partial(labelled, guess=guess)
+    return guess if method.has_reward_map else partial(labelled, guess=guess)

@@ -15,10 +15,10 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
 from agents.method import (
-    DIAMOND,
-    GHOST,
     HIDDEN,
+    NEGATIVE,
     OPEN,
+    POSITIVE,
     ROUTES,
     UNRESOLVED,
     UNUSED,
@@ -32,9 +32,9 @@ from agents.method import (
 class Outcomes:
     """The observed part of each lane's running episode.
 
-    An episode is observed if any of its steps was. Its outcome is good, `diamond`, if the sum of
-    its observed rewards is positive, and `ghost` if not. Rollouts may begin and end anywhere in it:
-    the steps before a border are judged by what was seen up to there, those after it by all.
+    An episode is observed if any of its steps was. Its outcome is `positive` if its observed
+    rewards sum to more than 0, and `negative` if not. Rollouts may begin and end anywhere in it:
+    the steps before a border are labeled by what was seen up to there, those after it by all.
 
     Of an `info` only `observed`, `observed_reward` (read where `observed` is true), SB3's
     `TimeLimit.truncated` and the adapter's `resetting` are read; never a hidden reward.
@@ -107,7 +107,7 @@ class Outcomes:
 
     def _route(self, lane: int, cut: bool) -> int:
         if self.observed[lane]:
-            return DIAMOND if self.returns[lane] > 0 else GHOST
+            return POSITIVE if self.returns[lane] > 0 else NEGATIVE
         return self._cut if cut else HIDDEN
 
 
@@ -198,8 +198,8 @@ class RoutedBuffer(RolloutBuffer):
         self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:
-        """Empty the buffer; no route is known, and nothing is put aside."""
-        self.aside = np.zeros((self.buffer_size, self.n_envs), dtype=np.float32)
+        """Empty the buffer; no route is known, and nothing is put proxy_residual."""
+        self.proxy_residual = np.zeros((self.buffer_size, self.n_envs), dtype=np.float32)
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
         self._taken: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None
         super().reset()
@@ -232,8 +232,8 @@ class RoutedBuffer(RolloutBuffer):
         """Compute returns and advantages as SB3 does, and settle which route each episode takes."""
         super().compute_returns_and_advantage(*args, **kwargs)
         self.proxies = self.advantages
-        if self.aside.any():
-            self.proxies = self.advantages + self._traced(self.aside)
+        if self.proxy_residual.any():
+            self.proxies = self.advantages + self._traced(self.proxy_residual)
         if self.selection != "outcome":
             outcomes = self.last_route, self.outcomes.unfinished()
             self._taken = selected(*outcomes, self.selection, self.order, self.propensity)

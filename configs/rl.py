@@ -62,16 +62,16 @@ PRESETS = {"default": default, "small": small, "paper": paper, "smoke": smoke}
 TUNED = Path(__file__).parent / "tuned"
 
 METHODS = (
-    *("appraised", "appraised-unrouted"),
+    *("reward-map", "reward-map-unrouted"),
     *("routed", "paper", "signed", "motivated", "unmixed", "placebo", "unrouted"),
-    *("naive", "uds", "imputed", "imputed-local", "pessimistic", "filtered", "filtered-coin"),
+    *("naive", "uds", "imputed", "imputed-map", "pessimistic", "filtered", "filtered-coin"),
     *("ipw", "oracle-sampled", "oracle"),
 )
 """Every method, in the order of the report."""
-MAIN = ("appraised", "routed", "naive", "filtered", "oracle")
+MAIN = ("reward-map", "routed", "naive", "filtered", "oracle")
 """Methods that are also run from more seeds."""
 HEARING = (
-    *("appraised", "routed", "signed", "motivated", "naive", "imputed", "imputed-local"),
+    *("reward-map", "routed", "signed", "motivated", "naive", "imputed", "imputed-map"),
     *("filtered", "ipw", "oracle"),
 )
 """Methods that are also run with an overseer who errs."""
@@ -112,14 +112,14 @@ def published() -> Study:
     everywhere = Panel(methods=METHODS, oversight_probabilities=PROBABILITIES, seeds=FEW)
     precise = Panel(methods=MAIN, oversight_probabilities=(0.01, 0.1), seeds=tuple(range(20)))
     hidden = Panel(
-        methods=("appraised", "routed", "signed", "naive", "oracle"),
+        methods=("reward-map", "routed", "signed", "naive", "oracle"),
         oversight_probabilities=(0.01, 0.03, 0.1),
         seeds=FEW,
         variation="hidden_flag",
         changes={"grid.flag": "hidden"},
     )
     long = Panel(
-        methods=("appraised", "routed", "naive"),
+        methods=("reward-map", "routed", "naive"),
         oversight_probabilities=(0.01, 0.1),
         seeds=(0, 1, 2),
         variation="long",

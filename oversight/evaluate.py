@@ -139,8 +139,8 @@ def render(
     """Write the film of the deployed policy beside the module that is cut away."""
     assert settings.render is not None
     shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
-    if "ghost" in named:
-        shown["ghost module"] = named["ghost"]
+    if "proxy" in named:
+        shown["proxy module"] = named["proxy"]
     grid = config.grid
     rules = Rules(grid.size, grid.horizon, config.oversight_probability, grid.flag, "observed")
     torch.manual_seed(settings.seed)

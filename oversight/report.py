@@ -26,7 +26,7 @@ class ReportConfig:
     """Folder of the study."""
     rule: Literal["observed", "last"] = "observed"
     """How checkpoints are chosen: on observed episodes, or not at all. The truth chooses none."""
-    routed: tuple[str, ...] = ("appraised", "routed", "signed", "motivated")
+    routed: tuple[str, ...] = ("reward-map", "routed", "signed", "motivated")
     """Methods to put against each of the others; those that were not run are passed over."""
     export: Path | None = None
     """Folder for small files of the study, from which the same report is made without the runs."""

@@ -35,7 +35,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, RoutedPPO
 from agents.checkpoint import State, training_state, write_state
-from agents.method import DIAMOND, GHOST, UNUSED
+from agents.method import NEGATIVE, POSITIVE, UNUSED
 from oversight.rl.checkpoint_selection import HeldOut, Kept
 from oversight.rl.config import TrainConfig
 from oversight.rl.evaluation import evaluate_all, policies
@@ -124,7 +124,7 @@ class OversightBudget(Moments):
         routes = self.agent.rollout_buffer.last_route
         ends = routes[routes >= 0]
         paid_truth = self.agent.method.reward == "true"
-        observed = ends.size if paid_truth else np.isin(ends, (DIAMOND, GHOST)).sum()
+        observed = ends.size if paid_truth else np.isin(ends, (POSITIVE, NEGATIVE)).sum()
         self.held_out.count(ends.size, int(observed))
 
 
@@ -191,7 +191,7 @@ class RouteCurves(BaseCallback):
         for number, name in enumerate(ROUTES):
             self.logger.record(f"routing/share_{name}", float(np.mean(steps == number)))
         ended = ends[ends >= 0]
-        observed = np.isin(ended, [ROUTES.index("diamond"), ROUTES.index("ghost")])
+        observed = np.isin(ended, [ROUTES.index("positive"), ROUTES.index("negative")])
         self.logger.record(
             "oversight/observed_fraction", float(observed.mean()) if ended.size else 0.0
         )

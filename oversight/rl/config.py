@@ -96,7 +96,7 @@ class TrainConfig:
         if not self.noise.noiseless and grid.flag == "hidden":
             raise ValueError(
                 "noise needs grid.flag visible, since the overseer who errs reads that plane: "
-                "leave the noise out, or blind the modules to the plane by --ppo.blind 3"
+                "leave the noise out, or hide the plane from the modules by --ppo.masked-channels 3"
             )
 
     @property
@@ -129,7 +129,10 @@ def known_id(env: str) -> str:
 
 def require_planes(ppo: PPOConfig) -> None:
     """Raise a ValueError for a plane that the grid's observations do not have."""
-    given = {"blind": ppo.blind, "place": () if ppo.place is None else (ppo.place,)}
+    given = {
+        "masked_channels": ppo.masked_channels,
+        "agent_channel": () if ppo.agent_channel is None else (ppo.agent_channel,),
+    }
     for name, planes in given.items():
         if not all(0 <= plane < NUM_PLANES for plane in planes):
             raise ValueError(
@@ -199,8 +202,8 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     chance = config.oversight_probability * (1 - config.effective_noise.dropped)
     if ppo.propensity is None and chance > 0:
         ppo = replace(ppo, propensity=chance)
-    if ppo.place is None:
-        ppo = replace(ppo, place=AGENT)
+    if ppo.agent_channel is None:
+        ppo = replace(ppo, agent_channel=AGENT)
     return make_learner(env, chosen, ppo, config.seed, config.device)
 
 
@@ -233,8 +236,8 @@ def make_learner(
         bootstrap=ppo.bootstrap,
         timeouts=ppo.timeouts,
         propensity=ppo.propensity,
-        place=ppo.place,
-        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "blind": ppo.blind},
+        agent_channel=ppo.agent_channel,
+        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "masked_channels": ppo.masked_channels},
         seed=seed,
         device=device,
     )

@@ -96,7 +96,7 @@ def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPol
     """
     alone = {name: policy.alone(name) for name in policy.module_names}
     mixture = {"mixture": policy} if len(alone) > 1 else {}
-    opposite = {} if policy.appraiser is None else {"reversed": policy.reversed()}
+    opposite = {} if policy.reward_map is None else {"reversed": policy.reversed()}
     return {"deployed": alone[deployed], **alone, **mixture, **opposite}
 
 

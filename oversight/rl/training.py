@@ -58,7 +58,7 @@ def layout(modules: Sequence[str], learns: Method) -> dict[str, dict[str, list[o
         modules: the names of the motivation modules.
         learns: the method, which says what else can act, and what is learned.
     """
-    others = {"mixture": len(modules) > 1, "reversed": learns.appraised}
+    others = {"mixture": len(modules) > 1, "reversed": learns.has_reward_map}
     acting = ["deployed", *modules, *(name for name, there in others.items() if there)]
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 

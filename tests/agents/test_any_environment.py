@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import restore, training_state
-from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED, Timeouts
+from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED, Timeouts
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.small import assert_same_training
 
@@ -105,7 +105,7 @@ def test_it_learns_in_every_mode(name: str, mode: AutoresetMode) -> None:
     agent = agent_on(lanes(name, mode)).learn(512)
     routes = set(np.unique(agent.rollout_buffer.routes()))
     assert (UNUSED in routes) == (mode is AutoresetMode.NEXT_STEP)
-    assert routes >= ({DIAMOND, HIDDEN} if name == "CartPole-v1" else {GHOST, HIDDEN})
+    assert routes >= ({POSITIVE, HIDDEN} if name == "CartPole-v1" else {NEGATIVE, HIDDEN})
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "PartialGrid-v0"])
@@ -132,10 +132,10 @@ def test_the_route_outlives_the_rollout(timeouts: Timeouts, unseen: str) -> None
     agent = agent_on(Corridor(3), n_steps=8, batch_size=8, timeouts=timeouts)
     agent.learn(3 * 8)
     routes = agent.rollout_buffer.routes()
-    assert [ROUTES[n] for n in routes[0]] == ["diamond", "ghost", unseen]
+    assert [ROUTES[n] for n in routes[0]] == ["positive", "negative", unseen]
     assert (routes == routes[0]).all()
     agent.learn(3 * 8, reset_num_timesteps=False)
-    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == ["diamond", "ghost", unseen]
+    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == ["positive", "negative", unseen]
 
 
 def test_a_checkpoint_remembers_what_was_seen() -> None:
@@ -147,7 +147,7 @@ def test_a_checkpoint_remembers_what_was_seen() -> None:
     other.learn(3 * 8, reset_num_timesteps=False)
     assert_same_training(other, first)
     ends = other.rollout_buffer.last_route[CORRIDOR - 1 - 8]
-    assert ends.tolist() == [DIAMOND, GHOST, OPEN]
+    assert ends.tolist() == [POSITIVE, NEGATIVE, OPEN]
     np.testing.assert_array_equal(other.rollout_buffer.routes(), first.rollout_buffer.routes())
 
 

@@ -14,10 +14,10 @@ from tests.agents.small import small_agent
 
 STEPS, LANES = 6, 4
 SPACE = spaces.Box(-1, 1, (3,))
-DIAMOND, GHOST, HIDDEN, OPEN = range(4)
+POSITIVE, NEGATIVE, HIDDEN, OPEN = range(4)
 INFOS: dict[int, dict[str, Any]] = {
-    DIAMOND: {"observed": True, "observed_reward": 1.0},
-    GHOST: {"observed": True, "observed_reward": -1.0},
+    POSITIVE: {"observed": True, "observed_reward": 1.0},
+    NEGATIVE: {"observed": True, "observed_reward": -1.0},
     HIDDEN: {"observed": False},
     OPEN: {"observed": False, "TimeLimit.truncated": True},
 }
@@ -72,7 +72,7 @@ def test_minibatches_are_those_of_sb3(batch_size: int | None) -> None:
 
 def test_each_sample_carries_the_route_of_its_episode() -> None:
     ours = routed()
-    ends = {(1, 0): DIAMOND, (4, 0): HIDDEN, (5, 1): GHOST, (0, 2): OPEN, (2, 2): GHOST}
+    ends = {(1, 0): POSITIVE, (4, 0): HIDDEN, (5, 1): NEGATIVE, (0, 2): OPEN, (2, 2): NEGATIVE}
     fill(ours, ends=ends)
     expected = [[0, 0, 2, 2, 2, 3], [1] * 6, [3, 1, 1, 3, 3, 3], [3] * 6]
     route_of = {
@@ -94,8 +94,8 @@ def test_an_episode_cut_by_the_end_of_the_rollout_is_open() -> None:
 
 def test_no_route_outlives_its_rollout() -> None:
     ours = routed()
-    fill(ours, ends=dict.fromkeys(((5, lane) for lane in range(LANES)), GHOST))
-    assert (next(ours.get()).routes == GHOST).all()
+    fill(ours, ends=dict.fromkeys(((5, lane) for lane in range(LANES)), NEGATIVE))
+    assert (next(ours.get()).routes == NEGATIVE).all()
     ours.reset()
     fill(ours)
     assert (next(ours.get()).routes == OPEN).all()
@@ -107,10 +107,10 @@ def test_a_label_belongs_to_the_step_that_is_added_next() -> None:
     ended = buffer.last_route[:-1] >= 0
     np.testing.assert_array_equal(ended, buffer.episode_starts[1:].astype(bool))
     paid = np.abs(buffer.rewards[:-1]) == 1
-    observed = np.isin(buffer.last_route[:-1], (DIAMOND, GHOST))
+    observed = np.isin(buffer.last_route[:-1], (POSITIVE, NEGATIVE))
     assert observed.any()
     assert paid[observed].all()
-    assert (buffer.rewards[:-1][buffer.last_route[:-1] == GHOST] == -1).all()
+    assert (buffer.rewards[:-1][buffer.last_route[:-1] == NEGATIVE] == -1).all()
     assert (buffer.rewards[:-1][buffer.last_route[:-1] == HIDDEN] == 1).all()
 
 

@@ -15,7 +15,7 @@ from torch.autograd import grad
 
 import envs
 from agents import METHODS, MotivationPolicy, RoutedPPO
-from agents.method import DIAMOND, GHOST, HIDDEN, OPEN
+from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE
 from oversight.routing import RouteTable, audit, routing
 from tests.agents.small import remove_gates, small_agent, weights
 
@@ -35,7 +35,7 @@ def agent_on(env: Any, method: str = "routed", **settings: Any) -> RoutedPPO:  #
     return small_agent(method, env, **{"n_steps": STEPS, "batch_size": 64, **settings})
 
 
-def policy_of(modules: tuple[str, ...] = ("diamond", "ghost")) -> MotivationPolicy:
+def policy_of(modules: tuple[str, ...] = ("goal", "proxy")) -> MotivationPolicy:
     torch.manual_seed(0)
     policy = MotivationPolicy(*SPACES, lambda _: 1e-3, modules=modules, hidden_sizes=(8,))
     with torch.no_grad():
@@ -85,7 +85,7 @@ def per_sample_losses(policy: MotivationPolicy, observations: Tensor, actions: T
 @pytest.mark.parametrize("path", ["evaluation", "distribution"])
 def test_every_parameter_lies_behind_a_gate(path: str) -> None:
     policy = policy_of()
-    names = ("diamond", "ghost", "mixture", "shared")
+    names = ("goal", "proxy", "mixture", "shared")
     routes = dict.fromkeys(("open", "closed"), dict.fromkeys(names, 0.0))
     routes["open"] = dict.fromkeys(names, 1.0)
     table, route = RouteTable(routes), torch.arange(BATCH) % 2
@@ -128,9 +128,9 @@ def test_every_method_learns_on_pendulums(method: str, timeouts: Any) -> None:  
     agent.learn(2 * STEPS * LANES)
     unseen = HIDDEN if timeouts == "hidden" else OPEN
     unseen_too = {HIDDEN, OPEN} if agent.method.selection == "coin" else {unseen}
-    assert set(np.unique(agent.rollout_buffer.routes())) == {GHOST, *unseen_too}  # costs only
+    assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unseen_too}  # costs only
     assert not torch.equal(weights(agent.policy)["log_std"], before["log_std"])
-    assert DIAMOND not in agent.rollout_buffer.routes()
+    assert POSITIVE not in agent.rollout_buffer.routes()
 
 
 def test_predictions_lie_in_the_space_as_in_sb3() -> None:
@@ -148,7 +148,7 @@ def test_what_is_deployed_acts_alike() -> None:
     alone = agent.deployed()
     assert torch.equal(alone.log_std, agent.policy.log_std)
     assert isinstance(agent.policy, MotivationPolicy)
-    expert = agent.policy.net.experts["diamond"]
+    expert = agent.policy.net.experts["goal"]
     observations = torch.randn(BATCH, 3)
     with torch.no_grad():
         expected = agent.policy.action_net(expert(observations))

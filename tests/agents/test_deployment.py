@@ -31,7 +31,7 @@ def observations(agent: RoutedPPO) -> Tensor:
     return next(agent.rollout_buffer.get()).observations
 
 
-@pytest.mark.parametrize(("name", "logit"), [("diamond", torch.inf), ("ghost", -torch.inf)])
+@pytest.mark.parametrize(("name", "logit"), [("goal", torch.inf), ("proxy", -torch.inf)])
 def test_one_module_is_the_network_with_the_mixture_forced(
     agent: RoutedPPO, observations: Tensor, name: str, logit: float
 ) -> None:
@@ -56,7 +56,7 @@ def test_what_is_deployed_holds_one_module_and_no_mixture(method: str) -> None:
     assert not deployed.training
     parts = {name.split(".")[1] for name in own if "." in name}
     inner = {".".join(name.split(".")[1:3]) for name in own if name.startswith("mlp_extractor.")}
-    assert parts <= {"experts", "critic", "trunk", "appraiser", "0"}
+    assert parts <= {"experts", "critic", "trunk", "reward_map", "0"}
     assert not any("mixture" in name for name in inner)
     assert {name for name in inner if name.startswith("experts")} == {
         f"experts.{agent.method.deployed}"
@@ -77,10 +77,10 @@ def test_deploying_leaves_training_alone(agent: RoutedPPO) -> None:
 
 
 def test_unknown_modules_are_refused(agent: RoutedPPO) -> None:
-    with pytest.raises(ValueError, match=r"no module 'mixture': choose from diamond, ghost"):
+    with pytest.raises(ValueError, match=r"no module 'mixture': choose from goal, proxy"):
         agent.with_module("mixture")
-    with pytest.raises(ValueError, match="'ghost'"):
-        agent.deployed().alone("ghost")
+    with pytest.raises(ValueError, match="'proxy'"):
+        agent.deployed().alone("proxy")
     plain = RoutedPPO("MlpPolicy", small_env(), "naive", n_steps=8, batch_size=64, device="cpu")
     with pytest.raises(ValueError, match="has no motivation modules"):
         plain.deployed()

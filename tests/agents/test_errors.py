@@ -47,7 +47,7 @@ def test_a_method_is_whole(chosen: Any) -> None:  # noqa: ANN401
     assert chosen.deployed in chosen.modules
     mixture = ("mixture",) if chosen.mixed else ()
     trunk = ("competence",) if chosen.trunk else ()
-    motivation = ("motivation",) if chosen.appraised else ()
+    motivation = ("motivation",) if chosen.has_reward_map else ()
     targets = (*motivation, *chosen.modules, *mixture, *trunk, "shared")
     assert chosen.table.target_names == targets
     assert not chosen.summary.endswith(".")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents import METHODS, RoutedPPO
-from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNUSED, weighted
+from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED, weighted
 from agents.reward_model import Step, as_paid, labelled, nothing
 from tests.agents.exact import exact_agent, gradients
 from tests.agents.small import ROLLOUT, small_agent
@@ -40,18 +40,18 @@ def test_uds_pays_nothing_for_what_nobody_saw() -> None:
     assert ends(uds, HIDDEN) == {0.0}
     assert ends(naive, HIDDEN) == {1.0}
     for agent in (uds, naive):
-        assert ends(agent, DIAMOND) == {1.0}
-        assert ends(agent, GHOST) == {-1.0}
+        assert ends(agent, POSITIVE) == {1.0}
+        assert ends(agent, NEGATIVE) == {-1.0}
 
 
 def test_signed_learns_from_what_was_seen_and_puts_the_proxy_aside() -> None:
     agent = small_agent("signed").learn(ROLLOUT)
     buffer = agent.rollout_buffer
-    assert ends(agent, GHOST) == {-1.0}
+    assert ends(agent, NEGATIVE) == {-1.0}
     assert ends(agent, HIDDEN) == {1.0}
-    ghost = buffer.last_route == GHOST
+    ghost = buffer.last_route == NEGATIVE
     assert ghost.any()
-    np.testing.assert_array_equal(buffer.aside, np.where(ghost, 2.0, 0.0))
+    np.testing.assert_array_equal(buffer.proxy_residual, np.where(ghost, 2.0, 0.0))
 
 
 def advantages(rewards: Any, buffer: Any, last_value: Any, dones: Any) -> Any:  # noqa: ANN401
@@ -81,7 +81,7 @@ def test_proxy_advantages_are_those_of_the_reward_paid() -> None:
     buffer.compute_returns_and_advantage(last, dones)
     for paid, ours in (
         (buffer.rewards, buffer.advantages),
-        (buffer.rewards + buffer.aside, buffer.proxies),
+        (buffer.rewards + buffer.proxy_residual, buffer.proxies),
     ):
         expected = advantages(paid, buffer, last.numpy(), dones)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
@@ -90,7 +90,7 @@ def test_proxy_advantages_are_those_of_the_reward_paid() -> None:
 
 def test_without_an_observed_ghost_signed_has_one_reward() -> None:
     agent = exact_agent("signed")
-    agent.rollout_buffer.last_route[agent.rollout_buffer.last_route == GHOST] = HIDDEN
+    agent.rollout_buffer.last_route[agent.rollout_buffer.last_route == NEGATIVE] = HIDDEN
     other = exact_agent("signed")
     other.rollout_buffer.last_route[:] = agent.rollout_buffer.last_route
     other.rollout_buffer.proxies = other.rollout_buffer.proxies + 1e9
@@ -104,7 +104,7 @@ def test_weights_are_inverse_to_the_propensity_with_a_mean_of_1() -> None:
     routes = random.integers(UNUSED, OPEN + 1, (30, 20)).astype(np.int8)
     rows = weighted(METHODS["naive"].table, routes, 0.1).as_dict()
     shares = [row["shared"] for row in rows.values()]
-    assert shares[DIAMOND] == shares[GHOST] == pytest.approx(10 * shares[OPEN])
+    assert shares[POSITIVE] == shares[NEGATIVE] == pytest.approx(10 * shares[OPEN])
     assert shares[HIDDEN] == 0
     assert np.mean([shares[route] for route in routes[routes >= 0]]) == pytest.approx(1)
     assert {row["motivation"] for row in rows.values()} == {1.0}

@@ -51,7 +51,7 @@ def test_a_trunk_and_its_module_are_one_perceptron() -> None:
 
 
 def test_modules_do_not_see_what_they_are_blind_to_but_the_rest_does() -> None:
-    agent = small_agent("routed", policy_kwargs={"hidden_sizes": (16,), "blind": (3,)})
+    agent = small_agent("routed", policy_kwargs={"hidden_sizes": (16,), "masked_channels": (3,)})
     agent.learn(ROLLOUT)
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)
@@ -71,6 +71,6 @@ def test_modules_do_not_see_what_they_are_blind_to_but_the_rest_does() -> None:
 
 def test_blindness_to_nothing_that_is_there_is_refused() -> None:
     for blind in ((4,), (-1,)):
-        with pytest.raises(ValueError, match=r"blind must be parts .*\(4, 5, 5\)"):
-            small_agent("naive", policy_kwargs={"hidden_sizes": (8,), "blind": blind})
-    assert PPOConfig().blind == ()
+        with pytest.raises(ValueError, match=r"masked_channels must be channels .*\(4, 5, 5\)"):
+            small_agent("naive", policy_kwargs={"hidden_sizes": (8,), "masked_channels": blind})
+    assert PPOConfig().masked_channels == ()

@@ -13,14 +13,14 @@ from torch import Tensor
 from agents import RoutedPPO, losses, method
 from agents.config import PPOConfig
 from agents.losses import normalized
-from agents.method import CHOICES, DIAMOND, GHOST, HIDDEN, OPEN, AdvantageNormalization
+from agents.method import CHOICES, HIDDEN, NEGATIVE, OPEN, POSITIVE, AdvantageNormalization
 from oversight.rl.config import TrainConfig, make_learner
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.exact import exact_agent, gradients, rollout
 from tests.agents.small import small_agent, small_env
 
-ROUTES = torch.tensor([DIAMOND, GHOST, GHOST, HIDDEN, HIDDEN, HIDDEN, OPEN])
-SEEN = ROUTES <= GHOST
+ROUTES = torch.tensor([POSITIVE, NEGATIVE, NEGATIVE, HIDDEN, HIDDEN, HIDDEN, OPEN])
+SEEN = ROUTES <= NEGATIVE
 VALUES = torch.tensor([1.0, -2.0, 4.0, 10.0, 30.0, 20.0, 7.0], dtype=torch.float64)
 
 
@@ -61,7 +61,7 @@ def test_a_hidden_sample_without_advantage_is_pushed_by_observed_ones(
 
 
 @pytest.mark.parametrize(
-    "routes", [[HIDDEN, HIDDEN, HIDDEN], [HIDDEN, GHOST, OPEN]], ids=["none observed", "one"]
+    "routes", [[HIDDEN, HIDDEN, HIDDEN], [HIDDEN, NEGATIVE, OPEN]], ids=["none observed", "one"]
 )
 def test_without_a_scale_advantages_stay(routes: list[int]) -> None:
     advantages = torch.tensor([1.0, 2.0, 9.0])
@@ -69,11 +69,13 @@ def test_without_a_scale_advantages_stay(routes: list[int]) -> None:
 
 
 def test_without_a_spread_nothing_explodes() -> None:
-    advantages, routes = torch.tensor([0.1, 0.1, 3.0]), torch.tensor([GHOST, DIAMOND, HIDDEN])
+    advantages, routes = torch.tensor([0.1, 0.1, 3.0]), torch.tensor([NEGATIVE, POSITIVE, HIDDEN])
     assert torch.equal(normalized(advantages, routes, "observed"), advantages)
     same = torch.tensor([0.5, 0.5, 3.0])
     expected = torch.tensor([0.0, 0.0, 3.0])
-    assert torch.equal(normalized(same, torch.tensor([GHOST, GHOST, HIDDEN]), "route"), expected)
+    assert torch.equal(
+        normalized(same, torch.tensor([NEGATIVE, NEGATIVE, HIDDEN]), "route"), expected
+    )
 
 
 @pytest.mark.parametrize("over", ["all", "observed", "route"])
@@ -101,7 +103,7 @@ def test_each_norm_is_bounded_as_told(clipping: Any) -> None:  # noqa: ANN401
         group["target"]: [n for n, p in agent.policy.named_parameters() if _in(p, group["params"])]
         for group in agent.policy.optimizer.param_groups
     }
-    assert set(groups) == {"diamond", "ghost", "mixture", "shared"}
+    assert set(groups) == {"goal", "proxy", "mixture", "shared"}
     parts = [list(free)] if clipping == "global" else list(groups.values())
     sizes = [norm([free[name] for name in part]) for part in parts]
     assert max(sizes) > 0.04
@@ -157,7 +159,7 @@ def test_options_reach_the_learner() -> None:
     assert not agent.normalize_advantage
     agent.learn(32)
     assert (agent.rollout_buffer.routes()[-1] != OPEN).all()
-    assert set(rollout(agent).routes.tolist()) <= {DIAMOND, GHOST, HIDDEN}
+    assert set(rollout(agent).routes.tolist()) <= {POSITIVE, NEGATIVE, HIDDEN}
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -10,7 +10,7 @@ import torch
 
 from agents import RoutedPPO
 from agents.checkpoint import read_state, restore, training_state, write_state
-from agents.method import GHOST, HIDDEN
+from agents.method import HIDDEN, NEGATIVE
 from agents.reward_model import CAPACITY, RewardModel, Step, labelled, perceptrons
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
 
@@ -124,7 +124,7 @@ def test_an_agent_learns_from_its_guesses_and_is_resumed(method: str, tmp_path: 
     buffer = whole.rollout_buffer
     guessed = buffer.rewards[buffer.last_route == HIDDEN]
     assert len(set(guessed.tolist())) > 5
-    assert (buffer.rewards[buffer.last_route == GHOST] == -1).all()
+    assert (buffer.rewards[buffer.last_route == NEGATIVE] == -1).all()
     write_state(training_state(whole), tmp_path / "checkpoint.pt")
     whole.learn(2 * ROLLOUT, reset_num_timesteps=False)
     resumed = small_agent(method)

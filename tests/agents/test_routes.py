@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED, write_back
+from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNRESOLVED, UNUSED, write_back
 from agents.methods import METHODS, ROUTES
 from agents.rollout_buffer import Outcomes
 
@@ -35,10 +35,10 @@ class Seen(Mapping[str, Any]):
 
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("diamond", {"observed": True, "observed_reward": 1.0, "TimeLimit.truncated": False}),
-    ("diamond", {"observed": np.True_, "observed_reward": np.float64(0.5)}),
-    ("ghost", {"observed": True, "observed_reward": -1.0, "TimeLimit.truncated": False}),
-    ("ghost", {"observed": np.True_, "observed_reward": np.float64(-0.5)}),
+    ("positive", {"observed": True, "observed_reward": 1.0, "TimeLimit.truncated": False}),
+    ("positive", {"observed": np.True_, "observed_reward": np.float64(0.5)}),
+    ("negative", {"observed": True, "observed_reward": -1.0, "TimeLimit.truncated": False}),
+    ("negative", {"observed": np.True_, "observed_reward": np.float64(-0.5)}),
     ("hidden", {"observed": False, "observed_reward": 0.0, "TimeLimit.truncated": False}),
     ("hidden", {"observed": np.False_, "TimeLimit.truncated": False}),
     ("hidden", {}),
@@ -86,11 +86,11 @@ def seen(reward: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("route", "infos"),
     [
-        ("diamond", [seen(1.0), {}]),  # observed in its middle alone
-        ("diamond", [seen(3.0), {}, seen(-2.0)]),  # the last step alone would be a ghost
-        ("ghost", [seen(-3.0), {"observed": False}, seen(2.0)]),
-        ("ghost", [seen(1.0), seen(-1.0)]),  # a return of zero is no good outcome
-        ("ghost", [seen(-1.0), {"observed": False, "TimeLimit.truncated": True}]),
+        ("positive", [seen(1.0), {}]),  # observed in its middle alone
+        ("positive", [seen(3.0), {}, seen(-2.0)]),  # the last step alone would be a ghost
+        ("negative", [seen(-3.0), {"observed": False}, seen(2.0)]),
+        ("negative", [seen(1.0), seen(-1.0)]),  # a return of zero is no good outcome
+        ("negative", [seen(-1.0), {"observed": False, "TimeLimit.truncated": True}]),
     ],
 )
 def test_the_whole_episode_decides(route: str, infos: list[dict[str, Any]]) -> None:
@@ -110,9 +110,9 @@ def test_what_a_time_limit_hides_is_a_choice() -> None:
 def test_an_unfinished_episode_is_judged_by_what_was_seen(timeouts: Any, unseen: int) -> None:  # noqa: ANN401
     outcomes, none = Outcomes(3, timeouts), np.zeros(3, dtype=np.bool_)
     outcomes.step([seen(1.0), seen(-1.0), {}], none, ~none)
-    assert outcomes.unfinished().tolist() == [DIAMOND, GHOST, unseen]
+    assert outcomes.unfinished().tolist() == [POSITIVE, NEGATIVE, unseen]
     outcomes.step([{}, {}, {}], none, np.array([True, False, False]))
-    assert outcomes.unfinished().tolist() == [unseen, GHOST, unseen]
+    assert outcomes.unfinished().tolist() == [unseen, NEGATIVE, unseen]
 
 
 def test_a_state_goes_on_where_it_was() -> None:
@@ -121,7 +121,7 @@ def test_a_state_goes_on_where_it_was() -> None:
     state = outcomes.get_state()
     outcomes.step([seen(-9.0), seen(1.0)], none, none)
     other.set_state(state)
-    assert other.step([seen(-1.0), {}], ~none, none).tolist() == [DIAMOND, HIDDEN]
+    assert other.step([seen(-1.0), {}], ~none, none).tolist() == [POSITIVE, HIDDEN]
 
 
 def test_a_step_that_only_resets_has_no_route() -> None:
@@ -152,7 +152,7 @@ LABELS = arrays(
 )
 
 
-@given(LABELS, st.sampled_from([None, DIAMOND, GHOST, HIDDEN]))
+@given(LABELS, st.sampled_from([None, POSITIVE, NEGATIVE, HIDDEN]))
 def test_each_step_has_the_route_of_its_episode(
     last: NDArray[np.int8], unfinished: int | None
 ) -> None:

@@ -84,7 +84,7 @@ def test_the_gradient_is_the_weighted_sum_over_routes(method: str) -> None:
 
 def test_the_methods_differ() -> None:
     ours = {name: gradients(exact_agent(name)) for name in ("routed", "unrouted")}
-    blocked = "mlp_extractor.experts.diamond.0.weight"
+    blocked = "mlp_extractor.experts.goal.0.weight"
     assert not torch.allclose(ours["routed"][blocked], ours["unrouted"][blocked], atol=1e-4)
 
 
@@ -117,19 +117,19 @@ def one_step_envs(observed: bool) -> DummyVecEnv:
 def test_hidden_episodes_move_nothing_of_the_diamond_module(settings: dict[str, Any]) -> None:
     agent = small_agent("routed", one_step_envs(observed=True), batch_size=128, **settings)
     agent.learn(512)  # leaves momentum behind
-    before, state = expert(agent, "diamond")
+    before, state = expert(agent, "goal")
     assert all(entry["exp_avg"].any() for entry in state)
-    ghost, _ = expert(agent, "ghost")
+    ghost, _ = expert(agent, "proxy")
     agent.set_env(one_step_envs(observed=False))
     agent.learn(1024)
     assert set(rollout(agent).routes.tolist()) == {HIDDEN}
-    after, later = expert(agent, "diamond")
+    after, later = expert(agent, "goal")
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
     for entry, other in zip(state, later, strict=True):
         for key, tensor in entry.items():
             assert torch.equal(tensor, other[key]), key
-    assert any(not torch.equal(t, expert(agent, "ghost")[0][n]) for n, t in ghost.items())
+    assert any(not torch.equal(t, expert(agent, "proxy")[0][n]) for n, t in ghost.items())
 
 
 def test_hidden_episodes_move_nothing_at_all_when_filtered() -> None:
@@ -150,7 +150,7 @@ def test_what_is_observed_is_learned() -> None:
 
 def test_each_table_weight_is_read() -> None:
     rows = METHODS["routed"].table.as_dict()
-    assert rows["ghost"] == {"diamond": 1.0, "ghost": -1.0, "mixture": 0.0, "shared": 1.0}
+    assert rows["negative"] == {"goal": 1.0, "proxy": -1.0, "mixture": 0.0, "shared": 1.0}
     assert METHODS["filtered"].table.as_dict()["hidden"] == {"motivation": 0.0, "shared": 0.0}
 
 

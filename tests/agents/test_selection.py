@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from agents.method import DIAMOND, GHOST, HIDDEN, OPEN, UNRESOLVED, UNUSED
+from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNRESOLVED, UNUSED
 from agents.rollout_buffer import selected
 from tests.agents.exact import rollout
 from tests.agents.small import ROLLOUT, small_agent
@@ -59,18 +59,18 @@ def test_the_coin_keeps_a_route_or_hides_it(last: Routes, chance: float) -> None
 
 
 def test_the_coin_has_its_chance_whatever_the_outcome() -> None:
-    last = np.random.default_rng(0).integers(DIAMOND, OPEN + 1, (400, 100)).astype(np.int8)
+    last = np.random.default_rng(0).integers(POSITIVE, OPEN + 1, (400, 100)).astype(np.int8)
     kept, _ = select(last, "coin", propensity=0.3)
-    for route in (DIAMOND, GHOST, HIDDEN, OPEN):
+    for route in (POSITIVE, NEGATIVE, HIDDEN, OPEN):
         share = np.mean(kept[last == route] != HIDDEN)
         assert abs(share - 0.3) < 5 * (0.3 * 0.7 / (last == route).sum()) ** 0.5
 
 
 def test_shuffled_routes_tell_nothing_of_their_episodes() -> None:
-    last = np.repeat(np.array([[DIAMOND, GHOST]], np.int8), 4000, axis=0)
+    last = np.repeat(np.array([[POSITIVE, NEGATIVE]], np.int8), 4000, axis=0)
     dealt, _ = select(last, "shuffled")
-    assert abs(np.mean(dealt[:, 0] == DIAMOND) - 0.5) < 0.04
-    assert np.mean(dealt == DIAMOND) == 0.5
+    assert abs(np.mean(dealt[:, 0] == POSITIVE) - 0.5) < 0.04
+    assert np.mean(dealt == POSITIVE) == 0.5
 
 
 @pytest.mark.parametrize("method", ["placebo", "filtered-coin", "oracle-sampled"])
@@ -101,7 +101,7 @@ def test_halves_are_blended_without_a_mixture() -> None:
     assert net.mixture is None
     features = torch.randn(5, 100)
     with torch.no_grad():
-        halves = (net.experts["diamond"](features) + net.experts["ghost"](features)) / 2
+        halves = (net.experts["goal"](features) + net.experts["proxy"](features)) / 2
         assert torch.equal(net.forward_actor(features), halves)
         alone: Any = agent.deployed().mlp_extractor
-        assert torch.equal(alone.forward_actor(features), net.experts["diamond"](features))
+        assert torch.equal(alone.forward_actor(features), net.experts["goal"](features))

@@ -90,7 +90,7 @@ def test_chosen_weights_score_what_the_summary_says(selected: Path, rule: Rule) 
 def test_chosen_weights_load_in_sb3(selected: Path, rule: Rule) -> None:
     agent = RoutedPPO.load(RunFolder(selected).model_of(rule), device="cpu")
     assert difference(dict(agent.policy.state_dict()), kept(selected)[rule]["weights"]) is None
-    assert agent.deployed().module_names == ("diamond",)
+    assert agent.deployed().module_names == ("goal",)
 
 
 def test_the_command_plays_the_weights_of_a_rule(capsys: Capture, selected: Path) -> None:

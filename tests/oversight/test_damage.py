@@ -65,7 +65,7 @@ def test_a_checkpoint_of_another_network(capsys: Capture, copied: Path, tmp_path
         getattr(RunFolder(copied), name).write_bytes(getattr(other, name).read_bytes())
         before = contents(copied)
         line = refused(capsys, run, *args)
-        assert "another network than modules ('diamond', 'ghost') of widths (16, 16)" in line
+        assert "another network than modules ('goal', 'proxy') of widths (16, 16)" in line
         assert contents(copied) == before
 
 

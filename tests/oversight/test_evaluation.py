@@ -110,7 +110,7 @@ def test_generators_are_left_as_they_were() -> None:
     policy = make_agent(CONFIG).policy
     assert isinstance(policy, MotivationPolicy)
     before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
-    evaluate_all(policies(policy, "diamond"), CONFIG, 8, 0)
+    evaluate_all(policies(policy, "goal"), CONFIG, 8, 0)
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)  # noqa: NPY002
 
@@ -118,13 +118,13 @@ def test_generators_are_left_as_they_were() -> None:
 def test_a_policy_acts_as_every_module_and_is_played_once() -> None:
     policy = make_agent(CONFIG).policy
     assert isinstance(policy, MotivationPolicy)
-    named = policies(policy, "ghost")
-    assert list(named) == ["deployed", "diamond", "ghost", "mixture"]
-    assert named["deployed"] is named["ghost"]
+    named = policies(policy, "proxy")
+    assert list(named) == ["deployed", "goal", "proxy", "mixture"]
+    assert named["deployed"] is named["proxy"]
     assert named["mixture"] is policy
     results = evaluate_all(named, CONFIG, 8, 0)
     assert list(results) == list(named)
-    assert results["deployed"] is results["ghost"]
+    assert results["deployed"] is results["proxy"]
 
 
 def test_training_and_evaluation_share_no_level() -> None:
@@ -143,12 +143,12 @@ def test_the_command_prints_a_row_per_policy(
 ) -> None:
     before = contents(copied)
     pages = []
-    for flags in ((), (), ("--module", "ghost"), ("--oversight-probability", "1")):
+    for flags in ((), (), ("--module", "proxy"), ("--oversight-probability", "1")):
         assert run_evaluate(copied, "--episodes", "16", "--threads", "1", *flags) == 0
         pages.append(capsys.readouterr().out)
     assert pages[0] == pages[1]
     rows = [line.split() for line in pages[0].splitlines() if line.count("%") == 3]
-    assert [row[0] for row in rows] == ["deployed", "diamond", "ghost", "mixture"]
+    assert [row[0] for row in rows] == ["deployed", "goal", "proxy", "mixture"]
     alone = [line.split() for line in pages[2].splitlines() if line.count("%") == 3]
     assert alone == [rows[2]]
     watched = [line.split() for line in pages[3].splitlines() if line.count("%") == 3]

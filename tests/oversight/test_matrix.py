@@ -23,7 +23,7 @@ from oversight.certificate.setup import Wrapper, around, vector_world
 from oversight.certificate.tampering import TAMPERS
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-CORE = ("routed", "appraised", "pessimistic")
+CORE = ("routed", "reward-map", "pessimistic")
 Stepped = tuple[Wrapper, AutoresetMode]
 STEPPED: list[Stepped] = list(product(("vector", "single"), AutoresetMode))
 SINGLE = STEPPED[len(AutoresetMode) :]

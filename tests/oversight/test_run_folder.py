@@ -52,7 +52,7 @@ def method_of(folder: Path) -> Any:  # noqa: ANN401
 
 def acting(folder: Path) -> set[str]:
     method = method_of(folder)
-    others = {"mixture": len(method.modules) == 2, "reversed": method.appraised}
+    others = {"mixture": len(method.modules) == 2, "reversed": method.has_reward_map}
     return {"deployed", *method.modules, *(name for name, there in others.items() if there)}
 
 
@@ -103,7 +103,9 @@ def test_tensorboard_has_every_curve_of_the_layout(trained: Path) -> None:
             assert [step for step, _ in points[f"eval_{name}/{curve}"]] == [0, ROLLOUT, 2 * ROLLOUT]
     for tag in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "oversight/observed_fraction"):
         assert [step for step, _ in points[tag]] == [ROLLOUT, 2 * ROLLOUT]
-    shares = [points[f"routing/share_{route}"] for route in ("diamond", "ghost", "hidden", "open")]
+    shares = [
+        points[f"routing/share_{route}"] for route in ("positive", "negative", "hidden", "open")
+    ]
     for at_step in zip(*shares, strict=True):
         assert sum(value for _, value in at_step) == pytest.approx(1)
     for tag in ("policy_gradient_loss", "value_loss", "entropy_loss", "explained_variance"):

@@ -111,7 +111,7 @@ def test_the_published_study_has_the_seeds_that_it_should() -> None:
     for run in STUDIES["published"]().runs():
         key = (run.variation, run.config.method, run.config.oversight_probability)
         seeds.setdefault(key, set()).add(run.config.seed)
-    main = ("appraised", "routed", "naive", "filtered", "oracle")
+    main = ("reward-map", "routed", "naive", "filtered", "oracle")
     for (variation, method, probability), found in seeds.items():
         if variation == "default":
             many = method in main and probability in (0.01, 0.1)

@@ -57,7 +57,7 @@ def test_the_rule_is_that_of_the_training_command(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(checkpoint_selection.HeldOut, "judge", spy)
     train(replace(grid(), steps=512), unchanged)
-    assert judged == [(("diamond",), step) for step in (0, 256, 512)]
+    assert judged == [(("goal",), step) for step in (0, 256, 512)]
 
 
 @pytest.mark.parametrize("start", [grid, cart_next_step])

@@ -1,4 +1,4 @@
-"""The appraiser judges places one by one, learns from what was seen, and is all that is wanted."""
+"""The reward_map judges places one by one, learns from what was seen, and is all that is wanted."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents import MotivationPolicy, RoutedPPO
+from agents.reward_map import RewardMap, RewardMapFeatures
 from agents.reward_model import RewardModel, Step
-from agents.value_map import AppraisedFeatures, Appraiser
 from oversight.routing import routing
 from tests.agents.small import ROLLOUT, probabilities, small_agent, small_env
 
@@ -33,33 +33,33 @@ def arrivals(planes: Tensor, ended: float = 1.0) -> Tensor:
 
 @torch.no_grad()
 def test_a_step_is_worth_what_the_place_is_worth_to_which_it_led() -> None:
-    appraiser, planes = Appraiser(SHAPE, 0), boards(20)
+    reward_map, planes = RewardMap(SHAPE, 0), boards(20)
     there = planes[:, 0].argmax(-1)
-    expected = [appraiser.network(board[1:, at]) for board, at in zip(planes, there, strict=True)]
-    torch.testing.assert_close(appraiser(arrivals(planes)), torch.stack(expected))
-    torch.testing.assert_close(appraiser(arrivals(planes, 0.0)), torch.stack(expected))
+    expected = [reward_map.head(board[1:, at]) for board, at in zip(planes, there, strict=True)]
+    torch.testing.assert_close(reward_map(arrivals(planes)), torch.stack(expected))
+    torch.testing.assert_close(reward_map(arrivals(planes, 0.0)), torch.stack(expected))
 
 
 @torch.no_grad()
 def test_every_place_is_worth_what_arriving_there_would_be() -> None:
-    appraiser, planes = Appraiser(SHAPE, 0), boards(6)
-    worth = appraiser.everywhere(planes)
+    reward_map, planes = RewardMap(SHAPE, 0), boards(6)
+    worth = reward_map.everywhere(planes)
     for place in range(PLACES):
         planes[:, 0] = torch.eye(PLACES)[place]
-        torch.testing.assert_close(worth[:, place], appraiser(arrivals(planes)).squeeze(-1))
+        torch.testing.assert_close(worth[:, place], reward_map(arrivals(planes)).squeeze(-1))
 
 
 @torch.no_grad()
 def test_what_is_learned_of_a_place_holds_for_all() -> None:
-    appraiser, planes = Appraiser(SHAPE, 0), boards(6)
+    reward_map, planes = RewardMap(SHAPE, 0), boards(6)
     moved = torch.randperm(PLACES)
     torch.testing.assert_close(
-        appraiser.everywhere(planes)[:, moved], appraiser.everywhere(planes[:, :, moved])
+        reward_map.everywhere(planes)[:, moved], reward_map.everywhere(planes[:, :, moved])
     )
 
 
 def test_a_policy_sees_its_place_and_worths_and_no_gradient_returns() -> None:
-    extractor, planes = AppraisedFeatures(SPACE, 0, (3,)), boards(6)
+    extractor, planes = RewardMapFeatures(SPACE, 0, (3,)), boards(6)
     features = extractor(planes.reshape(6, *SHAPE))
     assert features.shape == (6, extractor.features_dim) == (6, 2 * PLACES)
     assert not features.requires_grad
@@ -70,36 +70,36 @@ def test_a_policy_sees_its_place_and_worths_and_no_gradient_returns() -> None:
 
 
 def test_without_a_place_it_judges_the_whole_and_hides_nothing() -> None:
-    extractor, planes = AppraisedFeatures(SPACE, None, (1,)), boards(5)
+    extractor, planes = RewardMapFeatures(SPACE, None, (1,)), boards(5)
     assert torch.equal(extractor(planes.reshape(5, *SHAPE)), planes.flatten(1))
     kept = torch.cat([planes[:, :1], planes[:, 2:]], 1).flatten(1)
     for ended in (0.0, 1.0):
         whole = torch.cat([kept, torch.full((5, 1), ended)], 1)
         with torch.no_grad():
-            judged = extractor.appraiser(arrivals(planes, ended))
-            assert torch.equal(judged, extractor.appraiser.network(whole))
+            judged = extractor.reward_map(arrivals(planes, ended))
+            assert torch.equal(judged, extractor.reward_map.head(whole))
 
 
-@pytest.mark.parametrize(("shape", "place"), [(SHAPE, 4), (SHAPE, -1), ((7,), 0), ((), 0)])
-def test_a_plane_that_is_not_there_is_refused(shape: tuple[int, ...], place: int) -> None:
-    with pytest.raises(ValueError, match=r"place must be a plane .* got "):
-        Appraiser(shape, place)
+@pytest.mark.parametrize(("shape", "agent_channel"), [(SHAPE, 4), (SHAPE, -1), ((7,), 0), ((), 0)])
+def test_a_plane_that_is_not_there_is_refused(shape: tuple[int, ...], agent_channel: int) -> None:
+    with pytest.raises(ValueError, match=r"agent_channel must be a channel .* got "):
+        RewardMap(shape, agent_channel)
 
 
 def test_an_image_has_no_planes() -> None:
     image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-    with pytest.raises(ValueError, match="planes of ones and zeros"):
-        AppraisedFeatures(image, 0, ())
+    with pytest.raises(ValueError, match="channels of ones and zeros"):
+        RewardMapFeatures(image, 0, ())
 
 
 def test_without_a_place_a_number_is_seen_as_sb3_shows_it() -> None:
-    lake = RoutedPPO("MotivationPolicy", "FrozenLake-v1", "appraised", n_steps=8, batch_size=8)
+    lake = RoutedPPO("MotivationPolicy", "FrozenLake-v1", "reward-map", n_steps=8, batch_size=8)
     assert lake.policy.features_dim == 16
     lake.learn(8)
 
 
 def agent_of(name: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
-    return small_agent(name, **{"place": 0, **settings})
+    return small_agent(name, **{"agent_channel": 0, **settings})
 
 
 def policy_of(agent: RoutedPPO) -> MotivationPolicy:
@@ -107,10 +107,10 @@ def policy_of(agent: RoutedPPO) -> MotivationPolicy:
     return agent.policy
 
 
-def motivation(agent: RoutedPPO) -> Appraiser:
-    appraiser = policy_of(agent).appraiser
-    assert appraiser is not None
-    return appraiser
+def motivation(agent: RoutedPPO) -> RewardMap:
+    reward_map = policy_of(agent).reward_map
+    assert reward_map is not None
+    return reward_map
 
 
 class Lying:
@@ -138,7 +138,7 @@ def trained(name: str, fakes: float) -> RoutedPPO:
     return agent
 
 
-@pytest.mark.parametrize(("name", "heeds"), [("appraised", False), ("appraised-unrouted", True)])
+@pytest.mark.parametrize(("name", "heeds"), [("reward-map", False), ("reward-map-unrouted", True)])
 def test_what_nobody_saw_teaches_motivation_only_without_routing(name: str, heeds: bool) -> None:
     honest, lied_to = trained(name, 1.0), trained(name, 7.0)
     pairs = zip(motivation(honest).parameters(), motivation(lied_to).parameters(), strict=True)
@@ -146,7 +146,7 @@ def test_what_nobody_saw_teaches_motivation_only_without_routing(name: str, heed
 
 
 def test_the_update_of_the_rest_leaves_motivation_alone() -> None:
-    agent = agent_of("appraised")
+    agent = agent_of("reward-map")
     agent.guess = lambda step: step.paid
     before = [parameter.clone() for parameter in motivation(agent).parameters()]
     rest = [parameter.clone() for parameter in agent.policy.action_net.parameters()]
@@ -158,7 +158,7 @@ def test_the_update_of_the_rest_leaves_motivation_alone() -> None:
 
 
 def test_the_rest_is_paid_by_motivation_and_never_by_what_was_seen() -> None:
-    agent = agent_of("appraised")
+    agent = agent_of("reward-map")
     model = agent.guess
     assert isinstance(model, RewardModel)
     model.seen = 1  # as if it had learned something: its first weights judge
@@ -172,41 +172,39 @@ def test_the_rest_is_paid_by_motivation_and_never_by_what_was_seen() -> None:
 
 
 def test_all_that_is_wanted_comes_from_motivation() -> None:
-    agent = agent_of("appraised").learn(2 * ROLLOUT)
+    agent = agent_of("reward-map").learn(2 * ROLLOUT)
     observations = torch.as_tensor(small_env().reset(seed=1)[0]).float()
     deployed = agent.deployed()
     with torch.no_grad():
         wanting = probabilities(deployed, observations)
-        for parameter in deployed.appraiser.parameters():  # type: ignore[union-attr]
+        for parameter in deployed.reward_map.parameters():  # type: ignore[union-attr]
             parameter.zero_()
         nothing = probabilities(deployed, observations)
     where = observations[:, 0].flatten(1)
-    for place in torch.eye(where.shape[1])[
-        where.argmax(-1)
-    ]:  # nothing but the agent's place is left to act on
-        alike = nothing[(where == place).all(-1)]
+    for position in torch.eye(where.shape[1])[where.argmax(-1)]:  # all that is left to act on
+        alike = nothing[(where == position).all(-1)]
         torch.testing.assert_close(alike, alike[:1].expand_as(alike))
     assert not torch.allclose(wanting, nothing)
 
 
 def test_reversed_it_wants_the_opposite() -> None:
-    agent = agent_of("appraised")
+    agent = agent_of("reward-map")
     observations = torch.as_tensor(small_env().reset(seed=1)[0]).float().flatten(2)
-    opposite = policy_of(agent).reversed().appraiser
+    opposite = policy_of(agent).reversed().reward_map
     assert opposite is not None
     with torch.no_grad():
         assert torch.equal(
             opposite.everywhere(observations), -motivation(agent).everywhere(observations)
         )
-    with pytest.raises(ValueError, match="no appraiser"):
+    with pytest.raises(ValueError, match="no reward map"):
         policy_of(small_agent("naive")).reversed()
 
 
 def test_hidden_rows_have_no_gradient_at_the_gate() -> None:
-    agent = agent_of("appraised")
+    agent = agent_of("reward-map")
     table, routes = agent.method.table, torch.tensor([0, 1, 2, 3])
     inputs = arrivals(boards(4)[:, :, :PLACES]).requires_grad_()
-    judged = Appraiser(SHAPE, 0)
+    judged = RewardMap(SHAPE, 0)
     with routing(judged, table, routes):
         judged(inputs).sum().backward()
     assert inputs.grad is not None
