@@ -14,15 +14,13 @@ from typing import Any
 RENAMED: dict[str, str] = {
     "--noise.missed": "--noise.false-positive",
     "--noise.lost": "--noise.dropped",
-}
-"""From what the cases say to what this checkout says.
     "appraised": "reward-map",
     "appraised-unrouted": "reward-map-unrouted",
     "imputed-local": "imputed-map",
     "--ppo.blind": "--ppo.masked-channels",
     "--ppo.place": "--ppo.agent-channel",
 }
-"""From the name in a case to the name in this checkout.
+"""From what the cases say to what this checkout says.
 
 | what | in a case | here |
 | --- | --- | --- |
