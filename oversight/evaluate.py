@@ -13,7 +13,6 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
 from envs.gridworld import Rules
-from oversight.rl.checkpoint_selection import RULES, Rule
 from oversight.rl.config import (
     TrainConfig,
     make_agent,
@@ -23,6 +22,7 @@ from oversight.rl.config import (
 )
 from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.rendering import film
+from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
 from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, read_config

@@ -6,7 +6,7 @@ The best checkpoint so far: its step, its score, and a copy of its weights.
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from math import isnan
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from oversight.rl.config import SELECTION, stream_seed
 from oversight.rl.evaluation import own_generator
 
-Rule = Literal["last", "observed", "leaky"]
-RULES: tuple[Rule, ...] = get_args(Rule)
 Weights = Mapping[str, torch.Tensor]
 
 

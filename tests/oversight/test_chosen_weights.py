@@ -10,9 +10,9 @@ import pytest
 from agents import RoutedPPO
 from agents.checkpoint import read_model_weights, read_state
 from oversight.evaluate import load
-from oversight.rl.checkpoint_selection import RULES, Rule
 from oversight.rl.config import FRESH, TrainConfig
 from oversight.rl.evaluation import evaluate
+from oversight.rl.result_files import RULES, Rule
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.events import curves
 from tests.oversight.rl.trained_runs import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.checkpoint import read_model_weights, read_state
-from oversight.rl.checkpoint_selection import RULES
+from oversight.rl.result_files import RULES
 from oversight.runs.folder import RunFolder
 from tests.oversight.events import curves
 from tests.oversight.rl.trained_runs import (

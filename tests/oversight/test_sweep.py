@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from oversight.rl.sweep import COLUMNS, as_csv
+from oversight.rl.result_files import COLUMNS, as_csv
 from oversight.runs.folder import RunFolder
 from tests.oversight.events import events
 from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary

@@ -25,8 +25,19 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from oversight.rl.report.results import Study
-from oversight.rl.study import Settings, pack, unpack
-from oversight.rl.sweep import ABOUT, COLUMNS, CURVES, KNOWN, MODULES, ROWS, SETTINGS, as_csv
+from oversight.rl.result_files import (
+    ABOUT,
+    COLUMNS,
+    CURVES,
+    KNOWN,
+    MODULES,
+    ROWS,
+    SETTINGS,
+    Settings,
+    as_csv,
+    pack,
+    unpack,
+)
 from oversight.runs.folder import RunFolder, flat, read_json, require_writable, write_json
 from oversight.runs.statistics import LEVEL, SEED
 

@@ -48,7 +48,7 @@ from oversight.rl.report.figures import (
 )
 from oversight.rl.report.results import OBSERVED, RULES, UNOBSERVED, Row, Study, ranges
 from oversight.rl.report.tables import Cell, Table, mark, share_table
-from oversight.rl.study import VERSIONS, Settings, differences
+from oversight.rl.result_files import VERSIONS, Settings, differences
 from oversight.runs.figures import Drawing, Styles
 from oversight.runs.statistics import MIN_SEEDS
 

@@ -10,7 +10,7 @@ from math import isinf, nan
 from pathlib import Path
 from typing import Any
 
-from oversight.rl.sweep import ABOUT, ROWS, read_csv
+from oversight.rl.result_files import ABOUT, ROWS, read_csv
 from oversight.runs.folder import RunFolder, read_json
 
 RULES = ("last", "observed", "leaky")

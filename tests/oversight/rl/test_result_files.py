@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oversight.rl.study import OWN, Settings, differences, pack, unpack
+from oversight.rl.result_files import OWN, Settings, differences, pack, unpack
 
 VALUES = st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, "a", [1, 2]])
 NAMES = st.sampled_from(["seed", "commit", "env", "ppo.gamma", "grid.flag", "versions.torch"])

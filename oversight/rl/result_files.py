@@ -1,0 +1,142 @@
+"""The files of a study's results: one row for each run and selection rule, and all settings.
+
+A sweep writes them and a report reads them; this module imports nothing that trains.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Rule = Literal["last", "observed", "leaky"]
+"""How a checkpoint is chosen: the last one, by observed episodes, or by the hidden true reward."""
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+ROWS, ABOUT, SETTINGS, CURVES = "results.csv", "study.json", "settings.json", "curves.csv"
+"""The files of an export, which a study's folder may be too; the second makes it one."""
+MODULES, KNOWN = "modules", "known"
+"""Folders: of an export's module maps, and of the export that a study's folder took over."""
+
+METRICS = (
+    *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),
+    *("diamond_rate", "ghost_rate", "timeout_rate", "flag_flip_gap"),
+)
+COLUMNS = (
+    *("run", "study", "method", "variation", "oversight_probability", "seed", "rule", "step"),
+    *METRICS,
+    *("observed_episodes", "env_steps", "wall_seconds", "commit"),
+)
+
+_WORDS = ("run", "study", "method", "variation", "rule", "commit")
+_WHOLE = ("seed", "step", "observed_episodes", "env_steps")
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as comma-separated lines below a header; what is None is an empty cell."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of such a file, every cell as text.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
+
+
+def typed(cells: Mapping[str, str], source: object) -> dict[str, Any]:
+    """Return a row from its cells as text, as it was before it was written.
+
+    Raises:
+        ValueError: if a cell is missing or damaged; `source` is named.
+    """
+    try:
+        return {name: _typed(name, cells[name]) for name in COLUMNS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source}: the row of {cells.get('run')} is damaged: {error}") from error
+
+
+def _typed(name: str, cell: str) -> str | int | float | None:
+    if not cell:
+        return None
+    if name in _WORDS:
+        return cell
+    return int(cell) if name in _WHOLE else float(cell)
+
+
+Settings = Mapping[str, Any]
+"""By dotted names, such as `ppo.gamma`."""
+
+VERSIONS = "versions."
+"""What the names of versions of packages begin with."""
+
+OWN = ("method", "oversight_probability", "seed", "run_dir", "commit")
+"""What is each run's own; the rows of the results say it."""
+
+
+def pack(settings: Mapping[str, Settings]) -> dict[str, Any]:
+    """Return the settings of runs as one object; what a row of results says is left out.
+
+    >>> pack({"a": {"seed": 0, "gamma": 0.5, "noise": 0}, "b": {"gamma": 0.5, "noise": 1}})
+    {'shared': {'gamma': 0.5}, 'groups': [{'runs': ['a'], 'own': {'noise': 0}}, \
+{'runs': ['b'], 'own': {'noise': 1}}]}
+    """
+    found = {run: _without_own(each) for run, each in settings.items()}
+    texts = {
+        run: {name: json.dumps(value) for name, value in each.items()}
+        for run, each in found.items()
+    }
+    shared = set.intersection(*(set(each.items()) for each in texts.values())) if texts else set()
+    names = {name for name, _ in shared}
+    groups: dict[str, dict[str, Any]] = {}
+    for run, each in found.items():
+        own = {name: value for name, value in each.items() if name not in names}
+        groups.setdefault(json.dumps(own), {"runs": [], "own": own})["runs"].append(run)
+    first = next(iter(found.values()), {})
+    common = {name: value for name, value in first.items() if name in names}
+    return {"shared": common, "groups": list(groups.values())}
+
+
+def unpack(data: Mapping[str, Any], source: object) -> dict[str, Settings]:
+    """Return the settings of each run, from what `pack` made of them.
+
+    Raises:
+        ValueError: if it is something else; `source` is named.
+    """
+    try:
+        return {
+            str(run): {**data["shared"], **group["own"]}
+            for group in data["groups"]
+            for run in group["runs"]
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{source} does not hold the settings of runs") from error
+
+
+def differences(one: Settings, other: Settings) -> dict[str, tuple[Any, Any]]:
+    """Return what two runs have set differently, method, level, seed and versions apart.
+
+    >>> differences({"seed": 0, "gamma": 0.5}, {"seed": 1, "gamma": 0.9})
+    {'gamma': (0.5, 0.9)}
+    """
+    left, right = _without_own(one), _without_own(other)
+    return {
+        name: (left.get(name), right.get(name))
+        for name in dict.fromkeys([*left, *right])
+        if left.get(name) != right.get(name) and not name.startswith(VERSIONS)
+    }
+
+
+def _without_own(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in OWN}
