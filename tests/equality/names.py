@@ -19,6 +19,15 @@ RENAMED: dict[str, str] = {
     "imputed-local": "imputed-map",
     "--ppo.blind": "--ppo.masked-channels",
     "--ppo.place": "--ppo.agent-channel",
+    "lm.corpus:tell": "lm.corpus:sample_stories",
+    "lm.judge:judge": "lm.labels:classify_documents",
+    "lm.task:make_task": "lm.data.task:make_task",
+    "lm.task:TaskConfig": "lm.data.task:TaskConfig",
+    "lm.task:Task.tell": "lm.data.task:Task.sample",
+    "filtered-judged": "filtered-classified",
+    "parameters-judged": "parameters-classified",
+    "modules-judged": "modules-classified",
+    "lora-pair-judged": "lora-pair-classified",
 }
 """From what the cases say to what this checkout says.
 
@@ -61,7 +70,12 @@ def flags(*args: object) -> list[str]:
     """Return command-line arguments in the words of the checkout."""
     words = [str(arg) for arg in args]
     pairs = zip(["", *words], words, strict=False)
-    return [own for flag, word in pairs for own in renamed(word, f"{flag} ").split(" ")]
+    return [own for flag, word in pairs for own in _words(word, renamed(word, f"{flag} "))]
+
+
+def _words(given: str, own: str) -> list[str]:
+    """Split what an entry of the table says, and keep any other argument as it is."""
+    return [given] if own == given else own.split(" ")
 
 
 def keywords(**arguments: Any) -> dict[str, Any]:  # noqa: ANN401
