@@ -1,27 +1,24 @@
-"""`python -m lm.ask`: what a model scores on multiple-choice benchmarks."""
+"""`python -m lm.ask`: what a model scores on multiple-choice questions."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lm.benchmarks.questions import SUFFIXES, QuestionSet, load_benchmark, read_questions
-from lm.benchmarks.results import Results, fingerprint, scores, scores_table
-from lm.benchmarks.scoring import Asked, Asker, Encoder
-from lm.models.hf import RoutedCausalLM
+from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_questions
+from lm.evaluation.question_scores import Results, fingerprint, scores, scores_table
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
 from oversight.runs.console import print_line
 
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
-"""Where a finished run has its plain model."""
-Form = Literal["letter", "answer", "cloze", "control"]
+"""The subfolder of a finished run that holds its plain model."""
 SECONDS = 20.0
 """Time between two writings of the results."""
 
@@ -31,10 +28,12 @@ class AskConfig:
     """Ask a model multiple-choice questions, and print what it scores.
 
     Questions:
-    - wmdp-bio, wmdp-chem, wmdp-cyber: of the hub's cais/wmdp;
-    - mmlu, mmlu-SUBJECT: of the hub's cais/mmlu;
+    - wmdp-bio, wmdp-chem, wmdp-cyber, or wmdp for all three;
+    - mmlu, or mmlu-SUBJECT for one of its subjects;
     - mmlu-humanities, mmlu-other, mmlu-social_sciences, mmlu-stem: its categories;
     - FILE.jsonl, FILE.json: records with question, choices, answer (from 0), and perhaps subject.
+
+    Prompts and log-likelihoods are those of lm-evaluation-harness.
     """
 
     model: str
@@ -42,18 +41,18 @@ class AskConfig:
     questions: tuple[str, ...]
     """Files, or names of benchmarks."""
     gguf_file: str | None = None
-    """Name of a GGUF file in it."""
-    forms: tuple[Form, ...] = ("letter", "answer", "cloze", "control")
-    """Ways to ask: for the letter, for the text of a listed choice, for a text that is not listed,
-    for the letter without the question."""
+    """Name of a GGUF file in the folder of the model."""
+    forms: tuple[Form, ...] = FORMS
+    """Ways to ask: for the letter of a listed choice, for its text, for the text of a choice that
+    is not listed (cloze), and for the letter without the question (choices-only)."""
     shots: int = 0
-    """Solved examples in each prompt, which mmlu has."""
+    """Solved examples in each prompt; only mmlu has some."""
     limit: int | None = None
-    """Questions of each set to ask, the first; by default all."""
+    """Number of questions of each set to ask, the first ones; by default all."""
     batch_size: int = 16
-    """Rows that are read at a time."""
+    """Sequences per forward pass."""
     out: Path | None = None
-    """File of results, .json; called again after a kill, the command goes on from it."""
+    """Results file, .json. If the command is interrupted, the same command resumes from it."""
 
     def __post_init__(self) -> None:
         least = {"shots": (self.shots, 0), "batch-size": (self.batch_size, 1)}
@@ -68,10 +67,10 @@ class AskConfig:
 
 
 def main(args: Sequence[str]) -> None:
-    """Ask as the arguments say."""
+    """Ask the questions that the arguments name, and print a table for each set."""
     config = cli.parse_simple(AskConfig, args, PROGRAM)
     _require_writable(config.out)
-    sets = [find_questions(name).first(config.limit) for name in dict.fromkeys(config.questions)]
+    sets = [find_questions(name, config.limit) for name in dict.fromkeys(config.questions)]
     asker, results = prepare(config)
     progress = _progress(Console(stderr=True))
     with progress:
@@ -80,32 +79,21 @@ def main(args: Sequence[str]) -> None:
     console = Console()
     for questions in sets:
         title = f"{questions.name}, asked of {config.model}"
-        console.print(scores_table(title, scores(results.asked(questions))))
+        console.print(scores_table(title, scores(results.responses(questions))))
     if config.out is not None:
         print_line(console, f"results:  {config.out}")
 
 
-def find_questions(name: str) -> QuestionSet:
-    """Return the questions of a file, or of a benchmark.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    path = Path(name)
-    return read_questions(path) if path.suffix in SUFFIXES else load_benchmark(name)
-
-
 def prepare(config: AskConfig) -> tuple[Asker, Results]:
-    """Return what asks the model, on a GPU if there is one, and the results so far.
+    """Load the model, onto a GPU if there is one, and the results so far.
 
     Raises:
         ValueError: if the model cannot be loaded, or the results are of another one.
     """
     folder = Path(config.model) / PLAIN
-    plain, tokenizer = load_pretrained(
+    model, tokenizer = load_pretrained(
         folder if folder.is_dir() else config.model, config.gguf_file
     )
-    model = RoutedCausalLM(plain).eval()
     forms = tuple(dict.fromkeys(config.forms))
     settings: dict[str, Any] = {
         "model": config.model,
@@ -116,28 +104,34 @@ def prepare(config: AskConfig) -> tuple[Asker, Results]:
         "batch_size": config.batch_size,
     }
     results = Results(settings, config.out)
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = Encoder(tokenizer, model.context)
-    return Asker(model, encoder, forms, config.shots, config.batch_size), results
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return Asker(model, tokenizer, forms, config.shots, config.batch_size), results
 
 
 def ask(asker: Asker, questions: QuestionSet, results: Results, progress: Progress) -> None:
-    """Ask what was not asked yet, and keep the results: now and then, and in the end."""
-    asked: list[Asked] = results.asked(questions)
-    total, written = len(questions.questions), time.monotonic()
-    task = progress.add_task(questions.name, total=total, completed=len(asked))
-    if len(asked) == total:
+    """Ask the questions without a response, and write the results every `SECONDS` and at the end.
+
+    Args:
+        asker: of the model.
+        questions: the set to ask.
+        results: holds the responses so far, and takes the new ones.
+        progress: shows how many questions were asked.
+    """
+    responses = results.responses(questions)
+    total, written = len(questions.places), time.monotonic()
+    task = progress.add_task(questions.name, total=total, completed=len(responses))
+    if len(responses) == total:
         return
     try:
-        for chunk in asker.ask(questions, len(asked)):
-            asked += chunk
-            progress.update(task, completed=len(asked))
+        for chunk in asker.ask(questions, len(responses)):
+            responses += chunk
+            progress.update(task, completed=len(responses))
             if time.monotonic() - written > SECONDS:
-                results.keep(questions, asked)
+                results.keep(questions, responses)
                 written = time.monotonic()
     finally:
-        if asked:
-            results.keep(questions, asked)
+        if responses:
+            results.keep(questions, responses)
 
 
 def _progress(console: Console) -> Progress:
@@ -150,7 +144,7 @@ def _require_writable(out: Path | None) -> None:
     if out is None:
         return
     if out.suffix != ".json" or not out.parent.is_dir() or out.is_dir():
-        raise ValueError(f"--out is {out}: give a .json file in a folder that is there")
+        raise ValueError(f"--out is {out}: give a .json file in a folder that exists")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lm.corpus import Kind, noisy_labels
 from lm.data.task import StoryRows, Texts
@@ -148,41 +147,34 @@ def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: 
         )
     if not labeled.any():
         return torch.full(labeled.shape, RETAIN)
-    present = _present(rows, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
-    chance = torch.zeros(len(rows))
-    for number in range(FOLDS):
-        mine = fold == number
-        weights = _fit(present[~mine], labeled[~mine].float())
-        chance[mine] = torch.sigmoid(present[mine] @ weights)
+    chance = _label_probabilities(rows, labeled, fold, vocab_size)
     likely = chance / chance[labeled].mean()
     unsure = torch.where(likely > UNSURE, UNLABELED, RETAIN)
     return torch.where(likely > 0.5, FORGET, unsure)
 
 
-def _present(rows: StoryRows, vocab_size: int) -> Tensor:
-    """Return whether each story has each token, [n, v], and a column of ones after them."""
-    present = torch.zeros(len(rows), vocab_size + 1)
-    present.scatter_(1, rows.inputs, 1.0)
-    present[:, -1] = 1.0
-    return present
+def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_size: int) -> Tensor:
+    """Return the probability that each story is labeled, [n] float64, fitted to the other folds."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 (slow to import, as scikit-learn is)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-
-def _fit(present: Tensor, labeled: Tensor) -> Tensor:
-    """Return the weights of a logistic regression, [v + 1]."""
-    weights = torch.zeros(present.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        fit = F.binary_cross_entropy_with_logits(present @ weights, labeled)
-        loss = fit + DECAY * weights[:-1].square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return weights.detach()
+    # [n, v]: whether each story has each token
+    present = torch.zeros(len(rows), vocab_size, dtype=torch.float64).scatter_(1, rows.inputs, 1.0)
+    features = csr_array(present.numpy())
+    chance = torch.zeros(len(rows), dtype=torch.float64)
+    for number in range(FOLDS):
+        train, test = fold != number, fold == number
+        labels = labeled[train]
+        if labels.all() or not labels.any():  # one class, which the library does not fit
+            chance[test] = float(labels[0])
+            continue
+        # scikit-learn minimizes the summed cross-entropy times C, plus half the squared weights
+        regression = LogisticRegression(C=1 / (2 * DECAY * len(labels)), max_iter=1000)
+        regression.fit(features[train.numpy()], labels.numpy())
+        chance[test] = torch.from_numpy(regression.predict_proba(features[test.numpy()])[:, 1])
+    return chance
 
 
 TOGETHER = 4096

@@ -13,8 +13,6 @@ The control is fitted to the same features with the values shuffled among the fa
 (control tasks of Hewitt and Liang 2019, arXiv 1909.03368): it is at chance if nothing but
 knowledge can be read, and the probe's selectivity is its lead over it.
 
-Logistic regression, multinomial, with a ridge: a convex problem, solved to its one solution.
-
 The logit lens: what the output head reads in the residual stream before the last layer.
 
 After nostalgebraist 2020, "interpreting GPT: the logit lens". Knowledge that late layers suppress
@@ -23,12 +21,10 @@ shows in earlier ones (Lucki et al. 2024, arXiv 2409.18025).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lm.attacks.prompting import STREAM, ask, prompted
 from lm.attacks.results import CONTROL, FACTS, Row
@@ -39,60 +35,33 @@ from lm.evaluation.quiz import Quiz, credit, score
 from lm.models.language_model import LanguageModel
 
 
-class Classifier(NamedTuple):
-    """A linear classifier of standardized features."""
+def class_log_probabilities(
+    train: Tensor, labels: Tensor, test: Tensor, classes: int, ridge: float
+) -> Tensor:
+    """Fit a multinomial logistic regression, and return what it predicts, [n, classes] float64.
 
-    mean: Tensor
-    """[d], of the features that it was fitted to"""
-    deviation: Tensor
-    """[d], 1 where a feature does not vary"""
-    weight: Tensor
-    """[c, d]"""
-    bias: Tensor
-    """[c]"""
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return the logit of each class, [n, c], of features [n, d]."""
-        standard = (features.to(self.mean) - self.mean) / self.deviation
-        return F.linear(standard, self.weight, self.bias)
-
-
-def fit(features: Tensor, labels: Tensor, classes: int, ridge: float) -> Classifier:
-    """Return the classifier of least mean cross-entropy and ridge, in float64.
-
-    The objective is the mean cross-entropy plus the ridge times the sum of squared weights, the
-    bias left out. Solved by L-BFGS from zero, so that nothing is drawn.
+    The objective is the mean cross-entropy plus `ridge` times the sum of squared weights, the bias
+    left out, on features that are standardized by the training features.
 
     Args:
-        features: [n, d], one row or more.
-        labels: classes from 0 on, [n].
-        classes: how many there are; some may have no row.
+        train: features, [m, d].
+        labels: their classes, [m]; two different ones or more.
+        test: features to classify, [n, d].
+        classes: number of classes; those without a label get log-probability -inf.
         ridge: above 0, so that there is one solution also where classes can be separated.
     """
-    features = features.double()
-    mean, deviation = features.mean(0), features.std(0, correction=0)
-    deviation = torch.where(deviation == 0, 1, deviation)
-    standard = (features - mean) / deviation
-    weight = features.new_zeros(classes, features.shape[1], requires_grad=True)
-    bias = features.new_zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=500,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-10,
-        line_search_fn="strong_wolfe",
-    )
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (slow to import)
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    def objective() -> float:
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            loss = F.cross_entropy(F.linear(standard, weight, bias), labels)
-            loss = loss + ridge * weight.square().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
-
-    optimizer.step(objective)  # type: ignore[no-untyped-call]
-    return Classifier(mean, deviation, weight.detach(), bias.detach())
+    # scikit-learn minimizes the summed cross-entropy times C, plus half the squared weights
+    regression = LogisticRegression(C=1 / (2 * ridge * len(train)), tol=1e-6, max_iter=1000)
+    model = make_pipeline(StandardScaler(), regression)
+    model.fit(train.double().numpy(), labels.numpy())
+    found = torch.full((len(test), classes), -torch.inf, dtype=torch.float64)
+    predicted = model.predict_log_proba(test.double().numpy())
+    found[:, torch.from_numpy(regression.classes_)] = torch.from_numpy(predicted)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,12 +148,15 @@ def _credit(
         seen = [row for row in mine if every[row].fact not in held]
         new = [row for row in mine if every[row].fact in held]
         values = _values([every[row] for row in seen], shuffle)
-        classifier = fit(features[seen], values, len(every[mine[0]].values), config.ridge)
+        classes = len(every[mine[0]].values)
+        scores = class_log_probabilities(
+            features[seen], values, features[new], classes, config.ridge
+        )
         choices = torch.tensor(
             [[every[row].values.index(choice) for choice in every[row].choices] for row in new]
         )
         answers = torch.tensor([every[row].answer for row in new])
-        credits.append(credit(classifier.logits(features[new]).gather(1, choices), answers))
+        credits.append(credit(scores.gather(1, choices), answers))
     return torch.cat(credits)
 
 

@@ -1,7 +1,6 @@
 """The command that asks: figures, a run that goes on, and what it refuses."""
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +8,37 @@ import pytest
 import torch
 
 from lm.ask import main
-from lm.benchmarks.questions import Question
 from oversight.runs import cli
 from oversight.runs.folder import read_json, write_json
-from tests.lm.benchmarks.made import made_model, made_questions, made_tokenizer
+from tests.lm.evaluation.question_factories import (
+    random_plain_model,
+    random_questions,
+    small_tokenizer,
+)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run, as `lm.unlearn` leaves it, with a tiny plain model."""
     run = tmp_path_factory.mktemp("run")
-    made_model("llama", torch.float32).save_pretrained(run / "plain")
-    made_tokenizer(begins=True).save_pretrained(run / "plain")
+    random_plain_model("llama", torch.float32).save_pretrained(run / "plain")
+    small_tokenizer(begins=True).save_pretrained(run / "plain")
     return run
 
 
-def stored(path: Path, questions: list[Question]) -> Path:
-    path.write_text("".join(json.dumps(asdict(each)) + "\n" for each in questions))
+def stored(path: Path, questions: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(each) + "\n" for each in questions))
     return path
 
 
 def asked(out: Path) -> list[dict[str, Any]]:
     """Return what was asked of the only set."""
     (found,) = read_json(out)["sets"].values()
-    questions: list[dict[str, Any]] = found["asked"]
+    questions: list[dict[str, Any]] = found["responses"]
     return questions
 
 
-QUESTIONS = made_questions(20, subject="one_thing") + made_questions(20, 1, "another")
+QUESTIONS = random_questions(20, subject="one_thing") + random_questions(20, 1, "another")
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +53,13 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_every_question_is_asked_in_every_form(whole: list[str]) -> None:
     found = asked(Path(whole[-1]))
-    assert [each["answer"] for each in found] == [each.answer for each in QUESTIONS]
+    assert [each["answer"] for each in found] == [each["answer"] for each in QUESTIONS]
     for each in found:
         assert {form: len(numbers) for form, numbers in each["likelihoods"].items()} == {
             "letter": 4,
             "answer": 4,
             "cloze": 4,
-            "control": 4,
+            "choices-only": 4,
         }
         assert all(number < 0 for numbers in each["likelihoods"].values() for number in numbers)
 
@@ -86,20 +88,20 @@ def test_a_run_that_goes_on_ends_with_the_same_bytes(
 ) -> None:
     part = read_json(Path(whole[-1]))
     for questions in part["sets"].values():
-        questions["asked"] = questions["asked"][:done]
+        questions["responses"] = questions["responses"][:done]
     out = tmp_path / "out.json"
     write_json(out, part)
     main([*whole[:-1], str(out)])
     assert out.read_bytes() == Path(whole[-1]).read_bytes()
 
 
-def test_the_control_never_sees_the_question(whole: list[str], tmp_path: Path) -> None:
-    others = [replace(each, question=f"{each.question}!") for each in QUESTIONS]
+def test_choices_only_never_sees_the_question(whole: list[str], tmp_path: Path) -> None:
+    others = [{**each, "question": f"{each['question']}!"} for each in QUESTIONS]
     path = stored(tmp_path / "others.jsonl", others)
     out = tmp_path / "out.json"
     main([*whole[:3], str(path), "--out", str(out)])
     for one, other in zip(asked(Path(whole[-1])), asked(out), strict=True):
-        assert one["likelihoods"]["control"] == other["likelihoods"]["control"]
+        assert one["likelihoods"]["choices-only"] == other["likelihoods"]["choices-only"]
         assert one["likelihoods"]["letter"] != other["likelihoods"]["letter"]
         assert one["likelihoods"]["answer"] != other["likelihoods"]["answer"]
         assert one["likelihoods"]["cloze"] != other["likelihoods"]["cloze"]
@@ -112,21 +114,21 @@ def test_a_limit_takes_the_first_questions_and_forms_are_chosen(
     main([*whole[:-1], str(out), "--limit", "3", "--forms", "letter"])
     found = asked(out)
     assert [list(each["likelihoods"]) for each in found] == [["letter"]] * 3
-    assert [each["answer"] for each in found] == [each.answer for each in QUESTIONS[:3]]
+    assert [each["answer"] for each in found] == [each["answer"] for each in QUESTIONS[:3]]
 
 
 def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Path) -> None:
-    plain = made_model("gpt_neo", torch.float32)
+    plain = random_plain_model("gpt_neo", torch.float32)
     with torch.no_grad():
         plain.lm_head.weight.zero_()
     plain.save_pretrained(tmp_path / "flat")
-    made_tokenizer(begins=False).save_pretrained(tmp_path / "flat")
+    small_tokenizer(begins=False).save_pretrained(tmp_path / "flat")
     out = tmp_path / "out.json"
     main(["--model", str(tmp_path / "flat"), *whole[2:-1], str(out)])
     (found,) = read_json(out)["sets"].values()
     for score in found["scores"].values():
         assert score["measures"]["letter"]["value"] == score["chance"] == 0.25
-        assert score["measures"]["control"]["value"] == 0.25
+        assert score["measures"]["choices-only"]["value"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Pa
         (["--questions", "wmdp-boi"], "did you mean wmdp-bio"),
         (["--questions", "none.json"], "none.json cannot be read"),
         (["--model", "tests"], "tests is no model that can be loaded"),  # a folder without one
-        (["--out", "results.txt"], "give a .json file in a folder that is there"),
+        (["--out", "results.txt"], "give a .json file in a folder that exists"),
         (["--forms", "essay"], "essay"),
     ],
 )
@@ -158,9 +160,9 @@ def test_results_of_something_else_are_kept(
     out = Path(whole[-1])
     written = out.read_bytes()
     other = tmp_path / "other"
-    (plain := made_model("llama", torch.float32)).lm_head.weight.data[0, 0] += 1
+    (plain := random_plain_model("llama", torch.float32)).lm_head.weight.data[0, 0] += 1
     plain.save_pretrained(other)
-    made_tokenizer(begins=True).save_pretrained(other)
+    small_tokenizer(begins=True).save_pretrained(other)
     for given, told in (
         (["--batch-size", "3"], "another batch_size"),
         (["--limit", "3"], "another number of them"),

@@ -52,6 +52,14 @@ def test_without_a_label_nothing_is_to_be_forgotten(told: tuple[Task, StoryRows]
     assert (classify_documents(rows, none, task.vocab_size, 0) == RETAIN).all()
 
 
+def test_a_single_labeled_story_is_classified_without_its_label(
+    told: tuple[Task, StoryRows],
+) -> None:
+    task, rows = told
+    one = torch.arange(len(rows)) == 7
+    assert classify_documents(rows, one, task.vocab_size, seed=0)[7] in (RETAIN, UNLABELED)
+
+
 def test_what_nobody_can_be_sure_of_is_unlabeled(told: tuple[Task, StoryRows]) -> None:
     task, rows = told
     labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)

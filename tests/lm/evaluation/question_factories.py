@@ -1,14 +1,12 @@
-"""Made questions, a made tokenizer, and tiny models with random weights, the same everywhere."""
+"""Random questions, a small tokenizer and tiny random models, the same on every machine."""
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tokenizers
 import torch
 from tokenizers import models, pre_tokenizers, processors
-
-from lm.benchmarks.questions import Question
 
 transformers = pytest.importorskip("transformers")
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CONTEXT = 192
-SUBJECT = "made_things"
+SUBJECT = "small_animals"
 MERGES = (
     "\u0120 A,\u0120 B,\u0120 C,\u0120 D,\u0120 \u0120,\u010a \u010a,h e,\u0120 t,\u0120t he,i n,"
     "in g,A n,s w,e r,sw er,An swer,Q u,o n,q u,e s,t i,o r,\u0120 f,\u0120f or,\u0120 s,r e,"
@@ -29,13 +27,13 @@ WORDS = [
 ]
 
 
-def made_questions(count: int, seed: int = 0, subject: str = SUBJECT) -> list[Question]:
+def random_questions(count: int, seed: int = 0, subject: str = SUBJECT) -> list[dict[str, Any]]:
     """Return questions with texts of many lengths, of which some are equal, or have odd spaces."""
     draw = random.Random(seed)
     return [_question(draw, subject) for _ in range(count)]
 
 
-def _question(draw: random.Random, subject: str) -> Question:
+def _question(draw: random.Random, subject: str) -> dict[str, Any]:
     space = draw.choice(["", "", " ", "\n", "\u00a0 "])
     start = "" if subject else draw.choice(["", "<s>", "<|endoftext|>"])
     text = start + space + _words(draw, draw.choice([1, 4, 12, 40])) + draw.choice(["", "?", "  "])
@@ -44,14 +42,15 @@ def _question(draw: random.Random, subject: str) -> Question:
         choices[draw.randrange(4)] = choices[draw.randrange(4)]
     if draw.random() < 0.2:
         choices[draw.randrange(4)] = draw.choice([" led", "trailed ", " ", "\n", "two  "])
-    return Question(text, tuple(choices), draw.randrange(4), subject)
+    answer = draw.randrange(4)
+    return {"question": text, "choices": choices, "answer": answer, "subject": subject}
 
 
 def _words(draw: random.Random, count: int) -> str:
     return " ".join(draw.choice(WORDS) for _ in range(count)) or "x"
 
 
-def made_tokenizer(begins: bool) -> "PreTrainedTokenizerBase":
+def small_tokenizer(begins: bool) -> "PreTrainedTokenizerBase":
     """Return a byte-level BPE; some begin each text with a token of its own."""
     merges = [(first, second) for first, second in (each.split(" ") for each in MERGES.split(","))]
     special = ["<s>", "</s>"] if begins else ["<|endoftext|>"]
@@ -74,7 +73,7 @@ FAMILIES = ("llama", "gpt_neo")
 """The first begins its texts with a token of its own, the second does not."""
 
 
-def made_model(family: str, dtype: torch.dtype = torch.float64) -> "PreTrainedModel":
+def random_plain_model(family: str, dtype: torch.dtype = torch.float64) -> "PreTrainedModel":
     """Return a tiny model in which every parameter is large and random."""
     sizes = {"vocab_size": 300, "hidden_size": 16, "max_position_embeddings": CONTEXT}
     if family == "llama":

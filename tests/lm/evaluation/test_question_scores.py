@@ -2,47 +2,47 @@
 
 import pytest
 
-from lm.benchmarks.results import scores, wilson
-from lm.benchmarks.scoring import Asked
+from lm.evaluation.harness import Response
+from lm.evaluation.question_scores import scores, wilson
 
 
-def asked(subject: str, right: int, /, **likelihoods: tuple[float, ...]) -> Asked:
-    return Asked(subject, right, (1, 4), likelihoods)
+def response(subject: str, right: int, /, **likelihoods: tuple[float, ...]) -> Response:
+    by_form = {name.replace("_", "-"): numbers for name, numbers in likelihoods.items()}
+    return Response(subject, right, (1, 4), by_form)
 
 
-def values(questions: list[Asked], group: str = "all") -> dict[str, float]:
-    return {name: share.value for name, share in scores(questions)[group].measures.items()}
+def values(responses: list[Response], group: str = "all") -> dict[str, float]:
+    return {name: share.value for name, share in scores(responses)[group].measures.items()}
 
 
 def test_each_measure_ranks_by_its_own_form() -> None:
-    forms = {"letter": (-2.0, -1.0), "answer": (-3.0, -2.0)}
-    one = asked("a", 1, **forms, cloze=(-1.0, -2.0), control=(-1.0, -3.0))
-    assert values([one]) == {
+    forms = {"letter": (-2.0, -1.0), "answer": (-3.0, -2.0), "choices_only": (-1.0, -3.0)}
+    assert values([response("a", 1, **forms, cloze=(-1.0, -2.0))]) == {
         "letter": 1.0,
         "answer": 1.0,
         "cloze": 0.0,
         "cloze_per_character": 1.0,  # -1 beside -0.5
-        "control": 0.0,
+        "choices-only": 0.0,
     }
 
 
 def test_equally_likely_choices_share_the_credit() -> None:
-    assert values([asked("a", answer, letter=(-1.0, -1.0)) for answer in (0, 1, 1)]) == {
-        "letter": 0.5
-    }
+    several = [response("a", answer, letter=(-1.0, -1.0)) for answer in (0, 1, 1)]
+    assert values(several) == {"letter": 0.5}
 
 
 def test_a_choice_without_characters_is_never_the_best() -> None:
-    one = Asked("a", 1, (0, 4), {"cloze": (-0.1, -8.0)})
+    one = Response("a", 1, (0, 4), {"cloze": (-0.1, -8.0)})
     assert values([one])["cloze_per_character"] == 1.0
 
 
-def test_what_is_no_number_is_never_right() -> None:
-    assert values([asked("a", 0, letter=(float("nan"), -1.0))]) == {"letter": 0.0}
+def test_nan_is_never_right() -> None:
+    assert values([response("a", 0, letter=(float("nan"), -1.0))]) == {"letter": 0.0}
 
 
-def test_subjects_are_apart_where_there_are_several() -> None:
-    right, wrong = asked("b", 0, letter=(-1.0, -2.0)), asked("a", 1, letter=(-1.0, -2.0))
+def test_subjects_are_listed_where_there_are_several() -> None:
+    right = response("b", 0, letter=(-1.0, -2.0))
+    wrong = response("a", 1, letter=(-1.0, -2.0))
     assert list(scores([right, right])) == ["all"]
     found = scores([right, wrong, right])
     assert list(found) == ["all", "a", "b"]
@@ -51,12 +51,12 @@ def test_subjects_are_apart_where_there_are_several() -> None:
 
 
 def test_chance_is_the_mean_over_questions() -> None:
-    two = asked("a", 0, letter=(-1.0, -2.0))
-    four = Asked("a", 0, (1, 1, 1, 1), {"letter": (-1.0, -2.0, -2.0, -2.0)})
+    two = response("a", 0, letter=(-1.0, -2.0))
+    four = Response("a", 0, (1, 1, 1, 1), {"letter": (-1.0, -2.0, -2.0, -2.0)})
     assert scores([two, four])["all"].chance == pytest.approx(0.375)
 
 
-def test_without_questions_there_is_no_score() -> None:
+def test_without_responses_there_is_no_score() -> None:
     with pytest.raises(ValueError, match="no question was asked"):
         scores([])
 

@@ -1,1 +1,0 @@
-"""Multiple-choice benchmarks: their questions, how they are asked, and what a model scores."""

@@ -1,0 +1,426 @@
+"""Multiple-choice questions, asked through lm-evaluation-harness: WMDP, MMLU and local files.
+
+The harness renders the prompts, splits them into tokens and reads the log-likelihoods. A form says
+how a question is asked; each form is a task file of the harness in `harness_tasks/`:
+
+- `letter`: for the letter of a listed choice, as the harness's tasks `wmdp_*` and `mmlu_*` ask;
+- `answer`: for the text of a listed choice;
+- `cloze`: for the text of a choice that is not listed, as its `mmlu_continuation` asks;
+- `choices-only`: for the letter, without the question.
+
+Local files hold records with the fields of these data sets, a .jsonl file one on each line, a .json
+file a list of them; `answer` counts from 0, and `subject` may be left out:
+
+    {"question": "How many legs has a spider?", "choices": ["six", "eight"], "answer": 1}
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Form = Literal["letter", "answer", "cloze", "choices-only"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+SUFFIXES = (".json", ".jsonl")
+FIELDS = {"question": "a text", "choices": "a list of texts", "answer": "a whole number"}
+TASK_FILES = Path(__file__).parent / "harness_tasks"
+
+CHUNK = 32
+"""Questions per call of the harness. A resumed run repeats the calls of an uninterrupted run, with
+the same batches, and so ends with the same bits."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Questions of one file, or of one task of the harness."""
+
+    subject: str | None
+    """of all questions; None if each record names its own"""
+    questions: Sequence[Record]
+    examples: Sequence[Record] = ()
+    """solved questions that a prompt may begin with"""
+
+    def subject_of(self, question: Record) -> str:
+        """Return what a question is about; empty if that is unknown."""
+        return str(question.get("subject", "")) if self.subject is None else self.subject
+
+    def task(self, form: Form) -> "ConfigurableTask":
+        """Return the task of the harness that asks these questions in a form."""
+        from datasets import Dataset  # noqa: PLC0415 (slow, and part of the extra `hf`)
+        from lm_eval.api.task import ConfigurableTask  # noqa: PLC0415
+
+        splits = {"test": self._records(self.questions)}
+        config = {**_task_file(form), "task": form}
+        if self.examples:
+            splits["dev"] = self._records(self.examples)
+            config["fewshot_split"] = "dev"
+        data = {name: Dataset.from_list(records) for name, records in splits.items()}
+        config["custom_dataset"] = lambda **_: data
+        return ConfigurableTask(config=config)
+
+    def _records(self, questions: Sequence[Record]) -> list[dict[str, Any]]:
+        return [
+            {**{name: each[name] for name in FIELDS}, "subject": self.subject_of(each)}
+            for each in questions
+        ]
+
+
+def _task_file(form: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 (a dependency of the harness)
+
+    config: dict[str, Any] = yaml.safe_load((TASK_FILES / f"{form}.yaml").read_text("utf-8"))
+    base = config.pop("include", None)
+    return {**_task_file(Path(base).stem), **config} if base else config
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionSet:
+    """Questions under one name."""
+
+    name: str
+    sources: tuple[Source, ...]
+    limit: int | None = None
+    """number of questions that are asked, the first of all; None for all of them"""
+
+    @cached_property
+    def places(self) -> list[tuple[int, int]]:
+        """The questions in order: the number of the source, and the number within it."""
+        every = (
+            (number, place)
+            for number, source in enumerate(self.sources)
+            for place in range(len(source.questions))
+        )
+        return list(every)[: self.limit]
+
+    @cached_property
+    def checksum(self) -> str:
+        """A checksum of the questions that are asked, and of the examples."""
+        asked = [
+            [self.sources[number].subject_of(question), *(question[name] for name in FIELDS)]
+            for number, place in self.places
+            for question in [self.sources[number].questions[place]]
+        ]
+        examples = [[dict(each) for each in source.examples] for source in self.sources]
+        return hashlib.sha256(json.dumps([asked, examples]).encode()).hexdigest()
+
+
+def find_questions(name: str, limit: int | None = None) -> QuestionSet:
+    """Return the questions of a file or of a benchmark.
+
+    Args:
+        name: path of a .json or .jsonl file, or name of a benchmark such as `wmdp-bio` or
+            `mmlu-anatomy`.
+        limit: number of questions to ask; None for all of them.
+
+    Raises:
+        ValueError: if there are none, or a record is malformed.
+    """
+    path = Path(name)
+    sources = read_questions(path) if path.suffix in SUFFIXES else load_benchmark(name)
+    return QuestionSet(name, sources, limit)
+
+
+def read_questions(path: Path) -> tuple[Source, ...]:
+    """Return the questions of a file.
+
+    Raises:
+        ValueError: if the file cannot be read or holds no question, or a record is malformed; the
+            message names the line.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give another file") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}): convert the file") from error
+    located = _lines(path, text) if path.suffix == ".jsonl" else _list(path, text)
+    questions = [check_record(record, where) for where, record in located]
+    if not questions:
+        raise ValueError(f"{path} holds no questions: give one or more")
+    return (Source(None, questions),)
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[str, object]]:
+    """Yield the record of each line that is not blank, and its place."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{path}, line {number}", _parsed(line, f"{path}, line {number}")
+
+
+def _list(path: Path, text: str) -> Iterator[tuple[str, object]]:
+    """Yield the records of a list, and the line on which each begins."""
+    whole = _parsed(text, str(path))
+    if not isinstance(whole, list):
+        raise ValueError(f"{path} holds {type(whole).__name__}: give a list of questions")
+    decoder, place = json.JSONDecoder(), text.index("[") + 1
+    for _ in whole:
+        while text[place].isspace() or text[place] == ",":
+            place += 1
+        line = text.count("\n", 0, place) + 1
+        record, place = decoder.raw_decode(text, place)
+        yield f"{path}, line {line}", record
+
+
+def _parsed(text: str, where: str) -> object:
+    try:
+        parsed: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error}): correct it") from error
+    return parsed
+
+
+def check_record(record: object, where: str) -> Record:
+    """Return a record if it is a question with two choices or more, one of them right.
+
+    Args:
+        record: from a file or a data set.
+        where: its place, for the error.
+
+    Raises:
+        ValueError: if a field is missing or of another type, there are fewer than two choices, a
+            choice is empty, or the answer is none of them.
+    """
+    fields = ", ".join(FIELDS)
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{where} is {type(record).__name__}: give an object with {fields}")
+    missing = [name for name in FIELDS if name not in record]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}: give an object with {fields}")
+    choices, answer = record["choices"], record["answer"]
+    fits = {
+        "question": isinstance(record["question"], str),
+        "choices": isinstance(choices, list) and all(isinstance(each, str) for each in choices),
+        "answer": type(answer) is int,
+        "subject": isinstance(record.get("subject", ""), str),
+    }
+    for name, kind in {**FIELDS, "subject": "a text"}.items():
+        if not fits[name]:
+            given = type(record[name]).__name__
+            raise ValueError(f"{where}: its {name} is {given}: give {kind}")
+    if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
+        raise ValueError(
+            f"{where}: it has {len(choices)} choices, {choices.count('')} of them empty: give from "
+            f"2 to {len(ascii_uppercase)}, none empty"
+        )
+    if not 0 <= answer < len(choices):
+        raise ValueError(
+            f"{where}: its answer is {answer}: give the number of one of the {len(choices)} "
+            f"choices, from 0 to {len(choices) - 1}"
+        )
+    return record
+
+
+def load_benchmark(name: str) -> tuple[Source, ...]:
+    """Return the questions of WMDP or MMLU, by their names in the harness with `-` for `_`.
+
+    Raises:
+        ValueError: if there is no such benchmark, the hub cannot be reached, or the extra `hf` is
+            not installed.
+    """
+    manager = task_manager(name)
+    known = {_spelled(task): task for task in manager.all_tasks if not task.endswith("_tasks")}
+    if name not in known:
+        near = get_close_matches(name, known, n=3)
+        groups = ", ".join(each for each, task in known.items() if task in manager.all_groups)
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "give the path of one that ends in .json or .jsonl, wmdp-bio, wmdp-chem, "
+            f"wmdp-cyber, mmlu-SUBJECT, or one of the groups {groups}"
+        )
+        raise ValueError(f"{name} is neither a file nor a benchmark: {hint}")
+    try:
+        tasks = manager.load(known[name])["tasks"]
+    except Exception as error:  # a network and its libraries raise errors of many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"the questions of {name} cannot be read ({reason}): check the network, log in by "
+            "`hf auth login` if it asks so, or give the questions as a .jsonl file"
+        ) from error
+    return tuple(_source(tasks[task]) for task in sorted(tasks))
+
+
+def _spelled(task: str) -> str:
+    """Return how the command line spells the name of a task.
+
+    >>> _spelled("wmdp_bio"), _spelled("mmlu_high_school_biology"), _spelled("mmlu")
+    ('wmdp-bio', 'mmlu-high_school_biology', 'mmlu')
+    """
+    return task.replace("_", "-", 1)
+
+
+def task_manager(name: str) -> "TaskManager":
+    """Return the tasks of the harness for WMDP and MMLU.
+
+    Args:
+        name: of the benchmark that is asked for, for the error.
+
+    Raises:
+        ValueError: if the extra `hf` is not installed.
+    """
+    try:
+        import lm_eval  # noqa: PLC0415 (slow, and part of the extra `hf`)
+        from lm_eval.tasks import TaskManager  # noqa: PLC0415
+    except ImportError as error:
+        raise ValueError(
+            f"reading {name} needs the package lm-eval: pip install -e '.[hf]'"
+        ) from error
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    folder = Path(lm_eval.__file__).parent / "tasks"
+    # only these folders, as the index of all tasks takes seconds
+    return TaskManager(
+        include_path=[folder / "wmdp", folder / "mmlu" / "default"], include_defaults=False
+    )
+
+
+def _source(task: "ConfigurableTask") -> Source:
+    """Return the questions of a task of the harness, each checked."""
+    about = task.config.description.partition(" about ")[2].rstrip(".\n")
+    splits = {"test": task.config.test_split, "dev": task.config.fewshot_split}
+    records = {
+        split: [
+            check_record(record, f"{task.config.dataset_path}, {task.task_name}, record {number}")
+            for number, record in enumerate(task.dataset[name])
+        ]
+        for split, name in splits.items()
+        if name is not None
+    }
+    return Source(about.replace(" ", "_"), records["test"], records.get("dev", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model made of a question, whose text is not kept."""
+
+    subject: str
+    answer: int
+    lengths: tuple[int, ...]
+    """characters of each choice"""
+    likelihoods: Mapping[str, tuple[float, ...]]
+    """the log-likelihood of each choice, by form"""
+
+
+class Asker:
+    """Asks a model questions through the harness.
+
+    Args:
+        model: a causal model of transformers, read on its device.
+        tokenizer: of the model.
+        forms: the ways to ask.
+        shots: solved examples in each prompt.
+        batch_size: sequences per forward pass.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        forms: Sequence[Form] = FORMS,
+        shots: int = 0,
+        batch_size: int = 16,
+    ) -> None:
+        self.forms, self.shots = tuple(forms), shots
+        self.lm = _harness_model(model, tokenizer, batch_size)
+        self._tasks: dict[tuple[Source, Form], ConfigurableTask] = {}
+
+    def ask(self, questions: QuestionSet, first: int = 0) -> Iterator[list[Response]]:
+        """Yield the responses to the questions from number `first` on, a chunk at a time.
+
+        Raises:
+            ValueError: if there are fewer examples than shots, or a choice has no tokens or more
+                than the context holds.
+        """
+        self._require_examples(questions)
+        for start in range(first, len(questions.places), CHUNK):
+            yield self._responses(questions, start)
+
+    def _responses(self, questions: QuestionSet, start: int) -> list[Response]:
+        places = questions.places[start : start + CHUNK]
+        by_form = {form: self._likelihoods(questions, start, form) for form in self.forms}
+        found = []
+        for row, (number, place) in enumerate(places):
+            source = questions.sources[number]
+            question = source.questions[place]
+            found.append(
+                Response(
+                    source.subject_of(question),
+                    question["answer"],
+                    tuple(len(choice) for choice in question["choices"]),
+                    {form: rows[row] for form, rows in by_form.items()},
+                )
+            )
+        return found
+
+    def _likelihoods(
+        self, questions: QuestionSet, start: int, form: Form
+    ) -> list[tuple[float, ...]]:
+        """Return the log-likelihood of each choice of each question of a chunk."""
+        requests, counts = [], []
+        for row, (number, place) in enumerate(questions.places[start : start + CHUNK]):
+            task = self._task(questions.sources[number], form)
+            doc = task.task_docs[place]
+            context = task.fewshot_context(doc, num_fewshot=self.shots)
+            where = (form, place, 1)
+            several = task.construct_requests(doc=doc, ctx=context, metadata=where)
+            self._require_room(several, f"{questions.name}, question {start + row + 1}")
+            requests += several
+            counts.append(len(several))
+        read = iter(self.lm.loglikelihood(requests, disable_tqdm=True))
+        return [tuple(float(next(read)[0]) for _ in range(count)) for count in counts]
+
+    def _task(self, source: Source, form: Form) -> "ConfigurableTask":
+        if (source, form) not in self._tasks:
+            self._tasks[source, form] = source.task(form)
+        return self._tasks[source, form]
+
+    def _require_examples(self, questions: QuestionSet) -> None:
+        for source in questions.sources:
+            if self.shots > len(source.examples):
+                subject = source.subject or source.subject_of(source.questions[0])
+                raise ValueError(
+                    f"{self.shots} examples were asked for, and {questions.name} has "
+                    f"{len(source.examples)}{f' on {subject}' if subject else ''}: ask without, as "
+                    "those of mmlu alone come with some, 5 of each subject"
+                )
+
+    def _require_room(self, requests: Sequence[Any], where: str) -> None:
+        # the harness only asserts this
+        for request in requests:
+            context, continuation = request.args
+            read = len(self.lm.tok_encode(context))
+            count = len(self.lm.tok_encode(context + continuation)) - read
+            if not 1 <= count <= self.lm.max_length:
+                raise ValueError(
+                    f"{where}: one of its choices is {count} tokens after the prompt: give from 1 "
+                    f"to {self.lm.max_length}, which the model's context holds"
+                )
+
+
+def _harness_model(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int
+) -> "HFLM":
+    try:
+        from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 (slow, and an extra)
+    except ImportError as error:
+        raise ValueError(
+            "asking questions needs the package lm-eval: pip install -e '.[hf]'"
+        ) from error
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model in memory
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)

@@ -1,0 +1,295 @@
+"""Questions: their files, their prompts character by character, and the harness's own figures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lm.evaluation.harness import (
+    FORMS,
+    Asker,
+    Form,
+    QuestionSet,
+    Source,
+    find_questions,
+    load_benchmark,
+    read_questions,
+    task_manager,
+)
+from tests.lm.evaluation.question_factories import (
+    random_plain_model,
+    random_questions,
+    small_tokenizer,
+)
+
+datasets = pytest.importorskip("datasets")
+pytest.importorskip("lm_eval")
+
+STORED = Path(__file__).parent / "harness.json"
+"""Log-likelihoods by lm-evaluation-harness 0.4.13, from its own templates and `simple_evaluate`."""
+
+SPIDER = {"question": "  How many legs?\n", "choices": ["six", " eight"], "answer": 1}
+CAT = {"question": "Legs of a cat?", "choices": ["four", "two"], "answer": 0}
+ABOUT = "The following are multiple choice questions (with answers) about small animals.\n\n"
+ALONE = "The following are questions (with answers) about small animals.\n\n"
+LISTED = "How many legs?\nA. six\nB.  eight\nAnswer:"
+
+
+def prompt_of(form: Form, source: Source, shots: int = 0) -> tuple[str, list[str]]:
+    """Return the prompt of the first question of a source, and its continuations."""
+    task = source.task(form)
+    doc = task.task_docs[0]
+    context = task.fewshot_context(doc, num_fewshot=shots)
+    requests = task.construct_requests(doc=doc, ctx=context, metadata=(form, 0, 1))
+    return context, [request.args[1] for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("form", "context", "continuations"),
+    [
+        ("letter", ABOUT + LISTED, [" A", " B"]),
+        ("answer", ABOUT + LISTED, [" six", "  eight"]),
+        ("cloze", ALONE + "Question: How many legs?\nAnswer:", [" six", "  eight"]),
+        ("choices-only", ABOUT + "A. six\nB.  eight\nAnswer:", [" A", " B"]),
+    ],
+)
+def test_the_prompt_of_each_form(form: Form, context: str, continuations: list[str]) -> None:
+    source = Source("small_animals", [SPIDER])
+    assert prompt_of(form, source) == (context, continuations)
+
+
+def test_without_a_subject_there_is_no_introduction() -> None:
+    assert prompt_of("letter", Source(None, [SPIDER]))[0] == LISTED
+
+
+def test_solved_examples_precede_the_question() -> None:
+    source = Source("small_animals", [SPIDER], [CAT])
+    solved = "Legs of a cat?\nA. four\nB. two\nAnswer: A\n\n"
+    assert prompt_of("letter", source, 1)[0] == ABOUT + solved + LISTED
+    named = solved.replace("Answer: A", "Answer: four")
+    assert prompt_of("answer", source, 1)[0] == ABOUT + named + LISTED
+    cloze = prompt_of("cloze", source, 1)[0]
+    assert cloze.startswith(ALONE + "Question: Legs of a cat?\nAnswer: four\n\nQuestion: How")
+
+
+def test_choices_only_never_shows_a_question() -> None:
+    other = {**SPIDER, "question": "What color is it?"}
+    assert prompt_of("choices-only", Source("", [SPIDER], [other]), 1) == prompt_of(
+        "choices-only", Source("", [other], [SPIDER]), 1
+    )
+
+
+def test_a_question_may_have_up_to_26_choices() -> None:
+    many = {"question": "Which?", "choices": [f"c{n}" for n in range(26)], "answer": 25}
+    context, continuations = prompt_of("letter", Source(None, [many]))
+    assert context.endswith("Y. c24\nZ. c25\nAnswer:")
+    assert continuations[-1] == " Z"
+
+
+def test_likelihoods_are_the_stored_ones_of_the_harness() -> None:
+    stored = json.loads(STORED.read_text())
+    questions = QuestionSet("random", (Source("made_things", random_questions(96)),))
+    model, tokenizer = random_plain_model("llama", torch.float64), small_tokenizer(begins=True)
+    asker = Asker(model, tokenizer, ("letter", "answer", "cloze"), batch_size=7)
+    found = [each for chunk in asker.ask(questions) for each in chunk]
+    for form in ("letter", "answer", "cloze"):
+        ours = torch.tensor([each.likelihoods[form] for each in found], dtype=torch.float64)
+        theirs = torch.tensor(stored[form][:96], dtype=torch.float64)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("choices", "context", "message"),
+    [
+        (["er", "x"], 192, "question 1: one of its choices is 0 tokens after the prompt"),
+        (["x", "for " * 40], 24, "give from 1 to 24"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused(
+    choices: list[str], context: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_plain_model("llama", torch.float32)
+    asker = Asker(model, small_tokenizer(begins=True), ("cloze",))
+    monkeypatch.setattr(type(asker.lm), "max_length", context)
+    if "er" in choices:  # one token together with the end of the prompt
+        monkeypatch.setattr(asker.lm, "tok_encode", lambda text: [0] * text.count(":"))
+    question = {"question": "Which?", "choices": choices, "answer": 0}
+    with pytest.raises(ValueError, match=message):
+        list(asker.ask(QuestionSet("few", (Source(None, [question]),))))
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_both_kinds_of_files_hold_the_same_questions(tmp_path: Path) -> None:
+    named = {"question": "  \u00c9t\u00e9? ", "choices": [" a", "b", "b"], "answer": 0}
+    both = [SPIDER, {**named, "subject": "cats"}]
+    lines = written(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, both)))
+    whole = written(tmp_path / "a.json", json.dumps(both, ensure_ascii=False))
+    (one,), (other,) = read_questions(lines), read_questions(whole)
+    assert one.questions == other.questions == both
+    assert [one.subject_of(question) for question in one.questions] == ["", "cats"]
+    assert find_questions(str(lines), limit=1).places == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answer": 2}, "answer is 2: give the number of one of the 2 choices, from 0 to 1"),
+        ({"answer": -1}, "answer is -1: give"),
+        ({"answer": "B"}, "answer is str: give a whole number"),
+        ({"answer": True}, "answer is bool"),
+        ({"choices": ["six"], "answer": 0}, "it has 1 choices, 0 of them empty: give from 2 to 26"),
+        ({"choices": ["six", ""]}, "1 of them empty"),
+        ({"choices": ["six", 8]}, "choices is list: give a list of texts"),
+        ({"choices": "six"}, "choices is str"),
+        ({"question": None}, "question is NoneType: give a text"),
+        ({"subject": 3}, "subject is int"),
+    ],
+)
+def test_a_malformed_question_is_refused_by_its_line(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    wrong = {**SPIDER, **change}
+    lines = written(tmp_path / "a.jsonl", f"{json.dumps(SPIDER)}\n\n{json.dumps(wrong)}\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 3.*" + message):
+        read_questions(lines)
+    text = f"[\n{json.dumps(SPIDER, indent=1)},\n{json.dumps(wrong)}\n]"
+    line = text.split("\n").index(json.dumps(wrong)) + 1
+    with pytest.raises(ValueError, match=rf"a\.json, line {line}.*" + message):
+        read_questions(written(tmp_path / "a.json", text))
+
+
+@pytest.mark.parametrize("field", ["question", "choices", "answer"])
+def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
+    record = {name: value for name, value in SPIDER.items() if name != field}
+    with pytest.raises(ValueError, match=f"line 1 lacks {field}"):
+        read_questions(written(tmp_path / "a.jsonl", json.dumps(record)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", "{\n", "line 1 is not JSON"),
+        ("a.json", "[", "is not JSON"),
+        ("a.json", "{}", "holds dict: give a list"),
+        ("a.json", "[3]", "line 1 is int: give an object"),
+        ("a.json", "[]", "holds no questions"),
+        ("a.jsonl", "\n", "holds no questions"),
+        ("a.txt", "x", "ends in .json or .jsonl"),
+    ],
+)
+def test_a_file_without_questions_is_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_questions(written(tmp_path / name, text))
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_questions(tmp_path / "none.json")
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read_questions(tmp_path / "a.json")
+
+
+CHOICES = ["one", "two", "three", "four"]
+
+
+def hub_record(question: str, answer: int = 2) -> dict[str, Any]:
+    return {"question": question, "choices": CHOICES, "answer": answer}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put some records in the place of the data sets of the hub."""
+    mmlu = [hub_record("anatomy?", 0), hub_record("bones?", 1)]
+    stored = {
+        ("cais/wmdp", "wmdp-bio"): {"test": [hub_record("virus?")]},
+        ("cais/wmdp", "wmdp-chem"): {"test": [hub_record("gas?"), hub_record("acid?", 4)]},
+    }
+
+    def load(path: str, name: str, **_: object) -> Any:  # noqa: ANN401
+        if path == "cais/mmlu":
+            found = {"test": [hub_record(name)], "dev": mmlu}
+        elif (path, name) in stored:
+            found = stored[path, name]
+        else:
+            raise ConnectionError("no such host\nand more")
+        return {split: datasets.Dataset.from_list(records) for split, records in found.items()}
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("name", "count", "subjects"),
+    [
+        ("wmdp-bio", 1, {"biology"}),
+        ("mmlu-anatomy", 1, {"anatomy"}),
+        ("mmlu-other", 13, {"virology", "human_aging"}),
+        ("mmlu", 57, {"anatomy", "high_school_us_history", "virology"}),
+    ],
+)
+def test_benchmarks_have_the_tasks_of_the_harness(
+    name: str, count: int, subjects: set[str]
+) -> None:
+    sources = load_benchmark(name)
+    assert len(sources) == count
+    assert subjects <= {source.subject for source in sources}
+    examples = [example["answer"] for example in sources[0].examples]
+    assert examples == ([0, 1] if "mmlu" in name else [])
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("task", "name"), [("wmdp_bio", "wmdp-bio"), ("mmlu_anatomy",) * 2])
+def test_the_form_letter_is_the_prompt_of_the_harness(task: str, name: str) -> None:
+    theirs = task_manager(name).load(task)["tasks"][task]
+    (source,) = load_benchmark(name.replace("_", "-", 1))
+    for shots in range(len(source.examples) + 1):
+        doc = theirs.task_docs[0]
+        expected = theirs.fewshot_context(doc, num_fewshot=shots)
+        assert prompt_of("letter", source, shots) == (expected, [" A", " B", " C", " D"])
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wmdp-cyber", "wmdp-cyber cannot be read .no such host.: check the network"),
+        ("wmdp-chem", "cais/wmdp, wmdp_chem, record 1: its answer is 4"),
+        ("wmdp-boi", "neither a file nor a benchmark: did you mean wmdp-bio"),
+        ("qqq", "neither a file nor a benchmark: give the path .* mmlu-stem"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_loaded_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_benchmark(name)
+
+
+def test_too_few_examples_are_refused() -> None:
+    model, tokenizer = random_plain_model("llama"), small_tokenizer(begins=True)
+    asker = Asker(model, tokenizer, FORMS, shots=2)
+    for source, message in (
+        (Source("cats", [SPIDER], [CAT]), "2 examples were asked for, and few has 1 on cats"),
+        (Source(None, [SPIDER]), "few has 0: ask without"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            next(asker.ask(QuestionSet("few", (source,))))
+
+
+def test_the_checksum_depends_on_questions_examples_and_limit() -> None:
+    several = [
+        (Source(None, [SPIDER, CAT]),),
+        (Source("legs", [SPIDER, CAT]),),
+        (Source(None, [CAT, SPIDER]),),
+        (Source(None, [SPIDER, CAT], [CAT]),),
+    ]
+    sums = {QuestionSet("few", sources).checksum for sources in several}
+    sums.add(QuestionSet("few", several[0], limit=1).checksum)
+    assert len(sums) == 5
