@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.equality.hashing import Case, Digests, numbers, read_json
 from tests.equality.processes import module
-from tests.equality.rl import REWARDS, figures
+from tests.equality.rl import REWARDS
 
 SMALL = (
     *("--steps", 256, "--num-envs", 8, "--ppo.n-steps", 16, "--ppo.batch-size", 64),
@@ -48,6 +48,6 @@ def self_test(scratch: Path) -> Digests:
     table, tally = module("oversight.certify", "--self-test", codes=(0, 1)).rstrip().rsplit("\n", 1)
     rows = [line for line in table.splitlines() if re.match(r" *[a-z0-9-]+  ", line)]
     return {
-        "tally": figures(tally),
+        "tally": re.findall(r"\d+", tally),
         "shows in": sorted(re.split(" {2,}", row.strip())[-1] for row in rows[1:]),
     }

@@ -44,6 +44,8 @@ REWARDS = {
 }
 """Every method, and the reward that its environment pays."""
 
+CAPTION = 34
+"""Pixels at the top of a picture in which the names of modules stand."""
 ROLLOUT = 16 * 16
 SMALL: tuple[object, ...] = (
     *("--config", "smoke", "--device", "cpu", "--threads", 1, "--oversight-probability", 0.5),
@@ -119,7 +121,9 @@ def run_digests(folder: Path) -> Digests:
         "environment in checkpoint": tensor_digests(environment),
         "metrics": numbers(read_json(folder / "summary.json"), timed),
         "curves": curves(folder),
-        "pictures": sorted(array_digest(np.asarray(Image.open(p))) for p in folder.glob("*.png")),
+        "pictures": sorted(
+            array_digest(np.asarray(Image.open(path))[CAPTION:]) for path in folder.glob("*.png")
+        ),
     }
 
 
@@ -189,8 +193,9 @@ def report(scratch: Path) -> Digests:
 
 
 def figures(text: str) -> list[str]:
-    """Return all numbers that stand by themselves in a text, sorted."""
-    return sorted(re.findall(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w])", text))
+    """Return all measurements in a text, sorted: numbers with a sign, decimals or a percentage."""
+    found = re.findall(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w])", text)
+    return sorted(number for number in found if re.search(r"[+\-.%]", number))
 
 
 def main() -> None:
