@@ -68,7 +68,7 @@ class AskConfig:
 
 def main(args: Sequence[str]) -> None:
     """Ask the questions that the arguments name, and print a table for each set."""
-    config = cli.parse_simple(AskConfig, args, PROGRAM)
+    config = cli.parse(AskConfig, args, PROGRAM)
     _require_writable(config.out)
     sets = [find_questions(name, config.limit) for name in dict.fromkeys(config.questions)]
     asker, results = prepare(config)

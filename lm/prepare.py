@@ -95,7 +95,7 @@ class PrepareConfig:
 
 def main(args: Sequence[str]) -> None:
     """Prepare data as the arguments say."""
-    settings = cli.parse_simple(PrepareConfig, args, PROGRAM)
+    settings = cli.parse(PrepareConfig, args, PROGRAM)
     config = settings.preparation()
     tokenizer = load_tokenizer(settings.tokenizer, settings.gguf_file)
     console = Console(stderr=True)

@@ -57,6 +57,9 @@ PROGRAM = "python -m lm.unlearn"
 MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir", *ScaleConfig.__slots__}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over
 processes, but not what any of them is."""
+LISTED: dict[str, cli.Preset] = {
+    name: ((make.__doc__ or "").strip().split("\n")[0], {}) for name, make in PRESETS.items()
+}
 DRAWN_WITH = ("matplotlib",)
 
 
@@ -107,7 +110,7 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
     else:
         folder = RunFolder(cli.resumed_folder(launch, args))
         stored = read_config(folder, StudyConfig)
-        study = cli.parse(StudyConfig, stored, args, PRESETS, PROGRAM)
+        study = cli.parse_with_presets(StudyConfig, stored, args, LISTED, PROGRAM)
         study.require_model()
         study = spread(study)
         refuse_changes(asdict(stored), asdict(study), MAY_CHANGE)
@@ -117,7 +120,8 @@ def settle(args: Sequence[str]) -> tuple[StudyConfig, RunFolder]:
 def new_study(args: Sequence[str]) -> tuple[str, StudyConfig]:
     """Return the name of the preset to start from, and the settings of a new study."""
     name = cli.parse_part(cli.Launch, args).config or preset_for(args)
-    return name, cli.parse(StudyConfig, cli.preset(PRESETS, name), args, PRESETS, PROGRAM)
+    study = cli.choose(PRESETS, name, "preset")()
+    return name, cli.parse_with_presets(StudyConfig, study, args, LISTED, PROGRAM)
 
 
 def require_documents(name: str, study: StudyConfig) -> None:

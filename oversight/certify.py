@@ -95,7 +95,7 @@ class CertifyConfig:
 
 def main(args: Sequence[str]) -> int:
     """Certify as the arguments say, print, and return 1 if anything differs."""
-    settings = cli.parse_simple(CertifyConfig, args, "python -m oversight.certify")
+    settings = cli.parse(CertifyConfig, args, "python -m oversight.certify")
     torch.set_num_threads(settings.threads)
     if settings.self_test:
         return test_itself(settings.seed)

@@ -69,7 +69,7 @@ class EvaluateConfig:
 
 def main(args: Sequence[str]) -> None:
     """Evaluate as the arguments say, and print."""
-    settings = cli.parse_simple(EvaluateConfig, args, "python -m oversight.evaluate")
+    settings = cli.parse(EvaluateConfig, args, "python -m oversight.evaluate")
     require_device(settings.device)
     torch.set_num_threads(settings.threads)
     config = read_config(RunFolder(settings.run), TrainConfig)

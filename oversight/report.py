@@ -36,7 +36,7 @@ class ReportConfig:
 
 def main(args: Sequence[str]) -> None:
     """Report as the arguments say, and print the verdict and where the page is."""
-    settings = cli.parse_simple(ReportConfig, args, "python -m oversight.report")
+    settings = cli.parse(ReportConfig, args, "python -m oversight.report")
     lacking = [name for name in PACKAGES if find_spec(name) is None]
     if lacking:
         raise ValueError(

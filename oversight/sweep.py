@@ -11,7 +11,7 @@ from rich.console import Console
 
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
-from oversight.rl.study import Study, restrict
+from oversight.rl.study import Study, declare, restrict
 from oversight.rl.sweep import (
     ABOUT,
     KNOWN,
@@ -63,8 +63,9 @@ class SweepConfig:
 
 def main(args: Sequence[str]) -> int:
     """Sweep as the arguments say; return 1 if a run failed."""
-    settings = cli.parse_simple(SweepConfig, args, PROGRAM)
-    study = cli.preset(STUDIES, settings.study, "study")
+    settings = cli.parse(SweepConfig, args, PROGRAM)
+    _, declaration = cli.choose(STUDIES, settings.study, "study")
+    study = declare(settings.study, declaration)
     require_device(study.settings.device)
     chosen = (settings.methods, settings.oversight_probabilities, settings.seeds)
     folder = settings.folder or Path("studies") / study.name

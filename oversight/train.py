@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,7 @@ from oversight.rl.evaluation import results_table
 from oversight.rl.training import train
 from oversight.runs import cli
 from oversight.runs.console import print_line
-from oversight.runs.folder import (
-    RunFolder,
-    create,
-    interpreter,
-    next_free,
-    read_config,
-    refuse_changes,
-)
+from oversight.runs.folder import RunFolder, create, interpreter, next_free
 
 PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {
@@ -33,29 +25,11 @@ MAY_CHANGE = {
 
 def main(args: Sequence[str]) -> None:
     """Train as the arguments say, and report."""
-    config, folder = settle(args)
+    config, folder = cli.parse_or_resume(TrainConfig, args, PRESETS, PROGRAM, MAY_CHANGE)
+    require_device(config.device)
+    if folder is None:
+        folder = create(config.run_dir or default_folder(config))
     report(train(config, folder, Console(stderr=True)), folder)
-
-
-def settle(args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
-    """Return the settings of a new run or of the one to go on with, and its folder."""
-    launch = cli.parse_part(cli.Launch, args)
-    if launch.resume is not None:
-        return settle_resumed(launch, args)
-    base = cli.preset(PRESETS, launch.config or "default")
-    config = cli.parse(TrainConfig, base, args, PRESETS, PROGRAM)
-    require_device(config.device)
-    return config, create(config.run_dir or default_folder(config))
-
-
-def settle_resumed(launch: cli.Launch, args: Sequence[str]) -> tuple[TrainConfig, RunFolder]:
-    """Return the settings of the run to go on with, and its folder."""
-    folder = RunFolder(cli.resumed_folder(launch, args))
-    stored = read_config(folder, TrainConfig)
-    config = cli.parse(TrainConfig, stored, args, PRESETS, PROGRAM)
-    refuse_changes(asdict(stored), asdict(config), MAY_CHANGE)
-    require_device(config.device)
-    return config, folder
 
 
 def default_folder(config: TrainConfig) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
-from oversight.rl.study import Study
+from oversight.rl.study import Study, declare
 from oversight.rl.tuning import TuningJob, result, tune
 from oversight.runs import cli
 from oversight.runs.console import print_line
@@ -49,8 +49,9 @@ class TuneConfig:
 
 def main(args: Sequence[str]) -> int:
     """Tune as the arguments say; return 1 if a method could not be tuned."""
-    settings = cli.parse_simple(TuneConfig, args, PROGRAM)
-    study = cli.preset(STUDIES, settings.study, "study")
+    settings = cli.parse(TuneConfig, args, PROGRAM)
+    _, declaration = cli.choose(STUDIES, settings.study, "study")
+    study = declare(settings.study, declaration)
     require_device(study.settings.device)
     folder = settings.folder or Path("studies") / f"{study.name}-tuning"
     jobs = jobs_of(study, settings.methods, folder)

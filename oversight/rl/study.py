@@ -1,56 +1,56 @@
-"""A study: which runs it consists of, declared before any of them is started."""
+"""Studies: many runs that are compared, declared before any of them is started."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from agents.methods import method
 from oversight.rl.config import TrainConfig
-
-Changes = Mapping[str, Any]
-"""Settings by their dotted names, such as `ppo.learning_rate`, and their values."""
+from oversight.runs.cli import Values, override
+from oversight.runs.folder import read_json
 
 DEFAULT = "default"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """Every method at every oversight probability from every seed, in one variation of a study.
+    """All combinations of methods, oversight probabilities and seeds, in one variation of a study.
 
     Attributes:
         methods: names of methods.
         oversight_probabilities: probabilities that a terminal square is overseen.
-        seeds: of the runs.
-        variation: a word for what is changed.
-        changes: settings that differ from the study's.
+        seeds: seeds of the runs.
+        variation: a word that names how the settings differ from the study's.
+        settings: the settings that differ.
     """
 
     methods: tuple[str, ...]
     oversight_probabilities: tuple[float, ...]
     seeds: tuple[int, ...]
     variation: str = DEFAULT
-    changes: Changes = field(default_factory=dict)
+    settings: Values = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse unknown methods, and words that no folder should have in its name."""
+        """Refuse unknown methods, and variations that do not fit into the name of a folder."""
         for name in self.methods:
             method(name)
         if not re.fullmatch(r"[a-z0-9_.]+", self.variation):
             raise ValueError(
-                f"a variation is a word of a-z, 0-9, _ and dots, got {self.variation!r}"
+                f"a variation consists of a-z, 0-9, _ and dots, got {self.variation!r}"
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tuning:
-    """How much tuning every method gets, the same for all.
+    """The tuning budget, which is the same for all methods.
 
     Attributes:
-        trials: settings tried of each method.
-        seeds: of the runs of a trial; none may be a seed that the study reports.
-        oversight_probability: at which it is done.
-        space: from a setting's dotted name to the lowest and highest value, drawn in logarithms.
+        trials: number of trials per method.
+        seeds: seeds of the runs of a trial; the study must not report any of them.
+        oversight_probability: of the runs of a trial.
+        space: lowest and highest value of each tuned setting, drawn log-uniformly.
         total_timesteps: of each run; by default the study's.
     """
 
@@ -74,8 +74,8 @@ class Run:
     """One run of a study.
 
     Attributes:
-        id: names it, and its folder.
-        variation: of the panel that it belongs to.
+        id: identifies the run and names its folder.
+        variation: the variation of its panel.
         config: its settings, without a folder.
     """
 
@@ -86,18 +86,18 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """Runs that are compared: panels on common settings.
+    """Runs that are compared: panels that share settings.
 
     Attributes:
-        name: a word for it.
-        settings: what every run has, but for its method, oversight probability and seed.
-        panels: what is run; a run that several of them name is run once.
-        tuned: by method, settings found by tuning; a panel's changes come after them.
-        tuning: how they are found.
+        name: of the study.
+        settings: of every run, except its method, oversight probability and seed.
+        panels: the runs; one that belongs to several panels is run once.
+        tuned: settings found by tuning, by method; those of a panel override them.
+        tuning: the tuning budget.
 
     Raises:
-        ValueError: if it has no runs, if two different runs have one id, if a seed of tuning is
-            reported, or if there is no such setting to tune.
+        ValueError: if the study has no runs, if different runs have the same id, if the study
+            reports a seed of tuning, or if there is no such setting to tune.
 
     >>> panel = Panel(methods=("naive",), oversight_probabilities=(0.1,), seeds=(0, 1))
     >>> [run.id for run in Study(name="small", settings=TrainConfig(), panels=(panel,)).runs()]
@@ -107,25 +107,25 @@ class Study:
     name: str
     settings: TrainConfig
     panels: tuple[Panel, ...]
-    tuned: Mapping[str, Changes] = field(default_factory=dict)
+    tuned: Mapping[str, Values] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
-        """Refuse a study that cannot be run as it is declared."""
+        """Refuse a study that cannot be run as declared."""
         if not self.runs():
             raise ValueError(f"study {self.name} has no runs")
-        for name, ends in self.tuning.space.items():
-            for value in ends:
-                change(self.settings, {name: value})
+        for name, bounds in self.tuning.space.items():
+            for value in bounds:
+                override(self.settings, {name: value})
         shared = {seed for panel in self.panels for seed in panel.seeds} & {*self.tuning.seeds}
         if shared:
             raise ValueError(
                 f"study {self.name} reports seeds that it is tuned on: {_listed(shared)}; tune on "
-                "others"
+                "other seeds"
             )
 
     def runs(self) -> list[Run]:
-        """Return the runs, in the order of their panels, seeds last."""
+        """Return the runs in the order of the panels; seeds vary fastest."""
         found: dict[str, Run] = {}
         for panel in self.panels:
             for run in self._panel(panel):
@@ -138,16 +138,48 @@ class Study:
 
     def _panel(self, panel: Panel) -> Iterable[Run]:
         for name in panel.methods:
-            base = change(change(self.settings, self.tuned.get(name, {})), panel.changes)
+            shared = {**self.tuned.get(name, {}), **panel.settings, "run_dir": None, "method": name}
             for probability in panel.oversight_probabilities:
                 for seed in panel.seeds:
-                    own: Changes = {
-                        "method": name,
-                        "oversight_probability": probability,
-                        "seed": seed,
-                    }
-                    config = change(base, {"run_dir": None, **own})
+                    own = {"oversight_probability": probability, "seed": seed}
+                    config = override(self.settings, {**shared, **own})
                     yield Run(run_id(config, panel.variation), panel.variation, config)
+
+
+def declare(name: str, declaration: Mapping[str, Any]) -> Study:
+    """Return the study of a declaration, as `configs.rl` has them.
+
+    Args:
+        name: of the study.
+        declaration: `settings` of all runs, by dotted names; `panels`, each with the arguments of
+            `Panel`; optionally `tuning`, the arguments of `Tuning`, and `tuned`, the path of a file
+            that `oversight.tune` wrote, which need not exist yet.
+
+    Raises:
+        ValueError: if the study cannot be run as declared, or the file is another one.
+    """
+    path = declaration.get("tuned")
+    return Study(
+        name=name,
+        settings=override(TrainConfig(), declaration["settings"]),
+        panels=tuple(Panel(**panel) for panel in declaration["panels"]),
+        tuned={} if path is None else read_tuned(path),
+        tuning=Tuning(**declaration.get("tuning", {})),
+    )
+
+
+def read_tuned(path: Path) -> dict[str, Values]:
+    """Return the settings that `oversight.tune` found for each method; none if there is no file.
+
+    Raises:
+        ValueError: if `oversight.tune` did not write the file.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return {name: dict(found["changes"]) for name, found in read_json(path)["methods"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a file that `oversight.tune` wrote") from error
 
 
 def run_id(config: TrainConfig, variation: str = DEFAULT) -> str:
@@ -156,41 +188,16 @@ def run_id(config: TrainConfig, variation: str = DEFAULT) -> str:
     return "-".join([*words, f"p{config.oversight_probability:g}", f"seed{config.seed}"])
 
 
-def change(config: TrainConfig, changes: Changes) -> TrainConfig:
-    """Return settings with some of them changed, named by dotted paths.
-
-    Raises:
-        ValueError: if there is no such setting.
-
-    >>> change(TrainConfig(), {"ppo.gamma": 0.5, "num_envs": 8}).ppo.gamma
-    0.5
-    """
-    for path, value in changes.items():
-        config = _change(config, path, path.split("."), value)
-    return config
-
-
-def _change(record: Any, path: str, names: Sequence[str], value: Any) -> Any:  # noqa: ANN401
-    name, *rest = names
-    if name not in getattr(record, "__dataclass_fields__", ()):
-        raise ValueError(
-            f"there is no setting {path!r}: `python -m oversight.train --help` lists all"
-        )
-    return replace(
-        record, **{name: _change(getattr(record, name), path, rest, value) if rest else value}
-    )
-
-
 def restrict(
     runs: Sequence[Run],
     methods: Sequence[str] = (),
     oversight_probabilities: Sequence[float] = (),
     seeds: Sequence[int] = (),
 ) -> list[Run]:
-    """Return the runs of these methods, probabilities and seeds; of all where none are given.
+    """Return the runs of these methods, probabilities and seeds; an empty sequence means all.
 
     Raises:
-        ValueError: if none of the runs has one of them.
+        ValueError: if no run has one of the given values.
     """
     wanted: dict[str, Sequence[Any]] = {
         "method": methods,

@@ -1,15 +1,16 @@
 """Tuning: the same few trials for every method, judged by held-out observed return only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oversight.rl.study import Changes, Run, Study, change
+from oversight.rl.study import Run, Study
 from oversight.rl.sweep import Job, summary, work
-from oversight.runs.folder import RunFolder
+from oversight.runs.cli import Values, override
+from oversight.runs.folder import RunFolder, flat
 from oversight.runs.parallel import Outcome, one_line
 
 
@@ -106,21 +107,24 @@ def result(job: TuningJob) -> dict[str, Any] | None:
     return {**best, "untuned_score": found[0]["score"], "trials": found}
 
 
-def rounded(values: Mapping[str, float]) -> Changes:
+def rounded(values: Mapping[str, float]) -> Values:
     """Return values with three digits, which is what runs are given."""
     return {name: float(f"{value:.3g}") for name, value in values.items()}
 
 
-def trial_runs(job: TuningJob, number: int, changes: Changes) -> list[Run]:
+def trial_runs(job: TuningJob, number: int, changes: Values) -> list[Run]:
     """Return the runs of a trial, one for each seed of tuning."""
     tuning = job.study.tuning
-    given = {"method": job.method, "oversight_probability": tuning.oversight_probability}
+    given: dict[str, Any] = {
+        "method": job.method,
+        "oversight_probability": tuning.oversight_probability,
+    }
     if tuning.total_timesteps is not None:
         given["total_timesteps"] = tuning.total_timesteps
-    base = change(change(job.study.settings, given), changes)
-    word = f"trial{number}"
+    base = override(job.study.settings, {**given, **changes})
+    trial = f"trial{number}"
     return [
-        Run(f"{job.method}-{word}-seed{seed}", word, change(base, {"seed": seed}))
+        Run(f"{job.method}-{trial}-seed{seed}", trial, override(base, {"seed": seed}))
         for seed in tuning.seeds
     ]
 
@@ -179,10 +183,5 @@ def _next_trial(job: TuningJob, journal: Any) -> bool:  # noqa: ANN401
 
 def untuned(study: Study) -> dict[str, float]:
     """Return the study's own values of the settings that are tuned."""
-    values: dict[str, float] = {}
-    for path in study.tuning.space:
-        value: Any = study.settings
-        for name in path.split("."):
-            value = getattr(value, name)
-        values[path] = float(value)
-    return values
+    values = dict(flat(asdict(study.settings)))
+    return {name: float(values[name]) for name in study.tuning.space}

@@ -1,131 +1,67 @@
-"""The command line: presets and flags by tyro, and every user error as one line."""
+"""Command lines: presets, flags read by tyro, resumed runs, and user errors in one line.
+
+A command has a frozen dataclass of settings, possibly nested. A preset is data: a sentence for the
+help page, and values by their dotted names, which are the names of the flags. `override` applies
+such values to a dataclass; studies and sweeps use it as well.
+"""
 
 import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from oversight.runs.folder import RunFolder, flat, read_config, refuse_changes
+
 C = TypeVar("C")
-Presets = Mapping[str, Callable[[], C]]
+T = TypeVar("T")
+
+Values = Mapping[str, Any]
+"""Settings by their dotted names, such as `ppo.learning_rate`."""
+
+Preset = tuple[str, Values]
+"""A sentence for the help page, and the settings that differ from the default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """Where the settings start from."""
+    """Where the settings come from."""
 
     config: str | None = None
-    """Preset to start from; flags change single values of it."""
+    """Preset to start from; flags override single values of it."""
     resume: tuple[Path, ...] | None = None
-    """Go on with the run in this folder, or in --run-dir, with its settings."""
+    """Resume the run in this folder, or in --run-dir, with its settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """The part of the settings that says where a run lies."""
+class _RunDir:
+    """The flag that names the folder of a run."""
 
     run_dir: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Command(Generic[C]):
-    """A launch and the settings that follow from it, side by side on one help page."""
+class _Command(Generic[C]):
+    """The launch and the settings of a command, together on one help page."""
 
     launch: Annotated[Launch, tyro.conf.arg(name="")]
     settings: Annotated[C, tyro.conf.arg(name="")]
 
 
-def parse_part(schema: type[C], args: Sequence[str]) -> C:
-    """Read only the flags of one record, such as `Launch`, from among others."""
-    with _one_line_errors():
-        part, _ = tyro.cli(schema, args=args, return_unknown_args=True, add_help=False)
-    return part
-
-
-def resumed_folder(launch: Launch, args: Sequence[str]) -> Path:
-    """Return the folder of the run to go on with.
-
-    Raises:
-        ValueError: if none or several are named, or a preset is, which it has settings without.
-    """
-    if launch.config is not None:
-        raise ValueError("--resume takes the settings of the run: leave --config out")
-    beside = parse_part(Place, args).run_dir
-    paths = {*(launch.resume or ()), *([] if beside is None else [beside])}
-    if len(paths) != 1:
-        given = ", ".join(sorted(map(str, paths))) or "none"
-        raise ValueError(
-            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
-        )
-    return paths.pop()
-
-
-def preset(presets: Presets[C], name: str, what: str = "preset") -> C:
-    """Return a preset by its name; `what` is what errors call it.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    if name not in presets:
-        raise ValueError(f"unknown {what} {name!r}: {_nearest(name, presets)}")
-    return presets[name]()
-
-
-def parse(schema: type[C], default: C, args: Sequence[str], presets: Presets[C], program: str) -> C:
-    """Return the settings: the default's values, changed by flags.
-
-    Args:
-        schema: the record of the settings.
-        default: where they start from.
-        args: the command line.
-        presets: listed on the help page.
-        program: how the help page calls the command.
-
-    Raises:
-        ValueError: if a flag or a value is unknown.
-    """
-    listed = "\n".join(f"- {name}: {_first_line(make)}" for name, make in presets.items())
-    command: Any = Command[schema]  # type: ignore[valid-type]
-    with _one_line_errors():
-        parsed, unknown = tyro.cli(
-            command,
-            prog=program,
-            args=args,
-            default=Command(launch=Launch(), settings=default),
-            description=f"{_first_line(schema)}\n\nPresets:\n{listed}",
-            return_unknown_args=True,
-        )
-    _refuse_unknown(unknown, {*flags(Launch), *flags(schema)})
-    settings: C = parsed.settings
-    return settings
-
-
-def parse_simple(schema: type[C], args: Sequence[str], program: str) -> C:
-    """Return the settings of a command without presets.
-
-    Raises:
-        ValueError: if a flag or a value is unknown.
-    """
-    with _one_line_errors():
-        settings, unknown = tyro.cli(schema, prog=program, args=args, return_unknown_args=True)
-    _refuse_unknown(unknown, set(flags(schema)))
-    return settings
-
-
 def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None = None) -> int:
-    """Run a command, and return its exit code, 0 if it returns none.
+    """Run a command and return its exit code, 0 if it returns none.
 
-    An error of the user's becomes one line on stderr and exit code 2.
+    A `ValueError` or `OSError` becomes one line on stderr and exit code 2.
     """
     try:
         code = main(sys.argv[1:] if args is None else args)
-    except (ValueError, OSError) as error:  # the latter of a full disk, say
+    except (ValueError, OSError) as error:  # an OSError, for example, of a full disk
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         return 2
@@ -135,8 +71,156 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
     return code or 0
 
 
+def parse(schema: type[C], args: Sequence[str], program: str) -> C:
+    """Return the settings of a command without presets.
+
+    Args:
+        schema: dataclass of the settings.
+        args: the command line.
+        program: name of the command on the help page.
+
+    Raises:
+        ValueError: if a flag or a value is unknown.
+    """
+    with _one_line_errors():
+        settings, unknown = tyro.cli(schema, prog=program, args=args, return_unknown_args=True)
+    _refuse_unknown(unknown, flags(schema))
+    return settings
+
+
+def parse_part(schema: type[C], args: Sequence[str]) -> C:
+    """Return the settings of one dataclass, such as `Launch`, and ignore all other flags."""
+    with _one_line_errors():
+        part, _ = tyro.cli(schema, args=args, return_unknown_args=True, add_help=False)
+    return part
+
+
+def parse_with_presets(
+    schema: type[C], default: C, args: Sequence[str], presets: Mapping[str, Preset], program: str
+) -> C:
+    """Return the default settings, changed by flags.
+
+    Args:
+        schema: dataclass of the settings.
+        default: values of the settings that no flag changes.
+        args: the command line.
+        presets: are listed on the help page.
+        program: name of the command on the help page.
+
+    Raises:
+        ValueError: if a flag or a value is unknown.
+    """
+    listed = "\n".join(f"- {name}: {sentence}" for name, (sentence, _) in presets.items())
+    summary = (schema.__doc__ or "").strip().split("\n")[0]
+    command: Any = _Command[schema]  # type: ignore[valid-type]
+    with _one_line_errors():
+        parsed, unknown = tyro.cli(
+            command,
+            prog=program,
+            args=args,
+            default=_Command(launch=Launch(), settings=default),
+            description=f"{summary}\n\nPresets:\n{listed}",
+            return_unknown_args=True,
+        )
+    _refuse_unknown(unknown, [*flags(Launch), *flags(schema)])
+    settings: C = parsed.settings
+    return settings
+
+
+def parse_or_resume(
+    schema: type[C],
+    args: Sequence[str],
+    presets: Mapping[str, Preset],
+    program: str,
+    may_change: Container[str],
+) -> tuple[C, RunFolder | None]:
+    """Return the settings of a new run, or those of the run to resume and its folder.
+
+    Args:
+        schema: dataclass of the settings.
+        args: the command line.
+        presets: by name; a new run starts from `default` unless `--config` names another.
+        program: name of the command on the help page.
+        may_change: names of settings that a resumed run may change.
+
+    Raises:
+        ValueError: if a flag, a value or the preset is unknown, if there is no such run, or if a
+            setting of a resumed run would change.
+    """
+    launch = parse_part(Launch, args)
+    if launch.resume is None:
+        _, values = choose(presets, launch.config or "default", "preset")
+        default = override(schema(), values)
+        return parse_with_presets(schema, default, args, presets, program), None
+    folder = RunFolder(resumed_folder(launch, args))
+    stored = read_config(folder, schema)
+    settings = parse_with_presets(schema, stored, args, presets, program)
+    refuse_changes(asdict(stored), asdict(settings), may_change)
+    return settings, folder
+
+
+def resumed_folder(launch: Launch, args: Sequence[str]) -> Path:
+    """Return the folder of the run to resume.
+
+    Raises:
+        ValueError: if no folder or several are given, or a preset beside the folder.
+    """
+    if launch.config is not None:
+        raise ValueError("--resume takes the settings of the run: leave --config out")
+    run_dir = parse_part(_RunDir, args).run_dir
+    paths = {*(launch.resume or ()), *([] if run_dir is None else [run_dir])}
+    if len(paths) != 1:
+        given = ", ".join(sorted(map(str, paths))) or "none"
+        raise ValueError(
+            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
+        )
+    return paths.pop()
+
+
+def choose(options: Mapping[str, T], name: str, kind: str) -> T:
+    """Return the option of a name; `kind` is the word for it in the error.
+
+    Raises:
+        ValueError: if there is no such option.
+    """
+    if name not in options:
+        raise ValueError(f"unknown {kind} {name!r}: {_nearest(name, options)}")
+    return options[name]
+
+
+def override(settings: C, values: Values) -> C:
+    """Return settings with some values replaced, all at once.
+
+    Args:
+        settings: a dataclass, possibly nested.
+        values: by dotted names.
+
+    Raises:
+        ValueError: if there is no such setting, or the settings refuse the values.
+
+    >>> override(Launch(), {"config": "small"}).config
+    'small'
+    """
+    known = dict(flat(asdict(settings)))
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown setting {name!r}: {_nearest(name, known)}")
+    return _override(settings, values)
+
+
+def _override(record: Any, values: Values) -> Any:  # noqa: ANN401
+    own = {path: value for path, value in values.items() if "." not in path}
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        name, dot, rest = path.partition(".")
+        if dot:
+            nested.setdefault(name, {})[rest] = value
+    parts = {name: _override(getattr(record, name), part) for name, part in nested.items()}
+    return replace(record, **own, **parts)
+
+
 def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
-    """Yield the flags that a record's fields become.
+    """Yield the flags of a dataclass, those of nested ones included.
 
     >>> list(flags(Launch))
     ['--config', '--resume']
@@ -153,13 +237,13 @@ def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
             yield name
 
 
-def _refuse_unknown(unknown: Sequence[str], known: set[str]) -> None:
+def _refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> None:
     if unknown:
         name = unknown[0].split("=")[0]
-        raise ValueError(f"unknown argument {name!r}: {_nearest(name, known)}")
+        raise ValueError(f"unknown argument {name!r}: {_nearest(name, set(known))}")
 
 
-def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, known, n=3)
     if close:
         return f"did you mean {' or '.join(close)}? --help lists all"
@@ -168,7 +252,7 @@ def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn tyro's error page into a ValueError of one line."""
+    """Turn the error page that tyro prints into a ValueError of one line."""
     page = io.StringIO()
     try:
         with contextlib.redirect_stderr(page):
@@ -176,24 +260,20 @@ def _one_line_errors() -> Iterator[None]:
     except SystemExit as error:
         if not error.code:
             raise
-        raise ValueError(_gist(page.getvalue())) from None
+        raise ValueError(_first_paragraph(page.getvalue())) from None
 
 
 _SIDES = "\u2502 "
 _FRAME = "\u2500\u256d\u256e\u256f\u2570-" + _SIDES
 
 
-def _gist(page: str) -> str:
-    """Return the first paragraph inside the box, or below the rule, that tyro draws."""
+def _first_paragraph(page: str) -> str:
+    """Return the first paragraph inside the box, or below the rule, of an error page of tyro."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", page)
     paragraph: list[str] = []
-    for line in text.splitlines()[1:]:  # the first is a title
+    for line in text.splitlines()[1:]:  # the first line is a title
         if line.strip(_FRAME):
             paragraph.append(line.strip(_SIDES))
         elif paragraph:
             break
     return (" ".join(paragraph) or text.strip()).removeprefix("Error parsing ")
-
-
-def _first_line(documented: object) -> str:
-    return (getattr(documented, "__doc__", None) or "").strip().split("\n")[0]

@@ -9,7 +9,7 @@ at work too, the seconds of process time tell what the ratio would be on idle co
 import resource
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -17,8 +17,8 @@ import joblib
 import tyro
 from joblib.externals.loky import get_reusable_executor
 
-from configs import rl
-from oversight.rl.study import Panel, Run, Study
+from configs.rl import SMALL
+from oversight.rl.study import Run, declare
 from oversight.rl.sweep import jobs_of, work
 from oversight.runs.parallel import execute
 
@@ -39,11 +39,14 @@ class Benchmark:
 
 def runs_of(args: Benchmark) -> list[Run]:
     """Return the runs: the default method on small networks, by seed."""
-    settings = replace(rl.small(), device="cpu", total_timesteps=args.rollouts * 64 * 256)
-    panel = Panel(
-        methods=("routed",), oversight_probabilities=(0.1,), seeds=tuple(range(args.runs))
-    )
-    return Study(name="benchmark", settings=settings, panels=(panel,)).runs()
+    panel = {
+        "methods": ("routed",),
+        "oversight_probabilities": (0.1,),
+        "seeds": tuple(range(args.runs)),
+    }
+    steps = args.rollouts * 64 * 256
+    settings = {**SMALL, "device": "cpu", "total_timesteps": steps}
+    return declare("benchmark", {"settings": settings, "panels": [panel]}).runs()
 
 
 def process_seconds() -> float:

@@ -8,47 +8,59 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import configs.rl
-from agents.config import PPOConfig
 from oversight import sweep, tune
 from oversight.rl.config import TrainConfig
-from oversight.rl.study import Panel, Study, Tuning
+from oversight.rl.study import Study, declare
 from oversight.runs import cli
+from oversight.runs.cli import override
 from tests.oversight.rl.trained_runs import ROLLOUT
 
-TINY = TrainConfig(
-    device="cpu",
-    num_envs=16,
-    total_timesteps=4 * ROLLOUT,
-    eval_every=1,
-    eval_episodes=8,
-    final_episodes=16,
-    checkpoint_every=1,
-    held_out=0.8,
-    ppo=PPOConfig(hidden_sizes=(16, 16), n_steps=16, batch_size=128),
-)
-PANEL = Panel(methods=("routed", "naive"), oversight_probabilities=(0.5,), seeds=(0, 1))
-TUNING = Tuning(
-    trials=3, seeds=(7, 8), oversight_probability=1.0, space={"ppo.learning_rate": (1e-4, 1e-1)}
-)
+SETTINGS: dict[str, Any] = {
+    "device": "cpu",
+    "num_envs": 16,
+    "total_timesteps": 4 * ROLLOUT,
+    "eval_every": 1,
+    "eval_episodes": 8,
+    "final_episodes": 16,
+    "checkpoint_every": 1,
+    "held_out": 0.8,
+    "ppo.hidden_sizes": (16, 16),
+    "ppo.n_steps": 16,
+    "ppo.batch_size": 128,
+}
+TINY = override(TrainConfig(), SETTINGS)
+PANEL = {"methods": ("routed", "naive"), "oversight_probabilities": (0.5,), "seeds": (0, 1)}
+TUNING: dict[str, Any] = {
+    "trials": 3,
+    "seeds": (7, 8),
+    "oversight_probability": 1.0,
+    "space": {"ppo.learning_rate": (1e-4, 1e-1)},
+}
 IDS = ["routed-p0.5-seed0", "routed-p0.5-seed1", "naive-p0.5-seed0", "naive-p0.5-seed1"]
+
+DECLARATION: dict[str, Any] = {"settings": SETTINGS, "panels": [PANEL], "tuning": TUNING}
+"""Four runs of four rollouts."""
+LONGER = {**DECLARATION, "settings": {**SETTINGS, "total_timesteps": 30 * ROLLOUT}}
+"""Four runs of thirty rollouts, long enough to be killed."""
+
+configs.rl.STUDIES.update(
+    tiny=("Four runs of four rollouts.", DECLARATION),
+    longer=("Four runs of thirty rollouts.", LONGER),
+)
 
 
 def tiny() -> Study:
-    """Four runs of four rollouts."""
-    return Study(name="tiny", settings=TINY, panels=(PANEL,), tuning=TUNING)
+    """Return the study of four runs of four rollouts."""
+    return declare("tiny", DECLARATION)
 
 
 def longer() -> Study:
-    """Four runs of thirty rollouts, long enough to be killed."""
-    return replace(tiny(), name="longer", settings=replace(TINY, total_timesteps=30 * ROLLOUT))
-
-
-configs.rl.STUDIES.update(tiny=tiny, longer=longer)
+    """Return the study of four runs of thirty rollouts."""
+    return declare("longer", LONGER)
 
 
 def run_sweep(*args: object) -> int:

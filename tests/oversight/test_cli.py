@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from oversight.evaluate import EvaluateConfig
 from oversight.report import ReportConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
+from oversight.runs.folder import RunFolder, write_config
 from oversight.sweep import SweepConfig
 from oversight.tune import TuneConfig
 
@@ -91,13 +92,27 @@ class Car:
     """Of the car."""
 
 
-def fast() -> Car:
-    """A fast car."""
-    return Car(engine=Engine(power=9, names=("v",)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """Two values of which one depends on the other."""
+
+    low: int = 0
+    high: int = 1
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
 
 
-def parse(*args: str, default: Car | None = None) -> Car:
-    return cli.parse(Car, default or fast(), args, {"fast": fast}, "car")
+FAST = Car(engine=Engine(power=9, names=("v",)))
+PRESETS: dict[str, cli.Preset] = {
+    "default": ("A car.", {}),
+    "fast": ("A fast car.", {"engine.power": 9, "engine.names": ("v",)}),
+}
+
+
+def parse(*args: str, default: Car = FAST) -> Car:
+    return cli.parse_with_presets(Car, default, args, PRESETS, "car")
 
 
 def test_flags_are_named_after_fields() -> None:
@@ -106,7 +121,7 @@ def test_flags_are_named_after_fields() -> None:
 
 
 def test_a_flag_beats_the_preset_and_the_preset_the_default() -> None:
-    assert parse() == fast()
+    assert parse() == FAST
     assert parse("--engine.power", "3") == Car(engine=Engine(power=3, names=("v",)))
     assert parse("--color=blue", default=Car()) == Car(color="blue")
     assert parse("--engine.names", "a", "b").engine.names == ("a", "b")
@@ -134,10 +149,52 @@ def test_what_is_unknown_is_answered_with_the_nearest(args: list[str], message: 
         parse(*args)
 
 
-def test_a_preset_is_found_by_name() -> None:
-    assert cli.preset({"fast": fast}, "fast") == fast()
+def test_choose_returns_an_option_by_name_or_suggests_the_nearest() -> None:
+    assert cli.choose({"fast": 1}, "fast", "preset") == 1
     with pytest.raises(ValueError, match="unknown preset 'fest': did you mean fast"):
-        cli.preset({"fast": fast}, "fest")
+        cli.choose({"fast": 1}, "fest", "preset")
+
+
+def test_override_replaces_nested_values_all_at_once() -> None:
+    assert cli.override(Car(), PRESETS["fast"][1]) == FAST
+    assert cli.override(FAST, {"color": "blue"}) == replace(FAST, color="blue")
+    assert cli.override(FAST, {}) == FAST
+    # each of the two values alone would be refused
+    assert cli.override(Range(), {"low": 5, "high": 9}) == Range(low=5, high=9)
+
+
+@pytest.mark.parametrize("name", ["engin.power", "engine.powr", "power", "engine", "color.x"])
+def test_override_refuses_a_name_that_is_no_setting(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown setting '{name}': (did you mean|choose from)"):
+        cli.override(Car(), {name: 1})
+
+
+def test_parse_or_resume_starts_from_a_preset() -> None:
+    def start(*args: str) -> tuple[Car, RunFolder | None]:
+        return cli.parse_or_resume(Car, args, PRESETS, "car", ())
+
+    assert start() == (Car(), None)
+    assert start("--config", "fast", "--color", "blue") == (replace(FAST, color="blue"), None)
+    with pytest.raises(ValueError, match="unknown preset 'fest': did you mean fast"):
+        start("--config", "fest")
+
+
+def test_parse_or_resume_reads_the_settings_of_a_run(tmp_path: Path) -> None:
+    write_config(RunFolder(tmp_path), FAST)
+
+    def resume(*args: str) -> tuple[Car, RunFolder | None]:
+        return cli.parse_or_resume(Car, ["--resume", *args], PRESETS, "car", {"color"})
+
+    assert resume(str(tmp_path)) == (FAST, RunFolder(tmp_path))
+    assert resume(str(tmp_path), "--color", "blue")[0] == replace(FAST, color="blue")
+    with pytest.raises(ValueError, match=r"the run has engine\.power 9, 3 was given"):
+        resume(str(tmp_path), "--engine.power", "3")
+    with pytest.raises(ValueError, match="leave --config out"):
+        resume(str(tmp_path), "--config", "fast")
+    with pytest.raises(ValueError, match="needs one run folder, got none"):
+        resume()
+    with pytest.raises(ValueError, match="needs one run folder, got a, b"):
+        resume("a", "b")
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from agents import MotivationPolicy
-from configs.rl import smoke
+from configs.rl import PRESETS
 from envs import gridworld
 from oversight.evaluate import load
 from oversight.rl import evaluation
 from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, make_agent, stream_seed
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
+from oversight.runs.cli import override
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.rl.trained_runs import contents, run_evaluate, summary
 
-CONFIG = smoke()
+CONFIG = override(TrainConfig(), PRESETS["smoke"][1])
 EPISODES = 4096
 
 

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from agents import MotivationPolicy
-from configs.rl import smoke
+from configs.rl import PRESETS
 from envs import gridworld
 from envs.gridworld import GridConfig, Rules
-from oversight.rl.config import make_agent
+from oversight.rl.config import TrainConfig, make_agent
 from oversight.rl.rendering import enlarge, film, module_map, panels
+from oversight.runs.cli import override
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.rl.trained_runs import run_evaluate
 
@@ -23,7 +24,7 @@ RULES = Rules(5, 32, 0.5, "visible", "observed")
 
 def policy_that_goes(heading: int) -> MotivationPolicy:
     """Return a policy that moves one way wherever it stands."""
-    policy = make_agent(smoke()).policy
+    policy = make_agent(override(TrainConfig(), PRESETS["smoke"][1])).policy
     assert isinstance(policy, MotivationPolicy)
     linear = next(m for m in policy.action_net.modules() if isinstance(m, torch.nn.Linear))
     with torch.no_grad():
@@ -58,7 +59,7 @@ def test_the_map_has_a_panel_per_module_and_the_size_of_the_board() -> None:
 
 
 def test_the_map_draws_no_lots() -> None:
-    policy = make_agent(smoke()).policy
+    policy = make_agent(override(TrainConfig(), PRESETS["smoke"][1])).policy
     assert isinstance(policy, MotivationPolicy)
     before = torch.get_rng_state()
     first, second = (module_map({"one": policy}, GridConfig()) for _ in range(2))

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from agents.config import PPOConfig
 from configs.rl import PRESETS
 from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig
+from oversight.runs.cli import override
 from oversight.runs.folder import (
     RunFolder,
     as_markdown,
@@ -182,7 +182,10 @@ CONFIGS = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(config=CONFIGS | st.sampled_from([make() for make in PRESETS.values()]))
+@given(
+    config=CONFIGS
+    | st.sampled_from([override(TrainConfig(), values) for _, values in PRESETS.values()])
+)
 def test_settings_are_read_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, config: TrainConfig
 ) -> None:
@@ -192,7 +195,7 @@ def test_settings_are_read_back_as_they_were(
 
 
 def test_a_path_is_read_back_as_a_path(tmp_path: Path) -> None:
-    config = replace(PRESETS["smoke"](), run_dir=tmp_path)
+    config = override(TrainConfig(), {**PRESETS["smoke"][1], "run_dir": tmp_path})
     write_config(RunFolder(tmp_path), config)
     assert read_config(RunFolder(tmp_path), TrainConfig) == config
 
@@ -205,7 +208,7 @@ def test_the_settings_name_the_versions(finished: Path) -> None:
 
 
 def test_settings_as_markdown_are_a_table() -> None:
-    lines = as_markdown(PRESETS["smoke"]()).split("\n")
+    lines = as_markdown(override(TrainConfig(), PRESETS["smoke"][1])).split("\n")
     assert lines[:2] == ["| setting | value |", "| --- | --- |"]
     assert "| ppo.hidden_sizes | (16, 16) |" in lines
     assert "| grid.size | 5 |" in lines

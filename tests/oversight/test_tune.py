@@ -13,11 +13,11 @@ import pytest
 
 from configs import rl
 from oversight.rl import tuning
-from oversight.rl.study import Study, change
 from oversight.rl.sweep import Job, work
+from oversight.runs.cli import override
 from oversight.runs.parallel import Outcome
 from tests.oversight.rl.trained_runs import contents, summary
-from tests.oversight.studies import TINY, TUNING, run_tune, tiny
+from tests.oversight.studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune, tiny
 from tests.oversight.test_errors import Capture, refused
 from tests.oversight.test_interference import tamper
 
@@ -42,7 +42,7 @@ def test_every_method_has_the_same_trials(finished: Path) -> None:
     record = found(finished)
     assert (record["trials"], record["seeds"], record["oversight_probability"]) == (3, [7, 8], 1.0)
     assert list(record["methods"]) == ["routed", "naive"]
-    low, high = TUNING.space[RATE]
+    low, high = TUNING["space"][RATE]
     for method, best in record["methods"].items():
         rates = [trial["changes"][RATE] for trial in best["trials"]]
         assert len({*rates}) == 3
@@ -113,12 +113,9 @@ def test_a_finished_tuning_is_left_as_it_is(finished: Path, tmp_path: Path) -> N
 
 def mine(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     """Have the command know a study with half of the episodes hidden from tuning, changed."""
-
-    def make() -> Study:
-        study = replace(tiny(), tuning=replace(TUNING, trials=2, oversight_probability=0.5))
-        return replace(study, settings=change(study.settings, changes))
-
-    monkeypatch.setitem(rl.STUDIES, "mine", make)
+    tuning = {**TUNING, "trials": 2, "oversight_probability": 0.5}
+    declaration = {**DECLARATION, "settings": {**SETTINGS, **changes}, "tuning": tuning}
+    monkeypatch.setitem(rl.STUDIES, "mine", ("", declaration))
 
 
 def test_a_tuning_of_other_settings_is_refused(
@@ -174,7 +171,7 @@ def test_a_study_reads_what_was_found(
     best = rl.tuned("tiny")
     for run in replace(tiny(), tuned=best).runs():
         rate = found(finished)["methods"][run.config.method]["changes"][RATE]
-        assert run.config == change(run.config, {RATE: rate})
+        assert run.config == override(run.config, {RATE: rate})
         assert run.config.ppo.learning_rate == rate
     (tmp_path / "tiny.json").write_text('{"methods": [1]}')
     with pytest.raises(ValueError, match=r"tiny\.json is not a file that"):

@@ -1,0 +1,148 @@
+"""Presets and studies of RL: what they resolve to, and that they make runs."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from agents import METHODS
+from configs.rl import PRESETS, STUDIES
+from envs.gridworld import NoiseConfig
+from oversight.rl.config import TrainConfig, make_agent
+from oversight.rl.study import Study, declare
+from oversight.runs.cli import override
+from oversight.runs.folder import flat
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "default": {
+        "method": "routed",
+        "oversight_probability": 0.1,
+        "total_timesteps": 1_400_000,
+        "num_envs": 256,
+        "seed": 0,
+        "held_out": 0.25,
+        "eval_every": 10,
+        "eval_episodes": 1024,
+        "final_episodes": 4096,
+        "checkpoint_every": 5,
+        "ppo.hidden_sizes": (128, 128),
+        "ppo.n_steps": 64,
+        "ppo.batch_size": 512,
+        "ppo.n_epochs": 1,
+        "ppo.learning_rate": 2.5e-3,
+        "ppo.anneal": True,
+        "ppo.gamma": 0.97,
+        "ppo.gae_lambda": 0.9,
+        "ppo.clip_range": 0.1,
+        "ppo.ent_coef": 0.01,
+        "ppo.vf_coef": 0.5,
+        "ppo.mixture_coef": 0.1,
+        "ppo.max_grad_norm": 1.0,
+    },
+    "small": {"ppo.hidden_sizes": (64, 64)},
+    "paper": {
+        "method": "paper",
+        "num_envs": 128,
+        "total_timesteps": 4_000_000,
+        "eval_every": 50,
+        "ppo.hidden_sizes": (256, 256),
+        "ppo.n_steps": 32,
+        "ppo.batch_size": 4096,
+        "ppo.learning_rate": 3e-4,
+        "ppo.anneal": False,
+        "ppo.gae_lambda": 1.0,
+        "ppo.ent_coef": 0.1,
+        "ppo.mixture_coef": 0.01,
+        "ppo.max_grad_norm": 1e9,
+    },
+    "smoke": {
+        "num_envs": 32,
+        "total_timesteps": 8192,
+        "eval_every": 2,
+        "eval_episodes": 64,
+        "final_episodes": 256,
+        "checkpoint_every": 1,
+        "ppo.hidden_sizes": (16, 16),
+        "ppo.n_steps": 32,
+        "ppo.batch_size": 512,
+        "ppo.n_epochs": 1,
+    },
+}
+"""Settings of each preset; those that a preset does not name are as in `default`."""
+
+
+def preset(name: str) -> TrainConfig:
+    return override(TrainConfig(), PRESETS[name][1])
+
+
+def published() -> Study:
+    return declare("published", STUDIES["published"][1])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_resolves_to_its_published_settings(name: str) -> None:
+    sentence, _ = PRESETS[name]
+    assert sentence.endswith(".")
+    settings = dict(flat(asdict(preset(name))))
+    expected = EXPECTED["default"] | EXPECTED[name]
+    assert {key: settings[key] for key in expected} == expected
+    rest = dict(flat(asdict(TrainConfig())))
+    assert {key: value for key, value in settings.items() if rest[key] != value}.keys() <= (
+        EXPECTED[name].keys()
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
+    """A rollout that minibatches do not divide would warn, and warnings are errors."""
+    config = replace(preset(name), method=method, device="cpu")
+    agent = make_agent(config)
+    assert agent.method is METHODS[method]
+    assert agent.propensity == agent.rollout_buffer.propensity == config.oversight_probability
+
+
+def test_given_propensity_is_kept_and_a_missing_one_is_refused() -> None:
+    config = replace(preset("smoke"), method="ipw", device="cpu")
+    assert make_agent(replace(config, ppo=replace(config.ppo, propensity=0.4))).propensity == 0.4
+    with pytest.raises(ValueError, match="'ipw' must be told the chance"):
+        make_agent(replace(config, oversight_probability=0.0))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_study_is_documented_and_runs_on_one_thread_of_a_processor(name: str) -> None:
+    sentence, declaration = STUDIES[name]
+    assert sentence.endswith(".")
+    for run in declare(name, declaration).runs():
+        assert run.config.device == "cpu"  # the promise of equal bits holds for processors
+        assert run.config.threads == 1
+        assert run.config.run_dir is None
+
+
+def test_published_study_has_five_seeds_and_twenty_of_the_main_cells() -> None:
+    seeds: dict[tuple[str, str, float], set[int]] = {}
+    for run in published().runs():
+        key = (run.variation, run.config.method, run.config.oversight_probability)
+        seeds.setdefault(key, set()).add(run.config.seed)
+    main = ("reward-map", "routed", "naive", "filtered", "oracle")
+    for (variation, method, probability), found in seeds.items():
+        if variation == "default":
+            many = method in main and probability in (0.01, 0.1)
+            assert len(found) == (20 if many else 5)
+    levels: dict[str, set[float]] = {}
+    for variation, _, probability in seeds:
+        levels.setdefault(variation, set()).add(probability)
+    assert levels == {
+        "default": {0.003, 0.01, 0.03, 0.1, 0.3, 1.0},
+        "hidden_flag": {0.01, 0.03, 0.1},
+        **{"flips": {0.1}, "missed": {0.1}, "blind_spot": {0.1}, "long": {0.01, 0.1}},
+    }
+    assert {method for variation, method, _ in seeds if variation == "default"} == {*METHODS}
+
+
+def test_published_study_has_noisy_overseers_in_three_variations() -> None:
+    errors = {run.variation: run.config.noise for run in published().runs()}
+    assert errors.pop("flips") == NoiseConfig(flips=0.2)
+    assert errors.pop("missed") == NoiseConfig(false_positive=0.4)
+    assert errors.pop("blind_spot") == NoiseConfig(unseen_rows=3)
+    assert all(noise.noiseless for noise in errors.values())
