@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ import pytest
 
 from configs import rl
 from oversight.rl import tuning
+from oversight.rl.study import declare
 from oversight.rl.sweep import Job, work
 from oversight.runs.cli import override
 from oversight.runs.parallel import Outcome
 from tests.oversight.rl.trained_runs import contents, summary
-from tests.oversight.studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune, tiny
+from tests.oversight.studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune
 from tests.oversight.test_errors import Capture, refused
 from tests.oversight.test_interference import tamper
 
@@ -162,20 +162,12 @@ def test_without_optuna_it_says_what_to_install(
     assert last == "failed: naive: tuning needs Optuna, which is not installed: pip install optuna"
 
 
-def test_a_study_reads_what_was_found(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rl, "TUNED", tmp_path)
-    assert rl.tuned("tiny") == {}
-    shutil.copy(finished / "tuned.json", tmp_path / "tiny.json")
-    best = rl.tuned("tiny")
-    for run in replace(tiny(), tuned=best).runs():
+def test_study_declares_the_settings_that_tuning_found(finished: Path) -> None:
+    study = declare("tiny", {**DECLARATION, "tuned": finished / "tuned.json"})
+    for run in study.runs():
         rate = found(finished)["methods"][run.config.method]["changes"][RATE]
         assert run.config == override(run.config, {RATE: rate})
         assert run.config.ppo.learning_rate == rate
-    (tmp_path / "tiny.json").write_text('{"methods": [1]}')
-    with pytest.raises(ValueError, match=r"tiny\.json is not a file that"):
-        rl.tuned("tiny")
 
 
 @pytest.mark.parametrize(
