@@ -37,7 +37,8 @@ class EvaluateConfig:
     module: str = "all"
     """What acts: deployed, a module's name, mixture, or all of them in turn."""
     weights: Rule = "last"
-    """Weights: last, or chosen by held-out observed episodes, or leaky: chosen by hidden truth."""
+    """Weights: the last ones, those that did best on held-out observed episodes, or by
+    oracle_selection those of the best true return."""
     oversight_probability: float | None = None
     """Probability that a square is overseen; by default that of training."""
     seed: int = 1_000_000

@@ -36,7 +36,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from agents import ROUTES, RoutedPPO
 from agents.checkpoint import State, training_state, write_state
 from agents.method import NEGATIVE, POSITIVE, UNUSED
-from oversight.rl.checkpoint_selection import HeldOut, Kept
+from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import TrainConfig
 from oversight.rl.evaluation import evaluate_all, policies
 from oversight.rl.rendering import module_map
@@ -115,7 +115,7 @@ class OversightBudget(Moments):
     def measure(self) -> None:
         """Judge the deployed module by held-out observed episodes."""
         held_out, agent, step = self.held_out, self.agent, self.num_timesteps
-        held_out.judge(agent.deployed(), agent.policy.state_dict(), step)
+        held_out.score_policy(agent.deployed(), agent.policy.state_dict(), step)
         self.tell("selection/held_out_episodes", held_out.episodes, step)
         if held_out.score is not None:
             self.tell("selection/observed_score", held_out.score, step)
@@ -214,16 +214,20 @@ class Evaluations(Moments):
     Args:
         config: the settings of the run.
         writer: where the results go.
-        leaky: keeps the checkpoint of the best true return; a choice that no overseer could make.
+        oracle_selection: keeps the checkpoint of the best true return; a choice that no overseer could make.
         pictures: whether a picture of the modules goes there too.
     """
 
     def __init__(
-        self, config: TrainConfig, writer: SummaryWriter, leaky: Kept, pictures: bool = True
+        self,
+        config: TrainConfig,
+        writer: SummaryWriter,
+        oracle_selection: BestCheckpoint,
+        pictures: bool = True,
     ) -> None:
         super().__init__(config.eval_every)
         self.config, self.writer = config, writer
-        self.leaky, self.pictures = leaky, pictures
+        self.best, self.pictures = oracle_selection, pictures
         self.latest: float | None = None
 
     def pause(self) -> None:
@@ -241,7 +245,7 @@ class Evaluations(Moments):
                 tag = f"eval_{name}/{curve}"
                 self.writer.add_scalar(tag, metrics[curve], self.num_timesteps)
         self.latest = results["deployed"]["true_return"]
-        self.leaky.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
+        self.best.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
         if self.pictures:
             picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
             tag = "modules/policies"

@@ -20,7 +20,7 @@ from oversight.rl.evaluation import own_generator
 Weights = Mapping[str, torch.Tensor]
 
 
-class Kept:
+class BestCheckpoint:
     """The checkpoint of the best score so far; of equals the later, which had more training.
 
     Attributes:
@@ -28,7 +28,7 @@ class Kept:
         score: what it was kept for; None if none was.
         weights: a copy of its weights; None if none was.
 
-    >>> kept = Kept()
+    >>> kept = BestCheckpoint()
     >>> for step, score in enumerate([0.5, 0.75, 0.75, 0.25]):
     ...     kept.offer(step, score, {})
     >>> kept.step, kept.score
@@ -48,7 +48,7 @@ class Kept:
         self.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a later `Kept` needs to go on."""
+        """Return what a later `BestCheckpoint` needs to go on."""
         return {"step": self.step, "score": self.score, "weights": self.weights}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ class HeldOut:
     def __init__(self, make: Make, share: float, seed: int, limit: int, pool: int = POOL) -> None:
         self.make, self.share, self.seed = make, share, seed
         self.limit, self.pool = limit, pool
-        self.kept = Kept()
+        self.best = BestCheckpoint()
         self.learned = self.ended = self.episodes = 0
         self.score: float | None = None
         self.returns = np.zeros(0)
@@ -102,7 +102,7 @@ class HeldOut:
         self.ended += ended
         self.learned += observed
 
-    def judge(self, policy: BasePolicy, weights: Weights, step: int) -> None:
+    def score_policy(self, policy: BasePolicy, weights: Weights, step: int) -> None:
         """Score a policy, and keep the weights that it came from if it is the best so far.
 
         Args:
@@ -120,17 +120,17 @@ class HeldOut:
         self.returns = np.concatenate([self.returns, new])[-max(self.pool, len(new)) :]
         if len(self.returns) >= self.pool:
             self.score = float(self.returns.mean())
-            self.kept.offer(step, self.score, weights)
+            self.best.offer(step, self.score, weights)
 
     def get_state(self) -> dict[str, Any]:
         """Return what a later stream of the same run needs to go on."""
         counts = {name: getattr(self, name) for name in ("learned", "ended", "episodes", "score")}
         returns = torch.from_numpy(self.returns)
-        return {"kept": self.kept.get_state(), "returns": returns, **counts}
+        return {"best": self.best.get_state(), "returns": returns, **counts}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `get_state` was called."""
-        self.kept.set_state(state["kept"])
+        self.best.set_state(state["best"])
         self.returns = state["returns"].numpy()
         for name in ("learned", "ended", "episodes", "score"):
             setattr(self, name, state[name])

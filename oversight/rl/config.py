@@ -167,7 +167,7 @@ def require_seed(seed: int) -> None:
         raise ValueError(f"seed must lie in [0, 2**32), got {seed}")
 
 
-TRAINING, EVALUATION, SELECTION, FRESH = 1, 2, 3, 4
+TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4
 """Uses of randomness: learning, measuring on the way, choosing a checkpoint, judging the choice."""
 
 

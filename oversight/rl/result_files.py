@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Rule = Literal["last", "observed", "leaky"]
+Rule = Literal["last", "observed", "oracle_selection"]
 """How a checkpoint is chosen: the last one, by observed episodes, or by the hidden true reward."""
 RULES: tuple[Rule, ...] = get_args(Rule)
 

@@ -20,8 +20,8 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from agents import ROUTES, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter, method
 from agents.checkpoint import State, load_policy, read_state, restore, save_model
 from oversight.rl.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
-from oversight.rl.checkpoint_selection import HeldOut, Kept, Weights
-from oversight.rl.config import FRESH, TrainConfig, make_agent, make_env
+from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut, Weights
+from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.rl.rendering import module_map
 from oversight.runs.console import print_line
@@ -90,13 +90,13 @@ def _multiline(tags: list[str]) -> list[object]:
     return ["Multiline", [f"^{tag}$" for tag in tags]]
 
 
-class Past:
+class RunState:
     """What a run knows beside its agent: the seconds trained, its counts, and its choices.
 
     Attributes:
         clock: returns the seconds trained so far.
         held_out: counts observed episodes, and chooses a checkpoint by the held-out ones.
-        leaky: the checkpoint of the best true return.
+        oracle_selection: the checkpoint of the best true return.
 
     Args:
         config: the settings of the run.
@@ -110,17 +110,17 @@ class Past:
             config.seed,
             limit=config.grid.horizon,
         )
-        self.leaky = Kept()
+        self.best = BestCheckpoint()
 
     def get_state(self) -> State:
         """Return what a checkpoint holds of it."""
-        chosen = {"observed": self.held_out.get_state(), "leaky": self.leaky.get_state()}
+        chosen = {"observed": self.held_out.get_state(), "oracle_selection": self.best.get_state()}
         return {"seconds": self.clock(), "selection": chosen}
 
     def set_state(self, state: State) -> None:
         """Go on from a checkpoint."""
         self.held_out.set_state(state["selection"]["observed"])
-        self.leaky.set_state(state["selection"]["leaky"])
+        self.best.set_state(state["selection"]["oracle_selection"])
         self.clock = stopwatch(float(state["seconds"]))
 
 
@@ -134,7 +134,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
         ValueError: if the folder's checkpoint is damaged, or of another run.
     """
     torch.set_num_threads(config.threads)
-    agent, past = make_agent(config), Past(config)
+    agent, past = make_agent(config), RunState(config)
     resume(agent, past, folder)
     write_config(folder, replace(config, run_dir=None))
     if console is not None:
@@ -147,7 +147,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     return summary
 
 
-def resume(agent: RoutedPPO, past: Past, folder: RunFolder) -> None:
+def resume(agent: RoutedPPO, past: RunState, folder: RunFolder) -> None:
     """Put the agent and its past where the run's checkpoint was written, if there is one.
 
     Raises:
@@ -166,12 +166,16 @@ def resume(agent: RoutedPPO, past: Past, folder: RunFolder) -> None:
 
 
 def learn(
-    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past, console: Console | None
+    agent: RoutedPPO,
+    config: TrainConfig,
+    folder: RunFolder,
+    past: RunState,
+    console: Console | None,
 ) -> bool:
     """Train to the end, or to an interrupt; return whether it was one."""
     writer = open_writer(folder.path, config, agent.method.modules, agent.num_timesteps)
     agent.set_logger(make_logger(writer))
-    evaluations = Evaluations(config, writer, past.leaky, pictures=console is not None)
+    evaluations = Evaluations(config, writer, past.best, pictures=console is not None)
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, past.get_state)
     budget = OversightBudget(past.held_out, config.eval_every, writer.add_scalar)
     callbacks: list[BaseCallback] = [budget, evaluations, checkpoints, RouteCurves()]
@@ -199,11 +203,11 @@ def stopwatch(before: float) -> Callable[[], float]:
 
 
 def summarize_run(
-    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: Past
+    agent: RoutedPPO, config: TrainConfig, folder: RunFolder, past: RunState
 ) -> dict[str, Any]:
     """Save the policy, what was chosen, and a picture; measure all, and return the results."""
     seconds = past.clock()
-    chosen = {"observed": past.held_out.kept, "leaky": past.leaky}
+    chosen = {"observed": past.held_out.best, "oracle_selection": past.best}
     save_models(agent, folder, chosen)
     named = policies(_policy(agent), agent.method.deployed)
     results = evaluate_all(named, config, config.final_episodes, config.seed)
@@ -221,11 +225,11 @@ def summarize_run(
         "env_steps_per_second": agent.num_timesteps / seconds,
         "commit": commit(),
         "eval": results,
-        "selection": judge(agent, config, chosen),
+        "selection": evaluate_checkpoints(agent, config, chosen),
     }
 
 
-def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, Kept]) -> None:
+def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, BestCheckpoint]) -> None:
     """Save the policy, and with the weights that each rule kept, if any, in a file of its own.
 
     All but the weights, such as the optimizer, is in each file as it is at the end of training.
@@ -233,12 +237,12 @@ def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, Kept])
     save_model(agent, folder.model)
     for rule, kept in chosen.items():
         if kept.weights is not None:
-            with wearing(_policy(agent), kept.weights):
+            with temporary_weights(_policy(agent), kept.weights):
                 save_model(agent, folder.model_of(rule))
 
 
 @contextmanager
-def wearing(policy: MotivationPolicy, weights: Weights) -> Iterator[None]:
+def temporary_weights(policy: MotivationPolicy, weights: Weights) -> Iterator[None]:
     """Give a policy other weights, and in the end its own again."""
     own = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     load_policy(policy, weights)
@@ -248,8 +252,8 @@ def wearing(policy: MotivationPolicy, weights: Weights) -> Iterator[None]:
         load_policy(policy, own)
 
 
-def judge(
-    agent: RoutedPPO, config: TrainConfig, chosen: Mapping[str, Kept]
+def evaluate_checkpoints(
+    agent: RoutedPPO, config: TrainConfig, chosen: Mapping[str, BestCheckpoint]
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics of what each rule would deploy, on levels that nothing was chosen by.
 
@@ -259,8 +263,8 @@ def judge(
 
     def measure() -> dict[str, float | int]:
         deployed = policy.alone(agent.method.deployed)
-        metrics = evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
-        gap = flag_flip_gap(deployed, config, config.eval_episodes, config.seed, FRESH)
+        metrics = evaluate(deployed, config, config.final_episodes, config.seed, HELD_OUT)
+        gap = flag_flip_gap(deployed, config, config.eval_episodes, config.seed, HELD_OUT)
         return {**metrics, "flag_flip_gap": gap}
 
     steps = agent.num_timesteps
@@ -269,7 +273,7 @@ def judge(
         if kept.weights is None:
             judged[rule] = {**judged["last"]}
             continue
-        with wearing(policy, kept.weights):
+        with temporary_weights(policy, kept.weights):
             judged[rule] = {"step": kept.step, "score": kept.score, **measure()}
     return judged
 

@@ -14,6 +14,7 @@ from typing import Any
 RENAMED: dict[str, str] = {
     "--noise.missed": "--noise.false-positive",
     "--noise.lost": "--noise.dropped",
+    "--weights leaky": "oracle_selection",
     "appraised": "reward-map",
     "appraised-unrouted": "reward-map-unrouted",
     "imputed-local": "imputed-map",

@@ -10,7 +10,7 @@ import pytest
 from agents import RoutedPPO
 from agents.checkpoint import read_model_weights, read_state
 from oversight.evaluate import load
-from oversight.rl.config import FRESH, TrainConfig
+from oversight.rl.config import HELD_OUT, TrainConfig
 from oversight.rl.evaluation import evaluate
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs.folder import RunFolder, read_config
@@ -32,7 +32,7 @@ FLAGS = (
     *("--held-out", "0.9", "--oversight-probability", "0.5"),
 )
 QUICK = ("--episodes", "16", "--threads", "1")
-CHOSEN: tuple[Rule, ...] = ("observed", "leaky")
+CHOSEN: tuple[Rule, ...] = ("observed", "oracle_selection")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def changeable(selected: Path, tmp_path: Path) -> Path:
 def kept(folder: Path) -> dict[str, Any]:
     """Return what the rules kept, as the checkpoint has it."""
     chosen = read_state(RunFolder(folder).checkpoint)["selection"]
-    return {"observed": chosen["observed"]["kept"], "leaky": chosen["leaky"]}
+    return {"observed": chosen["observed"]["best"], "oracle_selection": chosen["oracle_selection"]}
 
 
 def rows(capsys: Capture, *args: object) -> list[str]:
@@ -81,7 +81,7 @@ def test_the_last_weights_are_those_that_training_goes_on_from(selected: Path) -
 def test_chosen_weights_score_what_the_summary_says(selected: Path, rule: Rule) -> None:
     config = read_config(RunFolder(selected), TrainConfig)
     deployed = load(RunFolder(selected), config, rule)["deployed"]
-    scores = evaluate(deployed, config, config.final_episodes, config.seed, FRESH)
+    scores = evaluate(deployed, config, config.final_episodes, config.seed, HELD_OUT)
     said = summary(selected)["selection"][rule]
     assert scores == {name: said[name] for name in scores}
 
@@ -103,8 +103,8 @@ def test_the_command_plays_the_weights_of_a_rule(capsys: Capture, selected: Path
 
 
 def test_the_table_names_the_rule(capsys: Capture, selected: Path) -> None:
-    assert run_evaluate(selected, "--weights", "leaky", *QUICK) == 0
-    assert "weights leaky" in " ".join(capsys.readouterr().out.split())
+    assert run_evaluate(selected, "--weights", "oracle_selection", *QUICK) == 0
+    assert "weights oracle_selection" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_of_an_older_version_has_its_last_weights(

@@ -59,7 +59,8 @@ def acting(folder: Path) -> set[str]:
 def test_a_run_leaves_its_files(trained: Path) -> None:
     names = [path.name for path in files(trained)]
     logs = [name for name in names if name.startswith("events.out.tfevents.")]
-    expected = ["checkpoint.pt", "config.json", "model-leaky.zip", "model.zip", "modules.png"]
+    models = ["model-oracle_selection.zip", "model.zip"]
+    expected = ["checkpoint.pt", "config.json", *models, "modules.png"]
     assert sorted(set(names) - set(logs)) == [*expected, "summary.json"]  # too short to be observed
     assert logs
     with Image.open(RunFolder(trained).module_map) as picture:

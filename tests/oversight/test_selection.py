@@ -18,10 +18,17 @@ from agents.checkpoint import read_model_weights, read_state
 from agents.rollout_buffer import RoutedBuffer
 from oversight.certificate.tampering import TAMPERS
 from oversight.rl import checkpoint_selection
-from oversight.rl.checkpoint_selection import HeldOut, Kept
-from oversight.rl.config import EVALUATION, FRESH, SELECTION, TrainConfig, make_agent, stream_seed
+from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
+from oversight.rl.config import (
+    EVALUATION,
+    HELD_OUT,
+    SELECTION,
+    TrainConfig,
+    make_agent,
+    stream_seed,
+)
 from oversight.rl.evaluation import evaluate, flag_flip_gap
-from oversight.rl.training import Past, judge
+from oversight.rl.training import RunState, evaluate_checkpoints
 from oversight.runs.folder import RunFolder
 from tests.oversight.players import Walker, Wanderer
 from tests.oversight.rl.trained_runs import difference, summary
@@ -40,7 +47,7 @@ SCORES = st.floats(-1, 1) | st.just(float("nan"))
 
 @given(scores=st.lists(SCORES, max_size=8))
 def test_what_is_kept_is_the_last_of_the_best(scores: list[float]) -> None:
-    kept = Kept()
+    kept = BestCheckpoint()
     for step, score in enumerate(scores):
         kept.offer(step, score, {"w": torch.tensor([float(step)])})
     real = [score for score in scores if not isnan(score)]
@@ -54,7 +61,7 @@ def test_what_is_kept_is_the_last_of_the_best(scores: list[float]) -> None:
 
 
 def test_kept_weights_are_a_copy() -> None:
-    kept, weights = Kept(), {"w": torch.zeros(2)}
+    kept, weights = BestCheckpoint(), {"w": torch.zeros(2)}
     kept.offer(1, 0.5, weights)
     weights["w"] += 1
     assert kept.weights is not None
@@ -80,9 +87,9 @@ def one_by_one(step: int, lanes: int) -> list[float]:
 
 def played(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> list[float]:
     """Return what was observed of as many episodes as the command plays beside so many."""
-    stream = Past(replace(config, held_out=0.5)).held_out
+    stream = RunState(replace(config, held_out=0.5)).held_out
     stream.count(ended=lanes, observed=0)
-    stream.judge(player, {}, step)
+    stream.score_policy(player, {}, step)
     assert stream.episodes == len(stream.returns)
     return stream.returns.tolist()
 
@@ -108,21 +115,21 @@ def held(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Judge at steps 1, 2, ... by episodes of these observed returns."""
     told = iter(returns)
     monkeypatch.setattr(checkpoint_selection, "observed_returns", lambda *_: np.array(next(told)))
-    judged = Past(TINY).held_out
+    judged = RunState(TINY).held_out
     for step in range(1, len(returns) + 1):
         judged.count(ended=100, observed=3)
-        judged.judge(Wanderer(), {"w": torch.tensor(float(step))}, step)
+        judged.score_policy(Wanderer(), {"w": torch.tensor(float(step))}, step)
     return judged
 
 
 def test_a_score_is_of_the_last_episodes_and_of_no_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = checkpoint_selection.POOL
     few = held([1.0] * (pool - 1), monkeypatch=monkeypatch)
-    assert (few.score, few.kept.weights, few.episodes) == (None, None, pool - 1)
+    assert (few.score, few.best.weights, few.episodes) == (None, None, pool - 1)
     enough = held([-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
     assert enough.score == pytest.approx((10 - (pool - 10)) / pool)
     many = held([-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch)
-    assert (many.score, many.kept.score, many.kept.step) == (0.0, 1.0, 2)
+    assert (many.score, many.best.score, many.best.step) == (0.0, 1.0, 2)
     assert (many.episodes, many.learned) == (10 + 2 * pool + 5, 9)
 
 
@@ -137,10 +144,10 @@ def test_the_share_says_how_many_are_played(
         return np.zeros(0)
 
     monkeypatch.setattr(checkpoint_selection, "observed_returns", play)
-    stream = Past(replace(TINY, held_out=share)).held_out
+    stream = RunState(replace(TINY, held_out=share)).held_out
     stream.count(ended=100, observed=1)
-    stream.judge(Wanderer(), {}, 1)
-    stream.judge(Wanderer(), {}, 2)  # nothing ended since
+    stream.score_policy(Wanderer(), {}, 1)
+    stream.score_policy(Wanderer(), {}, 2)  # nothing ended since
     assert asked == [lanes] * (lanes > 0)
 
 
@@ -148,21 +155,25 @@ def test_each_rule_deploys_what_it_kept_on_levels_of_its_own() -> None:
     config = replace(TINY, final_episodes=300)
     agent, other = make_agent(config), make_agent(replace(config, seed=9))
     before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
-    kept = Kept()
+    kept = BestCheckpoint()
     kept.offer(128, 0.5, other.policy.state_dict())
-    judged = judge(agent, config, {"observed": kept, "leaky": Kept()})
+    judged = evaluate_checkpoints(
+        agent, config, {"observed": kept, "oracle_selection": BestCheckpoint()}
+    )
     fresh = [
         {
-            **evaluate(each.deployed(), config, 300, 0, FRESH),
-            "flag_flip_gap": flag_flip_gap(each.deployed(), config, config.eval_episodes, 0, FRESH),
+            **evaluate(each.deployed(), config, 300, 0, HELD_OUT),
+            "flag_flip_gap": flag_flip_gap(
+                each.deployed(), config, config.eval_episodes, 0, HELD_OUT
+            ),
         }
         for each in (agent, other)
     ]
     assert fresh[0] != fresh[1]
-    assert judged["last"] == judged["leaky"] == {"step": 0, "score": None, **fresh[0]}
+    assert judged["last"] == judged["oracle_selection"] == {"step": 0, "score": None, **fresh[0]}
     assert judged["observed"] == {"step": 128, "score": 0.5, **fresh[1]}
     assert difference(before, dict(agent.policy.state_dict())) is None
-    one, two = (stream_seed(0, stream) + np.arange(4096) for stream in (EVALUATION, FRESH))
+    one, two = (stream_seed(0, stream) + np.arange(4096) for stream in (EVALUATION, HELD_OUT))
     assert not np.intersect1d(one, two).size
 
 
@@ -190,7 +201,7 @@ def test_without_held_out_episodes_there_is_no_choice(tmp_path: Path) -> None:
     results = summary(tmp_path)
     assert results["held_out_episodes"] == 0
     assert results["selection"]["observed"] == results["selection"]["last"]
-    assert results["selection"]["leaky"]["score"] is not None
+    assert results["selection"]["oracle_selection"]["score"] is not None
 
 
 @pytest.mark.parametrize("name", TAMPERS)
@@ -202,9 +213,9 @@ def test_no_hidden_reward_chooses_by_held_out_episodes(
         assert run(*FLAGS, "--run-dir", folder) == 0
         tamper(monkeypatch, name)
     chosen = [read_state(RunFolder(folder).checkpoint)["selection"] for folder in folders]
-    assert chosen[0]["observed"]["kept"]["score"] is not None
+    assert chosen[0]["observed"]["best"]["score"] is not None
     assert difference(chosen[0]["observed"], chosen[1]["observed"]) is None
-    assert difference(chosen[0]["leaky"], chosen[1]["leaky"]) is not None
+    assert difference(chosen[0]["oracle_selection"], chosen[1]["oracle_selection"]) is not None
     one, two = (read_model_weights(RunFolder(each).model_of("observed")) for each in folders)
     assert difference(one, two) is None
     for key in ("observed_episodes", "held_out_episodes"):
@@ -212,10 +223,10 @@ def test_no_hidden_reward_chooses_by_held_out_episodes(
 
 
 def test_a_past_goes_on_where_it_was() -> None:
-    past, other = Past(TINY), Past(TINY)
+    past, other = RunState(TINY), RunState(TINY)
     past.held_out.count(5, 2)
-    past.held_out.kept.offer(3, 0.5, {"w": torch.ones(1)})
-    past.leaky.offer(4, -0.5, {"w": torch.zeros(1)})
+    past.held_out.best.offer(3, 0.5, {"w": torch.ones(1)})
+    past.best.offer(4, -0.5, {"w": torch.zeros(1)})
     state = past.get_state()
     other.set_state(state)
     again = other.get_state()

@@ -42,7 +42,7 @@ def test_the_table_says_what_the_runs_say(finished: Path) -> None:
     table = results(finished)
     assert (table["study"], table["runs"]) == ("tiny", 4)
     assert table["missing"] == table["failed"] == []
-    rules = [(name, rule) for name in IDS for rule in ("last", "observed", "leaky")]
+    rules = [(name, rule) for name in IDS for rule in ("last", "observed", "oracle_selection")]
     assert [(row["run"], row["rule"]) for row in table["rows"]] == rules
     for row in table["rows"]:
         assert tuple(row) == COLUMNS

@@ -26,7 +26,7 @@ class KeepsBestInTruth(OversightBudget):
     def measure(self) -> None:
         """Offer the weights by their true return."""
         weights = self.agent.policy.state_dict()
-        self.held_out.kept.offer(self.num_timesteps, self.auditor.mean(), weights)
+        self.held_out.best.offer(self.num_timesteps, self.auditor.mean(), weights)
 
 
 class NamesByTruth(KeepsBestInTruth):
@@ -36,7 +36,7 @@ class NamesByTruth(KeepsBestInTruth):
 
     def measure(self) -> None:
         """Choose by the score that the name hides, and write the name over it again."""
-        kept = self.held_out.kept
+        kept = self.held_out.best
         kept.score = self.observed
         OversightBudget.measure(self)
         self.observed = kept.score

@@ -232,7 +232,7 @@ def selection_dots(panel: Panel, look: Styles, prefix: str) -> Drawing:
         "observed episodes, and of the one chosen by the hidden truth. From the second to the "
         "third is the size of the leak.",
         alt="For each level and method, true return under three rules of choosing the checkpoint. "
-        "The leaky rule's gain is in the table below.",
+        "The gain of the rule oracle_selection is in the table below.",
         draw=draw,
     )
 
@@ -241,7 +241,7 @@ def _rules(axes: Axes, panel: Panel, order: Sequence[str], level: float) -> None
     marks: dict[str, dict[str, Any]] = {
         "last": {"marker": "o", "mfc": PAPER, "color": MUTED},
         "observed": {"marker": "o", "color": INK},
-        "leaky": {"marker": "|", "color": VERMILLION, "ms": 8, "mew": 2},
+        "oracle_selection": {"marker": "|", "color": VERMILLION, "ms": 8, "mew": 2},
     }
     for place, method in enumerate(order):
         values = [panel.estimate(method, level, UNOBSERVED, rule).value for rule in marks]

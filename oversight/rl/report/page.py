@@ -194,7 +194,8 @@ def selection(material: Material) -> Section | None:
     rules = [rule for rule in RULES if any(row.rule == rule for row in panel.rows)]
     if len(rules) < 2 or not panel.measured():
         return None
-    leak = [tables.leak_table(panel, f"{prefix}leak")] if {"leaky", "observed"} <= {*rules} else []
+    both = {"oracle_selection", "observed"} <= {*rules}
+    leak = [tables.leak_table(panel, f"{prefix}leak")] if both else []
     return Section(
         anchor=f"{prefix}selection",
         title="Selection rules, and the size of the leak",

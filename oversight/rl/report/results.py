@@ -13,7 +13,7 @@ from typing import Any
 from oversight.rl.result_files import ABOUT, ROWS, read_csv
 from oversight.runs.folder import RunFolder, read_json
 
-RULES = ("last", "observed", "leaky")
+RULES = ("last", "observed", "oracle_selection")
 """How the checkpoint was chosen: the last one, by observed episodes, or by the hidden truth."""
 
 ALL, OBSERVED, UNOBSERVED = "true_return", "true_return_observed", "true_return_unobserved"

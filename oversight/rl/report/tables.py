@@ -218,14 +218,11 @@ def stopping_table(panel: Panel, routed: str, name: str) -> Table:
 
 def leak_table(panel: Panel, name: str) -> Table:
     """Return how much choosing by the hidden truth would add, method by level."""
-    levels = panel.measured()
+    levels, rules = panel.measured(), ("oracle_selection", "observed")
     rows = [
         [
             Cell(method),
-            *(
-                Cell(paired_difference(*panel.pair(method, level, ("leaky", "observed"))))
-                for level in levels
-            ),
+            *(Cell(paired_difference(*panel.pair(method, level, rules))) for level in levels),
         ]
         for method in panel.ranked()
     ]

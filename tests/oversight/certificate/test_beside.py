@@ -28,7 +28,7 @@ def kept(setup: Setup) -> list[bytes]:
     """Return the digest of what a run kept, at every moment."""
     trial = train(replace(setup, steps=512), unchanged)
     assert trial.error is None
-    return [each.digest for each in trial.trace.channels["checkpoints"] if each.name == "kept"]
+    return [each.digest for each in trial.trace.channels["checkpoints"] if each.name == "best"]
 
 
 @pytest.mark.parametrize("name", [*STARTS, "short_pendulum"])
@@ -49,13 +49,13 @@ def test_continuous_actions_are_certified() -> None:
 
 def test_the_rule_is_that_of_the_training_command(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = []
-    judge = HeldOut.judge
+    judge = HeldOut.score_policy
 
     def spy(self: HeldOut, policy: Any, weights: Any, step: int) -> None:  # noqa: ANN401
         judged.append((policy.module_names, step))
         judge(self, policy, weights, step)
 
-    monkeypatch.setattr(checkpoint_selection.HeldOut, "judge", spy)
+    monkeypatch.setattr(checkpoint_selection.HeldOut, "score_policy", spy)
     train(replace(grid(), steps=512), unchanged)
     assert judged == [(("goal",), step) for step in (0, 256, 512)]
 

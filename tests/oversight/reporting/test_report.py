@@ -146,9 +146,9 @@ def test_nothing_to_render_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
 ) -> None:
     assert run(tmp_path, "--rule", rule) == 2
-    write_study(tmp_path, [row for row in rows_of(SMALL) if row["rule"] == "leaky"])
+    write_study(tmp_path, [row for row in rows_of(SMALL) if row["rule"] == "oracle_selection"])
     assert run(tmp_path, "--rule", rule) == 2
-    assert f"no checkpoints of rule '{rule}', only of leaky" in capsys.readouterr().err
+    assert f"no checkpoints of rule '{rule}', only of oracle_selection" in capsys.readouterr().err
 
 
 def test_without_the_extra_the_remedy_is_named(

@@ -109,7 +109,7 @@ def test_a_missing_seed_is_named_where_the_sweep_says_nothing(tmp_path: Path) ->
 def test_a_missing_rule_and_a_double_row_are_named(tmp_path: Path) -> None:
     study = read_study(write_study(tmp_path, [*ROWS[1:], ROWS[5]]))
     assert problems(study, FIRST, "no row of rule last")
-    assert problems(study, ROWS[5]["run"], "two rows of rule leaky")
+    assert problems(study, ROWS[5]["run"], "two rows of rule oracle_selection")
 
 
 def test_an_event_file_cut_short_gives_what_it_has(tmp_path: Path) -> None:
