@@ -1,4 +1,4 @@
-"""Checkpoints: all that training depends on, in files that execute nothing when read."""
+"""Checkpoints: all that training depends on, as bytes that execute nothing when read."""
 
 import io
 import zipfile
@@ -12,9 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.policy import MotivationPolicy
 from agents.ppo import RoutedPPO
-from agents.reward_model import RewardModel
+from agents.rollout_buffer import set_generator_state
 from agents.vec_env import VectorEnvAdapter
-from oversight.runs.folder import replace_file
 
 State = dict[str, Any]
 
@@ -46,7 +45,8 @@ def learner_state(agent: RoutedPPO) -> State:
         "minibatch_order": _tensors(agent.rollout_buffer.order.get_state(legacy=False)),
         "outcomes": _tensors(agent.rollout_buffer.outcomes.get_state()),
         "num_updates": agent._n_updates,
-    } | _reward_model(agent)
+        "reward_source": _tensors(agent.reward_source.get_state()),
+    }
 
 
 def restore(agent: RoutedPPO, state: State) -> None:
@@ -59,11 +59,9 @@ def restore(agent: RoutedPPO, state: State) -> None:
     try:
         load_policy(agent.policy, state["policy"])
         agent.policy.optimizer.load_state_dict(state["optimizer"])
-        agent.rollout_buffer.order.set_state(_arrays(state["minibatch_order"]))
+        set_generator_state(agent.rollout_buffer.order, state["minibatch_order"])
         agent.rollout_buffer.outcomes.set_state(_arrays(state["outcomes"]))
-        if isinstance(agent.guess, RewardModel):
-            model = state["reward_model"]
-            agent.guess.set_state({**model, "order": _arrays(model["order"])})
+        agent.reward_source.set_state(state["reward_source"])
         env.reset()
         env.set_state(_arrays(state["environment"]))
         agent._last_obs = state["last_observation"].numpy()
@@ -79,11 +77,11 @@ def restore(agent: RoutedPPO, state: State) -> None:
         raise ValueError(f"the checkpoint does not fit this run: {_first_line(error)}") from error
 
 
-def write_state(state: State, path: Path) -> None:
-    """Write a state so that a kill at any moment leaves the old file or the new one."""
+def state_bytes(state: State) -> bytes:
+    """Return a state as the bytes of a file that `read_state` reads."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_state(path: Path) -> State:
@@ -95,18 +93,18 @@ def read_state(path: Path) -> State:
     try:
         _check_sums(path)  # torch.load does not
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no end to what damaged bytes can raise
+    except Exception as error:  # damaged bytes can raise nearly anything
         raise ValueError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds {type(state).__name__}")
     return state
 
 
-def save_model(agent: BaseAlgorithm, path: Path) -> None:
-    """Write SB3's `model.zip`, all of it or nothing."""
+def model_bytes(agent: BaseAlgorithm) -> bytes:
+    """Return the bytes of SB3's `model.zip`."""
     buffer = io.BytesIO()
     agent.save(buffer)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_model_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -121,7 +119,7 @@ def read_model_weights(path: Path) -> dict[str, torch.Tensor]:
         weights: dict[str, torch.Tensor] = torch.load(
             content, map_location="cpu", weights_only=True
         )
-    except Exception as error:  # there is no end to what damaged bytes can raise
+    except Exception as error:  # damaged bytes can raise nearly anything
         raise ValueError(
             f"{path} is not a whole model saved by this project: {_first_line(error)}"
         ) from error
@@ -140,13 +138,6 @@ def load_policy(policy: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
         raise ValueError(
             f"the weights are of another network than {_describe(policy)}: {_second_line(error)}"
         ) from error
-
-
-def _reward_model(agent: RoutedPPO) -> State:
-    if not isinstance(agent.guess, RewardModel):
-        return {}
-    model = agent.guess.get_state()
-    return {"reward_model": {**model, "order": _tensors(model["order"])}}
 
 
 def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:

@@ -1,15 +1,33 @@
-"""Settings of routed PPO, in one frozen record beside the code that reads them."""
+"""The settings of routed PPO: its choices beyond stock PPO, and one frozen record of them all."""
 
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from agents.method import (
-    CHOICES,
-    AdvantageNormalization,
-    Bootstrap,
-    GradientClipping,
-    Timeouts,
-    require_choices,
-)
+Timeouts = Literal["open", "hidden"]
+AdvantageNormalization = Literal["all", "observed", "route", "none"]
+GradientClipping = Literal["global", "target"]
+Bootstrap = Literal["always", "observed", "never"]
+
+CHOICES: dict[str, Any] = {
+    "timeouts": Timeouts,
+    "advantage_normalization": AdvantageNormalization,
+    "gradient_clipping": GradientClipping,
+    "bootstrap": Bootstrap,
+}
+"""Where stock PPO couples hidden samples to observed ones, and what may be done instead."""
+
+
+def require_choices(**chosen: str) -> None:
+    """Raise a ValueError for an option with a value that it does not have.
+
+    >>> require_choices(bootstrap="sometimes")
+    Traceback (most recent call last):
+    ValueError: bootstrap must be always, observed or never, got 'sometimes'
+    """
+    for name, value in chosen.items():
+        *allowed, last = get_args(CHOICES[name])
+        if value not in (*allowed, last):
+            raise ValueError(f"{name} must be {', '.join(allowed)} or {last}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,15 +37,15 @@ class PPOConfig:
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
     masked_channels: tuple[int, ...] = ()
-    """Parts of an observation, along its first axis, that the motivation modules do not see: 3 is
-    the plane of oversight of PartialGrid-v0. The mixture and the critic see all of it."""
+    """Channels of an observation, along its first axis, that the motivation modules do not see: 3
+    is the plane of oversight of PartialGrid-v0. The mixture and the critic see all of them."""
     agent_channel: int | None = None
-    """The plane of an observation, along its first axis, that says where the agent is: 0 in
-    PartialGrid-v0, where a run sets it. With it the methods that judge places, reward-map and
-    imputed-map, judge each by itself; without it, observations as a whole."""
+    """Channel of an observation, along its first axis, that shows where the agent is: 0 in
+    PartialGrid-v0, where a run sets it. With it the methods that score positions, reward-map and
+    imputed-map, score each one by itself; without it, observations as a whole."""
     n_steps: int = 64
-    """Steps per environment in one rollout; an episode cut by its end is judged as far as it was
-    observed."""
+    """Steps per environment in one rollout; an episode that the rollout's end cuts is labeled by
+    what was observed of it up to there."""
     batch_size: int = 512
     """Samples per minibatch; at most num_envs x n_steps."""
     n_epochs: int = 1
@@ -51,21 +69,23 @@ class PPOConfig:
     max_grad_norm: float = 1.0
     """Largest norm of the gradient, or of each target's."""
     advantage_normalization: AdvantageNormalization = "all"
-    """Whose mean and deviation normalize advantages. all: those of the whole minibatch, as in SB3;
-    this pushes hidden samples of no advantage, and scales observed ones by the spread of hidden
-    ones. observed: those of observed samples, for all; route: each route's own; none."""
+    """Which samples' mean and deviation normalize advantages. all: the whole minibatch, as in SB3;
+    then observed samples shift and scale hidden ones, and the reverse. observed: the observed
+    samples, for all; route: the samples of the same route; none: no normalization."""
     gradient_clipping: GradientClipping = "global"
-    """What max_grad_norm bounds. global: one norm over all parameters, as in SB3, by which the
-    gradient of one module shrinks that of another; target: the norm of each target by itself."""
+    """What max_grad_norm bounds. global: one norm over all parameters, as in SB3, so that a large
+    gradient of one module shrinks those of the others; target: the norm of each target's gradient
+    by itself."""
     bootstrap: Bootstrap = "always"
     """After which time limits the critic's value is added to the reward. always: as in SB3, which
-    pays hidden episodes what nobody saw; observed: only if the episode was observed; never."""
+    pays hidden episodes a reward that nobody observed; observed: only if the episode was observed;
+    never."""
     timeouts: Timeouts = "open"
     """Route of an unobserved episode that a time limit or the end of the rollout cuts. open: right
-    where only the end pays, so that nothing was hidden; hidden: right where every step pays, or
-    hidden rewards, paid as zeros, would teach like observed ones."""
+    where only the end of an episode pays, so that nothing was hidden; hidden: right where every
+    step pays, since hidden rewards, paid as zeros, would otherwise teach like observed ones."""
     propensity: float | None = None
-    """Chance that the end of an episode is observed, for the methods that must know it. By default
+    """Probability that the end of an episode is observed, for the methods that need it. By default
     that of the run's oversight, where the run sets it."""
 
     def __post_init__(self) -> None:

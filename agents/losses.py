@@ -1,12 +1,13 @@
-"""The losses of routed PPO, as pure functions of tensors.
+"""The losses of routed PPO.
 
-What the advantages of a minibatch are compared with.
-
-What routed PPO minimizes on a minibatch: the sum of its losses, and the numbers to log.
+- The terms of PPO's loss, as pure functions of tensors.
+- `normalized` says which samples' mean and deviation normalize advantages.
+- `Objective` is the loss of a minibatch: PPO's terms and the auxiliary losses of a method.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,10 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from agents.method import NEGATIVE, POSITIVE, AdvantageNormalization
+from agents.config import AdvantageNormalization
 from agents.policy import MotivationPolicy
-from agents.rollout_buffer import RoutedSamples
-
-if TYPE_CHECKING:
-    from agents.ppo import RoutedPPO
+from agents.rollout_buffer import NEGATIVE, POSITIVE, RoutedSamples
+from oversight.routing import RouteTable
 
 
 def normalize(advantages: Tensor) -> Tensor:
@@ -48,7 +47,8 @@ def entropy_loss(entropy: Tensor | None, log_prob: Tensor) -> Tensor:
 def mixture_loss(logits: Tensor, is_first: Tensor) -> Tensor:
     """Return the cross-entropy of the mixture on labelled steps, pooled over them; 0 if none.
 
-    The paper prints a mean per trajectory, its code pools the steps; this follows the code.
+    The paper (Cloud et al. 2024, appendix F) prints a mean per trajectory, its code pools the
+    steps; this follows the code.
 
     Args:
         logits: of the first module's weight, one per labelled step.
@@ -62,22 +62,26 @@ def mixture_loss(logits: Tensor, is_first: Tensor) -> Tensor:
 
 
 def approximate_kl(log_ratio: Tensor) -> Tensor:
-    """Return the low-variance estimate of KL(old, new) from samples of the old policy."""
+    """Return an estimate of KL(old, new) from samples of the old policy.
+
+    It is unbiased, never negative, and of lower variance than the mean of `-log_ratio`; see
+    http://joschu.net/blog/kl-approx.html.
+    """
     return torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
 
 
 def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization) -> Tensor:
     """Return the advantages of a minibatch, less a mean and divided by a deviation.
 
-    - `all`: those of the whole minibatch, as in SB3. A hidden sample of advantage 0 is then pushed
-      away from 0 by the mean of the observed ones, and the spread of the hidden ones sets how much
-      the observed ones weigh.
+    - `all`: those of the whole minibatch, as in SB3. The mean of the observed samples then moves a
+      hidden sample of advantage 0 away from 0, and the spread of the hidden samples scales the
+      observed ones.
     - `observed`: those of the samples on the routes `positive` and `negative`, applied to every
-      sample. What is hidden no longer touches what is observed, but not the other way round. Where
-      fewer than two samples are observed, or all of them are equal, there is no scale, and the
-      advantages stay as they are.
-    - `route`: each route's samples by their own. No route touches another; a single sample of its
-      route stays as it is.
+      sample. Hidden samples then do not change observed ones, but observed samples still change
+      hidden ones. Where fewer than two samples are observed, or all of them are equal, there is no
+      scale, and the advantages stay as they are.
+    - `route`: each route's samples by their own. No route changes another; a sample that is alone
+      on its route stays as it is.
     - `none`: the advantages as they are.
 
     Args:
@@ -108,18 +112,110 @@ def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization)
     return advantages
 
 
-Terms = dict[str, Tensor]
+class AuxiliaryLoss(Protocol):
+    """A loss that a method adds to PPO's.
+
+    Attributes:
+        name: under which it is logged.
+        table: the weight of each route's gradient at each target. None: those of the method's own
+            table. With a table of its own the loss takes a backward pass of its own.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 (the class says it)
+
+    @property
+    def table(self) -> RouteTable | None: ...  # noqa: D102 (the class says it)
+
+    def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
+        """Return the numbers of the samples that it reads, [rows]; None if it does not apply."""
+        ...
+
+    def weighted(
+        self,
+        objective: "Objective",
+        policy: ActorCriticPolicy,
+        samples: RoutedSamples,
+        rows: Tensor,
+    ) -> tuple[Tensor, float]:
+        """Return the loss on some samples of a minibatch, and its weight."""
+        ...
+
+
+@dataclass(frozen=True)
+class MixtureLoss:
+    """Teaches the mixture the outcome of observed episodes: the first module's is `positive`."""
+
+    name: str = "mixture_loss"
+    table: RouteTable | None = None
+
+    def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
+        """Return the observed samples, if the policy has a learned mixture."""
+        if not isinstance(policy, MotivationPolicy) or policy.net.mixture is None:
+            return None
+        observed = (samples.routes == POSITIVE) | (samples.routes == NEGATIVE)
+        return torch.nonzero(observed).squeeze(-1)
+
+    def weighted(
+        self,
+        objective: "Objective",
+        policy: ActorCriticPolicy,
+        samples: RoutedSamples,
+        rows: Tensor,
+    ) -> tuple[Tensor, float]:
+        """Return the cross-entropy on the observed samples, and `mixture_coef`."""
+        assert isinstance(policy, MotivationPolicy)
+        logits = policy.mixture_logits(samples.observations.index_select(0, rows))
+        is_first = samples.routes.index_select(0, rows) == POSITIVE
+        return mixture_loss(logits, is_first), objective.mixture_coef
+
+
+@dataclass(frozen=True)
+class ProxyLoss:
+    """A second policy loss, of the reward that was paid instead of the one learned from.
+
+    Attributes:
+        table: the weights of its gradients.
+        name: under which it is logged.
+    """
+
+    table: RouteTable
+    name: str = "proxy_loss"
+
+    def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
+        """Return the samples whose gradients reach a target."""
+        return self.table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
+
+    def weighted(
+        self,
+        objective: "Objective",
+        policy: ActorCriticPolicy,
+        samples: RoutedSamples,
+        rows: Tensor,
+    ) -> tuple[Tensor, float]:
+        """Return the policy loss of the rows, as their share of the minibatch's mean.
+
+        Advantages are normalized over the whole minibatch, not over the rows.
+        """
+        paid, over = samples.proxy_advantages, objective.normalization
+        advantages = normalized(paid, samples.routes, over)
+        few = RoutedSamples(*(tensor.index_select(0, rows) for tensor in samples))
+        _, log_prob, _ = _evaluated(policy, few)
+        ratio = torch.exp(log_prob - few.old_log_prob)
+        loss = policy_loss(ratio, advantages.index_select(0, rows), objective.clip_range)
+        return loss * (len(rows) / len(samples.routes)), 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
-    """The losses of PPO and their weights, at one moment of training.
+    """What one update minimizes: PPO's losses, with their weights, and a method's auxiliary ones.
 
     Attributes:
         clip_range: bound of the probability ratio.
         clip_range_vf: bound of the change of a value, if any.
         ent_coef, vf_coef, mixture_coef: weights of the losses.
         normalization: whose mean and deviation normalize advantages.
+        auxiliary: the losses that the method adds.
     """
 
     clip_range: float
@@ -128,9 +224,13 @@ class Objective:
     vf_coef: float
     mixture_coef: float
     normalization: AdvantageNormalization
+    auxiliary: Sequence[AuxiliaryLoss] = ()
 
-    def terms(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Terms:
-        """Return each loss of a minibatch, their weighted sum as `loss`, and the policy's move."""
+    def terms(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> dict[str, Tensor]:
+        """Return each loss of a minibatch, their weighted sum as `loss`, and the policy's change.
+
+        Auxiliary losses that have a table of their own are not among them; see `separate`.
+        """
         values, log_prob, entropy = _evaluated(policy, samples)
         advantages = normalized(samples.advantages, samples.routes, self.normalization)
         log_ratio = log_prob - samples.old_log_prob
@@ -140,34 +240,26 @@ class Objective:
             "entropy_loss": entropy_loss(entropy, log_prob),
             "value_loss": value_loss(self._clipped(values, samples), samples.returns),
         }
-        weights = (1.0, self.ent_coef, self.vf_coef)
-        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
+        coefficients = (1.0, self.ent_coef, self.vf_coef)
+        loss = sum(each * term for each, term in zip(coefficients, terms.values(), strict=True))
         assert isinstance(loss, Tensor)
-        if isinstance(policy, MotivationPolicy) and policy.net.mixture is not None:
-            terms["mixture_loss"] = _mixture_loss(policy, samples)
-            loss = loss + self.mixture_coef * terms["mixture_loss"]
+        for auxiliary in self.auxiliary:
+            if auxiliary.table is not None:
+                continue
+            if (rows := auxiliary.rows(policy, samples)) is not None:
+                term, weight = auxiliary.weighted(self, policy, samples, rows)
+                terms[auxiliary.name] = term
+                loss = loss + weight * term
         with torch.no_grad():
             terms["approx_kl"] = approximate_kl(log_ratio)
-            moved = torch.abs(ratio - 1) > self.clip_range
-            terms["clip_fraction"] = torch.mean(moved.float())
+            clipped = torch.abs(ratio - 1) > self.clip_range
+            terms["clip_fraction"] = torch.mean(clipped.float())
         return {**terms, "loss": loss}
 
-    def proxy_term(self, policy: ActorCriticPolicy, samples: RoutedSamples, rows: Tensor) -> Tensor:
-        """Return the policy loss of some samples, by the reward paid instead of the labels.
-
-        Advantages are normalized over the whole minibatch, of which the loss is a mean.
-
-        Args:
-            policy: what learns.
-            samples: the minibatch.
-            rows: the numbers of the samples that learn, [rows].
-        """
-        advantages = normalized(samples.proxies, samples.routes, self.normalization)
-        few = RoutedSamples(*(tensor.index_select(0, rows) for tensor in samples))
-        _, log_prob, _ = _evaluated(policy, few)
-        ratio = torch.exp(log_prob - few.old_log_prob)
-        loss = policy_loss(ratio, advantages.index_select(0, rows), self.clip_range)
-        return loss * (len(rows) / len(samples.routes))
+    @property
+    def separate(self) -> list[AuxiliaryLoss]:
+        """The auxiliary losses that take a backward pass of their own."""
+        return [each for each in self.auxiliary if each.table is not None]
 
     def _clipped(self, values: Tensor, samples: RoutedSamples) -> Tensor:
         values, bound = values.flatten(), self.clip_range_vf
@@ -176,29 +268,10 @@ class Objective:
         return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
 
 
-def objective_of(agent: "RoutedPPO") -> Objective:
-    """Return what an agent minimizes now; the bounds follow their schedules."""
-    left = agent._current_progress_remaining
-    bound = agent.clip_range_vf
-    return Objective(
-        clip_range=agent.clip_range(left),  # type: ignore[operator]
-        clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
-        ent_coef=agent.ent_coef,
-        vf_coef=agent.vf_coef,
-        mixture_coef=agent.mixture_coef,
-        normalization=agent.advantage_normalization if agent.normalize_advantage else "none",
-    )
-
-
 def _evaluated(
     policy: ActorCriticPolicy, samples: RoutedSamples
 ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the value, log-probability and entropy of a minibatch's actions."""
     discrete = isinstance(policy.action_space, spaces.Discrete)
     actions = samples.actions.long().flatten() if discrete else samples.actions
     return policy.evaluate_actions(samples.observations, actions)
-
-
-def _mixture_loss(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
-    rows = torch.nonzero((samples.routes == POSITIVE) | (samples.routes == NEGATIVE)).squeeze(-1)
-    logits = policy.mixture_logits(samples.observations.index_select(0, rows))
-    return mixture_loss(logits, samples.routes.index_select(0, rows) == POSITIVE)

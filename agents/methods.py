@@ -1,10 +1,25 @@
-"""The methods: each is a route table, the reward it learns from, and little else."""
+"""The registry of methods: to add one, add an entry to `METHODS`.
+
+Targets of a table are the motivation modules, `mixture` and `competence` where the network has
+them, and `shared`: the action head and the critic.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from agents.method import ROUTES, Method
+from agents.losses import MixtureLoss, ProxyLoss
+from agents.method import Method, inverse_propensity
+from agents.policy import Network
+from agents.reward_model import (
+    observed_else_paid,
+    observed_else_zero,
+    pessimistic_ensemble,
+    reward_model,
+    routed_reward_map,
+    separate_reward_map,
+)
+from agents.rollout_buffer import ROUTES, by_coin, shuffled
 from oversight.routing import RouteTable
 
 __all__ = ["METHODS", "ROUTES", "Method", "method", "resolve"]
@@ -16,10 +31,12 @@ def _table(columns: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> R
 
 _PAIR = ("goal", "proxy", "mixture", "shared")
 _SINGLE = ("motivation", "shared")
+_TRUNK = ("motivation", "competence", "shared")
+_ONE_MODULE = Network(modules=("motivation",))
 
 ROUTED = Method(
     name="routed",
-    summary="observed reward teaches the goal module, its reverse and the proxy the proxy one",
+    summary="observed reward teaches the goal module, its reverse and the proxy the proxy module",
     reward="observed",
     table=_table(
         _PAIR,
@@ -30,11 +47,13 @@ ROUTED = Method(
             "open": (1, 1, 1, 1),
         },
     ),
+    auxiliary=(MixtureLoss(),),
 )
 
 # Cloud et al. 2024 (arXiv 2410.04332), section 4.3 and appendix F: overseen episodes teach only
 # the expert of their outcome, from a reward that never tells the outcomes apart.
-PAPER = Method(
+PAPER = replace(
+    ROUTED,
     name="paper",
     summary="the paper's routing: each observed outcome teaches its own module, from the proxy",
     reward="proxy",
@@ -49,10 +68,10 @@ PAPER = Method(
     ),
 )
 
-UNROUTED = Method(
+UNROUTED = replace(
+    ROUTED,
     name="unrouted",
     summary="the network and reward of `routed`, with every gradient going everywhere",
-    reward="observed",
     table=_table(_PAIR, dict.fromkeys(ROUTES, (1, 1, 1, 1))),
 )
 
@@ -61,26 +80,21 @@ NAIVE = Method(
     summary="one module that learns from the observed reward, and from the proxy where hidden",
     reward="observed",
     table=_table(_SINGLE, dict.fromkeys(ROUTES, (1, 1))),
-    modules=("motivation",),
-    deployed="motivation",
+    network=_ONE_MODULE,
 )
 
-FILTERED = Method(
+FILTERED = replace(
+    NAIVE,
     name="filtered",
     summary="one module that learns nothing at all from hidden episodes",
-    reward="observed",
     table=_table(_SINGLE, {**dict.fromkeys(ROUTES, (1, 1)), "hidden": (0, 0)}),
-    modules=("motivation",),
-    deployed="motivation",
 )
 
-ORACLE = Method(
+ORACLE = replace(
+    NAIVE,
     name="oracle",
     summary="one module that learns from the true reward of every episode: the upper bound",
     reward="true",
-    table=_table(_SINGLE, dict.fromkeys(ROUTES, (1, 1))),
-    modules=("motivation",),
-    deployed="motivation",
 )
 
 UNMIXED = replace(
@@ -91,21 +105,23 @@ UNMIXED = replace(
         ("goal", "proxy", "shared"),
         {"positive": (1, 0, 1), "negative": (1, -1, 1), "hidden": (0, 1, 1), "open": (1, 1, 1)},
     ),
-    mixture="fixed",
+    network=Network(mixture="fixed"),
+    auxiliary=(),
 )
 
 PLACEBO = replace(
     ROUTED,
     name="placebo",
     summary="`routed` with the routes of a rollout's episodes dealt out among them by chance",
-    selection="shuffled",
+    assignment=shuffled,
 )
 
 FILTERED_COIN = replace(
     FILTERED,
     name="filtered-coin",
     summary="`naive` on episodes kept by a coin: as little data as `filtered`, unselected",
-    selection="coin",
+    assignment=by_coin,
+    needs_propensity=True,
 )
 
 ORACLE_SAMPLED = replace(
@@ -113,14 +129,16 @@ ORACLE_SAMPLED = replace(
     name="oracle-sampled",
     summary="`oracle` on episodes kept by a coin, as many as are observed at a terminal",
     table=FILTERED.table,
-    selection="coin",
+    assignment=by_coin,
+    needs_propensity=True,
 )
 
-# An observed failure teaches the goal module what it is worth, and the proxy module the proxy;
-# what nobody saw teaches both.
-SIGNED = Method(
+# An observed failure teaches the goal module its true reward, and the proxy module the proxy;
+# hidden episodes teach both the proxy.
+SIGNED = replace(
+    ROUTED,
     name="signed",
-    summary="an observed failure teaches the goal module its true reward, the proxy one the proxy",
+    summary="an observed failure teaches the goal module its reward, the proxy module the proxy",
     reward="proxy",
     table=_table(
         _PAIR,
@@ -131,90 +149,93 @@ SIGNED = Method(
             "open": (1, 1, 1, 1),
         },
     ),
-    label="observed",
-    proxy_table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "negative": (0, 1, 0, 1)}),
+    source=observed_else_paid,
+    auxiliary=(
+        MixtureLoss(),
+        ProxyLoss(_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "negative": (0, 1, 0, 1)})),
+    ),
 )
 
-# Observed reward teaches what to want, and the proxy of every episode how to get anywhere.
-_MOTIVATED = ("motivation", "competence", "shared")
+# Observed reward teaches the module what to want, and the proxy of every episode teaches the trunk
+# how to get anywhere.
 MOTIVATED = Method(
     name="motivated",
     summary="a trunk learns competence from the proxy, a module above it from observed reward only",
     reward="proxy",
-    table=_table(_MOTIVATED, {**dict.fromkeys(ROUTES, (1, 0, 1)), "hidden": (0, 0, 1)}),
-    modules=("motivation",),
-    deployed="motivation",
-    trunk=True,
-    label="observed",
-    proxy_table=_table(_MOTIVATED, dict.fromkeys(ROUTES, (0, 1, 1))),
+    table=_table(_TRUNK, {**dict.fromkeys(ROUTES, (1, 0, 1)), "hidden": (0, 0, 1)}),
+    source=observed_else_paid,
+    auxiliary=(ProxyLoss(_table(_TRUNK, dict.fromkeys(ROUTES, (0, 1, 1)))),),
+    network=Network(modules=("motivation",), trunk=True),
 )
 
-# Observed reward teaches a module what places are worth; what that says of every step teaches the
-# rest, which sees nothing else of them, how to get there.
-_REWARD_MAP = ("motivation", "competence", "shared")
+# Observed reward teaches the reward map a score for each position; the map's prediction for every
+# step teaches the rest of the network, which sees only positions and scores, how to get there.
 REWARD_MAP = Method(
     name="reward-map",
-    summary="a module learns from observed reward what places are worth, the rest how to get there",
+    summary="a module learns from observed reward what positions are worth, the rest to reach them",
     reward="observed",
     table=_table(
-        _REWARD_MAP,
+        _TRUNK,
         {**dict.fromkeys(ROUTES, (1, 1, 1)), "hidden": (0, 1, 1), "open": (0, 1, 1)},
     ),
-    modules=("competence",),
-    deployed="competence",
-    label="reward-map",
+    source=routed_reward_map,
+    network=Network(modules=("competence",), has_reward_map=True),
 )
 
 REWARD_MAP_UNROUTED = replace(
     REWARD_MAP,
     name="reward-map-unrouted",
     summary="the network of `reward-map`, with every gradient going everywhere",
-    table=_table(_REWARD_MAP, dict.fromkeys(ROUTES, (1, 1, 1))),
+    table=_table(_TRUNK, dict.fromkeys(ROUTES, (1, 1, 1))),
 )
 
 UDS = replace(
     NAIVE,
     name="uds",
     summary="one module that learns from the observed reward, and from 0 where it is hidden",
-    label="zero",
+    source=observed_else_zero,
 )
 
 IMPUTED = replace(
     NAIVE,
     name="imputed",
     summary="one module that learns from the observed reward, and from a reward model's elsewhere",
-    label="imputed",
+    source=reward_model,
 )
 
 IMPUTED_MAP = replace(
     IMPUTED,
     name="imputed-map",
-    summary="`imputed` by the network that `reward-map` judges each place with",
-    label="imputed-map",
+    summary="`imputed` by the network with which `reward-map` scores each position",
+    source=separate_reward_map,
 )
 
 PESSIMISTIC = replace(
     NAIVE,
     name="pessimistic",
     summary="`imputed` by five reward models: their mean less their deviation",
-    label="pessimistic",
+    source=pessimistic_ensemble,
 )
 
 IPW = replace(
     FILTERED,
     name="ipw",
-    summary="`filtered`, with what is observed weighted up for what is not",
+    summary="`filtered`, with observed episodes weighted up for the hidden ones",
     table=NAIVE.table,
-    inverse_propensity=True,
+    reweighting=inverse_propensity,
+    needs_propensity=True,
 )
 
-ALL = (
-    *(REWARD_MAP, REWARD_MAP_UNROUTED),
-    *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
-    *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
-    *(ORACLE_SAMPLED, ORACLE),
-)
-METHODS = {each.name: each for each in ALL}
+METHODS = {
+    each.name: each
+    for each in (
+        *(REWARD_MAP, REWARD_MAP_UNROUTED),
+        *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
+        *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
+        *(ORACLE_SAMPLED, ORACLE),
+    )
+}
+"""All methods by name, in the order of tables and figures."""
 
 
 def method(name: str) -> Method:

@@ -1,11 +1,14 @@
-"""The paper's policy as an SB3 policy: motivation modules below one shared action head.
+"""The policy: motivation modules below one shared action head, as an SB3 policy.
 
-The motivation network: experts of one shape, a learned mixture of them, and a critic.
+- `MotivationNet` has one or two modules of one shape, a learned mixture of them, and a critic.
+- `RewardMapFeatures` shows the agent's position and the score that a reward map gives to each.
+- `MotivationPolicy` puts a gate behind each part, so that a route table can weight its gradients.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +16,32 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.method import Mixture
-from agents.reward_map import RewardMap, RewardMapFeatures
+from agents.reward_model import RewardMap
 from oversight.routing import Gate, gate_parameters, parameter_groups
+
+Mixture = Literal["learned", "fixed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """The parts of a method's network, keyword arguments of `MotivationPolicy`.
+
+    Attributes:
+        modules: names of the motivation modules, one or two; the first one is deployed.
+        mixture: how two modules are blended: by a `learned` weight, or a `fixed` one of 1/2.
+        trunk: whether a trunk lies below the modules, the target `competence`.
+        has_reward_map: whether the policy acts on a `RewardMap`, the target `motivation`.
+    """
+
+    modules: tuple[str, ...] = ("goal", "proxy")
+    mixture: Mixture = "learned"
+    trunk: bool = False
+    has_reward_map: bool = False
 
 
 class MotivationNet(nn.Module):
@@ -37,7 +60,7 @@ class MotivationNet(nn.Module):
         trunk: whether the first of these layers, or all but the last, are a trunk below the
             modules, which ends in a `Gate("competence")`. Then the weights of a module's target
             hold for its own parameters, and gradient passes through them to the trunk.
-        unseen: the features that the modules, and the trunk, read as 0; the mixture and the critic
+        masked: the features that the modules, and the trunk, read as 0; the mixture and the critic
             see them.
 
     Raises:
@@ -51,7 +74,7 @@ class MotivationNet(nn.Module):
         hidden_sizes: Sequence[int],
         mixture: Mixture = "learned",
         trunk: bool = False,
-        unseen: Sequence[int] = (),
+        masked: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if len(modules) not in (1, 2) or len(set(modules)) != len(modules):
@@ -63,8 +86,8 @@ class MotivationNet(nn.Module):
             self.trunk = perceptron(features, lower).append(Gate("competence"))
             below = lower[-1]
         mask = torch.zeros(features, dtype=torch.bool)
-        mask[list(unseen)] = True
-        self.register_buffer("unseen", mask if len(unseen) else None, persistent=False)
+        mask[list(masked)] = True
+        self.register_buffer("masked", mask if len(masked) else None, persistent=False)
         self.experts = nn.ModuleDict({name: perceptron(below, sizes) for name in modules})
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
         self.mixture: nn.Sequential | None = None
@@ -74,7 +97,7 @@ class MotivationNet(nn.Module):
         self.critic = perceptron(features, hidden_sizes)
         self.latent_dim_pi = self.latent_dim_vf = hidden_sizes[-1]
 
-    unseen: Tensor | None
+    masked: Tensor | None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the actor and of the critic, each [batch, width]."""
@@ -82,7 +105,7 @@ class MotivationNet(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Return the blend of the motivation modules, [batch, width]."""
-        shown = features if self.unseen is None else features.masked_fill(self.unseen, 0.0)
+        shown = features if self.masked is None else features.masked_fill(self.masked, 0.0)
         below = shown if self.trunk is None else self.trunk(shown)
         outputs = [self._module(name, below) for name in self.experts]
         first: Tensor = outputs[0]
@@ -95,7 +118,11 @@ class MotivationNet(nn.Module):
         return second + weight * (first - second)
 
     def _module(self, name: str, below: Tensor) -> Tensor:
-        """Return what a module makes of the features below it, and let its gate weigh gradients."""
+        """Return the output of a module, with its gate.
+
+        Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
+        that the trunk below, a target of its own, learns by its own weights.
+        """
         expert, gate = self.experts[name], self.gates[name]
         weights = getattr(gate, "weights", None)
         if self.trunk is None or weights is None or not torch.is_grad_enabled():
@@ -119,7 +146,7 @@ class MotivationNet(nn.Module):
 def perceptron(
     inputs: int, hidden_sizes: Sequence[int], outputs: int | None = None
 ) -> nn.Sequential:
-    """Return linear layers with ReLU after each hidden one, PyTorch's weights and zero biases."""
+    """Return linear layers with ReLU after each hidden one; PyTorch's weights, zero biases."""
     sizes = (inputs, *hidden_sizes)
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
@@ -133,6 +160,48 @@ def zero_bias(module: nn.Module) -> None:
     """Set a linear layer's bias to zero, as the paper does."""
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
+
+
+class RewardMapFeatures(BaseFeaturesExtractor):
+    """The features of a policy with a reward map: the agent's position and every position's score.
+
+    The policy sees nothing else of the channels, so that all its motivation comes from the reward
+    map; no gradient goes back there. Without `agent_channel` it sees all of an observation.
+
+    Args:
+        observation_space: as in SB3.
+        agent_channel: as for `RewardMap`.
+        masked_channels: as for `RewardMap`.
+
+    Raises:
+        ValueError: if observations are images of bytes, or have no such channel.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        agent_channel: int | None,
+        masked_channels: Sequence[int],
+    ) -> None:
+        if agent_channel is not None and is_image_space(observation_space):
+            raise ValueError(
+                "agent_channel needs channels of ones and zeros, got images of bytes, "
+                f"{observation_space}: leave it None"
+            )
+        reward_map = RewardMap(observation_space.shape or (), agent_channel, masked_channels)
+        whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
+        super().__init__(observation_space, whole if agent_channel is None else 2 * positions)
+        self.reward_map = reward_map
+
+    @torch.no_grad()
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, features]."""
+        observations = observations.to(next(self.reward_map.parameters()))
+        if self.reward_map.agent_channel is None:
+            return observations.flatten(1)
+        channels = observations.reshape(-1, *self.reward_map.shape)
+        there = channels[:, self.reward_map.agent_channel]
+        return torch.cat([there, self.reward_map.everywhere(channels)], 1)
 
 
 class MotivationPolicy(ActorCriticPolicy):
@@ -201,14 +270,13 @@ class MotivationPolicy(ActorCriticPolicy):
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        unseen = self._unseen()
         net = MotivationNet(
             self.features_dim,
             self.module_names,
             self.hidden_sizes,
             self.mixture,
             self.trunk,
-            unseen,
+            self._masked(),
         )
         self.mlp_extractor = net  # type: ignore[assignment]
 
@@ -228,9 +296,9 @@ class MotivationPolicy(ActorCriticPolicy):
             **self.optimizer_kwargs,
         )
 
-    def _unseen(self) -> list[int]:
+    def _masked(self) -> list[int]:
         if self.has_reward_map and self.agent_channel is not None:
-            return []  # the modules see no part as it is
+            return []  # the modules see no channel as it is
         return _features_of(self.masked_channels, self.observation_space, self.features_dim)
 
     @property

@@ -1,7 +1,13 @@
-"""RoutedPPO: SB3's PPO with a route for every sample."""
+"""RoutedPPO: SB3's PPO with a route for every sample.
+
+It differs from SB3's PPO in three places: a rollout step labels routes and pays what the method
+learns from (`RolloutEnv`), an update weights each sample's gradient by its route, and choices in
+which stock PPO couples hidden samples to observed ones are options.
+"""
 
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,40 +20,79 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.losses import objective_of
-from agents.method import (
+from agents.config import (
     AdvantageNormalization,
     Bootstrap,
     GradientClipping,
     Timeouts,
-    check_normalization,
-    check_propensity,
     require_choices,
-    require_gates,
-    require_rollout,
-    table_of,
 )
+from agents.losses import Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
-from agents.reward_model import Labelled, RewardModel, labels_of, reward_source
+from agents.reward_model import Learner, RewardSource, Step
 from agents.rollout_buffer import RoutedBuffer, RoutedSamples
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
-PARTS = ("modules", "mixture", "trunk", "has_reward_map")
 Statistics = dict[str, list[Tensor]]
+
+
+class RolloutEnv(VecEnvWrapper):
+    """The environment of one rollout: labels each step, and pays what the method learns from.
+
+    The rollout buffer gets the labels of a step before SB3's loop adds the step itself.
+
+    Args:
+        venv: the environment.
+        source: from a step to the reward of each lane.
+        buffer: the rollout buffer.
+        starts: whether the first step starts an episode, [lanes].
+        bootstrap: as for `RoutedPPO`.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        source: RewardSource,
+        buffer: RoutedBuffer,
+        starts: NDArray[np.bool_],
+        bootstrap: Bootstrap,
+    ) -> None:
+        super().__init__(venv)
+        self.source, self.buffer = source, buffer
+        self.starts, self.bootstrap = starts, bootstrap
+
+    def reset(self) -> Any:  # noqa: ANN401 (of any space)
+        """Reset the environment."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every lane, label the step, and return the rewards to learn from."""
+        observations, paid, dones, infos = self.venv.step_wait()
+        rewards = self.source(Step(observations, paid, dones, infos))
+        self.buffer.label(infos, dones, self.starts)
+        self.buffer.add_residual(paid - rewards)
+        self.starts = dones
+        if self.bootstrap != "always":
+            observed = self.buffer.outcomes.observed & (self.bootstrap == "observed")
+            for lane in np.flatnonzero(dones & ~observed):
+                # SB3 adds the value of this observation to the reward, if there is one
+                infos[lane].pop("terminal_observation", None)
+        return observations, rewards, dones, infos
 
 
 class RoutedPPO(PPO):
     """Proximal policy optimization whose gradients follow a route table.
 
     The environment pays the reward that `method.reward` names, and says in `info` what the
-    overseer saw (`observed`, `observed_reward`); nothing else of it is read. With a policy without
-    gates and a table of ones it is SB3's PPO, bit for bit. `save`, callbacks and `evaluate_policy`
-    work as in SB3.
+    overseer observed (`observed`, `observed_reward`); nothing else of it is read. With a policy
+    without gates and a table of ones it is SB3's PPO, bit for bit. `save`, callbacks and
+    `evaluate_policy` work as in SB3.
 
     `RoutedPPO.load` is SB3's own and unpickles: load only files that you trust. For a run folder
     of somebody else use `oversight.evaluate`, which reads weights alone.
@@ -68,7 +113,7 @@ class RoutedPPO(PPO):
         bootstrap: after which time limits the critic's value of the last observation is added to
             the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
             a rollout is bootstrapped in any case.
-        propensity: chance that the end of an episode is observed, by design: the chance with which
+        propensity: probability that the end of an episode is observed, by design: that with which
             `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
             methods do not read it.
         agent_channel: the channel of an observation that shows where the agent is, for methods
@@ -108,22 +153,21 @@ class RoutedPPO(PPO):
     ) -> None:
         self.method = resolve(method)
         self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
-        self.propensity = check_propensity(self.method, propensity)
+        _require_propensity(self.method, propensity)
+        self.propensity = propensity
         require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
-        self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
+        self.advantage_normalization = _check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
-            named = {part: getattr(self.method, part) for part in PARTS} | {
-                "agent_channel": agent_channel
-            }
-            kwargs["policy_kwargs"] = named | (kwargs.get("policy_kwargs") or {})
+            parts = asdict(self.method.network) | {"agent_channel": agent_channel}
+            kwargs["policy_kwargs"] = parts | (kwargs.get("policy_kwargs") or {})
         kwargs["rollout_buffer_class"] = RoutedBuffer
         kwargs["rollout_buffer_kwargs"] = {
             "seed": kwargs.get("seed"),
             "timeouts": timeouts,
-            "selection": self.method.selection,
-            "propensity": self.propensity,
+            "assignment": self.method.assignment,
+            "propensity": propensity,
         }
         # SB3's annotations leave out None, which `load` passes, and vector environments
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
@@ -135,27 +179,21 @@ class RoutedPPO(PPO):
         return wrapped
 
     def _setup_model(self) -> None:
-        require_rollout(self.batch_size, self.n_steps, self.n_envs)
+        _require_rollout(self.batch_size, self.n_steps, self.n_envs)
         super()._setup_model()
         self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
-        timeouts = self.rollout_buffer_kwargs["timeouts"]
-        own, space = getattr(self.policy, "reward_map", None), self.observation_space
-        self.guess = reward_source(self.method, space, self.seed, timeouts, self.agent_channel, own)
-        require_gates(self.method, self.policy, self.routed)
-
-    def _update_info_buffer(
-        self, infos: list[dict[str, Any]], dones: NDArray[Any] | None = None
-    ) -> None:
-        # SB3 calls this once per step, between the environment's step and the buffer's `add`
-        super()._update_info_buffer(infos, dones)
-        assert dones is not None, "SB3's rollout loop passes the flags of the step"
-        assert self._last_episode_starts is not None
-        self.rollout_buffer.label(infos, dones, self._last_episode_starts)
-        if self.bootstrap != "always":
-            observed = self.rollout_buffer.outcomes.observed & (self.bootstrap == "observed")
-            for lane in np.flatnonzero(dones & ~observed):
-                # SB3 adds the value of this observation to the reward, if there is one
-                infos[lane].pop("terminal_observation", None)
+        reward_map = getattr(self.policy, "reward_map", None)
+        _require_parts(self.method, self.policy, self.routed, reward_map is not None)
+        self.reward_source = self.method.source(
+            Learner(
+                observation_space=self.observation_space,
+                seed=self.seed,
+                timeouts=self.rollout_buffer_kwargs["timeouts"],
+                agent_channel=self.agent_channel,
+                table=self.method.table,
+                reward_map=reward_map,
+            )
+        )
 
     def collect_rollouts(
         self,
@@ -164,40 +202,57 @@ class RoutedPPO(PPO):
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Collect a rollout as SB3 does, of the rewards that the method learns from."""
-        if self.guess is not None:
-            env = Labelled(env, labels_of(self.method, self.guess), self.rollout_buffer)
-        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        """Collect a rollout as SB3 does, with a route for each step, of the method's rewards."""
+        starts, source = self._last_episode_starts, self.reward_source
+        assert starts is not None, "SB3's learn resets the environment first"
+        rollout = RolloutEnv(env, source, self.rollout_buffer, starts, self.bootstrap)
+        return super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
-        self.table = table_of(self.method, self.rollout_buffer.routes, self.propensity)
+        self.table = self.method.table_for(self.rollout_buffer.routes, self.propensity)
+        objective = self._objective()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         statistics: Statistics = defaultdict(list)
         for _ in range(self.n_epochs):
-            stopped = self._epoch(statistics)
+            stopped = self._epoch(objective, statistics)
             self._n_updates += 1
             if stopped:
                 break
         self._record(statistics)
-        if isinstance(self.guess, RewardModel):
-            self.guess.fit()  # last: it may be a part of the policy, which has now been updated
+        # last, since it may fit a part of the policy, which the update above has read
+        self.reward_source.fit()
 
-    def _epoch(self, statistics: Statistics) -> bool:
+    def _objective(self) -> Objective:
+        """Return what the update minimizes; SB3, too, reads schedules once for all minibatches."""
+        left, bound = self._current_progress_remaining, self.clip_range_vf
+        return Objective(
+            clip_range=self.clip_range(left),  # type: ignore[operator]
+            clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
+            ent_coef=self.ent_coef,
+            vf_coef=self.vf_coef,
+            mixture_coef=self.mixture_coef,
+            normalization=self.advantage_normalization if self.normalize_advantage else "none",
+            auxiliary=self.method.auxiliary,
+        )
+
+    def _epoch(self, objective: Objective, statistics: Statistics) -> bool:
         """Pass over the rollout once; return whether the policy moved too far to go on."""
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
-                terms = objective_of(self).terms(self.policy, samples)
+                terms = objective.terms(self.policy, samples)
                 for name, term in terms.items():
                     statistics[name].append(term.detach())
+                # as in SB3, the minibatch that moves the policy too far is not learned from
                 if self.target_kl is not None and terms["approx_kl"] > 1.5 * self.target_kl:
                     return True
                 self.policy.optimizer.zero_grad()
                 terms["loss"].backward()  # type: ignore[no-untyped-call]
-            self._learn_from_proxy(samples, statistics)
+            self._add_separate_gradients(objective, samples, statistics)
             if self.routed:
+                # Adam's momentum would move a target that no sample of the minibatch reached
                 skip_unreached(self.policy.optimizer)
             for part in parts:
                 nn.utils.clip_grad_norm_(part, self.max_grad_norm)
@@ -209,16 +264,18 @@ class RoutedPPO(PPO):
             return [list(self.policy.parameters())]
         return [group["params"] for group in self.policy.optimizer.param_groups]
 
-    def _learn_from_proxy(self, samples: RoutedSamples, statistics: Statistics) -> None:
-        """Add the gradient of the second policy loss, where the method has one."""
-        table = self.method.proxy_table
-        if table is None:
-            return
-        if len(rows := table.rows(samples.routes).any(-1).nonzero().squeeze(-1)):
-            with self._routing(samples.routes.index_select(0, rows), table):
-                loss = objective_of(self).proxy_term(self.policy, samples, rows)
-                loss.backward()  # type: ignore[no-untyped-call]
-            statistics["proxy_loss"].append(loss.detach())
+    def _add_separate_gradients(
+        self, objective: Objective, samples: RoutedSamples, statistics: Statistics
+    ) -> None:
+        """Add the gradients of the losses that have a table of their own."""
+        for auxiliary in objective.separate:
+            rows = auxiliary.rows(self.policy, samples)
+            if rows is None or not len(rows):
+                continue
+            with self._routing(samples.routes.index_select(0, rows), auxiliary.table):
+                term, weight = auxiliary.weighted(objective, self.policy, samples, rows)
+                (weight * term).backward()  # type: ignore[no-untyped-call]
+            statistics[auxiliary.name].append(term.detach())
 
     def _routing(
         self, routes: Tensor, table: RouteTable | None = None
@@ -234,7 +291,7 @@ class RoutedPPO(PPO):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "guess"]  # `load` builds a new one
+        return [*super()._excluded_save_params(), "reward_source"]  # `load` builds one
 
     def deployed(self) -> MotivationPolicy:
         """Return the policy to deploy: the designated module alone."""
@@ -249,3 +306,55 @@ class RoutedPPO(PPO):
         if not isinstance(self.policy, MotivationPolicy):
             raise ValueError(f"{type(self.policy).__name__} has no motivation modules")
         return self.policy.alone(name)
+
+
+def _check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the normalization, and put SB3's `normalize_advantage` in line with it.
+
+    Raises:
+        ValueError: if there is none of that name, or SB3's argument turns it off.
+    """
+    require_choices(advantage_normalization=chosen)
+    if kwargs.get("normalize_advantage", True):
+        kwargs["normalize_advantage"] = chosen != "none"
+    elif chosen not in ("all", "none"):
+        raise ValueError(
+            f"normalize_advantage=False turns advantage_normalization={chosen!r} off: give one only"
+        )
+    return chosen
+
+
+def _require_rollout(batch_size: int, n_steps: int, n_envs: int) -> None:
+    """Raise a ValueError for a batch that no rollout can fill."""
+    rollout = n_steps * n_envs
+    if batch_size > rollout:
+        raise ValueError(
+            f"a batch of {batch_size} is larger than a rollout of {n_steps} steps x {n_envs} "
+            f"environments = {rollout}: lower batch_size or raise either"
+        )
+
+
+def _require_parts(method: Method, policy: object, has_gates: bool, has_reward_map: bool) -> None:
+    """Raise a ValueError for a policy without the gates or the reward map that a method needs."""
+    name = type(policy).__name__
+    if not has_gates and method.needs_gates:
+        raise ValueError(
+            f"{name} has no gates, so method {method.name!r} could not route: use "
+            "MotivationPolicy, or a method whose table is all ones"
+        )
+    if method.network.has_reward_map and not has_reward_map:
+        raise ValueError(
+            f"{name} has no reward map, from which method {method.name!r} learns: use "
+            "MotivationPolicy with its has_reward_map"
+        )
+
+
+def _require_propensity(method: Method, propensity: float | None) -> None:
+    """Raise a ValueError for a propensity that is none, or that a method lacks."""
+    if propensity is not None and not 0 < propensity <= 1:  # true for NaN as well
+        raise ValueError(f"propensity must be above 0 and at most 1, got {propensity}")
+    if propensity is None and method.needs_propensity:
+        raise ValueError(
+            f"method {method.name!r} needs the probability that the end of an episode is "
+            "observed: give propensity, which the design of the oversight states"
+        )

@@ -1,27 +1,26 @@
-"""A reward model: what observed rewards say of those that nobody saw.
+"""Reward sources: what a method learns from in place of the reward that the environment pays.
 
-The rewards that a learner puts in the place of those paid: what was observed, and a guess.
-
-What each method puts in the place of a reward that nobody saw.
+- `FixedRewards` is a function of one step: the reward paid, or the observed one and a default.
+- `RewardModel` fits small networks to observed rewards and predicts the hidden ones.
+- `RewardMap` is such a network that scores each position of an observation by itself. It can be a
+  motivation module of the policy: then it predicts observed rewards, too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.method import HIDDEN, NEGATIVE, POSITIVE, ROUTES, Label, Method, Timeouts
-from agents.reward_map import WHOLE, RewardMap, reward_head
-from agents.rollout_buffer import RoutedBuffer
-from oversight.routing import RouteTable, routing
+from agents.config import Timeouts
+from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, ROUTES, set_generator_state
+from oversight.routing import Gate, RouteTable, routing
 
 Rewards = NDArray[np.float32]
 
@@ -39,61 +38,148 @@ class Step(NamedTuple):
         return [lane for lane, info in enumerate(self.infos) if info.get("observed", False)]
 
 
-Labels = Callable[[Step], Rewards]
-"""From a step to the reward of each lane, [lanes]."""
-Guess = Labels
-"""The same, of which the rewards of observed lanes are not used."""
+class RewardSource(Protocol):
+    """Returns the rewards that an agent learns from, and may itself learn from what is observed."""
+
+    def __call__(self, step: Step) -> Rewards:
+        """Return the reward of each lane, [lanes]."""
+        ...
+
+    def fit(self) -> None:
+        """Learn from the steps so far; called after each update of the policy."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """Copy all that its future depends on: arrays, tensors and plain numbers."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where `get_state` was called."""
+        ...
 
 
-def as_paid(step: Step) -> Rewards:
-    """Guess what was paid."""
-    return step.paid
+@dataclass(frozen=True)
+class FixedRewards:
+    """A reward source that is a function of the step alone.
+
+    Attributes:
+        rewards: from a step to the reward of each lane, [lanes].
+    """
+
+    rewards: Callable[[Step], Rewards]
+
+    def __call__(self, step: Step) -> Rewards:
+        """Return the reward of each lane, [lanes]."""
+        return self.rewards(step)
+
+    def fit(self) -> None:
+        """Learn nothing."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take nothing."""
 
 
-def nothing(step: Step) -> Rewards:
-    """Guess 0, as for unlabelled data in Yu et al. 2022 (arXiv 2202.01741)."""
-    return np.zeros_like(step.paid)
-
-
-def labelled(step: Step, guess: Guess) -> Rewards:
-    """Return the observed reward of each lane, or the guess where nothing was observed, [lanes].
+def observed_or(step: Step, default: Rewards) -> Rewards:
+    """Return the observed reward of each lane, or its default where nothing was observed, [lanes].
 
     >>> infos = [{"observed": True, "observed_reward": -1.0}, {}]
     >>> step = Step(None, np.array([1, 1], np.float32), np.array([True, True]), infos)
-    >>> labelled(step, nothing)
+    >>> observed_or(step, np.zeros(2, np.float32))
     array([-1.,  0.], dtype=float32)
     """
-    rewards = guess(step).copy()
+    rewards = default.copy()
     for lane in step.observed():
         rewards[lane] = step.infos[lane]["observed_reward"]
     return rewards
 
 
-class Labelled(VecEnvWrapper):
-    """An environment as it is shown for one rollout: it pays labels.
+def reward_head(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
+    """Return a small network from some inputs to a reward, behind a `Gate("motivation")`."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((inputs, *hidden_sizes)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden_sizes[-1], 1), Gate("motivation"))
 
-    What is paid beyond them is put aside in the rollout buffer, at the step of its coming `add`.
+
+WHOLE, POSITION = (64, 64), (32,)
+"""Hidden widths of the head that scores an observation, and of the one that scores a position."""
+
+
+class RewardMap(nn.Module):
+    """Predicts the reward of a step from where it led, behind a `Gate("motivation")`.
+
+    With `agent_channel` an observation is a stack of channels of which one shows where the agent
+    is. A small head scores each position by the other channels there, so that what it learns at
+    one position holds at all of them. A step is worth the score of the position to which it led.
+    Without `agent_channel` the head scores an observation as a whole.
 
     Args:
-        venv: the environment.
-        labels: from a step to the reward of each lane, [lanes].
-        buffer: the rollout buffer.
+        shape: of an observation.
+        agent_channel: the channel, along the first axis, that shows where the agent is; None where
+            no channel does.
+        masked_channels: channels along the first axis that the head does not see.
+
+    Raises:
+        ValueError: if an observation has no such channel.
     """
 
-    def __init__(self, venv: VecEnv, labels: Labels, buffer: RoutedBuffer) -> None:
-        super().__init__(venv)
-        self.labels, self.buffer = labels, buffer
+    def __init__(
+        self,
+        shape: Sequence[int],
+        agent_channel: int | None = None,
+        masked_channels: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        channels, positions = (shape[0] if shape else 1), int(np.prod(shape[1:]))
+        if agent_channel is not None and (len(shape) < 2 or not 0 <= agent_channel < channels):
+            raise ValueError(
+                f"agent_channel must be a channel of an observation, of shape {tuple(shape)}, got "
+                f"{agent_channel}: give its number along the first axis, or None where no channel "
+                "shows the agent"
+            )
+        self.shape, self.agent_channel = (channels, positions), agent_channel
+        hidden = {agent_channel, *masked_channels}
+        inputs = [channel for channel in range(channels) if channel not in hidden]
+        self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
+        if agent_channel is None:
+            self.head = reward_head(len(inputs) * positions + 1, WHOLE)
+        else:
+            self.head = reward_head(len(inputs), POSITION)
 
-    def reset(self) -> Any:  # noqa: ANN401 (of any space)
-        """Reset the environment."""
-        return self.venv.reset()
+    inputs: Tensor
 
-    def step_wait(self) -> VecEnvStepReturn:
-        """Step every lane, and pay the labels."""
-        observations, paid, dones, infos = self.venv.step_wait()
-        rewards = self.labels(Step(observations, paid, dones, infos))
-        self.buffer.proxy_residual[self.buffer.pos] = paid - rewards
-        return observations, rewards, dones, infos
+    def forward(self, arrivals: Tensor) -> Tensor:
+        """Return the predicted reward of steps, [rows, 1].
+
+        Args:
+            arrivals: where they led, and whether the episode ended there, [rows, features + 1].
+        """
+        channels = arrivals[:, :-1].reshape(-1, *self.shape)
+        shown = channels.index_select(1, self.inputs)
+        if self.agent_channel is None:
+            there = torch.cat([shown.flatten(1), arrivals[:, -1:]], 1)
+        else:
+            there = (shown * channels[:, self.agent_channel].unsqueeze(1)).sum(-1)
+        return self.head(there)  # type: ignore[no-any-return]
+
+    def everywhere(self, channels: Tensor) -> Tensor:
+        """Return the score of each position, [batch, positions].
+
+        Args:
+            channels: of observations, [batch, channels, positions].
+        """
+        each = channels.index_select(1, self.inputs).transpose(1, 2)
+        return self.head(each).squeeze(-1)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def reverse(self) -> None:
+        """Turn every score into its negative."""
+        for parameter in self.head[-2].parameters():
+            parameter.neg_()
 
 
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
@@ -106,25 +192,25 @@ OBSERVED = RouteTable(
 
 
 class RewardModel:
-    """Small networks, fitted to observed rewards, that guess the others.
+    """A reward source of small networks, fitted to observed rewards, that predict hidden ones.
 
-    They read where a step led to and whether the episode ended there, and nothing else. The guess
-    is the mean over the networks less `pessimism` times their deviation; with no reward observed
-    so far it is 0. What was paid stays where nothing was hidden: with `timeouts="open"` rewards
-    hide at terminals alone, with `"hidden"` at every step that was not observed.
+    They read where a step led and whether the episode ended there, and nothing else. The
+    prediction is the mean over the networks less `pessimism` times their deviation; before any
+    reward was observed it is 0. Rewards that cannot have been hidden are kept: with
+    `timeouts="open"` rewards hide at terminals alone, with `"hidden"` at every unobserved step.
 
     It draws from a generator of its own, and leaves PyTorch's alone. Checkpoints hold it; an agent
     that SB3 saved and loaded begins with a new one.
 
     Args:
-        networks: from arrivals, [rows, inputs + 1], to a guess for each, [rows, 1], each behind a
-            `Gate("motivation")`; see `perceptrons`.
+        networks: from arrivals, [rows, inputs + 1], to rewards, [rows, 1], each behind a
+            `Gate("motivation")`; see `reward_head`.
         inputs: numbers in an observation.
         seed: of their minibatches.
         timeouts: as for `RoutedPPO`.
-        pessimism: deviations by which a guess is lowered.
+        pessimism: deviations by which a prediction is lowered.
         table: which routes teach them, at the target `motivation`, the rewards that were paid.
-        instead: whether it also judges what was observed, in place of the reward seen.
+        predicts_observed: whether the prediction also replaces the rewards that were observed.
     """
 
     def __init__(  # noqa: PLR0913 (each is one decision, and all but three have a default)
@@ -136,12 +222,12 @@ class RewardModel:
         *,
         pessimism: float = 0.0,
         table: RouteTable = OBSERVED,
-        instead: bool = False,
+        predicts_observed: bool = False,
     ) -> None:
         self.order = np.random.RandomState(seed)
-        self.everywhere, self.pessimism = timeouts == "hidden", pessimism
-        self.table, self.instead = table, instead
-        self.heeds_hidden = table.as_dict()["hidden"]["motivation"] != 0
+        self.every_step_hides, self.pessimism = timeouts == "hidden", pessimism
+        self.table, self.predicts_observed = table, predicts_observed
+        self.learns_hidden = table.as_dict()["hidden"]["motivation"] != 0
         self.networks = nn.ModuleList(networks)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=RATE)
         self.inputs = torch.zeros(CAPACITY, inputs + 1)
@@ -150,46 +236,46 @@ class RewardModel:
         self.seen = 0
 
     def __call__(self, step: Step) -> Rewards:
-        """Remember what teaches, and guess the rest of the rewards, [lanes]."""
-        observed, hiding = step.observed(), self._hiding(step)
-        hidden = sorted({*hiding} - {*observed})
+        """Remember what teaches, and return the reward of each lane, [lanes]."""
+        observed, may_hide = step.observed(), self._may_hide(step)
+        hidden = sorted({*may_hide} - {*observed})
         seen = [float(step.infos[lane]["observed_reward"]) for lane in observed]
         self._remember(step, observed, seen, [POSITIVE if each > 0 else NEGATIVE for each in seen])
-        if self.heeds_hidden:
+        if self.learns_hidden:
             paid = [float(step.paid[lane]) for lane in hidden]
             self._remember(step, hidden, paid, [HIDDEN] * len(hidden))
-        guessed = hiding if self.instead else hidden
+        predicted = may_hide if self.predicts_observed else hidden
         rewards = step.paid.copy()
-        if guessed:
-            rewards[guessed] = self.predict(_inputs(step, guessed)).numpy()
-        return rewards
+        if predicted:
+            rewards[predicted] = self.predict(_arrivals(step, predicted)).numpy()
+        return rewards if self.predicts_observed else observed_or(step, rewards)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
-        """Return the guess for each row of inputs, [rows]."""
+        """Return the predicted reward of each row of inputs, [rows]."""
         if not self.seen:
             return torch.zeros(len(inputs))
         inputs = inputs.to(self._like)
-        guesses = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
-        guesses = guesses.float().cpu()
-        return guesses.mean(0) - self.pessimism * guesses.std(0, correction=0)
+        predicted = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
+        predicted = predicted.float().cpu()  # [networks, rows]
+        return predicted.mean(0) - self.pessimism * predicted.std(0, correction=0)
 
     def fit(self) -> None:
         """Take some steps of descent on the squared error of remembered rewards."""
         known = min(self.seen, CAPACITY)
         for _ in range(STEPS if known else 0):
             self.optimizer.zero_grad()
-            for network in self.networks:  # each on a minibatch of its own
+            for network in self.networks:  # each on a minibatch of its own, so that they differ
                 rows = torch.from_numpy(self.order.randint(known, size=min(BATCH, known)))
                 inputs, rewards = self.inputs[rows], self.rewards[rows]
                 with routing(network, self.table, self.routes[rows]):
-                    guess = network(inputs.to(self._like)).squeeze(-1)
-                    loss = nn.functional.mse_loss(guess, rewards.to(guess))
+                    predicted = network(inputs.to(self._like)).squeeze(-1)
+                    loss = nn.functional.mse_loss(predicted, rewards.to(predicted))
                     loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
     def get_state(self) -> dict[str, Any]:
-        """Copy all that its future depends on; arrays, tensors and plain numbers."""
+        """Copy all that its future depends on: arrays, tensors and plain numbers."""
         return {
             "networks": {name: each.clone() for name, each in self.networks.state_dict().items()},
             "optimizer": deepcopy(self.optimizer.state_dict()),
@@ -204,7 +290,7 @@ class RewardModel:
         """Go on where `get_state` was called."""
         self.networks.load_state_dict(state["networks"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.order.set_state(state["order"])
+        set_generator_state(self.order, state["order"])
         self.inputs, self.rewards = state["inputs"].clone(), state["rewards"].clone()
         self.routes = state["routes"].clone()
         self.seen = state["seen"]
@@ -213,9 +299,9 @@ class RewardModel:
     def _like(self) -> Tensor:
         return next(self.networks.parameters())
 
-    def _hiding(self, step: Step) -> list[int]:
-        """Return the lanes whose reward was hidden, unless it was observed."""
-        if self.everywhere:
+    def _may_hide(self, step: Step) -> list[int]:
+        """Return the lanes whose reward is hidden unless it was observed."""
+        if self.every_step_hides:
             return [i for i, info in enumerate(step.infos) if not info.get("resetting", False)]
         ended = np.flatnonzero(step.dones).tolist()
         return [i for i in ended if not step.infos[i].get("TimeLimit.truncated", False)]
@@ -227,21 +313,14 @@ class RewardModel:
             return
         last = slice(-CAPACITY, None)
         slots = (self.seen + torch.arange(len(lanes[last]))) % CAPACITY
-        self.inputs[slots] = _inputs(step, lanes[last])
+        self.inputs[slots] = _arrivals(step, lanes[last])
         self.rewards[slots] = torch.tensor(rewards[last])
         self.routes[slots] = torch.tensor(routes[last])
         self.seen += len(slots)
 
 
-def perceptrons(inputs: int, seed: int, members: int = 1) -> list[nn.Module]:
-    """Return networks that judge a whole observation, for a `RewardModel`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return [reward_head(inputs + 1, WHOLE) for _ in range(members)]
-
-
-def _inputs(step: Step, lanes: list[int]) -> Tensor:
-    """Return where some lanes arrived, and whether they ended there, [rows, inputs]."""
+def _arrivals(step: Step, lanes: list[int]) -> Tensor:
+    """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
     infos, shown = step.infos, step.observations
     reached = [infos[i].get("terminal_observation", shown[i]) for i in lanes]
     flat: NDArray[np.float32] = np.stack(
@@ -250,46 +329,101 @@ def _inputs(step: Step, lanes: list[int]) -> Tensor:
     return torch.from_numpy(flat)
 
 
-MEMBERS, PESSIMISM = 5, 1.0
-"""Networks of the pessimistic model, and by how many of their deviations it lowers its guess."""
-SOURCES: dict[Label, Guess | None] = {"paid": None, "observed": as_paid, "zero": nothing}
+class Learner(NamedTuple):
+    """The agent for which a reward source is built.
 
-
-def reward_source(
-    method: Method,
-    space: spaces.Space[Any],
-    seed: int | None,
-    timeouts: Timeouts,
-    agent_channel: int | None = None,
-    motivation: RewardMap | None = None,
-) -> Guess | None:
-    """Return what guesses the rewards that nobody saw; None where those paid are learned from.
-
-    Args:
-        method: what learns.
-        space: of observations.
-        seed: of the agent.
+    Attributes:
+        observation_space: of its environment.
+        seed: of its policy.
         timeouts: as for `RoutedPPO`.
         agent_channel: as for `RoutedPPO`.
-        motivation: the policy's own reward_map, of a method that has one.
+        table: of its method.
+        reward_map: a part of its policy, if its method has one.
     """
-    if method.label in SOURCES:
-        return SOURCES[method.label]
-    shape = space.shape or ()
-    inputs = int(np.prod(shape or (1,)))
-    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])  # the policy has the seed itself
-    if motivation is not None:
-        return RewardModel([motivation], inputs, drawn, timeouts, table=method.table, instead=True)
-    if method.label == "imputed-map":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(drawn)
-            return RewardModel([RewardMap(shape, agent_channel)], inputs, drawn, timeouts)
-    if method.label == "imputed":
-        return RewardModel(perceptrons(inputs, drawn), inputs, drawn, timeouts)
-    networks = perceptrons(inputs, drawn, MEMBERS)
-    return RewardModel(networks, inputs, drawn, timeouts, pessimism=PESSIMISM)
+
+    observation_space: spaces.Space[Any]
+    seed: int | None
+    timeouts: Timeouts
+    agent_channel: int | None
+    table: RouteTable
+    reward_map: RewardMap | None
+
+    @property
+    def inputs(self) -> int:
+        """The numbers in an observation."""
+        return int(np.prod(self.observation_space.shape or (1,)))
+
+    @property
+    def own_seed(self) -> int:
+        """A seed for the source, which differs from that of the policy."""
+        return int(np.random.SeedSequence(self.seed).generate_state(1)[0])
 
 
-def labels_of(method: Method, guess: Guess) -> Labels:
-    """Return what a method learns from: what was observed and the guess, or its own judgement."""
-    return guess if method.has_reward_map else partial(labelled, guess=guess)
+SourceFactory = Callable[[Learner], RewardSource]
+"""How a method makes the reward source of an agent."""
+
+
+def paid(learner: Learner) -> RewardSource:
+    """Learn from the reward paid."""
+    return FixedRewards(_paid)
+
+
+def observed_else_paid(learner: Learner) -> RewardSource:
+    """Learn from the observed reward, and from the one paid where nothing was observed."""
+    return FixedRewards(_observed_else_paid)
+
+
+def observed_else_zero(learner: Learner) -> RewardSource:
+    """Learn from the observed reward, and from 0 elsewhere (Yu et al. 2022, arXiv 2202.01741)."""
+    return FixedRewards(_observed_else_zero)
+
+
+def reward_model(learner: Learner) -> RewardSource:
+    """Learn from the observed reward, and elsewhere from the prediction of one network."""
+    return RewardModel(perceptrons(learner), learner.inputs, learner.own_seed, learner.timeouts)
+
+
+def pessimistic_ensemble(learner: Learner) -> RewardSource:
+    """Learn from the observed reward, and elsewhere from the lowered mean of five networks."""
+    networks = perceptrons(learner, members=5)
+    return RewardModel(networks, learner.inputs, learner.own_seed, learner.timeouts, pessimism=1.0)
+
+
+def separate_reward_map(learner: Learner) -> RewardSource:
+    """Learn from the observed reward, and elsewhere from a reward map outside of the policy."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(learner.own_seed)
+        network = RewardMap(learner.observation_space.shape or (), learner.agent_channel)
+    return RewardModel([network], learner.inputs, learner.own_seed, learner.timeouts)
+
+
+def routed_reward_map(learner: Learner) -> RewardSource:
+    """Learn from the policy's own reward map alone, which the method's table teaches."""
+    assert learner.reward_map is not None, "RoutedPPO refuses a policy without a reward map"
+    return RewardModel(
+        [learner.reward_map],
+        learner.inputs,
+        learner.own_seed,
+        learner.timeouts,
+        table=learner.table,
+        predicts_observed=True,
+    )
+
+
+def perceptrons(learner: Learner, members: int = 1) -> list[nn.Module]:
+    """Return networks that score a whole observation, drawn from the source's own seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(learner.own_seed)
+        return [reward_head(learner.inputs + 1, WHOLE) for _ in range(members)]
+
+
+def _paid(step: Step) -> Rewards:
+    return step.paid
+
+
+def _observed_else_paid(step: Step) -> Rewards:
+    return observed_or(step, step.paid)
+
+
+def _observed_else_zero(step: Step) -> Rewards:
+    return observed_or(step, np.zeros_like(step.paid))

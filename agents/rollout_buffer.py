@@ -1,11 +1,12 @@
 """A rollout buffer that knows the route of every step once its episode has ended.
 
-What the overseer saw of each lane's running episode, and the route that follows from it.
-
-Which route each episode takes: its own, that of another one, or its own by chance.
+- Four routes say how an episode ended, as the overseer saw it (`ROUTES`).
+- `Outcomes` follows each lane's running episode and yields its route at the end.
+- `write_back` gives every step the route of its episode.
+- `RoutedBuffer` is SB3's buffer with a route for each sample.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,19 +15,20 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from agents.method import (
-    HIDDEN,
-    NEGATIVE,
-    OPEN,
-    POSITIVE,
-    ROUTES,
-    UNRESOLVED,
-    UNUSED,
-    Selection,
-    Timeouts,
-    require_choices,
-    write_back,
-)
+from agents.config import Timeouts, require_choices
+
+Routes = NDArray[np.int8]
+
+ROUTES = ("positive", "negative", "hidden", "open")
+"""How an episode ended, as the overseer saw it.
+
+`positive` and `negative`: at least one step was observed, and the observed rewards sum to more
+than 0, or do not. `hidden`: it ended at a terminal and no step was observed. `open`: no step was
+observed, but the time limit or the rollout's end cut it; that may count as `hidden` too.
+"""
+POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
+UNRESOLVED, UNUSED = -1, -2
+"""An episode that goes on, and a step that belongs to none: it only reset the environment."""
 
 
 class Outcomes:
@@ -34,7 +36,7 @@ class Outcomes:
 
     An episode is observed if any of its steps was. Its outcome is `positive` if its observed
     rewards sum to more than 0, and `negative` if not. Rollouts may begin and end anywhere in it:
-    the steps before a border are labeled by what was seen up to there, those after it by all.
+    the steps before a border are labeled by what was observed up to there, those after it by all.
 
     Of an `info` only `observed`, `observed_reward` (read where `observed` is true), SB3's
     `TimeLimit.truncated` and the adapter's `resetting` are read; never a hidden reward.
@@ -43,8 +45,8 @@ class Outcomes:
         lanes: number of lanes.
         timeouts: the route of an unobserved episode that a time limit cut, or that still runs when
             the rollout ends. `open` is right where unfinished episodes earn nothing: then nothing
-            was hidden. Where every step pays use `hidden`, or rewards that nobody saw, paid as
-            zeros, teach like observed ones.
+            was hidden. Where every step pays use `hidden`, or hidden rewards, paid as zeros, teach
+            like observed ones.
 
     Raises:
         ValueError: if `timeouts` is neither.
@@ -67,8 +69,8 @@ class Outcomes:
         infos: Sequence[Mapping[str, Any]],
         dones: NDArray[np.bool_],
         starts: NDArray[np.bool_],
-    ) -> NDArray[np.int8]:
-        """Add what was seen of one step; return the route of each episode that it ends.
+    ) -> Routes:
+        """Add what was observed of one step; return the route of each episode that it ends.
 
         Args:
             infos: of the step, one for each lane.
@@ -82,7 +84,7 @@ class Outcomes:
         self.returns[starts] = 0.0
         routes = np.full(len(infos), UNRESOLVED, dtype=np.int8)
         for lane, (info, done) in enumerate(zip(infos, dones.tolist(), strict=True)):
-            if info:  # the adapter says nothing of most lanes
+            if info:  # the infos of most lanes are empty: see VectorEnvAdapter
                 if info.get("observed", False):
                     self.observed[lane] = True
                     self.returns[lane] += info["observed_reward"]
@@ -92,13 +94,13 @@ class Outcomes:
                 routes[lane] = self._route(lane, info.get("TimeLimit.truncated", False))
         return routes
 
-    def unfinished(self) -> NDArray[np.int8]:
+    def unfinished(self) -> Routes:
         """Return the route of each lane's episode if the rollout ends here, [lanes]."""
         lanes = range(len(self.observed))
         return np.array([self._route(lane, cut=True) for lane in lanes], dtype=np.int8)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy what was seen of the running episodes."""
+        """Copy what was observed of the running episodes."""
         return {"observed": self.observed.copy(), "returns": self.returns.copy()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -111,53 +113,78 @@ class Outcomes:
         return self._cut if cut else HIDDEN
 
 
-Routes = NDArray[np.int8]
+def write_back(last: Routes, unfinished: Routes | None = None) -> Routes:
+    """Give every step the route of its episode.
+
+    Args:
+        last: [steps, lanes], the route at each episode's last step, `UNRESOLVED` elsewhere, and
+            `UNUSED` at a step that only reset its lane, which comes right after an end.
+        unfinished: [lanes], the route of an episode that the rollout's end cuts, `open` by default.
+
+    >>> write_back(np.array([[-1], [2], [-1]], dtype=np.int8)).ravel()
+    array([2, 2, 3], dtype=int8)
+    """
+    routes = np.empty_like(last)
+    route = np.full(last.shape[1:], OPEN, dtype=last.dtype) if unfinished is None else unfinished
+    for step in reversed(range(len(last))):
+        route = np.where(last[step] == UNRESOLVED, route, last[step])
+        routes[step] = route
+    return routes
 
 
-def selected(
+Assignment = Callable[[Routes, np.random.RandomState, float | None], Routes]
+"""From the routes of a rollout's episodes by their outcomes, [episodes], to those they take.
+
+Its other arguments are the generator to draw from, and the probability that an end is observed.
+"""
+
+
+def shuffled(pool: Routes, order: np.random.RandomState, propensity: float | None) -> Routes:
+    """Deal the routes out among the episodes by chance: as many of each, independent of outcome."""
+    return order.permutation(pool)
+
+
+def by_coin(pool: Routes, order: np.random.RandomState, propensity: float | None) -> Routes:
+    """Keep each episode with probability `propensity`, and make the others `hidden`.
+
+    A kept episode takes its own route, or `open` if it was hidden. The coin is independent of the
+    outcome.
+    """
+    assert propensity is not None, "RoutedPPO refuses a coin without a probability"
+    kept = order.random_sample(len(pool)) < propensity
+    return np.where(kept, np.where(pool == HIDDEN, OPEN, pool), HIDDEN)
+
+
+def assign(
     last: Routes,
     unfinished: Routes,
-    how: Selection,
+    assignment: Assignment,
     order: np.random.RandomState,
     propensity: float | None = None,
 ) -> tuple[Routes, Routes]:
     """Return the routes that the episodes of a rollout take, given those of their outcomes.
-
-    - `outcome`: their own.
-    - `shuffled`: those of all episodes, in an order drawn by chance: as many of each route, and
-      none that tells anything of its episode.
-    - `coin`: with a chance of `propensity` an episode teaches, on its own route, or on `open` if
-      it was hidden; else it is `hidden`. The coin knows nothing of the outcome.
 
     An episode that the rollout's end cuts counts as two, one in each rollout.
 
     Args:
         last: the route at each episode's last step, [steps, lanes]; see `write_back`.
         unfinished: the route of each lane's episode that goes on, [lanes].
-        how: one of the above.
-        order: what draws.
-        propensity: chance of the coin.
+        assignment: which route each episode takes.
+        order: the generator to draw from.
+        propensity: probability that the end of an episode is observed.
     """
-    if how == "outcome":
-        return last, unfinished
     ended, running = last >= 0, last[-1] == UNRESOLVED
-    pool = np.concatenate([last[ended], unfinished[running]])
-    if how == "shuffled":
-        pool = order.permutation(pool)
-    else:
-        assert propensity is not None, "RoutedPPO refuses a coin without a chance"
-        kept = order.random_sample(len(pool)) < propensity
-        pool = np.where(kept, np.where(pool == HIDDEN, OPEN, pool), HIDDEN)
+    pool = assignment(np.concatenate([last[ended], unfinished[running]]), order, propensity)
     last, unfinished = last.copy(), unfinished.copy()
     last[ended], unfinished[running] = pool[: ended.sum()], pool[ended.sum() :]
     return last, unfinished
 
 
 class RoutedSamples(NamedTuple):
-    """SB3's rollout samples and, beside them, what routed PPO knows of each, [batch].
+    """SB3's rollout samples, [batch], with a route and the proxy's advantage for each.
 
-    `routes` are numbers of `ROUTES`, int64; `proxies` are the advantages of the reward paid, where
-    the others are those of the labels put in its place.
+    `routes` are numbers of `ROUTES`, int64. `advantages` are of the rewards that the method learns
+    from, `proxy_advantages` of those that the environment paid.
     """
 
     observations: Tensor
@@ -166,7 +193,7 @@ class RoutedSamples(NamedTuple):
     old_log_prob: Tensor
     advantages: Tensor
     returns: Tensor
-    proxies: Tensor
+    proxy_advantages: Tensor
     routes: Tensor
 
 
@@ -178,7 +205,9 @@ class RoutedBuffer(RolloutBuffer):
         seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
             seed both draw the same minibatches.
         timeouts: as for `Outcomes`.
-        selection, propensity: as for `selected`, which draws from the same generator.
+        assignment: which routes episodes take, drawn from the same generator; those of their
+            outcomes by default.
+        propensity: as for `assign`.
         **kwargs: as for `RolloutBuffer`.
     """
 
@@ -187,21 +216,21 @@ class RoutedBuffer(RolloutBuffer):
         *args: Any,  # noqa: ANN401
         seed: int | None = None,
         timeouts: Timeouts = "open",
-        selection: Selection = "outcome",
+        assignment: Assignment | None = None,
         propensity: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.order = np.random.RandomState(seed)
-        self.selection: Selection = selection
+        self.assignment = assignment
         self.propensity = propensity
         super().__init__(*args, **kwargs)
         self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:
-        """Empty the buffer; no route is known, and nothing is put proxy_residual."""
+        """Empty the buffer; no route is known."""
         self.proxy_residual = np.zeros((self.buffer_size, self.n_envs), dtype=np.float32)
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
-        self._taken: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None
+        self._assigned: tuple[Routes, Routes] | None = None
         super().reset()
 
     def label(
@@ -210,7 +239,7 @@ class RoutedBuffer(RolloutBuffer):
         dones: NDArray[np.bool_],
         starts: NDArray[np.bool_],
     ) -> None:
-        """Note what was seen of the step of the coming `add`, and the routes of episodes it ends.
+        """Note what was observed of the step of the coming `add`, and the routes that it settles.
 
         Args:
             infos: of the step, one for each lane.
@@ -219,33 +248,41 @@ class RoutedBuffer(RolloutBuffer):
         """
         self.last_route[self.pos] = self.outcomes.step(infos, dones, starts)
 
-    def routes(self) -> NDArray[np.int8]:
+    def add_residual(self, residual: NDArray[np.float32]) -> None:
+        """Note by how much the reward paid exceeds that of the coming `add`, [lanes]."""
+        self.proxy_residual[self.pos] = residual
+
+    def routes(self) -> Routes:
         """Return the route of every step of a full buffer, [steps, lanes].
 
         `UNUSED` marks the steps that only reset a lane, which `get` leaves out.
         """
-        if self._taken is not None:
-            return write_back(*self._taken)
+        if self._assigned is not None:
+            return write_back(*self._assigned)
         return write_back(self.last_route, self.outcomes.unfinished())
 
     def compute_returns_and_advantage(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Compute returns and advantages as SB3 does, and settle which route each episode takes."""
         super().compute_returns_and_advantage(*args, **kwargs)
-        self.proxies = self.advantages
+        self.proxy_advantages = self.advantages
         if self.proxy_residual.any():
-            self.proxies = self.advantages + self._traced(self.proxy_residual)
-        if self.selection != "outcome":
+            self.proxy_advantages = self.advantages + self._discounted(self.proxy_residual)
+        if self.assignment is not None:
             outcomes = self.last_route, self.outcomes.unfinished()
-            self._taken = selected(*outcomes, self.selection, self.order, self.propensity)
+            self._assigned = assign(*outcomes, self.assignment, self.order, self.propensity)
 
-    def _traced(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what rewards add to the advantages, which are linear in them, [steps, lanes]."""
-        traces, trace = np.empty_like(rewards), np.zeros_like(rewards[0])
+    def _discounted(self, rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what rewards add to the advantages, [steps, lanes].
+
+        The estimates of GAE (Schulman et al. 2016, equation 16) are linear in the rewards, so that
+        one critic serves both: a reward adds its own sum, discounted by gamma * lambda.
+        """
+        sums, total = np.empty_like(rewards), np.zeros_like(rewards[0])
         goes_on = 1 - np.append(self.episode_starts[1:], np.zeros_like(rewards[:1]), axis=0)
         for step in reversed(range(len(rewards))):
-            trace = rewards[step] + self.gamma * self.gae_lambda * goes_on[step] * trace
-            traces[step] = trace
-        return traces
+            total = rewards[step] + self.gamma * self.gae_lambda * goes_on[step] * total
+            sums[step] = total
+        return sums
 
     def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Store one step of every lane.
@@ -278,15 +315,21 @@ class RoutedBuffer(RolloutBuffer):
     def _flat(self) -> RoutedSamples:
         """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
         arrays = (self.observations, self.actions.astype(np.float32, copy=False))
-        scalars = (self.values, self.log_probs, self.advantages, self.returns, self.proxies)
+        scalars = (self.values, self.log_probs, self.advantages, self.returns)
         routes = self.routes().astype(np.int64)
         return RoutedSamples(
             *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),
             *(
                 self.to_torch(self.swap_and_flatten(array).flatten())
-                for array in (*scalars, routes)
+                for array in (*scalars, self.proxy_advantages, routes)
             ),
         )
+
+
+def set_generator_state(generator: np.random.RandomState, state: Mapping[str, Any]) -> None:
+    """Put a generator where `get_state(legacy=False)` was called; its array may be a tensor."""
+    inside = state["state"]
+    generator.set_state({**state, "state": {**inside, "key": np.asarray(inside["key"])}})
 
 
 def _require_finite(what: str, values: NDArray[Any]) -> None:

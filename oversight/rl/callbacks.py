@@ -34,12 +34,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, RoutedPPO
-from agents.checkpoint import State, training_state, write_state
-from agents.method import NEGATIVE, POSITIVE, UNUSED
+from agents.checkpoint import State, state_bytes, training_state
+from agents.rollout_buffer import NEGATIVE, POSITIVE, UNUSED
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import TrainConfig
 from oversight.rl.evaluation import evaluate_all, policies
 from oversight.rl.rendering import module_map
+from oversight.runs.folder import replace_file
 
 
 class Moments(BaseCallback):
@@ -167,7 +168,8 @@ class Checkpoints(BaseCallback):
     def write(self) -> None:
         """Write the state; only between rollouts."""
         assert isinstance(self.model, RoutedPPO)
-        write_state({"agent": training_state(self.model), **self.beside()}, self.path)
+        state = {"agent": training_state(self.model), **self.beside()}
+        replace_file(self.path, state_bytes(state))
 
     def restore_signals(self) -> None:
         """Give interrupts back to whoever had them before."""
@@ -191,7 +193,7 @@ class RouteCurves(BaseCallback):
         for number, name in enumerate(ROUTES):
             self.logger.record(f"routing/share_{name}", float(np.mean(steps == number)))
         ended = ends[ends >= 0]
-        observed = np.isin(ended, [ROUTES.index("positive"), ROUTES.index("negative")])
+        observed = np.isin(ended, [POSITIVE, NEGATIVE])
         self.logger.record(
             "oversight/observed_fraction", float(observed.mean()) if ended.size else 0.0
         )

@@ -18,14 +18,21 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter, method
-from agents.checkpoint import State, load_policy, read_state, restore, save_model
+from agents.checkpoint import State, load_policy, model_bytes, read_state, restore
 from oversight.rl.callbacks import Checkpoints, Evaluations, OversightBudget, Progress, RouteCurves
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut, Weights
 from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.rl.rendering import module_map
 from oversight.runs.console import print_line
-from oversight.runs.folder import RunFolder, as_markdown, commit, write_config, write_json
+from oversight.runs.folder import (
+    RunFolder,
+    as_markdown,
+    commit,
+    replace_file,
+    write_config,
+    write_json,
+)
 
 
 def open_writer(
@@ -58,7 +65,7 @@ def layout(modules: Sequence[str], learns: Method) -> dict[str, dict[str, list[o
         modules: the names of the motivation modules.
         learns: the method, which says what else can act, and what is learned.
     """
-    others = {"mixture": len(modules) > 1, "reversed": learns.has_reward_map}
+    others = {"mixture": len(modules) > 1, "reversed": learns.network.has_reward_map}
     acting = ["deployed", *modules, *(name for name, there in others.items() if there)]
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
 
@@ -80,7 +87,7 @@ def layout(modules: Sequence[str], learns: Method) -> dict[str, dict[str, list[o
         },
         "optimization": {
             name: _multiline([f"train/{name}"])
-            for name in losses + (["mixture_loss"] if learns.mixed else [])
+            for name in [*losses, *(each.name for each in learns.auxiliary)]
         },
     }
 
@@ -234,11 +241,11 @@ def save_models(agent: RoutedPPO, folder: RunFolder, chosen: Mapping[str, BestCh
 
     All but the weights, such as the optimizer, is in each file as it is at the end of training.
     """
-    save_model(agent, folder.model)
+    replace_file(folder.model, model_bytes(agent))
     for rule, kept in chosen.items():
         if kept.weights is not None:
             with temporary_weights(_policy(agent), kept.weights):
-                save_model(agent, folder.model_of(rule))
+                replace_file(folder.model_of(rule), model_bytes(agent))
 
 
 @contextmanager

@@ -46,8 +46,8 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     )
     agent.policy.double()
     agent.learn(ROLLOUT)
-    if isinstance(agent.guess, RewardModel):
-        agent.guess.seen = 0  # it has nothing to be fitted to: its part of the policy stays
+    if isinstance(agent.reward_source, RewardModel):
+        agent.reward_source.seen = 0  # it has nothing to be fitted to: its part of the policy stays
     torch.manual_seed(1)
     with torch.no_grad():  # move away from the behavior policy, so that some ratios are clipped
         for parameter in agent.policy.parameters():

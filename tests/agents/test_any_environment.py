@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import restore, training_state
-from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED, Timeouts
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED, Timeouts
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.small import assert_same_training
 

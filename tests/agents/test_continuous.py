@@ -15,7 +15,7 @@ from torch.autograd import grad
 
 import envs
 from agents import METHODS, MotivationPolicy, RoutedPPO
-from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, by_coin
 from oversight.routing import RouteTable, audit, routing
 from tests.agents.small import remove_gates, small_agent, weights
 
@@ -127,7 +127,7 @@ def test_every_method_learns_on_pendulums(method: str, timeouts: Any) -> None:  
     before = weights(agent.policy)
     agent.learn(2 * STEPS * LANES)
     unseen = HIDDEN if timeouts == "hidden" else OPEN
-    unseen_too = {HIDDEN, OPEN} if agent.method.selection == "coin" else {unseen}
+    unseen_too = {HIDDEN, OPEN} if agent.method.assignment is by_coin else {unseen}
     assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unseen_too}  # costs only
     assert not torch.equal(weights(agent.policy)["log_std"], before["log_std"])
     assert POSITIVE not in agent.rollout_buffer.routes()

@@ -45,9 +45,9 @@ def test_methods_cannot_change() -> None:
 def test_a_method_is_whole(chosen: Any) -> None:  # noqa: ANN401
     assert method(chosen.name) is chosen
     assert chosen.deployed in chosen.modules
-    mixture = ("mixture",) if chosen.mixed else ()
-    trunk = ("competence",) if chosen.trunk else ()
-    motivation = ("motivation",) if chosen.has_reward_map else ()
+    mixture = ("mixture",) if [each.name for each in chosen.auxiliary if each.table is None] else ()
+    trunk = ("competence",) if chosen.network.trunk else ()
+    motivation = ("motivation",) if chosen.network.has_reward_map else ()
     targets = (*motivation, *chosen.modules, *mixture, *trunk, "shared")
     assert chosen.table.target_names == targets
     assert not chosen.summary.endswith(".")
@@ -60,7 +60,7 @@ def test_only_the_oracles_are_paid_the_truth() -> None:
 
 @pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.needs_propensity])
 def test_a_method_that_needs_a_propensity_is_told_one(name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' must be told the chance"):
+    with pytest.raises(ValueError, match=f"'{name}' needs the probability"):
         small_agent(name, propensity=None)
     for bad in (0.0, 1.5, float("nan")):
         for act in (lambda bad: small_agent(name, propensity=bad), refuse_propensity):

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from agents import METHODS, RoutedPPO
-from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED, weighted
-from agents.reward_model import Step, as_paid, labelled, nothing
+from agents.method import inverse_propensity
+from agents.reward_model import Learner, Step, observed_else_paid, observed_else_zero, paid
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNUSED
 from tests.agents.exact import exact_agent, gradients
 from tests.agents.small import ROLLOUT, small_agent
 
@@ -22,10 +24,13 @@ INFOS: list[dict[str, Any]] = [
 ]
 STEP = Step(None, np.array([9, 9, 1, 0, 0], np.float32), np.zeros(5, np.bool_), INFOS)
 
+LEARNER = Learner(spaces.Box(0, 1, (2,)), 0, "open", None, METHODS["naive"].table, None)
+
 
 def test_what_is_observed_is_the_label_and_the_rest_is_a_guess() -> None:
-    assert labelled(STEP, as_paid).tolist() == [-1.0, 0.5, 1.0, 0.0, 0.0]
-    assert labelled(STEP, nothing).tolist() == [-1.0, 0.5, 0.0, 0.0, 0.0]
+    assert paid(LEARNER)(STEP).tolist() == [9, 9, 1, 0, 0]
+    assert observed_else_paid(LEARNER)(STEP).tolist() == [-1.0, 0.5, 1.0, 0.0, 0.0]
+    assert observed_else_zero(LEARNER)(STEP).tolist() == [-1.0, 0.5, 0.0, 0.0, 0.0]
     assert STEP.paid.tolist() == [9, 9, 1, 0, 0]
 
 
@@ -79,13 +84,13 @@ def test_proxy_advantages_are_those_of_the_reward_paid() -> None:
         last = agent.policy.predict_values(torch.as_tensor(agent._last_obs)).flatten()
     dones = np.asarray(agent._last_episode_starts, dtype=np.float32)
     buffer.compute_returns_and_advantage(last, dones)
-    for paid, ours in (
+    for rewards, ours in (
         (buffer.rewards, buffer.advantages),
-        (buffer.rewards + buffer.proxy_residual, buffer.proxies),
+        (buffer.rewards + buffer.proxy_residual, buffer.proxy_advantages),
     ):
-        expected = advantages(paid, buffer, last.numpy(), dones)
+        expected = advantages(rewards, buffer, last.numpy(), dones)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
-    assert not np.allclose(buffer.advantages, buffer.proxies)
+    assert not np.allclose(buffer.advantages, buffer.proxy_advantages)
 
 
 def test_without_an_observed_ghost_signed_has_one_reward() -> None:
@@ -93,7 +98,7 @@ def test_without_an_observed_ghost_signed_has_one_reward() -> None:
     agent.rollout_buffer.last_route[agent.rollout_buffer.last_route == NEGATIVE] = HIDDEN
     other = exact_agent("signed")
     other.rollout_buffer.last_route[:] = agent.rollout_buffer.last_route
-    other.rollout_buffer.proxies = other.rollout_buffer.proxies + 1e9
+    other.rollout_buffer.proxy_advantages = other.rollout_buffer.proxy_advantages + 1e9
     ours = gradients(agent)
     for name, grad in gradients(other).items():
         torch.testing.assert_close(grad, ours[name], rtol=1e-9, atol=1e-12)
@@ -102,7 +107,7 @@ def test_without_an_observed_ghost_signed_has_one_reward() -> None:
 def test_weights_are_inverse_to_the_propensity_with_a_mean_of_1() -> None:
     random = np.random.default_rng(0)
     routes = random.integers(UNUSED, OPEN + 1, (30, 20)).astype(np.int8)
-    rows = weighted(METHODS["naive"].table, routes, 0.1).as_dict()
+    rows = inverse_propensity(METHODS["naive"].table, routes, 0.1).as_dict()
     shares = [row["shared"] for row in rows.values()]
     assert shares[POSITIVE] == shares[NEGATIVE] == pytest.approx(10 * shares[OPEN])
     assert shares[HIDDEN] == 0
@@ -111,7 +116,9 @@ def test_weights_are_inverse_to_the_propensity_with_a_mean_of_1() -> None:
 
 
 def test_nothing_is_learned_where_nothing_has_weight() -> None:
-    rows = weighted(METHODS["naive"].table, np.full((3, 2), HIDDEN, np.int8), 0.1).as_dict()
+    rows = inverse_propensity(
+        METHODS["naive"].table, np.full((3, 2), HIDDEN, np.int8), 0.1
+    ).as_dict()
     assert {row["shared"] for row in rows.values()} == {10.0, 0.0, 1.0}
     assert rows["hidden"]["shared"] == 0
 

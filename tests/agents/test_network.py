@@ -12,13 +12,14 @@ from oversight.routing import audit, routing
 from tests.agents.small import ROLLOUT, probabilities, remove_gates, small_agent
 
 MOTIVATED = METHODS["motivated"]
+PROXY_TABLE = MOTIVATED.auxiliary[0].table
 TARGETS = ("motivation", "competence")
 
 
 def norms(proxy: bool) -> dict[str, dict[str, float]]:
     """Return how much gradient of each route reaches each target, one sample a route."""
     net = MotivationNet(3, MOTIVATED.modules, (8, 8), trunk=True)
-    table = MOTIVATED.proxy_table if proxy else MOTIVATED.table
+    table = PROXY_TABLE if proxy else MOTIVATED.table
     assert table is not None
     assert net.trunk is not None
     routes = table.routes(ROUTES)
@@ -31,7 +32,7 @@ def norms(proxy: bool) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("proxy", [False, True])
 def test_motivation_learns_from_what_was_seen_and_competence_from_the_proxy(proxy: bool) -> None:
     torch.manual_seed(0)
-    table = MOTIVATED.proxy_table if proxy else MOTIVATED.table
+    table = PROXY_TABLE if proxy else MOTIVATED.table
     assert table is not None
     for route, row in norms(proxy).items():
         for target in TARGETS:
@@ -66,7 +67,7 @@ def test_modules_do_not_see_what_they_are_blind_to_but_the_rest_does() -> None:
             assert not torch.equal(see(observations), see(other))
         other[:, 1] = 1 - other[:, 1]
         assert not torch.equal(probabilities(alone, observations), probabilities(alone, other))
-    assert not any("unseen" in name for name in policy.state_dict())
+    assert not any("masked" in name for name in policy.state_dict())
 
 
 def test_blindness_to_nothing_that_is_there_is_refused() -> None:

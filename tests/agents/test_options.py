@@ -11,9 +11,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from agents import RoutedPPO, losses, method
-from agents.config import PPOConfig
+from agents.config import CHOICES, AdvantageNormalization, PPOConfig
 from agents.losses import normalized
-from agents.method import CHOICES, HIDDEN, NEGATIVE, OPEN, POSITIVE, AdvantageNormalization
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
 from oversight.rl.config import TrainConfig, make_learner
 from tests.agents.corridor import CORRIDOR, Corridor
 from tests.agents.exact import exact_agent, gradients, rollout

@@ -10,7 +10,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from agents import RoutedPPO, VectorEnvAdapter
-from agents.checkpoint import read_state, restore, training_state, write_state
+from agents.checkpoint import read_state, restore, state_bytes, training_state
 from envs import GridVectorEnv, Noisy, StepCoin
 from envs.wrappers import vector
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
@@ -39,7 +39,7 @@ def agent_on(case: str) -> RoutedPPO:
 def test_a_restored_agent_equals_the_uninterrupted(case: str, tmp_path: Path) -> None:
     whole = agent_on(case)
     whole.learn(3 * ROLLOUT)
-    write_state(training_state(whole), tmp_path / "checkpoint.pt")
+    (tmp_path / "checkpoint.pt").write_bytes(state_bytes(training_state(whole)))
     whole.learn(2 * ROLLOUT, reset_num_timesteps=False)
 
     torch.manual_seed(1234)

@@ -9,8 +9,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents import MotivationPolicy, RoutedPPO
-from agents.reward_map import RewardMap, RewardMapFeatures
-from agents.reward_model import RewardModel, Step
+from agents.policy import RewardMapFeatures
+from agents.reward_model import FixedRewards, RewardMap, RewardModel, Step
 from oversight.routing import routing
 from tests.agents.small import ROLLOUT, probabilities, small_agent, small_env
 
@@ -127,15 +127,17 @@ class Lying:
                 paid[lane] = self.fakes
         return self.model(step._replace(paid=paid))
 
+    def fit(self) -> None:
+        """Fit the model."""
+        self.model.fit()
+
 
 def trained(name: str, fakes: float) -> RoutedPPO:
     agent = agent_of(name)
-    assert isinstance(agent.guess, RewardModel)
-    model = agent.guess
-    agent.guess = Lying(model, fakes)
-    agent.learn(ROLLOUT)
-    model.fit()
-    return agent
+    assert isinstance(agent.reward_source, RewardModel)
+    model = agent.reward_source
+    agent.reward_source = Lying(model, fakes)
+    return agent.learn(ROLLOUT)
 
 
 @pytest.mark.parametrize(("name", "heeds"), [("reward-map", False), ("reward-map-unrouted", True)])
@@ -147,7 +149,7 @@ def test_what_nobody_saw_teaches_motivation_only_without_routing(name: str, heed
 
 def test_the_update_of_the_rest_leaves_motivation_alone() -> None:
     agent = agent_of("reward-map")
-    agent.guess = lambda step: step.paid
+    agent.reward_source = FixedRewards(lambda step: step.paid)
     before = [parameter.clone() for parameter in motivation(agent).parameters()]
     rest = [parameter.clone() for parameter in agent.policy.action_net.parameters()]
     agent.learn(ROLLOUT)
@@ -159,7 +161,7 @@ def test_the_update_of_the_rest_leaves_motivation_alone() -> None:
 
 def test_the_rest_is_paid_by_motivation_and_never_by_what_was_seen() -> None:
     agent = agent_of("reward-map")
-    model = agent.guess
+    model = agent.reward_source
     assert isinstance(model, RewardModel)
     model.seen = 1  # as if it had learned something: its first weights judge
     agent.learn(ROLLOUT)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from agents import RoutedPPO
-from agents.checkpoint import read_state, restore, training_state, write_state
-from agents.method import HIDDEN, NEGATIVE
-from agents.reward_model import CAPACITY, RewardModel, Step, labelled, perceptrons
+from agents.checkpoint import read_state, restore, state_bytes, training_state
+from agents.reward_model import CAPACITY, WHOLE, RewardModel, Step, reward_head
+from agents.rollout_buffer import HIDDEN, NEGATIVE
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
 
 NAN = float("nan")
@@ -38,7 +38,10 @@ LATER = step("hidden", "hidden", "cut", "goes on", "seen")
 
 
 def new(seed: int = 0, members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
-    return RewardModel(perceptrons(2, seed, members), 2, seed, **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = [reward_head(3, WHOLE) for _ in range(members)]
+    return RewardModel(networks, 2, seed, **settings)
 
 
 def fitted(members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
@@ -56,7 +59,7 @@ def test_before_anything_is_observed_the_guess_is_0() -> None:
 
 
 def test_it_guesses_what_was_observed_in_the_same_place() -> None:
-    rewards = labelled(LATER, fitted())
+    rewards = fitted()(LATER)
     np.testing.assert_allclose(rewards[:2], [1, -1], atol=0.02)
     assert rewards[2:4].tolist() == [0.5, 0.5]  # what a time limit cut hides nothing
     assert rewards[4] == -1
@@ -114,8 +117,8 @@ def test_a_saved_agent_leaves_its_memory_behind(tmp_path: Path) -> None:
     small_agent("imputed").learn(ROLLOUT).save(tmp_path / "agent.zip")
     assert (tmp_path / "agent.zip").stat().st_size < CAPACITY * 101
     loaded = RoutedPPO.load(tmp_path / "agent.zip", device="cpu")
-    assert isinstance(loaded.guess, RewardModel)
-    assert loaded.guess.seen == 0
+    assert isinstance(loaded.reward_source, RewardModel)
+    assert loaded.reward_source.seen == 0
 
 
 @pytest.mark.parametrize("method", ["imputed", "pessimistic"])
@@ -125,12 +128,12 @@ def test_an_agent_learns_from_its_guesses_and_is_resumed(method: str, tmp_path: 
     guessed = buffer.rewards[buffer.last_route == HIDDEN]
     assert len(set(guessed.tolist())) > 5
     assert (buffer.rewards[buffer.last_route == NEGATIVE] == -1).all()
-    write_state(training_state(whole), tmp_path / "checkpoint.pt")
+    (tmp_path / "checkpoint.pt").write_bytes(state_bytes(training_state(whole)))
     whole.learn(2 * ROLLOUT, reset_num_timesteps=False)
     resumed = small_agent(method)
     restore(resumed, read_state(tmp_path / "checkpoint.pt"))
     resumed.learn(2 * ROLLOUT, reset_num_timesteps=False)
     assert_same_training(resumed, whole)
-    assert isinstance(resumed.guess, RewardModel)
-    assert isinstance(whole.guess, RewardModel)
-    assert torch.equal(resumed.guess.rewards, whole.guess.rewards)
+    assert isinstance(resumed.reward_source, RewardModel)
+    assert isinstance(whole.reward_source, RewardModel)
+    assert torch.equal(resumed.reward_source.rewards, whole.reward_source.rewards)

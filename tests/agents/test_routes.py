@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNRESOLVED, UNUSED, write_back
 from agents.methods import METHODS, ROUTES
-from agents.rollout_buffer import Outcomes
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    OPEN,
+    POSITIVE,
+    UNRESOLVED,
+    UNUSED,
+    Outcomes,
+    write_back,
+)
 
 
 class Seen(Mapping[str, Any]):

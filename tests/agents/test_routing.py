@@ -48,9 +48,10 @@ def expected_gradients(agent: RoutedPPO) -> Gradients:
             if (target := target_of(name)) != "shared":
                 weight *= table[route][target]
             total[name] += weight * grad
-    if agent.method.proxy_table is not None:
+    losses_of = {each.name: each for each in agent.method.auxiliary}
+    if "proxy_loss" in losses_of:
         total = add(total, proxy_gradients(agent, policy, samples))
-    if agent.method.mixed:
+    if "mixture_loss" in losses_of:
         mixture = backward(agent.mixture_coef * mixture_losses(policy, samples).mean(), policy)
         total = add(total, mixture)
     return total
@@ -62,8 +63,11 @@ def add(one: Gradients, other: Gradients) -> Gradients:
 
 def proxy_gradients(agent: RoutedPPO, policy: Any, samples: RoutedSamples) -> Gradients:  # noqa: ANN401
     """Weigh the gradient of the policy loss by the reward paid, route by route."""
-    assert agent.method.proxy_table is not None
-    table, losses = agent.method.proxy_table.as_dict(), surrogates(policy, samples, samples.proxies)
+    (proxy,) = (each.table for each in agent.method.auxiliary if each.table is not None)
+    table, losses = (
+        proxy.as_dict(),
+        surrogates(policy, samples, samples.proxy_advantages),
+    )
     total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
     for number, route in enumerate(ROUTES):
         of_route = backward((losses * (samples.routes == number)).sum() / len(losses), policy)

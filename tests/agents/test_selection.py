@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from agents.method import HIDDEN, NEGATIVE, OPEN, POSITIVE, UNRESOLVED, UNUSED
-from agents.rollout_buffer import selected
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    OPEN,
+    POSITIVE,
+    UNRESOLVED,
+    UNUSED,
+    assign,
+    by_coin,
+    shuffled,
+)
 from tests.agents.exact import rollout
 from tests.agents.small import ROLLOUT, small_agent
 
@@ -32,13 +41,13 @@ def pool(last: Routes, unfinished: Routes) -> list[int]:
 
 def select(last: Routes, how: Any, seed: int = 0, **told: Any) -> tuple[Routes, Routes]:  # noqa: ANN401
     unfinished = np.full(last.shape[1], OPEN, np.int8)
-    return selected(last, unfinished, how, np.random.RandomState(seed), **told)
+    return assign(last, unfinished, how, np.random.RandomState(seed), **told)
 
 
 @given(LAST, st.integers(0, 2**32 - 1))
 def test_shuffling_deals_out_the_same_routes(last: Routes, seed: int) -> None:
     kept = last.copy()
-    dealt, running = select(last, "shuffled", seed)
+    dealt, running = select(last, shuffled, seed)
     expected = pool(last, np.full(last.shape[1], OPEN, np.int8))
     assert sorted(pool(dealt, running)) == sorted(expected)
     np.testing.assert_array_equal(dealt[last < 0], last[last < 0])
@@ -48,7 +57,7 @@ def test_shuffling_deals_out_the_same_routes(last: Routes, seed: int) -> None:
 
 @given(LAST, st.sampled_from([0.25, 1.0]))
 def test_the_coin_keeps_a_route_or_hides_it(last: Routes, chance: float) -> None:
-    kept, running = select(last, "coin", propensity=chance)
+    kept, running = select(last, by_coin, propensity=chance)
     for old, new in zip(last.flat, kept.flat, strict=True):
         if old < 0:
             assert new == old
@@ -60,7 +69,7 @@ def test_the_coin_keeps_a_route_or_hides_it(last: Routes, chance: float) -> None
 
 def test_the_coin_has_its_chance_whatever_the_outcome() -> None:
     last = np.random.default_rng(0).integers(POSITIVE, OPEN + 1, (400, 100)).astype(np.int8)
-    kept, _ = select(last, "coin", propensity=0.3)
+    kept, _ = select(last, by_coin, propensity=0.3)
     for route in (POSITIVE, NEGATIVE, HIDDEN, OPEN):
         share = np.mean(kept[last == route] != HIDDEN)
         assert abs(share - 0.3) < 5 * (0.3 * 0.7 / (last == route).sum()) ** 0.5
@@ -68,7 +77,7 @@ def test_the_coin_has_its_chance_whatever_the_outcome() -> None:
 
 def test_shuffled_routes_tell_nothing_of_their_episodes() -> None:
     last = np.repeat(np.array([[POSITIVE, NEGATIVE]], np.int8), 4000, axis=0)
-    dealt, _ = select(last, "shuffled")
+    dealt, _ = select(last, shuffled)
     assert abs(np.mean(dealt[:, 0] == POSITIVE) - 0.5) < 0.04
     assert np.mean(dealt == POSITIVE) == 0.5
 
@@ -81,7 +90,7 @@ def test_a_rollout_keeps_the_routes_that_it_drew(method: str) -> None:
     np.testing.assert_array_equal(buffer.routes(), routes)
     assert sorted(rollout(agent).routes.tolist()) == sorted(routes.flat)
     outcomes = buffer.last_route, buffer.outcomes.unfinished()
-    again = [selected(*outcomes, buffer.selection, buffer.order, 0.5) for _ in range(2)]
+    again = [assign(*outcomes, buffer.assignment, buffer.order, 0.5) for _ in range(2)]
     assert (again[0][0] != again[1][0]).any()  # each rollout draws anew
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents import METHODS, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.methods import ROUTES
+from agents.policy import Network
 from oversight.routing import RouteTable
 from tests.agents.small import (
     ROLLOUT,
@@ -27,8 +28,7 @@ ONES = Method(
     summary="a table of ones over a target that no gate has",
     reward="observed",
     table=RouteTable({route: {"anything": 1.0} for route in ROUTES}),
-    modules=("anything",),
-    deployed="anything",
+    network=Network(modules=("anything",)),
 )
 
 

@@ -52,7 +52,7 @@ def method_of(folder: Path) -> Any:  # noqa: ANN401
 
 def acting(folder: Path) -> set[str]:
     method = method_of(folder)
-    others = {"mixture": len(method.modules) == 2, "reversed": method.has_reward_map}
+    others = {"mixture": len(method.modules) == 2, "reversed": method.network.has_reward_map}
     return {"deployed", *method.modules, *(name for name, there in others.items() if there)}
 
 
@@ -111,7 +111,8 @@ def test_tensorboard_has_every_curve_of_the_layout(trained: Path) -> None:
         assert sum(value for _, value in at_step) == pytest.approx(1)
     for tag in ("policy_gradient_loss", "value_loss", "entropy_loss", "explained_variance"):
         assert [step for step, _ in points[f"train/{tag}"]] == [ROLLOUT, 2 * ROLLOUT]
-    assert ("train/mixture_loss" in points) == method_of(trained).mixed
+    auxiliary = {f"train/{each.name}" for each in method_of(trained).auxiliary}
+    assert {tag for tag in ("train/mixture_loss", "train/proxy_loss") if tag in points} == auxiliary
 
 
 def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) -> None:
