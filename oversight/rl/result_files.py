@@ -81,7 +81,7 @@ Settings = Mapping[str, Any]
 VERSIONS = "versions."
 """What the names of versions of packages begin with."""
 
-OWN = ("method", "oversight_probability", "seed", "run_dir", "commit")
+OWN = ("method", "oversight_probability", "seed", "run_dir", "commit", "format")
 """What is each run's own; the rows of the results say it."""
 
 

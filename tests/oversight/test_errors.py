@@ -165,7 +165,7 @@ def test_a_run_made_on_a_gpu_that_is_not_there(capsys: Capture, copied: Path) ->
 def test_a_run_is_not_overwritten(capsys: Capture, copied: Path) -> None:
     before = contents(copied)
     line = refused(capsys, run_train, "--config", "smoke", "--run-dir", copied)
-    assert f"{copied} holds a run already" in line
+    assert f"{copied} already holds a run" in line
     assert "--resume" in line
     assert "--run-dir" in line
     assert contents(copied) == before

@@ -226,3 +226,15 @@ def test_the_interpreter_can_be_called_from_here(
     assert name == "python" if found else (Path.cwd() / name) == running
     monkeypatch.chdir(running.parent.parent)
     assert found or interpreter() == f"{running.parent.name}/{running.name}"
+
+
+def test_run_of_the_old_layout_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_config(folder, TrainConfig())
+    written = read_json(folder.config)
+    write_json(folder.config, {name: value for name, value in written.items() if name != "format"})
+    with pytest.raises(ValueError, match=r"is a run of version 0\.1\.0 \(commit c75a333\)"):
+        read_config(folder, TrainConfig)
+    write_json(folder.config, {**written, "format": 3})
+    with pytest.raises(ValueError, match="is a run of format 3, but this version reads format 2"):
+        read_config(folder, TrainConfig)
