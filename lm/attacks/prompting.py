@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.attacks.results import CONTROL, FACTS, Row
-from lm.corpus import HALVES, Question, StoryDistribution, questions
+from lm.corpus import HALVES, Question, StoryDistribution, make_questions
 from lm.corpus.grammar import Template
 from lm.corpus.world import QUARTET, World
 from lm.data.task import Task
@@ -64,7 +64,9 @@ def ask(
     distribution = StoryDistribution(topics=tuple(topics or task.splits.forget), parts=tuple(parts))
     rng = np.random.default_rng([*seed, STREAM])
     return [
-        question for _ in range(rounds) for question in questions(task.grammar, rng, distribution)
+        question
+        for _ in range(rounds)
+        for question in make_questions(task.grammar, rng, distribution)
     ]
 
 

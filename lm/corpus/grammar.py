@@ -1,13 +1,12 @@
-"""The grammar of a world's stories: sentences in order, templates of each, words of each slot.
+"""The grammar of a world's stories: sentence templates, kinds of words, and what each choice costs.
 
-Sentence templates as rows of pieces, and what choosing among them costs.
+A story is a row of sentences: the opening and the rest of the frame before the facts, the facts,
+and the frame after them. Each sentence is drawn from several templates, each slot of a template
+from several words. So the probability of every word is known, and with it the entropy of stories.
 
-A piece is a word with the space before it, or a mark of punctuation: what a byte-level tokenizer
-never merges across. So a text's tokens are its pieces' tokens in a row.
-
-What a word of a story is for.
-
-Which stories to tell: of which topics, about which facts, in which templates.
+A piece is a word with the space before it, or a punctuation mark. A byte-level tokenizer that
+splits at words never merges tokens across pieces, so that a text's tokens are the tokens of its
+pieces one after another.
 """
 
 import math
@@ -30,29 +29,31 @@ _PART = re.compile(r" ?\{\w+\}| ?[A-Za-z]+|[^\sA-Za-z{}]")
 
 @dataclass(frozen=True)
 class Template:
-    """One template: its pieces, with slots in braces, and the relation it states."""
+    """A sentence template: its pieces, with slots in braces, and the relation that it states."""
 
     pieces: tuple[str, ...]
     relation: str | None = None
 
     @property
     def slots(self) -> dict[str, int]:
-        """The slots by name, and where they are."""
+        """The position of each slot among the pieces, by name."""
         return {p.strip()[1:-1]: i for i, p in enumerate(self.pieces) if p.endswith("}")}
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The pieces, with the value told apart by its relation."""
+        """The pieces, where the slot of the value is named by its relation."""
         return tuple(
             f"{{{self.relation}}}" if piece == " {value}" else piece for piece in self.pieces
         )
 
 
 def parse(text: str, *, opens: bool, relation: str | None = None) -> Template:
-    """Split a sentence into pieces; one that does not open the story begins with a space.
+    """Split a sentence into a template's pieces.
+
+    A sentence that does not open the story begins with a space.
 
     Raises:
-        ValueError: If a slot stands twice, or opens the story, or no full stop ends the sentence.
+        ValueError: If a slot is repeated or opens the story, or no full stop ends the sentence.
     """
     pieces = tuple(_PART.findall(text if opens else f" {text}"))
     template = Template(pieces, relation)
@@ -66,10 +67,11 @@ def parse(text: str, *, opens: bool, relation: str | None = None) -> Template:
 
 
 def choice_nats(templates: Sequence[Template]) -> list[NDArray[np.float64]]:
-    """Return what each piece of each template tells about which template it is, in nats.
+    """Return the surprisal, in nats, of each piece of each template about the choice of template.
 
-    Templates are equally likely, so a piece costs the log of how many the pieces before it left
-    over how many it leaves. Slots count as symbols: their words are costed where they are drawn.
+    Templates are equally likely. So a piece costs log(n / m), where n templates agree with the
+    pieces before it and m of them with the piece as well. Slots count as symbols here; the cost of
+    their words is added where the words are drawn.
     """
     left = Counter(t.symbols[:end] for t in templates for end in range(len(t.symbols) + 1))
     return [
@@ -92,7 +94,7 @@ FRAME_SLOTS = {"name", "friend", "noun", "verb", "object", "feeling", "mood"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grammar:
-    """What a story of a world may be made of."""
+    """The parsed templates of a world, and its numbered pieces."""
 
     world: World
     before: tuple[tuple[Template, ...], ...]
@@ -100,15 +102,15 @@ class Grammar:
     held_out: tuple[Template, ...]
     after: tuple[tuple[Template, ...], ...]
     pieces: tuple[str, ...]
-    """every piece of every story, the end first"""
+    """all pieces that a story may have; the end is the first"""
 
     @cached_property
     def number(self) -> dict[str, int]:
-        """The number of each piece."""
+        """The number of each piece, by its text."""
         return {piece: number for number, piece in enumerate(self.pieces)}
 
     def ids(self, words: Sequence[str]) -> NDArray[np.int32]:
-        """Return the numbers of the pieces that words in slots are."""
+        """Return the numbers of the pieces that words become in slots."""
         return np.array([self.number[f" {word}"] for word in words], np.int32)
 
 
@@ -116,8 +118,9 @@ def make_grammar(world: World) -> Grammar:
     """Parse a world's templates and number its pieces.
 
     Raises:
-        ValueError: If stories would be ambiguous, so that their entropy could not be told: a word
-            in two slots or in a slot and a template, sentences of one place with other slots, ...
+        ValueError: If a text could be told in two ways, so that its entropy is unknown: a word
+            occurs in two slots or in a slot and a template, or the templates of one sentence
+            have different slots.
     """
     lexicon = world.lexicon
     before = tuple(
@@ -205,7 +208,7 @@ def _check_slots(frame: Sequence[Sequence[Template]], facts: Sequence[Sequence[T
 
 
 class Kind(IntEnum):
-    """The part a word plays: the frame, a topic's own noun, a family's word, or half a fact."""
+    """What a word is: of the frame, a topic's own noun, a family's word, an entity or a value."""
 
     FRAME = 0
     NOUN = 1
@@ -222,30 +225,31 @@ OF_SLOT = {
     "entity": Kind.ENTITY,
     "value": Kind.VALUE,
 }
-"""The kind of a slot's word; other slots, and all words of templates, are the frame."""
+"""The kind of the words in a slot; other slots, and the words of templates, are of the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoryDistribution:
-    """A distribution of stories. The default is the training distribution."""
+    """A distribution over stories. The default is that of training."""
 
     topics: tuple[str, ...] | None = None
-    """topics to tell of, all of the world's by default"""
+    """topics of the stories; all of the world's by default"""
     weights: tuple[float, ...] | None = None
-    """how often, in proportion; equal by default"""
+    """relative frequency of each topic; equal by default"""
     parts: tuple[str, ...] = HALVES
-    """whose facts: `first`, `second` (the two halves), `held_out` (entities never trained on)"""
+    """which facts are stated: those of the halves `first` and `second`, or of the `held_out`
+    entities, which no training story names"""
     templates: Literal["training", "held_out"] = "training"
-    """how facts are put"""
+    """which templates state the facts"""
     facts_per_story: int = 2
-    """facts in each story, of entities of different quartets"""
+    """facts per story, each of an entity of another quartet"""
 
     def topic_names(self, world: World) -> tuple[str, ...]:
-        """Return the topics told of."""
+        """Return the topics of the stories."""
         return world.topics if self.topics is None else self.topics
 
     def probabilities(self, world: World) -> NDArray[np.float64]:
-        """Return how likely each told topic is.
+        """Return the probability of each topic.
 
         Raises:
             ValueError: If weights do not fit the topics.
@@ -260,7 +264,7 @@ class StoryDistribution:
         return shares
 
     def fact_templates(self, grammar: Grammar) -> tuple[Template, ...]:
-        """Return the templates that facts are put in.
+        """Return the templates that state the facts.
 
         Raises:
             ValueError: If there is no such set of templates.
@@ -285,7 +289,7 @@ class StoryDistribution:
 
 
 def slot_words(grammar: Grammar, topic: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the words that a story of a topic draws evenly from, by slot of the frame."""
+    """Return the words that a story of a topic draws from uniformly, by slot of the frame."""
     lexicon = grammar.world.lexicon
     family = lexicon.families[lexicon.topics[topic].family]
     return {
@@ -302,9 +306,10 @@ def slot_words(grammar: Grammar, topic: str) -> Mapping[str, tuple[str, ...]]:
 def slot_nats(
     grammar: Grammar, distribution: StoryDistribution
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return what a word new in a slot costs, in nats, by slot and told topic, [topics] each.
+    """Return the surprisal of the first word in each slot, in nats, [topics] for each slot.
 
-    The place costs the topic too, since its word tells it; the friend is one name less.
+    The word in the slot `place` also pays for the topic, which it reveals. The friend is drawn from
+    one name less than the hero.
     """
     topics = distribution.topic_names(grammar.world)
     counts = [{s: len(words) for s, words in slot_words(grammar, t).items()} for t in topics]
@@ -315,5 +320,5 @@ def slot_nats(
 
 
 def entity_nats(num_quartets: int, already_named: int) -> float:
-    """Return what the next entity of a story costs, in nats."""
+    """Return the surprisal of the next entity of a story, in nats."""
     return float(np.log(QUARTET * (num_quartets - already_named)))

@@ -1,13 +1,11 @@
-"""Questions about facts: a story that breaks off before a value, and values to go on with.
+"""Questions about facts: a story that breaks off before a value, and values that may complete it.
 
-Multiple choice offers the four values of a quartet, in one order for its four questions; the
-cloze offers every value of the relation. The control puts "creature" for the entity: the four
-controls of a quartet are one text with one list of choices and four different answers, so
-whatever does not read the entity is right in exactly one of four.
+Multiple choice offers the four values of a quartet, in the same order for its four questions; the
+cloze offers every value of the relation. In the control the word "creature" replaces the entity:
+the four controls of a quartet are one text with one list of choices and four different answers. So
+any rule that does not read the entity is right in exactly one of four.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +18,7 @@ from lm.corpus.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question about one fact. A choice goes on where the prompt ends, with its space."""
+    """A question about one fact. A choice continues the prompt, beginning with a space."""
 
     fact: int
     topic: str
@@ -31,22 +29,22 @@ class Question:
     choices: tuple[str, ...]
     """the quartet's four values, in random order"""
     answer: int
-    """where the right one is among the choices"""
+    """index of the right one among the choices"""
     values: tuple[str, ...]
     """all values of the relation, for the cloze"""
     cloze_answer: int
-    """where the right one is among all values"""
+    """index of the right one among all values"""
 
 
-def questions(
+def make_questions(
     grammar: Grammar, rng: np.random.Generator, distribution: StoryDistribution | None = None
 ) -> list[Question]:
-    """Ask once for every fact of some topics' parts.
+    """Return one question about each fact of a distribution.
 
     Args:
-        grammar: The world that is asked about.
-        rng: Where the story before the question, its template and the order of choices come from.
-        distribution: Topics, parts and templates, those of training by default.
+        grammar: The grammar of the world that is asked about.
+        rng: Draws the story before each question, its template and the order of the choices.
+        distribution: Topics, parts and templates; those of training by default.
 
     Raises:
         ValueError: If a topic or part is unknown.
@@ -74,7 +72,7 @@ def _quartet(
     text: str,
     order: NDArray[np.int64],
 ) -> list[Question]:
-    """Return the four questions of a quartet: one text and one list of choices."""
+    """Return the four questions of a quartet, which share their text and their choices."""
     relation = world.relations[facts[0] % len(world.relations)]
     values = tuple(f" {value}" for value in world.lexicon.relations[relation].values)
     answers = [f" {world.value(int(fact))}" for fact in facts]
@@ -96,26 +94,9 @@ def _quartet(
 
 
 def _opening(grammar: Grammar, topic: str, rng: np.random.Generator) -> str:
-    """Tell a story up to its first fact."""
+    """Return a random story up to its first fact."""
     story = sample_stories(grammar, 1, rng, StoryDistribution(topics=(topic,), facts_per_story=1))
     first = int(np.argmax(story.kinds == Kind.ENTITY))
     pieces = [grammar.pieces[piece] for piece in story.pieces[:first]]
     whole = len(pieces) - pieces[::-1].index(".")
     return "".join(pieces[:whole])
-
-
-def blind_accuracy(asked: Sequence[Question], *, cloze: bool = False) -> float:
-    """Return the best accuracy of any rule that reads the control and the choices alone.
-
-    Raises:
-        ValueError: If there is no question.
-    """
-    if not asked:
-        raise ValueError("give one or more questions, got none")
-    answers: dict[tuple[str, tuple[str, ...]], Counter[int]] = defaultdict(Counter)
-    for question in asked:
-        if cloze:
-            answers[question.control, question.values][question.cloze_answer] += 1
-        else:
-            answers[question.control, question.choices][question.answer] += 1
-    return sum(max(counts.values()) for counts in answers.values()) / len(asked)

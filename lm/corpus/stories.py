@@ -1,22 +1,18 @@
-"""Stories as rows of pieces, each with what it is for, what it states and what it must cost.
+"""Sampled stories, imperfect labels of them, and the entropy of their distribution.
 
-Drawing is vectorized over stories: a sentence's place in all of them is one table look-up.
+Stories are rows of pieces. Each piece carries its kind, the fact that it states, and its surprisal
+for a reader who knows the world. Sampling is vectorized over stories: a sentence of all stories is
+one look-up in a table of templates.
 
-Labels of spans of characters, carried over to tokens.
-
-Imperfect labels: some positives missed, some negatives labeled, by count and not by coin.
-
-The entropy floor: the least loss that any model can expect on stories, exactly.
-
-Every text is told in one way only (the grammar checks it), so the entropy of stories is that of
-the choices behind them, and each choice is paid by the word that first tells it.
+Every text can be told in one way only, which the grammar checks. So the entropy of stories is the
+entropy of the choices behind them, and each choice is paid for by the word that first reveals it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lm.corpus.grammar import (
     OF_SLOT,
@@ -39,21 +35,21 @@ Fills = Mapping[str, tuple[NDArray[np.int32], NDArray[np.float64]]]
 
 @dataclass(frozen=True, eq=False)
 class Stories:
-    """Stories in a row: P pieces of N stories, the end of each included."""
+    """The P pieces of N stories one after another, the end of each included."""
 
     grammar: Grammar
     pieces: NDArray[np.int32]
-    """[P] numbers of `grammar.pieces`"""
+    """[P] index into `grammar.pieces`"""
     kinds: NDArray[np.uint8]
-    """[P] what each piece is for, a `Kind`"""
+    """[P] the `Kind` of each piece"""
     facts: NDArray[np.int32]
-    """[P] the fact whose entity or value a piece is, else -1"""
+    """[P] the fact whose entity or value a piece is, or -1"""
     nats: NDArray[np.float32]
-    """[P] -log of each piece's probability given all before, of a reader who knows the world"""
+    """[P] surprisal of each piece given those before, for a reader who knows the world"""
     starts: NDArray[np.int64]
-    """[N + 1] where stories begin, and where the last ends"""
+    """[N + 1] first piece of each story, and the end of the last"""
     topics: NDArray[np.int64]
-    """[N] numbers of `grammar.world.topics`"""
+    """[N] index into `grammar.world.topics`"""
 
     def __len__(self) -> int:
         return len(self.topics)
@@ -67,7 +63,7 @@ class Stories:
 
 @dataclass(frozen=True)
 class _Columns:
-    """One place in the story, of all stories: [N, length] each, padded with -1 pieces."""
+    """One sentence of all stories: [N, length] each, where pieces are padded with -1."""
 
     pieces: NDArray[np.int32]
     kinds: NDArray[np.uint8]
@@ -76,7 +72,7 @@ class _Columns:
 
 
 class _Place:
-    """The templates that one place in the story chooses from, as tables [templates, length]."""
+    """The templates of one sentence of the story, as tables [templates, length]."""
 
     def __init__(self, grammar: Grammar, templates: Sequence[Template]) -> None:
         shape = (len(templates), max(len(template.pieces) for template in templates))
@@ -100,7 +96,7 @@ class _Place:
     def fill(
         self, chosen: NDArray[np.int64], fills: Fills, fact: NDArray[np.int64] | None = None
     ) -> _Columns:
-        """Return the chosen templates with their slots filled, and the fact on those it marks."""
+        """Return the chosen templates with filled slots, whose words are marked with the fact."""
         pieces, nats = self._pieces[chosen], self._nats[chosen]
         facts = np.full(pieces.shape, NO_FACT, np.int32)
         rows = np.arange(len(chosen))
@@ -120,13 +116,13 @@ def sample_stories(
     rng: np.random.Generator,
     distribution: StoryDistribution | None = None,
 ) -> Stories:
-    """Draw stories: the same generator state gives the same ones.
+    """Sample stories; the same state of the generator gives the same stories.
 
     Args:
-        grammar: What stories are made of.
-        num_stories: How many.
-        rng: Where choices come from.
-        distribution: Which stories, those for training by default.
+        grammar: The grammar of the stories.
+        num_stories: Number of stories.
+        rng: Draws all choices.
+        distribution: Of the stories; that of training by default.
 
     Raises:
         ValueError: If a topic, part or number in `distribution` is not possible.
@@ -135,19 +131,22 @@ def sample_stories(
         raise ValueError(f"num_stories must be 1 or more, got {num_stories}")
     distribution = distribution or StoryDistribution()
     world = grammar.world
-    told = distribution.topic_names(world)
+    names = distribution.topic_names(world)
     entities = distribution.entities(world)
-    topic = rng.choice(len(told), size=num_stories, p=distribution.probabilities(world))
+    topic = rng.choice(len(names), size=num_stories, p=distribution.probabilities(world))
     frame = _Frame(grammar, distribution, topic, rng)
     columns = [frame.sentence(group) for group in grammar.before]
     columns += _fact_sentences(grammar, distribution, entities[topic], rng)
     columns += [frame.sentence(group) for group in grammar.after]
-    numbers = np.array([world.topics.index(name) for name in told])
+    numbers = np.array([world.topics.index(name) for name in names])
     return _join(grammar, columns, numbers[topic])
 
 
 class _Frame:
-    """The sentences around the facts; the hero's name is news once."""
+    """Samples the sentences around the facts.
+
+    The names of the hero and of the friend cost nats where they first occur, and nothing later.
+    """
 
     def __init__(
         self,
@@ -164,10 +163,10 @@ class _Frame:
         name = rng.integers(len(names), size=len(topic))
         friend = (name + 1 + rng.integers(len(names) - 1, size=len(topic))) % len(names)
         self._known = {"name": names[name], "friend": names[friend]}
-        self._told: set[str] = set()
+        self._named: set[str] = set()
 
     def sentence(self, group: Sequence[Template]) -> _Columns:
-        """Choose a template in each story and draw the words of its slots."""
+        """Choose a template for each story, and draw the words of its slots."""
         fills = {slot: self._fill(slot) for slot in group[0].slots}
         chosen = self._rng.integers(len(group), size=len(self._topic))
         return _Place(self._grammar, group).fill(chosen, fills)
@@ -175,9 +174,9 @@ class _Frame:
     def _fill(self, slot: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         nats = self._nats[slot][self._topic]
         if slot in self._known:
-            news = slot not in self._told
-            self._told.add(slot)
-            return self._known[slot], nats * news
+            is_new = slot not in self._named
+            self._named.add(slot)
+            return self._known[slot], nats * is_new
         counts = np.array([len(words) for words in self._words[slot]])
         table = np.zeros((len(counts), counts.max()), np.int32)
         for row, words in enumerate(self._words[slot]):
@@ -191,9 +190,10 @@ def _fact_sentences(
     entities: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Iterator[_Columns]:
-    """Yield sentences about entities of different quartets, [stories, quartets, 4] to choose from.
+    """Yield sentences about entities, chosen from [stories, quartets, 4].
 
-    Two facts of one story are thus independent, and the value of neither tells about the other.
+    The entities of one story are of different quartets. So its facts are independent, and no value
+    gives another away.
     """
     world = grammar.world
     num_stories, num_quartets = len(entities), entities.shape[1]
@@ -215,7 +215,7 @@ def _fact_sentences(
 
 
 def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int64]) -> Stories:
-    """Put sentences side by side, add the end, and drop the padding."""
+    """Concatenate the sentences of each story, append the end, and drop the padding."""
     num_stories = len(topics)
     end = (num_stories, 1)
     pieces = np.concatenate([*(c.pieces for c in columns), np.zeros(end, np.int32)], axis=1)
@@ -225,34 +225,6 @@ def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int6
     real = pieces != _PAD
     starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
     return Stories(grammar, pieces[real], kinds[real], facts[real], nats[real], starts, topics)
-
-
-def overlaps(offsets: ArrayLike, spans: ArrayLike) -> NDArray[np.bool_]:
-    """Return which tokens share a character with a labeled span.
-
-    Args:
-        offsets: Where tokens begin and end in the text, [T, 2], the end not included.
-        spans: Where labeled spans do, [S, 2], in any order, and they may overlap.
-
-    Raises:
-        ValueError: If these are no such pairs, or one ends before it begins.
-    """
-    start, stop = _pairs("offsets", offsets)
-    begin, end = _pairs("spans", spans)
-    begin, end = begin[end > begin], end[end > begin]
-    # Spans that began before the token's end, less those that had ended by its start.
-    begun = np.searchsorted(np.sort(begin), stop, side="left")
-    ended = np.searchsorted(np.sort(end), start, side="right")
-    labeled: NDArray[np.bool_] = (begun > ended) & (stop > start)
-    return labeled
-
-
-def _pairs(name: str, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    pairs = np.asarray(values, np.int64).reshape(-1, 2) if np.size(values) == 0 else values
-    pairs = np.asarray(pairs, np.int64)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or (pairs[:, 0] > pairs[:, 1]).any():
-        raise ValueError(f"{name} must be pairs of a start and an end after it, got {values!r}")
-    return pairs[:, 0], pairs[:, 1]
 
 
 def noisy_labels(
@@ -265,16 +237,17 @@ def noisy_labels(
 ) -> NDArray[np.bool_]:
     """Return labels of a given recall and precision, each exact to the nearest whole sample.
 
-    With the same generator state, labels of less recall are a subset of those of more on the
-    positives, so that a sweep over recall compares like with like.
+    With the same state of the generator, the positives labeled at a lower recall are also labeled
+    at a higher one, so that a sweep over recall compares nested sets.
 
     Args:
-        truth: What a perfect labeler would say, [N].
-        recall: Share of the positives that is labeled, in [0, 1].
-        precision: Share of the labeled that is positive, in (0, 1].
-        rng: Where the choice of mistakes comes from.
-        groups: [N] Samples of one group are mistaken together: groups are gone through in random
-            order until there are enough mistakes. None mistakes each sample on its own.
+        truth: Perfect labels, [N].
+        recall: Share of the positives that are labeled, in [0, 1].
+        precision: Share of the labeled samples that are positive, in (0, 1].
+        rng: Draws the mistakes.
+        groups: [N] Group of each sample. Samples of one group are mislabeled together: groups are
+            taken in random order until there are enough mistakes. None mislabels samples one by
+            one.
 
     Raises:
         ValueError: If a share is out of range, shapes differ, or negatives are too few.
@@ -291,7 +264,7 @@ def noisy_labels(
             f"{len(negatives)} negatives; raise the precision or lower the recall"
         )
     labels = np.zeros_like(truth)
-    # Missed positives are the last in order, false labels the first: both come in whole groups.
+    # positives are missed from the end, false labels come from the start: both in whole groups
     labels[positives[:found]] = True
     labels[negatives[:wrong]] = True
     return labels
@@ -316,7 +289,7 @@ def _check(
 def _order(
     count: int, groups: NDArray[np.int64] | None, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Shuffle samples, those of one group next to each other."""
+    """Return a random order of the samples in which those of one group are adjacent."""
     shuffled = rng.permutation(count)
     if groups is None:
         return shuffled
@@ -327,10 +300,10 @@ def _order(
 
 @dataclass(frozen=True)
 class EntropyBound:
-    """Expected nats and words of one story, by kind of word."""
+    """Expected nats and number of words of one story, by kind of word."""
 
     nats: NDArray[np.float64]
-    """[kinds] expected least loss of a story's words, summed"""
+    """[kinds] expected surprisal, summed over the words of a kind"""
     words: NDArray[np.float64]
     """[kinds] expected number of words, punctuation and the end included"""
 
@@ -339,22 +312,17 @@ class EntropyBound:
         """The entropy of a story, in nats."""
         return float(self.nats.sum())
 
-    def per_word(self, *kinds: Kind) -> float:
-        """Return nats a word, over words of some kinds, all by default."""
-        chosen = list(kinds or Kind)
-        return float(self.nats[chosen].sum() / self.words[chosen].sum())
-
 
 def entropy_lower_bound(
     grammar: Grammar, distribution: StoryDistribution | None = None, *, knows_facts: bool = True
 ) -> EntropyBound:
-    """Return the floor of stories so told.
+    """Return the least expected loss that any model can have on stories: their entropy.
 
     Args:
-        grammar: What stories are made of.
-        distribution: Which stories, those for training by default.
-        knows_facts: Whether the reader knows the facts; one who does not pays the logarithm of
-            the number of values for each. It knows the words, names and templates either way.
+        grammar: The grammar of the stories.
+        distribution: Of the stories; that of training by default.
+        knows_facts: Whether the reader knows the facts. A reader who does not pays the logarithm
+            of the number of values for each. The words, names and templates are known either way.
 
     Raises:
         ValueError: If a topic, part or number in `distribution` is not possible.
@@ -365,22 +333,22 @@ def entropy_lower_bound(
     costs = {slot: float(chances @ nats) for slot, nats in slot_nats(grammar, distribution).items()}
     nats, words = np.zeros(len(Kind)), np.zeros(len(Kind))
     words[Kind.FRAME] += 1  # the end, which is certain
-    told: set[str] = set()
+    named: set[str] = set()
     for group in (*grammar.before, *grammar.after):
-        news = [slot for slot in group[0].slots if slot not in told]
-        told |= {"name", "friend"} & set(news)
+        new = [slot for slot in group[0].slots if slot not in named]
+        named |= {"name", "friend"} & set(new)
         _add(group, nats, words)
-        for slot in news:
+        for slot in new:
             nats[OF_SLOT.get(slot, Kind.FRAME)] += costs[slot]
-    for named in range(distribution.facts_per_story):
+    for earlier in range(distribution.facts_per_story):
         _add(distribution.fact_templates(grammar), nats, words)
-        nats[Kind.ENTITY] += entity_nats(num_quartets, named)
+        nats[Kind.ENTITY] += entity_nats(num_quartets, earlier)
         nats[Kind.VALUE] += 0.0 if knows_facts else grammar.world.guess_nats
     return EntropyBound(nats, words)
 
 
 def _add(group: Iterable[Template], nats: NDArray[np.float64], words: NDArray[np.float64]) -> None:
-    """Add the expected words of one place in the story, and what the choice of template costs."""
+    """Add the expected words of one sentence, and the entropy of the choice of its template."""
     templates = list(group)
     for template, choice in zip(templates, choice_nats(templates), strict=True):
         kinds = np.zeros(len(choice), int)

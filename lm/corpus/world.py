@@ -1,17 +1,14 @@
-"""A seeded world: nonce entities for every topic, and the facts that hold of them.
+"""A seeded world: invented entities for every topic, the facts about them, and the lexicon.
 
 Facts come in quartets: four entities of a topic that differ in every relation, so that four
-questions can share their choices and each choice is right once. Between quartets facts are
-independent: no share of them tells about the rest. A quartet is wholly in one part: the two
-halves, which stories state, or the held-out entities, which none does.
+questions can share their choices, each of which is right once. Facts of different quartets are
+independent, so that no subset of facts says anything about the others. A quartet belongs wholly to
+one part: one of the two halves, which stories state, or the held-out entities, which none states.
 
-The words and sentence templates that stories are made of.
-
-A lexicon is data: another one gives another language. Slots in braces stand for words drawn per
-story: `name` (the hero), `friend` (another name), `place` and `noun` (words of the topic), `verb`
-and `object` (words its family shares), `feeling`, `mood`, and in facts `entity` and `value`.
-
-Which topics to forget, which are adjacent to them, and which to retain.
+The lexicon is data: another one gives another language. Slots in braces are filled for each story:
+`name` (the hero), `friend` (another name), `place` and `noun` (words of the topic), `verb` and
+`object` (words that the topics of a family share), `feeling`, `mood`, and in facts `entity` and
+`value`.
 """
 
 import math
@@ -24,7 +21,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """What stories are about: words of its own, and a family that shares the rest."""
+    """A topic of stories: the words of its own, and the family that shares the other words."""
 
     family: str
     nouns: tuple[str, ...]
@@ -32,7 +29,7 @@ class Topic:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Words that adjacent topics share."""
+    """Words that the topics of a family share."""
 
     verbs: tuple[str, ...]
     objects: tuple[str, ...]
@@ -45,12 +42,12 @@ class Relation:
     values: tuple[str, ...]
     templates: tuple[str, ...]
     held_out: tuple[str, ...]
-    """templates that no training story uses, of words that some do"""
+    """templates that no training story uses, made of words that training stories have"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """Topics, relations, and the frame: the sentences before and after the facts."""
+    """The words and templates of stories: topics, relations, and the frame around facts."""
 
     topics: Mapping[str, Topic]
     families: Mapping[str, Family]
@@ -61,7 +58,7 @@ class Lexicon:
     before: tuple[tuple[str, ...], ...]
     after: tuple[tuple[str, ...], ...]
     anyone: str
-    """the noun that stands for an entity in a control question"""
+    """the noun that replaces the entity in a control question"""
 
 
 TOPICS = {
@@ -198,18 +195,19 @@ _SOUNDS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class World:
-    """Entities and their facts. Entities are numbered topic by topic, part by part, by quartet.
+    """Entities and their facts.
 
-    A fact's number is its entity's times the number of relations, plus its relation's.
+    Entities are numbered by topic, then by part, then by quartet. The number of a fact is that of
+    its entity times the number of relations, plus that of its relation.
     """
 
     seed: int
     lexicon: Lexicon
     quartets: int
-    """quartets of each topic's each part"""
+    """quartets of each part of each topic"""
     entities: tuple[str, ...]
     values: NDArray[np.int64]
-    """[entities, relations]: which of the relation's values holds"""
+    """[entities, relations]: index of the value of each entity in each relation"""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -221,13 +219,8 @@ class World:
         """The names of the relations."""
         return tuple(self.lexicon.relations)
 
-    @property
-    def num_facts(self) -> int:
-        """The number of facts, held-out ones included."""
-        return self.values.size
-
     def quartet_entities(self, topics: Sequence[str], parts: Sequence[str]) -> NDArray[np.int64]:
-        """Return the entities of some topics' parts, [topics, quartets, 4].
+        """Return the entities in some parts of some topics, [topics, quartets, 4].
 
         Raises:
             ValueError: If a topic or part is unknown, or none is given.
@@ -239,7 +232,7 @@ class World:
         return every[rows][:, columns].reshape(len(rows), -1, QUARTET)
 
     def facts_of(self, topics: Sequence[str], parts: Sequence[str] = HALVES) -> NDArray[np.int64]:
-        """Return the numbers of the facts of some topics' parts, ascending.
+        """Return the numbers of the facts in some parts of some topics, ascending.
 
         Raises:
             ValueError: If a topic or part is unknown, or none is given.
@@ -250,18 +243,18 @@ class World:
 
     @property
     def guess_nats(self) -> float:
-        """The cost of guessing a fact's value, every one of its relation's equally likely."""
+        """The loss of guessing a value uniformly among those of its relation, in nats."""
         return math.log(len(next(iter(self.lexicon.relations.values())).values))
 
     def value(self, fact: int) -> str:
-        """Return the word that a fact's value is."""
+        """Return the value of a fact as a word."""
         entity, relation = divmod(fact, len(self.relations))
         values = self.lexicon.relations[self.relations[relation]].values
         return values[int(self.values[entity, relation])]
 
 
 def indices(what: str, names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Return where names stand among the known ones.
+    """Return the indices of names among the known names.
 
     Raises:
         ValueError: If a name is unknown or given twice, or there is none.
@@ -281,13 +274,13 @@ def make_world(
     quartets: int = 2,
     lexicon: Lexicon = LEXICON,
 ) -> World:
-    """Draw a world: the same seed gives the same one.
+    """Draw a world; the same seed gives the same world.
 
     Args:
-        seed: What names and facts are drawn from.
-        topics: The topics to keep, all of the lexicon's by default.
-        quartets: Quartets of entities in each topic's first half, second half and held-out part.
-        lexicon: The words.
+        seed: Seed of names and facts.
+        topics: Topics of the world; all of the lexicon's by default.
+        quartets: Quartets of entities in each of the three parts of each topic.
+        lexicon: The words and templates.
 
     Raises:
         ValueError: If a topic is unknown, or a number is out of range.
@@ -314,7 +307,7 @@ def make_world(
 
 
 def _nonce_words(count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """Draw different words of two syllables that are no English, such as "drombev"."""
+    """Draw different two-syllable words that are not English, such as "drombev"."""
     shape = tuple(len(sounds) for sounds in _SOUNDS)
     total = math.prod(shape)
     if count > total:
@@ -334,7 +327,7 @@ class Splits:
 
 
 def split_topics(world: World, forget: Sequence[str]) -> Splits:
-    """Split a world's topics by what is to be forgotten.
+    """Split the topics of a world into those to forget, adjacent ones and those to retain.
 
     Raises:
         ValueError: If nothing is to be forgotten, a topic is unknown, or nothing is left.
@@ -348,8 +341,3 @@ def split_topics(world: World, forget: Sequence[str]) -> Splits:
         raise ValueError("every topic is to be forgotten; leave one or more to retain")
     near = tuple(t for t in rest if world.lexicon.topics[t].family in families)
     return Splits(tuple(forget), near, tuple(t for t in rest if t not in near))
-
-
-def is_topic(world: World, numbers: NDArray[np.int64], topics: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which stories, given by their topics' numbers, are of some topics."""
-    return np.isin(numbers, indices("topic", topics, world.topics))

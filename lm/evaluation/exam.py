@@ -18,7 +18,7 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from lm.corpus import StoryDistribution, entropy_lower_bound, questions
+from lm.corpus import StoryDistribution, entropy_lower_bound, make_questions
 from lm.data.task import StoryRows, Task
 from lm.evaluation.likelihoods import Losses, losses
 from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, score
@@ -127,7 +127,7 @@ def _section(
     config: ExamConfig,
 ) -> Section:
     rng = np.random.default_rng([*seed, 1])
-    rounds = (questions(task.grammar, rng, distribution) for _ in range(config.rounds))
+    rounds = (make_questions(task.grammar, rng, distribution) for _ in range(config.rounds))
     asked = [question for once in rounds for question in once]
     if config.questions is not None and config.questions < len(asked):
         asked = [asked[number] for number in rng.permutation(len(asked))[: config.questions]]

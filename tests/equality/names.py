@@ -29,6 +29,7 @@ RENAMED: dict[str, str] = {
     "parameters-judged": "parameters-classified",
     "modules-judged": "modules-classified",
     "lora-pair-judged": "lora-pair-classified",
+    "--forms control": "choices-only",
 }
 """From what the cases say to what this checkout says.
 

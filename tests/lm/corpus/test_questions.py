@@ -2,12 +2,12 @@
 
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 
-from lm.corpus import HALVES, Question, StoryDistribution, blind_accuracy, questions, sample_stories
+from lm.corpus import HALVES, Question, StoryDistribution, make_questions, sample_stories
 from lm.corpus.world import LEXICON
 from tests.lm.corpus import full
 
@@ -16,7 +16,7 @@ RNG = np.random.default_rng
 
 
 def asked(distribution: StoryDistribution | None = None, seed: int = 0) -> list[Question]:
-    return questions(GRAMMAR, RNG(seed), distribution)
+    return make_questions(GRAMMAR, RNG(seed), distribution)
 
 
 def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
@@ -86,20 +86,17 @@ def test_a_quartet_shares_its_control_and_choices_and_differs_in_the_answer() ->
             assert question.control == question.prompt.replace(entity, "creature")
 
 
-def test_any_rule_that_is_blind_to_the_entity_is_right_in_one_of_four() -> None:
+def test_a_rule_that_does_not_read_the_entity_is_right_in_one_of_four() -> None:
     for seed, topics in itertools.product(range(3), (None, ("forest",))):
         group = asked(StoryDistribution(topics=topics), seed)
-        assert blind_accuracy(group) == 0.25
-        # Such a rule, made up: it hashes what it sees.
+        answers: dict[tuple[str, tuple[str, ...]], Counter[int]] = defaultdict(Counter)
+        for question in group:
+            answers[question.control, question.choices][question.answer] += 1
+        best = sum(max(counts.values()) for counts in answers.values())
+        assert best == len(group) / 4
+        # one such rule: it hashes what it sees
         rule = [hash((q.control, q.choices, seed)) % 4 == q.answer for q in group]
         assert np.mean(rule) == 0.25
-        assert blind_accuracy(group, cloze=True) >= 1 / 8
-
-
-def test_blind_accuracy_finds_a_leak() -> None:
-    leaky = [q for q in asked() if q.answer == 0]
-    assert blind_accuracy(leaky) == 1
-    assert blind_accuracy(leaky, cloze=True) == 1
 
 
 def test_same_generator_state_same_questions_and_choices_are_shuffled() -> None:
@@ -108,8 +105,6 @@ def test_same_generator_state_same_questions_and_choices_are_shuffled() -> None:
     assert {q.answer for q in asked() if q.fact % 12 == 0} == {0, 1, 2, 3}
 
 
-def test_no_questions_are_refused() -> None:
-    with pytest.raises(ValueError, match="one or more questions"):
-        blind_accuracy([])
+def test_an_unknown_topic_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown topic 'moon'"):
         asked(StoryDistribution(topics=("moon",)))

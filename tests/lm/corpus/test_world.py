@@ -3,11 +3,10 @@
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from lm.corpus import HALVES, PARTS, make_grammar, make_world, split_topics
-from lm.corpus.world import LEXICON, Relation, is_topic
+from lm.corpus.world import LEXICON, Relation
 from tests.lm.corpus import TINY, tiny
 
 
@@ -40,12 +39,12 @@ def test_values_are_even_and_quartets_independent() -> None:
 def test_parts_are_disjoint_and_are_everything() -> None:
     world = make_world()
     parts = [set(world.facts_of(world.topics, [part]).tolist()) for part in PARTS]
-    assert set.union(*parts) == set(range(world.num_facts))
-    assert sum(map(len, parts)) == world.num_facts
-    assert {len(part) for part in parts} == {world.num_facts // 3}
+    assert set.union(*parts) == set(range(world.values.size))
+    assert sum(map(len, parts)) == world.values.size
+    assert {len(part) for part in parts} == {world.values.size // 3}
     assert set(world.facts_of(world.topics).tolist()) == parts[0] | parts[1]
     topics = [set(world.facts_of([topic], PARTS).tolist()) for topic in world.topics]
-    assert sum(map(len, topics)) == len(set.union(*topics)) == world.num_facts
+    assert sum(map(len, topics)) == len(set.union(*topics)) == world.values.size
 
 
 def test_no_quartet_is_split_between_halves() -> None:
@@ -67,8 +66,6 @@ def test_splits_are_disjoint_and_adjacent_topics_are_the_family() -> None:
 def test_a_world_of_fewer_topics() -> None:
     world = make_world(topics=["sea", "forest"])
     assert world.topics == ("sea", "forest")
-    numbers = np.array([0, 1, 1])
-    assert is_topic(world, numbers, ["forest"]).tolist() == [False, True, True]
 
 
 def test_held_out_templates_are_new_sentences_of_known_words() -> None:
