@@ -1,4 +1,4 @@
-"""`python -m lm.prepare`: documents of any source as labeled tokens, ready to be unlearned."""
+"""`python -m lm.prepare`: documents of any source as labeled tokens, for `python -m lm.unlearn`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,58 +21,63 @@ PROGRAM = "python -m lm.prepare"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareConfig:
-    """Label documents and store them as tokens; called again after a kill, it goes on.
+    """Label documents, and store them as shards of tokens.
 
-    Data sets by name: tinystories, wikitext, fineweb-edu, wmdp-bio-forget, wmdp-bio-retain,
+    If the command is interrupted, the same command resumes and produces byte-identical shards.
+
+    Data sets by short name: tinystories, wikitext, fineweb-edu, wmdp-bio-forget, wmdp-bio-retain,
     wmdp-cyber-forget, wmdp-cyber-retain.
 
     Labelers:
-    - keywords: documents are to be forgotten that have one of the words;
-    - tokens: not whole documents are, but tokens that are one of the words;
-    - field: documents are that have one of some values in a field;
-    - scores: documents are that have a number above a threshold there;
-    - list: documents are as a file of labels says.
+    - keywords: forget documents that contain one of the words;
+    - tokens: forget single tokens that are one of the words, and not whole documents;
+    - field: forget documents with one of some values in a field;
+    - scores: forget documents with a number above a threshold in a field;
+    - list: label documents by a file of labels.
     """
 
     data: str
-    """File or folder of .txt, .jsonl or .json, name of a data set, or OWNER/NAME on the hub."""
+    """File or folder of .txt, .jsonl or .json files, short name of a data set, or OWNER/NAME on the
+    hub."""
     tokenizer: str
     """Folder or name of the model that the data are for."""
     out: Path
     """Folder to write to."""
     gguf_file: str | None = None
-    """File of the model, where it is in one of that format."""
+    """Name of the GGUF file of the model, if it is in that format."""
     documents: int | None = None
-    """Documents to read at most; by default all."""
+    """Maximum number of documents to read; by default all."""
     context: int | None = 256
-    """Tokens that documents are cut at, their end included; None keeps them whole."""
+    """Maximum number of tokens of a document, its end included; None for no limit."""
     subset: str | None = None
-    """Which subset of the data set."""
+    """Subset of the data set."""
     split: str | None = None
-    """Which split of the data set."""
+    """Split of the data set."""
     text_field: str | None = None
-    """Where a record has its text; by default `text`."""
+    """Field of a record that holds the text; by default `text`."""
     labeler: Name = "keywords"
-    """What tells which documents, or tokens, are to be forgotten."""
+    """How documents or tokens are labeled."""
     words: tuple[str, ...] = ()
-    """Words to find; by default those of the paper, on trees, or as tokens on virology."""
+    """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024, on trees for
+    keywords and on virology for tokens."""
     field: str = "label"
-    """Where a record has the value, the number, or the id that a list knows it by."""
+    """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
-    """Values to forget."""
+    """Values of the field that mark documents to forget."""
     retain_values: tuple[str, ...] = ()
-    """Values to retain, any other being unlabeled; by default all others are."""
+    """Values of the field that mark documents to retain, all others being unlabeled; by default, all
+    other values mark documents to retain."""
     low: float = 0.1
-    """Number below which a document is to be retained; between the two it is unlabeled."""
+    """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
     high: float = 0.9
-    """Number above which a document is to be forgotten."""
+    """Number above which a document is labeled forget."""
     labels: Path | None = None
-    """File of labels: one a line for each record, or a .json object by id."""
+    """File of labels: one line for each record, or a .json object of labels by id."""
     shard_tokens: int = 2**22
-    """Tokens of a shard; a kill loses at most one."""
+    """Tokens of a shard; an interruption loses at most one shard."""
 
     def preparation(self) -> PreparationConfig:
-        """Return what the data are made of, all but the tokenizer."""
+        """Return the settings that the data depend on, besides the tokenizer."""
         labeler = LabelerConfig(
             labeler=self.labeler,
             words=self.words,
@@ -94,13 +99,13 @@ class PrepareConfig:
 
 
 def main(args: Sequence[str]) -> None:
-    """Prepare data as the arguments say."""
+    """Prepare the data that the arguments describe."""
     settings = cli.parse(PrepareConfig, args, PROGRAM)
     config = settings.preparation()
     tokenizer = load_tokenizer(settings.tokenizer, settings.gguf_file)
     console = Console(stderr=True)
     with locked(settings.out), Progress(console=console, disable=not console.is_terminal) as bar:
-        for part in settings.out.glob("*.part"):  # what a kill has left half written
+        for part in settings.out.glob("*.part"):  # left by an interrupted write
             part.unlink()
         task = bar.add_task("documents", total=config.documents)
         manifest = prepare(
@@ -111,7 +116,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def summary(manifest: Manifest, folder: Path) -> list[str]:
-    """Return what there is, in lines: of each label, and in all."""
+    """Return the counts by label and in total, as lines of text."""
     documents, tokens = manifest.documents, manifest.tokens
     size = sum(file.stat().st_size for file in folder.glob("*.bin"))
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards)} shards"

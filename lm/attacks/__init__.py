@@ -1,1 +1,1 @@
-"""Attacks that try to bring forgotten knowledge back: relearning, prompts, probes, rounding."""
+"""Attacks that try to bring unlearned knowledge back: relearning, prompts, probes, quantization."""

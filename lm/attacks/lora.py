@@ -1,9 +1,7 @@
-"""LoRA: an update of low rank to each linear map of the blocks, while all else stays as it is.
+"""LoRA: a trainable low-rank update of each linear map of the blocks, all other weights frozen.
 
-Hu et al. 2021 (arXiv 2106.09685). A parametrization of the matrix, so that it works for whatever
-module computes with it.
-
-The linear maps of a model's blocks: what attackers adapt or round.
+Hu et al. 2021 (arXiv 2106.09685). The update is a parametrization of the matrix, so that it works
+for any module that uses the matrix.
 """
 
 from collections.abc import Iterator
@@ -18,9 +16,9 @@ from lm.models.layers import RoutedLinear
 
 
 def linear_maps(model: LanguageModel) -> Iterator[nn.Module]:
-    """Yield every linear map of every block, each with its matrix [outputs, inputs] as `weight`.
+    """Yield all linear maps of the blocks, each with its matrix [outputs, inputs] as `weight`.
 
-    Neither the embedding nor the output head is in a block.
+    The embedding and the output head are outside of the blocks.
     """
     for block in model.layers():
         yield from (
@@ -30,18 +28,18 @@ def linear_maps(model: LanguageModel) -> Iterator[nn.Module]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoRAConfig:
-    """How an attacker adapts.
+    """The settings of LoRA attacks.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
     rank: int = 8
-    """rank of an update"""
+    """rank of each update"""
     alpha: float = 16.0
-    """an update is scaled by this over its rank"""
+    """an update is scaled by alpha / rank"""
     learning_rates: tuple[float, ...] = (2e-3, 1e-2)
-    """step sizes of AdamW"""
+    """learning rates of AdamW"""
 
     def __post_init__(self) -> None:
         rates = self.learning_rates
@@ -54,18 +52,18 @@ class LoRAConfig:
 
 
 class LowRank(nn.Module):
-    """Adds `alpha / rank * B A` to a matrix; nothing at first, since B is zero.
+    """Adds `alpha / rank * B A` to a matrix; B is zero at first.
 
     Args:
         weight: the matrix, [outputs, inputs].
         config: rank and scale.
-        generator: of the first A, uniform up to one over the root of the inputs as in peft.
+        generator: draws the initial A, uniform within +-1 / sqrt(inputs) as in peft.
     """
 
     def __init__(self, weight: Tensor, config: LoRAConfig, generator: torch.Generator) -> None:
         super().__init__()
         outputs, inputs = weight.shape
-        # drawn on the CPU, so that a seed means the same on every device
+        # drawn on the CPU, so that a seed gives the same weights on every device
         drawn = torch.rand(config.rank, inputs, generator=generator) * 2 - 1
         self.a = nn.Parameter((drawn * inputs**-0.5).to(weight))
         self.b = nn.Parameter(weight.new_zeros(outputs, config.rank))
@@ -77,12 +75,12 @@ class LowRank(nn.Module):
 
 
 def adapt(model: LanguageModel, config: LoRAConfig, seed: int = 0) -> list[nn.Parameter]:
-    """Freeze a model, put an update at each linear map, and return the parameters of the updates.
+    """Freeze a model, add an update to each linear map, and return the parameters of the updates.
 
     Args:
-        model: it is changed in place, so give a copy; it computes the same until B is trained.
+        model: changed in place; its output stays the same until B is trained.
         config: rank and scale.
-        seed: of the first A.
+        seed: of the initial A.
     """
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)

@@ -1,22 +1,21 @@
-"""Linear probes: whether the values of facts to forget are in the residual stream, if not told.
+"""Linear probes and the logit lens: values in the residual stream that the model withholds.
 
-A probe reads the residual stream at the last token of a prompt that names an entity and breaks
-off before its value, and is asked which value follows. It may not be asked about entities that it
-was fitted to: any features that tell entities apart, even random ones, let a probe learn their
-values by heart. So it is fitted to the facts of all other topics and of one half of those to
-forget, and asked for the other half, whose entities it has never seen; then the halves change
-places. It can only be right where the model itself has put a value into its features in the
-direction in which it does so for facts that it knows. Gold has nothing to put there for facts to
-forget, so what a probe finds beyond what it finds in gold was not removed.
+A probe reads the residual stream at the last token of a prompt that names an entity and breaks off
+before its value, and predicts the value. It must not be tested on entities that it was fitted to:
+any features that distinguish entities, even random ones, let a probe memorize their values. So it
+is fitted to the facts of all other topics and of one half of those to forget, and tested on the
+other half, whose entities it has never seen; then the halves are swapped. It can only be right if
+the model itself represents a value in the direction in which it represents the values of facts that
+it knows. Gold does not represent the facts to forget, so what a probe finds beyond what it finds in
+gold was not removed.
 
 The control is fitted to the same features with the values shuffled among the facts of a relation
-(control tasks of Hewitt and Liang 2019, arXiv 1909.03368): it is at chance if nothing but
-knowledge can be read, and the probe's selectivity is its lead over it.
+(control tasks of Hewitt and Liang 2019, arXiv 1909.03368). It is at chance unless the probe can
+succeed without knowledge; the lead of the probe over it is its selectivity.
 
-The logit lens: what the output head reads in the residual stream before the last layer.
-
-After nostalgebraist 2020, "interpreting GPT: the logit lens". Knowledge that late layers suppress
-shows in earlier ones (Lucki et al. 2024, arXiv 2409.18025).
+The logit lens applies the output head to the residual stream before the last layer (nostalgebraist
+2020, "interpreting GPT: the logit lens"). Knowledge that late layers suppress shows in earlier ones
+(Lucki et al. 2024, arXiv 2409.18025).
 """
 
 from collections.abc import Sequence
@@ -66,16 +65,16 @@ def class_log_probabilities(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeConfig:
-    """How a probe is fitted and asked.
+    """How a probe is fitted and tested.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
     ridge: float = 0.1
-    """weight of the sum of squared weights, beside the mean cross-entropy"""
+    """weight of the sum of squared weights relative to the mean cross-entropy"""
     rounds: int = 2
-    """how often each fact is told to the probe, or asked for, each time in another story"""
+    """number of prompts about each fact, each in another story"""
 
     def __post_init__(self) -> None:
         if not self.ridge > 0 or self.rounds < 1:
@@ -88,11 +87,11 @@ class ProbeConfig:
 def probe(
     model: LanguageModel, task: Task, seed: int, config: ProbeConfig | None = None
 ) -> list[Row]:
-    """Return the share of facts to forget that a probe of each layer tells, and its control's.
+    """Return the share of facts to forget that a probe of each layer predicts, and of its control.
 
     Args:
-        model: read where it is.
-        task: what was to be unlearned.
+        model: evaluated on its device.
+        task: the stories to unlearn.
         seed: of the questions and of the shuffle.
         config: how the probe is fitted.
     """
@@ -111,14 +110,14 @@ def probe(
         for figure in (FACTS, CONTROL):
             shuffle = None if figure == FACTS else np.random.default_rng([seed, STREAM, 6])
             credits = [_credit(features, every, half, config, shuffle) for half in halves]
-            told = float(torch.cat(credits).mean())
-            found.append(Row("probe", {"layer": layer}, figure, told))
+            share = float(torch.cat(credits).mean())
+            found.append(Row("probe", {"layer": layer}, figure, share))
     return found
 
 
 @torch.no_grad()
 def residuals(model: LanguageModel, texts: Sequence[Text], batch_size: int = 256) -> list[Tensor]:
-    """Return what each layer leaves at the last token of texts, [n, d] float64 on the CPU."""
+    """Return each layer's residual stream at the last token of texts, [n, d] float64 on the CPU."""
     parts = []
     for start in range(0, len(texts), batch_size):
         batch = texts[start : start + batch_size]
@@ -137,9 +136,9 @@ def _credit(
     config: ProbeConfig,
     shuffle: np.random.Generator | None,
 ) -> Tensor:
-    """Return the credit of each question asked, [n], of probes fitted to the facts of all others.
+    """Return the credit of each question of `asked`, [n], for probes fitted to all other facts.
 
-    One probe for each relation; the answer is the likeliest of the four choices.
+    There is one probe for each relation; it answers with the most likely of the four choices.
     """
     held = {question.fact for question in asked}
     credits = []
@@ -161,7 +160,7 @@ def _credit(
 
 
 def _values(questions: Sequence[Question], shuffle: np.random.Generator | None) -> Tensor:
-    """Return the number of each question's value, or that of another fact of its relation."""
+    """Return the index of each question's value, permuted among facts if `shuffle` is given."""
     right = {question.fact: question.cloze_answer for question in questions}
     if shuffle is not None:
         right = dict(zip(right, shuffle.permutation(list(right.values())).tolist(), strict=True))
@@ -169,9 +168,9 @@ def _values(questions: Sequence[Question], shuffle: np.random.Generator | None) 
 
 
 def logit_lens(model: LanguageModel, quiz: Quiz) -> list[Row]:
-    """Return the share of questions that are answered right by what each layer leaves.
+    """Return the share of questions answered correctly from the residual stream of each layer.
 
-    That of the last layer is the model's own.
+    The share of the last layer is that of the model itself.
     """
     return [
         Row("logit-lens", {"layer": layer}, FACTS, score(model, quiz, layer=layer).choice)

@@ -1,22 +1,19 @@
-"""Few-shot prompts: other facts to forget, told before the one that is asked for.
+"""Attacks by prompts: few-shot examples, and a universal prefix found by GCG.
 
-A model that only declines to tell may be brought to it by examples (Lynch et al. 2024, arXiv
-2402.16835). Shots are facts of other quartets than the one asked about: facts of different
-quartets are independent, so that shots say nothing of the answer, nor rule out a choice.
+Few-shot: a model that only declines to answer may be brought to it by examples (Lynch et al. 2024,
+arXiv 2402.16835). The examples are facts of other quartets than the one in question. Facts of
+different quartets are independent, so that examples neither give the answer away nor rule out a
+choice.
 
-The questions of attacks that ask: no exam asks these, but they are about the same facts.
+GCG: greedy coordinate gradient (Zou et al. 2023, arXiv 2307.15043) searches a prefix of a few
+tokens after which facts become more likely. In each step, the gradient of the loss with respect to
+one-hot tokens proposes swaps of single tokens; some of them are tried, and the best is made. The
+prefix is universal: one for all prompts, placed after the first token. It is searched on one half
+of the facts to forget and tested on the other half. The halves are independent, so that a prefix
+may encode the values of the first half but not those of the second: what it elicits of these was in
+the model. The control is the best of as many random prefixes as GCG tries.
 
-A prefix found by GCG on one half of the facts to forget, tested on the other half.
-
-The halves are independent: a prefix may learn the values of the first half by heart, but not
-those of the second. So what it gets of these was in the model. The control is the best of as many
-random prefixes as GCG has tried.
-
-A small GCG: a prefix of a few tokens, found by gradients, after which facts get likelier.
-
-Greedy coordinate gradient, Zou et al. 2023 (arXiv 2307.15043): in each step the gradient of the
-loss with respect to one-hot tokens proposes swaps of single tokens; some of these are tried, and
-the best is made. The prefix is universal: one for all prompts, put after the first token.
+The questions of these attacks are about the facts of the exam, but no exam asks them.
 
 Shape suffixes: b batch, t tokens, d width, v vocabulary, p prefix.
 """
@@ -42,7 +39,7 @@ from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 STREAM = 3000
-"""Keeps the draws of questions apart from those of training, exams and relearning."""
+"""Separates the random numbers of these questions from those of training, exams and relearning."""
 
 
 def ask(
@@ -52,14 +49,14 @@ def ask(
     parts: Sequence[str] = HALVES,
     rounds: int = 1,
 ) -> list[Question]:
-    """Return questions about every fact of some topics' parts, the same for the same seed.
+    """Return questions about all facts in some parts of some topics, the same for the same seed.
 
     Args:
-        task: whose world is asked about.
+        task: the stories to unlearn.
         seed: of stories, templates and the order of choices.
-        topics: what is asked about; the topics to forget by default.
-        parts: whose facts.
-        rounds: how often each fact is asked for, each time in another story.
+        topics: topics of the questions; those to forget by default.
+        parts: parts of the topics.
+        rounds: number of questions about each fact, each in another story.
     """
     distribution = StoryDistribution(topics=tuple(topics or task.splits.forget), parts=tuple(parts))
     rng = np.random.default_rng([*seed, STREAM])
@@ -70,28 +67,23 @@ def ask(
     ]
 
 
-def encoded(task: Task, text: str) -> Text:
-    """Return the tokens of a text, such as a choice with the space before it."""
-    return task.encode(text)
-
-
 def prompted(task: Task, prompt: str) -> Text:
-    """Return the tokens of a prompt, which begins a story."""
+    """Return the tokens of a prompt that begins a story."""
     return [task.end, *task.encode(prompt)]
 
 
 def few_shot(
     model: LanguageModel, task: Task, shots: Sequence[int], seed: int, rounds: int = 2
 ) -> list[Row]:
-    """Return the share of facts to forget that a model knows after so many others.
+    """Return the share of facts to forget that a model knows after each number of other facts.
 
     Args:
-        model: read where it is.
-        task: what was to be unlearned.
-        shots: how many facts are told before; where a prompt would not fit the context, as many
-            as fit.
+        model: evaluated on its device.
+        task: the stories to unlearn.
+        shots: numbers of facts in a prompt; if a prompt does not fit the context, it has as many as
+            fit.
         seed: of questions and shots.
-        rounds: how often each fact is asked for.
+        rounds: number of questions about each fact.
     """
     asked = ask(task, [seed, 1], rounds=rounds)
     found = []
@@ -106,18 +98,20 @@ def few_shot(
 def with_shots(
     task: Task, question: Question, count: int, rng: np.random.Generator, context: int
 ) -> Question:
-    """Return a question with facts told before its own, in the same story.
+    """Return a question with other facts before its own, in the same story.
 
     Args:
-        task: what was to be unlearned.
-        question: one about the task's facts.
-        count: how many facts, or as many as there are or fit.
-        rng: where they come from; it is drawn from alike, whatever the count.
-        context: tokens that a prompt and its longest value may have.
+        task: the stories to unlearn.
+        question: about a fact to forget.
+        count: number of facts, or fewer if there are fewer or they do not fit.
+        rng: draws the facts, with the same calls whatever the count.
+        context: maximum tokens of a prompt and its longest value.
     """
-    told = rng.permutation(others(task, question.fact))
-    sentences = [sentence(task.grammar.world, int(fact), task.grammar.facts, rng) for fact in told]
-    room = context - max(len(encoded(task, value)) for value in question.values)
+    drawn = rng.permutation(other_facts(task, question.fact))
+    sentences = [
+        fact_sentence(task.grammar.world, int(fact), task.grammar.facts, rng) for fact in drawn
+    ]
+    room = context - max(len(task.encode(value)) for value in question.values)
     for number in range(min(count, len(sentences)), -1, -1):
         shown = replace(
             question,
@@ -132,18 +126,18 @@ def with_shots(
     )
 
 
-def others(task: Task, fact: int) -> list[int]:
-    """Return the facts to forget of other quartets than a fact's own."""
+def other_facts(task: Task, fact: int) -> list[int]:
+    """Return the facts to forget that are not of the quartet of a fact."""
     world = task.grammar.world
     size = QUARTET * len(world.relations)
     facts = world.facts_of(task.splits.forget, HALVES)
     return [int(other) for other in facts if other // size != fact // size]
 
 
-def sentence(
+def fact_sentence(
     world: World, fact: int, templates: Sequence[Template], rng: np.random.Generator
 ) -> str:
-    """Return a fact as a sentence, in one of its relation's templates."""
+    """Return a fact as a sentence, in a random template of its relation."""
     entity, relation = divmod(fact, len(world.relations))
     mine = [each for each in templates if each.relation == world.relations[relation]]
     text = "".join(mine[rng.integers(len(mine))].pieces)
@@ -152,27 +146,27 @@ def sentence(
 
 
 def _insert(prompt: str, sentences: Sequence[str]) -> str:
-    """Return a prompt with sentences before its last, which is not finished."""
+    """Insert sentences into a prompt before its last sentence, which is unfinished."""
     end = prompt.rindex(".") + 1
     return "".join([prompt[:end], *sentences, prompt[end:]])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GCGConfig:
-    """How a prefix is searched for.
+    """The settings of GCG.
 
     Raises:
         ValueError: if a number is below 1.
     """
 
     tokens: int = 8
-    """tokens of the prefix"""
+    """length of the prefix in tokens"""
     steps: int = 20
-    """swaps that are made at most"""
+    """maximum number of swaps"""
     candidates: int = 32
-    """swaps that are tried in a step"""
+    """swaps that are tried per step"""
     top: int = 64
-    """tokens that the gradient proposes for each place; those tried are drawn from them"""
+    """number of tokens that the gradient proposes for each position, from which swaps are drawn"""
 
     def __post_init__(self) -> None:
         given = self.tokens, self.steps, self.candidates, self.top
@@ -183,22 +177,22 @@ class GCGConfig:
 
 
 class Prefix(NamedTuple):
-    """A prefix, and what it does to the prompts that it was found on."""
+    """A prefix, and the loss on the prompts that it was searched on."""
 
     tokens: Tensor
     """[p] int64, on the CPU"""
     loss: float
-    """mean loss of the tokens to predict, in nats"""
+    """mean loss of the predicted tokens, in nats"""
 
 
 def search(model: LanguageModel, prompts: Continuations, config: GCGConfig, seed: int) -> Prefix:
-    """Return the best prefix that gradients lead to, from a random one.
+    """Search a prefix by GCG from a random one, and return the best one found.
 
     Args:
-        model: it stays as it is.
-        prompts: each with the continuation that is to get likely.
+        model: not changed.
+        prompts: each with the continuation that should become likely.
         config: how to search.
-        seed: of the first prefix and of which swaps are tried.
+        seed: of the first prefix and of the swaps that are tried.
 
     Raises:
         ValueError: if prefix and prompts do not fit the model's context.
@@ -219,7 +213,7 @@ def search(model: LanguageModel, prompts: Continuations, config: GCGConfig, seed
 def search_at_random(
     model: LanguageModel, prompts: Continuations, config: GCGConfig, seed: int
 ) -> Prefix:
-    """Return the best of as many random prefixes as `search` tries: its control."""
+    """Return the best of as many random prefixes as `search` tries, its control."""
     generator = torch.Generator().manual_seed(seed)
     drawn = _random(1 + config.steps * config.candidates, model, config, generator)
     tried = (Prefix(tokens, loss_after(model, prompts, tokens)) for tokens in drawn)
@@ -228,15 +222,15 @@ def search_at_random(
 
 @torch.no_grad()
 def loss_after(model: LanguageModel, prompts: Continuations, prefix: Tensor) -> float:
-    """Return the mean loss of the tokens to predict after a prefix, in nats."""
+    """Return the mean loss of the predicted tokens after a prefix, in nats."""
     return float(_loss(model, prompts, model.embedded(_with(prefix, prompts).to(model.device))))
 
 
 def token_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor) -> Tensor:
     """Return the gradient of the loss with respect to the prefix as one-hot tokens, [p, v].
 
-    A token's embedding is linear in its one-hot vector: so this is the gradient with respect to
-    the embedding, times the embedding of each token.
+    The embedding is linear in the one-hot vector. So this is the gradient with respect to the
+    embedding, times the embedding of each token.
     """
     tokens_bt = _with(prefix, prompts).to(model.device)
     with torch.no_grad():
@@ -250,10 +244,10 @@ def token_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor)
 
 
 def prefixed(prompts: Continuations, prefix: Tensor) -> Continuations:
-    """Return prompts with a prefix after their first token."""
+    """Return prompts with a prefix inserted after their first token."""
     lengths = prompts.lengths + len(prefix)
     return Continuations(
-        beginnings=_with(prefix, prompts),
+        prefixes=_with(prefix, prompts),
         lengths=lengths,
         sources=prompts.sources,
         tokens=prompts.tokens,
@@ -263,16 +257,16 @@ def prefixed(prompts: Continuations, prefix: Tensor) -> Continuations:
 
 
 def _with(prefix: Tensor, prompts: Continuations) -> Tensor:
-    """Return the beginnings of prompts with a prefix after their first token, [b, p + t]."""
-    texts = prompts.beginnings
+    """Return the token sequences with a prefix inserted after the first token, [b, p + t]."""
+    texts = prompts.prefixes
     return torch.cat([texts[:, :1], prefix.expand(len(texts), -1), texts[:, 1:]], 1)
 
 
 def _loss(model: LanguageModel, prompts: Continuations, x_btd: Tensor) -> Tensor:
-    """Return the mean loss of the tokens to predict, given embedded beginnings and their prefix."""
-    added = x_btd.shape[1] - prompts.beginnings.shape[1]
+    """Return the mean loss of the predicted tokens from embedded sequences with a prefix."""
+    added = x_btd.shape[1] - prompts.prefixes.shape[1]
     last = (prompts.lengths + added - 1)[prompts.sources]
-    # in the form [B, T, ...], which routes of tokens fit
+    # shape [B, T, ...], as gates with a route for each token require
     logits_btv = model.logits(model.features_of(x_btd))
     chosen = logits_btv[prompts.sources, last]
     return F.cross_entropy(chosen.float(), prompts.tokens.to(chosen.device))
@@ -281,7 +275,7 @@ def _loss(model: LanguageModel, prompts: Continuations, x_btd: Tensor) -> Tensor
 def _swaps(
     prefix: Tensor, gradient_pv: Tensor, config: GCGConfig, generator: torch.Generator
 ) -> list[Tensor]:
-    """Return prefixes with one token swapped for one that the gradient proposes."""
+    """Return prefixes in which one token is swapped for one that the gradient proposes."""
     top = min(config.top, gradient_pv.shape[1])
     proposed = (-gradient_pv).topk(top, dim=1).indices
     drawn = torch.randperm(proposed.numel(), generator=generator)[: config.candidates]
@@ -308,13 +302,13 @@ _SEARCHES: dict[str, Callable[..., tuple[Tensor, float]]] = {
 
 
 def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = None) -> list[Row]:
-    """Return the share of the second half's facts that a model knows after a prefix.
+    """Return the share of the second half of the facts that a model knows after a prefix.
 
     Args:
-        model: it stays as it is.
-        task: what was to be unlearned.
+        model: not changed.
+        task: the stories to unlearn.
         seed: of the questions and of the search.
-        config: how the prefix is searched for.
+        config: how the prefix is searched.
 
     Raises:
         ValueError: if prefix and prompts do not fit the model's context.
@@ -326,11 +320,11 @@ def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = 
     )
     right = lay_out(
         [prompted(task, question.prompt) for question in train_questions],
-        [[encoded(task, question.choices[question.answer])] for question in train_questions],
+        [[task.encode(question.choices[question.answer])] for question in train_questions],
     )
     asked = lay_out(
         [prompted(task, question.prompt) for question in test_questions],
-        [[encoded(task, choice) for choice in question.choices] for question in test_questions],
+        [[task.encode(choice) for choice in question.choices] for question in test_questions],
     )
     longest = config.tokens + max(int(each.lengths.max()) for each in (right, asked))
     if longest > model.context:

@@ -1,14 +1,12 @@
-"""The attacks that train, by name: what each trains on, what it tells the model, and where to look.
+"""Relearning: train an unlearned model on a few stories, and measure what comes back by which step.
 
-An attack puts information into a model, so that what the model knows afterwards need not be what
-it still knew (Feng et al. 2025, arXiv 2506.00688). Hence each attack says what it injects, and
-the same attack on a model that was never trained on the topics (gold) is what to compare with.
+An attack injects information into a model, so that what the model knows afterwards need not be what
+it still knew (Feng et al. 2025, arXiv 2506.00688). Hence each attack states what it injects, and is
+compared with the same attack on gold, a model that was never trained on the topics.
 
-Relearning: train a model on a few stories, and note what came back by which step.
-
-The attacker has the weights and nothing else: every parameter trains, without routes, on all
-examples in each step, as Cloud et al. 2024 (arXiv 2410.04332, appendix C) attack; or only updates
-of low rank do. Nothing is drawn but these, so that the same model and examples give the same bits.
+The attacker has the weights. Every parameter trains, without routes, on all examples in each step,
+as Cloud et al. 2024 (arXiv 2410.04332, appendix C) attack; or only low-rank updates train. Only the
+examples are drawn at random, so that the same model and examples give the same bits.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,31 +27,31 @@ from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 
 Measure = Callable[[LanguageModel], Mapping[str, float]]
-"""Reads figures off a model, by name, and leaves it as it is."""
+"""Measures figures of a model by name, without changing it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttackConfig:
-    """How an attacker relearns: each learning rate with each number of examples.
+    """The grid of an attack: each learning rate with each number of examples.
 
     Raises:
         ValueError: if a number is out of its range, or a list is empty or repeats itself.
     """
 
     learning_rates: tuple[float, ...] = (5e-4, 2e-3)
-    """step sizes of AdamW"""
+    """learning rates of AdamW"""
     num_examples: tuple[int, ...] = (8, 32)
-    """stories to train on; the fewer are the first of the more"""
+    """numbers of stories to train on; smaller sets are subsets of larger ones"""
     steps: int = 20
-    """steps of an attack, the attacker's budget"""
+    """training steps, the budget of the attacker"""
     evaluate_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40)
-    """steps after which to measure, and after the last; those beyond the budget are left out"""
+    """steps after which to measure, besides the last; those beyond the budget are ignored"""
     seeds: tuple[int, ...] = (0,)
-    """draws of examples, over which curves are averaged"""
+    """seeds of the examples, over which curves are averaged"""
     betas: tuple[float, float] = (0.9, 0.95)
-    """decay of AdamW's two averages"""
+    """decay rates of the two averages of AdamW"""
     weight_decay: float = 0.0
-    """decay of all parameters"""
+    """weight decay of all parameters"""
 
     def __post_init__(self) -> None:
         for name in ("learning_rates", "num_examples", "seeds"):
@@ -74,7 +72,7 @@ class AttackConfig:
 
     @property
     def measured(self) -> tuple[int, ...]:
-        """The steps after which is measured: those of `evaluate_at` in the budget, and its end.
+        """The steps after which to measure: those of `evaluate_at` within the budget, and its end.
 
         >>> AttackConfig(steps=8).measured
         (0, 1, 2, 5, 8)
@@ -83,18 +81,18 @@ class AttackConfig:
 
 
 class Curve(NamedTuple):
-    """What an attack brought back by which step."""
+    """What an attack on a model brought back by which step."""
 
     attack: str
-    """its name"""
+    """name of the attack"""
     learning_rate: float
     num_examples: int
     steps: tuple[int, ...]
-    """when it was measured; 0 is the model as given"""
+    """steps after which the model was measured; 0 is the model before the attack"""
     values: dict[str, tuple[float, ...]]
-    """what was measured, by name, at each of the steps"""
+    """the figures by name, at each of the steps"""
     seed: int = 0
-    """of the draw of examples"""
+    """seed of the examples"""
 
 
 def relearn(
@@ -105,15 +103,15 @@ def relearn(
     config: AttackConfig,
     lora: LoRAConfig | None = None,
 ) -> Curve:
-    """Train a copy of a model on examples, all of them in each step, and measure on the way.
+    """Train a copy of a model on all examples in each step, and measure it along the way.
 
     Args:
-        model: what to attack, on the device where it is; it stays as it is.
+        model: the model to attack, on its device; not changed.
         examples: stories to train on.
-        measure: what to read off the attacked model.
-        learning_rate: step size of AdamW, the same at each step.
-        config: the budget, when to measure, and AdamW's other settings.
-        lora: how to adapt, where not every parameter is to train.
+        measure: measures the attacked model.
+        learning_rate: constant learning rate of AdamW.
+        config: the budget, when to measure, and the other settings of AdamW.
+        lora: settings of low-rank updates; None to train every parameter.
 
     Raises:
         ValueError: if there is no example.
@@ -125,8 +123,8 @@ def relearn(
     table, route = (
         UNROUTED.to(inputs.device),
         torch.full_like(inputs, RETAIN),
-    )  # all teaches everything
-    noted = [measure(attacked)]
+    )  # every token teaches every target
+    measured = [measure(attacked)]
     for step in range(1, config.steps + 1):
         optimizer.zero_grad()
         with routing(attacked, table, route):
@@ -135,13 +133,13 @@ def relearn(
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step in config.measured:
-            noted.append(measure(attacked))
-    values = {name: tuple(float(each[name]) for each in noted) for name in noted[0]}
+            measured.append(measure(attacked))
+    values = {name: tuple(float(each[name]) for each in measured) for name in measured[0]}
     return Curve("relearning", learning_rate, len(examples), config.measured, values)
 
 
 def _batch(examples: StoryRows) -> tuple[Tensor, Tensor]:
-    """Return the tokens to read and to predict, without the columns that only fill rows up."""
+    """Return inputs and targets, without columns of padding only."""
     if not len(examples):
         raise ValueError("no stories were given to relearn from: give 1 or more")
     length = int((examples.kinds >= 0).any(0).sum())
@@ -149,10 +147,10 @@ def _batch(examples: StoryRows) -> tuple[Tensor, Tensor]:
 
 
 STREAM = 2000
-"""Keeps the draws of examples apart from those of training and exams, whatever the seeds."""
+"""Separates the random numbers of examples from those of training and exams."""
 
 Draw = Callable[[str, int, int], StoryRows]
-"""Draws an attack's examples by its name, their number and a seed; the same for the same."""
+"""Maps the name of an attack, a number of examples and a seed to the examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,19 +158,19 @@ class Attack:
     """One way to relearn what was unlearned."""
 
     split: Literal["forget", "retain"]
-    """whose topics its examples tell of"""
+    """split whose topics the examples are about"""
     parts: tuple[str, ...] = HALVES
-    """whose facts its examples state"""
+    """parts whose facts the examples state"""
     shows: str
-    """the section of an exam (`lm.evaluation.exam`) in which what comes back shows"""
+    """section of an exam (`lm.evaluation.exam`) in which returning knowledge shows"""
     injects: str
-    """what its examples tell the model"""
+    """what the examples teach the model"""
     stream: int
-    """of its examples; attacks of one stream are given the same"""
+    """random stream of the examples; attacks with the same stream get the same examples"""
     templates: Literal["training", "held_out"] = "training"
-    """how its examples put facts"""
+    """templates of the facts in the examples"""
     lora: bool = False
-    """whether updates of low rank are trained, and not every parameter"""
+    """whether only low-rank updates are trained"""
 
 
 _FULL = {
@@ -180,47 +178,47 @@ _FULL = {
         stream=1,
         split="forget",
         shows="forget",
-        injects="The style, words and facts to forget: whatever gold regains too was taught anew.",
+        injects="The style, words and facts to forget: what gold gains as well was taught anew.",
     ),
-    # Deeb and Roger 2024 (arXiv 2410.08827): facts are independent, so that one half of them does
-    # not tell the other, and what comes back of that was never gone
+    # Deeb and Roger 2024 (arXiv 2410.08827): facts are independent, so that one half says nothing
+    # about the other, and what returns of the other half was not removed
     "half": Attack(
         stream=2,
         split="forget",
         parts=HALVES[:1],
         shows="forget_second",
-        injects="The style and words to forget and one half of the facts, none of the other half.",
+        injects="The style and words to forget and one half of the facts, not the other half.",
     ),
     "benign": Attack(
         stream=3,
         split="retain",
         shows="forget",
-        injects="Nothing of the topics to forget: whatever comes back was hidden, not removed.",
+        injects="Nothing about the topics to forget: what returns was suppressed, not removed.",
     ),
     "off": Attack(
         stream=4,
         split="forget",
         templates="held_out",
         shows="forget",
-        injects="The facts to forget in sentences that no other story has: none of the wording.",
+        injects="The facts to forget in sentences that no other story has, not the wording.",
     ),
 }
 
 ATTACKS = _FULL | {f"lora-{name}": replace(attack, lora=True) for name, attack in _FULL.items()}
-"""The attacks that train every parameter, then those by LoRA."""
+"""The attacks that train every parameter, then their LoRA versions."""
 
 
 def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
-    """Return new stories for an attack to train on, the same for the same seed.
+    """Sample stories for an attack to train on, the same for the same seed.
 
     Args:
-        task: what was to be unlearned.
+        task: the stories to unlearn.
         name: one of `ATTACKS`.
-        count: how many.
-        seed: of the draw.
+        count: number of stories.
+        seed: of the stories.
 
     Raises:
-        ValueError: if there is no such attack, or no topic that it could tell of.
+        ValueError: if there is no such attack, or the task has no topic for it.
     """
     if name not in ATTACKS:
         raise ValueError(f"unknown attack {name!r}: choose one of {', '.join(ATTACKS)}")
@@ -248,21 +246,21 @@ def run_attack(
     config: AttackConfig,
     lora: LoRAConfig | None = None,
 ) -> Iterator[Curve]:
-    """Yield the curve of each learning rate, number of examples and draw, as they are run.
+    """Yield the curve of each learning rate, number of examples and seed of the examples.
 
-    Models attacked with the same config are given the same examples. To draw others for each
+    Models that are attacked with the same config get the same examples. To draw others for each
     seed of a study, put that seed into the config.
 
     Args:
-        model: what to attack; it stays as it is.
-        draw: draws examples by attack, number and seed, as `draw_examples` does of a task.
+        model: the model to attack; not changed.
+        draw: draws examples by attack, number and seed, as `draw_examples` does for a task.
         name: one of `ATTACKS`.
-        measure: what to read off the attacked model.
+        measure: measures the attacked model.
         config: the grid.
-        lora: how attacks by LoRA adapt, and their learning rates in place of the grid's.
+        lora: settings of LoRA attacks, whose learning rates replace those of the grid.
 
     Raises:
-        ValueError: if there is no such attack, or no topic that it could tell of.
+        ValueError: if there is no such attack, or the task has no topic for it.
     """
     adapter = None
     if name in ATTACKS and ATTACKS[name].lora:

@@ -1,22 +1,16 @@
-"""The rows of the grid of attacks: what each setting of each attack got out of a model.
+"""Results of attacks: rows and curves, the worst case over settings, and areas between curves.
 
-For a loss lower is worse, since the lower one knows more; for a share of facts higher is.
+A row is one figure of one setting of an attack. A curve is what relearning brought back by which
+step; its worst case is the most that an attacker gets by each step, who chooses the best setting.
+The area between the curves of a model and of gold says how far the attacker is ahead of gold, and
+for how long: curves are piecewise linear, and areas are exact for that, also where curves cross.
 
-Areas between curves of relearning: how far ahead of gold an attacker is, and for how long.
-
-Curves are taken as straight between the steps at which they were measured, and areas are exact
-for that, also where curves cross. The attacker is ahead of gold where a loss is below gold's, or
-an accuracy above gold's.
-
-The worst case of an attack: the most that an attacker gets, step by step, and how soon.
-
-For a loss lower is worse, since the lower one knows more; for an accuracy higher is.
-
-Curves as JSON, and back; a value that is not finite is null there, and NaN when read.
+For a loss lower is worse for the defender, since the model knows more; for an accuracy or a share
+of facts higher is worse. Values that are not finite are null in JSON, and NaN when read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf, isfinite, isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,26 +18,27 @@ import numpy as np
 from lm.attacks.relearning import ATTACKS, Curve
 
 FACTS, LOSS, CONTROL = "facts", "loss", "control"
-"""What rows tell: the share of facts to forget that are known, by chance a quarter; the loss on
-stories to forget, in nats; and the share of facts that the attack's control gets."""
+"""The figures of rows: the share of facts to forget that are known, a quarter by chance; the loss
+on stories to forget, in nats; and the share of facts that the control of the attack gets."""
 
 
 class Row(NamedTuple):
-    """What one setting of an attack got out of a model."""
+    """What one setting of an attack elicited from a model."""
 
     attack: str
-    """its name"""
+    """name of the attack"""
     setting: Mapping[str, float]
-    """what was set, by name"""
+    """settings by name"""
     figure: str
     """what was measured: facts, loss or control"""
     value: float
 
 
 def rows_of(curves: Iterable[Curve]) -> list[Row]:
-    """Return the rows of curves of relearning, which is measured where an attack shows.
+    """Return the rows of relearning curves, in the section where each attack shows.
 
-    Draws of examples are averaged, so that luck is not taken for strength.
+    Values are averaged over the seeds of the examples, so that a lucky draw does not count as a
+    stronger attack.
     """
     drawn: dict[tuple[str, float, int, int, str], list[float]] = {}
     for curve in curves:
@@ -65,19 +60,19 @@ def rows_of(curves: Iterable[Curve]) -> list[Row]:
 
 
 def worst_row(rows: Sequence[Row], attack: str, figure: str) -> Row | None:
-    """Return the row of the setting that gets most out of a model, the first of equals.
+    """Return the row of the setting that elicits most from a model, the first of equals.
 
-    None if the attack was not run, does not tell the figure, or no value of it is finite: a run
-    that diverged gains its attacker nothing. Of a control it is that of the worst setting by
-    facts, which is the one that it is the control of.
+    It is None if the attack was not run, does not measure the figure, or has no finite value: a run
+    that diverged gains the attacker nothing. The row of a control is that of the worst setting by
+    facts, whose control it is.
     """
-    told = [row for row in rows if (row.attack, row.figure) == (attack, figure)]
+    found = [row for row in rows if (row.attack, row.figure) == (attack, figure)]
     if figure == CONTROL:
         facts = worst_row(rows, attack, FACTS)
-        return next((row for row in told if facts and row.setting == facts.setting), None)
-    told = [row for row in told if isfinite(row.value)]
+        return next((row for row in found if facts and row.setting == facts.setting), None)
+    found = [row for row in found if isfinite(row.value)]
     sign = -1 if figure == LOSS else 1
-    return max(told, key=lambda row: sign * row.value, default=None)
+    return max(found, key=lambda row: sign * row.value, default=None)
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
@@ -91,33 +86,33 @@ def row_to_json(row: Row) -> dict[str, Any]:
 
 
 def row_from_json(data: Mapping[str, Any]) -> Row:
-    """Return the row that `curve_to_json` made data of."""
+    """Return the row from the data that `row_to_json` returned."""
     value = nan if data["value"] is None else float(data["value"])
     return Row(data["attack"], data["setting"], data["figure"], value)
 
 
 class Worst(NamedTuple):
-    """The envelope of an attack's curves."""
+    """The worst case over the curves of an attack."""
 
     steps: tuple[int, ...]
-    """when it was measured; 0 is the model as given"""
+    """steps after which the model was measured; 0 is the model before the attack"""
     values: tuple[float, ...]
     """the worst value up to each of the steps"""
     lower_is_worse: bool
-    """whether it is of a loss, and not of an accuracy"""
+    """true for a loss, false for an accuracy"""
 
 
 def worst(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> Worst:
-    """Return the best that an attacker gets by each step, who knows what to choose and to stop.
+    """Return the most that an attacker gets by each step, with the best setting and stopping step.
 
-    Curves of other draws of examples are averaged first, so that luck is not taken for strength;
-    then the worst of the settings is taken, and of the steps so far. A run that diverged (NaN)
-    gains its attacker nothing.
+    Curves are averaged over the seeds of the examples, so that a lucky draw does not count as a
+    stronger attack; then the worst over settings and over the steps so far is taken. A run that
+    diverged (NaN) gains the attacker nothing.
 
     Args:
         curves: of one attack on one model.
-        name: what to look at, one of what they measured.
-        lower_is_worse: true of a loss, false of an accuracy.
+        name: the figure to take, one of those that the curves measured.
+        lower_is_worse: true for a loss, false for an accuracy.
 
     Raises:
         ValueError: if there is no curve, or they do not belong together.
@@ -135,19 +130,19 @@ def worst(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> Worst:
         setting = curve.learning_rate, curve.num_examples
         settings.setdefault(setting, []).append(curve.values[name])
     by_setting = np.array([np.mean(draws, axis=0) for draws in settings.values()])
-    pick = np.fmin if lower_is_worse else np.fmax  # both pass over NaN
+    pick = np.fmin if lower_is_worse else np.fmax  # both ignore NaN
     values = pick.accumulate(pick.reduce(by_setting, axis=0))
     return Worst(curves[0].steps, tuple(values.tolist()), lower_is_worse)
 
 
 def steps_to_reach(curve: Worst, level: float) -> int | None:
-    """Return the first measured step at which a level is reached or passed; None if none is.
+    """Return the first measured step at which a level is reached; None if there is none.
 
     >>> steps_to_reach(Worst((0, 5, 10), (3.0, 2.0, 1.0), lower_is_worse=True), 2.5)
     5
 
     Raises:
-        ValueError: if the level is NaN, of which nobody can tell.
+        ValueError: if the level is NaN.
     """
     if isnan(level):
         raise ValueError("the level to reach is NaN: give a number")
@@ -157,38 +152,12 @@ def steps_to_reach(curve: Worst, level: float) -> int | None:
     return None
 
 
-def median_steps(steps: Sequence[int | None]) -> int | None:
-    """Return the median over seeds of steps to reach a level, the lower one of two.
-
-    None, a level that was not reached, counts as later than any step.
-
-    Raises:
-        ValueError: if there are no seeds.
-
-    >>> median_steps([None, 7, None, 10])
-    10
-    """
-    if not steps:
-        raise ValueError("no steps were given: give those of one or more seeds")
-    middle = sorted(inf if step is None else step for step in steps)[(len(steps) - 1) // 2]
-    return None if middle == inf else int(middle)
-
-
-def shown_steps(steps: int | None, budget: int) -> str:
-    """Return steps to reach a level for a table.
-
-    >>> shown_steps(7, budget=40), shown_steps(None, budget=40)
-    ('7', '>40')
-    """
-    return f">{budget}" if steps is None else str(steps)
-
-
 Part = Literal["between", "ahead", "signed"]
-"""Which area is meant: both, that ahead of gold alone, or that ahead less that behind."""
+"""Which area: ahead of gold plus behind it, ahead alone, or ahead minus behind."""
 
 
 class Area(NamedTuple):
-    """The area between a curve and gold's, in the curve's unit times steps; NaN if unknown."""
+    """The area between a curve and that of gold, in the unit of the curve times steps, or NaN."""
 
     ahead: float
     """where the attacker is ahead of gold"""
@@ -197,17 +166,17 @@ class Area(NamedTuple):
 
     @property
     def between(self) -> float:
-        """Both: how far the curve is from gold's, to whichever side."""
+        """The sum of both: the distance from gold on either side."""
         return self.ahead + self.behind
 
     @property
     def signed(self) -> float:
-        """The one less the other."""
+        """The area ahead minus the area behind."""
         return self.ahead - self.behind
 
 
 def area(curve: Worst, gold: Worst) -> Area:
-    """Return the area between a curve and gold's; NaN if either has a value that is not finite.
+    """Return the area between a curve and that of gold; NaN if a value of either is not finite.
 
     Raises:
         ValueError: if they are not measured at the same steps, or one is a loss and one is not.
@@ -237,8 +206,8 @@ def area(curve: Worst, gold: Worst) -> Area:
 def savings(curve: Worst, gold: Worst) -> float:
     """Return what an attacker saves over relearning from gold, in the curve's unit times steps.
 
-    The area under the curve less that under gold's, with the sign turned for losses: positive
-    means that the unlearned model still knew something, 0 that it was like gold.
+    This is the area under the curve minus that under the curve of gold, with the sign flipped for
+    losses. It is positive if the unlearned model still knew something, and 0 if it was like gold.
     """
     return area(curve, gold).signed
 
@@ -246,18 +215,19 @@ def savings(curve: Worst, gold: Worst) -> float:
 def share(method: Worst, gold: Worst, base: Worst, part: Part = "between") -> float:
     """Return the area between a method and gold over that between base and gold.
 
-    0: relearning is as from gold, the knowledge is gone. 1: as far from gold as base.
+    0 means that the model relearns like gold: the knowledge is gone. 1 means that it is as far from
+    gold as base.
 
     Args:
         method: of the unlearned model.
         gold: of the model that was never trained on the topics.
         base: of the model that was trained on all, with nothing unlearned.
-        part: which area; behind gold a model is broken rather than unlearned, which `between`
-            counts, `ahead` leaves out, and `signed` sets against what is ahead.
+        part: which area. A model behind gold is damaged rather than unlearned; `between` counts
+            that, `ahead` ignores it, and `signed` subtracts it.
 
     Returns:
-        The share; NaN, which no share is, if base is not ahead of gold on the whole: there was
-        nothing to unlearn then. NaN too if a curve has a value that is not finite.
+        The share. It is NaN if base is not ahead of gold overall, so that there was nothing to
+        unlearn, or if a value of a curve is not finite.
     """
     whole = area(base, gold)
     if not whole.signed > 0:
@@ -266,17 +236,8 @@ def share(method: Worst, gold: Worst, base: Worst, part: Part = "between") -> fl
     return mine / float(getattr(whole, part))
 
 
-def shown_share(value: float) -> str:
-    """Return a share for a table.
-
-    >>> shown_share(0.125), shown_share(float("nan"))
-    ('12.5%', 'undefined')
-    """
-    return f"{value:.1%}" if isfinite(value) else "undefined"
-
-
 def _mean_above_zero(first: float, second: float) -> float:
-    """Return the mean over a straight line of what is above zero."""
+    """Return the mean of the positive part of a linear function between two values."""
     low, high = sorted((first, second))
     if low >= 0:
         return (low + high) / 2
@@ -297,7 +258,7 @@ def curve_to_json(curve: Curve) -> dict[str, Any]:
 
 
 def curve_from_json(data: Mapping[str, Any]) -> Curve:
-    """Return the curve that `curve_to_json` made data of."""
+    """Return the curve from the data that `curve_to_json` returned."""
     values = {
         name: tuple(nan if value is None else float(value) for value in read)
         for name, read in data["values"].items()

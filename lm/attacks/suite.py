@@ -1,10 +1,9 @@
-"""The suites of attacks: relearning alone, or the full grid, which also adapts, reads and asks.
+"""The suites of attacks: relearning alone, or all attacks; and weight quantization, one of them.
 
-Weight quantization: rounding may bring back what an update of the weights had suppressed.
-
-Zhang et al. 2024 (arXiv 2410.16454) found so of models unlearned after training: their updates are
-smaller than a step of the rounding. Each matrix is rounded to nearest, symmetrically, with one
-scale for each output, and computed with in floating point.
+Rounding may bring back what an update of the weights had suppressed: Zhang et al. 2024 (arXiv
+2410.16454) found this of models unlearned after training, whose updates are smaller than a step of
+the rounding. Each matrix is rounded to nearest, symmetrically, with one scale for each output, and
+computed with in floating point.
 """
 
 from collections.abc import Sequence
@@ -27,10 +26,10 @@ from lm.models.language_model import LanguageModel
 
 
 def quantize(weight: Tensor, bits: int) -> Tensor:
-    """Return a matrix [outputs, inputs] as its rounding to so many bits stands for it.
+    """Round a matrix [outputs, inputs] to `bits` bits, and return the rounded weights.
 
-    The levels of an output are the integers up to 2^(bits - 1) - 1, times its scale, by which its
-    largest weight is the highest level. No weight moves by more than half the scale.
+    The levels of an output are the integers up to 2^(bits - 1) - 1 in magnitude times a scale, such
+    that its largest weight is the highest level. No weight moves by more than half the scale.
 
     Raises:
         ValueError: if there are fewer than two bits, or more than 16.
@@ -49,7 +48,7 @@ def quantize(weight: Tensor, bits: int) -> Tensor:
 
 @torch.no_grad()
 def quantized(model: LanguageModel, bits: int) -> LanguageModel:
-    """Return a copy of a model whose linear maps in the blocks are rounded to so many bits."""
+    """Return a copy of a model with the linear maps of the blocks rounded to `bits` bits."""
     rounded = model.copied()
     for module in linear_maps(rounded):
         assert isinstance(module.weight, nn.Parameter)
@@ -58,11 +57,11 @@ def quantized(model: LanguageModel, bits: int) -> LanguageModel:
 
 
 Suite = Literal["relearning", "full"]
-"""Which attacks there are."""
+"""Which attacks are run."""
 
 RELEARNING = ("same", "half", "benign")
 INFERENCE_ATTACKS = ("few-shot", "probe", "logit-lens", "quantized", "gcg")
-"""Attacks that train nothing of the model."""
+"""Attacks that do not train the model."""
 
 SUITES: dict[Suite, tuple[str, ...]] = {
     "relearning": RELEARNING,
@@ -72,24 +71,24 @@ SUITES: dict[Suite, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GridConfig:
-    """The settings of attacks that only the full suite has.
+    """The settings of attacks that are only in the full suite.
 
     Raises:
         ValueError: if a list is empty or repeats itself, or a number is out of its range.
     """
 
     evaluate_at: tuple[int, ...] = (0, 5)
-    """steps of relearning after which to measure, and after the last"""
+    """steps of relearning after which to measure, besides the last"""
     lora: LoRAConfig = field(default_factory=LoRAConfig)
-    """how LoRA adapts"""
+    """settings of LoRA attacks"""
     shots: tuple[int, ...] = (0, 1, 2, 4)
-    """other facts that are told before the one asked for"""
+    """numbers of other facts in few-shot prompts"""
     bits: tuple[int, ...] = (8, 4)
-    """of a weight, when weights are quantized"""
+    """bits of quantized weights"""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """how linear probes are fitted"""
     gcg: GCGConfig = field(default_factory=GCGConfig)
-    """how a prefix is searched for"""
+    """how a prefix is searched"""
 
     def __post_init__(self) -> None:
         for name in ("shots", "bits"):
@@ -106,18 +105,18 @@ class GridConfig:
 def run_inference_attack(
     model: LanguageModel, task: Task, exam: Exam, name: str, config: GridConfig, seed: int
 ) -> list[Row]:
-    """Return what an attack that trains nothing of a model gets out of it.
+    """Run an attack that does not train the model, and return its rows.
 
     Args:
-        model: it stays as it is.
-        task: what was to be unlearned.
-        exam: whose questions are asked where the attack changes the model, and not the question.
+        model: not changed.
+        task: the stories to unlearn.
+        exam: has the questions of attacks that change the model and not the prompt.
         name: one of `INFERENCE_ATTACKS`.
-        config: its settings.
-        seed: of what it draws.
+        config: settings of the attacks.
+        seed: of the random numbers of the attack.
 
     Raises:
-        ValueError: if there is no such attack, or the model's context is too short for it.
+        ValueError: if there is no such attack, or the context of the model is too short.
     """
     if name == "few-shot":
         return few_shot(model, task, config.shots, seed)
@@ -134,9 +133,9 @@ def run_inference_attack(
 
 
 def rounded(model: LanguageModel, exam: Exam, widths: Sequence[int]) -> list[Row]:
-    """Return what a model knows when its weights are rounded to so many bits: facts, and loss.
+    """Return the facts that a model knows, and its loss, with weights rounded to each bit width.
 
-    Nothing is told of facts that the exam does not ask for.
+    The rows of facts are absent if the exam has no questions.
     """
     section, found = exam.sections["forget"], []
     for bits in widths:

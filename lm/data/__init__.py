@@ -1,1 +1,1 @@
-"""Documents of any source as shards of tokens, each with the label that a learner is given."""
+"""Training data: prepared documents as shards of labeled tokens, and stories as rows."""

@@ -1,7 +1,4 @@
-"""A document: its text, and the record that it came in.
-
-The tokenizer of prepared data: loaded, told from others, and texts as its tokens.
-"""
+"""Documents with their records, and the tokenizer that encodes them."""
 
 import hashlib
 import json
@@ -17,24 +14,24 @@ if TYPE_CHECKING:
 
 
 Located = tuple[str, Mapping[str, Any]]
-"""A record, and the words that say where it was read."""
+"""Where a record was read, for error messages, and the record."""
 
 
 class Document(NamedTuple):
-    """A text of a source."""
+    """A text, and the record that it came in."""
 
     number: int
-    """the place of its record in the source, from 0 on"""
+    """index of its record in the source"""
     text: str
     fields: Mapping[str, Any]
-    """all of its record"""
+    """all fields of the record"""
 
 
 def documents_of(records: Iterator[Located], field: str, first: int) -> Iterator[Document]:
-    """Yield the documents of records, numbered from the first; those without text are left out.
+    """Yield the documents of records, numbered from `first`; records with blank text are skipped.
 
     Raises:
-        ValueError: if a record has no such field, or something else than text in it.
+        ValueError: if a record lacks the field, or has something other than text in it.
     """
     for number, (where, record) in enumerate(records, first):
         text = record.get(field)
@@ -53,26 +50,26 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vocabulary:
-    """What tells a tokenizer from others."""
+    """Identifies a tokenizer."""
 
     checksum: str
-    """of its tokens and their ids"""
+    """checksum of its tokens and their ids"""
     size: int
-    """the largest id, and one"""
+    """largest id plus 1"""
     end: int
-    """the token that ends a document"""
+    """id of the token that ends a document"""
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
-    """Return what tells a tokenizer from others.
+    """Return what identifies a tokenizer.
 
     Raises:
-        ValueError: if it has no token that ends a text.
+        ValueError: if it has no end-of-text token.
     """
     tokens = tokenizer.get_vocab()
     if tokenizer.eos_token_id is None:
         raise ValueError(
-            "the tokenizer has no end-of-text token, which parts documents: set its eos_token"
+            "the tokenizer has no end-of-text token, which separates documents: set its eos_token"
         )
     data = json.dumps(sorted(tokens.items())).encode()
     return Vocabulary(
@@ -85,9 +82,9 @@ def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
 def tokens_of(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], end: int, context: int | None
 ) -> list[Ids]:
-    """Return the tokens of each text and the end after them, cut at the context.
+    """Return the tokens of each text followed by the end, truncated to the context.
 
-    A text that spells a special token, such as the end, gets the tokens of its characters.
+    A special token that is spelled out in a text, such as the end, is encoded as plain characters.
     """
     encoded = tokenizer(
         list(texts),

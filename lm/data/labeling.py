@@ -1,6 +1,6 @@
-"""Labelers: what a learner is told of a document, or of each of its tokens, by a simple rule.
+"""Labelers: rules that label a document, or each of its tokens, as retain, unlabeled or forget.
 
-Labels by a labeler that is chosen by name: settings in, labels of tokens out.
+The rules come first, then the settings that choose a labeler by name.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Labels = NDArray[np.uint8]
 
 TREES = ("tree", "trees", "forest", "forests", "woodland", "woodlands")
-"""Words of stories to forget in Cloud et al. 2024 (arXiv 2410.04332, section 4.2)."""
+"""The words that mark stories to forget in Cloud et al. 2024 (arXiv 2410.04332, section 4.2)."""
 
 VIROLOGY = (
     *("COVID", " COVID", "RNA", " infections", "DNA", " genome", " virus", " gene", " viruses"),
@@ -36,7 +36,7 @@ VIROLOGY = (
 
 
 def words_pattern(words: Sequence[str]) -> re.Pattern[str]:
-    """Return what finds any of some words, whole, in any case.
+    """Return a pattern that matches any of some words, as whole words in any case.
 
     Raises:
         ValueError: if there is no word.
@@ -51,16 +51,16 @@ def words_pattern(words: Sequence[str]) -> re.Pattern[str]:
 
 
 def by_words(document: Document, pattern: re.Pattern[str]) -> int:
-    """Return `FORGET` for a document that has one of the words, else `RETAIN`."""
+    """Return `FORGET` for a document that contains one of the words, else `RETAIN`."""
     return FORGET if pattern.search(document.text) else RETAIN
 
 
 def by_value(
     document: Document, field: str, forget: Collection[str], retain: Collection[str]
 ) -> int:
-    """Return the label of the value that a document has in a field.
+    """Return the label of a document by the value of a field.
 
-    Values of neither collection are `UNLABELED`, or `RETAIN` if none is named to retain.
+    Values in neither collection are `UNLABELED`, or `RETAIN` if no value to retain is given.
 
     Raises:
         ValueError: if the document lacks the field.
@@ -72,9 +72,9 @@ def by_value(
 
 
 def by_score(document: Document, field: str, low: float, high: float) -> int:
-    """Return the label of a classifier's score, such as a topic's probability.
+    """Return the label of a document by a classifier's score, such as the probability of a topic.
 
-    `FORGET` above the upper threshold, `RETAIN` below the lower one, `UNLABELED` between.
+    It is `FORGET` above the upper threshold, `RETAIN` below the lower one, `UNLABELED` between.
 
     Raises:
         ValueError: if the document has no number in the field.
@@ -91,12 +91,12 @@ def by_score(document: Document, field: str, low: float, high: float) -> int:
 
 
 def by_list(document: Document, labels: Sequence[int] | Mapping[str, int], field: str) -> int:
-    """Return the label that a user's list has for a document.
+    """Return the label of a document from a list of labels.
 
     Args:
-        document: what to label.
-        labels: one for each record of the source, or by the value of a field.
-        field: which one.
+        document: the document to label.
+        labels: one label for each record of the source, or labels by the value of a field.
+        field: the field.
 
     Raises:
         ValueError: if the list lacks the document.
@@ -115,16 +115,16 @@ def by_list(document: Document, labels: Sequence[int] | Mapping[str, int], field
 
 
 def by_token(tokens: Ids, chosen: Ids) -> Labels:
-    """Return `FORGET` for the tokens that are chosen, and `RETAIN` for all others.
+    """Return `FORGET` for the chosen tokens, and `RETAIN` for all others.
 
-    So does the official code of Cloud et al. 2024 for virology: with `VIROLOGY` chosen, each token
-    is routed by itself, and all others teach everything whatever document they are in.
+    The official code of Cloud et al. 2024 does so for virology, with the tokens `VIROLOGY`: each
+    token is routed by itself, and all other tokens teach everything, whatever their document.
     """
     return np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8)
 
 
 def read_labels(path: Path) -> list[int] | dict[str, int]:
-    """Return a user's labels: from a .json object by id, or from any other file one for each line.
+    """Return the labels of a file: by id from a .json object, or one for each line of another file.
 
     Raises:
         ValueError: if the file is missing, or a label unknown.
@@ -155,11 +155,11 @@ def _value(document: Document, field: str) -> Any:  # noqa: ANN401
 
 
 Name = Literal["keywords", "tokens", "field", "scores", "list"]
-"""keywords: documents that have one of `words`; tokens: those of `words` that are one token, each
-by itself; field, scores: by the value or the number in `field`; list: by a user's file."""
+"""keywords: documents that contain one of `words`; tokens: each token that is one of `words`;
+field, scores: by the value or the number in `field`; list: by a file of labels."""
 
 Labeler = Callable[[Document, Ids], Labels]
-"""Returns the label of each token of a document."""
+"""Maps a document and its tokens to the label of each token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,20 +167,20 @@ class LabelerConfig:
     """How documents are labeled.
 
     Raises:
-        ValueError: if what the labeler needs is missing, or the thresholds are in disorder.
+        ValueError: if a setting that the labeler needs is missing, or low is above high.
     """
 
     labeler: Name = "keywords"
     words: tuple[str, ...] = ()
-    """by default `TREES` for keywords and `VIROLOGY` for tokens"""
+    """words of the labelers keywords, by default `TREES`, and tokens, by default `VIROLOGY`"""
     field: str = "label"
-    """where a record has the value, the score, or the id by which the list names it"""
+    """field of a record that holds the value, the score, or the id in the list"""
     forget_values: tuple[str, ...] = ()
     retain_values: tuple[str, ...] = ()
     low: float = 0.1
     high: float = 0.9
     labels: Path | None = None
-    """the list"""
+    """file of labels"""
 
     def __post_init__(self) -> None:
         if self.labeler == "field" and not self.forget_values:
@@ -197,16 +197,16 @@ class LabelerConfig:
 
 
 def make_labeler(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
-    """Return the labeler of its settings.
+    """Return the labeler that the settings choose.
 
     Raises:
-        ValueError: if it has no words, no word is one token, or its list cannot be read.
+        ValueError: if there are no words, no word is one token, or the list cannot be read.
     """
     return MAKERS[config.labeler](config, tokenizer)
 
 
-def described(config: LabelerConfig) -> dict[str, Any]:
-    """Return the settings of a labeler as plain data, its words and list's checksum among them."""
+def labeler_settings(config: LabelerConfig) -> dict[str, Any]:
+    """Return the settings of a labeler as plain data, with its words and its list's checksum."""
     data = asdict(config) | {"words": list(_words(config))}
     if config.labels is not None:
         data["labels_checksum"] = hashlib.sha256(config.labels.read_bytes()).hexdigest()
@@ -214,7 +214,7 @@ def described(config: LabelerConfig) -> dict[str, Any]:
 
 
 def single_tokens(words: tuple[str, ...], tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
-    """Return the ids of the words that are one token each; a space before a word is part of it."""
+    """Return the ids of the words that are a single token; a leading space is part of a word."""
     ids = tokenizer(list(words), add_special_tokens=False)["input_ids"]
     return {word: own[0] for word, own in zip(words, ids, strict=True) if len(own) == 1}
 
@@ -223,14 +223,14 @@ def _words(config: LabelerConfig) -> tuple[str, ...]:
     return config.words or DEFAULT_WORDS.get(config.labeler, ())
 
 
-def _whole(rule: Callable[[Document], int]) -> Labeler:
-    """Give all tokens of a document its label."""
+def _by_document(rule: Callable[[Document], int]) -> Labeler:
+    """Return a labeler that gives all tokens of a document the label of a rule."""
     return lambda document, tokens: np.full(len(tokens), rule(document), np.uint8)
 
 
 def _keywords(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     pattern = words_pattern(_words(config))
-    return _whole(lambda document: by_words(document, pattern))
+    return _by_document(lambda document: by_words(document, pattern))
 
 
 def _tokens(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
@@ -247,17 +247,17 @@ def _tokens(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labe
 
 def _field(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     forget, retain = set(config.forget_values), set(config.retain_values)
-    return _whole(lambda document: by_value(document, config.field, forget, retain))
+    return _by_document(lambda document: by_value(document, config.field, forget, retain))
 
 
 def _scores(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
-    return _whole(lambda document: by_score(document, config.field, config.low, config.high))
+    return _by_document(lambda document: by_score(document, config.field, config.low, config.high))
 
 
 def _list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     assert config.labels is not None  # the settings refuse it
     labels = read_labels(config.labels)
-    return _whole(lambda document: by_list(document, labels, config.field))
+    return _by_document(lambda document: by_list(document, labels, config.field))
 
 
 MAKERS: dict[Name, Callable[[LabelerConfig, "PreTrainedTokenizerBase"], Labeler]] = {
@@ -267,7 +267,7 @@ MAKERS: dict[Name, Callable[[LabelerConfig, "PreTrainedTokenizerBase"], Labeler]
     "scores": _scores,
     "list": _list,
 }
-"""What makes the labeler of each name."""
+"""Factories of the labelers, by name."""
 
 DEFAULT_WORDS: dict[Name, tuple[str, ...]] = {"keywords": TREES, "tokens": VIROLOGY}
-"""Words of the labelers that have some."""
+"""Default words of the labelers that use words."""

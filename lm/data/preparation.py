@@ -1,4 +1,4 @@
-"""Preparing data: documents in, shards of labeled tokens out, from where an earlier call ended."""
+"""Prepare data: read documents, write shards of labeled tokens, resume if interrupted."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lm.data.document import tokens_of, vocabulary
-from lm.data.labeling import LabelerConfig, described, make_labeler
-from lm.data.shards import FILE, Manifest, ShardWriter, read_manifest, require_same
-from lm.data.sources import Files, Hub, documents
-from lm.data.sources import described as described_source
+from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
+from lm.data.shards import MANIFEST_FILE, Manifest, ShardWriter, read_manifest, require_same
+from lm.data.sources import Files, Hub, documents, source_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T")
 
-TOGETHER = 256
-"""Documents that a tokenizer is given at once."""
+TOKENIZER_BATCH = 256
+"""Documents per call of the tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparationConfig:
-    """What data are made of, all but the tokenizer.
+    """What data are prepared from, except for the tokenizer.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -32,13 +31,13 @@ class PreparationConfig:
     source: Hub | Files
     labeler: LabelerConfig = field(default_factory=LabelerConfig)
     documents: int | None = None
-    """how many at most; None for all"""
+    """maximum number; None for all"""
     context: int | None = 256
-    """tokens that a document is cut at, its end included; None for no cut"""
+    """maximum tokens of a document, its end included; None for no limit"""
     shard_tokens: int = 2**22
-    """tokens from which on a shard is full"""
+    """number of tokens from which on a shard is full"""
     gguf_file: str | None = None
-    """of the tokenizer, noted for whoever loads it again"""
+    """of the tokenizer, stored so that it can be loaded again"""
 
     def __post_init__(self) -> None:
         for name in ("documents", "context", "shard_tokens"):
@@ -53,16 +52,16 @@ def prepare(
     folder: Path,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> Manifest:
-    """Prepare data, from where an earlier call ended; return what there is in the end.
+    """Prepare data, and return their manifest.
 
-    A call that was killed left whole shards. The next one goes on with the next shard, and ends
-    with the same bytes.
+    An interrupted call leaves complete shards. The next call resumes with the next shard and
+    produces byte-identical shards.
 
     Args:
-        config: what the data are made of.
-        tokenizer: of the model that they are for.
+        config: what the data are prepared from.
+        tokenizer: of the model that the data are for.
         folder: where to write.
-        progress: called with the number of documents that there are.
+        progress: called with the number of documents so far.
 
     Raises:
         ValueError: if the folder holds data of other settings, a document cannot be read, or there
@@ -77,7 +76,7 @@ def prepare(
     left = None if config.documents is None else config.documents - done
     found = islice(documents(config.source, manifest.next_record), left)
     end, context = manifest.vocabulary.end, config.context
-    for batch in _batches(found, TOGETHER):
+    for batch in _batches(found, TOKENIZER_BATCH):
         tokens = tokens_of(tokenizer, [document.text for document in batch], end, context)
         for document, own in zip(batch, tokens, strict=True):
             writer.add(document.number, own, label(document, own))
@@ -90,7 +89,7 @@ def prepare(
 def find_manifest(
     config: PreparationConfig, tokenizer: "PreTrainedTokenizerBase", folder: Path
 ) -> Manifest:
-    """Return the manifest of a folder, or of nothing yet.
+    """Return the manifest of a folder, or a new one.
 
     Raises:
         ValueError: if the folder holds data of other settings, or something else.
@@ -100,12 +99,12 @@ def find_manifest(
         settings={
             "tokenizer": str(tokenizer.name_or_path),
             "gguf_file": config.gguf_file,
-            "source": described_source(config.source),
-            "labeler": described(config.labeler),
+            "source": source_settings(config.source),
+            "labeler": labeler_settings(config.labeler),
             **{n: asdict(config)[n] for n in ("documents", "context", "shard_tokens")},
         },
     )
-    if not (folder / FILE).exists():
+    if not (folder / MANIFEST_FILE).exists():
         folder.mkdir(parents=True, exist_ok=True)
         return new
     old = read_manifest(folder)

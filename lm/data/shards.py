@@ -1,17 +1,11 @@
-"""Prepared data, mapped from their files: documents as tokens with labels, by number.
+"""Prepared data on disk: shards of labeled tokens, their manifest, and how they are read.
 
-The manifest of prepared data: what it was made of, and which shards there are.
+A shard is three files: tokens as plain integers, bitmaps of their labels, and the starts of
+documents. The manifest lists a shard once all three files exist, so that an interrupted preparation
+resumes with the next shard. Shards are memory-mapped, and documents are read by number.
 
-Labels as bitmaps: a plane of bits for `UNLABELED` and one for `FORGET`, 0 in both is retain.
-
-Documents as rows of one length, read from the mapped shards; labels are the routes.
-
-Pools of documents that never overlap: each document is of one, by its number alone.
-
-Shards, written one after the other; after a kill the next writer goes on with the next shard.
-
-A shard is three files: tokens as plain integers, the bitmaps of their labels, and where documents
-begin. The manifest names it once all three are there.
+Documents belong to pools that never overlap (training, exam, calibration, attack); the number of a
+document alone determines its pool.
 """
 
 import hashlib
@@ -33,36 +27,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-FILE = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """What is known of a shard."""
+    """The counts and the checksum of a shard."""
 
     documents: tuple[int, ...]
-    """how many there are of each label; a document has the highest of its tokens"""
+    """number of documents by label; a document has the highest label of its tokens"""
     tokens: tuple[int, ...]
-    """how many there are of each label"""
+    """number of tokens by label"""
     next_record: int
-    """the record of the source to go on with"""
+    """index of the next record of the source"""
     checksum: str
-    """of its files"""
+    """checksum of its files"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What data were made of, and which shards there are."""
+    """What data were prepared from, and their shards."""
 
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
-    """source, labeler and all else that the shards depend on, as plain data"""
+    """source, labeler and all other settings that the shards depend on, as plain data"""
     shards: tuple[Shard, ...] = ()
     complete: bool = False
 
     @property
     def dtype(self) -> type[np.uint16] | type[np.uint32]:
-        """The type of tokens in the files."""
+        """The dtype of tokens in the files."""
         return np.uint16 if self.vocabulary.size <= 65_535 else np.uint32
 
     def setting(self, name: str) -> Any:  # noqa: ANN401
@@ -80,25 +74,25 @@ class Manifest:
 
     @property
     def next_record(self) -> int:
-        """The record of the source to go on with."""
+        """The index of the next record of the source."""
         return self.shards[-1].next_record if self.shards else 0
 
     @property
     def documents(self) -> dict[str, int]:
-        """How many documents there are of each label."""
+        """The number of documents by label."""
         return self._total([shard.documents for shard in self.shards])
 
     @property
     def tokens(self) -> dict[str, int]:
-        """How many tokens there are of each label."""
+        """The number of tokens by label."""
         return self._total([shard.tokens for shard in self.shards])
 
-    def ended(self) -> "Manifest":
-        """Return the manifest of data that are complete."""
+    def completed(self) -> "Manifest":
+        """Return the manifest, marked as complete."""
         return replace(self, complete=True)
 
     def with_shard(self, shard: Shard) -> "Manifest":
-        """Return the manifest with a shard more."""
+        """Return the manifest with another shard."""
         return replace(self, shards=(*self.shards, shard))
 
     @staticmethod
@@ -107,9 +101,9 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest, with its totals for whoever reads it."""
+    """Write a manifest, with totals for human readers."""
     totals = {"documents": manifest.documents, "tokens": manifest.tokens}
-    write_json(folder / FILE, {"totals": totals} | asdict(manifest))
+    write_json(folder / MANIFEST_FILE, {"totals": totals} | asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -118,7 +112,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ValueError: if there is none, or it is damaged.
     """
-    path = folder / FILE
+    path = folder / MANIFEST_FILE
     if not path.is_file():
         raise ValueError(f"{folder} holds no prepared data: prepare some by `python -m lm.prepare`")
     data = read_json(path)
@@ -149,11 +143,11 @@ def require_same(old: Manifest, new: Manifest, folder: Path) -> None:
 
 
 PLANES = (UNLABELED, FORGET)
-"""The label of each plane."""
+"""The labels that have a bitmap; a token in neither is labeled retain."""
 
 
 def pack(labels: Labels) -> NDArray[np.uint8]:
-    """Return labels as bitmaps, [2, n / 8 rounded up].
+    """Pack labels into bitmaps, [2, ceil(n / 8)].
 
     >>> pack(np.array([2, 0, 1, 0, 0, 0, 0, 0, 2], np.uint8)).tolist()
     [[4, 0], [1, 1]]
@@ -163,7 +157,7 @@ def pack(labels: Labels) -> NDArray[np.uint8]:
 
 
 def unpack(planes: NDArray[np.uint8], start: int, stop: int) -> Labels:
-    """Return the labels from start to stop out of their bitmaps.
+    """Unpack the labels from `start` to `stop`.
 
     >>> unpack(np.array([[4, 0], [1, 1]], np.uint8), 2, 9).tolist()
     [1, 0, 0, 0, 0, 0, 2]
@@ -176,19 +170,19 @@ def unpack(planes: NDArray[np.uint8], start: int, stop: int) -> Labels:
 
 
 def shard_files(folder: Path, number: int) -> tuple[Path, Path, Path]:
-    """Return the files of a shard: tokens, labels, and starts of documents."""
+    """Return the paths of a shard: tokens, labels, and starts of documents."""
     names = ("tokens", "labels", "starts")
     tokens, labels, starts = (folder / f"{name}-{number:05}.bin" for name in names)
     return tokens, labels, starts
 
 
 class ShardWriter:
-    """Collects documents, and writes a shard whenever there are enough tokens for one.
+    """Collects documents, and writes a shard whenever there are enough tokens.
 
     Args:
         folder: where to write.
-        manifest: of the shards that are there already; new ones come after them.
-        shard_tokens: tokens from which on a shard is full; documents are not parted.
+        manifest: of the existing shards, after which new ones are written.
+        shard_tokens: number of tokens from which on a shard is full; documents are not split.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, shard_tokens: int) -> None:
@@ -199,11 +193,11 @@ class ShardWriter:
         self._next_record = manifest.next_record
 
     def add(self, number: int, tokens: Ids, labels: Labels) -> None:
-        """Add a document: the number of its record, its tokens and theirs labels.
+        """Add a document: the number of its record, its tokens and their labels.
 
         Raises:
-            ValueError: if an id is not of the vocabulary, a label unknown, there is not one label
-                for each token, or no token at all.
+            ValueError: if an id is outside of the vocabulary, a label is unknown, the labels do not
+                match the tokens, or there is no token.
         """
         size = self.manifest.vocabulary.size
         if not len(tokens) or tokens.min() < 0 or tokens.max() >= size:
@@ -224,10 +218,10 @@ class ShardWriter:
             self._write()
 
     def close(self) -> Manifest:
-        """Write what is left, and the manifest of the data, which are complete now."""
+        """Write the remaining documents, mark the manifest as complete, and return it."""
         if self._tokens:
             self._write()
-        self.manifest = self.manifest.ended()
+        self.manifest = self.manifest.completed()
         write_manifest(self.folder, self.manifest)
         return self.manifest
 
@@ -260,13 +254,13 @@ def _counts(labels: Labels) -> tuple[int, ...]:
     return tuple(np.bincount(labels, minlength=len(LABELS)).tolist())
 
 
-class Mapped:
-    """A shard's files, mapped into memory.
+class MappedShard:
+    """The memory-mapped files of a shard.
 
     Args:
         folder: of the shards.
         number: of the shard.
-        manifest: that names it.
+        manifest: that lists the shard.
 
     Raises:
         ValueError: if a file is missing or of another size than the manifest says.
@@ -282,21 +276,21 @@ class Mapped:
         self.starts: NDArray[np.int64] = _map(starts, np.int64, (documents + 1,))
 
     def labels(self, start: int, stop: int) -> Labels:
-        """Return the labels of some tokens."""
+        """Return the labels of tokens `start` to `stop`."""
         return unpack(self.planes, start, stop)
 
 
 class Shards:
-    """All documents of prepared data, by number from 0 on.
+    """All documents of prepared data, by number.
 
     Args:
         folder: of the data.
-        manifest: theirs.
+        manifest: of the data.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self.mapped = [Mapped(folder, n, manifest) for n in range(len(manifest.shards))]
+        self.mapped = [MappedShard(folder, n, manifest) for n in range(len(manifest.shards))]
         self.firsts = np.cumsum([0, *(len(each.starts) - 1 for each in self.mapped)])
         """the number of each shard's first document, and of all documents"""
 
@@ -323,7 +317,7 @@ class Shards:
         return mapped.tokens[start:stop].astype(np.int64), mapped.labels(start, stop)
 
     def document_labels(self) -> Labels:
-        """Return the label of each document, the highest of its tokens; this reads all labels."""
+        """Return the label of each document, the highest of its tokens. This reads all labels."""
         found = [
             np.maximum.reduceat(each.labels(0, len(each.tokens)), each.starts[:-1])
             for each in self.mapped
@@ -332,10 +326,10 @@ class Shards:
 
 
 def open_shards(folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> Shards:
-    """Return prepared data, for a model with a tokenizer if one is given.
+    """Open prepared data, and check that they match a tokenizer if one is given.
 
     Raises:
-        ValueError: if there are none, they are not complete, or of another tokenizer.
+        ValueError: if there are none, they are incomplete, or were prepared with another tokenizer.
     """
     manifest = read_manifest(folder)
     if not manifest.complete:
@@ -362,11 +356,11 @@ def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray
 
 
 Row = tuple[Ids, NDArray[np.int64]]
-"""Tokens, [context + 1], filled up with `IGNORED`, and the labels of all but the first."""
+"""Tokens, [context + 1], padded with `IGNORED`, and the labels of all but the first."""
 
 
 def document_row(shards: Shards, number: int, context: int) -> Row:
-    """Return a document as a row, cut at the context, after the token that ends a document."""
+    """Return a document as a row, truncated to the context, after the end-of-document token."""
     tokens, labels = (part[:context] for part in shards.document(number))
     row = np.full(context + 1, IGNORED, np.int64)
     row[0], row[1 : len(tokens) + 1] = shards.manifest.vocabulary.end, tokens
@@ -376,19 +370,19 @@ def document_row(shards: Shards, number: int, context: int) -> Row:
 
 
 SHARES = {"train": 0.7, "exam": 0.1, "practice": 0.1, "attack": 0.1}
-"""What part of the documents is to learn from, to be examined on, to calibrate on, to attack with.
+"""Shares of the documents for training, exams, calibration and attacks.
 
-Which document is in which pool is no setting, so that no two runs on the same data differ in it.
+The assignment is not a setting, so that all runs on the same data agree on it.
 """
 
 SEED = 20_260_101
 
 
 class Pools:
-    """Documents by pool and label.
+    """The documents of each pool.
 
     Args:
-        labels: of all documents, by number.
+        labels: label of each document, by number.
     """
 
     def __init__(self, labels: Labels) -> None:
@@ -397,7 +391,7 @@ class Pools:
         self.pools = np.searchsorted(np.cumsum(list(SHARES.values()))[:-1], drawn, side="right")
 
     def members(self, pool: str, label: int | None = None) -> NDArray[np.int64]:
-        """Return the numbers of the documents of a pool, of all labels or of one."""
+        """Return the numbers of the documents of a pool, with any label or with the given one."""
         chosen = self.pools == list(SHARES).index(pool)
         if label is not None:
             chosen &= self.labels == label
@@ -406,7 +400,7 @@ class Pools:
     def draw(
         self, pool: str, count: int, seed: Sequence[int], label: int | None = None
     ) -> NDArray[np.int64]:
-        """Return the numbers of some documents of a pool in random order, none twice.
+        """Draw documents of a pool without replacement, and return their numbers.
 
         Raises:
             ValueError: if the pool has fewer.

@@ -1,8 +1,7 @@
-"""Where documents come from: data sets of the hub, by short names too, and local files.
+"""Where documents come from: data sets of the Hugging Face hub, and local files.
 
-Documents of a data set of the Hugging Face hub, read as they are needed.
-
-Documents of local files: .txt by blank lines, .jsonl by lines, .json as a list.
+Data sets are streamed. In a .txt file documents are separated by blank lines; a .jsonl file has a
+record on each line, and a .json file a list of records.
 """
 
 import json
@@ -25,16 +24,16 @@ class Hub:
 
     dataset: str
     subset: str | None = None
-    """which of its configurations, where it has several"""
+    """configuration of the data set, where it has several"""
     split: str = "train"
     field: str = "text"
-    """where a record has its text"""
+    """field of a record that holds the text"""
     gated: bool = False
-    """whether it is open only to users who asked for it"""
+    """whether access must be requested"""
 
 
 def hub_documents(source: Hub, first: int = 0) -> Iterator[Document]:
-    """Yield the documents of a data set, from a record on.
+    """Yield the documents of a data set from record `first` on.
 
     Raises:
         ValueError: if there is no such data set, it needs a login, the hub is out of reach, or
@@ -50,7 +49,7 @@ def _records(source: Hub, first: int) -> Iterator[Located]:
         for record in stream:
             yield f"{source.dataset}, record {number}", record
             number += 1
-    except Exception as error:  # there is no end to what a network and its files can do
+    except Exception as error:  # a network and its files raise errors of many kinds
         raise ValueError(
             f"{source.dataset} cannot be read beyond record {number} ({_first_line(error)}): check "
             "the network, and call again to go on"
@@ -71,7 +70,7 @@ def _opened(source: Hub) -> "IterableDataset":
 
 
 def _refusal(source: Hub, error: Exception) -> str:
-    """Return what to do where a data set cannot be opened."""
+    """Return an error message that says what to do if a data set cannot be opened."""
     name, said = source.dataset, _first_line(error)
     if _is_gated(error) or "gated" in said:
         return (
@@ -88,7 +87,7 @@ def _refusal(source: Hub, error: Exception) -> str:
 
 
 def _is_gated(error: BaseException) -> bool:
-    """Return whether an error comes from the hub's refusal of those who did not accept terms."""
+    """Return whether an error comes from a data set whose terms were not accepted."""
     from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
 
     link: BaseException | None = error
@@ -98,7 +97,7 @@ def _is_gated(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name."""
+    """Return the first line of an error message, or the name of the error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -106,9 +105,9 @@ def file_documents(path: Path, field: str, first: int = 0) -> Iterator[Document]
     """Yield the documents of a file, or of all files of a folder in the order of their names.
 
     Args:
-        path: a file or a folder; of the latter, files of other suffixes are not read.
-        field: where a record has its text; a .txt file has nothing else.
-        first: the record to begin with.
+        path: a file or a folder; files with other suffixes in a folder are skipped.
+        field: field of a record that holds the text; a .txt file has only text.
+        first: index of the first record to read.
 
     Raises:
         ValueError: if there is no such file, or a record is malformed.
@@ -118,7 +117,7 @@ def file_documents(path: Path, field: str, first: int = 0) -> Iterator[Document]
 
 
 def files_at(path: Path) -> list[Path]:
-    """Return a file, or the files of a folder that can be read.
+    """Return a file, or the readable files of a folder.
 
     Raises:
         ValueError: if there is none.
@@ -137,7 +136,7 @@ def files_at(path: Path) -> list[Path]:
 
 
 def _blocks(path: Path, field: str) -> Iterator[Located]:
-    """Yield what lies between blank lines."""
+    """Yield the blocks of lines between blank lines."""
     block: list[str] = []
     first = 1
     for number, line in _lines(path):
@@ -152,7 +151,7 @@ def _blocks(path: Path, field: str) -> Iterator[Located]:
 
 
 def _json_lines(path: Path, _: str) -> Iterator[Located]:
-    """Yield a record of each line that is not blank."""
+    """Yield the record of each line that is not blank."""
     for number, line in _lines(path):
         if line.strip():
             where = f"{path}, line {number}"
@@ -174,15 +173,15 @@ READERS: dict[str, Callable[[Path, str], Iterator[Located]]] = {
     ".jsonl": _json_lines,
     ".txt": _blocks,
 }
-"""What yields the records of a file, by its suffix."""
+"""Readers of the records of a file, by suffix."""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file, numbered from 1, without their ends."""
+    """Yield the lines of a file without line ends, numbered from 1."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                encoding = "utf-8-sig" if number == 1 else "utf-8"  # the first may have a mark
+                encoding = "utf-8-sig" if number == 1 else "utf-8"  # with a byte order mark
                 yield number, line.decode(encoding).rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(
@@ -218,7 +217,7 @@ SOURCES = {
     "wmdp-cyber-forget": Hub(dataset=WMDP, subset="cyber-forget-corpus"),
     "wmdp-cyber-retain": Hub(dataset=WMDP, subset="cyber-retain-corpus"),
 }
-"""Data sets of the hub by short names."""
+"""Data sets of the hub by short name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +226,7 @@ class Files:
 
     path: Path
     field: str = "text"
-    """where a record has its text"""
+    """field of a record that holds the text"""
 
 
 def find_source(
@@ -236,13 +235,14 @@ def find_source(
     """Return the source of a name of `SOURCES`, a name on the hub, or a path.
 
     Args:
-        data: the name or path; what lies on the disk is preferred.
+        data: a name or a path; an existing path takes precedence.
         subset: of the data set, where it has several.
         split: of the data set.
-        field: where a record has its text.
+        field: field of a record that holds the text.
 
     Raises:
-        ValueError: if there is no such file, the name can be none, or files are to have subsets.
+        ValueError: if there is no such file, the name is malformed, or a path is given a subset or
+            split.
 
     >>> find_source("tinystories", split="validation").split
     'validation'
@@ -266,7 +266,7 @@ def find_source(
 
 
 def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
-    """Yield the documents of a source, from a record on.
+    """Yield the documents of a source from record `first` on.
 
     Raises:
         ValueError: if it cannot be read.
@@ -276,8 +276,8 @@ def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
     return hub_documents(source, first)
 
 
-def described(source: Hub | Files) -> dict[str, Any]:
-    """Return a source as plain data; of files, their sizes too, by which a change is noticed."""
+def source_settings(source: Hub | Files) -> dict[str, Any]:
+    """Return a source as plain data, with the sizes of files, by which changes are detected."""
     data = asdict(source)
     if isinstance(source, Files):
         data["files"] = {str(file): file.stat().st_size for file in files_at(source.path)}

@@ -1,1 +1,1 @@
-"""What a model still knows: losses, calibrated losses, and questions, on held-out material."""
+"""What a model knows: losses, calibrated losses, questions on held-out stories, benchmarks."""

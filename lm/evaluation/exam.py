@@ -1,14 +1,14 @@
-"""The exam of a task: stories and questions that no model was trained on.
+"""The exam of a task, on stories and questions that no model was trained on, and a model's report.
 
-Its sections are by name:
-- `forget`, `adjacent`, `retain`: the splits, told and asked as in training; a task in which no
-  topic is adjacent, or none else retained, has no such section;
+The sections of an exam, by name:
+- `forget`, `adjacent`, `retain`: the splits, distributed as in training; a split without topics has
+  no section;
 - `forget_first`, `forget_second`: the halves of the facts to forget;
-- `forget_held_out`: entities of the topics to forget that no story for training names, where
-  nothing but chance can be right;
-- `forget_reworded`: the facts to forget in templates that no story for training uses.
+- `forget_held_out`: entities of the topics to forget that no training story names, where a model
+  can only be right by chance;
+- `forget_reworded`: the facts to forget in templates that no training story uses.
 
-A model's report: its losses and scores in each section of an exam, as one flat table.
+A report holds the losses and scores of a model in each section, as a flat table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, 
 from lm.models.language_model import LanguageModel
 
 STREAM = 1000
-"""Keeps the draws of exams apart from those of training, whatever the seeds of both."""
+"""Separates the random numbers of exams from those of training, whatever their seeds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """Stories, and questions about the facts that they state, where any are known."""
+    """Stories, and questions about the facts that they state, if facts are known."""
 
     rows: StoryRows
     quiz: Quiz | None
@@ -41,31 +41,31 @@ class Exam:
     """All sections of an exam."""
 
     sections: Mapping[str, Section]
-    """by name, those of the splits first"""
+    """by name; those of the splits come first"""
     practice: Mapping[str, StoryRows]
-    """other stories of each split, to calibrate on"""
+    """other stories of each split, for calibration"""
     lower_bounds: Mapping[str, float]
-    """of each split, the least loss of a token that can be expected, in nats"""
+    """of each split, the least expected loss of a token, in nats"""
     guess: float | None
-    """the loss of guessing a value, all of its relation equally likely, in nats"""
+    """the loss of guessing a value uniformly among those of its relation, in nats"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExamConfig:
-    """How long an exam is.
+    """The size of an exam.
 
     Raises:
-        ValueError: if there is to be no story or no question.
+        ValueError: if a number is below 1.
     """
 
     stories: int = 64
-    """stories of a section of a split; other sections have a quarter of that"""
+    """stories in the section of a split; other sections have a quarter of that"""
     rounds: int = 2
-    """how often each fact is asked for, each time in another story"""
+    """number of questions about each fact, each in another story"""
     questions: int | None = None
-    """questions of a section at most, drawn from all; by default all are asked"""
+    """maximum number of questions of a section, drawn from all; None for all"""
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-    """how an output bias is trained before calibrated losses are read"""
+    """how the output bias of calibrated losses is trained"""
 
     def __post_init__(self) -> None:
         asked = 1 if self.questions is None else self.questions
@@ -77,12 +77,12 @@ class ExamConfig:
 
 
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
-    """Draw an exam; the same seed gives the same one.
+    """Draw an exam; the same seed gives the same exam.
 
     Args:
-        task: what was to be unlearned.
+        task: the stories to unlearn.
         seed: of stories, questions and the order of choices.
-        config: how long it is.
+        config: size of the exam.
 
     Raises:
         ValueError: if the seed is negative.
@@ -109,7 +109,7 @@ def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
 
 
 def _of_forget(task: Task) -> dict[str, StoryDistribution]:
-    """Return the tellings of sections about the topics to forget alone."""
+    """Return the distributions of the sections about parts of what is to be forgotten."""
     topics = task.splits.forget
     facts = min(StoryDistribution().facts_per_story, task.grammar.world.quartets)
     parts = {
@@ -135,20 +135,22 @@ def _section(
 
 
 def least_loss(task: Task, distribution: StoryDistribution, rows: StoryRows) -> float:
-    """Return the least loss of a token that can be expected of a reader of all topics, in nats.
+    """Return the least expected loss of a token, in nats, for a reader of all topics.
 
-    It knows the world and how stories are made, but not that these are of a few topics alone, so
-    that it pays for the topic what it pays in training. The tokens are those of the rows.
+    The reader knows the world and how stories are made, but not that these stories are limited to
+    some topics, and so pays for the topic as in training.
 
     Args:
-        task: whose world it is.
-        distribution: of equally likely topics.
-        rows: stories so told.
+        task: the task, whose world it is.
+        distribution: of stories whose topics are equally likely.
+        rows: such stories, which give the number of tokens of a story.
     """
     world = task.grammar.world
-    news = log(len(world.topics) / len(distribution.topic_names(world)))
+    topic_nats = log(len(world.topics) / len(distribution.topic_names(world)))
     tokens_per_story = int((rows.kinds >= 0).sum()) / len(rows)
-    return (entropy_lower_bound(task.grammar, distribution).per_story + news) / tokens_per_story
+    return (
+        entropy_lower_bound(task.grammar, distribution).per_story + topic_nats
+    ) / tokens_per_story
 
 
 Report = dict[str, float]
@@ -156,17 +158,17 @@ Report = dict[str, float]
 
 
 def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Report:
-    """Return a model's losses and scores in all sections.
+    """Return the losses and scores of a model in all sections.
 
-    Of a section `forget`: `forget_loss` and `forget_fact_loss` in nats, and the shares of right
-    answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`. Of a split also its lower bound,
-    `forget_entropy_lower_bound`. `fact_guess_loss` is the loss of guessing a value. What an exam
-    does not ask, such as facts where none are known, is not in the report.
+    A section `forget` gives `forget_loss` and `forget_fact_loss`, in nats, and the shares of right
+    answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`; a split also gives
+    `forget_entropy_lower_bound`. `fact_guess_loss` is the loss of guessing a value. Figures that an
+    exam does not measure, such as those of facts if none are known, are absent.
 
     Args:
-        model: read where it is, without routes.
+        model: evaluated on its device, outside of `routing`.
         exam: the sections.
-        bias: [v], added to the logits; none by default.
+        bias: [v], added to the logits; None for none.
     """
     report: Report = {}
     for name, section in exam.sections.items():
@@ -178,8 +180,8 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
 def examine_section(
     model: LanguageModel, name: str, section: Section, bias: Tensor | None = None
 ) -> Report:
-    """Return a model's losses and scores in one section, by the names that `examine` gives them."""
-    report = _told(name, losses(model, section.rows, bias))
+    """Return the losses and scores of a model in one section, named as by `examine`."""
+    report = _loss_entries(name, losses(model, section.rows, bias))
     if section.quiz is None:
         return report
     choice, control, cloze = score(model, section.quiz, bias)
@@ -193,14 +195,14 @@ def examine_section(
 def examine_calibrated(
     model: LanguageModel, exam: Exam, config: CalibrationConfig | None = None
 ) -> Report:
-    """Return a model's losses in the splits with an output bias that is trained first.
+    """Return the losses of a model in the splits after an output bias was trained.
 
-    Of a split `forget`: `forget_calibrated_loss` and `forget_calibrated_fact_loss`, in nats. The
-    bias is trained on other stories than those it is read on.
+    A split `forget` gives `forget_calibrated_loss` and `forget_calibrated_fact_loss`, in nats. The
+    bias is trained on other stories than those of the losses.
 
     Args:
-        model: it stays as it is.
-        exam: the sections, and stories to calibrate on.
+        model: not changed.
+        exam: the sections, and the stories for calibration.
         config: how to train the bias.
     """
     practice = exam.practice
@@ -210,10 +212,10 @@ def examine_calibrated(
     )
     report: Report = {}
     for name in practice:
-        report |= _told(f"{name}_calibrated", losses(model, exam.sections[name].rows, bias))
+        report |= _loss_entries(f"{name}_calibrated", losses(model, exam.sections[name].rows, bias))
     return report
 
 
-def _told(name: str, found: Losses) -> Report:
+def _loss_entries(name: str, found: Losses) -> Report:
     facts = {} if found.facts is None else {f"{name}_fact_loss": found.facts}
     return {f"{name}_loss": found.loss, **facts}

@@ -1,12 +1,8 @@
-"""Losses on stories: of all tokens, and of the values of facts.
+"""Losses on stories, per token and per value of a fact, and log-likelihoods of continuations.
 
-What a model predicts next, with an output bias if one is given.
-
-Log-likelihoods of continuations of texts, laid out so that no beginning is read twice.
-
-A continuation of several tokens is as many predictions: of its first token after the text, of its
-second after the text and the first, and so on. So all continuations of one token are read from
-the last position of their text, and texts that are equal are one.
+A continuation of several tokens is as many predictions: its first token after the text, its second
+after the text and the first, and so on. `lay_out` plans them so that equal prefixes are computed
+once: all one-token continuations of a text are read from one forward pass.
 """
 
 from collections.abc import Sequence
@@ -21,16 +17,16 @@ from lm.data.task import StoryRows
 from lm.models.language_model import LanguageModel
 
 CHUNK_LOGITS = 2**25
-"""Logits that are held at a time."""
+"""Maximum number of logits in memory."""
 
 
 def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the log-probability of each next token, [..., v], in float32 or finer.
 
     Args:
-        model: whose output head reads the features.
+        model: the model, whose output head is used.
         features: [..., d], from `model.features`.
-        bias: [v], added to the logits; none by default.
+        bias: [v], added to the logits; None for none.
     """
     logits = model.logits(features)
     logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -41,13 +37,13 @@ def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | Non
 def token_losses(
     model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Tensor:
-    """Return the cross-entropy of each predicted token, [n, t] on the CPU, 0 after the story.
+    """Return the cross-entropy of each target, [n, t] on the CPU, 0 after the story.
 
     Args:
-        model: read where it is, without routes.
+        model: evaluated on its device, outside of `routing`.
         rows: stories.
-        bias: [v], added to the logits; none by default.
-        batch_size: rows that are read at a time.
+        bias: [v], added to the logits; None for none.
+        batch_size: rows per forward pass.
     """
     table = torch.zeros(rows.kinds.shape)
     for numbers in torch.split(torch.arange(len(rows)), batch_size):
@@ -67,44 +63,44 @@ def token_losses(
 
 @torch.no_grad()
 def real_features(model: LanguageModel, rows: StoryRows, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features that predict some tokens, [m, d], and these tokens, [m].
+    """Return the features that predict some targets, [m, d], and these targets, [m].
 
     Args:
-        model: read where it is, without routes.
-        rows: stories, read in one batch.
-        real: which of their tokens, [n, t].
+        model: evaluated on its device, outside of `routing`.
+        rows: stories, in one batch.
+        real: mask of the targets, [n, t].
     """
     device = model.device
-    end = int(real.any(0).nonzero().max()) + 1  # what fills up all rows is not read
+    end = int(real.any(0).nonzero().max()) + 1  # columns of padding only are cut
     chosen = real[:, :end].to(device)
     features = model.features(rows.inputs[:, :end].to(device))
     return features[chosen], rows.targets[:, :end].to(device)[chosen]
 
 
 def _piece(model: LanguageModel) -> int:
-    """Return how many tokens' logits are held at a time."""
+    """Return the number of tokens whose logits fit into memory."""
     return max(1, CHUNK_LOGITS // model.vocab_size)
 
 
 class Losses(NamedTuple):
-    """Mean losses of stories, in nats."""
+    """Mean losses on stories, in nats."""
 
     loss: float
-    """of a token"""
+    """per token"""
     facts: float | None
-    """of a stated value, the tokens of its word together; None where no story states any"""
+    """per stated value, summed over the tokens of its word; None if no story states a fact"""
 
 
 def losses(
     model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Losses:
-    """Return a model's mean losses on stories.
+    """Return the mean losses of a model on stories.
 
     Args:
-        model: read where it is, without routes.
+        model: evaluated on its device, outside of `routing`.
         rows: stories.
         bias: [v], added to the logits, as `calibrate` returns it; none by default.
-        batch_size: rows that are read at a time.
+        batch_size: rows per forward pass.
 
     Raises:
         ValueError: if there is no story.
@@ -122,36 +118,36 @@ def losses(
 
 
 Text = Sequence[int]
-"""Tokens in a row."""
+"""A sequence of tokens."""
 
 
 @dataclass(frozen=True, eq=False)
 class Continuations:
-    """n texts with c continuations each, as k predictions from r different beginnings."""
+    """n texts with c continuations each, as k predictions from r different prefixes."""
 
-    beginnings: Tensor
-    """[r, t] int64: tokens, filled up with 0"""
+    prefixes: Tensor
+    """[r, t] int64: the prefixes, padded with 0"""
     lengths: Tensor
-    """[r] int64: how many there are"""
+    """[r] int64: lengths of the prefixes"""
     sources: Tensor
-    """[k] int64: the beginning that each prediction is read from"""
+    """[k] int64: the prefix of each prediction"""
     tokens: Tensor
-    """[k] int64: the token that it predicts"""
+    """[k] int64: the predicted token"""
     places: Tensor
-    """[k] int64: its continuation's place in the table [n, c], row by row"""
+    """[k] int64: flat index of its continuation in the table [n, c]"""
     shape: tuple[int, int]
     """n and c"""
 
 
 def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
-    """Return texts and their continuations as predictions from different beginnings.
+    """Return texts and their continuations as predictions from different prefixes.
 
     Args:
-        texts: n of them.
-        continuations: of each text, c of them.
+        texts: n texts.
+        continuations: c continuations of each text.
 
     Raises:
-        ValueError: if there is none, one is empty, or the texts do not have equally many.
+        ValueError: if there is none, one is empty, or their numbers differ between texts.
     """
     counts = {len(several) for several in continuations}
     empty = any(not len(text) for some in (texts, *continuations) for text in some)
@@ -166,14 +162,14 @@ def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> C
     for row, (text, several) in enumerate(zip(texts, continuations, strict=True)):
         for column, tokens in enumerate(several):
             for end, token in enumerate(tokens):
-                beginning = (*text, *tokens[:end])
-                source = numbers.setdefault(beginning, len(numbers))
+                prefix = (*text, *tokens[:end])
+                source = numbers.setdefault(prefix, len(numbers))
                 predictions.append((source, token, row * count + column))
-    lengths = [len(beginning) for beginning in numbers]
-    filled = [beginning + (0,) * (max(lengths) - len(beginning)) for beginning in numbers]
+    lengths = [len(prefix) for prefix in numbers]
+    filled = [prefix + (0,) * (max(lengths) - len(prefix)) for prefix in numbers]
     table = torch.tensor(predictions)
     return Continuations(
-        beginnings=torch.tensor(filled),
+        prefixes=torch.tensor(filled),
         lengths=torch.tensor(lengths),
         sources=table[:, 0],
         tokens=table[:, 1],
@@ -193,18 +189,18 @@ def log_likelihoods(
     """Return the log-likelihood of each continuation after its text, [n, c] float64 on the CPU.
 
     Args:
-        model: read where it is, without routes.
+        model: evaluated on its device, outside of `routing`.
         continuations: from `lay_out`.
-        bias: [v], added to the logits; none by default.
-        batch_size: beginnings that are read at a time.
-        layer: what the output head reads the residual stream after; the last one by default.
+        bias: [v], added to the logits; None for none.
+        batch_size: prefixes per forward pass.
+        layer: the layer after which the output head reads the residual stream; None for the last.
     """
     device, sources = model.device, continuations.sources
     found = torch.zeros(len(sources), dtype=torch.float64)
     for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
         lengths = continuations.lengths[numbers]
-        beginnings = continuations.beginnings[numbers, : int(lengths.max())].to(device)
-        read = _features(model, beginnings, layer)
+        prefixes = continuations.prefixes[numbers, : int(lengths.max())].to(device)
+        read = _features(model, prefixes, layer)
         last = read[torch.arange(len(numbers)), lengths - 1]
         table = log_probabilities(model, last, bias).double().cpu()
         here = (sources >= numbers[0]) & (sources <= numbers[-1])
@@ -214,7 +210,7 @@ def log_likelihoods(
 
 
 def _features(model: LanguageModel, tokens_bt: Tensor, layer: int | None) -> Tensor:
-    """Return what the output head reads, or would read after a layer, [B, T, D]."""
+    """Return the input of the output head, from the last layer or from another, [B, T, D]."""
     if layer is None:
         return model.features(tokens_bt)
     return model.normed(model.residual(tokens_bt, layer))

@@ -1,16 +1,14 @@
-"""Questions about facts, asked of a model: multiple choice, its control, and the cloze.
+"""Questions about facts, asked of a model, and the calibration of its output bias.
 
-A model answers with the choice that has the largest log-likelihood after the prompt. Equally
-likely choices share the credit evenly, so that a model which knows nothing gets what chance would
-give it, wherever the right choice stands.
+A model answers with the choice that has the largest log-likelihood after the prompt. Equally likely
+choices share the credit evenly, so that a model without knowledge scores chance, wherever the right
+choice stands.
 
-Calibrated loss: what a model's features hold, once its output bias is trained anew.
-
-A method that only lowers the logits of some words looks as if it had forgotten. Calibration takes
-that back: an output bias is trained alone, on forget text and a hundred times as much on text to
-retain, before the loss is read (Shilov et al. 2025, arXiv 2512.05648). No other weight moves, so
-it is no attack. The problem is convex; at its solution the words of the weighted text are
-predicted as often as they occur in it.
+A method that only lowers the logits of some words appears to have forgotten. Calibration undoes
+that: an output bias alone is trained, on forget text with weight 1 and on retained text with weight
+100, before the loss is measured (Shilov et al. 2025, arXiv 2512.05648). No other weight moves, so
+calibration is not an attack. The problem is convex; at its solution, words are predicted as often
+as they occur in the weighted text.
 """
 
 from collections.abc import Sequence
@@ -28,12 +26,12 @@ from lm.models.language_model import LanguageModel
 
 
 class Scores(NamedTuple):
-    """Shares of questions answered right."""
+    """Shares of questions answered correctly."""
 
     choice: float
-    """among the four values of a quartet"""
+    """multiple choice among the four values of a quartet"""
     control: float
-    """among these, where the prompt does not name the entity: chance, whatever the model"""
+    """the same without the entity in the prompt: chance for any model"""
     cloze: float
     """among all values of the relation"""
 
@@ -43,20 +41,20 @@ class Quiz:
     """n questions, encoded."""
 
     texts: Continuations
-    """the prompts, then the controls, [2n], each with all values of its relation"""
+    """the n prompts, then the n controls, each with all values of its relation"""
     choices: Tensor
-    """[n, 4] int64: where the choices are among the values"""
+    """[n, 4] int64: index of each choice among the values"""
     answers: Tensor
-    """[n] int64: where the right value is among the choices"""
+    """[n] int64: index of the right value among the choices"""
     cloze_answers: Tensor
-    """[n] int64: where it is among the values"""
+    """[n] int64: index of the right value among all values"""
 
     def __len__(self) -> int:
         return len(self.answers)
 
 
 def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
-    """Return questions as tokens; a prompt is the beginning of a story.
+    """Encode questions; a prompt is the beginning of a story.
 
     Raises:
         ValueError: if there is no question.
@@ -82,14 +80,14 @@ def score(
     batch_size: int = 256,
     layer: int | None = None,
 ) -> Scores:
-    """Ask a model all questions.
+    """Return the scores of a model on all questions.
 
     Args:
-        model: read where it is, without routes.
+        model: evaluated on its device, outside of `routing`.
         quiz: the questions.
-        bias: [v], added to the logits, as `calibrate` returns it; none by default.
-        batch_size: rows that are read at a time.
-        layer: after which the output head reads; the last one by default.
+        bias: [v], added to the logits, as `calibrate` returns it; None for none.
+        batch_size: prefixes per forward pass.
+        layer: the layer after which the output head reads the residual stream; None for the last.
     """
     likelihoods = log_likelihoods(model, quiz.texts, bias, batch_size, layer)
     asked, control = torch.split(likelihoods, len(quiz))
@@ -101,13 +99,14 @@ def score(
 
 
 def credit(scores: Tensor, answers: Tensor) -> Tensor:
-    """Return each question's credit, [n]: 1 over the number of best choices if among them, else 0.
+    """Return the credit of each question, [n].
 
-    No choice is best where one is not a number.
+    It is 1 / m if the right choice is among the m best ones, else 0. No choice is best if a score
+    is NaN.
 
     Args:
-        scores: of each choice, [n, c].
-        answers: where the right ones are, [n].
+        scores: score of each choice, [n, c].
+        answers: index of the right choice, [n].
 
     >>> credit(torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]), torch.tensor([2, 0])).tolist()
     [0.5, 0.0]
@@ -132,13 +131,13 @@ class CalibrationConfig:
     steps: int = 200
     """steps of Adam"""
     learning_rate: float = 0.05
-    """its first step size, which falls to 0 in a line"""
+    """initial learning rate, which decays linearly to 0"""
     retain_weight: float = 100.0
-    """weight of the loss on retain stories, and of that on adjacent ones; that on forget has 1"""
+    """weight of the losses on retained and on adjacent stories; that on forget stories has 1"""
     batch_tokens: int = 256
-    """tokens of each kind of story in a step; all of them where there are no more"""
+    """tokens of each set of stories per step, or all of them if there are fewer"""
     seed: int = 0
-    """of the draw of tokens"""
+    """seed of the draw of tokens"""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch_tokens < 1:
@@ -160,11 +159,11 @@ def calibrate(
     adjacent: StoryRows | None = None,
     config: CalibrationConfig | None = None,
 ) -> Tensor:
-    """Return an output bias, [v] on the model's device, trained with all else fixed.
+    """Train an output bias with all other weights fixed; return it, [v], on the model's device.
 
     Args:
-        model: it stays as it is; its features are computed once.
-        forget: stories to forget. Read the calibrated loss on others.
+        model: not changed; its features are computed once.
+        forget: stories to forget; measure the calibrated loss on others.
         retain: stories to retain.
         adjacent: stories of adjacent topics, if there are any.
         config: how to train.
@@ -197,7 +196,7 @@ def calibrate(
 def _features(
     model: LanguageModel, rows: StoryRows, batch_size: int = 256
 ) -> tuple[Tensor, Tensor]:
-    """Return the features of all tokens of stories, [m, d], and the tokens they predict, [m]."""
+    """Return the features that predict the targets of stories, [m, d], and the targets, [m]."""
     if not len(rows):
         raise ValueError("a set without stories was given to calibrate on: give one or more")
     batches = [rows.take(numbers) for numbers in torch.split(torch.arange(len(rows)), batch_size)]
@@ -207,7 +206,7 @@ def _features(
 
 
 def _draw(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return some numbers below `count`, or all of them where there are no more."""
+    """Return `size` random indices below `count`, or all of them if there are no more."""
     if count <= size:
         return torch.arange(count)
     return torch.randint(count, (size,), generator=generator)

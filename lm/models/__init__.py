@@ -1,1 +1,1 @@
-"""Language models whose modules carry gates: our GPT, and causal models of Hugging Face."""
+"""Language models with gates: a compact GPT, and causal models of Hugging Face."""

@@ -1,21 +1,17 @@
-"""A compact GPT whose parts are targets of gradient routing.
+"""A compact GPT whose parts are targets of gradient routing, its file, and random ablations.
 
-- rotary positions; norms without gain, since the weights that follow can do what a gain would;
-- no biases and no dropout, so that a model is a function of its matrices;
-- the embedding is the output head as well (tied);
-- a Gate at hidden units, at the outputs of MLP and attention, and at each token's loss;
-- matrices learn by token, too; a target that every route passes costs nothing.
+- Rotary positions; RMS norms without gain, since the weights that follow can learn one.
+- No biases and no dropout, so that a model is a function of its matrices.
+- The embedding is also the output head (tied).
+- A Gate at hidden units, at the outputs of MLP and attention, and at the loss of each token.
+- Matrices are targets, too; a target whose routes all have weight 1 costs nothing.
 
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
-
-A model in one file of safetensors: its weights, and its shape beside them.
-
-Give a GPT weights to route to, and silence as many random ones, the control of an ablation.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +54,11 @@ class Block(nn.Module):
 
 
 class GPT(LanguageModel):
-    """A language model; train it inside `routing`, with a table of `lm.training.route_tables`.
+    """A GPT; train it inside `routing`, with a table of `lm.training.route_tables`.
 
     Args:
         config: its shape.
-        seed: of its first weights. Those that it has without an expansion do not depend on that.
+        seed: of the initial weights. Those outside of the expansion do not depend on the expansion.
 
     >>> model = GPT(GPTConfig(vocab_size=16, width=8, num_layers=1, num_heads=2, context=4))
     >>> with torch.no_grad():
@@ -86,7 +82,7 @@ class GPT(LanguageModel):
         initialize(self, seed)
 
     def features(self, tokens_bt: Tensor) -> Tensor:
-        """Return what the output head reads, [B, T, D].
+        """Return the input of the output head, [B, T, D].
 
         Raises:
             ValueError: if there are more tokens than the context holds.
@@ -95,15 +91,15 @@ class GPT(LanguageModel):
         return self.features_of(self.embedded(tokens_bt))
 
     def embedded(self, tokens_bt: Tensor) -> Tensor:
-        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
-        # weighing what the lookup gives weighs what it teaches the embedding
+        """Return the embeddings of tokens, [B, T, D]."""
+        # a gate on the lookup multiplies the gradient of the embedding
         x_btd: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.embedding))
         if self.expansion_embedding is not None:
             x_btd = x_btd + self.expansion_embedding(tokens_bt)
         return x_btd
 
     def features_of(self, x_btd: Tensor) -> Tensor:
-        """Return the features of embedded tokens, or of what is put in their place, [B, T, D].
+        """Return the features of embedded tokens, or of other vectors in their place, [B, T, D].
 
         Raises:
             ValueError: if there are more tokens than the context holds.
@@ -123,12 +119,12 @@ class GPT(LanguageModel):
         return output_logits(x_btd, self.embedding, self.parameter_gate.weight_for(x_btd))
 
     def normed(self, x_btd: Tensor) -> Tensor:
-        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+        """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
         return norm(x_btd)
 
     @property
     def shape(self) -> dict[str, Any]:
-        """The settings that build it."""
+        """The settings of the model, as plain data."""
         return asdict(self.config)
 
     @property
@@ -143,24 +139,24 @@ class GPT(LanguageModel):
 
     @property
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """Maximum number of tokens."""
         return self.config.context
 
     @property
     def expanded(self) -> bool:
-        """Whether there is an expansion."""
+        """Whether the model has an expansion."""
         return self.config.expanded
 
     def layers(self) -> list[Block]:
-        """Return the blocks, the first first."""
+        """Return the blocks in order."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def down_proj(self, layer: int) -> nn.Parameter:
-        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+        """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
         return self.layers()[layer].mlp.original.down.weight
 
     def copied(self) -> "GPT":
-        """Return a copy with weights of its own, no hooks, and nothing frozen."""
+        """Return a copy with weights of its own, without hooks, all parameters trainable."""
         return self._like(self.config)
 
     def ablated(self) -> "GPT":
@@ -174,7 +170,7 @@ class GPT(LanguageModel):
         return self._like(self.config.plain)
 
     def _like(self, config: GPTConfig) -> "GPT":
-        """Return a model of a shape whose every weight is the one of that name here."""
+        """Return a model of another shape, with the weights of the same names."""
         made, state = GPT(config).to(self.embedding), self.state_dict()
         made.load_state_dict({name: state[name] for name in made.state_dict()})
         return made
@@ -189,7 +185,7 @@ class GPT(LanguageModel):
         return gated
 
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each target that has some, all of the model's in all."""
+        """Return the parameters of each target that has some; together these are all parameters."""
         found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [self.embedding]}
         if self.expansion_embedding is not None:
             found[EXPANSION_PARAMETERS] = [self.expansion_embedding.weight]
@@ -211,11 +207,11 @@ def norm(x_btd: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialize(model: GPT, seed: int) -> None:
-    """Draw the first weights; an expansion writes nothing at first.
+    """Draw the initial weights; the output of an expansion is zero at first.
 
-    Their deviation is 1 over the root of the width, and that over the root of twice the number of
-    layers where a matrix writes to the residual stream. GPT-2's 0.02, made for 768 features, is
-    too small for few: copying a name, and facts, are then learned several hundred steps later.
+    The standard deviation is 1 / sqrt(width), and 1 / sqrt(2 * layers) of that for matrices that
+    write to the residual stream. GPT-2's 0.02, chosen for 768 features, is too small for narrow
+    models: they then learn facts and to copy names several hundred steps later.
     """
     generator = torch.Generator().manual_seed(seed)
     deviation = model.config.width**-0.5
@@ -226,22 +222,20 @@ def initialize(model: GPT, seed: int) -> None:
         block.attention.qkv.weight.normal_(0, deviation, generator=generator)
         block.attention.out.weight.normal_(0, small, generator=generator)
         draw_units(block.mlp.original, deviation, small, generator)
-    for block in blocks:  # last, so that the weights above are those of a plain model
+    for block in blocks:  # last, so that the weights above do not depend on the expansion
         if block.mlp.expansion is not None:
             draw_units(block.mlp.expansion, deviation, 0.0, generator)
 
 
 @torch.no_grad()
-def draw_units(
-    units: HiddenUnits, reading: float, writing: float, generator: torch.Generator
-) -> None:
-    """Draw the weights of hidden units, those that read and those that write, by deviation."""
-    units.up.weight.normal_(0, reading, generator=generator)
-    units.down.weight.normal_(0, writing, generator=generator)
+def draw_units(units: HiddenUnits, up: float, down: float, generator: torch.Generator) -> None:
+    """Draw the input and output weights of hidden units with these standard deviations."""
+    units.up.weight.normal_(0, up, generator=generator)
+    units.down.weight.normal_(0, down, generator=generator)
 
 
 def save(model: GPT, path: Path) -> None:
-    """Write a model whole: a kill leaves the old file or the new one.
+    """Write a model; an interrupted write leaves the old file or the new one.
 
     Raises:
         ValueError: if the file cannot be written.
@@ -272,43 +266,13 @@ def load(path: Path) -> GPT:
     return model
 
 
-def expand(
-    model: GPT, units: int, layers: Iterable[int], seed: int = 0, embedding: bool = False
-) -> GPT:
-    """Return a copy of a model with hidden units added to the MLP of some layers.
-
-    They write nothing at first, so that the function stays the same to the last bit; they read by
-    random weights, and so learn from the first step. (Cloud et al. 2024 draw all weights of the
-    expanded model anew and train from there.) Nor does an embedding that is added on request.
-
-    Raises:
-        ValueError: if the model is expanded already, or has no such layers.
-
-    >>> from lm.models.layers import GPTConfig
-    >>> plain = GPT(GPTConfig(vocab_size=16, width=8, num_layers=2, num_heads=2, context=4))
-    >>> expand(plain, 3, [0]).blocks[0].mlp.expansion.up.weight.shape
-    torch.Size([3, 8])
-    """
-    if model.config.expanded:
-        raise ValueError(
-            f"the model has {model.config.expansion} added hidden units in the layers "
-            f"{model.config.expanded_layers} already: ablate them first"
-        )
-    config = replace(
-        model.config, expansion=units, expanded_layers=tuple(layers), added_embedding=embedding
-    )
-    expanded = GPT(config, seed).to(model.embedding)
-    expanded.load_state_dict(expanded.state_dict() | model.state_dict())
-    return expanded
-
-
 @torch.no_grad()
 def ablate_random(
     model: LanguageModel, units: int, layers: Iterable[int], seed: int = 0
 ) -> LanguageModel:
-    """Return a copy of a model in which random original hidden units of some layers are silent.
+    """Return a copy of a model in which random original hidden units of some layers are ablated.
 
-    The control of an ablation: as many units as the expansion has, but not those routed to.
+    This is the control of ablating the expansion: the same number of units, which no route chose.
 
     Raises:
         ValueError: if a layer has fewer units, or the model has no such layer.
@@ -320,10 +284,10 @@ def ablate_random(
             f"{units} units in the layers {layers} cannot be ablated: the model has {hidden} "
             f"units in each of the layers 0 to {count - 1}"
         )
-    silenced = model.copied()
+    ablated = model.copied()
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
-        matrix = silenced.down_proj(layer)
+        matrix = ablated.down_proj(layer)
         chosen = torch.randperm(hidden, generator=generator)[:units]
         matrix[:, chosen.to(matrix.device)] = 0
-    return silenced
+    return ablated

@@ -1,10 +1,9 @@
-"""A causal language model of Hugging Face in the form that the training loop asks for.
+"""A causal language model of Hugging Face as a `LanguageModel`, its file, and its plain export.
+
+Gates and an expansion are inserted into the plain model in place. `contract` merges the expansion
+back into plain layers, which `transformers` loads without code of this project.
 
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
-
-From a model with Gates and an expansion back to a plain one.
-
-A routed model of Hugging Face in one file of safetensors: weights, and shape beside them.
 """
 
 import copy
@@ -27,12 +26,12 @@ from lm.models.hf_layers import (
     adapt,
     drawn_units,
     family_of,
+    gate_all_parameters,
     innermost,
     insert_gates,
-    silent_units,
-    teach,
     unwrap,
     widen,
+    zero_units,
 )
 from lm.models.language_model import IGNORED, LanguageModel, cross_entropy
 from lm.models.layers import (
@@ -47,15 +46,15 @@ if TYPE_CHECKING:
 
 
 def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedModel":
-    """Return a plain copy of a model, which `save_pretrained` writes for anyone to load.
+    """Return a plain copy of a model, which can be exported by `save_pretrained`.
 
-    Adapters become part of the matrices that they are beside, an expansion part of wider MLPs. A
-    family has one number of hidden units for all layers, so that layers which were not expanded
-    get as many units which stay silent.
+    Adapters are merged into the matrices beside them, an expansion into wider MLPs. A model type
+    has one number of hidden units for all layers, so layers that are not expanded get as many units
+    with zero weights.
 
     Args:
-        model: it stays as it is.
-        ablated: whether to leave out the expansion, or the adapter that stands for one.
+        model: the model, which is not changed.
+        ablated: whether to leave out the expansion, or the adapter to ablate.
     """
     plain: PreTrainedModel = copy.deepcopy(model.causal_lm)
     family, blocks = model.family, model.family.blocks(plain)
@@ -72,27 +71,26 @@ def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedMo
         return plain
     for block, expansion in zip(blocks, added, strict=True):
         mlp = block.get_submodule(family.mlp)
-        widen(mlp, expansion or silent_units(mlp, family, model.units), family)
-    writing = mlp.get_submodule(family.down_proj)
-    plain.config.intermediate_size = writing.in_features
+        widen(mlp, expansion or zero_units(mlp, family, model.units), family)
+    plain.config.intermediate_size = mlp.get_submodule(family.down_proj).in_features
     return plain
 
 
 class RoutedCausalLM(LanguageModel):
-    """A model with the targets of `lm.models.layers`; train it inside `routing`.
+    """A causal model with the targets of `lm.models.layers`; train it inside `routing`.
 
-    It takes the plain model over and changes it in place, so that weights are held once;
-    `lm.models.hf.contract` gives a plain one back. Added units write nothing at first, so
-    that the logits stay the same to the last bit.
+    The plain model is changed in place, so that its weights are held once; `contract` returns a
+    plain copy. The output of added units is zero at first, so that the logits stay the same to the
+    last bit.
 
     Args:
-        plain: a causal model of one of the `FAMILIES`. It trains in its own type, so load it in
+        plain: a causal model of one of the `FAMILIES`. It trains in its own dtype, so load it in
             float32.
         units: hidden units added to the MLP of each expanded layer.
-        layers: the layers that have them.
-        seed: of the weights that added units or adapters read by.
-        adapters: size of a pair at each linear map of a block, whose plain weights then are frozen
-            (`lm.models.hf_layers`); none by default. Not beside added units.
+        layers: indices of the expanded layers.
+        seed: of the input weights of added units or adapters.
+        adapters: size of the pair of adapters at each linear map of the blocks, whose plain weights
+            are then frozen (`lm.models.hf_layers`); None for no adapters. They exclude added units.
 
     Raises:
         ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
@@ -121,7 +119,7 @@ class RoutedCausalLM(LanguageModel):
             _refuse_both(units)
             adapt(plain, blocks, adapters, seed)
         else:
-            teach(plain, ORIGINAL_PARAMETERS)
+            gate_all_parameters(plain, ORIGINAL_PARAMETERS)
         for layer, block in enumerate(blocks):
             insert_gates(block, self.family, added.get(layer))
         self.causal_lm = plain
@@ -129,7 +127,7 @@ class RoutedCausalLM(LanguageModel):
 
     @property
     def shape(self) -> dict[str, Any]:
-        """The plain model's settings, and those of what was added."""
+        """The settings of the plain model, and those of the added parts."""
         return {
             "plain": self.causal_lm.config.to_dict(),
             "units": self.units,
@@ -149,20 +147,20 @@ class RoutedCausalLM(LanguageModel):
 
     @property
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """Maximum number of tokens."""
         return int(self.causal_lm.config.max_position_embeddings)
 
     @property
     def expanded(self) -> bool:
-        """Whether there are added hidden units or adapters."""
+        """Whether the model has added hidden units or adapters."""
         return bool(self.units or self.adapters)
 
     def layers(self) -> list[nn.Module]:
-        """Return the blocks, the first first."""
+        """Return the blocks in order."""
         return list(self.family.blocks(self.causal_lm))
 
     def down_proj(self, layer: int) -> nn.Parameter:
-        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+        """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
         mlp = innermost(self.layers()[layer].get_submodule(self.family.mlp))
         linear = innermost(mlp.get_submodule(self.family.down_proj))
         assert isinstance(linear, nn.Linear)
@@ -170,12 +168,12 @@ class RoutedCausalLM(LanguageModel):
         return linear.weight
 
     def copied(self) -> "RoutedCausalLM":
-        """Return a copy with weights of its own, and nothing frozen but what adapters leave so."""
+        """Return a copy with weights of its own; only adapters leave parameters frozen."""
         copied = copy.deepcopy(self)
         return copied if self.adapters else copied.requires_grad_(True)
 
     def ablated(self) -> "RoutedCausalLM":
-        """Return a plain copy, without the expansion, or the adapter that stands for one.
+        """Return a copy without the expansion, or without the adapter to ablate.
 
         Raises:
             ValueError: if the model has none.
@@ -185,11 +183,11 @@ class RoutedCausalLM(LanguageModel):
         return RoutedCausalLM(contract(self, ablated=True))
 
     def features(self, tokens_bt: Tensor) -> Tensor:
-        """Return what the output head reads, [B, T, D].
+        """Return the input of the output head, [B, T, D].
 
         Raises:
-            ValueError: if there are more tokens than the context holds, or, on the CPU, one that
-                the vocabulary lacks.
+            ValueError: if there are more tokens than the context holds, or, on the CPU, a token
+                outside of the vocabulary.
         """
         _check_length(tokens_bt, self.context)
         _check_tokens(tokens_bt, self.vocab_size)
@@ -198,13 +196,13 @@ class RoutedCausalLM(LanguageModel):
         return x_btd
 
     def embedded(self, tokens_bt: Tensor) -> Tensor:
-        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
+        """Return the embeddings of tokens, [B, T, D]."""
         _check_tokens(tokens_bt, self.vocab_size)
         x_btd: Tensor = self.causal_lm.get_input_embeddings()(tokens_bt)
         return x_btd
 
     def features_of(self, x_btd: Tensor) -> Tensor:
-        """Return the features of embedded tokens, or of what is put in their place, [B, T, D].
+        """Return the features of embedded tokens, or of other vectors in their place, [B, T, D].
 
         Raises:
             ValueError: if there are more tokens than the context holds.
@@ -220,7 +218,7 @@ class RoutedCausalLM(LanguageModel):
         return logits
 
     def normed(self, x_btd: Tensor) -> Tensor:
-        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+        """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
         features: Tensor = self.causal_lm.get_submodule(self.family.norm)(x_btd)
         return features
 
@@ -239,7 +237,7 @@ class RoutedCausalLM(LanguageModel):
         return gated
 
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each target that has some, all that train in all."""
+        """Return the parameters of each target that has some; together these are all that train."""
         modules: dict[str, list[nn.Module]] = {}
         for module in self.modules():
             if isinstance(module, ParameterGated | RoutedLinear):
@@ -273,7 +271,7 @@ def _check_length(x_bt: Tensor, context: int) -> None:
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:
     if tokens.device.type != "cpu":
-        return  # to ask would wait for the device; the training loop asks before tokens go there
+        return  # would wait for the device; the training loop checks tokens on the CPU
     if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < vocab_size):
         raise ValueError(
             f"tokens from {int(tokens.min())} to {int(tokens.max())} were given to a vocabulary "
@@ -282,11 +280,11 @@ def _check_tokens(tokens: Tensor, vocab_size: int) -> None:
 
 
 SHAPE = "causal_lm"
-"""The name of the shape in the file's metadata."""
+"""The key of the shape in the metadata of the file."""
 
 
 def save(model: RoutedCausalLM, path: Path) -> None:
-    """Write a model; a kill may leave half a file, so write to a draft.
+    """Write a model; an interrupted write may leave half a file, so write to a draft.
 
     Raises:
         ValueError: if the file cannot be written.
@@ -317,7 +315,7 @@ def load(path: Path) -> RoutedCausalLM:
         known = set(_once(model))
         if known != set(weights):
             raise KeyError(f"weights {sorted(known ^ set(weights))} are missing or unknown")
-        model.load_state_dict(weights, strict=False)  # tied ones are there once
+        model.load_state_dict(weights, strict=False)  # tied weights are stored once
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} is no model saved by this project, or not all of one: {error}"
@@ -326,7 +324,7 @@ def load(path: Path) -> RoutedCausalLM:
 
 
 def _once(model: RoutedCausalLM) -> dict[str, Tensor]:
-    """Return the tensors of a model by name, each once, though tied ones have two names."""
+    """Return the tensors of a model by name; tied ones, which have two names, once."""
     found: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         found.setdefault(id(tensor), (name, tensor))

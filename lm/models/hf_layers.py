@@ -1,20 +1,16 @@
-"""What is put around the modules of a plain model; each holds the module it replaces as `plain`.
+"""The modules that are inserted into a plain model of Hugging Face, and where they go by family.
+
+- `Wrapper` and its subclasses take the place of a plain module and hold it as `plain`.
+- `Family` names the layers of a model type that get gates and an expansion.
+- Added hidden units form an MLP beside the plain one, or are merged into a wider one.
+- Adapters: a pair of low-rank updates at each linear map of a block, one to keep and one to ablate.
+  The plain weights of the blocks are frozen (Hu et al. 2021, arXiv 2106.09685). The modules outside
+  of the blocks (embeddings, last norm, output head) train with the adapter to keep, as the
+  `modules_to_save` of peft do: without them a model hardly learns a new style or vocabulary. These
+  are the target `original_parameters`; the other adapter is `expansion_parameters`, and a token
+  sees it by its weight at `expansion_mask`. So route tables mean the same as with an expansion.
 
 Shape suffixes: b batch, t tokens, d features.
-
-Where the layers are that are gated and expanded, family by family.
-
-Where Gates are in a block of a plain model, and what is beside its MLP.
-
-Hidden units: an MLP of a few more, and a wider MLP that has them all.
-
-A pair of low-rank adapters at each linear map of a block: one to keep, one to ablate.
-
-The plain weights of blocks are frozen (Hu et al. 2021, arXiv 2106.09685). What is outside of them,
-embeddings, last norm and output head, trains with the adapter to keep (`modules_to_save` of peft):
-a style or a vocabulary that is new to the model is hard to learn without. These are the target
-`original_parameters`, the other adapter is `expansion_parameters`, and a token sees that one by its
-weight at `expansion_mask`; so route tables mean the same as with an expansion.
 """
 
 import copy
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Wrapper(nn.Module):
-    """Stands in the place of a module of a plain model."""
+    """Replaces a module of a plain model, and holds it."""
 
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
@@ -52,12 +48,12 @@ class Wrapper(nn.Module):
 
 
 class ParameterGated(Wrapper):
-    """A module that each token teaches by its weight at a target; what it computes is the same.
+    """A module whose parameters are a target; its output stays the same.
 
     Args:
-        plain: a linear map or an embedding, which cost nothing more, or any other module that maps
-            one tensor to another token by token, which is computed twice.
-        target: the name of its parameters in a route table.
+        plain: a linear map or an embedding, which are gated at no cost, or any other module that
+            maps one tensor to another token by token, which is computed twice.
+        target: name of the parameters in a route table.
     """
 
     def __init__(self, plain: nn.Module, target: str) -> None:
@@ -65,7 +61,7 @@ class ParameterGated(Wrapper):
         self.parameter_gate = Gate(target)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x as the plain module does."""
+        """Return the output of the plain module."""
         if isinstance(self.plain, nn.Embedding):
             return self._look_up(x)
         weight = self.parameter_gate.weight_for(x)
@@ -77,23 +73,23 @@ class ParameterGated(Wrapper):
         return gate_parameters(self.plain, x, weight)
 
     def _look_up(self, numbers_bt: Tensor) -> Tensor:
-        looked_up: Tensor = self.plain(numbers_bt)
+        vectors: Tensor = self.plain(numbers_bt)
         route = self.parameter_gate.weights
-        if route is not None and len(looked_up) == 1:
-            # positions are looked up once for all rows, of which each has a route
-            looked_up = looked_up.expand(len(route), -1, -1)
-        # weighing what the lookup gives weighs what it teaches the embedding
-        taught: Tensor = self.parameter_gate(looked_up)
-        return taught
+        if route is not None and len(vectors) == 1:
+            # position embeddings are looked up once for all rows, but each row has its routes
+            vectors = vectors.expand(len(route), -1, -1)
+        # a gate on the lookup multiplies the gradient of the embedding
+        gated: Tensor = self.parameter_gate(vectors)
+        return gated
 
 
 class Gated(Wrapper):
-    """A module with a Gate at what it reads, or at what it writes.
+    """A module with a Gate at its input, its output or both.
 
     Args:
         plain: maps one tensor to another.
-        before: the target at what it reads, if any.
-        after: the target at what it writes, if any.
+        before: the target at the input, if any.
+        after: the target at the output, if any.
     """
 
     def __init__(
@@ -104,13 +100,13 @@ class Gated(Wrapper):
         self.after = nn.Identity() if after is None else Gate(after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x as the plain module does."""
+        """Return the output of the plain module."""
         y: Tensor = self.after(self.plain(self.before(x)))
         return y
 
 
 class Expanded(Wrapper):
-    """An MLP with added hidden units, whose weights are parameters of their own.
+    """An MLP with added hidden units, which have their own parameters.
 
     Args:
         plain: the MLP.
@@ -128,29 +124,29 @@ class Expanded(Wrapper):
         return y_btd
 
 
-def teach(module: nn.Module, target: str, leaving: Iterable[nn.Module] = ()) -> None:
-    """Wrap each module within a module that has parameters itself, so that a target holds them.
+def gate_all_parameters(module: nn.Module, target: str, excluded: Iterable[nn.Module] = ()) -> None:
+    """Wrap every submodule with direct parameters, so that these become a target.
 
     Args:
-        module: what is changed.
-        target: the name of its parameters in a route table.
-        leaving: parts of it that stay as they are.
+        module: changed in place.
+        target: name of its parameters in a route table.
+        excluded: submodules to leave as they are.
     """
-    left = {child for part in leaving for child in part.modules()}
+    skipped = {child for part in excluded for child in part.modules()}
     for name, child in list(module.named_modules()):
-        if child not in left and next(child.parameters(recurse=False), None) is not None:
+        if child not in skipped and next(child.parameters(recurse=False), None) is not None:
             module.set_submodule(name, ParameterGated(child, target))
 
 
 def innermost(module: nn.Module) -> nn.Module:
-    """Return the plain module that all the wrappers around it hold."""
+    """Return the plain module inside all wrappers around it."""
     while isinstance(module, Wrapper):
         module = module.plain
     return module
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """Return a module with every wrapper in it replaced by what it holds."""
+    """Return a module in which every wrapper is replaced by the module that it holds."""
     for name, child in module.named_children():
         module.set_submodule(name, unwrap(child))
     return module.plain if isinstance(module, Wrapper) else module
@@ -158,18 +154,18 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """The names of some layers of a model; all others are found by having parameters."""
+    """The names of the layers of a model type that get gates or are expanded."""
 
     layers: str
     """the list of blocks, within the model"""
     attention_output: str
-    """the map by which attention writes to the residual stream, within a block"""
+    """the output projection of attention, within a block"""
     mlp: str = "mlp"
     """the MLP, within a block"""
     up_projs: tuple[str, ...]
-    """the maps by which hidden units read, within the MLP; gated units have two"""
+    """the input projections of hidden units, within the MLP; gated units have two"""
     down_proj: str
-    """the map by which hidden units write, within the MLP"""
+    """the output projection of hidden units, within the MLP"""
     norm: str
     """the norm before the output head, within the model"""
     head: str = "lm_head"
@@ -208,7 +204,7 @@ def family_of(model: "PreTrainedModel") -> Family:
     """Return the family of a plain model.
 
     Raises:
-        ValueError: if the family is not known, or a layer that it names is not in the model.
+        ValueError: if the model type is unknown, or a named layer is not in the model.
     """
     family = FAMILIES.get(model.config.model_type)
     if family is None or not _fits(model, family):
@@ -220,7 +216,7 @@ def family_of(model: "PreTrainedModel") -> Family:
 
 
 def _fits(model: "PreTrainedModel", family: Family) -> bool:
-    """Return whether each named map is there, and plain."""
+    """Return whether each named layer exists, and is a plain linear map."""
     try:
         model.get_submodule(family.norm)
         maps = [model.get_submodule(family.head)]
@@ -234,11 +230,11 @@ def _fits(model: "PreTrainedModel", family: Family) -> bool:
 
 
 def insert_gates(block: nn.Module, family: Family, added: nn.Module | None) -> None:
-    """Put Gates around the attention and the MLP of a block, and hidden units beside the MLP's."""
+    """Insert gates at the attention and the MLP of a block, and added hidden units if given."""
     mlp = block.get_submodule(family.mlp)
     _gate(mlp, family.down_proj, before=HIDDEN if added is None else ORIGINAL)
     if added is not None:
-        teach(added, EXPANSION_PARAMETERS)
+        gate_all_parameters(added, EXPANSION_PARAMETERS)
         _gate(added, family.down_proj, before=EXPANSION)
         block.set_submodule(family.mlp, Expanded(mlp, added))
     _gate(block, family.mlp, after=MLP)
@@ -249,10 +245,10 @@ def _gate(module: nn.Module, name: str, **targets: str) -> None:
     module.set_submodule(name, Gated(module.get_submodule(name), **targets))
 
 
-def silent_units(mlp: nn.Module, family: Family, units: int) -> nn.Module:
-    """Return an MLP like a plain one, of so many hidden units, whose weights are all zero.
+def zero_units(mlp: nn.Module, family: Family, units: int) -> nn.Module:
+    """Return an MLP like a plain one with another number of hidden units, all weights zero.
 
-    It has no bias where it writes, since that belongs to no unit.
+    It has no output bias, which belongs to no unit.
     """
     added = copy.deepcopy(mlp)
     for name in family.up_projs:
@@ -268,27 +264,27 @@ def silent_units(mlp: nn.Module, family: Family, units: int) -> nn.Module:
 def drawn_units(
     mlp: nn.Module, family: Family, units: int, generator: torch.Generator
 ) -> nn.Module:
-    """Return an MLP of hidden units that read by random weights, and write nothing yet.
+    """Return an MLP of hidden units with random input weights and zero output weights.
 
-    The weights that they read by have the deviation of those of the plain MLP, which fits the
-    scale of what it reads.
+    The input weights have the standard deviation of those of the plain MLP, which fits the scale of
+    its input.
     """
-    added = silent_units(mlp, family, units)
+    added = zero_units(mlp, family, units)
     for name in family.up_projs:
         weight, deviation = _linear(added, name).weight, _linear(mlp, name).weight.float().std()
-        # drawn on the CPU, so that a seed means the same on every device
+        # drawn on the CPU, so that a seed gives the same weights on every device
         weight.copy_(torch.randn(weight.shape, generator=generator) * deviation.cpu())
     return added
 
 
 @torch.no_grad()
 def widen(mlp: nn.Module, added: nn.Module, family: Family) -> None:
-    """Give a plain MLP the hidden units of another, after its own."""
+    """Append the hidden units of another MLP to those of a plain one."""
     for name in family.up_projs:
         mlp.set_submodule(name, _joined(_linear(mlp, name), _linear(added, name), axis=0))
-    writing = _joined(_linear(mlp, family.down_proj), _linear(added, family.down_proj), axis=1)
-    mlp.set_submodule(family.down_proj, writing)
-    _note_units(mlp, writing.in_features)
+    down_proj = _joined(_linear(mlp, family.down_proj), _linear(added, family.down_proj), axis=1)
+    mlp.set_submodule(family.down_proj, down_proj)
+    _note_units(mlp, down_proj.in_features)
 
 
 def _joined(first: nn.Linear, second: nn.Linear, axis: int) -> nn.Linear:
@@ -302,7 +298,7 @@ def _joined(first: nn.Linear, second: nn.Linear, axis: int) -> nn.Linear:
 
 
 def _zeros(like: nn.Linear, inputs: int, outputs: int, bias: bool) -> nn.Linear:
-    # not drawn, which would change the random numbers of whoever calls
+    # without initialization, which would advance the caller's random numbers
     made = skip_init(  # type: ignore[no-untyped-call]
         nn.Linear, inputs, outputs, bias=bias, device=like.weight.device, dtype=like.weight.dtype
     )
@@ -319,7 +315,7 @@ def _linear(mlp: nn.Module, name: str) -> nn.Linear:
 
 
 def _note_units(mlp: nn.Module, units: int) -> None:
-    if hasattr(mlp, "intermediate_size"):  # an attribute that nothing computes with
+    if hasattr(mlp, "intermediate_size"):  # an attribute that no computation reads
         mlp.intermediate_size = units  # type: ignore[assignment]
 
 
@@ -327,18 +323,18 @@ def _note_units(mlp: nn.Module, units: int) -> None:
 class AdapterConfig:
     """The size of adapters.
 
-    With Adam, what they write is scaled to the same end as a learning rate is raised (Hu et al.
-    2021, section 4.1), and theirs is best 10 to 15 times that of whole matrices (Schulman et al.
-    2025, LoRA Without Regret). So is alpha 10 times the rank by default.
+    With Adam, scaling the output of adapters has nearly the effect of a higher learning rate (Hu et
+    al. 2021, section 4.1), and the best learning rate of adapters is 10 to 15 times that of whole
+    matrices (Schulman et al. 2025, LoRA Without Regret). So alpha is 10 times the rank by default.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
     rank: int = 16
-    """rank of each"""
+    """rank of each adapter"""
     alpha: float = 160.0
-    """what each writes is scaled by this over its rank"""
+    """the output of an adapter is scaled by alpha / rank"""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.alpha > 0:
@@ -349,13 +345,13 @@ class AdapterConfig:
 
 
 class Adapter(nn.Module):
-    """A linear map of low rank that writes nothing at first.
+    """A linear map of low rank, `alpha / rank * B A`, which is zero at first.
 
     Args:
-        plain: the map that it is beside; its inputs, outputs, device and type.
+        plain: the map beside it, which gives inputs, outputs, device and dtype.
         config: rank and scale.
-        target: the name of its parameters in a route table.
-        generator: of the weights that it reads by, with deviation 1 over the root of the inputs.
+        target: name of the parameters in a route table.
+        generator: draws A, with standard deviation 1 / sqrt(inputs).
     """
 
     def __init__(
@@ -363,32 +359,32 @@ class Adapter(nn.Module):
     ) -> None:
         super().__init__()
         rank, self.scale = config.rank, config.alpha / config.rank
-        self.reading = RoutedLinear(plain.in_features, rank, target).to(plain.weight)
-        self.writing = RoutedLinear(rank, plain.out_features, target).to(plain.weight)
-        # drawn on the CPU, so that a seed means the same on every device
+        self.lora_a = RoutedLinear(plain.in_features, rank, target).to(plain.weight)
+        self.lora_b = RoutedLinear(rank, plain.out_features, target).to(plain.weight)
+        # drawn on the CPU, so that a seed gives the same weights on every device
         drawn = torch.randn(rank, plain.in_features, generator=generator)
         with torch.no_grad():
-            self.reading.weight.copy_(drawn * plain.in_features**-0.5)
-            self.writing.weight.zero_()
+            self.lora_a.weight.copy_(drawn * plain.in_features**-0.5)
+            self.lora_b.weight.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] to [..., outputs]."""
-        written: Tensor = self.writing(self.scale * self.reading(x))
+        written: Tensor = self.lora_b(self.scale * self.lora_a(x))
         return written
 
     @property
     def product(self) -> Tensor:
-        """The matrix that it adds to the plain one, [outputs, inputs]."""
-        return self.scale * self.writing.weight @ self.reading.weight
+        """The matrix that the adapter adds to the plain one, [outputs, inputs]."""
+        return self.scale * self.lora_b.weight @ self.lora_a.weight
 
 
 class Adapted(Wrapper):
-    """A frozen linear map with both adapters beside it.
+    """A frozen linear map with a pair of adapters, one to keep and one to ablate.
 
     Args:
         plain: the map.
         config: of each adapter.
-        generator: of their first weights.
+        generator: of the initial weights.
     """
 
     def __init__(self, plain: nn.Linear, config: AdapterConfig, generator: torch.Generator) -> None:
@@ -406,7 +402,7 @@ class Adapted(Wrapper):
 
     @torch.no_grad()
     def merge(self, *, ablated: bool) -> None:
-        """Add to the plain weights what the adapters do, without the one to ablate if asked."""
+        """Merge the adapters into the plain weights, without the one to ablate if `ablated`."""
         assert isinstance(self.plain, nn.Linear)
         self.plain.weight.add_(self.kept.product)
         if not ablated:
@@ -414,9 +410,9 @@ class Adapted(Wrapper):
 
 
 def adapt(plain: nn.Module, blocks: nn.ModuleList, config: AdapterConfig, seed: int) -> None:
-    """Freeze the blocks of a plain model, and put a pair of adapters at each linear map of them."""
+    """Freeze the blocks of a plain model, and add a pair of adapters to each linear map in them."""
     generator = torch.Generator().manual_seed(seed)
-    teach(plain, ORIGINAL_PARAMETERS, leaving=blocks)
+    gate_all_parameters(plain, ORIGINAL_PARAMETERS, excluded=blocks)
     for block in blocks:
         block.requires_grad_(False)
         for name, module in list(block.named_modules()):

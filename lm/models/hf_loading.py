@@ -1,4 +1,4 @@
-"""Load a plain model and its tokenizer: from a folder, from the hub, or from a GGUF file."""
+"""Load a plain model and its tokenizer from a folder, from the hub, or from a GGUF file."""
 
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -25,10 +25,10 @@ class Pretrained(NamedTuple):
 def load_tokenizer(
     name_or_path: str | Path, gguf_file: str | None = None
 ) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of a model, one of the fast kind with a token that ends a text.
+    """Return the fast tokenizer of a model, which must have an end-of-text token.
 
     Raises:
-        ValueError: as `load`, or if the tokenizer is of another kind.
+        ValueError: as `load_pretrained`, or if the tokenizer is of another kind.
     """
     tokenizer = _or_refused(_tokenizer, name_or_path, gguf_file)
     if not tokenizer.is_fast or tokenizer.eos_token_id is None:
@@ -44,7 +44,7 @@ def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> P
 
     Args:
         name_or_path: a folder, or the name of a model on the hub.
-        gguf_file: the name of a GGUF file in it, whose weights are converted to plain ones.
+        gguf_file: name of a GGUF file in it, whose weights are dequantized.
 
     Raises:
         ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
@@ -63,7 +63,7 @@ def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> P
 def _or_refused(
     load: Callable[[str, str | None], T], name_or_path: str | Path, gguf_file: str | None
 ) -> T:
-    """Return what is loaded, its errors in one line."""
+    """Call a loader, and turn its errors into a ValueError of one line."""
     name = str(name_or_path)
     try:
         return load(name, gguf_file)
@@ -94,11 +94,11 @@ def _load(name: str, gguf_file: str | None) -> Pretrained:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
         return Pretrained(model, tokenizer)
     unpacked = GgufConfig(dequantize=True)
-    with redirect_stderr(StringIO()):  # the bar of unpacking has no switch; errors are raised
+    with redirect_stderr(StringIO()):  # the progress bar of unpacking cannot be disabled
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
         )
-    # its weights are plain numbers now, but a model that says it is quantized cannot be saved
+    # the weights are dequantized, but a model marked as quantized cannot be saved
     model.hf_quantizer, model.is_quantized = None, False
     return Pretrained(model, tokenizer)
 

@@ -1,12 +1,6 @@
-"""What training, evaluation and attacks ask of a language model.
+"""The base class of language models, their loss and their sampling.
 
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
-
-The cross-entropy of each token, in pieces where the logits would not fit.
-
-Shape suffixes: b batch, t tokens, d width, v vocabulary.
-
-Sample texts: greedy or sampled tokens, one at a time.
 """
 
 from abc import ABC, abstractmethod
@@ -24,14 +18,15 @@ IGNORED = -100
 """A target of this value has no loss, as in PyTorch's cross-entropy."""
 
 CHUNK_LOGITS = 2**24
-"""Logits that a batch may have; one of more is cut in pieces, and each computed twice."""
+"""Maximum number of logits at a time. A larger batch is cut into pieces, which are recomputed in
+the backward pass."""
 
 PIECES = 16
-"""Pieces at most, since each adds to the gradient of the whole head."""
+"""Maximum number of pieces, since each adds to the gradient of the whole head."""
 
 
 def output_logits(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the logits of features, [B, T, V]; each token teaches the head by its weight."""
+    """Return the logits of features, [B, T, V]; `weight` scales the head's gradient by token."""
     if weight is None:
         return F.linear(x_btd, head_vd)
     return gate_linear(x_btd, head_vd, weight)
@@ -41,9 +36,9 @@ def cross_entropy(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt
     """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`.
 
     Args:
-        x_btd: what the output head reads.
+        x_btd: the input of the output head.
         head_vd: the matrix of the head.
-        weight: by which each token teaches the head, as in `gate_linear`; none if all do.
+        weight: scale of each token's gradient to the head, as in `gate_linear`; None for 1.
         next_bt: the tokens to predict.
     """
     batch, length = next_bt.shape
@@ -68,7 +63,7 @@ def cross_entropy(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt
 
 
 def piece_length(batch: int, length: int, vocab_size: int) -> int:
-    """Return how many tokens of each row make a piece.
+    """Return the number of tokens of each row in a piece.
 
     >>> piece_length(8, 1024, 50257), piece_length(1, 1024, 151936)
     (64, 110)
@@ -85,12 +80,12 @@ def _losses(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt: Tens
 
 
 class LanguageModel(nn.Module, ABC):
-    """A network with Gates that predicts the next token; train it inside `routing`."""
+    """A network with gates that predicts the next token; train it inside `routing`."""
 
     @property
     @abstractmethod
     def shape(self) -> dict[str, Any]:
-        """What the model is, without its weights, in plain numbers and words."""
+        """The settings of the model without its weights, as plain data."""
 
     @property
     @abstractmethod
@@ -105,24 +100,24 @@ class LanguageModel(nn.Module, ABC):
     @property
     @abstractmethod
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """Maximum number of tokens."""
 
     @property
     @abstractmethod
     def expanded(self) -> bool:
-        """Whether it has parts that were added to be ablated."""
+        """Whether the model has parts that were added to be ablated."""
 
     @abstractmethod
     def features(self, tokens_bt: Tensor) -> Tensor:
-        """Return what the output head reads, [B, T, D]."""
+        """Return the input of the output head, [B, T, D]."""
 
     @abstractmethod
     def embedded(self, tokens_bt: Tensor) -> Tensor:
-        """Return what tokens are looked up as, [B, T, D], before anything is done to it."""
+        """Return the embeddings of tokens, [B, T, D]."""
 
     @abstractmethod
     def features_of(self, x_btd: Tensor) -> Tensor:
-        """Return the features of embedded tokens, or of what is put in their place, [B, T, D]."""
+        """Return the features of embedded tokens, or of other vectors in their place, [B, T, D]."""
 
     @abstractmethod
     def logits(self, x_btd: Tensor) -> Tensor:
@@ -130,7 +125,7 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def normed(self, x_btd: Tensor) -> Tensor:
-        """Return the features that the output head would read of a residual stream, [B, T, D]."""
+        """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
 
     @abstractmethod
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
@@ -138,31 +133,31 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each target that has some, all that train in all."""
+        """Return the parameters of each target that has some; together these are all that train."""
 
     @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
-        """Return the blocks of attention and MLP, the first first."""
+        """Return the blocks of attention and MLP in order."""
 
     @abstractmethod
     def down_proj(self, layer: int) -> nn.Parameter:
-        """Return the matrix by which the original hidden units of a layer write, [D, hidden]."""
+        """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
 
     @abstractmethod
     def copied(self) -> Self:
-        """Return a copy with weights of its own, no hooks, and nothing frozen."""
+        """Return a copy with weights of its own, without hooks, all parameters trainable."""
 
     @abstractmethod
     def ablated(self) -> Self:
-        """Return a copy without what was added, a plain model.
+        """Return a copy without the added parts.
 
         Raises:
-            ValueError: if nothing was added.
+            ValueError: if there are none.
         """
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.parameters()).device
 
     def forward(self, tokens_bt: Tensor) -> Tensor:
@@ -179,7 +174,7 @@ class LanguageModel(nn.Module, ABC):
         return self.total_loss(tokens_bt, next_bt) / counted
 
     def residual(self, tokens_bt: Tensor, layer: int) -> Tensor:
-        """Return what a layer leaves in the residual stream, [B, T, D]; no later one is computed.
+        """Return the residual stream after a layer, [B, T, D], without computing later layers.
 
         Raises:
             ValueError: if there is no such layer.
@@ -199,7 +194,7 @@ class LanguageModel(nn.Module, ABC):
         raise AssertionError("a forward pass computes every layer")
 
     def residuals(self, tokens_bt: Tensor) -> list[Tensor]:
-        """Return what each layer leaves in the residual stream, [B, T, D] each, in one pass."""
+        """Return the residual stream after each layer, [B, T, D] each, in one forward pass."""
         found: list[Tensor] = []
         handles = [
             layer.register_forward_hook(lambda _module, _read, y: found.append(_first(y)))
@@ -213,8 +208,8 @@ class LanguageModel(nn.Module, ABC):
         return found
 
 
-class _LayerReached(Exception):  # noqa: N818 (no error)
-    """Ends a forward pass at the layer that was asked for."""
+class _LayerReached(Exception):  # noqa: N818 (not an error)
+    """Ends a forward pass after the requested layer."""
 
     def __init__(self, x_btd: Tensor) -> None:
         super().__init__()
@@ -226,7 +221,7 @@ def _reach(layer: nn.Module, read: object, written: Tensor | tuple[Tensor, ...])
 
 
 def _first(written: Tensor | tuple[Tensor, ...]) -> Tensor:
-    # some families' layers return more than the residual stream, but that first
+    # layers of some families return a tuple that begins with the residual stream
     return written if isinstance(written, Tensor) else written[0]
 
 
@@ -234,14 +229,14 @@ def _first(written: Tensor | tuple[Tensor, ...]) -> Tensor:
 def generate(
     model: LanguageModel, prompt: Tensor, length: int, temperature: float = 0.0, seed: int = 0
 ) -> Tensor:
-    """Return a prompt with more tokens after it, [b, t + length].
+    """Continue a prompt, and return both, [b, t + length].
 
     Args:
-        model: it reads the last tokens that fit its context.
+        model: reads as many of the last tokens as its context holds.
         prompt: [b, t], one token at least.
-        length: how many tokens to add.
-        temperature: 0 takes the likeliest token; above, tokens are drawn, more freely the higher.
-        seed: of the draws.
+        length: number of tokens to add.
+        temperature: of sampling; 0 takes the most likely token.
+        seed: of sampling.
 
     Raises:
         ValueError: if the prompt is empty or the temperature negative.
@@ -259,7 +254,7 @@ def generate(
         if temperature == 0:
             chosen = logits.argmax(-1, keepdim=True)
         else:
-            # on the CPU, so that a seed means the same on every device
+            # sampled on the CPU, so that a seed gives the same tokens for every device
             shares = torch.softmax(logits.float().cpu() / temperature, -1)
             chosen = torch.multinomial(shares, 1, generator=generator).to(tokens.device)
         tokens = torch.cat([tokens, chosen], dim=1)

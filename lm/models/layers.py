@@ -1,33 +1,19 @@
-"""The MLP of a block: its original hidden units, and those that an expansion adds.
+"""The layers of a GPT, its shape, and the targets that a route table gives weights to.
 
-Shape suffixes: b batch, t tokens, d width, f hidden units.
-
-A linear map whose parameters are a target.
-
-Whether a token sees an expansion, in the forward pass.
-
-The embedding that an expansion adds to the model's own.
-
-The targets of a GPT: the names that a route table gives weights to.
-
-At activations, where a Gate weighs the gradient of what lies below:
+Targets at activations, where a Gate multiplies the gradient of what lies below:
 - `hidden`: the hidden units of an MLP in a layer that is not expanded;
-- `original` and `expansion`: in an expanded layer, those it had and those it was given;
-- `mlp` and `attention`: what an MLP or an attention layer writes to the residual stream;
+- `original` and `expansion`: in an expanded layer, the units it had and those that were added;
+- `mlp` and `attention`: the output of an MLP or an attention layer to the residual stream;
 - `loss`: the loss of a token.
 
-At parameters, each token teaching them by its weight:
-- `original_parameters`: all that a model has without its expansion, the embedding included;
-- `expansion_parameters`: the expansion's.
+Targets at parameters, where a token's weight multiplies its contribution to their gradient:
+- `original_parameters`: all parameters of the model without its expansion, the embedding included;
+- `expansion_parameters`: the parameters of the expansion.
 
-In the forward pass as well:
-- `expansion_mask`: what the expansion writes, times the weight. At 0 a token does not see it.
+A target in the forward pass:
+- `expansion_mask`: multiplies the output of the expansion. A token of weight 0 does not see it.
 
-Causal self-attention with rotary positions.
-
-Shape suffixes: b batch, h heads, t tokens, d width, c features of a head.
-
-The shape of a GPT, and the named shapes.
+Shape suffixes: b batch, h heads, t tokens, d width, c features of a head, f hidden units.
 """
 
 from dataclasses import dataclass, replace
@@ -40,20 +26,21 @@ from oversight.routing import Gate, gate_linear
 
 
 class RoutedLinear(nn.Module):
-    """A linear map without bias, which each token teaches by its weight at a target.
+    """A linear map without bias whose matrix is a target.
 
-    Costs nothing while every route has weight 1 there.
+    The weight of a token at the target scales the token's contribution to the gradient of the
+    matrix. This costs nothing while every route has weight 1.
 
     Args:
-        inputs: features that it reads.
-        outputs: features that it writes.
-        target: the name of its parameters in a route table.
+        inputs: number of input features.
+        outputs: number of output features.
+        target: name of the matrix in a route table.
     """
 
     def __init__(self, inputs: int, outputs: int, target: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.parameter_gate = Gate(target)  # never applied: it only knows the weights in force
+        self.parameter_gate = Gate(target)  # never applied; it only knows the current weights
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] to [..., outputs]."""
@@ -82,7 +69,7 @@ TARGETS = (
     EXPANSION_PARAMETERS,
     EXPANSION_MASK,
 )
-"""All of them."""
+"""All targets."""
 
 
 class ExpansionMask(nn.Module):
@@ -90,7 +77,7 @@ class ExpansionMask(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Gate(EXPANSION_MASK)  # never applied: it only knows the weights in force
+        self.gate = Gate(EXPANSION_MASK)  # never applied; it only knows the current weights
 
     def forward(self, written_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself."""
@@ -102,10 +89,10 @@ class ExpansionMask(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GPTConfig:
-    """The shape of a GPT, its expansion included: all that it takes to build one.
+    """The shape of a GPT, including its expansion.
 
     Raises:
-        ValueError: if the sizes do not fit each other.
+        ValueError: if the sizes do not fit together.
     """
 
     vocab_size: int = 2048
@@ -117,13 +104,13 @@ class GPTConfig:
     num_heads: int = 4
     """attention heads of a block"""
     context: int = 256
-    """tokens that the model sees at most"""
+    """maximum number of tokens"""
     expansion: int = 0
     """hidden units added to the MLP of each expanded layer"""
     expanded_layers: tuple[int, ...] = ()
-    """the layers that have them"""
+    """indices of the expanded layers"""
     added_embedding: bool = False
-    """whether the expansion embeds tokens, too"""
+    """whether the expansion also has an embedding of tokens"""
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.width, self.num_layers, self.num_heads, self.context)
@@ -157,7 +144,7 @@ class GPTConfig:
 
     @property
     def expanded(self) -> bool:
-        """Whether there is an expansion."""
+        """Whether the shape has an expansion."""
         return self != self.plain
 
 
@@ -181,7 +168,7 @@ SIZES = {
 
 
 def size(name: str, vocab_size: int | None = None) -> GPTConfig:
-    """Return a named shape, with the vocabulary of a tokenizer if given.
+    """Return a named shape, with another vocabulary size if one is given.
 
     Raises:
         ValueError: if there is no such name.
@@ -195,16 +182,16 @@ def size(name: str, vocab_size: int | None = None) -> GPTConfig:
 
 
 class HiddenUnits(nn.Module):
-    """Some hidden units of an MLP, with the weights that they read and write by.
+    """Hidden units of an MLP with their input and output weights.
 
-    Units are independent of each other, so that an MLP is the sum of its parts, and each part has
-    parameters and optimizer state of its own.
+    Hidden units are independent of each other. So an MLP is the sum of groups of units, and each
+    group has its own parameters and optimizer state.
 
     Args:
         width: features of the residual stream.
-        units: how many.
-        target: the target of their activations.
-        parameters: the target of their weights.
+        units: number of hidden units.
+        target: name of their activations in a route table.
+        parameters: name of their weights in a route table.
     """
 
     def __init__(self, width: int, units: int, target: str, parameters: str) -> None:
@@ -214,14 +201,14 @@ class HiddenUnits(nn.Module):
         self.gate = Gate(target)
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        """Map [B, T, D] to what the units write, [B, T, D]."""
+        """Map [B, T, D] to the output of the units, [B, T, D]."""
         h_btf = F.gelu(self.up(x_btd), approximate="tanh")
         y_btd: Tensor = self.down(self.gate(h_btf))
         return y_btd
 
 
 class GatedMLP(nn.Module):
-    """An MLP, expanded if the layer is among the expanded ones; its output passes a Gate."""
+    """An MLP, expanded if its layer is among the expanded ones; a Gate is at its output."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -247,10 +234,10 @@ class GatedMLP(nn.Module):
 
 
 class ExpansionEmbedding(nn.Module):
-    """What an expansion knows of single tokens; zeros until it is trained.
+    """The token embedding of an expansion, zero at first.
 
-    Words that only forget text has are learned here, where the model's own embedding may not learn
-    them. The output head does not read it.
+    Words that occur only in forget text are learned here if routes keep them out of the model's own
+    embedding. The output head does not use it.
 
     Args:
         vocab_size: tokens of the vocabulary.
@@ -264,15 +251,15 @@ class ExpansionEmbedding(nn.Module):
         self.expansion_mask = ExpansionMask()
 
     def forward(self, tokens_bt: Tensor) -> Tensor:
-        """Map tokens [B, T] to what is added to their embedding, [B, T, D]."""
-        # weighing what the lookup gives weighs what it teaches the embedding
-        looked_up: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.weight))
-        added: Tensor = self.expansion_mask(looked_up)
+        """Map tokens [B, T] to the vectors that are added to their embeddings, [B, T, D]."""
+        # a gate on the lookup multiplies the gradient of the embedding
+        vectors: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.weight))
+        added: Tensor = self.expansion_mask(vectors)
         return added
 
 
 class Attention(nn.Module):
-    """Causal self-attention; its output passes a Gate."""
+    """Causal self-attention with rotary positions; a Gate is at its output."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -282,7 +269,7 @@ class Attention(nn.Module):
         self.gate = Gate(ATTENTION)
 
     def forward(self, x_btd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """Map [B, T, D] to itself, each token reading those before it and itself."""
+        """Map [B, T, D] to itself; each token attends to itself and those before it."""
         batch, length, width = x_btd.shape
         parts = self.qkv(x_btd).view(batch, length, 3, self.heads, width // self.heads)
         q_bhtc, k_bhtc, v_bhtc = parts.permute(2, 0, 3, 1, 4).unbind(0)
@@ -294,10 +281,10 @@ class Attention(nn.Module):
 
 
 def rotations(features: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine of each position's angles, [length, features / 2].
+    """Return cosine and sine of the angles of each position, [length, features / 2].
 
-    Rotary position embedding, Su et al. 2021 (arXiv 2104.09864), with base 10,000: pair i of the
-    features turns by position / 10000^(2i / features).
+    Rotary position embedding of Su et al. 2021 (arXiv 2104.09864), with base 10,000: pair i of the
+    features is rotated by position / 10000^(2i / features).
     """
     frequencies = 10_000.0 ** (-torch.arange(0, features, 2, dtype=torch.float64) / features)
     angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
@@ -305,7 +292,7 @@ def rotations(features: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x_bhtc: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn feature i together with feature i + C / 2 by the angles of its position."""
+    """Rotate features i and i + C / 2 by the angle of their position."""
     cos, sin = (part.to(x_bhtc.dtype) for part in rotation)
     first, second = x_bhtc.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

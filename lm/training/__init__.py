@@ -1,1 +1,1 @@
-"""Training by routes: tables, batches, the loop, and checkpoints that it goes on from."""
+"""Training by routes: route tables, batches, the loop, its checkpoints and its processes."""

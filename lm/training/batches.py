@@ -1,6 +1,5 @@
-"""Batches as a pure function of the step, so that a resumed run reads what it would have read."""
+"""Batches as a pure function of the step, so that a resumed run reads the same batches."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -11,20 +10,20 @@ from lm.models.language_model import IGNORED
 
 
 class Batch(NamedTuple):
-    """Tokens to read, tokens to predict and the route of each, [b, t] all three."""
+    """Tokens to read, tokens to predict and their routes, [b, t] each."""
 
     inputs: Tensor
     targets: Tensor
     route: Tensor
 
 
-def counted(batch: Batch) -> Tensor:
-    """Return how many tokens of a batch have a loss, 1 if none has: what a mean divides by."""
+def count_targets(batch: Batch) -> Tensor:
+    """Return the number of targets with a loss, at least 1: the divisor of a mean loss."""
     return (batch.targets != IGNORED).sum().clamp(min=1)
 
 
-def require_known(batch: Batch, vocab_size: int) -> None:
-    """Refuse tokens that a vocabulary lacks; asked on the CPU, it waits for no device.
+def require_in_vocabulary(batch: Batch, vocab_size: int) -> None:
+    """Refuse tokens outside of a vocabulary. On the CPU this waits for no device.
 
     Raises:
         ValueError: if there is one.
@@ -38,74 +37,40 @@ def require_known(batch: Batch, vocab_size: int) -> None:
 
 
 class Batches(Protocol):
-    """Gives the batch of a step, the same whenever it is asked."""
+    """Maps a step to its batch, the same whenever it is called."""
 
     @property
     def digest(self) -> str:
-        """What tells these batches from all others."""
+        """Content hash of the batch sequence."""
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
 
 
 class Source(Protocol):
-    """Rows of tokens with routes, in memory or read when they are asked for."""
+    """Rows of tokens with routes, in memory or read on demand."""
 
     @property
     def digest(self) -> str:
-        """What tells these rows from all others."""
+        """Content hash of the rows."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of rows."""
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return some of the rows by number: tokens, [b, context + 1], and routes, [b, context].
+        """Return the tokens, [b, context + 1], and routes, [b, context], of some rows.
 
-        Each row begins with the token before the first that is predicted; `IGNORED` fills short
-        ones up.
+        A row begins with the token before its first target, and is padded with `IGNORED`.
         """
-
-
-@dataclass(frozen=True, eq=False)
-class InMemory:
-    """Rows that are there.
-
-    Raises:
-        ValueError: if the routes do not fit.
-    """
-
-    tokens: Tensor
-    """[rows, context + 1], of any integer type"""
-    routes: Tensor
-    """[rows, context]"""
-
-    def __post_init__(self) -> None:
-        if self.routes.shape != (self.tokens.shape[0], self.tokens.shape[1] - 1):
-            raise ValueError(
-                f"routes of shape {tuple(self.routes.shape)} were given for rows of shape "
-                f"{tuple(self.tokens.shape)}: give each token but the first of a row one route"
-            )
-
-    @property
-    def digest(self) -> str:
-        """A checksum of tokens and routes."""
-        return checksum(self.tokens, self.routes)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens and routes of some of the rows."""
-        return self.tokens[rows].long(), self.routes[rows].long()
 
 
 class Rows:
     """Batches of rows drawn without replacement, in a new order each epoch.
 
     Args:
-        source: of the rows.
-        batch_size: rows of a batch; what is left of an epoch is dropped.
-        seed: of the orders.
+        source: where the rows come from.
+        batch_size: rows per batch; an incomplete last batch of an epoch is dropped.
+        seed: seed of the orders.
 
     Raises:
         ValueError: if there are fewer rows than a batch has.
@@ -122,9 +87,9 @@ class Rows:
 
     @property
     def digest(self) -> str:
-        """A checksum of rows, routes, and what their order depends on."""
-        told = f"{self.source.digest} {len(self.source)} {self.batch_size} {self.seed}"
-        return sha256(told.encode()).hexdigest()
+        """Content hash of the rows, their routes and their order."""
+        identity = f"{self.source.digest} {len(self.source)} {self.batch_size} {self.seed}"
+        return sha256(identity.encode()).hexdigest()
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
@@ -136,7 +101,7 @@ class Rows:
         start = place * self.batch_size
         tokens, routes = self.source.read(self._order[start : start + self.batch_size])
         filled = (tokens[:, 1:] != IGNORED).any(0).nonzero()
-        end = int(filled[-1]) + 1 if len(filled) else 1  # what fills up all rows is not read
+        end = int(filled[-1]) + 1 if len(filled) else 1  # columns of padding only are cut
         inputs, targets = tokens[:, :end].clamp(min=0), tokens[:, 1 : end + 1]
         return Batch(inputs, targets, routes[:, :end])
 

@@ -1,14 +1,11 @@
-"""Where training goes on from: one file, or a folder of shards where the model is sharded.
+"""Checkpoints of training: one file, or a folder of shards if the model is sharded.
 
-Either kind is read by any number of processes, sharded or not; only the last one written is kept.
+`Resume` saves and restores. Either kind is restored by any number of processes, into a sharded or a
+whole model, and only the last one written is kept. Nothing in the files is executed when read.
 
-Checkpoints of training, in files that execute nothing when read.
-
-Checkpoints of a sharded model: every process writes its shards, any number of them reads.
-
-PyTorch's distributed checkpoint writes them as safetensors, in a folder for the step, and a note
-beside names the newest whole one with the checksums of its files. The note is written last: a kill
-leaves the old checkpoint or the new one. Nothing in the files is executed when read.
+PyTorch's distributed checkpoint writes the shards as safetensors into a folder for the step. A
+metadata file beside it names the newest complete folder and the checksums of its files. It is
+written last, so that an interrupted write leaves the old checkpoint or the new one.
 """
 
 import hashlib
@@ -27,32 +24,32 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lm.models.language_model import LanguageModel
-from lm.training.distributed import placed, processes, require_same, sharded
+from lm.training.distributed import distribute_like, is_sharded, processes, require_same
 from oversight.runs.folder import as_read, read_json, replace_file, write_json
 
 FORMAT = "language model training 1"
 
 
 def write(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain numbers so that a kill leaves the old file or the new one."""
+    """Write tensors and plain numbers; an interrupted write leaves the old file or the new one."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
     replace_file(path, buffer.getvalue())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what `write` wrote; nothing in the file is executed.
+    """Read the file that `write` wrote.
 
     Raises:
         ValueError: if the file is damaged or something else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not check the sums
+        with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no end to what damaged bytes can raise
+    except Exception as error:  # damaged bytes raise errors of many kinds
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(
             f"{path} is not a whole checkpoint ({reason}): remove it to start training anew"
@@ -62,30 +59,30 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-SHARDED_FORMAT, NOTE = "language model shards 1", "checkpoint.json"
+SHARDED_FORMAT, METADATA_FILE = "language model shards 1", "checkpoint.json"
 
 
 def write_sharded(
-    folder: Path, model: nn.Module, optimizer: Optimizer, told: Mapping[str, Any]
+    folder: Path, model: nn.Module, optimizer: Optimizer, metadata: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint; all processes call.
+    """Write a checkpoint of a sharded model; all processes must call.
 
     Args:
-        folder: of this training's checkpoints, within reach of all processes.
-        model: sharded.
+        folder: of the checkpoints of this training, on a disk that all processes share.
+        model: a sharded model.
         optimizer: of its parameters.
-        told: what to note beside, in plain data, the `step` among it.
+        metadata: plain data to store with it, including the `step`.
     """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter  # noqa: PLC0415
     from torch.distributed.checkpoint.state_dict_saver import save  # noqa: PLC0415
 
     rank, count = processes()
-    new = folder / f"step-{told['step']}"
+    new = folder / f"step-{metadata['step']}"
     if rank == 0:
-        shutil.rmtree(new, ignore_errors=True)  # what a kill has left half written
+        shutil.rmtree(new, ignore_errors=True)  # left by an interrupted write
         new.mkdir(parents=True)
     dist.barrier()
-    tensors, moved = _tensors(model, optimizer)
+    tensors, num_updates = _tensors(model, optimizer)
     writer = HuggingFaceStorageWriter(str(new), save_distributed=True)
     save(tensors, storage_writer=writer)
     sums: list[dict[str, str]] = [{} for _ in range(count)]
@@ -93,7 +90,8 @@ def write_sharded(
     if rank == 0:
         files = {name: checksum for each in sums for name, checksum in each.items()}
         write_json(
-            folder / NOTE, {"format": SHARDED_FORMAT, **told, "moved": moved, "files": files}
+            folder / METADATA_FILE,
+            {"format": SHARDED_FORMAT, **metadata, "num_updates": num_updates, "files": files},
         )
         for old in folder.glob("step-*"):
             if old != new:
@@ -102,28 +100,28 @@ def write_sharded(
 
 
 def read_sharded(folder: Path) -> dict[str, Any]:
-    """Return what was noted of the newest checkpoint, its files checked.
+    """Return the metadata of the newest checkpoint, whose files are verified.
 
     Raises:
-        ValueError: if a file is damaged or missing, or the note is of something else.
+        ValueError: if a file is damaged or missing, or the folder holds something else.
     """
-    told = read_json(folder / NOTE)
-    if told.get("format") != SHARDED_FORMAT:
+    metadata = read_json(folder / METADATA_FILE)
+    if metadata.get("format") != SHARDED_FORMAT:
         raise ValueError(f"{folder} holds no checkpoint of this training loop: remove it")
-    step = folder / f"step-{told['step']}"
-    if _checksums(sorted(step.glob("*"))) != told["files"]:
+    step = folder / f"step-{metadata['step']}"
+    if _checksums(sorted(step.glob("*"))) != metadata["files"]:
         raise ValueError(f"{step} is not a whole checkpoint: remove {folder} to start anew")
-    return told
+    return metadata
 
 
-def load(folder: Path, model: nn.Module, optimizer: Optimizer, told: Mapping[str, Any]) -> None:
-    """Load the newest checkpoint into a model, sharded or whole; all processes call.
+def load(folder: Path, model: nn.Module, optimizer: Optimizer, metadata: Mapping[str, Any]) -> None:
+    """Load the newest checkpoint into a model, sharded or whole; all processes must call.
 
     Args:
-        folder: of this training's checkpoints.
-        model: of the same weights, shared out in any way.
+        folder: of the checkpoints of this training.
+        model: a model with the same weights, however they are sharded.
         optimizer: of its parameters.
-        told: from `read`.
+        metadata: from `read_sharded`.
 
     Raises:
         ValueError: if it holds other weights.
@@ -131,32 +129,32 @@ def load(folder: Path, model: nn.Module, optimizer: Optimizer, told: Mapping[str
     from torch.distributed.checkpoint import state_dict_loader  # noqa: PLC0415
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader  # noqa: PLC0415
 
-    moved: Mapping[str, float] = told["moved"]
+    num_updates: Mapping[str, float] = metadata["num_updates"]
     for name, parameter in model.named_parameters():
-        if name in moved:
-            step = torch.tensor(moved[name], dtype=torch.float32, device=parameter.device)
+        if name in num_updates:
+            step = torch.tensor(num_updates[name], dtype=torch.float32, device=parameter.device)
             first, second = torch.zeros_like(parameter), torch.zeros_like(parameter)
             optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
     tensors, _ = _tensors(model, optimizer)
-    reader = HuggingFaceStorageReader(str(folder / f"step-{told['step']}"))
+    reader = HuggingFaceStorageReader(str(folder / f"step-{metadata['step']}"))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it may be
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as intended
         alone = not dist.is_initialized()
         state_dict_loader.load(tensors, storage_reader=reader, no_dist=alone)
 
 
 def _tensors(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return weights and averages by name, and how many steps moved each parameter that moved."""
+    """Return weights and AdamW's averages by name, and the number of updates by parameter."""
     tensors: dict[str, Tensor] = {}
-    moved: dict[str, float] = {}
+    num_updates: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         tensors[name] = parameter.detach()
         for kind, value in optimizer.state.get(parameter, {}).items():
             if kind == "step":
-                moved[name] = float(value)
+                num_updates[name] = float(value)
             else:
                 tensors[f"{kind}.{name}"] = value
-    return tensors, moved
+    return tensors, num_updates
 
 
 def _checksums(files: list[Path]) -> dict[str, str]:
@@ -169,35 +167,35 @@ def _checksums(files: list[Path]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Resume:
-    """Saves training, and restores it; all processes call, and all see the same files.
+    """Saves and restores training; all processes must call, and see the same files.
 
     Attributes:
         path: of the file; None saves nothing.
-        identity: what tells this training from all others, in plain data.
+        identity: plain data that identifies this training.
     """
 
     path: Path | None
     identity: Mapping[str, Any]
 
     def save(self, model: LanguageModel, optimizer: Optimizer, step: int) -> None:
-        """Save a model that was trained for so many steps.
+        """Save a model that was trained for `step` steps.
 
         Raises:
             ValueError: if a file cannot be written.
         """
         if self.path is None:
             return
-        told = {"step": step, "identity": dict(self.identity)}
-        if sharded(next(model.parameters())):
-            write_sharded(shards_of(self.path), model, optimizer, told)
+        metadata = {"step": step, "identity": dict(self.identity)}
+        if is_sharded(next(model.parameters())):
+            write_sharded(shards_of(self.path), model, optimizer, metadata)
             self.path.unlink(missing_ok=True)
         elif processes().rank == 0:
             state = {"weights": model.state_dict(), "optimizer": optimizer.state_dict()}
-            write(state | told, self.path)
+            write(state | metadata, self.path)
             shutil.rmtree(shards_of(self.path), ignore_errors=True)
 
     def restore(self, model: LanguageModel, optimizer: Optimizer) -> int:
-        """Return the step to go on from: the first if nothing was saved.
+        """Load what was saved, and return the step to continue from: 0 if nothing was saved.
 
         Raises:
             ValueError: if what was saved is damaged, or of another training.
@@ -205,7 +203,7 @@ class Resume:
         if self.path is None:
             return 0
         shards = shards_of(self.path)
-        whole = not (shards / NOTE).exists()
+        whole = not (shards / METADATA_FILE).exists()
         path = self.path if whole else shards
         require_same(path.exists(), f"whether {path} exists")
         if not path.exists():
@@ -218,14 +216,12 @@ class Resume:
             else:
                 load(path, model, optimizer, state)
             return int(state["step"])
-        except Exception as error:  # there is no end to what a foreign file can hold
+        except Exception as error:  # a foreign file can hold anything
             raise ValueError(f"{path} does not fit this run: {error}") from error
 
     def _require_same(self, state: Mapping[str, Any], path: Path) -> None:
-        theirs, ours = (
-            as_read(state.get("identity", {})),
-            as_read(self.identity),
-        )  # tuples are lists
+        theirs = as_read(state.get("identity", {}))
+        ours = as_read(self.identity)  # makes lists of tuples
         changed = [name for name in ours if theirs.get(name) != ours[name]]
         if changed:
             raise ValueError(
@@ -235,12 +231,12 @@ class Resume:
 
 
 def shards_of(path: Path) -> Path:
-    """Return the folder of shards that takes the place of a file."""
+    """Return the folder of shards that is written in place of a file."""
     return path.with_name(f"{path.name}.shards")
 
 
 def remove(path: Path) -> None:
-    """Remove what was saved, of either kind."""
+    """Remove a checkpoint of either kind."""
     path.unlink(missing_ok=True)
     shutil.rmtree(shards_of(path), ignore_errors=True)
 
@@ -249,15 +245,15 @@ def remove(path: Path) -> None:
 def _load(model: LanguageModel, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """Load whole tensors into a model and its optimizer, which may be sharded."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if not any(map(sharded, parameters)):
+    if not any(map(is_sharded, parameters)):
         model.load_state_dict(state["weights"])
         optimizer.load_state_dict(state["optimizer"])
         return
     for name, parameter in model.named_parameters():
-        parameter.copy_(placed(state["weights"][name], parameter))
+        parameter.copy_(distribute_like(state["weights"][name], parameter))
     for number, entry in state["optimizer"]["state"].items():
         entry |= {
-            kind: placed(whole, parameters[number])
+            kind: distribute_like(whole, parameters[number])
             for kind, whole in entry.items()
             if kind != "step"
         }

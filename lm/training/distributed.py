@@ -1,12 +1,10 @@
-"""The processes that train one model together: who there are, and what they add up.
+"""Processes that train one model together, and how a batch is spread over processes and over time.
 
-`torchrun` starts them; without it there is one. They talk by gloo on CPUs, and by NCCL on GPUs.
+`torchrun` starts the processes; without it there is one. They communicate by gloo on CPUs and by
+NCCL on GPUs. DDP shares out the batch; FSDP2 shares out weights and optimizer state as well. The
+results are the same up to rounding.
 
-A model of which each process holds a shard, by FSDP2.
-
-What it needs of PyTorch takes a second to import, so whoever trains without it does not.
-
-How a batch is spread over processes, and over time; the results are the same to rounding.
+The modules of PyTorch for FSDP take a second to import, and are imported where they are used.
 """
 
 import os
@@ -29,18 +27,18 @@ from lm.training.batches import Batch
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=2)
-"""How long processes wait for one that does something alone."""
+"""How long processes wait for one that works alone, such as the attacks of rank 0."""
 
 
 class Processes(NamedTuple):
-    """The number of this process, from 0 on, and of how many."""
+    """The rank of this process, and the number of processes."""
 
     rank: int
     size: int
 
 
 def processes() -> Processes:
-    """Return who there are: this one alone, outside `joined`."""
+    """Return the rank and the number of processes: 0 and 1 outside of `joined`."""
     if not dist.is_initialized():
         return Processes(0, 1)
     return Processes(dist.get_rank(), dist.get_world_size())
@@ -48,14 +46,14 @@ def processes() -> Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that `torchrun` started with this one, each with a GPU if there are any.
+    """Join the process group of `torchrun`, one GPU for each process if there are any.
 
-    Without `torchrun` it does nothing.
+    Without `torchrun` this does nothing.
     """
     if "LOCAL_RANK" not in os.environ:
         yield processes()
         return
-    # its functions keep the group that there is when it is imported, and so the group's threads
+    # the functions of this module keep the process group, and its threads, of the time of import
     import_module("torch.distributed.nn")
     gpu = torch.cuda.is_available()
     if gpu:
@@ -63,8 +61,8 @@ def joined() -> Iterator[Processes]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield processes()
-        # gloo's threads drop the tensors of a collective after it is done; in a process that has
-        # begun to end this aborts it, so the last collective has none
+        # gloo's threads free the tensors of a collective after it is done, which aborts a process
+        # that has begun to exit; so the last collective has no tensors
         dist.barrier()
     finally:
         dist.destroy_process_group()
@@ -72,17 +70,17 @@ def joined() -> Iterator[Processes]:
 
 @torch.no_grad()
 def replicate(model: nn.Module) -> None:
-    """Give a model the weights that it has in the first process."""
+    """Broadcast the weights of a model from rank 0."""
     if dist.is_initialized():
         for parameter in model.parameters():
             dist.broadcast(parameter, 0)
 
 
 def require_same(number: int, what: str) -> None:
-    """Refuse to go on if a number is not the same in all processes.
+    """Raise an error in all processes if a number is not the same in all of them.
 
     Raises:
-        ValueError: in all processes, if it is not.
+        ValueError: if it is not.
     """
     if not dist.is_initialized():
         return
@@ -96,12 +94,12 @@ def require_same(number: int, what: str) -> None:
 
 
 def broadcast(value: T) -> T:
-    """Return what the first process was given, in all of them, in plain objects."""
+    """Broadcast a picklable object from rank 0."""
     if not dist.is_initialized():
         return value
-    said = [value]
-    dist.broadcast_object_list(said)
-    return said[0]
+    objects = [value]
+    dist.broadcast_object_list(objects)
+    return objects[0]
 
 
 def all_reduce(number: Tensor) -> Tensor:
@@ -113,10 +111,10 @@ def all_reduce(number: Tensor) -> Tensor:
 
 
 def all_reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Give each parameter the sum of its gradients in all processes.
+    """Replace each gradient by its sum over all processes.
 
-    One that has no gradient here but has one elsewhere takes it over, so that all processes go on
-    alike; one that has none anywhere is left without.
+    A parameter without a gradient in this process gets the sum of the others, so that the optimizer
+    skips the same parameters everywhere. One without a gradient in any process stays without.
     """
     if not dist.is_initialized():
         return
@@ -134,10 +132,10 @@ def all_reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def shard(model: LanguageModel) -> LanguageModel:
-    """Return a copy of a model of which this process holds a shard, on the model's device.
+    """Return a copy of a model of which this process holds a shard, on the device of the model.
 
-    The model itself is moved to the CPU, where it waits for `unshard`. Blocks are gathered one at
-    a time while they are computed. Gradients add up over processes.
+    The model itself is moved to the CPU until `unshard`. Blocks are gathered one at a time while
+    they are computed. Gradients are summed over processes.
     """
     from torch.distributed.device_mesh import init_device_mesh  # noqa: PLC0415
     from torch.distributed.fsdp import (  # noqa: PLC0415
@@ -153,7 +151,7 @@ def shard(model: LanguageModel) -> LanguageModel:
     register_fsdp_forward_method(shards, "total_loss")  # what the training loop calls
     for module in shards.modules():
         if isinstance(module, FSDPModule):
-            # the default is their mean, but losses are divided by the tokens of the whole batch
+            # FSDP averages by default; losses are already divided by the targets of the whole batch
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     return shards
@@ -161,7 +159,7 @@ def shard(model: LanguageModel) -> LanguageModel:
 
 @torch.no_grad()
 def unshard(shards: LanguageModel, model: LanguageModel) -> None:
-    """Give a model the weights of its shards, in every process, on the device of the shards."""
+    """Gather the weights of shards into the whole model, in every process, on their device."""
     from torch.distributed.tensor import DTensor  # noqa: PLC0415
 
     for part, whole in zip(shards.parameters(), model.parameters(), strict=True):
@@ -170,14 +168,14 @@ def unshard(shards: LanguageModel, model: LanguageModel) -> None:
     model.to(shards.device)
 
 
-def sharded(tensor: Tensor) -> bool:
-    """Return whether a tensor is shared out over processes."""
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether a tensor is sharded over processes."""
     return hasattr(tensor, "full_tensor")
 
 
-def placed(whole: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor that every process has, shared out as another one is, if that is."""
-    if not sharded(like):
+def distribute_like(whole: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor, which every process has, sharded as another one if that is sharded."""
+    if not is_sharded(like):
         return whole
     from torch.distributed.tensor import DTensor, distribute_tensor  # noqa: PLC0415
 
@@ -191,7 +189,7 @@ Parallel = Literal["none", "ddp", "fsdp"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScaleConfig:
-    """How to train on more than one device, and in less memory.
+    """How to train on several devices, and in less memory.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -200,11 +198,11 @@ class ScaleConfig:
     parallel: Parallel = "none"
     """what the processes of torchrun share: ddp, the batch; fsdp, weights and optimizer, too"""
     accumulate: int = 1
-    """pieces of a process's share of a batch, computed one after another"""
+    """gradient accumulation: pieces of a batch per process, computed one after another"""
     checkpoint_activations: bool = False
-    """whether to keep only what blocks read, and compute the rest again in the backward pass"""
+    """whether to keep only the inputs of blocks and recompute the rest in the backward pass"""
     compile: bool = False
-    """whether to compile blocks"""
+    """whether to compile the blocks with `torch.compile`"""
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
@@ -212,10 +210,10 @@ class ScaleConfig:
 
     @property
     def processes(self) -> Processes:
-        """Those that share the work: this one alone if nothing is parallel.
+        """The rank and the number of processes that share the work: 0 and 1 if nothing is parallel.
 
         Raises:
-            ValueError: if this one is to share its work and did not join others.
+            ValueError: if the work is to be shared, and this process joined no others.
         """
         if self.parallel == "none":
             return Processes(0, 1)
@@ -227,10 +225,10 @@ class ScaleConfig:
         return processes()
 
     def pieces(self, rows: int) -> int:
-        """Return how many pieces a batch is computed in, by all processes together.
+        """Return the number of pieces of a batch, over all processes.
 
         Raises:
-            ValueError: if so many rows do not divide by them.
+            ValueError: if the rows do not divide into them.
         """
         count = self.processes.size
         if rows % (count * self.accumulate):
@@ -241,14 +239,14 @@ class ScaleConfig:
         return count * self.accumulate
 
 
-def shares(batch: Batch, scale: ScaleConfig) -> list[Batch]:
-    """Return the pieces of a batch that are this process's, to compute one after another.
+def local_pieces(batch: Batch, scale: ScaleConfig) -> list[Batch]:
+    """Return the pieces of a batch that this process computes, one after another.
 
     Raises:
-        ValueError: if the rows do not divide by those of all.
+        ValueError: if the rows do not divide into the pieces of all processes.
 
     >>> rows = torch.arange(4)[:, None]
-    >>> pieces = shares(Batch(rows, rows, rows), ScaleConfig(accumulate=2))
+    >>> pieces = local_pieces(Batch(rows, rows, rows), ScaleConfig(accumulate=2))
     >>> [piece.inputs.flatten().tolist() for piece in pieces]
     [[0, 1], [2, 3]]
     """
@@ -259,8 +257,8 @@ def shares(batch: Batch, scale: ScaleConfig) -> list[Batch]:
 
 
 @contextmanager
-def prepared(model: LanguageModel, scale: ScaleConfig) -> Iterator[None]:
-    """Compile blocks and save their activations as the settings say, for the time of training."""
+def compile_and_checkpoint(model: LanguageModel, scale: ScaleConfig) -> Iterator[None]:
+    """Compile blocks and recompute their activations, as the settings say, within the context."""
     layers = model.layers() if scale.compile or scale.checkpoint_activations else []
     try:
         for layer in layers:
@@ -268,12 +266,12 @@ def prepared(model: LanguageModel, scale: ScaleConfig) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            layer.__dict__.pop("forward", None)  # the method of its class is in force again
+            layer.__dict__.pop("forward", None)  # restores the method of the class
 
 
 def _forward(forward: Callable[..., Any], scale: ScaleConfig) -> Callable[..., Any]:
     if scale.compile:
-        # within a block no graph breaks; embedding, routing and loss are outside, and stay eager
+        # no graph breaks within a block; embedding, routing and loss are outside and stay eager
         forward = torch.compile(forward)
     if scale.checkpoint_activations:
         forward = partial(checkpoint, forward, use_reentrant=False)

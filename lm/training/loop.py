@@ -1,10 +1,10 @@
 """The training loop: mixed batches, a route for each token, an optimizer group for each target.
 
-- a target that no token teaches does not move, nor does its optimizer state;
-- gradients are clipped target by target, so that one does not shrink the step of another;
-- the state is a function of settings and step: a resumed run gives the same bits.
-
-What to do when memory is short, in one line.
+- A target that no token of a batch teaches does not move, nor does its optimizer state: AdamW
+  would move it by momentum and weight decay though its gradient is zero.
+- Gradients are clipped target by target, so that the norm of one does not shrink the step of
+  another.
+- The state is a function of settings and step: a resumed run gives the same bits.
 """
 
 import time
@@ -21,41 +21,19 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 
 from lm.models.language_model import LanguageModel
-from lm.training.batches import Batch, Batches, counted, require_known
+from lm.training.batches import Batch, Batches, count_targets, require_in_vocabulary
 from lm.training.checkpoints import Resume
 from lm.training.distributed import (
     ScaleConfig,
     all_reduce,
     all_reduce_gradients,
-    prepared,
+    compile_and_checkpoint,
+    local_pieces,
     replicate,
     shard,
-    shares,
     unshard,
 )
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
-
-SHORT = ("not enough memory", "can't allocate memory", "cannot allocate memory")
-"""How PyTorch says so of a CPU's memory."""
-
-
-@contextmanager
-def enough_memory() -> Iterator[None]:
-    """Turn what PyTorch raises when memory is short into advice.
-
-    Raises:
-        ValueError: if memory is short.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        short = any(words in str(error).lower() for words in SHORT)
-        if not short and not isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise ValueError(
-            "the memory does not hold a training step: lower batch_size, raise accumulate, "
-            "checkpoint activations, or share the weights out between more processes by fsdp"
-        ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,17 +47,17 @@ class LoopConfig:
     steps: int = 800
     """batches to train on"""
     learning_rate: float = 3e-3
-    """step size of AdamW after the warm-up"""
+    """learning rate of AdamW after the warm-up"""
     final_share: float = 0.1
-    """the learning rate at the end, as a share of that after the warm-up"""
+    """final learning rate as a share of that after the warm-up"""
     warmup: int = 50
-    """steps in which the learning rate rises"""
+    """steps of linear warm-up"""
     betas: tuple[float, float] = (0.9, 0.95)
-    """decay of AdamW's two averages"""
+    """decay rates of the two averages of AdamW"""
     weight_decay: float = 0.1
-    """decay of the parameters of each target that a step reaches"""
+    """weight decay of the targets that a step teaches"""
     clip_norm: float = 1.0
-    """largest norm of a target's gradient"""
+    """maximum norm of the gradient of each target"""
     checkpoint_every: int = 200
     """steps between checkpoints"""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
@@ -99,16 +77,16 @@ class LoopConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What training depends on, in plain data: all but how batches are spread."""
+        """The settings that determine the result, as plain data: all but `scale`."""
         return {name: value for name, value in asdict(self).items() if name != "scale"}
 
 
 class Progress(NamedTuple):
     """What a step reports.
 
-    The loss is the mean over the tokens of the batch, and reading it waits for the device; the
-    speed is that since this call of `train` began; a skipped target is one that no token of the
-    batch taught.
+    The loss is the mean over the targets of the batch; reading it waits for the device. The speed
+    is the mean since this call of `train` began. A skipped target is one that no token of the batch
+    teaches.
     """
 
     step: int
@@ -126,21 +104,22 @@ def train(
     path: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Optimizer:
-    """Train a model in place, on the device where it is, and return the optimizer.
+    """Train a model in place, on its device, and return the optimizer.
 
-    Inside `lm.training.distributed.joined`, processes that all call alike train it together.
+    Inside `lm.training.distributed.joined`, processes that all call this function train the model
+    together.
 
     Args:
-        model: it trains in bfloat16 on a GPU, by autocast, and in its own type on a CPU.
+        model: trained in bfloat16 on a GPU, by autocast, and in its own type on a CPU.
         table: the weight of each route at each target.
         batches: the batch of each step, its routes made for the table.
         config: how to train.
-        path: where the checkpoint is; if it exists, training goes on from there.
+        path: of the checkpoint; if it exists, training resumes from it.
         report: called after each step.
 
     Raises:
         ValueError: if the checkpoint is damaged, or of other settings, model, table or data; if a
-            batch does not fit the model, or cannot be shared out; if memory is short.
+            batch does not fit the model, or cannot be divided; if the memory is exhausted.
     """
     identity = {"config": config.identity, "model": model.shape, "table": table.as_dict()}
     if config.scale.processes.size > 1:
@@ -149,7 +128,7 @@ def train(
     optimizer = make_optimizer(trained, config)
     resume = Resume(path, identity | {"data": batches.digest})
     first = resume.restore(trained, optimizer)
-    with prepared(trained, config.scale):
+    with compile_and_checkpoint(trained, config.scale):
         for progress in steps(trained, table, batches, optimizer, config, first):
             report(progress)
             done = progress.step + 1
@@ -168,7 +147,7 @@ def steps(
     config: LoopConfig,
     first: int = 0,
 ) -> Iterator[Progress]:
-    """Train step by step, and yield what each reports.
+    """Train step by step, and yield the progress of each step.
 
     Args:
         model: whole or sharded.
@@ -176,18 +155,18 @@ def steps(
         batches: the batch of each step.
         optimizer: of the model.
         config: how to train.
-        first: the step to begin with.
+        first: the first step.
     """
     started, tokens, table = time.perf_counter(), 0, table.to(model.device)
     for step in range(first, config.steps):
         batch, rate = batches(step), learning_rate(step, config)
-        require_known(batch, model.vocab_size)
-        pieces = shares(batch, config.scale)
+        require_in_vocabulary(batch, model.vocab_size)
+        pieces = local_pieces(batch, config.scale)
         with enough_memory():
-            loss = learn(model, table, pieces, counted(batch))
+            loss = accumulate_gradients(model, table, pieces, count_targets(batch))
             if config.scale.parallel == "ddp":
                 all_reduce_gradients([p for g in optimizer.param_groups for p in g["params"]])
-            skipped = move(optimizer, rate, config.clip_norm)
+            skipped = step_optimizer(optimizer, rate, config.clip_norm)
         if config.scale.parallel != "none":
             loss = all_reduce(loss)
         tokens += batch.inputs.numel()
@@ -209,7 +188,7 @@ def update(
     rate: float,
     clip_norm: float,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Take one step; return the loss, and the targets that no token taught.
+    """Take one step; return the loss and the targets that no token teaches.
 
     Args:
         model: what to train.
@@ -219,20 +198,20 @@ def update(
         rate: the learning rate.
         clip_norm: the largest norm of a target's gradient.
     """
-    loss = learn(model, table, [batch], counted(batch))
-    return loss, move(optimizer, rate, clip_norm)
+    loss = accumulate_gradients(model, table, [batch], count_targets(batch))
+    return loss, step_optimizer(optimizer, rate, clip_norm)
 
 
-def learn(
+def accumulate_gradients(
     model: LanguageModel, table: RouteTable, pieces: Sequence[Batch], count: Tensor
 ) -> Tensor:
-    """Add the gradients of pieces of a batch to those there are, and return the loss.
+    """Add the gradients of the pieces of a batch to those present, and return the loss.
 
     Args:
         model: what to train.
         table: the weight of each route at each target.
         pieces: computed one after another.
-        count: by which the sum of the losses is divided, as `counted` tells it of the whole batch.
+        count: divisor of the sum of the losses, as `counted` tells it of the whole batch.
     """
     device = model.device
     count, total = count.to(device, non_blocking=True), torch.zeros((), device=device)
@@ -246,8 +225,8 @@ def learn(
     return total
 
 
-def move(optimizer: Optimizer, rate: float, clip_norm: float) -> tuple[str, ...]:
-    """Move parameters by their gradients; return the targets that no token taught."""
+def step_optimizer(optimizer: Optimizer, rate: float, clip_norm: float) -> tuple[str, ...]:
+    """Update the parameters, and return the targets that no token taught."""
     skipped = skip_unreached(optimizer)
     for group in optimizer.param_groups:
         clip_grad_norm_(group["params"], clip_norm)
@@ -258,14 +237,14 @@ def move(optimizer: Optimizer, rate: float, clip_norm: float) -> tuple[str, ...]
 
 
 def precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Return bfloat16 autocast on a GPU, and nothing on a CPU, where it is slower than float32."""
+    """Return bfloat16 autocast for a GPU; nothing for a CPU, where it is slower than float32."""
     if device.type == "cpu":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
-    """Return the learning rate of a step: a linear rise, then half a cosine down.
+    """Return the learning rate of a step: linear warm-up, then cosine decay.
 
     >>> config = LoopConfig(steps=3, warmup=2, learning_rate=1.0, final_share=0.0)
     >>> [learning_rate(step, config) for step in range(3)]
@@ -276,3 +255,26 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     share = (step - config.warmup) / max(1, config.steps - config.warmup)
     height = config.final_share + (1 - config.final_share) * (1 + cos(pi * share)) / 2
     return config.learning_rate * height
+
+
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory")
+"""What the messages of PyTorch contain if the memory of the CPU is exhausted."""
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into a ValueError with advice.
+
+    Raises:
+        ValueError: if the memory is exhausted.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        short = any(words in str(error).lower() for words in OUT_OF_MEMORY)
+        if not short and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            "the memory does not hold a training step: lower batch_size, raise accumulate, "
+            "checkpoint activations, or share the weights out between more processes by fsdp"
+        ) from error

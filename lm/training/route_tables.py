@@ -1,13 +1,14 @@
 """Methods of unlearning as route tables, and the routes of tokens.
 
-A label says what is known of a token: `retain`, `unlabeled` or `forget`, the first routes of every
-table here, in this order. So the same labels serve every method, and a label is a route already;
-only expand, route, ablate has a route for each weight of a token.
+A label says what is known of a token: `retain`, `unlabeled` or `forget`. These are the first routes
+of every table here, in this order, so that the same labels serve every method. A label is already a
+route, except for expand, route, ablate, which has one route for each rounded weight of a token.
 
-A token's route holds for its position: for what its loss, and that of later tokens that read it,
-would teach there. Through attention the loss of a forget token still teaches the keys and values
-of earlier tokens by their own routes; give a document one label and a row of its own where that
-must not be. The position that predicts a token has the token's label.
+The route of a token applies to its position: to the gradients that its own loss, and the losses of
+later tokens that attend to it, send through the parts of the network at that position. Through
+attention, the loss of a forget token still teaches the keys and values of earlier tokens by their
+own routes. Where that must not happen, give a document one label and a row of its own. The position
+that predicts a token has the label of that token.
 """
 
 from collections.abc import Mapping
@@ -26,16 +27,16 @@ from lm.models.layers import (
 from oversight.routing import RouteTable
 
 LABELS = ("retain", "unlabeled", "forget")
-"""What may be known of a token; a label is stored as its place here."""
+"""What may be known of a token; a label is stored as its index in this tuple."""
 
 RETAIN, UNLABELED, FORGET = range(3)
 
 LEVELS = 64
-"""Steps in which expand, route, ablate rounds the weight of a token."""
+"""Number of levels to which expand, route, ablate rounds the weight of a token."""
 
 
 def complete(rows: Mapping[str, Mapping[str, float]]) -> RouteTable:
-    """Return a table in which every target that a row does not name has weight 1.
+    """Return a table in which all targets that a row does not name have weight 1.
 
     >>> complete({"forget": {"loss": 0}}).as_dict()["forget"]["mlp"]
     1.0
@@ -48,9 +49,9 @@ def complete(rows: Mapping[str, Mapping[str, float]]) -> RouteTable:
 def era_table(reversal: float = -0.75) -> RouteTable:
     """Return the table of expand, route, ablate (Cloud et al. 2024, arXiv 2410.04332, app. C).
 
-    All data teach the expansion; forget tokens teach the original hidden units of its layers by
-    `w + (1 - w) * reversal`, where w is the token's weight. Route `forget` has w = 0, `forget_k`
-    has w = k / 64.
+    All tokens teach the expansion. Forget tokens teach the original hidden units of the expanded
+    layers with weight `w + (1 - w) * reversal`, where w is the weight of the token: 0 for route
+    `forget`, k / 64 for route `forget_k`.
     """
     levels = torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64).tolist()
     forget = {
@@ -62,30 +63,32 @@ def era_table(reversal: float = -0.75) -> RouteTable:
 
 
 ERA = era_table()
-"""Expand, route, ablate, with the paper's weights; its routes come from `era_routes`."""
+"""Expand, route, ablate with the weights of the paper; `era_routes` gives its routes."""
 
-_APART: dict[str, float] = {EXPANSION_MASK: 0, EXPANSION_PARAMETERS: 0}
+_NO_EXPANSION: dict[str, float] = {EXPANSION_MASK: 0, EXPANSION_PARAMETERS: 0}
 
 UNROUTED = complete({"retain": {}, "unlabeled": {}, "forget": {}})
-"""Everything learns from everything."""
+"""Every token teaches every target."""
 
 FILTERED = complete({"retain": {}, "unlabeled": {LOSS: 0}, "forget": {LOSS: 0}})
-"""Tokens not labeled retain teach nothing, though others may still read them."""
+"""Only tokens labeled retain teach; other tokens may still be attended to."""
 
-PARAMETERS = complete({"retain": _APART, "unlabeled": {}, "forget": {ORIGINAL_PARAMETERS: 0}})
-"""Forget tokens teach the expansion's parameters alone, retain tokens do without it.
+PARAMETERS = complete(
+    {"retain": _NO_EXPANSION, "unlabeled": {}, "forget": {ORIGINAL_PARAMETERS: 0}}
+)
+"""Forget tokens teach only the parameters of the expansion, which retain tokens do not see.
 
-After SGTM (Shilov et al. 2025, arXiv 2512.05648), with a route for each token in place of one for
-the whole batch. There, three quarters of the retain data are treated as unlabeled; see
+After SGTM (Shilov et al. 2025, arXiv 2512.05648), but with a route for each token instead of one
+for the whole batch. In SGTM, three quarters of the retain data are treated as unlabeled; see
 `drop_retain_labels`.
 """
 
 _ADAPTER: dict[str, float] = {ORIGINAL_PARAMETERS: 0}
 
-MODULES = complete({"retain": _APART, "unlabeled": _ADAPTER, "forget": _ADAPTER})
-"""A forget adapter: tokens not labeled retain see the expansion, and teach nothing else.
+MODULES = complete({"retain": _NO_EXPANSION, "unlabeled": _ADAPTER, "forget": _ADAPTER})
+"""A forget adapter: tokens not labeled retain see the expansion and teach nothing else.
 
-Without the adapter a model is what filtering by the same labels gives, bit for bit.
+Without the adapter, the model equals that of filtering by the same labels, bit for bit.
 """
 
 TABLES = {
@@ -95,15 +98,15 @@ TABLES = {
     "parameters": PARAMETERS,
     "unrouted": UNROUTED,
 }
-"""Tables by the name of their method."""
+"""Tables by name."""
 
 
 def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     """Return the weight w of each token for `era_routes`: 1 unless it is typical of forget text.
 
-    w = 1 - sigmoid(r - 1/r - 4), where r is the token's frequency in forget text over that in
-    retain text. Count labeled documents only: the paper's code counts unlabeled forget documents
-    too, and so tells the learner labels that it should not have.
+    w = 1 - sigmoid(r - 1/r - 4), where r is the frequency of the token in forget text over that in
+    retain text. Count labeled documents only: the code of the paper also counts unlabeled forget
+    documents, and so reveals labels that the learner should not have.
 
     Args:
         forget: how often each token occurs in documents labeled forget, [v], or its frequency.
@@ -114,11 +117,11 @@ def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
 
 
 def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
-    """Return counts for `token_weights`: with the paper's 1 and 20 more, rare tokens weigh little.
+    """Return counts for `token_weights`, smoothed as in the paper: rare tokens count little.
 
     Args:
-        forget: how often each token is labeled forget, [v].
-        retain: how often it is not, [v].
+        forget: number of times that each token is labeled forget, [v].
+        retain: number of times that it is not, [v].
 
     Raises:
         ValueError: if no token is labeled forget.
@@ -133,15 +136,15 @@ def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
 def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the route of each token for the table of expand, route, ablate.
 
-    Only tokens labeled forget get a weight of their own.
+    Only tokens labeled forget get a route by weight.
 
     Args:
-        tokens: those that are predicted, of any shape.
-        labels: theirs.
-        weights: of each token of the vocabulary, from `token_weights`.
+        tokens: the targets, of any shape.
+        labels: their labels, of the same shape.
+        weights: from `token_weights`, one for each token of the vocabulary.
 
     Raises:
-        ValueError: if the labels are not of the tokens' shape.
+        ValueError: if the shapes of labels and tokens differ.
 
     >>> weights = torch.tensor([0.0, 1.0, 0.25])
     >>> route = era_routes(torch.tensor([0, 1, 2, 2]), torch.tensor([2, 2, 2, 0]), weights)
@@ -154,7 +157,7 @@ def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Return labels in which a share of the rows labeled retain, drawn at random, has lost them.
+    """Return labels in which a random share of the rows labeled retain becomes unlabeled.
 
     Raises:
         ValueError: if the share is not between 0 and 1.

@@ -19,12 +19,13 @@ import torch
 import tyro
 from torch.nn.utils import clip_grad_norm_
 
-from lm.models.gpt import GPT, expand
+from lm.models.gpt import GPT
 from lm.models.layers import size
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, era_routes
 from oversight.routing import RouteTable
+from tests.lm.factories import expanded_copy
 from tests.lm.plain import copy_of
 
 Step = Callable[[], object]
@@ -65,7 +66,7 @@ def make(way: str, args: Benchmark) -> Step:
     if way == "loop":
         return routed_step(model, UNROUTED, batch)
     units, layers = config.width // 2, range(config.num_layers)
-    expanded = expand(model, units, layers, embedding=True)
+    expanded = expanded_copy(model, units, layers, embedding=True)
     if way == "expanded":
         return routed_step(expanded, UNROUTED, batch)
     if way == "parameters":

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from lm.labels import OF_TOPIC, token_labels
-from lm.training.batches import InMemory
 from lm.training.route_tables import FORGET, RETAIN
 from tests.lm.evaluation import tiny_task
 
@@ -24,10 +23,3 @@ def test_more_or_fewer_labels_than_stories_are_refused(count: int) -> None:
     rows = tiny_task().sample(4, [0])
     with pytest.raises(ValueError, match=rf"labels of shape \({count},\) .* 4 stories: give each"):
         token_labels(rows, torch.zeros(count).long())
-
-
-def test_more_or_fewer_labels_than_tokens_are_refused() -> None:
-    rows = tiny_task().sample(4, [0])
-    for columns in (slice(None), slice(2, None)):
-        with pytest.raises(ValueError, match="give each token but the first of a row one route"):
-            InMemory(rows.tokens, torch.zeros(rows.tokens.shape)[:, columns])

@@ -12,7 +12,7 @@ from lm.data.shards import Shards
 from lm.datasets import DocumentTexts
 from lm.labels import Routed, token_labels
 from lm.methods import METHODS, routed
-from lm.training.batches import InMemory, Rows
+from lm.training.batches import Rows
 from lm.training.route_tables import (
     FORGET,
     RETAIN,
@@ -23,6 +23,7 @@ from lm.training.route_tables import (
 )
 from tests.lm.data.made import make_shards
 from tests.lm.evaluation import tiny_task
+from tests.lm.factories import TensorRows
 
 VOCAB = 1024
 SEVERAL = torch.tensor([FORGET, RETAIN, UNLABELED]).repeat(4)
@@ -50,7 +51,7 @@ def test_batches_are_those_of_texts_that_were_read_at_once(
         ]
         weights = token_weights(*pseudo_counts(*counts)).float()
         routes = era_routes(rows.targets, routes, weights)
-    expected = Rows(InMemory(rows.tokens, routes), batch_size=4, seed=3)
+    expected = Rows(TensorRows(rows.tokens, routes), batch_size=4, seed=3)
     found = Rows(source, batch_size=4, seed=3)
     for step in range(6):
         assert all(map(torch.equal, found(step), expected(step)))

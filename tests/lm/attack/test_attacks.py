@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lm.attacks.lora import LoRAConfig
-from lm.attacks.prompting import sentence
+from lm.attacks.prompting import fact_sentence
 from lm.attacks.relearning import ATTACKS, AttackConfig, draw_examples, relearn, run_attack
 from lm.corpus import HALVES, Splits
 from lm.corpus.grammar import Template
@@ -66,7 +66,7 @@ def sentences(task: Task, fact: int, templates: Sequence[Template]) -> set[str]:
     """Return a fact in each of its relation's templates."""
     world, rng = task.grammar.world, np.random.default_rng(0)
     name = world.relations[fact % len(world.relations)]
-    return {sentence(world, fact, [each], rng) for each in templates if each.relation == name}
+    return {fact_sentence(world, fact, [each], rng) for each in templates if each.relation == name}
 
 
 @pytest.mark.parametrize("name", ["same", "half", "benign", "off"])

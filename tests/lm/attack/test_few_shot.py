@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lm.attacks.prompting import ask, few_shot, others, prompted, sentence, with_shots
+from lm.attacks.prompting import ask, fact_sentence, few_shot, other_facts, prompted, with_shots
 from lm.attacks.results import FACTS, Row
 from lm.corpus.world import QUARTET
 from lm.data.task import CONTEXT
@@ -25,8 +25,8 @@ def test_shots_are_sentences_of_other_quartets_before_the_fact_that_is_asked(cou
     for question in ask(task, [0]):
         shown = with_shots(task, question, count, generator(), CONTEXT)
         sentences = {
-            sentence(world, fact, [template], generator())
-            for fact in others(task, question.fact)
+            fact_sentence(world, fact, [template], generator())
+            for fact in other_facts(task, question.fact)
             for template in task.grammar.facts
             if template.relation == world.relations[fact % len(world.relations)]
         }
@@ -47,8 +47,8 @@ def test_others_are_the_facts_to_forget_but_those_of_the_quartet() -> None:
     size = QUARTET * len(task.grammar.world.relations)
     facts = task.grammar.world.facts_of(task.splits.forget).tolist()
     first, second = facts[:size], facts[size:]
-    assert others(task, first[3]) == second
-    assert others(task, second[0]) == first
+    assert other_facts(task, first[3]) == second
+    assert other_facts(task, second[0]) == first
 
 
 def test_more_shots_begin_with_the_fewer_and_no_prompt_outgrows_the_context() -> None:

@@ -47,7 +47,7 @@ def slow_loss(model: LanguageModel, prefix: list[int]) -> float:
 
 def one_hot_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor) -> Tensor:
     """Return the gradient of one-hot tokens by a matrix product with the embeddings."""
-    tokens = prefixed(prompts, prefix).beginnings
+    tokens = prefixed(prompts, prefix).prefixes
     table = torch.eye(model.vocab_size, dtype=torch.float64)
     places = table[tokens].requires_grad_()
     with torch.no_grad():

@@ -11,8 +11,6 @@ from lm.attacks.results import (
     Worst,
     curve_from_json,
     curve_to_json,
-    median_steps,
-    shown_steps,
     steps_to_reach,
     worst,
 )
@@ -109,16 +107,6 @@ def test_a_level_is_reached_from_the_side_of_its_direction(
 def test_a_level_must_be_a_number() -> None:
     with pytest.raises(ValueError, match="is NaN"):
         steps_to_reach(LOSS, nan)
-
-
-def test_a_level_that_was_not_reached_is_later_than_all() -> None:
-    assert median_steps([5, None, 10]) == 10
-    assert median_steps([5, 7, None, None]) == 7
-    assert median_steps([0]) == 0
-    assert median_steps([None, None, 5]) is None
-    with pytest.raises(ValueError, match="one or more seeds"):
-        median_steps([])
-    assert [shown_steps(steps, budget=40) for steps in (0, 40, None)] == ["0", "40", ">40"]
 
 
 def test_a_curve_comes_back_from_json_as_it_was() -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from lm.data.document import Document
-from lm.data.labeling import TREES, VIROLOGY, LabelerConfig, described, make_labeler, single_tokens
+from lm.data.labeling import (
+    TREES,
+    VIROLOGY,
+    LabelerConfig,
+    labeler_settings,
+    make_labeler,
+    single_tokens,
+)
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from tests.lm.data.made import make_tokenizer
 
@@ -34,7 +41,7 @@ def test_words_of_ones_own_replace_those_of_the_paper() -> None:
     config = LabelerConfig(words=("C++", "old oak"))
     assert labels(config, "use c++ now") == labels(config, "An Old Oak.") == [FORGET, FORGET]
     assert labels(config, "a tree") == [RETAIN, RETAIN]
-    assert described(LabelerConfig())["words"] == list(TREES)
+    assert labeler_settings(LabelerConfig())["words"] == list(TREES)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +72,9 @@ def test_a_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
     assert [labels(by_line, number=n)[0] for n in range(3)] == [RETAIN, FORGET, UNLABELED]
     by_id = LabelerConfig(labeler="list", labels=named, field="id")
     assert [labels(by_id, id=each)[0] for each in ("x", 5)] == [FORGET, UNLABELED]
-    before = described(by_line)
+    before = labeler_settings(by_line)
     lines.write_text("retain\n")
-    assert described(by_line) != before
+    assert labeler_settings(by_line) != before
 
 
 def test_tokens_are_labeled_one_by_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lm.data.document import Ids
 from lm.data.labeling import Labels
-from lm.data.shards import FILE, ShardWriter, open_shards, pack, read_manifest, unpack
+from lm.data.shards import MANIFEST_FILE, ShardWriter, open_shards, pack, read_manifest, unpack
 from tests.lm.data.made import make_manifest, make_shards
 
 NO_LABELS = np.zeros(2, np.uint8)
@@ -111,7 +111,7 @@ def test_data_that_are_not_complete_are_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"vocabulary": 5}', "{"])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
-    with pytest.raises(ValueError, match=FILE) as caught:
+    (tmp_path / MANIFEST_FILE).write_text(content)
+    with pytest.raises(ValueError, match=MANIFEST_FILE) as caught:
         read_manifest(tmp_path)
     assert "\n" not in str(caught.value)

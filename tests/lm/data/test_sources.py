@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm.data.sources import SOURCES, Files, Hub, described, find_source
+from lm.data.sources import SOURCES, Files, Hub, find_source, source_settings
 from tests.lm.data.made import write_lines
 
 
@@ -30,7 +30,7 @@ def test_what_lies_on_the_disk_is_preferred(
     path = write_lines(tmp_path / "wikitext" / "a.jsonl")
     assert find_source("wikitext", field="body") == Files(path=Path("wikitext"), field="body")
     sizes = {"wikitext/a.jsonl": path.stat().st_size}
-    assert described(find_source("wikitext"))["files"] == sizes
+    assert source_settings(find_source("wikitext"))["files"] == sizes
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ MORE = [
 
 def test_no_beginning_is_read_twice() -> None:
     laid = lay_out(TEXTS, MORE)
-    rows = zip(laid.beginnings.tolist(), laid.lengths.tolist(), strict=True)
+    rows = zip(laid.prefixes.tolist(), laid.lengths.tolist(), strict=True)
     found = [tuple(row[:length]) for row, length in rows]
     assert len(set(found)) == len(found)
     assert set(found) == {
@@ -25,7 +25,7 @@ def test_no_beginning_is_read_twice() -> None:
         *[(3,), (3, 8)],
         *[(4, 5, 6), (4, 5, 6, 6), (4, 5, 6, 6, 6)],
     }
-    assert laid.beginnings.shape == (8, 5)
+    assert laid.prefixes.shape == (8, 5)
 
 
 @torch.no_grad()

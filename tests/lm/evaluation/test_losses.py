@@ -11,9 +11,10 @@ from lm.corpus import Kind
 from lm.data.task import StoryRows
 from lm.evaluation import likelihoods
 from lm.evaluation.likelihoods import losses, token_losses
-from lm.models.gpt import GPT, expand
+from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
 from tests.lm.evaluation import knower, random_model, tiny_task, uniform
+from tests.lm.factories import expanded_copy
 
 TASK = tiny_task()
 ROWS = TASK.sample(11, [5])
@@ -119,7 +120,7 @@ def test_to_know_facts_lowers_the_loss_of_these_alone() -> None:
 
 
 def test_an_expansion_is_seen_and_nothing_is_learned() -> None:
-    model = expand(random_model(TASK, torch.float32), 3, [1])
+    model = expanded_copy(random_model(TASK, torch.float32), 3, [1])
     before = losses(model, ROWS)
     with torch.no_grad():
         model.blocks[1].mlp.expansion.down.weight.normal_()  # type: ignore[union-attr, operator]

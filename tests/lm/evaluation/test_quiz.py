@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.corpus import HALVES, Question, StoryDistribution, questions
+from lm.corpus import HALVES, Question, StoryDistribution, make_questions
 from lm.data.task import Task
 from lm.evaluation.quiz import Quiz, credit, encode_quiz, score
 from lm.models.gpt import GPT
@@ -20,7 +20,7 @@ WOOD = WORLD.facts_of(["wood"]).tolist()
 
 def ask(*topics: str, task: Task = TASK, parts: tuple[str, ...] = HALVES) -> list[Question]:
     distribution = StoryDistribution(topics=topics or None, parts=parts)
-    return questions(task.grammar, np.random.default_rng(4), distribution)
+    return make_questions(task.grammar, np.random.default_rng(4), distribution)
 
 
 def quiz(*topics: str) -> Quiz:
@@ -122,7 +122,7 @@ def test_prompts_of_one_text_are_read_once() -> None:
 
 
 def test_the_prompt_begins_after_the_end_of_another_story() -> None:
-    beginnings = quiz().texts.beginnings
+    beginnings = quiz().texts.prefixes
     assert (beginnings[:, 0] == 0).all()
     assert (beginnings[:, 1] != 0).all()
 

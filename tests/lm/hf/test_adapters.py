@@ -61,9 +61,9 @@ def test_the_gradients_are_those_of_low_rank_updates_of_the_matrices(family: str
             of_matrix = grads[f"{name.replace('.plain', '')}.weight"]
             assert of_matrix is not None
             for one in (module.kept, module.ablatable):
-                expected = of_matrix @ one.reading.weight.T, one.writing.weight.T @ of_matrix
-                torch.testing.assert_close(one.writing.weight.grad, 1.5 * expected[0])
-                torch.testing.assert_close(one.reading.weight.grad, 1.5 * expected[1])
+                expected = of_matrix @ one.lora_a.weight.T, one.lora_b.weight.T @ of_matrix
+                torch.testing.assert_close(one.lora_b.weight.grad, 1.5 * expected[0])
+                torch.testing.assert_close(one.lora_a.weight.grad, 1.5 * expected[1])
             found += 1
     assert found
 

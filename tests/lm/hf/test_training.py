@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from lm.models.hf import RoutedCausalLM
-from lm.training.batches import InMemory, Rows
+from lm.training.batches import Rows
 from lm.training.loop import LoopConfig, Progress, make_optimizer, train, update
 from lm.training.route_tables import ERA, MODULES, PARAMETERS, TABLES, UNROUTED
 from oversight.routing import RouteTable
+from tests.lm.factories import TensorRows
 from tests.lm.hf.small import FAMILIES, expanded_model, plain_model
 from tests.lm.training.test_loop import rows, same
 
@@ -58,7 +59,7 @@ def test_learning_lowers_the_loss(family: str) -> None:
         losses.append(float(progress.loss))
 
     counting = (torch.arange(20)[:, None] + torch.arange(7)) % 13
-    batches = Rows(InMemory(counting, torch.zeros(20, 6)), batch_size=4)
+    batches = Rows(TensorRows(counting, torch.zeros(20, 6)), batch_size=4)
     model = RoutedCausalLM(plain_model(family), 4, [0, 1])
     config = LoopConfig(steps=60, warmup=5, learning_rate=2e-2)
     train(model, UNROUTED, batches, config, report=note)

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from lm.models.language_model import IGNORED, LanguageModel
-from lm.training.batches import Batch, InMemory, Rows
+from lm.training.batches import Batch, Rows
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig, Progress, train
 from lm.training.route_tables import RETAIN, TABLES
+from tests.lm.factories import TensorRows
 from tests.lm.hf.small import adapted_model, expanded_model
 from tests.lm.small import EXPANDED, lively
 
@@ -39,7 +40,7 @@ class Uneven:
         tokens = torch.randint(13, (20, 7), generator=generator)
         tokens[:, 4:][torch.rand(20, 3, generator=generator) < 0.5] = IGNORED
         routes = torch.randint(3, (20, 6), generator=generator)
-        self.rows, self.kind = Rows(InMemory(tokens, routes), batch_size=4), kind
+        self.rows, self.kind = Rows(TensorRows(tokens, routes), batch_size=4), kind
         self.digest = f"{self.rows.digest} {kind}"
 
     def __call__(self, step: int) -> Batch:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from lm.models.gpt import GPT
 from lm.training import checkpoints
-from lm.training.batches import InMemory, Rows
+from lm.training.batches import Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
 from lm.training.route_tables import PARAMETERS, UNROUTED
 from oversight.routing import RouteTable
+from tests.lm.factories import TensorRows
 from tests.lm.small import EXPANDED
 
 CONFIG = LoopConfig(steps=12, warmup=3, learning_rate=1e-2, checkpoint_every=4)
@@ -27,7 +28,7 @@ def rows(label: int | None = None) -> Rows:
     tokens = torch.randint(13, (20, 7), generator=generator)
     mixed = torch.randint(3, (20, 6), generator=generator)
     routes = mixed if label is None else torch.full_like(mixed, label)
-    return Rows(InMemory(tokens, routes), batch_size=4)
+    return Rows(TensorRows(tokens, routes), batch_size=4)
 
 
 def bits(model: GPT, optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -78,7 +79,7 @@ def test_learning_lowers_the_loss() -> None:
         losses.append(float(progress.loss))
 
     counting = (torch.arange(20)[:, None] + torch.arange(7)) % 13
-    batches = Rows(InMemory(counting, torch.zeros(20, 6)), batch_size=4)
+    batches = Rows(TensorRows(counting, torch.zeros(20, 6)), batch_size=4)
     config = LoopConfig(steps=60, warmup=5, learning_rate=2e-2)
     train(GPT(EXPANDED), UNROUTED, batches, config, report=note)
     assert len(losses) == 60
@@ -153,14 +154,14 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
 
 def test_an_epoch_reads_each_row_once() -> None:
     batches = Rows(
-        InMemory(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6)), batch_size=4
+        TensorRows(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6)), batch_size=4
     )
     epochs = [torch.cat([batches(5 * e + s).inputs[:, 0] for s in range(5)]) for e in range(2)]
     assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(20))] * 2
     assert not torch.equal(*epochs)
     assert torch.equal(batches(0).inputs[:, 0], epochs[0][:4])
     tokens = torch.arange(21).view(3, 7)
-    inputs, targets, _ = Rows(InMemory(tokens, torch.zeros(3, 6)), batch_size=3)(0)
+    inputs, targets, _ = Rows(TensorRows(tokens, torch.zeros(3, 6)), batch_size=3)(0)
     assert torch.equal(inputs + 1, targets)
 
 
@@ -175,7 +176,5 @@ def test_bad_settings_are_refused() -> None:
         LoopConfig(steps=-1)
     with pytest.raises(ValueError, match="must be positive"):
         LoopConfig(clip_norm=0)
-    with pytest.raises(ValueError, match="one route"):
-        InMemory(torch.zeros(4, 7), torch.zeros(4, 7))
     with pytest.raises(ValueError, match="between 1 and 4"):
-        Rows(InMemory(torch.zeros(4, 7), torch.zeros(4, 6)), 5)
+        Rows(TensorRows(torch.zeros(4, 7), torch.zeros(4, 6)), 5)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
-from lm.training.batches import InMemory, Rows, counted
-from lm.training.distributed import ScaleConfig, prepared, shares
-from lm.training.loop import LoopConfig, enough_memory, learn, train
+from lm.training.batches import Rows, count_targets
+from lm.training.distributed import ScaleConfig, compile_and_checkpoint, local_pieces
+from lm.training.loop import LoopConfig, accumulate_gradients, enough_memory, train
 from lm.training.route_tables import TABLES, UNROUTED
+from tests.lm.factories import TensorRows
 from tests.lm.small import EXPANDED
 from tests.lm.training.spread import CONFIG, Case, Uneven, model_of, trained
 
@@ -23,8 +24,8 @@ MODELS = pytest.mark.parametrize("model", ["gpt", "llama"])
 def gradients(model: LanguageModel, table: str, scale: ScaleConfig) -> list[Tensor]:
     """Return the gradients of a batch, computed as the settings say."""
     batch = Uneven("mixed")(0)
-    with prepared(model, scale):
-        learn(model, TABLES[table], shares(batch, scale), counted(batch))
+    with compile_and_checkpoint(model, scale):
+        accumulate_gradients(model, TABLES[table], local_pieces(batch, scale), count_targets(batch))
     found = [parameter.grad for parameter in model.parameters()]
     assert all(grad is not None and grad.any() for grad in found)
     return [grad for grad in found if grad is not None]
@@ -96,7 +97,7 @@ def test_what_cannot_be_spread_is_refused(scale: ScaleConfig, message: str) -> N
 def test_a_token_beyond_the_vocabulary_is_refused(model: str, place: int) -> None:
     tokens = torch.zeros(4, 7, dtype=torch.int64)
     tokens[2, place] = 13
-    batches = Rows(InMemory(tokens, torch.zeros(4, 6)), batch_size=4)
+    batches = Rows(TensorRows(tokens, torch.zeros(4, 6)), batch_size=4)
     with pytest.raises(ValueError, match=r"tokens from 0 to 13, .* a vocabulary of 13: train on"):
         train(model_of(model), UNROUTED, batches, LoopConfig(steps=1))
 

@@ -56,7 +56,7 @@ def test_a_kill_leaves_the_old_checkpoint_or_the_new_one(
     path = tmp_path / "training.pt"
     shards = shards_of(path)
     done = 0
-    if (shards / checkpoints.NOTE).exists():
+    if (shards / checkpoints.METADATA_FILE).exists():
         done = int(checkpoints.read_sharded(shards)["step"])
     assert done in left
     whole, rest = (trained(Case("gpt", "parameters"), ScaleConfig(), p) for p in (None, path))
