@@ -58,14 +58,14 @@ class PrepareConfig:
     labeler: Name = "keywords"
     """How documents or tokens are labeled."""
     words: tuple[str, ...] = ()
-    """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024, on trees for
-    keywords and on virology for tokens."""
+    """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
+    for keywords, on virology for tokens."""
     field: str = "label"
     """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
     """Values of the field that mark documents to forget."""
     retain_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to retain, all others being unlabeled; by default, all
+    """Values of the field that mark documents to retain, others being unlabeled; by default, all
     other values mark documents to retain."""
     low: float = 0.1
     """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
