@@ -1,21 +1,19 @@
 """Imports go one way: the contracts in pyproject.toml hold."""
 
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_import_contracts_hold() -> None:
-    command = "from importlinter.cli import lint_imports_command as lint; lint()"
-    done = subprocess.run(
-        [sys.executable, "-c", command, "--no-cache"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " 0 broken" in done.stdout
-    assert not done.stdout.count(" 0 kept")
+def test_the_import_contracts_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(no_cache=True, no_logo=True)
+    printed = capsys.readouterr().out
+    assert status == EXIT_STATUS_SUCCESS, printed
+    assert " 0 broken" in printed
+    assert " 0 kept" not in printed

@@ -1,30 +1,42 @@
-"""The house rules of style that a program can check."""
+"""The house rules of style that no linter checks."""
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("agents", "configs", "envs", "lm", "oversight", "tests")
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-LIBRARY = [path for path in FILES if "tests" not in path.relative_to(ROOT).parts]
-UNSAID = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+LIBRARY = ("agents", "configs", "envs", "lm", "oversight")
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 60
 VAGUE = {"base", "common", "helper", "helpers", "misc", "util", "utils"}
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class Source:
+    """A file of this repository, its text and its syntax tree."""
+
+    path: Path
+    text: str
+    tree: ast.Module
 
 
-def long_functions(path: Path) -> list[str]:
+@cache
+def sources(*packages: str) -> list[Source]:
+    """Return all files below some of the top folders."""
+    paths = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     return [
-        node.name
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno >= 60
+        Source(path.relative_to(ROOT), text, ast.parse(text))
+        for path, text in zip(paths, texts, strict=True)
     ]
+
+
+def all_sources() -> list[Source]:
+    return sources(*LIBRARY, "tests")
 
 
 def public(body: list[ast.stmt]) -> Iterator[Definition]:
@@ -36,37 +48,50 @@ def public(body: list[ast.stmt]) -> Iterator[Definition]:
                 yield from public(node.body)
 
 
-def undocumented(path: Path) -> list[str]:
-    return [node.name for node in public(parsed(path).body) if not ast.get_docstring(node)]
-
-
-def is_plain(path: Path) -> bool:
-    text = path.read_text(encoding="utf-8")
-    finished = not any(word in text for word in UNSAID)
-    return len(text.splitlines()) <= 500 and text.isascii() and finished and path.stem not in VAGUE
-
-
-def is_introduced(path: Path) -> bool:
-    first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
-    return first.endswith(".")
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def test_the_files_are_found() -> None:
-    assert len(LIBRARY) > 40
-    assert Path(__file__) in FILES
+    assert len(sources(*LIBRARY)) > 40
+    assert Path("tests/test_style.py") in {source.path for source in all_sources()}
 
 
-def test_files_are_short_plain_and_finished() -> None:
-    assert [path for path in FILES if not is_plain(path)] == []
+def test_files_are_ascii() -> None:
+    assert [source.path for source in all_sources() if not source.text.isascii()] == []
+
+
+def test_files_are_at_most_a_chapter_long() -> None:
+    lengths = {source.path: len(source.text.splitlines()) for source in all_sources()}
+    assert {path: count for path, count in lengths.items() if count > LONGEST_FILE} == {}
+
+
+def test_file_names_say_what_is_inside() -> None:
+    assert [source.path for source in all_sources() if source.path.stem in VAGUE] == []
 
 
 def test_functions_are_short() -> None:
-    assert {path: names for path in FILES if (names := long_functions(path))} == {}
+    long = [
+        f"{source.path}: {node.name}"
+        for source in all_sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and length(node) > LONGEST_FUNCTION
+    ]
+    assert long == []
 
 
-def test_files_say_what_they_are_about() -> None:
-    assert [path for path in FILES if not is_introduced(path)] == []
+def test_every_file_begins_with_a_sentence() -> None:
+    docstrings = {source.path: ast.get_docstring(source.tree) or "" for source in all_sources()}
+    firsts = {path: docstring.split("\n")[0] for path, docstring in docstrings.items()}
+    assert [path for path, first in firsts.items() if not first.endswith(".")] == []
 
 
 def test_what_is_public_is_documented() -> None:
-    assert {path: names for path in LIBRARY if (names := undocumented(path))} == {}
+    undocumented = [
+        f"{source.path}: {node.name}"
+        for source in sources(*LIBRARY)
+        for node in public(source.tree.body)
+        if not ast.get_docstring(node)
+    ]
+    assert undocumented == []
