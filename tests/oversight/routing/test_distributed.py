@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from oversight.routing import parameter_groups, pin, routing, skip_unreached
-from tests.routing.networks import TABLE, Branches
+from tests.oversight.routing.networks import TABLE, Branches
 
 WORLD = 2
 # [steps, batch]: in the first step only one process holds a sample for `left`, in others none does

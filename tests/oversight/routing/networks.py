@@ -1,10 +1,13 @@
 """A small network whose three gates share paths, and a table for it."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from oversight.routing import Gate, RouteTable
 
+# Dynamo itself instantiates autograd.Function while it traces one
+DYNAMO = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 TABLE = RouteTable(
     {
         "both": {"trunk": 1.0, "left": 1.0, "right": 1.0},

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from oversight.routing import Part, audit, routing
-from tests.routing.networks import TABLE, Branches, gradients
+from tests.oversight.routing.networks import TABLE, Branches, gradients
 
 X = torch.linspace(-1, 1, 12).view(4, 3)
 ROUTE = TABLE.routes(["left", "none", "left", "none"])
 
 
-def test_it_equals_the_norms_of_one_backward_pass_per_route() -> None:
+def test_an_audit_equals_the_norms_of_one_backward_pass_per_route() -> None:
     net = Branches()
     targets: dict[str, Part] = {"trunk": net.trunk, "right": list(net.right.parameters())}
     with routing(net, TABLE, ROUTE):

@@ -1,0 +1,324 @@
+"""`Gate` and `routing`: named points, the routes of one step, and PyTorch's transforms of both.
+
+The reference for routed gradients uses nothing of the package: one backward pass per label, with
+parts of the network detached. A gate of weight w is w times an open gate plus 1 - w times a closed
+one, and closed means detached. So each route needs one backward pass per way of opening and closing
+the gates, each counted by the product of its shares.
+"""
+
+import copy
+import pickle
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.func import functional_call, grad, vmap
+from torch.utils.checkpoint import checkpoint
+
+from oversight.routing import Gate, RouteTable, routing
+from tests.oversight.routing.networks import DYNAMO, TABLE, Branches, gradients, max_relative_error
+
+ROUTE = TABLE.routes(["both", "left", "none"])
+X = torch.linspace(-1, 1, 9).view(3, 3)
+
+
+def test_the_value_is_that_of_the_network_without_gates() -> None:
+    net, bare = Branches(), Branches()
+    bare.trunk[-1] = bare.left[-1] = bare.right[-1] = nn.Identity()
+    with routing(net, TABLE, ROUTE):
+        assert torch.equal(net(X), bare(X))
+    with torch.no_grad():
+        assert torch.equal(net(X), bare(X))
+
+
+def test_a_table_of_ones_changes_no_gradient() -> None:
+    net, bare = Branches(), Branches()
+    bare.trunk[-1] = bare.left[-1] = bare.right[-1] = nn.Identity()
+    bare(X).sum().backward()
+    with routing(net, TABLE, TABLE.routes(["both"] * 3)):
+        net(X).sum().backward()
+    expected = gradients(bare)
+    assert all(torch.equal(grad, expected[name]) for name, grad in gradients(net).items())
+
+
+def test_tokens_and_slices_have_their_own_weights() -> None:
+    table = RouteTable({"retain": {"old": 1, "new": 1}, "forget": {"old": -0.75, "new": 1}})
+    route = table.routes([["retain", "forget"], ["forget", "forget"]])  # [batch, time]
+    net, x = Gate(old=2, new=1), torch.zeros(2, 2, 3, requires_grad=True)
+    with routing(net, table, route):
+        net(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[1, 1, 1], [-0.75, -0.75, 1]], [[-0.75, -0.75, 1]] * 2]
+
+
+def test_two_gates_in_a_row_multiply() -> None:
+    table = RouteTable({"all": {"a": 0.5, "b": -0.5}})
+    net, x = nn.Sequential(Gate("a"), Gate("b")), torch.ones(1, requires_grad=True)
+    with routing(net, table, table.routes("all")):
+        net(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.item() == -0.25
+
+
+def test_a_gate_stops_gradient_below_it_not_beside_it() -> None:
+    table = RouteTable({"hidden": {"below": 0}})
+    net = nn.Sequential(nn.Linear(1, 1), Gate("below"), nn.Linear(1, 1))
+    with routing(net, table, table.routes(["hidden", "hidden"])):
+        net(torch.ones(2, 1)).sum().backward()
+    grads = gradients(net)
+    assert grads["0.weight"].item() == grads["0.bias"].item() == 0
+    assert grads["2.bias"].item() == 2
+
+
+def test_without_gradients_a_gate_asks_for_nothing() -> None:
+    net = Branches()
+    with torch.no_grad():
+        net(X)
+        with routing(net, TABLE, ROUTE):
+            net(X[:1])  # another batch, as in an evaluation between two steps
+
+
+def test_gradients_without_a_route_raise() -> None:
+    with pytest.raises(RuntimeError, match=r"Gate\('trunk'\) has no route: run forward and backw"):
+        Branches()(X)
+
+
+def test_the_routes_are_cleared_on_exit_and_after_an_error() -> None:
+    net = Branches()
+    with routing(net, TABLE, ROUTE):
+        pass
+    with pytest.raises(ZeroDivisionError), routing(net, TABLE, ROUTE):
+        raise ZeroDivisionError
+    gates = [module for module in net.modules() if isinstance(module, Gate)]
+    assert [gate.weights for gate in gates] == [None] * 3
+
+
+def test_contexts_do_not_nest() -> None:
+    net = Branches()
+    with routing(net, TABLE, ROUTE):
+        with pytest.raises(RuntimeError, match="already being routed"), routing(net, TABLE, ROUTE):
+            pass
+        net(X)  # the outer routes are still in force
+
+
+def test_a_model_without_gates_is_refused() -> None:
+    with (
+        pytest.raises(ValueError, match="no Gate, so no gradient"),
+        routing(nn.ReLU(), TABLE, ROUTE),
+    ):
+        pass
+
+
+def test_a_gate_that_the_table_does_not_know_is_refused() -> None:
+    net = Gate("trnk")
+    with (
+        pytest.raises(ValueError, match=r"'trnk': .*did you mean 'trunk'"),
+        routing(net, TABLE, ROUTE),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("integer", [-1, 3])
+def test_a_foreign_integer_is_refused_on_entry(integer: int) -> None:
+    with (
+        pytest.raises(ValueError, match=f"{integer} were given|from {integer}"),
+        routing(Branches(), TABLE, torch.tensor([integer])),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("shape", [(4,), (1,), (3, 2), (3, 3, 1)])
+def test_a_route_that_does_not_fit_the_input_is_refused(shape: tuple[int, ...]) -> None:
+    route = torch.zeros(shape, dtype=torch.int64)
+    message = r"route of shape \(.*\) does not fit the input of Gate\('trunk'\), of shape \(3, 4\)"
+    net = Branches()
+    with routing(net, TABLE, route), pytest.raises(ValueError, match=message):
+        net(X)
+
+
+ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    ((), {}),
+    (("a",), {"b": 2}),
+    ((), {"a": 2, "b": 0}),
+]
+
+
+@pytest.mark.parametrize(("targets", "sizes"), ARGUMENTS)
+def test_a_gate_has_one_target_or_slices(targets: tuple[str, ...], sizes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give either one target"):
+        Gate(*targets, **sizes)
+
+
+def test_a_gate_prints_its_arguments() -> None:
+    assert repr(Gate("shared")) == "Gate('shared')"
+    assert repr(Gate(old=2, new=1)) == "Gate(old=2, new=1)"
+
+
+TARGETS = ("trunk", "left", "right")
+WEIGHTS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, -0.75]), st.floats(-2, 2))
+
+
+class Switch(nn.Module):
+    """The reference gate, open or closed."""
+
+    is_open = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, detached if closed."""
+        return x if self.is_open else x.detach()
+
+
+def losses_of(net: nn.Module, x: Tensor) -> Tensor:
+    losses: Tensor = net(x).square().mean(-1) / len(x)
+    return losses
+
+
+def reference(seed: int, table: RouteTable, route: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """Return the routed gradient of the mean squared output, one label at a time."""
+    net = Branches(seed=seed).double()
+    switches = [Switch() for _ in TARGETS]
+    net.trunk[-1], net.left[-1], net.right[-1] = switches
+    total = {name: torch.zeros_like(parameter) for name, parameter in net.named_parameters()}
+    for number, row in enumerate(table.as_dict().values()):
+        for positions in product([True, False], repeat=len(TARGETS)):
+            share = 1.0
+            for switch, target, is_open in zip(switches, TARGETS, positions, strict=True):
+                switch.is_open = is_open
+                share *= row[target] if is_open else 1 - row[target]
+            net.zero_grad()
+            torch.autograd.backward(losses_of(net, x)[route == number].sum())
+            for name, parameter in net.named_parameters():
+                if parameter.grad is not None:
+                    total[name] += share * parameter.grad
+    return total
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> RouteTable:
+    rows = draw(st.lists(st.fixed_dictionaries(dict.fromkeys(TARGETS, WEIGHTS)), min_size=1))
+    return RouteTable({f"route {number}": row for number, row in enumerate(rows[:4])})
+
+
+@given(tables(), st.integers(1, 9), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_one_backward_pass_equals_one_per_label(table: RouteTable, batch: int, seed: int) -> None:
+    net = Branches(seed=seed).double()
+    x = torch.randn(batch, 3, dtype=torch.float64)
+    route = torch.randint(len(table.route_names), (batch,))
+    with routing(net, table, route):
+        torch.autograd.backward(losses_of(net, x).sum())
+    assert max_relative_error(gradients(net), reference(seed, table, route, x)) <= 1e-6
+
+
+INPUTS = torch.linspace(-1, 1, 15).view(5, 3)
+ROUTES = [torch.tensor(route) for route in ([0, 1, 2, 1, 0], [2, 2, 2, 2, 2], [1, 0, 0, 0, 1])]
+
+
+def routed(net: nn.Module, route: Tensor, table: RouteTable = TABLE) -> dict[str, Tensor]:
+    with routing(net, table, route):
+        net(INPUTS).square().sum().backward()
+    return gradients(net)
+
+
+@pytest.fixture
+def _fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@DYNAMO
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_compiled_once_for_all_routes_and_tables() -> None:
+    net = Branches()
+    backend = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(net, fullgraph=True, backend=backend)
+    other = RouteTable({r: dict.fromkeys(TABLE.target_names, 0.3) for r in TABLE.route_names})
+    for route, table in [*((route, TABLE) for route in ROUTES), (ROUTES[0], other)]:
+        with routing(compiled, table, route):  # type: ignore[arg-type]
+            compiled(INPUTS).square().sum().backward()
+        assert max_relative_error(gradients(net), routed(net, route, table)) <= 1e-6
+    assert backend.frame_count == 1
+    with torch.no_grad():
+        assert torch.equal(compiled(INPUTS), net(INPUTS))
+    assert backend.frame_count == 2
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="has no route"):
+        compiled(INPUTS)
+
+
+@DYNAMO
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_compiled_slices_and_tokens() -> None:
+    table = RouteTable({"retain": {"old": 1, "new": 1}, "forget": {"old": -0.75, "new": 0}})
+    net = nn.Sequential(nn.Linear(3, 5), Gate(old=3, new=2))
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    route, x = torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.linspace(-1, 1, 18).view(2, 3, 3)
+    with routing(net, table, route):
+        compiled(x).sum().backward()
+        expected = gradients(net)
+        net(x).sum().backward()
+    assert max_relative_error(gradients(net), expected) <= 1e-6
+
+
+def test_vmap_gives_the_routed_gradient_of_each_sample() -> None:
+    net = Branches()
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, route: Tensor) -> Tensor:
+        with routing(net, TABLE, route):  # a route without axes: the one of this sample
+            y: Tensor = functional_call(net, parameters, (x,))
+        return y.square().sum()
+
+    parameters = {name: parameter.detach() for name, parameter in net.named_parameters()}
+    per_sample = vmap(grad(loss), (None, 0, 0))(parameters, INPUTS, ROUTES[0])
+    total = {name: g.sum(0) for name, g in per_sample.items()}
+    assert max_relative_error(total, routed(net, ROUTES[0])) <= 1e-6
+
+
+def test_under_autocast_the_weight_follows_the_gradient() -> None:
+    net = nn.Sequential(nn.Linear(3, 2), Gate("trunk"))
+    with routing(net, TABLE, ROUTES[0]), torch.autocast("cpu", torch.bfloat16):
+        y = net(INPUTS)
+        y.sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert gradients(net)["0.bias"].tolist() == [4.0, 4.0]  # 1 + 0.5 + 1 + 0.5 + 1
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_inside_the_context(reentrant: bool) -> None:
+    net = Branches()
+    x = INPUTS.clone().requires_grad_()
+    with routing(net, TABLE, ROUTES[0]):
+        y: Tensor = checkpoint(net, x, use_reentrant=reentrant)
+        torch.autograd.backward(y.square().sum())
+    assert max_relative_error(gradients(net), routed(net, ROUTES[0])) <= 1e-6
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpointed_backward_pass_outside_the_context_raises(reentrant: bool) -> None:
+    net = Branches()
+    with routing(net, TABLE, ROUTES[0]):
+        y: Tensor = checkpoint(net, INPUTS.clone().requires_grad_(), use_reentrant=reentrant)
+    with pytest.raises(RuntimeError, match="has no route"):
+        torch.autograd.backward(y.sum())
+
+
+def test_copies_made_inside_the_context_have_no_route() -> None:
+    net = Branches()
+    with routing(net, TABLE, ROUTES[0]):
+        copies = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+        net(INPUTS)
+    for other in copies:
+        with pytest.raises(RuntimeError, match="has no route"):
+            other(INPUTS)
+        assert max_relative_error(routed(other, ROUTES[0]), routed(net, ROUTES[0])) == 0
+
+
+def test_gates_add_nothing_to_the_state() -> None:
+    with routing(net := Branches(), TABLE, ROUTES[0]):
+        assert not any(key.endswith(("table", "route")) for key in net.state_dict())
