@@ -1,15 +1,4 @@
-"""The oversight budget: observed episodes that a run spends on learning and on choosing.
-
-Checkpoints between rollouts, and a clean stop where one is asked for.
-
-Curves of what the learner was shown: which routes its steps took.
-
-Evaluation during training: the true return of each module, which the learner never sees.
-
-When a run is measured: between rollouts, every few of them, and once for each step count.
-
-The progress bar: steps, speed, time left, and the true return as last measured.
-"""
+"""Callbacks of a training run: measurements between rollouts, checkpoints, curves, progress."""
 
 import signal
 import threading
@@ -19,16 +8,17 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bar
 from rich.text import Text
 from stable_baselines3.common.callbacks import BaseCallback
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -43,14 +33,14 @@ from oversight.rl.rendering import module_map
 from oversight.runs.folder import replace_file
 
 
-class Moments(BaseCallback):
-    """Calls `measure` before the first rollout, every few rollouts, and at the end if it is due.
+class PeriodicCallback(BaseCallback):
+    """Calls `measure` between rollouts: before the first one, every few, and after the last one.
 
-    A run that goes on from a checkpoint does not measure at its first moment, which came before
-    the checkpoint was written.
+    The measurement after the last rollout takes place only if it is due. A resumed run does not
+    repeat the one that took place before its checkpoint was written.
 
     Args:
-        every: rollouts from one moment to the next.
+        every: rollouts from one measurement to the next.
     """
 
     def __init__(self, every: int) -> None:
@@ -64,11 +54,11 @@ class Moments(BaseCallback):
         return self.model
 
     def measure(self) -> None:
-        """Measure the agent as it is now."""
+        """Measure the agent in its present state."""
         raise NotImplementedError
 
-    def pause(self) -> None:
-        """Measure if it is due; called at every moment between rollouts, but at no moment twice."""
+    def between_rollouts(self) -> None:
+        """Measure if it is due; called once for each number of environment steps."""
         rollout = self.agent.n_steps * self.agent.n_envs
         if self.num_timesteps // rollout % self.every == 0:
             self.measure()
@@ -77,79 +67,76 @@ class Moments(BaseCallback):
         self.resumed_at = self.num_timesteps or None
 
     def _on_rollout_start(self) -> None:
-        self._pause()
+        if self.num_timesteps != self.resumed_at:
+            self.between_rollouts()
 
     def _on_training_end(self) -> None:
-        self._pause()
+        if self.num_timesteps != self.resumed_at:
+            self.between_rollouts()
 
     def _on_step(self) -> bool:
         return True
 
-    def _pause(self) -> None:
-        if self.num_timesteps != self.resumed_at:
-            self.pause()
+
+def observed_ends(agent: RoutedPPO) -> NDArray[np.bool_]:
+    """Return, for each episode that ended in the last rollout, whether it was observed."""
+    routes = agent.rollout_buffer.last_route
+    observed: NDArray[np.bool_] = np.isin(routes[routes >= 0], (POSITIVE, NEGATIVE))
+    return observed
 
 
-Tell = Callable[[str, float, int], object]
-"""Is told the name of a number, the number, and the environment steps so far."""
+class OversightBudget(PeriodicCallback):
+    """Counts the observed episodes that the learner uses, and selects a checkpoint by others.
 
-
-def nobody(name: str, value: float, step: int) -> None:
-    """Tell nobody."""
-
-
-class OversightBudget(Moments):
-    """Counts the observed episodes that the learner uses, and spends held-out ones beside them.
-
-    An oracle, which is paid the truth, uses every episode.
+    An oracle, which receives the true reward, uses every episode.
 
     Args:
         held_out: the stream of held-out episodes, which keeps the counts.
-        every: rollouts from one choice to the next.
-        tell: where the scores go.
+        every: rollouts from one selection to the next.
+        writer: receives the scores, if given.
     """
 
-    def __init__(self, held_out: HeldOut, every: int, tell: Tell = nobody) -> None:
+    def __init__(self, held_out: HeldOut, every: int, writer: SummaryWriter | None = None) -> None:
         super().__init__(every)
-        self.held_out, self.tell = held_out, tell
+        self.held_out, self.writer = held_out, writer
 
     def measure(self) -> None:
-        """Judge the deployed module by held-out observed episodes."""
+        """Score the deployed module by held-out observed episodes."""
         held_out, agent, step = self.held_out, self.agent, self.num_timesteps
         held_out.score_policy(agent.deployed(), agent.policy.state_dict(), step)
-        self.tell("selection/held_out_episodes", held_out.episodes, step)
+        if self.writer is None:
+            return
+        self.writer.add_scalar("selection/held_out_episodes", held_out.episodes, step)
         if held_out.score is not None:
-            self.tell("selection/observed_score", held_out.score, step)
+            self.writer.add_scalar("selection/observed_score", held_out.score, step)
 
     def _on_rollout_end(self) -> None:
-        routes = self.agent.rollout_buffer.last_route
-        ends = routes[routes >= 0]
+        observed = observed_ends(self.agent)
         paid_truth = self.agent.method.reward == "true"
-        observed = ends.size if paid_truth else np.isin(ends, (POSITIVE, NEGATIVE)).sum()
-        self.held_out.count(ends.size, int(observed))
+        self.held_out.count(observed.size, observed.size if paid_truth else int(observed.sum()))
 
 
 class Checkpoints(BaseCallback):
     """Writes the training state every few rollouts, and when the run is interrupted.
 
-    Between rollouts the state is complete, so that a run that goes on from it is bit for bit the
-    uninterrupted one. The first interrupt waits for such a moment; the second one does not.
+    Between rollouts the state is complete, so that a resumed run equals the uninterrupted one bit
+    for bit. The first interrupt therefore waits for the end of the rollout; the second does not.
 
     Args:
-        path: where the state goes.
+        path: file of the state.
         every: rollouts between checkpoints.
-        beside: returns what else is kept in the state, beside the agent's.
+        run_state: returns the part of the state that the agent does not have.
     """
 
-    def __init__(self, path: Path, every: int, beside: Callable[[], State]) -> None:
+    def __init__(self, path: Path, every: int, run_state: Callable[[], State]) -> None:
         super().__init__()
-        self.path, self.every, self.beside = path, every, beside
+        self.path, self.every, self.run_state = path, every, run_state
         self.rollouts = 0
         self.interrupted = False
         self.handlers: dict[signal.Signals, Any] = {}
 
     def _on_training_start(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+        if threading.current_thread() is threading.main_thread():  # others may not
             self.handlers = {
                 number: signal.signal(number, self._interrupt)
                 for number in (signal.SIGINT, signal.SIGTERM)
@@ -166,13 +153,13 @@ class Checkpoints(BaseCallback):
         return True
 
     def write(self) -> None:
-        """Write the state; only between rollouts."""
+        """Write the state; call this between rollouts only."""
         assert isinstance(self.model, RoutedPPO)
-        state = {"agent": training_state(self.model), **self.beside()}
+        state = {"agent": training_state(self.model), **self.run_state()}
         replace_file(self.path, state_bytes(state))
 
     def restore_signals(self) -> None:
-        """Give interrupts back to whoever had them before."""
+        """Restore the signal handlers that were installed before training."""
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
@@ -187,16 +174,13 @@ class RouteCurves(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model, RoutedPPO)
-        buffer = self.model.rollout_buffer
-        ends, steps = buffer.last_route, buffer.routes()
+        steps = self.model.rollout_buffer.routes()
         steps = steps[steps != UNUSED]
         for number, name in enumerate(ROUTES):
             self.logger.record(f"routing/share_{name}", float(np.mean(steps == number)))
-        ended = ends[ends >= 0]
-        observed = np.isin(ended, [POSITIVE, NEGATIVE])
-        self.logger.record(
-            "oversight/observed_fraction", float(observed.mean()) if ended.size else 0.0
-        )
+        observed = observed_ends(self.model)
+        share = float(observed.mean()) if observed.size else 0.0
+        self.logger.record("oversight/observed_fraction", share)
 
     def _on_step(self) -> bool:
         return True
@@ -205,36 +189,36 @@ class RouteCurves(BaseCallback):
 CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
 
 
-class Evaluations(Moments):
-    """Plays every module on fresh levels of an environment of its own, every few rollouts.
+class Evaluations(PeriodicCallback):
+    """Evaluates every module on levels of its own, every few rollouts.
 
-    Nothing that it measures reaches the agent: it acts on copies, leaves generators untouched, and
-    writes to the disk past the logger that the agent holds. It also has that logger write what the
-    update before the rollout recorded, so that every curve lies at the step where it was measured
-    and a checkpoint finds its past on the disk.
+    Nothing that this callback measures reaches the agent: policies act as copies, the generators
+    keep their states, and results bypass the agent's logger. It also makes that logger write what
+    the update before the rollout recorded, so that every curve has its points at the step of their
+    measurement and all of them are on the disk before a checkpoint is.
 
     Args:
-        config: the settings of the run.
-        writer: where the results go.
-        oracle_selection: keeps the checkpoint of the best true return; a choice that no overseer could make.
-        pictures: whether a picture of the modules goes there too.
+        config: settings of the run.
+        writer: receives the results.
+        best: keeps the checkpoint of the best true return, which no overseer could select.
+        pictures: whether the writer also receives a picture of the modules.
     """
 
     def __init__(
         self,
         config: TrainConfig,
         writer: SummaryWriter,
-        oracle_selection: BestCheckpoint,
+        best: BestCheckpoint,
         pictures: bool = True,
     ) -> None:
         super().__init__(config.eval_every)
         self.config, self.writer = config, writer
-        self.best, self.pictures = oracle_selection, pictures
+        self.best, self.pictures = best, pictures
         self.latest: float | None = None
 
-    def pause(self) -> None:
-        """Evaluate if it is due, and have the logger write."""
-        super().pause()
+    def between_rollouts(self) -> None:
+        """Evaluate if it is due, and make the logger write."""
+        super().between_rollouts()
         self.logger.dump(self.num_timesteps)
 
     def measure(self) -> None:
@@ -255,12 +239,12 @@ class Evaluations(Moments):
         self.writer.flush()
 
 
-class Progress(BaseCallback):
-    """Shows how far training is; the return is that of `Evaluations`, not what the learner saw.
+class ProgressBar(BaseCallback):
+    """A bar with speed, time left, and the true return of the last evaluation.
 
     Args:
         total: environment steps at which training ends.
-        evaluations: where the true return comes from.
+        evaluations: provides the true return.
         console: where to draw.
     """
 
@@ -269,7 +253,7 @@ class Progress(BaseCallback):
         self.total, self.evaluations, self.console = total, evaluations, console
 
     def _on_training_start(self) -> None:
-        self.bar = Bar(
+        self.bar = Progress(
             BarColumn(16),
             TextColumn("{task.percentage:.0f}%"),
             _Speed(),
@@ -291,7 +275,7 @@ class Progress(BaseCallback):
         return True
 
     def stop(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop drawing, and leave the bar on the screen."""
         if hasattr(self, "bar"):
             self.bar.stop()
 
@@ -300,5 +284,5 @@ class _Speed(ProgressColumn):
     """Environment steps per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the speed over the last seconds."""
+        """Return the speed over the last seconds as text."""
         return Text("" if task.speed is None else f"{task.speed:,.0f} steps/s")

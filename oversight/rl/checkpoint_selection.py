@@ -1,6 +1,7 @@
-"""Held-out observed episodes: what the overseer saw of a policy, and nobody learns from.
+"""Selection of a checkpoint: by held-out observed episodes, which nothing learns from.
 
-The best checkpoint so far: its step, its score, and a copy of its weights.
+`BestCheckpoint` keeps the weights of the best score. `HeldOut` computes scores that an overseer
+can know; the score of the rule `oracle_selection` is the hidden true return instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,17 +22,17 @@ Weights = Mapping[str, torch.Tensor]
 
 
 class BestCheckpoint:
-    """The checkpoint of the best score so far; of equals the later, which had more training.
+    """The checkpoint of the best score so far; of equal scores, the later one.
 
     Attributes:
-        step: environment steps after which it was kept; 0 if none was.
-        score: what it was kept for; None if none was.
-        weights: a copy of its weights; None if none was.
+        step: its environment steps; 0 if there is no checkpoint yet.
+        score: its score; None if there is no checkpoint yet.
+        weights: a copy of its weights; None if there is no checkpoint yet.
 
-    >>> kept = BestCheckpoint()
+    >>> best = BestCheckpoint()
     >>> for step, score in enumerate([0.5, 0.75, 0.75, 0.25]):
-    ...     kept.offer(step, score, {})
-    >>> kept.step, kept.score
+    ...     best.offer(step, score, {})
+    >>> best.step, best.score
     (2, 0.75)
     """
 
@@ -41,56 +42,58 @@ class BestCheckpoint:
         self.weights: dict[str, torch.Tensor] | None = None
 
     def offer(self, step: int, score: float, weights: Weights) -> None:
-        """Keep the weights if no score before was better; a score that is NaN is none."""
+        """Keep the weights unless an earlier score was better; a score of NaN is ignored."""
         if isnan(score) or (self.score is not None and score < self.score):
             return
         self.step, self.score = step, score
         self.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a later `BestCheckpoint` needs to go on."""
+        """Return the state as it is stored in a checkpoint of the run."""
         return {"step": self.step, "score": self.score, "weights": self.weights}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `get_state` was called."""
+        """Restore a state that `get_state` returned."""
         self.step, self.score, self.weights = (state[name] for name in ("step", "score", "weights"))
 
 
 POOL = 50
-"""Observed episodes that a score is the mean of, at least."""
+"""Fewest observed episodes in the mean that is a score."""
 
-Make = Callable[[int], VecEnv]
-"""From a number of lanes to a new environment, under the oversight of the run."""
+MakeEnv = Callable[[int], VecEnv]
+"""Makes an environment of a number of lanes, under the oversight of the run."""
 
 
 class HeldOut:
-    """A stream of episodes beside training, of which the observed ones choose a checkpoint.
+    """A stream of episodes beside training, whose observed ones select a checkpoint.
 
-    The deployed policy plays them, under the oversight of the run and on levels of their own, so
-    many that they are a given share of all episodes; those of them that happen to be observed are
-    charged to the oversight budget. A score is the mean observed return of this moment's episodes,
-    or of the last `pool` where this moment has fewer; with fewer than `pool` in all there is no
-    score. No reward that was not observed is read, and training is not touched.
+    The deployed policy plays these episodes under the oversight of the run, on levels of their own.
+    They are a given share of all episodes, and the observed ones are charged to the oversight
+    budget. A score is the mean observed return of the episodes that were played for it, or of the
+    last `pool` episodes if these were fewer; with fewer than `pool` in all, there is no score. Only
+    observed rewards are read, and training is not affected.
 
-    Why a stream of its own, and not a part of the training episodes: those are played by the
-    mixture of the modules and not by what is deployed, and leaving some out would change training.
+    The stream is not a part of the training episodes, because the mixture of the modules plays
+    those and not the deployed policy, and because leaving some out would change training.
 
     Attributes:
-        kept: the best checkpoint so far.
-        learned: observed episodes that the learner used so far.
-        episodes: observed episodes that were held out so far.
+        best: the best checkpoint so far.
+        learned: number of observed episodes that the learner used so far.
+        episodes: number of observed episodes that were held out so far.
         score: the last score; None if there was none.
 
     Args:
-        make: builds the environment of each moment's episodes, of one lane for each.
-        share: of all episodes that are held out, from 0 to less than 1.
-        seed: of the run.
-        limit: steps after which an episode is cut, since a policy may never end one.
-        pool: observed episodes that a score needs.
+        make_env: makes the environment for each score, with one lane per episode.
+        share: share of all episodes that are held out, from 0 to less than 1.
+        seed: seed of the run.
+        limit: steps after which an episode is cut, since a policy may never end it.
+        pool: fewest observed episodes of a score.
     """
 
-    def __init__(self, make: Make, share: float, seed: int, limit: int, pool: int = POOL) -> None:
-        self.make, self.share, self.seed = make, share, seed
+    def __init__(
+        self, make_env: MakeEnv, share: float, seed: int, limit: int, pool: int = POOL
+    ) -> None:
+        self.make_env, self.share, self.seed = make_env, share, seed
         self.limit, self.pool = limit, pool
         self.best = BestCheckpoint()
         self.learned = self.ended = self.episodes = 0
@@ -98,23 +101,23 @@ class HeldOut:
         self.returns = np.zeros(0)
 
     def count(self, ended: int, observed: int) -> None:
-        """Count episodes of the learner: all that ended, and those whose reward it used."""
+        """Count episodes of the learner: all that ended, and those whose reward it observed."""
         self.ended += ended
         self.learned += observed
 
     def score_policy(self, policy: BasePolicy, weights: Weights, step: int) -> None:
-        """Score a policy, and keep the weights that it came from if it is the best so far.
+        """Score a policy, and keep the weights if the score is the best so far.
 
         Args:
-            policy: what would be deployed.
-            weights: of the policy that is trained.
-            step: environment steps so far; each has levels of its own.
+            policy: the policy that would be deployed.
+            weights: weights of the policy that is trained.
+            step: environment steps so far; they determine the levels.
         """
         lanes = round(self.ended * self.share / (1 - self.share))
         self.ended = 0
         if lanes == 0:
             return
-        with closing(self.make(lanes)) as env:
+        with closing(self.make_env(lanes)) as env:
             new = observed_returns(policy, env, stream_seed(self.seed, SELECTION, step), self.limit)
         self.episodes += len(new)
         self.returns = np.concatenate([self.returns, new])[-max(self.pool, len(new)) :]
@@ -123,13 +126,13 @@ class HeldOut:
             self.best.offer(step, self.score, weights)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a later stream of the same run needs to go on."""
+        """Return the state as it is stored in a checkpoint of the run."""
         counts = {name: getattr(self, name) for name in ("learned", "ended", "episodes", "score")}
         returns = torch.from_numpy(self.returns)
         return {"best": self.best.get_state(), "returns": returns, **counts}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `get_state` was called."""
+        """Restore a state that `get_state` returned."""
         self.best.set_state(state["best"])
         self.returns = state["returns"].numpy()
         for name in ("learned", "ended", "episodes", "score"):
@@ -137,16 +140,16 @@ class HeldOut:
 
 
 def observed_returns(policy: BasePolicy, env: VecEnv, seed: int, limit: int) -> NDArray[np.float64]:
-    """Play one episode in each lane; return the observed return of those observed at some step.
+    """Play one episode in each lane, and return the observed returns of the observed ones.
 
-    They come in the order of the lanes, since in that of their ends short episodes would be first.
-    Only `info["observed"]` and `info["observed_reward"]` are read; what is told of an episode after
-    its end is not counted. PyTorch's generator is left as it was.
+    The returns are in the order of the lanes; in the order of their ends, short episodes would come
+    first. Only `info["observed"]` and `info["observed_reward"]` are read, and only until the end of
+    the episode. PyTorch's generator keeps its state.
 
     Args:
-        policy: what acts; its actions are sampled.
-        env: what it acts in.
-        seed: of levels and actions.
+        policy: acts by sampling.
+        env: the environment.
+        seed: determines levels and actions.
         limit: steps after which an episode is cut.
     """
     env.seed(seed)

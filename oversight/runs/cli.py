@@ -153,8 +153,8 @@ def parse_or_resume(
         default = override(schema(), values)
         return parse_with_presets(schema, default, args, presets, program), None
     folder = RunFolder(resumed_folder(launch, args))
-    stored = read_config(folder, schema)
-    settings = parse_with_presets(schema, stored, args, presets, program)
+    stored: Any = read_config(folder, schema)
+    settings: Any = parse_with_presets(schema, stored, args, presets, program)
     refuse_changes(asdict(stored), asdict(settings), may_change)
     return settings, folder
 
@@ -201,11 +201,13 @@ def override(settings: C, values: Values) -> C:
     >>> override(Launch(), {"config": "small"}).config
     'small'
     """
-    known = dict(flat(asdict(settings)))
+    record: Any = settings
+    known = dict(flat(asdict(record)))
     for name in values:
         if name not in known:
             raise ValueError(f"unknown setting {name!r}: {_nearest(name, known)}")
-    return _override(settings, values)
+    overridden: C = _override(record, values)
+    return overridden
 
 
 def _override(record: Any, values: Values) -> Any:  # noqa: ANN401
