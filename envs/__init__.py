@@ -1,12 +1,13 @@
 """Environments under partial oversight; importing this package registers their ids."""
 
-from envs.gridworld_env import GridEnv, GridVectorEnv
+from envs.gridworld_env import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
 from envs.ledger import read_ledger, summarize_episodes
 from envs.observers import (
     Adversarial,
     Budget,
     EpisodeCoin,
     Noisy,
+    NoisyFlag,
     Query,
     Region,
     Schedule,
@@ -17,7 +18,6 @@ from envs.rendering import draw
 from envs.wrappers import (
     DelayedOversight,
     FixedHorizon,
-    NoisyFlag,
     NormalizeObservedReward,
     PartialOversight,
     RecordTruth,
@@ -42,6 +42,8 @@ __all__ = [
     "Schedule",
     "StepCoin",
     "draw",
+    "partial_grid",
+    "partial_grid_vec",
     "read_ledger",
     "summarize_episodes",
 ]

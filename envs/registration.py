@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 # id -> (single environment, native vector environment)
 IDS = {
-    "PartialGrid-v0": ("envs.gridworld_env:GridEnv", "envs.gridworld_env:GridVectorEnv"),
+    "PartialGrid-v0": ("envs.gridworld_env:partial_grid", "envs.gridworld_env:partial_grid_vec"),
 }
 
 

@@ -1,8 +1,8 @@
-"""Who watches: small pure objects that say which steps of which episodes are observed."""
+"""Observers: small pure objects that decide which steps of which episodes are observed."""
 
 from envs.observers.coins import Budget, EpisodeCoin, Schedule, StepCoin
 from envs.observers.conditional import Query, Region
-from envs.observers.noise import Adversarial, Noisy
+from envs.observers.noise import Adversarial, Noisy, NoisyFlag
 from envs.observers.observer import Decision, Flips, InformationLevel, Observer, StepContext
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Flips",
     "InformationLevel",
     "Noisy",
+    "NoisyFlag",
     "Observer",
     "Query",
     "Region",

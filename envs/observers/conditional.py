@@ -1,7 +1,4 @@
-"""Region: a step is observed where a predicate holds of what the agent sees.
-
-Query: the agent, or a rule, asks the overseer to watch, and pays for it.
-"""
+"""Observers that depend on what happens: regions of the observation space, and queries."""
 
 import math
 from collections.abc import Callable
@@ -23,17 +20,18 @@ from envs.observers.observer import (
 
 @dataclass(frozen=True)
 class Region(Observer):
-    """Watches the steps that start, or arrive, where a predicate holds.
+    """Observes the steps that start, or arrive, where a predicate holds.
 
-    `~Region(...)` is the never-observed region; `Region(...) & StepCoin(0.1)` watches it rarely.
+    `~Region(...)` is a region that is never observed; `Region(...) & StepCoin(0.1)` is observed
+    rarely.
 
     >>> cart_is_left = Region(lambda observation: observation[:, 0] < 0)
 
     Args:
-        contains: From the environment's observations, [n, ...] with n = 1 in the single wrapper,
-            to n booleans.
-        at: Whether it is asked of what the agent sees as it acts (`"start"`), or of what the step
-            leads to (`"arrival"`), where rewards are paid but no flag can tell in advance.
+        contains: Function of the environment's observations, [n, ...] (n = 1 in the single
+            wrapper), that returns n booleans.
+        at: `"start"` applies it to the observation in which the agent acts, `"arrival"` to the
+            one after the step, which no flag can announce.
     """
 
     contains: Callable[[Any], ArrayLike]
@@ -50,27 +48,27 @@ class Region(Observer):
         return InformationLevel.OBSERVATION if self.at == "start" else InformationLevel.ARRIVAL
 
     def decide(self, context: StepContext) -> Decision:
-        """Ask the predicate."""
-        seen = context.observation if self.at == "start" else context.arrival
-        watched = self.contains(seen)
-        return Decision(check_mask(watched, context.seed.shape, "Region's predicate"))
+        """Apply the predicate."""
+        read = context.observation if self.at == "start" else context.arrival
+        inside = self.contains(read)
+        return Decision(check_mask(inside, context.seed.shape, "Region's predicate"))
 
 
 @dataclass(frozen=True)
 class Query(Observer):
-    """Watches an episode from the step on with which the overseer is asked.
+    """Observes an episode from the step on with which the overseer is queried.
 
-    The first question of an episode costs `cost`, taken once from what that step pays (not from
-    `observed_reward`); later ones are free and change nothing. The cost is paid whether or not
-    another observer lets the overseer come: `Query() & EpisodeCoin(0.5)`.
+    The first query of an episode costs `cost`, which is subtracted once from what that step pays
+    (not from `observed_reward`). Later queries are free and change nothing. The cost is paid even
+    if another observer keeps the step hidden, as in `Query() & EpisodeCoin(0.5)`.
 
-    Without a rule the agent asks: `Discrete(n)` becomes `Discrete(2 * n)`, in which action a + n is
-    a, and the question with it. An observer has one `Query` at most.
+    Without a rule the agent queries: the action space `Discrete(n)` becomes `Discrete(2 * n)`, in
+    which action a + n is action a with a query. An observer contains at most one `Query`.
 
     Args:
-        cost: Of an episode in which the overseer is asked, finite and at least 0.
-        rule: Asks instead of the agent, from what the agents see before the step, [n, ...], to n
-            booleans.
+        cost: Cost of an episode's first query, finite and at least 0.
+        rule: Queries in place of the agent: a function of the observations before the step,
+            [n, ...], that returns n booleans.
     """
 
     cost: float = 0.1
@@ -84,14 +82,14 @@ class Query(Observer):
 
     @property
     def information_level(self) -> InformationLevel:
-        """It reads what the agent does, or what its rule reads."""
+        """It reads the agent's action, or the observation that its rule reads."""
         return InformationLevel.ACTION if self.rule is None else InformationLevel.OBSERVATION
 
     def decide(self, context: StepContext) -> Decision:
-        """Watch where the overseer was asked."""
+        """Observe the lanes whose overseer was queried."""
         return Decision(context.asked)
 
     def asks(self, observation: Any, num_lanes: int) -> Mask:  # noqa: ANN401
-        """Return where the rule asks, [n]."""
+        """Return whether the rule queries the overseer in each lane, [n]."""
         assert self.rule is not None
         return check_mask(self.rule(observation), (num_lanes,), "Query's rule")

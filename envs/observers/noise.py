@@ -1,7 +1,4 @@
-"""Noisy: the overseer's report errs by chance, it misses rewards or has the wrong sign.
-
-Adversarial: the overseer's report is flipped where it hurts, a stated number of times.
-"""
+"""Errors of the overseer: reports that are missing or have the wrong sign, and noisy flags."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs import random_streams
-from envs.observers.coins import check_stream, episode_word, step_word
+from envs.observers.coins import episode_word, step_word
 from envs.observers.observer import (
     Decision,
     Flips,
@@ -25,26 +22,43 @@ from envs.observers.observer import (
 
 Side = Literal["both", "rewards", "punishments"]
 
-LOST, FLIPPED, CUED = range(3)  # errors of a report, and of the flag
+DROPPED, FLIPPED, FLAGGED = range(3)  # kinds of error, each with draws of its own
+
+
+def draw_error(
+    context: StepContext, level: InformationLevel, stream: int, kind: int
+) -> NDArray[np.float64]:
+    """Draw a uniform number for each lane, independent across kinds of error.
+
+    Args:
+        context: The steps.
+        level: Information level of the observer that errs; at `EPISODE` a whole episode has one
+            draw, above it each step has its own.
+        stream: As in `EpisodeCoin`.
+        kind: `DROPPED`, `FLIPPED` or `FLAGGED`.
+    """
+    word = (episode_word if level == InformationLevel.EPISODE else step_word)(context, stream)
+    return random_streams.uniform(random_streams.split(word, np.array([kind], dtype=np.uint64)))
 
 
 @dataclass(frozen=True)
 class Noisy(Observer):
-    """Another observer whose reports are missing, or of the opposite sign, by chance.
+    """Another observer, whose reports are missing or have the opposite sign by chance.
 
-    An observer by episode errs for whole episodes, another at each step. A step whose report is
-    missing is hidden, and pays as any hidden step. The side of a flip is that of the true reward.
+    If the observer decides by episode, errors hold for whole episodes, else for single steps. A
+    step whose report is missing is hidden, and pays like any hidden step. The side of a flip is
+    that of the true reward.
 
-    A composition errs where a part that watches errs. A report that several errors hit is flipped
-    once. `~Noisy(...)` watches where nothing is reported, and does not err.
+    A composition errs if a part that observes the step errs. A report with several errors is
+    flipped once. `~Noisy(...)` observes the steps without a report, and does not err.
 
     Args:
-        observer: Who watches.
+        observer: The observer without errors.
         flip: Chance that the reported reward has the opposite sign.
         miss: Chance that an observed episode or step is not reported.
-        side: Flips `"both"` signs alike, only positive `"rewards"`, or only `"punishments"`.
-        stream: As `EpisodeCoin`; errors are independent of all coins, and of errors of another
-            stream.
+        side: Flips `"both"` signs, only positive `"rewards"`, or only negative `"punishments"`.
+        stream: As in `EpisodeCoin`; errors are independent of all coins, and of the errors of
+            other streams.
     """
 
     observer: Observer
@@ -57,72 +71,43 @@ class Noisy(Observer):
         check_observer(self.observer)
         check_probability(self.flip, "flip")
         check_probability(self.miss, "miss")
-        check_side(self.side)
-        check_stream(self.stream)
+        _check_side(self.side)
+        check_count(self.stream, "stream", 0)
 
     @property
     def information_level(self) -> InformationLevel:
-        """What the observer must know."""
+        """The level of the observer."""
         return self.observer.information_level
 
     def decide(self, context: StepContext) -> Decision:
-        """Let the observer decide, then lose and flip reports."""
-        watched, flips = self.observer.decide(context)
-        lost = draw_error(context, self.information_level, self.stream, LOST) < self.miss
-        decision = Decision(watched & ~lost, flips)
+        """Let the observer decide, then drop and flip reports."""
+        observed, flips = self.observer.decide(context)
+        level = self.information_level
+        dropped = draw_error(context, level, self.stream, DROPPED) < self.miss
+        decision = Decision(observed & ~dropped, flips)
         if self.flip == 0:
             return decision
-        wrong: Mask = draw_error(context, self.information_level, self.stream, FLIPPED) < self.flip
-        return flipped(decision, wrong, self.side)
-
-
-def draw_error(
-    context: StepContext, information_level: InformationLevel, stream: int, kind: int
-) -> NDArray[np.float64]:
-    """Draw a uniform for each lane's episode, or step, independent across kinds of error."""
-    word = (episode_word if information_level == InformationLevel.EPISODE else step_word)(
-        context, stream
-    )
-    return random_streams.uniform(random_streams.split(word, np.array([kind], dtype=np.uint64)))
-
-
-def check_side(side: str) -> None:
-    """Refuse what is no side.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if side not in get_args(Side):
-        raise ValueError(f"side must be one of {get_args(Side)}, got {side!r}")
-
-
-def flipped(decision: Decision, wrong: Mask, side: Side) -> Decision:
-    """Return the decision with the reports of some more lanes flipped, of one sign or both."""
-    right = np.zeros_like(wrong)
-    flips = Flips(
-        right if side == "punishments" else wrong,
-        right if side == "rewards" else wrong,
-    )
-    return decision._replace(flips=flips if decision.flips is None else decision.flips | flips)
+        wrong: Mask = draw_error(context, level, self.stream, FLIPPED) < self.flip
+        return _flip(decision, wrong, self.side)
 
 
 @dataclass(frozen=True)
 class Adversarial(Observer):
-    """Another observer, with an adversary who flips the reports of some of its episodes.
+    """Another observer, some of whose episodes an adversary reports with the wrong sign.
 
-    **The budget.** At most `episodes` episodes of a lane are reported wrongly: of the first
-    `episodes` blocks of `every` consecutive episodes, the first watched one of each. So no error is
-    spent where nobody watches, the errors come as early as they can at one a block, and a block in
-    which nobody watches leaves its error unspent. The adversary knows who will watch, but no
-    reward: an episode without a reward of the `side` wastes the error.
+    Episodes form blocks of `every`. In each of a lane's first `episodes` blocks, the adversary
+    flips the reports of the first observed episode, so that at most `episodes` episodes of a lane
+    are reported wrongly. A block without an observed episode leaves its error unspent. The
+    adversary knows which episodes will be observed but no reward: an episode without a reward of
+    the chosen `side` wastes the error.
 
-    Like `Budget`, it is a pure function of the episode's number, and each lane has its own.
+    The errors are a pure function of the episode's number, and each lane has a budget of its own.
 
     Args:
-        observer: Who watches, by episode.
-        episodes: Errors in all, the blocks in which there is one.
-        every: Episodes in a block.
-        side: The reports that it flips, as `Noisy`: by default what is bad is reported as good.
+        observer: The observer without errors; it must decide by episode.
+        episodes: Number of blocks with an error.
+        every: Number of episodes in a block.
+        side: Reports that are flipped, as in `Noisy`; by default bad outcomes are reported as good.
     """
 
     observer: Observer
@@ -140,7 +125,7 @@ class Adversarial(Observer):
             )
         check_count(self.episodes, "episodes", 0)
         check_count(self.every, "every", 1)
-        check_side(self.side)
+        _check_side(self.side)
 
     @property
     def information_level(self) -> InformationLevel:
@@ -148,12 +133,65 @@ class Adversarial(Observer):
         return InformationLevel.EPISODE
 
     def decide(self, context: StepContext) -> Decision:
-        """Find the first watched episode of each episode's block."""
+        """Flip the reports of the first observed episode of each block."""
         decision = self.observer.decide(context)
         block, place = np.divmod(context.episode, np.uint64(self.every))
-        wrong = decision.watched & (block < self.episodes)
+        wrong = decision.observed & (block < self.episodes)
         for earlier in range(self.every - 1):
             episode = block * np.uint64(self.every) + np.uint64(earlier)
-            watched = self.observer.decide(context._replace(episode=episode)).watched
-            wrong &= ~watched | (place <= earlier)
-        return flipped(decision, wrong, self.side)
+            observed = self.observer.decide(context._replace(episode=episode)).observed
+            wrong &= ~observed | (place <= earlier)
+        return _flip(decision, wrong, self.side)
+
+
+@dataclass(frozen=True)
+class NoisyFlag:
+    """An oversight flag in the observation that is wrong by chance.
+
+    The flag announces whether the step taken from an observation is observed; its errors change
+    only the flag. Equal probabilities make it err symmetrically, a single one on one side only. If
+    the observer decides by episode, errors hold for whole episodes, else for single steps.
+
+    >>> flag = NoisyFlag(miss=0.1)  # a tenth of the observed episodes have no flag
+
+    Args:
+        miss: Chance that the flag of an observed step is off.
+        false_alarm: Chance that the flag of a hidden step is on.
+        stream: As in `EpisodeCoin`; errors are independent of those of any `Noisy`.
+    """
+
+    miss: float = 0.0
+    false_alarm: float = 0.0
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        check_probability(self.miss, "miss")
+        check_probability(self.false_alarm, "false_alarm")
+        check_count(self.stream, "stream", 0)
+
+    def show(self, observed: Mask, context: StepContext, level: InformationLevel) -> Mask:
+        """Return each lane's flag, [n].
+
+        Args:
+            observed: The observer's decision, [n].
+            context: The steps that it was made for.
+            level: The observer's information level.
+        """
+        chance = np.where(observed, self.miss, self.false_alarm)
+        wrong: Mask = draw_error(context, level, self.stream, FLAGGED) < chance
+        return observed ^ wrong
+
+
+def _check_side(side: str) -> None:
+    if side not in get_args(Side):
+        raise ValueError(f"side must be one of {get_args(Side)}, got {side!r}")
+
+
+def _flip(decision: Decision, wrong: Mask, side: Side) -> Decision:
+    """Return the decision with the reports of some more lanes flipped, on one side or both."""
+    right = np.zeros_like(wrong)
+    flips = Flips(
+        right if side == "punishments" else wrong,
+        right if side == "rewards" else wrong,
+    )
+    return decision._replace(flips=flips if decision.flips is None else decision.flips | flips)

@@ -3,14 +3,12 @@
 from envs.wrappers.delayed_oversight import DelayedOversight
 from envs.wrappers.fixed_horizon import FixedHorizon
 from envs.wrappers.normalize_observed_reward import NormalizeObservedReward
-from envs.wrappers.oversight_state import NoisyFlag
 from envs.wrappers.partial_oversight import PartialOversight
 from envs.wrappers.record_truth import RecordTruth
 
 __all__ = [
     "DelayedOversight",
     "FixedHorizon",
-    "NoisyFlag",
     "NormalizeObservedReward",
     "PartialOversight",
     "RecordTruth",

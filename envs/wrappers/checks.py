@@ -1,4 +1,4 @@
-"""The order of wrappers: what may lie inside PartialOversight, DelayedOversight, RecordTruth."""
+"""The order of wrappers: what PartialOversight, DelayedOversight and RecordTruth may wrap."""
 
 import inspect
 from collections.abc import Iterator
@@ -9,14 +9,12 @@ from gymnasium.vector import VectorEnv, VectorRewardWrapper, VectorWrapper
 from gymnasium.wrappers import NormalizeReward
 from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
 
-from envs.gridworld import Rules
-
 AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
-# By name, so that those of other libraries (SB3's Monitor) need no import.
+# By name, so that wrappers of other libraries (SB3's Monitor) need no import.
 MISPLACED = {
     "NormalizeReward": "its running statistics carry hidden rewards into observed ones",
-    "TransformReward": "its function may keep hidden rewards; a fixed scale belongs outside",
+    "TransformReward": "its function may store hidden rewards; a fixed scale belongs outside",
     "RecordEpisodeStatistics": "it returns the true return in info['episode']",
     "Monitor": "it returns the true return in info['episode']",
     "VecNormalize": "its running statistics carry hidden rewards into observed ones",
@@ -26,12 +24,12 @@ MISPLACED = {
     "DictInfoToList": "PartialOversight reads infos as a dictionary of arrays",
 }
 
-HIDERS = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")  # from RecordTruth
-CHANGERS = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
+HIDING = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")
+CHANGING = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
 
 
 def check_inside(env: AnyEnv) -> None:
-    """Refuse an environment that PartialOversight cannot make safe.
+    """Check that PartialOversight may wrap an environment.
 
     Raises:
         ValueError: If a wrapper inside sees rewards that should be hidden, or reset takes no seed.
@@ -39,10 +37,10 @@ def check_inside(env: AnyEnv) -> None:
     for layer in layers(env):
         names = [parent.__name__ for parent in type(layer).__mro__]
         name = type(layer).__name__
-        if "PartialOversight" in names:
+        if "PartialOversight" in names and not _pays_truth(layer):
             raise ValueError(
-                "PartialOversight lies inside PartialOversight, which would watch rewards already "
-                "hidden: wrap once, and compose observers with &, | and ~"
+                "PartialOversight lies inside PartialOversight, which would observe rewards "
+                "already hidden: wrap once, and compose observers with &, | and ~"
             )
         for misplaced in MISPLACED.keys() & set(names):
             raise ValueError(
@@ -60,50 +58,44 @@ def check_inside(env: AnyEnv) -> None:
 
 
 def check_shows_oversight(env: AnyEnv) -> bool:
-    """Return whether the reward has in it what was observed, as info says it.
+    """Return whether the reward contains what was observed, as info says it.
 
     Raises:
-        ValueError: If a wrapper between DelayedOversight and what hides rewards changes the
-            rewards, or keeps what should be delayed.
+        ValueError: If a wrapper between DelayedOversight and PartialOversight changes the rewards,
+            or stores what should be delayed.
     """
     for layer in layers(env):
         name = type(layer).__name__
         if name == "PartialOversight":
             return bool(layer.settings.reward == "observed")  # type: ignore[union-attr]
-        rules = vars(layer).get("rules")
-        if isinstance(rules, Rules):
-            return rules.reward == "observed"
-        if name in MISPLACED or isinstance(layer, CHANGERS):
+        if name in MISPLACED or isinstance(layer, CHANGING):
             raise ValueError(
-                f"{name} lies inside DelayedOversight, where it changes or keeps what should come "
+                f"{name} lies inside DelayedOversight, where it changes or stores what should come "
                 f"later: the right order is {name}(DelayedOversight(PartialOversight(env)))"
             )
     return True
 
 
 def check_pays_truth(env: AnyEnv) -> None:
-    """Check every wrapper inside, and every lane of a vector environment.
+    """Check every wrapper inside RecordTruth, and every lane of a vector environment.
 
     Raises:
-        ValueError: If a wrapper inside changes or hides rewards, or a grid does not pay the truth.
+        ValueError: If a wrapper changes or hides rewards.
     """
     for layer in layers(env):
         name = type(layer).__name__
-        if isinstance(layer, CHANGERS) or name in HIDERS:
+        if name == "PartialOversight" and _pays_truth(layer):
+            continue
+        if isinstance(layer, CHANGING) or name in HIDING:
             raise ValueError(
                 f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
-                f"around the raw environment and {name} around RecordTruth"
-            )
-        rules = vars(layer).get("rules")
-        if isinstance(rules, Rules) and rules.reward != "true":
-            raise ValueError(
-                f"RecordTruth got {name} with reward={rules.reward!r}, which is not the truth: "
-                "build it with reward='true' and hide rewards in a wrapper outside"
+                f"around the raw environment and {name} around RecordTruth, or build the "
+                "environment with reward='true' if it has that argument"
             )
 
 
 def layers(env: AnyEnv) -> Iterator[AnyEnv]:
-    """Yield an environment's wrappers from the outside in, and those of its lanes."""
+    """Yield an environment and its wrappers from the outside in, and those of its lanes."""
     while isinstance(env, gym.Wrapper | VectorWrapper):
         yield env
         env = env.env
@@ -111,3 +103,7 @@ def layers(env: AnyEnv) -> Iterator[AnyEnv]:
     for lane in getattr(env, "envs", None) or ():
         if isinstance(lane, gym.Env):
             yield from layers(lane)
+
+
+def _pays_truth(oversight: Any) -> bool:  # noqa: ANN401 (a PartialOversight)
+    return bool(oversight.settings.reward == "true")

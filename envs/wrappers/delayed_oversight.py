@@ -181,7 +181,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: If info does not say what is observed.
         """
         observation, info = self.env.reset(seed=seed, options=options)
-        check_told(info)
+        check_infos(info)
         if seed is None and self._started:
             self._delay.begin(ALL)
         else:
@@ -199,7 +199,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self.env.step(action)
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        check_told(info)
+        check_infos(info)
         observed = bool(info["observed"])
         seen = float(info["observed_reward"]) if observed else 0.0
         told, due = self._delay.show(
@@ -213,7 +213,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, paid, terminated, truncated, {**info, **late}
 
 
-def check_told(info: dict[str, Any]) -> None:
+def check_infos(info: dict[str, Any]) -> None:
     """Refuse info that does not say what is observed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""PartialOversight: any Gymnasium environment, of which only some steps show their reward."""
+"""PartialOversight: hides the rewards of all steps that an observer does not observe."""
 
 import math
 from typing import Any, SupportsFloat
@@ -16,11 +16,11 @@ from envs.wrappers.options import (
     Reward,
     Settings,
     add_flag,
-    allowed,
+    as_batch,
     asking_space,
     choose_observer,
     flagged_space,
-    lane_of_one,
+    select_infos,
     split_action,
 )
 from envs.wrappers.oversight_state import Flag, OversightState
@@ -30,17 +30,19 @@ ALL, NONE = slice(None), slice(0)
 
 
 class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Shows the reward of some steps and hides the others.
+    """Shows the reward of some steps and hides that of all others.
 
-    An observed step pays the reward that the observer reports, which is the environment's unless
-    the observer errs, a hidden one 0.0 or the proxy. The reward of a hidden step is never read:
-    nothing that this wrapper returns or raises depends on it. `info` holds `observed` (bool: the
-    step's reward was shown) and `observed_reward` (float: what was reported, 0.0 where hidden) on
-    reset and every step, and nothing else that is not allowed by name.
+    An observed step pays the reward that the observer reports, which is the environment's reward
+    unless the observer errs. A hidden step pays 0.0, or what `proxy` returns; its reward is never
+    read, so that nothing this wrapper returns or raises depends on it. After `reset` and every
+    step, `info` holds `observed` (bool: whether the step's reward was observed) and
+    `observed_reward` (float: the reported reward, 0.0 for a hidden step), and otherwise only
+    entries that `allow` names.
 
     Oversight is a pure function of the seed given to `reset`, of `seed`, and of the numbers of
-    episode and step. It draws nothing from the environment: levels pair exactly across rates.
-    `envs.wrappers.vector.PartialOversight` does the same for vector environments, lane by lane.
+    episode and step. It draws nothing from the environment, so that levels are the same at every
+    observation rate. `envs.wrappers.vector.PartialOversight` does the same in every lane of a
+    vector environment.
 
     >>> env = PartialOversight(gym.make("CartPole-v1"), observed_probability=0.0)
     >>> _ = env.reset(seed=0)
@@ -48,21 +50,22 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     (0.0, False, False, {'observed': False, 'observed_reward': 0.0})
 
     Args:
-        env: The environment. Wrappers that keep or show rewards belong outside.
-        observed_probability: Chance that an episode is observed, 0.1 if no observer is given.
-        observer: Who watches, instead of the coin: one of `envs.observers`.
-        proxy: What a hidden step pays, a function of (previous observation, action, observation,
-            terminated, truncated), each with a leading axis of lanes (of length 1 here), to one
-            reward for each lane.
-        reward: `"observed"` pays as said; `"proxy"` pays at every step what a hidden one pays,
-            while `info` still says what was observed.
-        flag: `"visible"` adds to each observation whether the step taken from it is observed, a
-            `NoisyFlag` does so with errors.
-        allow: Keys of the environment's own `info` to let through.
-        seed: Chooses another oversight of the same levels.
+        env: The environment. Wrappers that store or show rewards belong outside.
+        observed_probability: Chance that an episode is observed; 0.1 if no observer is given.
+        observer: One of `envs.observers`, instead of `observed_probability`.
+        proxy: Reward of hidden steps: a function of (previous observation, action, observation,
+            terminated, truncated), each with a leading axis of lanes (of length 1 here), that
+            returns one reward for each lane.
+        reward: `"observed"` pays as described above. `"proxy"` pays every step like a hidden one.
+            `"true"` pays the environment's own reward at every step, for oracles and evaluation
+            only. `info` is the same for all three.
+        flag: `"visible"` adds to each observation whether the step taken from it will be observed;
+            a `NoisyFlag` adds that with errors.
+        allow: Keys of the environment's own `info` that are kept.
+        seed: Selects another oversight of the same levels.
 
     Raises:
-        ValueError: If an argument is out of its range, or the environment cannot be made safe.
+        ValueError: If an argument is out of its range, or a wrapper inside would leak rewards.
     """
 
     def __init__(  # noqa: PLR0913 (Gymnasium passes flat keyword arguments)
@@ -91,86 +94,81 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
-        if self.settings.shows:
+        if self.settings.has_flag:
             self.observation_space = flagged_space(env.observation_space)
-        self._doubles = self.settings.doubles
-        if self._doubles:
+        self._agent_asks = self.settings.agent_asks
+        if self._agent_asks:
             self.action_space = asking_space(env.action_space)
-        self._clock = OversightState(chosen, 1, seed or 0, flag=flag)
+        self._state = OversightState(chosen, 1, seed or 0, flag=flag)
+        self._by_episode = self._state.level == InformationLevel.EPISODE
+        self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
+        self._reads = self.settings.reads_observations
+        # Whether the observation must be looked at before the next step.
+        self._looks = self._reads or self.settings.has_flag or not self._by_episode
         self._started = False
-        self._watched = False
-        self._plain = False
-        self._seen: Any = None
-        self._silent = np.zeros(1, dtype=np.bool_)  # no question
+        self._observed = False
+        self._previous: Any = None  # the observation before the next step, if it is read
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode 0 of the seed's oversight, or its next episode."""
-        observation, inner = self.env.reset(seed=seed, options=options)
+        """Start episode 0 of the seed's oversight, or the next episode of the running one."""
+        observation, info = self.env.reset(seed=seed, options=options)
         if seed is None and self._started:
-            self._clock.begin(ALL)
+            self._state.begin(ALL)
         else:
             first = self.settings.first_seed() if seed is None else seed
-            self._clock.restart(random_streams.lane_seeds(int(first), 1), ALL)
+            self._state.restart(random_streams.lane_seeds(int(first), 1), ALL)
         self._started = True
-        shown = self._look(observation)
-        # With these settings a step needs no more than the coin of its episode.
-        chosen = self.settings
-        short = (
-            chosen.observer.information_level == InformationLevel.EPISODE
-            and self._clock.flips is None
-        )
-        pays = chosen.proxy is None and chosen.reward == "observed"
-        self._plain = short and pays and not chosen.shows and not chosen.allow
-        return shown, {
-            **allowed(inner, chosen.allow),
-            "observed": False,
-            "observed_reward": 0.0,
-        }
+        infos = select_infos(info, self.settings.allow)
+        return self._look(observation), infos | {"observed": False, "observed_reward": 0.0}
 
     def step(self, action: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Take a step, and pay its reward if it is observed.
 
         Raises:
             ResetNeeded: Before the first reset.
-            ValueError: If an observed reward is not a finite number, or the action has no meaning.
+            ValueError: If an observed reward is not a finite number, or the action is not one of
+                the action space with queries.
         """
-        question = self._silent
-        if self._doubles:
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() before step()")
+        question = np.zeros(1, dtype=np.bool_) if self._waits else None
+        if self._agent_asks:
             actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
             action = actions[0]
         observation, reward, terminated, truncated, inner = self.env.step(action)
-        if self._plain:
-            paid = _scalar(reward) if self._watched else 0.0
-            info = {"observed": self._watched, "observed_reward": paid}
-            return observation, paid, terminated, truncated, info
-        if not self._started:
-            raise ResetNeeded("no episode is running: call reset() before step()")
-        arrival = lane_of_one(observation) if self.settings.reads else None
-        if self._clock.information_level >= InformationLevel.ACTION:
-            self._clock.look(self._seen, question, arrival)
-        watched = bool(self._clock.watched[0])
-        told = self._reported(_scalar(reward)) if watched else 0.0
-        paid = told
-        if not watched or self.settings.reward == "proxy":
-            paid = self._guess(action, arrival, terminated, truncated)
-        if self._clock.asks[0]:
-            paid -= self.settings.price
-        self._clock.tick(NONE)
-        info = allowed(inner, self.settings.allow)
-        info |= {"observed": watched, "observed_reward": told}
-        return self._look(observation), paid, terminated, truncated, info
+        arrival = as_batch(observation) if self._reads else None
+        if self._waits:
+            self._state.look(self._previous, question, arrival)
+            self._observed = bool(self._state.observed[0])
+        reported = self._report(reward) if self._observed else 0.0
+        if self._observed and self.settings.reward == "observed":
+            paid = reported
+        elif self.settings.reward == "true":
+            paid = float(reward)
+        else:
+            paid = self._proxy_reward(action, arrival, terminated, truncated)
+        info = {"observed": self._observed, "observed_reward": reported}
+        if self.settings.allow:
+            info = select_infos(inner, self.settings.allow) | info
+        if not self._by_episode:
+            if self._state.asks[0] and self.settings.reward != "true":
+                paid -= self.settings.price
+            self._state.advance(NONE)
+        shown = self._look(observation) if self._looks else observation
+        return shown, paid, terminated, truncated, info
 
-    def _reported(self, reward: float) -> float:
-        """Return what the overseer says of an observed reward."""
-        flips = self._clock.flips
-        if flips is None or reward == 0.0:
-            return reward
-        wrong = flips.rewards if reward > 0 else flips.punishments
-        return -reward if wrong[0] else reward
+    def _report(self, reward: SupportsFloat) -> float:
+        """Return what the observer reports of an observed reward."""
+        true = _check_reward(reward)
+        flips = self._state.flips
+        if flips is None or true == 0.0:
+            return true
+        flipped = flips.rewards if true > 0 else flips.punishments
+        return -true if flipped[0] else true
 
-    def _guess(
+    def _proxy_reward(
         self,
         action: Any,  # noqa: ANN401
         arrival: Any,  # noqa: ANN401
@@ -181,33 +179,32 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if self.settings.proxy is None:
             return 0.0
         ends = (np.array([end], dtype=np.bool_) for end in (terminated, truncated))
-        return float(self.settings.guess(self._seen, lane_of_one(action), arrival, *ends)[0])
+        step = self._previous, as_batch(action), arrival, *ends
+        return float(self.settings.proxy_rewards(*step)[0])
 
     def _look(self, observation: Any) -> Any:  # noqa: ANN401
-        """Decide about the step to come, and show the observation with its flag."""
-        self._seen = lane_of_one(observation) if self.settings.reads else None
-        self._clock.look(self._seen)
-        self._watched = bool(self._clock.watched[0])
-        if not self.settings.shows:
+        """Decide about the next step, and return the observation with its flag."""
+        if self._reads:
+            self._previous = as_batch(observation)
+        self._state.look(self._previous)
+        self._observed = bool(self._state.observed[0])
+        if not self.settings.has_flag:
             return observation
         space = self.env.observation_space
-        return add_flag(space, np.asarray(observation)[None], self._clock.cue)[0]
+        return add_flag(space, np.asarray(observation)[None], self._state.shown)[0]
 
 
-def _scalar(reward: SupportsFloat) -> float:
-    """Return an observed reward as a float.
-
-    Raises:
-        ValueError: If it is not a finite number.
-    """
-    if np.ndim(reward) == 0:  # type: ignore[arg-type]
+def _check_reward(reward: SupportsFloat) -> float:
+    """Return an observed reward as a float, or raise a ValueError if it is not a finite number."""
+    value = math.nan
+    if isinstance(reward, float) or np.ndim(reward) == 0:  # type: ignore[arg-type]
         try:
             value = float(reward)
         except (TypeError, ValueError):
             value = math.nan
-        if math.isfinite(value):
-            return value
+    if math.isfinite(value):
+        return value
     raise ValueError(
-        f"PartialOversight needs a finite number as reward, the environment gave {reward!r}: mend "
-        f"the environment, or replace its reward in a wrapper inside PartialOversight"
+        f"PartialOversight needs a finite number as reward, the environment gave {reward!r}: "
+        f"repair the environment, or replace its reward in a wrapper inside PartialOversight"
     )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_shows_oversight
-from envs.wrappers.delayed_oversight import Shown, check_told, choose_delay
-from envs.wrappers.vector.infos import Arrays, autoreset_mode, joined, parted
+from envs.wrappers.delayed_oversight import Shown, check_infos, choose_delay
+from envs.wrappers.vector.infos import Arrays, autoreset_mode, join_states, split_state
 
 
 class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
@@ -57,7 +57,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             mask = np.array(options["reset_mask"])
         inside = None if options is None else dict(options)  # Gymnasium takes the mask out
         observations, infos = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
-        check_told(infos)
+        check_infos(infos)
         if seed is None and self._started:
             self._delay.begin(mask)
         else:
@@ -76,13 +76,13 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        check_told(infos)
+        check_infos(infos)
         ended = terminated | truncated
         apart = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
         observed, seen = infos["observed"], infos["observed_reward"]
         if apart:
             final = infos["final_info"]
-            check_told(final)
+            check_infos(final)
             observed = np.where(ended, final["observed"], observed)
             seen = np.where(ended, final["observed_reward"], seen)
         if self._mode is AutoresetMode.NEXT_STEP:
@@ -102,7 +102,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             ResetNeeded: Before the first reset.
             ValueError: If the environment inside has no state to copy.
         """
-        return joined(self._state(), self.env)
+        return join_states(self._state(), self.env)
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on exactly where `get_state` was called; a reset must come first.
@@ -112,7 +112,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             ValueError: If a name, shape or dtype is not that of a state of these lanes.
         """
         held = self._state()
-        own, inside = parted(state, held)
+        own, inside = split_state(state, held)
         self.env.set_state(inside)  # type: ignore[attr-defined]
         for name, array in held.items():
             array[:] = own[name]

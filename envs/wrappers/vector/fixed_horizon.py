@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs.wrappers.fixed_horizon import check_horizon, check_keep, kept
-from envs.wrappers.vector.infos import Arrays, joined, keeps_state, parted
+from envs.wrappers.vector.infos import Arrays, join_states, keeps_state, split_state
 from envs.wrappers.vector.record_truth import RecordTruth
 
 PREFIX = "horizon_"  # of what the state holds beside the environment's own
@@ -108,7 +108,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         Raises:
             ResetNeeded: Before the first reset.
         """
-        return joined(self._state(), self.env)
+        return join_states(self._state(), self.env)
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on exactly where `get_state` was called; a reset must come first.
@@ -118,7 +118,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             ValueError: If a name, shape, dtype or count is not that of a state of these lanes.
         """
         held = self._state()
-        own, inside = parted(state, held)
+        own, inside = split_state(state, held)
         elapsed = own[PREFIX + "elapsed"]
         if elapsed.min() != elapsed.max() or not 0 <= elapsed[0] < self.horizon:
             raise ValueError(

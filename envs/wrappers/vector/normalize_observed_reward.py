@@ -8,7 +8,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.wrappers.normalize_observed_reward import Mask, ObservedReturn, missing
+from envs.wrappers.normalize_observed_reward import ObservedReturn, missing
+from envs.wrappers.vector.infos import parse_infos
 
 
 class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
@@ -58,9 +59,9 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
         ended = terminated | truncated
         if "observed" not in infos:
             raise ValueError(missing(self.env))
-        observed, seen = told(infos)
+        observed, seen = parse_infos(infos)
         if self._same_step and ended.any():
-            last, seen_last = told(infos["final_info"])
+            last, seen_last = parse_infos(infos["final_info"])
             observed, seen = np.where(ended, last, observed), np.where(ended, seen_last, seen)
         self.returns.add(observed, seen, self.update_running_mean)
         self.returns.end(ended)
@@ -74,13 +75,3 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on exactly where `get_state` was called."""
         self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]
-
-
-def told(infos: Mapping[str, Any]) -> tuple[Mask, NDArray[np.float64]]:
-    """Return which lanes' steps were observed, and what was seen of them, 0.0 where nothing was."""
-    # arrays of objects hold None in the lanes that said nothing
-    observed = np.asarray(infos["observed"], dtype=np.bool_)
-    if "_observed" in infos:
-        observed = observed & infos["_observed"]
-    rewards = np.where(observed, infos["observed_reward"], 0.0).astype(np.float64)
-    return observed, rewards

@@ -1,4 +1,4 @@
-"""PartialOversight for vector environments: every lane as the single wrapper, without a loop."""
+"""PartialOversight for vector environments: the single wrapper in every lane, on arrays."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -8,10 +8,11 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs import random_streams
-from envs.observers import InformationLevel, Observer
+from envs.observers import Flips, InformationLevel, Observer
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (
@@ -19,50 +20,47 @@ from envs.wrappers.options import (
     Reward,
     Settings,
     add_flag,
-    allowed,
+    asking_space,
     before_reset,
+    check_finite,
     choose_observer,
+    flagged_space,
+    select_infos,
     split_action,
 )
 from envs.wrappers.oversight_state import Flag, OversightState
 from envs.wrappers.vector.infos import (
     Arrays,
-    Ends,
-    Seen,
     autoreset_mode,
-    check_array,
-    check_rewards,
-    joined,
-    parted,
-    told,
-    told_of_step,
-    widen,
+    join_states,
+    make_infos,
+    make_step_infos,
+    split_state,
 )
-from envs.wrappers.vector.plain import Plain, shortcut
 
-PREFIX = "oversight_"  # of what the state holds beside the environment's own
-RESETTING, BEFORE = PREFIX + "resetting", PREFIX + "observation"
+PREFIX = "oversight_"  # of the wrapper's own names in a state
+RESETTING, PREVIOUS = PREFIX + "resetting", PREFIX + "observation"
 
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
 
 class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
-    """Shows the reward of some steps and hides the others, lane by lane.
+    """Shows the reward of some steps and hides that of all others, lane by lane.
 
     Lane i equals `envs.wrappers.PartialOversight` around the same environment, reset with the
-    lane's seed: s + i, or the i-th of a sequence. All autoreset modes are kept as they are:
+    lane's seed: s + i, or the i-th of a sequence. Every autoreset mode is kept:
     - next step: the step that resets a lane pays 0.0 and is not observed;
-    - same step: the flags of the step that ended are in `final_info`, those beside it belong to
-      the next episode, as Gymnasium has it;
+    - same step: the flags of the step that ended an episode are in `final_info`, those beside it
+      belong to the next episode, as everywhere in Gymnasium;
     - disabled: `reset(options={"reset_mask": mask})` starts the next episode of some lanes.
 
     Args:
-        env: The vector environment. Wrappers that keep or show rewards belong outside.
-        observed_probability, observer, proxy, reward, flag, allow, seed: As the single wrapper;
+        env: The vector environment. Wrappers that store or show rewards belong outside.
+        observed_probability, observer, proxy, reward, flag, allow, seed: As in the single wrapper;
             functions receive and return all lanes at once.
 
     Raises:
-        ValueError: If an argument is out of its range, or the environment cannot be made safe.
+        ValueError: If an argument is out of its range, or a wrapper inside would leak rewards.
     """
 
     def __init__(  # noqa: PLR0913 (as the single wrapper)
@@ -91,128 +89,108 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
+        if self.settings.has_flag:
+            self.single_observation_space = flagged_space(env.single_observation_space)
+            self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        if self.settings.agent_asks:
+            self.single_action_space = asking_space(env.single_action_space)
+            self.action_space = batch_space(self.single_action_space, env.num_envs)
         self._mode = autoreset_mode(env)
-        self._same_step = self._mode is AutoresetMode.SAME_STEP
-        self._next_step = self._mode is AutoresetMode.NEXT_STEP
-        widen(self, self.settings)
-        self._doubles, self._visible = self.settings.doubles, self.settings.shows
-        self._reads = self.settings.reads
-        self._short: Plain | None = None
-        self._clock = OversightState(chosen, env.num_envs, seed or 0, flag=flag)
-        self._num_lanes = env.num_envs  # the wrapper's own `num_envs` is a property
-        self._all = np.ones(env.num_envs, dtype=np.bool_)
-        self._silent = ~self._all  # no question
-        self._started = self._plain = False
-        self._resetting = self._silent.copy()  # the lanes that the next step resets
-        self._before: Any = None
+        self._state = OversightState(chosen, env.num_envs, seed or 0, flag=flag)
+        self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
+        self._started = False
+        self._none = np.zeros(env.num_envs, dtype=np.bool_)
+        self._resetting = self._none  # the lanes that the next step only resets
+        self._previous: Any = None  # the observations before the next step, if they are read
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start episode 0 of the lanes seeded, or the next episode of every lane.
+        """Start episode 0 of the lanes' seeds, or the next episode of every lane.
 
-        With `options={"reset_mask": mask}` it does so in some lanes only.
+        With `options={"reset_mask": mask}` only the lanes of the mask are reset.
         """
-        mask = self._all
+        mask = ~self._none
         if options is not None and "reset_mask" in options:
             mask = np.array(options["reset_mask"])
-        # a copy: Gymnasium takes the mask out of the options that it is given
+        # A copy, since Gymnasium takes the mask out of the options that it is given.
         inside = None if options is None else dict(options)
-        observations, infos = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
+        observations, inner = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
         lanes = np.flatnonzero(mask)
         if seed is None and self._started:
-            self._clock.begin(lanes)
+            self._state.begin(lanes)
         else:
             first = self.settings.first_seed() if seed is None else seed
-            self._clock.restart(random_streams.lane_seeds(first, self.num_envs)[lanes], lanes)
+            self._state.restart(random_streams.lane_seeds(first, self.num_envs)[lanes], lanes)
         self._started = True
-        self._plain = self.settings.plain and self._clock.flips is None
-        if self._plain and self._short is None:
-            self._short = shortcut(self._clock, self._mode)
-        self._resetting[lanes] = False
-        nothing = told(np.zeros_like(self._all), np.zeros(self._num_lanes), mask)
-        return self._look(observations), allowed(infos, self.settings.allow) | nothing
+        self._resetting = self._resetting & ~mask
+        infos = make_infos(self._none.copy(), np.zeros(self.num_envs), mask)
+        return self._look(observations), select_infos(inner, self.settings.allow) | infos
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
-        """Step every lane, and pay the rewards that are observed.
+        """Take a step in every lane, and pay the rewards that are observed.
 
         Raises:
             ResetNeeded: Before the first reset.
-            ValueError: If an observed reward is not finite, rewards are not one a lane, or an
-                action has no meaning.
+            ValueError: If an observed reward is not finite, rewards are not one number for each
+                lane, or an action is not one of the action space with queries.
         """
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        question = self._silent
-        if self._doubles:
+        question = self._none
+        if self.settings.agent_asks:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
-        observations, rewards, terminated, truncated, inner = stepped = self.env.step(actions)
-        if self._short is not None:
-            given = self._short.step(rewards, terminated, truncated, self._resetting, inner)
-            if given is not None:
-                return observations, given[0], terminated, truncated, given[1]
-        return self._step(actions, question, stepped)
-
-    def _step(self, actions: Any, question: Mask, stepped: Step) -> Step:  # noqa: ANN401
-        """Do in NumPy what follows the environment's step; if it is plain, what the kernel does."""
-        observations, rewards, terminated, truncated, inner = stepped
-        rewards = check_rewards(rewards, self._num_lanes)
+        observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        rewards = check_rewards(rewards, self.num_envs)
         ended = (terminated | truncated).astype(np.bool_, copy=False)
-        resetting = self._resetting
-        beginning = (ended if self._same_step else resetting).nonzero()[0]
-        ends = (
-            (ended, beginning, inner["final_obs"]) if self._same_step and beginning.size else None
-        )
-        if self._plain:
-            seen = Seen.of(rewards, self._clock.watched, resetting)
-            paid, infos = seen.paid, told_of_step(seen, self._all, ends)
-        else:
-            arrived = self._arrived(observations, ends)
-            if self._clock.information_level >= InformationLevel.ACTION:
-                self._clock.look(self._before, question, arrived)
-            seen = Seen.of(rewards, self._clock.watched, resetting, self._clock.flips)
-            paid = self._paid(seen, resetting, actions, arrived, terminated, truncated)
-            self._clock.tick(resetting)
-            infos = self._infos(seen, inner, arrived, ends)
-        if self._next_step:
+        same_step = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
+        arrival, final = observations, inner.get("final_obs")
+        if same_step and (self.settings.reads_observations or self.settings.has_flag):
+            arrival = before_reset(observations, final, ended)
+
+        if self._waits:
+            self._state.look(self._previous, question, arrival)
+        observed = self._state.observed & ~self._resetting
+        reported = report_rewards(rewards, observed, self._state.flips)
+        paid = self._pay(rewards, reported, observed, (actions, arrival, terminated, truncated))
+        self._state.advance(self._resetting)
+        if same_step and self.settings.has_flag:
+            self._state.look(arrival)  # for the flags of the last observations
+            final = self._with_flags(arrival)
+        reported = reported.astype(np.float64)
+        infos = make_step_infos(observed, reported, ended if same_step else None, final)
+        if self.settings.allow:
+            infos = self._with_allowed(infos, inner)
+
+        beginning = ended if same_step else self._resetting
+        if beginning.any():
+            self._state.begin(np.flatnonzero(beginning))
+        if self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = ended
-        if beginning.size:
-            self._clock.begin(beginning)
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _paid(self, seen: Seen, resetting: Mask, *step: Any) -> NDArray[Any]:  # noqa: ANN401
-        """Return what was observed, or the proxy's guess, less the price of a first question."""
-        guess: NDArray[Any] | float = 0.0
+    def _pay(
+        self, rewards: NDArray[Any], reported: NDArray[Any], observed: Mask, step: tuple[Any, ...]
+    ) -> NDArray[Any]:
+        """Return what every step pays, in the environment's dtype, [n]."""
+        if self.settings.reward == "true":
+            return rewards.copy()
+        hidden = ~observed if self.settings.reward == "observed" else ~self._none
+        paid = reported
         if self.settings.proxy is not None:
-            guess = self.settings.guess(self._before, *step)
-        guessed = ~seen.observed if self.settings.reward == "observed" else self._all.copy()
-        asks = self._clock.asks.copy()
-        for lanes in (guessed, asks):
-            lanes[resetting] = False
-        paid = np.where(guessed, guess, seen.paid).astype(seen.paid.dtype)
+            guesses = self.settings.proxy_rewards(self._previous, *step)
+            paid = np.where(hidden, guesses, reported).astype(reported.dtype)
+            paid[self._resetting] = 0
+        elif self.settings.reward == "proxy":
+            paid = np.zeros_like(reported)
+        asks = self._state.asks & ~self._resetting
         return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
-    def _arrived(self, observations: Any, ends: Ends | None) -> Any:  # noqa: ANN401
-        """Return what each step led to, before any reset, if somebody reads it."""
-        if not (self._reads or self._visible):
-            return None
-        return observations if ends is None else before_reset(observations, ends[2], ends[0])
-
-    def _infos(
-        self,
-        seen: Seen,
-        inner: dict[str, Any],
-        arrived: Any,  # noqa: ANN401
-        ends: Ends | None,
-    ) -> dict[str, Any]:
-        """Return the infos of a step; those of episodes that it ended and reset lie apart."""
-        allow = self.settings.allow
-        if ends is not None and self._visible:
-            self._clock.look(arrived if self._reads else None)
-            ends = (*ends[:2], self._flagged(arrived))
-        infos = allowed(inner, allow) | told_of_step(seen, self._all, ends)
-        if ends is not None:
-            infos["final_info"] |= allowed(inner.get("final_info", {}), allow)
+    def _with_allowed(self, infos: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+        """Return the infos with the environment's own entries that are allowed."""
+        infos = select_infos(inner, self.settings.allow) | infos
+        if "final_info" in infos:
+            infos["final_info"] |= select_infos(inner.get("final_info", {}), self.settings.allow)
         return infos
 
     def get_state(self) -> Arrays:
@@ -222,43 +200,80 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             ResetNeeded: Before the first reset.
             ValueError: If the environment inside has no state to copy.
         """
-        return joined(self._state(), self.env)
+        return join_states(self._own_state(), self.env)
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called; a reset must come first.
+        """Continue exactly where `get_state` was called; a reset must come first.
 
         Raises:
             ResetNeeded: Before the first reset.
             ValueError: If a name, shape or dtype is not that of a state of these lanes.
         """
-        own, inside = parted(state, self._state())
-        if own[RESETTING].any() and not self._next_step:
+        own, inside = split_state(state, self._own_state())
+        if own[RESETTING].any() and self._mode is not AutoresetMode.NEXT_STEP:
             raise ValueError(
                 f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
                 "was it saved with another autoreset mode?"
             )
         self.env.set_state(inside)  # type: ignore[attr-defined]
-        self._clock.set_state({name: own[PREFIX + name] for name in self._clock.get_state()})
-        self._resetting[:] = own[RESETTING]
-        self._before = own.get(BEFORE)
-        self._clock.look(self._before)
+        self._state.set_state({name: own[PREFIX + name] for name in self._state.get_state()})
+        self._resetting = own[RESETTING]
+        self._previous = own.get(PREVIOUS)
+        self._state.look(self._previous)
 
-    def _state(self) -> Arrays:
+    def _own_state(self) -> Arrays:
         """Return the arrays of this wrapper alone."""
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() first")
-        own = {PREFIX + name: array for name, array in self._clock.get_state().items()}
-        own[RESETTING] = self._resetting.copy()
-        if self._reads:
-            own[BEFORE] = check_array(self._before, self.env.single_observation_space)
+        own = {PREFIX + name: array for name, array in self._state.get_state().items()}
+        own[RESETTING] = self._resetting
+        if self.settings.reads_observations:
+            if not isinstance(self._previous, np.ndarray):
+                raise ValueError(
+                    "the state of PartialOversight holds the observations that its observer or "
+                    f"proxy reads, which must be arrays, got {self.env.single_observation_space}: "
+                    "flatten them in a wrapper inside"
+                )
+            own[PREVIOUS] = self._previous
         return own
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
-        """Decide about the steps to come, and show the observations with their flags."""
-        if self._reads:
-            self._before = deepcopy(observations)
-        self._clock.look(self._before)
-        return self._flagged(observations) if self._visible else observations
+        """Decide about the next steps, and return the observations with their flags."""
+        if self.settings.reads_observations:
+            self._previous = deepcopy(observations)
+        self._state.look(self._previous)
+        return self._with_flags(observations) if self.settings.has_flag else observations
 
-    def _flagged(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
-        return add_flag(self.env.single_observation_space, observations, self._clock.cue)
+    def _with_flags(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
+        return add_flag(self.env.single_observation_space, observations, self._state.shown)
+
+
+def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
+    """Return the rewards of a vector environment as an array of floats.
+
+    Raises:
+        ValueError: If they are not one number for each lane.
+    """
+    array = np.asarray(rewards)
+    kind = array.dtype.kind
+    if array.shape != (num_envs,) or kind not in "fiub":
+        raise ValueError(
+            f"PartialOversight needs one scalar reward a lane, numbers of shape ({num_envs},), "
+            f"the environment gave {array.dtype} of shape {array.shape}: combine several rewards "
+            f"into one in a wrapper inside PartialOversight"
+        )
+    return array if kind == "f" else array.astype(np.float64)
+
+
+def report_rewards(rewards: NDArray[Any], observed: Mask, flips: Flips | None) -> NDArray[Any]:
+    """Return what the observer reports of each lane's step, [n], and 0.0 for hidden steps.
+
+    Raises:
+        ValueError: If an observed reward is not finite.
+    """
+    shown = np.where(observed, rewards, rewards.dtype.type(0))
+    check_finite(shown, "the environment")
+    if flips is None:
+        return shown
+    wrong = np.where(shown > 0, flips.rewards, flips.punishments & (shown < 0))
+    return np.where(wrong, -shown, shown)
