@@ -188,8 +188,8 @@ def stands_overseen(observation: Planes) -> Mask:
             f"OVERSEEN reads planes of shape [n, {NUM_PLANES}, size, size], got {planes.shape}: "
             f"put PartialOversight right around the grid"
         )
-    overlap = planes[:, AGENT] & planes[:, OVERSIGHT]
-    at_overseen: Mask = overlap.reshape(len(planes), -1).any(axis=1)
+    overlap: Planes = planes[:, AGENT] & planes[:, OVERSIGHT]
+    at_overseen: Mask = np.asarray(overlap.reshape(len(planes), -1).any(axis=1))
     return at_overseen
 
 

@@ -345,7 +345,8 @@ class HideOversightPlane(gym.ObservationWrapper[Any, Any, Any], RecordConstructo
 
     def observation(self, observation: gridworld.Planes) -> gridworld.Planes:
         """Return the planes of one board with an empty last one."""
-        return hide_oversight(observation[None])[0]
+        planes: gridworld.Planes = hide_oversight(observation[None])[0]
+        return planes
 
 
 class VectorHideOversightPlane(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
@@ -405,7 +406,11 @@ def add_oversight(
 
 
 def partial_grid(
-    *, flag: Flag = "visible", reward: Reward = "observed", **game: Any
+    *,
+    flag: Flag = "visible",
+    reward: Reward = "observed",
+    observer: Observer = gridworld.OVERSEEN,
+    **game: Any,  # noqa: ANN401 (of `GridEnv`)
 ) -> gym.Env[Any, Any]:
     """Return `PartialGrid-v0`: `GridEnv` whose reward an overseer shows only on some squares.
 
@@ -438,15 +443,18 @@ def partial_grid(
     ## Version History
     - v0: initial version.
     """
-    observer = game.pop("observer", gridworld.OVERSEEN)
     return add_oversight(GridEnv(**game), flag=flag, reward=reward, observer=observer)  # type: ignore[no-any-return]
 
 
 def partial_grid_vec(
-    num_envs: int = 1, *, flag: Flag = "visible", reward: Reward = "observed", **game: Any
+    num_envs: int = 1,
+    *,
+    flag: Flag = "visible",
+    reward: Reward = "observed",
+    observer: Observer = gridworld.OVERSEEN,
+    **game: Any,  # noqa: ANN401 (of `GridEnv`)
 ) -> VectorEnv[Any, Any, Any]:
     """Return the native vector environment of `PartialGrid-v0`; arguments as in `partial_grid`."""
-    observer = game.pop("observer", gridworld.OVERSEEN)
     env = GridVectorEnv(num_envs, **game)
     return add_oversight(env, flag=flag, reward=reward, observer=observer)  # type: ignore[no-any-return]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
-from envs.gridworld import Rules
+from envs import partial_grid
 from oversight.rl.config import (
     TrainConfig,
     make_agent,
@@ -143,9 +144,16 @@ def render(
     if "proxy" in named:
         shown["proxy module"] = named["proxy"]
     grid = config.grid
-    rules = Rules(grid.size, grid.horizon, config.oversight_probability, grid.flag, "observed")
+    make = partial(
+        partial_grid,
+        size=grid.size,
+        horizon=grid.horizon,
+        flag=grid.flag,
+        oversight_probability=config.oversight_probability,
+        render_mode="rgb_array",
+    )
     torch.manual_seed(settings.seed)
-    film(shown, rules, settings.render_episodes, settings.seed, settings.render)
+    film(shown, make, settings.render_episodes, settings.seed, settings.render)
     print_line(Console(), f"wrote {settings.render}")
 
 

@@ -1,4 +1,4 @@
-"""The state of oversight: where each lane is in its episodes, and what its observer decides there."""
+"""The state of oversight: where each lane is, and what its observer decides there."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

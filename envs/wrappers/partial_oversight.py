@@ -10,6 +10,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from envs import random_streams
 from envs.observers import InformationLevel, Observer
+from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (
     Proxy,
@@ -96,15 +97,16 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
         if self.settings.has_flag:
             self.observation_space = flagged_space(env.observation_space)
-        self._agent_asks = self.settings.agent_asks
-        if self._agent_asks:
+        if self.settings.agent_asks:
             self.action_space = asking_space(env.action_space)
         self._state = OversightState(chosen, 1, seed or 0, flag=flag)
-        self._by_episode = self._state.level == InformationLevel.EPISODE
+        by_episode = self._state.level == InformationLevel.EPISODE
         self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
         self._reads = self.settings.reads_observations
         # Whether the observation must be looked at before the next step.
-        self._looks = self._reads or self.settings.has_flag or not self._by_episode
+        self._looks = self._reads or self.settings.has_flag or not by_episode
+        self._pays_reports = reward == "observed" and proxy is None and self.settings.query is None
+        self._allow = allow
         self._started = False
         self._observed = False
         self._previous: Any = None  # the observation before the next step, if it is read
@@ -133,31 +135,31 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        question = np.zeros(1, dtype=np.bool_) if self._waits else None
-        if self._agent_asks:
-            actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
-            action = actions[0]
+        question = None
+        if self._waits:
+            action, question = self._split_query(action)
         observation, reward, terminated, truncated, inner = self.env.step(action)
         arrival = as_batch(observation) if self._reads else None
         if self._waits:
             self._state.look(self._previous, question, arrival)
             self._observed = bool(self._state.observed[0])
-        reported = self._report(reward) if self._observed else 0.0
-        if self._observed and self.settings.reward == "observed":
-            paid = reported
-        elif self.settings.reward == "true":
-            paid = float(reward)
-        else:
-            paid = self._proxy_reward(action, arrival, terminated, truncated)
+        reported = paid = self._report(reward) if self._observed else 0.0
+        if not self._pays_reports:
+            paid = self._pay(reward, reported, (action, arrival, terminated, truncated))
         info = {"observed": self._observed, "observed_reward": reported}
-        if self.settings.allow:
-            info = select_infos(inner, self.settings.allow) | info
-        if not self._by_episode:
-            if self._state.asks[0] and self.settings.reward != "true":
-                paid -= self.settings.price
+        if self._allow:
+            info = select_infos(inner, self._allow) | info
+        if self._looks:
             self._state.advance(NONE)
-        shown = self._look(observation) if self._looks else observation
-        return shown, paid, terminated, truncated, info
+            observation = self._look(observation)
+        return observation, paid, terminated, truncated, info
+
+    def _split_query(self, action: Any) -> tuple[Any, Mask]:  # noqa: ANN401
+        """Return the environment's action, and whether it came with a query, [1]."""
+        if not self.settings.agent_asks:
+            return action, np.zeros(1, dtype=np.bool_)
+        actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
+        return actions[0], question
 
     def _report(self, reward: SupportsFloat) -> float:
         """Return what the observer reports of an observed reward."""
@@ -167,6 +169,15 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             return true
         flipped = flips.rewards if true > 0 else flips.punishments
         return -true if flipped[0] else true
+
+    def _pay(self, reward: SupportsFloat, reported: float, step: tuple[Any, ...]) -> float:
+        """Return what the step pays; `step` is the action, observation and ends of the step."""
+        if self.settings.reward == "true":
+            return float(reward)
+        paid = reported
+        if not self._observed or self.settings.reward == "proxy":
+            paid = self._proxy_reward(*step)
+        return paid - self.settings.price if self._state.asks[0] else paid
 
     def _proxy_reward(
         self,

@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents import Method, RoutedPPO, VectorEnvAdapter, method
 from agents.config import PPOConfig
 from envs import PartialOversight, RecordTruth
+from envs.gridworld_env import add_oversight
 from envs.wrappers import vector
 from oversight.certificate.tampering import (
     Mask,
@@ -113,7 +114,7 @@ SEED = 101  # of the tampers' draws, apart from TRAINING and EVALUATION
 
 
 def grid_world(arguments: Mapping[str, Any]) -> World:
-    """Return `PartialGrid-v0` as it is trained on: the truth is hidden in its own kernel.
+    """Return `PartialGrid-v0` as it is trained on, with the tamper in the game inside.
 
     Args:
         arguments: of `GridVectorEnv`.
@@ -121,8 +122,8 @@ def grid_world(arguments: Mapping[str, Any]) -> World:
 
     def build(setup: Setup, tamper: Tamper, note: Note, ledgers: Path) -> AnyVectorEnv:
         seed = stream_seed(setup.seed, SEED)
-        reward = setup.method.reward
-        env = TamperedGrid(tamper, note, seed, num_envs=setup.num_envs, reward=reward, **arguments)
+        game = TamperedGrid(tamper, note, seed, num_envs=setup.num_envs, **arguments)
+        env = add_oversight(game, reward=setup.method.reward)
         return setup.outside(setup.hide(env))  # type: ignore[no-any-return]
 
     return build

@@ -59,7 +59,7 @@ Note = Callable[[Mask, Mask, Numbers], None]
 
 
 class TamperedGrid(GridVectorEnv):
-    """`PartialGrid-v0` as it is trained on, whose truth is another where nobody watches.
+    """The game of `PartialGrid-v0`, whose true reward is replaced where nobody observes.
 
     Hidden are the rewards of the squares that nobody watches; other steps are known to pay 0.
 

@@ -23,13 +23,12 @@ from envs import IDS
 from envs.gridworld import (
     AGENT,
     NUM_PLANES,
+    OVERSEEN,
     GridConfig,
     NoiseConfig,
-    Rules,
-    any_terminal,
     noisy_overseer,
 )
-from envs.wrappers.vector import PartialOversight
+from envs.observers.observer import check_probability
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,10 +74,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot run, before anything is written."""
-        reward = method(self.method).reward
+        method(self.method)  # refuses an unknown name
         object.__setattr__(self, "env", known_id(self.env))
         grid = self.grid
-        Rules(grid.size, grid.horizon, self.oversight_probability, grid.flag, reward)
+        check_probability(self.oversight_probability, "oversight_probability")
         for name in ("total_timesteps", "num_envs", "threads", "eval_every", "checkpoint_every"):
             require_at_least_one(name, getattr(self, name))
         for name in ("eval_episodes", "final_episodes"):
@@ -174,16 +173,9 @@ TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4
 def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
     """Return the vector environment of a run, paying the reward that its user may see.
 
-    Where the overseer errs, what is paid and told of an observed step is what was reported.
+    Where the overseer errs, an observed step pays and shows what the overseer reports.
     """
-    if reward == "true" or config.effective_noise.noiseless:
-        return _grid(config, num_envs, reward)
-    truthful = _grid(config, num_envs, "true")
-    observer = noisy_overseer(config.effective_noise)
-    return PartialOversight(truthful, observer=observer, proxy=any_terminal, reward=reward)
-
-
-def _grid(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
+    noiseless = reward == "true" or config.effective_noise.noiseless
     return gym.make_vec(
         config.env,
         num_envs,
@@ -192,6 +184,7 @@ def _grid(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, 
         flag=config.grid.flag,
         oversight_probability=config.oversight_probability,
         reward=reward,
+        observer=OVERSEEN if noiseless else noisy_overseer(config.effective_noise),
     )
 
 

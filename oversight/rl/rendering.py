@@ -5,10 +5,12 @@ The module map: where each module of a policy would go from every square of one 
 Captioned panels side by side: the page that every picture is laid out on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +19,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
 import envs
 from envs import gridworld
-from envs.gridworld import GridConfig, Rules
+from envs.gridworld import GridConfig
 
+Env = gym.Env[Any, Any]
 Picture = NDArray[np.uint8]
 
 _PAPER, _INK = (255, 255, 255), (45, 48, 58)
@@ -53,7 +56,11 @@ _FRAME, _PAUSE = 250, 900  # milliseconds
 
 
 def film(
-    policies: Mapping[str, BasePolicy], rules: Rules, episodes: int, seed: int, path: Path
+    policies: Mapping[str, BasePolicy],
+    make: Callable[[], Env],
+    episodes: int,
+    seed: int,
+    path: Path,
 ) -> None:
     """Write episodes of every policy on the same levels, each panel waiting for the slowest.
 
@@ -63,7 +70,7 @@ def film(
     frames: list[Image.Image] = []
     durations: list[int] = []
     for episode in range(episodes):
-        plays = [list(_play(policy, rules, seed + episode)) for policy in policies.values()]
+        plays = [list(_play(policy, make(), seed + episode)) for policy in policies.values()]
         last = [play[-1] for play in plays]
         for pictures in zip_longest(*plays):
             shown = [
@@ -80,15 +87,8 @@ def film(
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _play(policy: BasePolicy, rules: Rules, seed: int) -> Iterator[Picture]:
+def _play(policy: BasePolicy, env: Env, seed: int) -> Iterator[Picture]:
     """Yield a frame before the first step and after every step of one episode."""
-    env = envs.GridEnv(
-        size=rules.size,
-        horizon=rules.horizon,
-        oversight_probability=rules.oversight_probability,
-        flag=rules.flag,
-        render_mode="rgb_array",
-    )
     observation, _ = env.reset(seed=seed)
     yield _frame(env)
     ended = False
@@ -99,7 +99,7 @@ def _play(policy: BasePolicy, rules: Rules, seed: int) -> Iterator[Picture]:
         yield _frame(env)
 
 
-def _frame(env: envs.GridEnv) -> Picture:
+def _frame(env: Env) -> Picture:
     picture = env.render()
     assert isinstance(picture, np.ndarray)
     return enlarge(picture, 2)
@@ -117,11 +117,10 @@ def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) ->
     Diamond and ghost face each other across the board, and nobody watches.
     """
     size = config.size
-    rules = Rules(size, config.horizon, 0.0, config.flag, "true")
     middle = size // 2
     diamond, ghost = middle * size, middle * size + size - 1
     cells = [cell for cell in range(size * size) if cell not in (diamond, ghost)]
-    observations = _observations(cells, diamond, ghost, rules)
+    observations = _observations(cells, diamond, ghost, size)
     board = enlarge(envs.draw(None, ghost, diamond, (False, False), size), SCALE)
     return panels(
         {
@@ -131,7 +130,7 @@ def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) ->
     )
 
 
-def _observations(cells: list[int], diamond: int, ghost: int, rules: Rules) -> gridworld.Planes:
+def _observations(cells: list[int], diamond: int, ghost: int, size: int) -> gridworld.Planes:
     count = len(cells)
     board = gridworld.Board(
         agent=np.array(cells),
@@ -139,7 +138,7 @@ def _observations(cells: list[int], diamond: int, ghost: int, rules: Rules) -> g
         diamond=np.full(count, diamond),
         overseen=np.zeros((count, 2), dtype=np.bool_),
     )
-    return gridworld.observe(board, rules)
+    return gridworld.observe(board, size)
 
 
 def _probabilities(

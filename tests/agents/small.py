@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from agents import Method, RoutedPPO
 from agents.methods import resolve
-from envs import GridVectorEnv
+from envs import partial_grid_vec
 from oversight.routing import Gate
 
 SETTINGS: dict[str, Any] = {
@@ -25,10 +26,10 @@ SETTINGS: dict[str, Any] = {
 ROLLOUT = 32 * 32
 
 
-def small_env(method: Method | str = "routed", lanes: int = 32) -> GridVectorEnv:
+def small_env(method: Method | str = "routed", lanes: int = 32) -> VectorEnv[Any, Any, Any]:
     """Return a grid whose rollouts hold episodes of every route."""
     reward = resolve(method).reward
-    return GridVectorEnv(lanes, oversight_probability=0.5, horizon=12, reward=reward)
+    return partial_grid_vec(lanes, oversight_probability=0.5, horizon=12, reward=reward)
 
 
 def small_agent(

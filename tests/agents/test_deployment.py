@@ -10,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from torch import Tensor
 
 from agents import METHODS, MotivationPolicy, RoutedPPO, VectorEnvAdapter
-from envs import GridVectorEnv
+from envs import partial_grid_vec
 from tests.agents.small import (
     ROLLOUT,
     assert_same_training,
@@ -87,7 +87,7 @@ def test_unknown_modules_are_refused(agent: RoutedPPO) -> None:
 
 
 def test_sb3_evaluates_what_is_deployed(agent: RoutedPPO) -> None:
-    env = VectorEnvAdapter(GridVectorEnv(16, oversight_probability=1.0, horizon=12))
+    env = VectorEnvAdapter(partial_grid_vec(16, oversight_probability=1.0, horizon=12))
     env.seed(7)
     rewards, lengths = evaluate_policy(
         agent.deployed(), env, n_eval_episodes=32, return_episode_rewards=True, warn=False

@@ -9,7 +9,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import METHODS, RoutedPPO
-from envs import GridVectorEnv
+from envs import partial_grid_vec
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent, small_env, weights
 
 ALLOWED = {
@@ -75,7 +75,7 @@ def test_the_learner_is_given_only_what_the_overseer_saw(method: str) -> None:
 
 def test_every_hidden_ending_pays_and_counts_alike() -> None:
     seen = Recorder()
-    env = GridVectorEnv(32, oversight_probability=0.0, horizon=12)
+    env = partial_grid_vec(32, oversight_probability=0.0, horizon=12)
     small_agent(env=env).learn(ROLLOUT, callback=seen)
     ended = [info for info in seen.infos if info]
     returns = {bool(info["TimeLimit.truncated"]): info["episode"]["r"] for info in ended}

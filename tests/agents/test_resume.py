@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from agents import RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import read_state, restore, state_bytes, training_state
-from envs import GridVectorEnv, Noisy, StepCoin
+from envs import Noisy, StepCoin, partial_grid_vec
 from envs.wrappers import vector
 from tests.agents.small import ROLLOUT, assert_same_training, small_agent
 
@@ -19,7 +19,7 @@ Vector = VectorEnv[Any, Any, Any]
 
 
 def grid() -> Vector:
-    return GridVectorEnv(32, horizon=12, flag="hidden", reward="true")
+    return partial_grid_vec(32, horizon=12, flag="hidden", reward="true")
 
 
 ENVIRONMENTS: dict[str, Callable[[], Vector]] = {

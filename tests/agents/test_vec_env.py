@@ -11,7 +11,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents import VectorEnvAdapter
-from envs import GridEnv, GridVectorEnv
+from envs import GridVectorEnv, partial_grid, partial_grid_vec
 
 LANES, STEPS = 16, 200
 RULES: dict[str, Any] = {"oversight_probability": 0.4, "horizon": 12}
@@ -19,11 +19,11 @@ QUIET = {"observed": False, "observed_reward": 0.0, "TimeLimit.truncated": False
 
 
 def native(**rules: Any) -> VectorEnvAdapter:  # noqa: ANN401
-    return VectorEnvAdapter(GridVectorEnv(LANES, **{**RULES, **rules}))
+    return VectorEnvAdapter(partial_grid_vec(LANES, **{**RULES, **rules}))
 
 
 def dummy(**rules: Any) -> DummyVecEnv:  # noqa: ANN401
-    return DummyVecEnv([lambda: Monitor(GridEnv(**{**RULES, **rules}))] * LANES)
+    return DummyVecEnv([lambda: Monitor(partial_grid(**{**RULES, **rules}))] * LANES)
 
 
 def actions(seed: int = 0) -> NDArray[np.int64]:
@@ -147,7 +147,7 @@ def test_the_lanes_are_not_separate_objects() -> None:
 
 
 def test_pictures_come_one_per_lane() -> None:
-    env = VectorEnvAdapter(GridVectorEnv(2, render_mode="rgb_array"))
+    env = VectorEnvAdapter(partial_grid_vec(2, render_mode="rgb_array"))
     env.reset()
     images = env.get_images()
     assert [image.shape for image in images if image is not None] == [(161, 161, 3)] * 2

@@ -16,8 +16,8 @@ from gymnasium.vector import AutoresetMode
 
 from agents import METHODS
 from agents.config import PPOConfig
-from envs import FixedHorizon, GridVectorEnv, Noisy, Query, StepCoin
-from envs.wrappers import DelayedOversight, NoisyFlag, NormalizeObservedReward, vector
+from envs import FixedHorizon, Noisy, NoisyFlag, Query, StepCoin, partial_grid_vec
+from envs.wrappers import DelayedOversight, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify
 from oversight.certificate.setup import Wrapper, around, vector_world
 from oversight.certificate.tampering import TAMPERS
@@ -150,7 +150,7 @@ def test_no_hidden_reward_reaches_a_learner(
 @pytest.mark.parametrize("method", HONEST)
 def test_nor_through_the_fixed_horizon_of_a_native_vector_environment(method: str) -> None:
     def native(num_envs: int) -> Any:  # noqa: ANN401
-        return vector.FixedHorizon(GridVectorEnv(num_envs, reward="true", horizon=6), 8)
+        return vector.FixedHorizon(partial_grid_vec(num_envs, reward="true", horizon=6), 8)
 
     hide = partial(vector.PartialOversight, **HALF)
     setup = around(lake, method, HALF)

@@ -1,5 +1,6 @@
 """The module map shows what modules do, and films show every step."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from PIL import Image
 
 from agents import MotivationPolicy
 from configs.rl import PRESETS
-from envs import gridworld
-from envs.gridworld import GridConfig, Rules
+from envs import gridworld, partial_grid
+from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig, make_agent
 from oversight.rl.rendering import enlarge, film, module_map, panels
 from oversight.runs.cli import override
@@ -19,7 +20,7 @@ from tests.oversight.rl.trained_runs import run_evaluate
 
 INK = (45, 48, 58)
 GAP, CAPTION, CELL = 16, 34, 64
-RULES = Rules(5, 32, 0.5, "visible", "observed")
+MAKE = partial(partial_grid, oversight_probability=0.5, render_mode="rgb_array")
 
 
 def policy_that_goes(heading: int) -> MotivationPolicy:
@@ -86,7 +87,7 @@ def lengths(policy: Walker, episodes: int, seed: int) -> list[int]:
     steps = []
     for episode in range(episodes):
         lane = np.array([seed + episode], dtype=np.uint64)
-        board = gridworld.layout(lane, np.zeros(1, dtype=np.uint64), RULES)
+        board = gridworld.layout(lane, np.zeros(1, dtype=np.uint64), 5, 0.5)
         steps.append(int(policy.left[board.ghost, board.diamond, board.agent][0]))
     return steps
 
@@ -105,7 +106,7 @@ def frames(path: Path) -> list[int]:
 
 def test_a_film_has_a_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
     walker, path = Walker(), tmp_path / "film.gif"
-    film({"walker": walker}, RULES, 4, 7, path)
+    film({"walker": walker}, MAKE, 4, 7, path)
     expected = [[*[250] * steps, 900] for steps in lengths(walker, 4, 7)]
     assert frames(path) == [each for episode in expected for each in episode]
 
@@ -114,7 +115,7 @@ def test_the_faster_panel_waits(tmp_path: Path) -> None:
     named = {"diamond": Walker(), "ghost": Walker(goal=gridworld.GHOST), "lost": Wanderer()}
     path = tmp_path / "film.gif"
     torch.manual_seed(0)
-    film(named, RULES, 2, 7, path)
+    film(named, MAKE, 2, 7, path)
     least = sum(max(lengths(Walker(), 1, 7 + episode)[0], 1) for episode in range(2))
     # equal frames in a row become one that stays as long
     assert sum(frames(path)) >= 250 * least + 2 * 900
@@ -125,7 +126,7 @@ def test_the_faster_panel_waits(tmp_path: Path) -> None:
 def test_the_same_policies_make_the_same_film(tmp_path: Path) -> None:
     for name in ("one", "two"):
         torch.manual_seed(3)
-        film({"lost": Wanderer()}, RULES, 1, 7, tmp_path / name)
+        film({"lost": Wanderer()}, MAKE, 1, 7, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -140,4 +141,4 @@ def test_the_command_writes_the_film(finished: Path, tmp_path: Path) -> None:
 
 def test_a_film_that_cannot_be_written_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written: Is a directory"):
-        film({"walker": Walker()}, RULES, 1, 7, tmp_path)
+        film({"walker": Walker()}, MAKE, 1, 7, tmp_path)

@@ -25,7 +25,10 @@ def make_infos(observed: Mask, rewards: NDArray[np.float64], mask: Mask) -> dict
 
 
 def make_step_infos(
-    observed: Mask, rewards: NDArray[np.float64], ended: Mask | None, final_obs: Any
+    observed: Mask,
+    rewards: NDArray[np.float64],
+    ended: Mask | None,
+    final_obs: object,
 ) -> dict[str, Any]:
     """Return the infos of a step in Gymnasium's layout.
 

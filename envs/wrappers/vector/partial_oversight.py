@@ -143,31 +143,29 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         rewards = check_rewards(rewards, self.num_envs)
         ended = (terminated | truncated).astype(np.bool_, copy=False)
-        same_step = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
-        arrival, final = observations, inner.get("final_obs")
-        if same_step and (self.settings.reads_observations or self.settings.has_flag):
-            arrival = before_reset(observations, final, ended)
-
+        restarted = None  # the lanes that ended and already are in their next episode
+        if self._mode is AutoresetMode.SAME_STEP and ended.any():
+            restarted = ended
+        arrival = self._arrival(observations, inner, restarted)
         if self._waits:
             self._state.look(self._previous, question, arrival)
         observed = self._state.observed & ~self._resetting
         reported = report_rewards(rewards, observed, self._state.flips)
         paid = self._pay(rewards, reported, observed, (actions, arrival, terminated, truncated))
         self._state.advance(self._resetting)
-        if same_step and self.settings.has_flag:
-            self._state.look(arrival)  # for the flags of the last observations
-            final = self._with_flags(arrival)
-        reported = reported.astype(np.float64)
-        infos = make_step_infos(observed, reported, ended if same_step else None, final)
-        if self.settings.allow:
-            infos = self._with_allowed(infos, inner)
-
-        beginning = ended if same_step else self._resetting
+        infos = self._make_infos(observed, reported, inner, restarted, arrival)
+        beginning = self._resetting if restarted is None else restarted
         if beginning.any():
             self._state.begin(np.flatnonzero(beginning))
         if self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = ended
         return self._look(observations), paid, terminated, truncated, infos
+
+    def _arrival(self, observations: Any, inner: dict[str, Any], restarted: Mask | None) -> Any:  # noqa: ANN401
+        """Return what each step led to, before any reset, as far as it is read."""
+        if restarted is None or not (self.settings.reads_observations or self.settings.has_flag):
+            return observations
+        return before_reset(observations, inner["final_obs"], restarted)
 
     def _pay(
         self, rewards: NDArray[Any], reported: NDArray[Any], observed: Mask, step: tuple[Any, ...]
@@ -186,12 +184,23 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         asks = self._state.asks & ~self._resetting
         return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
-    def _with_allowed(self, infos: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
-        """Return the infos with the environment's own entries that are allowed."""
-        infos = select_infos(inner, self.settings.allow) | infos
-        if "final_info" in infos:
-            infos["final_info"] |= select_infos(inner.get("final_info", {}), self.settings.allow)
-        return infos
+    def _make_infos(
+        self,
+        observed: Mask,
+        reported: NDArray[Any],
+        inner: dict[str, Any],
+        restarted: Mask | None,
+        arrival: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        """Return the infos of a step, with the environment's own entries that are allowed."""
+        allow, final_obs = self.settings.allow, inner.get("final_obs")
+        if restarted is not None and self.settings.has_flag:
+            self._state.look(arrival)  # for the flags of the last observations
+            final_obs = self._with_flags(arrival)
+        infos = make_step_infos(observed, reported.astype(np.float64), restarted, final_obs)
+        if allow and restarted is not None:
+            infos["final_info"] |= select_infos(inner.get("final_info", {}), allow)
+        return select_infos(inner, allow) | infos if allow else infos
 
     def get_state(self) -> Arrays:
         """Copy all that the future depends on, given the same arguments and actions.

@@ -5,9 +5,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs import GridVectorEnv
+from envs import partial_grid_vec
 from envs.observers import StepCoin
 from envs.registration import truthful
 from envs.wrappers import vector
@@ -42,7 +42,7 @@ def grid_with_flag() -> Setup:
 
 
 def native_grid() -> Setup:
-    """Return `PartialGrid-v0` as it is trained on, which hides its rewards itself."""
+    """Return `PartialGrid-v0` as it is trained on."""
     return Setup(world=grid_world({"oversight_probability": 0.3}))
 
 
@@ -74,5 +74,5 @@ def _lanes(name: str) -> Setup:
     return replace(around(truthful(name), wrapper="single"), inside=LaneTruth)
 
 
-def _true_grid(num_envs: int) -> GridVectorEnv:
-    return GridVectorEnv(num_envs, reward="true")
+def _true_grid(num_envs: int) -> VectorEnv[Any, Any, Any]:
+    return partial_grid_vec(num_envs, reward="true")

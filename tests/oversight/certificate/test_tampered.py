@@ -7,7 +7,8 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from envs import GridVectorEnv
+from envs import partial_grid_vec
+from envs.gridworld_env import add_oversight
 from oversight.certificate.tampering import (
     TAMPERS,
     Tampered,
@@ -121,8 +122,9 @@ def moves(seed: int) -> NDArray[np.int64]:
 @tampered_by
 def test_the_grid_is_tampered_with_at_squares_that_nobody_watches(name: str) -> None:
     notes, generator = Notes(), np.random.default_rng(SEED)
-    arguments: Any = {"num_envs": 16, "reward": "true", "oversight_probability": 0.5}
-    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], notes, SEED, **arguments)
+    arguments: Any = {"num_envs": 16, "oversight_probability": 0.5}
+    plain = partial_grid_vec(**arguments, reward="true")
+    env = add_oversight(TamperedGrid(ALL[name], notes, SEED, **arguments), reward="true")
     same(env.reset(seed=3), plain.reset(seed=3))
     seen = np.zeros(2, dtype=int)
     for actions in moves(0):
@@ -142,8 +144,9 @@ def test_the_grid_is_tampered_with_at_squares_that_nobody_watches(name: str) -> 
 def test_the_grid_that_hides_its_rewards_is_the_same_whatever_they_are(
     name: str, reward: str
 ) -> None:
-    arguments: Any = {"num_envs": 16, "reward": reward, "oversight_probability": 0.5}
-    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], Notes(), SEED, **arguments)
+    arguments: Any = {"num_envs": 16, "oversight_probability": 0.5}
+    plain = partial_grid_vec(**arguments, reward=reward)  # type: ignore[arg-type]
+    env = add_oversight(TamperedGrid(ALL[name], Notes(), SEED, **arguments), reward=reward)
     same(env.reset(seed=3), plain.reset(seed=3))
     for actions in moves(1):
         same(env.step(actions), plain.step(actions))
