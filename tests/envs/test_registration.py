@@ -13,18 +13,20 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common import env_checker
 
 import envs
-from envs import GridEnv, GridVectorEnv
-from envs.gridworld import Flag, Reward
+from envs import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
+from envs.gridworld import OVERSIGHT, Flag
+from envs.wrappers.options import Reward
 
 VARIANTS = [
     {"flag": flag, "reward": reward} for flag, reward in product(get_args(Flag), get_args(Reward))
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 @pytest.mark.parametrize("name", envs.IDS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_both_checkers_pass_without_a_warning(name: str, variant: dict[str, Any]) -> None:
-    env = gym.make(name, **variant).unwrapped
+    env = gym.make(name, **variant)
     check_env(env)
     env_checker.check_env(env, skip_render_check=False)
 
@@ -36,8 +38,9 @@ def test_an_id_with_its_module_needs_no_import() -> None:
 
 def test_make_vec_gives_the_native_environment_unless_told() -> None:
     native = gym.make_vec("PartialGrid-v0", num_envs=3, size=4, reward="proxy")
-    assert type(native) is GridVectorEnv
-    assert (native.num_envs, native.rules.size, native.rules.reward) == (3, 4, "proxy")
+    assert isinstance(native.unwrapped, GridVectorEnv)
+    assert (native.num_envs, native.unwrapped.size) == (3, 4)
+    assert native.settings.reward == "proxy"  # type: ignore[attr-defined]
     assert native.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     sync = gym.make_vec("PartialGrid-v0", num_envs=3, vectorization_mode="sync")
     assert type(sync) is SyncVectorEnv
@@ -48,18 +51,20 @@ def test_a_spec_rebuilds_its_environment() -> None:
     rebuilt = gym.make(env.spec)  # type: ignore[arg-type]
     assert isinstance(env.unwrapped, GridEnv)
     assert isinstance(rebuilt.unwrapped, GridEnv)
-    assert rebuilt.unwrapped.rules == env.unwrapped.rules
+    assert (rebuilt.unwrapped.size, rebuilt.unwrapped.oversight_probability) == (4, 0.5)
+    assert not rebuilt.reset(seed=0)[0][OVERSIGHT].any()
+    assert str(rebuilt) == str(env)
     native = gym.make_vec("PartialGrid-v0", num_envs=3, horizon=7)
     again = gym.make_vec(native.spec)  # type: ignore[arg-type]
-    assert isinstance(again, GridVectorEnv)
-    assert (again.num_envs, again.rules.horizon) == (3, 7)
+    assert isinstance(again.unwrapped, GridVectorEnv)
+    assert (again.num_envs, again.unwrapped.horizon) == (3, 7)
 
 
 def test_both_environments_share_their_defaults() -> None:
-    single = inspect.signature(GridEnv).parameters
-    vector = dict(inspect.signature(GridVectorEnv).parameters)
-    assert vector.pop("num_envs").default == 1
-    assert vector == dict(single)
+    for single, vectorized in ((GridEnv, GridVectorEnv), (partial_grid, partial_grid_vec)):
+        parameters = dict(inspect.signature(vectorized).parameters)
+        assert parameters.pop("num_envs").default == 1
+        assert parameters == dict(inspect.signature(single).parameters)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_both_environments_share_their_defaults() -> None:
     ],
 )
 def test_a_bad_argument_is_named(arguments: dict[str, Any], message: str) -> None:
-    for make in (GridEnv, GridVectorEnv):
+    for make in (partial_grid, partial_grid_vec):
         with pytest.raises(ValueError, match=message):
             make(**arguments)
 

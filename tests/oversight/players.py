@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from envs import gridworld
-from tests.envs.test_anchors import SIZE, distances
+from tests.envs.test_gridworld import SIZE, distances
 
 
 class Player(BasePolicy):

@@ -17,17 +17,17 @@ from envs import (
     DelayedOversight,
     EpisodeCoin,
     FixedHorizon,
-    GridEnv,
-    GridVectorEnv,
     NormalizeObservedReward,
     PartialOversight,
     Query,
     RecordTruth,
     StepCoin,
+    partial_grid,
+    partial_grid_vec,
 )
 from envs.wrappers import vector
-from tests.envs.same import assert_same
-from tests.envs.wrappers.games import GAMES, frozen, play
+from tests.envs.comparison import assert_same
+from tests.envs.wrappers.environment_factories import GAMES, frozen, play
 
 Arguments = dict[str, Any]
 LANES = 4
@@ -38,7 +38,7 @@ def halves(before: Any, action: Any, after: Any, ended: Any, cut: Any) -> Any:  
 
 
 INSIDE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
-    "grid": lambda: GridEnv(size=3, oversight_probability=0.7),
+    "grid": lambda: partial_grid(size=3, oversight_probability=0.7),
     "coin": lambda: PartialOversight(GAMES["CartPole"](), observed_probability=0.5),
     "steps": lambda: PartialOversight(GAMES["Pendulum"](), observer=StepCoin(0.5), proxy=halves),
     "question": lambda: PartialOversight(
@@ -138,13 +138,13 @@ def test_lanes_equal_wrapped_singles(
 @pytest.mark.parametrize("delay", [{"steps": 2}, {"episodes": 2}])
 def test_the_native_grid_equals_singles_and_a_restored_state_goes_on(delay: Arguments) -> None:
     rules: Arguments = {"size": 3, "oversight_probability": 0.6}
-    ours = vector.DelayedOversight(GridVectorEnv(LANES, **rules), **delay)
+    ours = vector.DelayedOversight(partial_grid_vec(LANES, **rules), **delay)
     singles = SyncVectorEnv(
-        [lambda: DelayedOversight(GridEnv(**rules), **delay)] * LANES,
+        [lambda: DelayedOversight(partial_grid(**rules), **delay)] * LANES,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     assert_same(ours.reset(seed=3), singles.reset(seed=3))
-    twin = vector.DelayedOversight(GridVectorEnv(LANES, **rules), **delay)
+    twin = vector.DelayedOversight(partial_grid_vec(LANES, **rules), **delay)
     for step, actions in enumerate(np.random.default_rng(0).integers(4, size=(600, LANES))):
         given = ours.step(actions)
         assert_same(given, singles.step(actions))
@@ -153,7 +153,7 @@ def test_the_native_grid_equals_singles_and_a_restored_state_goes_on(delay: Argu
             twin.set_state(ours.get_state())
         if step > 300:
             assert frozen(twin.step(actions)) == frozen(given)
-    other = vector.DelayedOversight(GridVectorEnv(LANES, **rules), steps=9)
+    other = vector.DelayedOversight(partial_grid_vec(LANES, **rules), steps=9)
     with pytest.raises(ResetNeeded):
         other.set_state(ours.get_state())
     other.reset(seed=0)
@@ -169,7 +169,7 @@ def test_a_seed_forgets_what_is_held_back() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 def test_it_goes_with_the_other_wrappers(tmp_path: Any) -> None:  # noqa: ANN401
-    truth = RecordTruth(GridEnv(reward="true"), tmp_path / "truth.ledger")
+    truth = RecordTruth(partial_grid(reward="true"), tmp_path / "truth.ledger")
     inner = PartialOversight(FixedHorizon(truth, 12), observed_probability=1.0)
     env = RecordEpisodeStatistics(DelayedOversight(inner, steps=4))
     returns = [step[4]["episode"]["r"] for step in play(env, 300) if "episode" in step[-1]]
@@ -200,12 +200,12 @@ def test_bad_arguments_and_orders_are_refused(tmp_path: Any) -> None:  # noqa: A
         raises(order, lambda wrap=wrap: DelayedOversight(wrap(watched()), steps=1))  # type: ignore[misc]
     inner = SyncVectorEnv([lambda: RecordEpisodeStatistics(watched())])
     raises(order, lambda: vector.DelayedOversight(inner, steps=1))
-    delayed = DelayedOversight(GridEnv(), steps=1)
+    delayed = DelayedOversight(partial_grid(), steps=1)
     raises(r"DelayedOversight\(PartialOversight\(env\)\)", lambda: PartialOversight(delayed))
     raises("RecordTruth around the raw", lambda: RecordTruth(delayed, tmp_path / "truth.ledger"))
-    mute = GridVectorEnv(2)
+    mute = partial_grid_vec(2)
     del mute.metadata["autoreset_mode"]
     raises("autoreset_mode", lambda: vector.DelayedOversight(mute, steps=1))
-    for env in (delayed, vector.DelayedOversight(GridVectorEnv(1), steps=1)):
+    for env in (delayed, vector.DelayedOversight(partial_grid_vec(1), steps=1)):
         with pytest.raises(ResetNeeded):
             env.step(np.zeros(1, dtype=int))

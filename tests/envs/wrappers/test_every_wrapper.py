@@ -1,9 +1,12 @@
-"""Every wrapper and observer on every game: the checkers, seeds, spaces, flags and specs."""
+"""Every wrapper and observer: checkers, seeds, spaces, ends of episodes, and specs."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from tempfile import mkdtemp
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -20,10 +23,14 @@ from envs import (
     PartialOversight,
     RecordTruth,
     StepCoin,
+    partial_grid,
+    partial_grid_vec,
+    wrappers,
 )
-from tests.envs.wrappers.games import GAMES as BARE
-from tests.envs.wrappers.games import frozen, play
-from tests.envs.wrappers.watchers import OBSERVERS, guess
+from envs.wrappers import vector
+from tests.envs.wrappers.environment_factories import GAMES as BARE
+from tests.envs.wrappers.environment_factories import frozen, play
+from tests.envs.wrappers.observer_factories import OBSERVERS, guess
 
 Env = gym.Env[Any, Any]
 
@@ -49,7 +56,13 @@ WRAPS: dict[str, Callable[..., Env]] = {
     "RecordTruth": RecordTruth,
 }
 
-PAIRS = [(game, wrap) for game in GAMES for wrap in WRAPS if (game, wrap) != ("Pendulum", "Query")]
+# Every wrapper on one game and every game in two wrappers: the games take turns.
+PAIRS = [
+    ("CartPole" if wrap == "Query" else game, wrap)
+    for wrap, game in zip(WRAPS, cycle(GAMES), strict=False)
+]
+PAIRS += [(game, wrap) for game in GAMES for wrap in ("visible", "RecordTruth")]
+PAIRS = list(dict.fromkeys(PAIRS))
 each = pytest.mark.parametrize(("game", "wrap"), PAIRS)
 
 
@@ -74,7 +87,7 @@ def test_both_checkers_pass_without_a_warning(game: str, wrap: str, tmp_path: Pa
 
 
 @each
-def test_a_seed_repeats_all_and_the_spaces_hold_it(game: str, wrap: str, tmp_path: Path) -> None:
+def test_seed_repeats_everything_within_the_spaces(game: str, wrap: str, tmp_path: Path) -> None:
     env, twin = build(game, wrap, tmp_path), build(game, wrap, tmp_path)
     given = play(env, 40)
     assert frozen(given) == frozen(play(twin, 40)) == frozen(play(twin, 40))
@@ -89,7 +102,7 @@ def test_a_seed_repeats_all_and_the_spaces_hold_it(game: str, wrap: str, tmp_pat
 
 
 @each
-def test_the_ends_of_episodes_are_kept(game: str, wrap: str, tmp_path: Path) -> None:
+def test_episodes_end_where_the_game_ends_them(game: str, wrap: str, tmp_path: Path) -> None:
     env, bare = build(game, wrap, tmp_path), GAMES[game]()
     env.action_space.seed(0)
     env.reset(seed=0)
@@ -115,7 +128,7 @@ def test_the_ends_of_episodes_are_kept(game: str, wrap: str, tmp_path: Path) -> 
 
 
 @each
-def test_a_spec_rebuilds_what_plays_alike(game: str, wrap: str, tmp_path: Path) -> None:
+def test_environment_rebuilt_from_spec_plays_alike(game: str, wrap: str, tmp_path: Path) -> None:
     if game == "MiniGrid":
         pytest.skip("its own wrapper cannot be rebuilt")
     env, twin = build(game, wrap, tmp_path), build(game, wrap, tmp_path)
@@ -127,3 +140,47 @@ def test_a_spec_rebuilds_what_plays_alike(game: str, wrap: str, tmp_path: Path) 
     assert frozen(play(rebuilt, 40)) == frozen(play(twin, 40))
     for each_env in (rebuilt, twin):
         each_env.close()
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "DelayedOversight": {"steps": None, "episodes": 3},
+    "FixedHorizon": {"horizon": 9, "keep": ("observed",)},
+    "NormalizeObservedReward": {"gamma": 0.9},
+    "PartialOversight": {
+        "observed_probability": None,
+        "observer": EpisodeCoin(0.25),
+        "proxy": guess,
+        "reward": "proxy",
+        "flag": NoisyFlag(0.5),
+        "allow": ("prob",),
+        "seed": 3,
+    },
+    "RecordTruth": {"path": "truth.ledger"},
+}
+
+
+def test_every_wrapper_is_listed() -> None:
+    assert set(ARGUMENTS) == set(vector.__all__) == set(wrappers.__all__)
+
+
+@pytest.mark.parametrize("module", [wrappers, vector])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_constructor_argument_is_recorded(
+    name: str, module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrapper, arguments = getattr(module, name), ARGUMENTS[name]
+
+    def inside() -> Any:  # noqa: ANN401
+        truth = name in ("PartialOversight", "RecordTruth", "FixedHorizon")
+        reward: Any = "true" if truth else "observed"
+        return (
+            partial_grid_vec(2, reward=reward) if module is vector else partial_grid(reward=reward)
+        )
+
+    first, *others = inspect.signature(wrapper).parameters
+    assert first == "env"
+    assert set(others) == set(arguments)
+    env = wrapper(inside(), **arguments)
+    assert env._saved_kwargs == arguments
+    assert wrapper(inside(), **env._saved_kwargs)._saved_kwargs == arguments

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common import env_checker
 
-from envs import FixedHorizon, GridEnv
+from envs import FixedHorizon, partial_grid
 from envs.wrappers import fixed_horizon
 
 NAMES = ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "PartialGrid-v0"]
@@ -58,7 +58,9 @@ def test_length_and_flags_are_constant_and_the_return_is_unchanged(
 
 def test_diamond_ghost_and_neither_have_one_form() -> None:
     """Seeds whose first episode ends differently; only reward and observation may differ."""
-    env = FixedHorizon(GridEnv(horizon=6, reward="true"), 8, keep=("observed", "observed_reward"))
+    env = FixedHorizon(
+        partial_grid(horizon=6, reward="true"), 8, keep=("observed", "observed_reward")
+    )
     forms, outcomes = set(), set()
     for seed in range(200):
         observation, info = env.reset(seed=seed)
@@ -76,7 +78,9 @@ def test_diamond_ghost_and_neither_have_one_form() -> None:
 
 
 def test_kept_info_is_that_of_reset_while_absorbing() -> None:
-    env = FixedHorizon(GridEnv(oversight_probability=1.0), 64, keep=["observed", "observed_reward"])
+    env = FixedHorizon(
+        partial_grid(oversight_probability=1.0), 64, keep=["observed", "observed_reward"]
+    )
     env.reset(seed=0)
     told = [env.step(action)[4] for action in np.random.default_rng(0).integers(4, size=64)]
     assert sum(info["observed"] for info in told) <= 1
@@ -113,17 +117,17 @@ def test_a_spec_rebuilds_the_wrapper() -> None:
 @pytest.mark.parametrize("horizon", [0, -3, 2.0, True, None, "9"])
 def test_a_bad_horizon_is_named(horizon: int) -> None:
     with pytest.raises(ValueError, match=r"horizon must be .* got"):
-        FixedHorizon(GridEnv(), horizon)
+        FixedHorizon(partial_grid(), horizon)
 
 
 def test_bad_names_and_missing_entries_are_named() -> None:
     with pytest.raises(ValueError, match=r"keep must be .* got 'observed'"):
-        FixedHorizon(GridEnv(), 9, keep="observed")
-    env = FixedHorizon(GridEnv(), 9, keep=["episode"])
+        FixedHorizon(partial_grid(), 9, keep="observed")
+    env = FixedHorizon(partial_grid(), 9, keep=["episode"])
     with pytest.raises(ValueError, match=r"no entry 'episode', only .*'observed'"):
         env.reset(seed=0)
 
 
 def test_step_needs_a_reset() -> None:
     with pytest.raises(ResetNeeded):
-        FixedHorizon(GridEnv(), 9).step(0)
+        FixedHorizon(partial_grid(), 9).step(0)

@@ -10,10 +10,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 import envs
-from envs import EpisodeCoin, GridEnv, GridVectorEnv, NormalizeObservedReward, PartialOversight
+from envs import (
+    EpisodeCoin,
+    NormalizeObservedReward,
+    PartialOversight,
+    partial_grid,
+    partial_grid_vec,
+)
 from envs.observers import StepCoin
 from envs.wrappers import vector
-from tests.envs.wrappers.games import GAMES
+from tests.envs.wrappers.environment_factories import GAMES
 
 GAMMA = 0.9
 
@@ -94,7 +100,9 @@ def test_nothing_is_read_of_hidden_steps(value: float) -> None:
 def test_the_scale_can_be_kept() -> None:
     for env in (
         NormalizeObservedReward(PartialOversight(GAMES["CartPole"](), observed_probability=1.0)),
-        vector.NormalizeObservedReward(GridVectorEnv(4, reward="true", oversight_probability=1.0)),
+        vector.NormalizeObservedReward(
+            partial_grid_vec(4, reward="true", oversight_probability=1.0)
+        ),
     ):
         env.update_running_mean = False
         env.reset(seed=0)
@@ -144,7 +152,7 @@ def test_a_state_of_a_single_environment_goes_on() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 def test_what_gymnasium_asks_of_an_environment() -> None:
-    check_env(NormalizeObservedReward(GridEnv()), skip_render_check=True)
+    check_env(NormalizeObservedReward(partial_grid()), skip_render_check=True)
     made = gym.make("PartialGrid-v0")
     spec = NormalizeObservedReward(made, gamma=0.5).spec
     assert spec is not None
@@ -156,9 +164,9 @@ def test_what_gymnasium_asks_of_an_environment() -> None:
 @pytest.mark.parametrize("gamma", [-0.1, 1.1, float("nan")])
 def test_a_discount_out_of_range_is_refused(gamma: float) -> None:
     with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
-        NormalizeObservedReward(GridEnv(), gamma=gamma)
+        NormalizeObservedReward(partial_grid(), gamma=gamma)
     with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
-        vector.NormalizeObservedReward(GridVectorEnv(2), gamma=gamma)
+        vector.NormalizeObservedReward(partial_grid_vec(2), gamma=gamma)
 
 
 def test_it_needs_to_be_told_what_was_observed() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs import GridEnv, GridVectorEnv, draw
+from envs import draw, partial_grid, partial_grid_vec
 from envs.rendering import CELL, write
 
 
@@ -33,7 +33,7 @@ def test_each_thing_changes_its_own_tile_only() -> None:
 
 def test_both_environments_render_alike() -> None:
     for mode in ("ansi", "rgb_array"):
-        single, vector = GridEnv(render_mode=mode), GridVectorEnv(3, render_mode=mode)
+        single, vector = partial_grid(render_mode=mode), partial_grid_vec(3, render_mode=mode)
         single.reset(seed=4)
         vector.reset(seed=3)
         frames = vector.render()
@@ -43,5 +43,5 @@ def test_both_environments_render_alike() -> None:
 
 
 def test_without_a_mode_nothing_is_rendered() -> None:
-    assert GridEnv().render() is None
-    assert GridVectorEnv(2).render() is None
+    assert partial_grid().render() is None
+    assert partial_grid_vec(2).render() is None

@@ -19,7 +19,7 @@ GAMES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
             gym.make("MiniGrid-Empty-5x5-v0", max_episode_steps=20)
         )
     ),
-    "PartialGrid": lambda: GridEnv(reward="true"),
+    "PartialGrid": GridEnv,
 }
 
 

@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
 from envs.observers import InformationLevel, Observer, StepContext
 from envs.observers.noise import Side
-from tests.envs.test_observers import near
-
-SEED = st.integers(0, 2**64 - 1)
-PROBABILITY = st.floats(0, 1)
+from tests.envs.observers.contexts import PROBABILITY, SEED, make_context, near
 
 
 def episodes(seed: int, size: int) -> StepContext:
@@ -29,7 +26,7 @@ def test_reports_are_lost_and_flipped_as_often_as_said_and_independently(
     seed: int, flip: float, miss: float
 ) -> None:
     many = episodes(seed, 4000)
-    truth = EpisodeCoin(0.5).decide(many).watched
+    truth = EpisodeCoin(0.5).decide(many).observed
     watched, flips = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
     assert not np.any(watched & ~truth)
     assert near((truth & ~watched).sum(), truth.sum(), miss)
@@ -41,12 +38,22 @@ def test_reports_are_lost_and_flipped_as_often_as_said_and_independently(
     assert near(flips.rewards[truth & ~watched].sum(), (truth & ~watched).sum(), flip)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=SEED, miss=PROBABILITY, alarm=PROBABILITY)
+def test_noisy_flag_errs_at_its_rates(seed: int, miss: float, alarm: float) -> None:
+    many = make_context(seed, 4000)._replace(episode=np.arange(4000, dtype=np.uint64))
+    truth = EpisodeCoin(0.5).decide(many).observed
+    cue = NoisyFlag(miss, alarm).show(truth, many, InformationLevel.EPISODE)
+    for errs, chance in ((~cue[truth], miss), (cue[~truth], alarm)):
+        assert near(errs.sum(), errs.size, chance)
+
+
 def test_a_flag_errs_independently_of_the_reports() -> None:
     many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
     watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
     assert flips is not None
     cues = [
-        NoisyFlag(0.5, stream=stream).cue(truth, many, InformationLevel.EPISODE)
+        NoisyFlag(0.5, stream=stream).show(truth, many, InformationLevel.EPISODE)
         for stream in (0, 1, 2)
     ]
     errors = np.corrcoef([watched, flips.rewards, *cues])
@@ -59,7 +66,7 @@ def test_an_observer_by_episode_errs_by_episode_and_another_by_step() -> None:
     for coin, constant in ((EpisodeCoin(1.0), True), (StepCoin(1.0), False)):
         noisy = Noisy(coin, flip=0.5, miss=0.5)
         decisions = [noisy.decide(lane._replace(step=np.full(300, step))) for step in steps]
-        for masks in zip(*((each.watched, each.flips[0]) for each in decisions if each.flips)):  # noqa: B905
+        for masks in zip(*((each.observed, each.flips[0]) for each in decisions if each.flips)):  # noqa: B905
             same = all(np.array_equal(mask, masks[0]) for mask in masks)
             assert same == constant
             assert near(np.sum(masks), np.size(masks), 0.5) or constant
@@ -94,10 +101,10 @@ def test_an_adversary_spends_its_budget_as_one_who_sees_episode_after_episode(
         many = episodes(seed, 80)
         truth = observer.decide(many)
         watched, flips = Adversarial(observer, budget, every).decide(many)
-        np.testing.assert_array_equal(watched, truth.watched)
+        np.testing.assert_array_equal(watched, truth.observed)
         assert flips is not None
         assert not flips.rewards.any()
-        assert flips.punishments.tolist() == errors_by_hand(truth.watched.tolist(), budget, every)
+        assert flips.punishments.tolist() == errors_by_hand(truth.observed.tolist(), budget, every)
         assert flips.punishments.sum() <= budget
 
 
@@ -134,7 +141,7 @@ def test_a_composition_errs_where_who_watches_errs() -> None:
     watched, flips = honest.decide(many)
     assert flips is not None
     assert not np.any(flips.rewards & ~one)
-    np.testing.assert_array_equal((~ONE).decide(many).watched, ~one)
+    np.testing.assert_array_equal((~ONE).decide(many).observed, ~one)
     assert (~ONE).decide(many).flips is None
     assert (EpisodeCoin(0.5) | StepCoin(0.5)).decide(many).flips is None
 

@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import FixedHorizon, GridEnv, GridVectorEnv
+from envs import FixedHorizon, partial_grid, partial_grid_vec
 from envs.wrappers.vector.fixed_horizon import FixedHorizon as VectorFixedHorizon
 from envs.wrappers.vector.record_truth import RecordTruth
-from tests.envs.same import assert_same
+from tests.envs.comparison import assert_same
 
 
 @settings(max_examples=25, deadline=None)
@@ -29,9 +29,9 @@ def test_it_equals_single_environments(
     lanes: int, horizon: int, limit: int, seed: int, keep: tuple[str, ...]
 ) -> None:
     rules: dict[str, Any] = {"size": 3, "horizon": limit, "oversight_probability": 0.5}
-    ours = VectorFixedHorizon(GridVectorEnv(lanes, **rules), horizon, keep=keep)
+    ours = VectorFixedHorizon(partial_grid_vec(lanes, **rules), horizon, keep=keep)
     theirs = SyncVectorEnv(
-        [lambda: FixedHorizon(GridEnv(**rules), horizon, keep=keep)] * lanes,
+        [lambda: FixedHorizon(partial_grid(**rules), horizon, keep=keep)] * lanes,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     generator = np.random.default_rng(seed)
@@ -66,10 +66,10 @@ def test_singles_run_in_every_mode(mode: AutoresetMode) -> None:
 
 def test_what_cannot_be_put_back_is_refused(tmp_path: Path) -> None:
     for mode in AutoresetMode:
-        sync = SyncVectorEnv([GridEnv] * 2, autoreset_mode=mode)
+        sync = SyncVectorEnv([partial_grid] * 2, autoreset_mode=mode)
         with pytest.raises(ValueError, match="batch those with SyncVectorEnv"):
             VectorFixedHorizon(sync, 9)
-    recorded = RecordTruth(GridVectorEnv(2, reward="true"), tmp_path / "truth.ledger")
+    recorded = RecordTruth(partial_grid_vec(2, reward="true"), tmp_path / "truth.ledger")
     with pytest.raises(ValueError, match=r"RecordTruth\(FixedHorizon\(env, horizon\), path\)"):
         VectorFixedHorizon(recorded, 9)
     recorded.close()
@@ -77,8 +77,8 @@ def test_what_cannot_be_put_back_is_refused(tmp_path: Path) -> None:
 
 def test_bad_arguments_and_calls_are_named() -> None:
     with pytest.raises(ValueError, match=r"horizon must be .* got 0"):
-        VectorFixedHorizon(GridVectorEnv(2), 0)
-    env = VectorFixedHorizon(GridVectorEnv(2), 9, keep=["nothing"])
+        VectorFixedHorizon(partial_grid_vec(2), 0)
+    env = VectorFixedHorizon(partial_grid_vec(2), 9, keep=["nothing"])
     with pytest.raises(ResetNeeded):
         env.step([0, 0])
     with pytest.raises(ValueError, match="no entry 'nothing'"):

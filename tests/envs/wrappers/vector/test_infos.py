@@ -1,4 +1,4 @@
-"""A vector wrapper that goes on from a state equals the one that was never interrupted."""
+"""Infos of vector wrappers, and states from which a wrapper continues as if uninterrupted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,23 +11,28 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from envs import (
     Budget,
     EpisodeCoin,
     FixedHorizon,
-    GridEnv,
     GridVectorEnv,
     Noisy,
     PartialOversight,
     Schedule,
     StepCoin,
+    partial_grid,
+    partial_grid_vec,
 )
 from envs.wrappers import vector
-from tests.envs.same import assert_same
-from tests.envs.wrappers.test_vector import CASES
-from tests.envs.wrappers.watchers import guess
+from envs.wrappers.vector.infos import make_step_infos, parse_infos
+from tests.envs.comparison import assert_same
+from tests.envs.wrappers.observer_factories import guess
+from tests.envs.wrappers.vector.test_partial_oversight import CASES
 
 Vector = VectorEnv[Any, Any, Any]
 LANES = 6
@@ -66,7 +71,7 @@ class Rows(VectorEnv[Any, Any, Any]):
 
 
 def grid() -> Vector:
-    return GridVectorEnv(LANES, size=3, horizon=9, reward="true")
+    return GridVectorEnv(LANES, size=3, horizon=9)
 
 
 MORE: dict[str, dict[str, Any]] = {
@@ -90,7 +95,7 @@ WRAPPED: dict[str, Callable[[], Vector]] = {
     "delayed in a horizon": lambda: vector.FixedHorizon(
         vector.DelayedOversight(vector.PartialOversight(grid()), steps=3), 7
     ),
-    "horizon": lambda: vector.FixedHorizon(GridVectorEnv(LANES, size=3), 11, keep=("observed",)),
+    "horizon": lambda: vector.FixedHorizon(partial_grid_vec(LANES, size=3), 11, keep=("observed",)),
     "horizon outside": lambda: vector.FixedHorizon(vector.PartialOversight(grid()), 11),
     "horizon inside": lambda: vector.PartialOversight(vector.FixedHorizon(grid(), 7)),
     "horizons": lambda: vector.FixedHorizon(vector.FixedHorizon(grid(), 7), 9),
@@ -104,8 +109,8 @@ def played(env: Vector, actions: NDArray[np.int64]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("case", WRAPPED)
 def test_it_goes_on_bit_for_bit(case: str) -> None:
     make = WRAPPED[case]
-    actions = np.random.default_rng(0).integers(4, size=(500, LANES))
-    for before in (0, 4, 5, 61, 400):  # the last is past the first table of decisions
+    actions = np.random.default_rng(0).integers(4, size=(160, LANES))
+    for before in (0, 5, 61):
         env, other = make(), make()
         env.reset(seed=5)
         played(env, actions[:before])
@@ -138,12 +143,12 @@ def test_horizon_around_oversight_equals_a_vector_of_singles() -> None:
     rules: dict[str, Any] = {"size": 3, "horizon": 9, "reward": "true"}
     observer = EpisodeCoin(0.5) & StepCoin(0.7)
     ours = vector.FixedHorizon(
-        vector.PartialOversight(GridVectorEnv(LANES, **rules), observer=observer), 11, keep=names
+        vector.PartialOversight(partial_grid_vec(LANES, **rules), observer=observer), 11, keep=names
     )
     singles = SyncVectorEnv(
         [
             lambda: FixedHorizon(
-                PartialOversight(GridEnv(**rules), observer=observer), 11, keep=names
+                PartialOversight(partial_grid(**rules), observer=observer), 11, keep=names
             )
         ]
         * LANES,
@@ -195,7 +200,7 @@ def test_a_horizon_that_does_not_fit_is_refused() -> None:
 def test_what_has_no_state_is_named() -> None:
     env = vector.PartialOversight(gym.make_vec("CartPole-v1", num_envs=2))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="has no get_state and set_state"):
+    with pytest.raises(ValueError, match="lacks get_state and set_state"):
         env.get_state()
     with pytest.raises(ValueError, match="SAME_STEP and get_state"):
         vector.FixedHorizon(env, 5)
@@ -217,3 +222,36 @@ class Dictionary(Rows):
         """Start at 0."""
         count, infos = super().reset(**arguments)
         return {"count": count}, infos
+
+
+@given(data=st.data(), lanes=st.integers(1, 12))
+def test_step_infos_keep_ended_lanes_apart(data: st.DataObject, lanes: int) -> None:
+    observed, ended = (data.draw(arrays.arrays(np.bool_, lanes)) for _ in range(2))
+    rewards = np.where(observed, data.draw(arrays.arrays(np.int8, lanes)) / 4, 0.0)
+    every, final = np.ones(lanes, dtype=np.bool_), object()
+    infos: dict[str, Any] = make_step_infos(observed, rewards, ended, final)
+    last = infos["final_info"]
+    for part, mask, here in ((infos, every, ~ended), (last, ended, ended)):
+        np.testing.assert_array_equal(part["observed"], observed & here)
+        np.testing.assert_array_equal(part["observed_reward"], np.where(here, rewards, 0.0))
+        for name in ("_observed", "_observed_reward"):
+            np.testing.assert_array_equal(part[name], mask)
+    for name in ("_final_info", "_final_obs"):
+        np.testing.assert_array_equal(infos[name], ended)
+    assert infos["final_obs"] is final
+    returned = [infos[name] for name in infos if "final" not in name] + list(last.values())
+    returned += [infos["_final_info"], infos["_final_obs"]]
+    for number, array in enumerate(returned):  # each may be written to
+        assert not any(np.shares_memory(array, other) for other in returned[:number])
+
+
+def test_infos_are_parsed_when_some_lanes_have_no_entry() -> None:
+    observed, rewards = parse_infos(
+        {
+            "observed": np.array([True, None, False]),
+            "_observed": np.array([True, False, True]),
+            "observed_reward": np.array([0.5, 0.0, np.nan]),
+        }
+    )
+    assert observed.tolist() == [True, False, False]
+    assert rewards.tolist() == [0.5, 0.0, 0.0]

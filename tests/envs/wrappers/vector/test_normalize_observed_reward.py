@@ -8,10 +8,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import NormalizeReward
 from numpy.typing import NDArray
 
-from envs import EpisodeCoin, GridVectorEnv, NormalizeObservedReward
+from envs import EpisodeCoin, NormalizeObservedReward, partial_grid_vec
 from envs.observers import StepCoin
 from envs.wrappers import vector
-from tests.envs.wrappers.games import GAMES
+from tests.envs.wrappers.environment_factories import GAMES
 from tests.envs.wrappers.test_normalize_observed_reward import GAMMA, slow_scale, watched
 
 LANES = 5
@@ -99,7 +99,7 @@ def walk(env: Any, seed: int) -> list[NDArray[np.float64]]:  # noqa: ANN401
 
 def test_a_state_goes_on_where_it_was() -> None:
     def make() -> vector.NormalizeObservedReward:
-        return vector.NormalizeObservedReward(GridVectorEnv(LANES, oversight_probability=0.5))
+        return vector.NormalizeObservedReward(partial_grid_vec(LANES, oversight_probability=0.5))
 
     env, other = make(), make()
     env.reset(seed=0)

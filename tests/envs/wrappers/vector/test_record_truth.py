@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from envs import GridVectorEnv, read_ledger, summarize_episodes
+from envs import partial_grid_vec, read_ledger, summarize_episodes
 from envs.wrappers.vector.fixed_horizon import FixedHorizon
 from envs.wrappers.vector.record_truth import RecordTruth
 from tests.envs.wrappers.test_record_truth import GAMES, build, frozen
@@ -77,8 +77,8 @@ def test_lanes_equal_a_loop_and_nothing_changes(
 
 def test_the_native_environment_equals_a_loop(tmp_path: Path) -> None:
     path, rules = tmp_path / "truth.ledger", GAMES[-1][1]
-    env = RecordTruth(GridVectorEnv(LANES, **rules), path)
-    plain = GridVectorEnv(LANES, **rules)
+    env = RecordTruth(partial_grid_vec(LANES, **rules), path)
+    plain = partial_grid_vec(LANES, **rules)
     assert frozen_infos(env.reset(seed=1)) == frozen_infos(plain.reset(seed=1))
     expected = step_by_hand(env, path, plain, AutoresetMode.SAME_STEP)
     env.close()
@@ -88,7 +88,7 @@ def test_the_native_environment_equals_a_loop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("diverges", [False, True])
 def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Path) -> None:
     def run(path: Path, killed: bool) -> list[Any]:
-        env = RecordTruth(GridVectorEnv(8, size=3, reward="true"), path)
+        env = RecordTruth(partial_grid_vec(8, size=3, reward="true"), path)
         env.reset(seed=0)
         generator = np.random.default_rng(0)
         actions = generator.integers(4, size=(90, 8))
@@ -100,7 +100,7 @@ def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Pa
                 env.step(step)
             assert env._ledger is not None
             env._ledger._file.close()  # what waits in the buffer is gone
-            env = RecordTruth(GridVectorEnv(8, size=3, reward="true"), path)
+            env = RecordTruth(partial_grid_vec(8, size=3, reward="true"), path)
             env.reset(seed=0)
             env.set_state(state)
         for step in actions[40:]:
@@ -113,7 +113,9 @@ def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Pa
 
 
 def test_it_goes_around_fixed_horizon(tmp_path: Path) -> None:
-    env = RecordTruth(FixedHorizon(GridVectorEnv(4, reward="true"), 40), tmp_path / "truth.ledger")
+    env = RecordTruth(
+        FixedHorizon(partial_grid_vec(4, reward="true"), 40), tmp_path / "truth.ledger"
+    )
     env.reset(seed=0)
     for actions in np.random.default_rng(0).integers(4, size=(80, 4)):
         env.step(actions)
@@ -125,16 +127,16 @@ def test_it_goes_around_fixed_horizon(tmp_path: Path) -> None:
 
 def test_bad_environments_and_states_are_named(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
-    with pytest.raises(ValueError, match="reward='observed', which is not the truth"):
+    with pytest.raises(ValueError, match="rewards PartialOversight has changed"):
         RecordTruth(gym.make_vec("PartialGrid-v0", num_envs=2), path)
-    with pytest.raises(ValueError, match="reward='observed', which is not the truth"):
+    with pytest.raises(ValueError, match="rewards PartialOversight has changed"):
         RecordTruth(gym.make_vec("PartialGrid-v0", 2, vectorization_mode="sync"), path)
-    mute = GridVectorEnv(2, reward="true")
+    mute = partial_grid_vec(2, reward="true")
     del mute.metadata["autoreset_mode"]
     with pytest.raises(ValueError, match="must be an AutoresetMode, got None"):
         RecordTruth(mute, path)
-    env = RecordTruth(GridVectorEnv(2, reward="true"), path)
+    env = RecordTruth(partial_grid_vec(2, reward="true"), path)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="the state must hold ledger_episode"):
-        env.set_state(GridVectorEnv.get_state(env.env))  # type: ignore[arg-type]
+        env.set_state(env.env.get_state())  # type: ignore[attr-defined]
     env.close()

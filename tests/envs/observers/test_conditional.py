@@ -1,4 +1,4 @@
-"""The agent, or a rule, asks: who watches then, what it costs, and what the agent may do."""
+"""Queries by the agent or a rule: what they reveal, what they cost, and which actions ask."""
 
 from typing import Any
 
@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs import EpisodeCoin, GridVectorEnv, NoisyFlag, PartialOversight, Query, Region, StepCoin
+from envs import (
+    EpisodeCoin,
+    GridVectorEnv,
+    NoisyFlag,
+    PartialOversight,
+    Query,
+    Region,
+    StepCoin,
+)
 from envs.wrappers import vector
 from envs.wrappers.options import asking_space, split_action
-from tests.envs.wrappers.games import GAMES, frozen
+from tests.envs.wrappers.environment_factories import GAMES, frozen
 
 
 def rightward(observation: Any) -> Any:  # noqa: ANN401
@@ -29,7 +37,7 @@ def walk(env: gym.Env[Any, Any], num_actions: int, steps: int = 300) -> list[Any
 
 
 @pytest.mark.parametrize("rare", [True, False])
-def test_a_question_is_the_action_and_is_paid_once_an_episode(rare: bool) -> None:
+def test_query_is_part_of_the_action_and_is_paid_once_an_episode(rare: bool) -> None:
     query, coin = Query(cost=0.25), EpisodeCoin(0.5)
     env = PartialOversight(GAMES["CartPole"](), observer=query & coin if rare else query)
     assert env.action_space == spaces.Discrete(4)
@@ -55,7 +63,7 @@ def test_a_question_is_the_action_and_is_paid_once_an_episode(rare: bool) -> Non
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])
-def test_a_rule_asks_and_the_action_space_stays(reward: Any) -> None:  # noqa: ANN401
+def test_rule_queries_and_keeps_the_action_space(reward: Any) -> None:  # noqa: ANN401
     rule = Query(cost=0.5, rule=rightward)
     arguments: dict[str, Any] = {"observer": rule, "flag": "visible", "reward": reward}
     env = PartialOversight(GAMES["CartPole"](), **arguments)
@@ -76,7 +84,7 @@ def test_a_rule_asks_and_the_action_space_stays(reward: Any) -> None:  # noqa: A
     assert charged > 3
 
 
-def test_a_question_reaches_the_step_that_it_is_asked_with() -> None:
+def test_query_reveals_the_step_that_it_comes_with() -> None:
     env = PartialOversight(GAMES["CartPole"](), observer=Query(0.0))
     env.reset(seed=0)
     assert [env.step(action)[4]["observed"] for action in (0, 3, 1)] == [False, True, True]
@@ -84,7 +92,7 @@ def test_a_question_reaches_the_step_that_it_is_asked_with() -> None:
     assert env.step(1)[4]["observed"] is False
 
 
-def test_the_step_that_resets_asks_nothing() -> None:
+def test_resetting_step_never_queries() -> None:
     inner = gym.vector.SyncVectorEnv([GAMES["CartPole"]] * 3)
     env = vector.PartialOversight(inner, observer=Query(0.25))
     assert env.single_action_space == spaces.Discrete(4)
@@ -100,7 +108,7 @@ def test_the_step_that_resets_asks_nothing() -> None:
     assert set(prices) == {0.0, 0.25}
 
 
-def test_spaces_with_a_start_keep_it() -> None:
+def test_doubled_action_space_keeps_its_start() -> None:
     space = spaces.Discrete(3, start=-1)
     assert asking_space(space) == spaces.Discrete(6, start=-1)
     actions, asks = split_action(space, np.arange(-1, 5))
@@ -108,15 +116,15 @@ def test_spaces_with_a_start_keep_it() -> None:
     assert asks.tolist() == [False] * 3 + [True] * 3
 
 
-def test_what_has_no_meaning_is_refused() -> None:
+def test_invalid_queries_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Query\(\) adds .* Discrete action space, got Box"):
         PartialOversight(GAMES["Pendulum"](), observer=Query())
     PartialOversight(GAMES["Pendulum"](), observer=Query(rule=rightward))
     for flag in ("visible", NoisyFlag(0.5)):
-        with pytest.raises(ValueError, match="observer of arrivals or of the agent's questions"):
+        with pytest.raises(ValueError, match="observer of arrivals or of the agent's queries"):
             PartialOversight(GAMES["CartPole"](), observer=StepCoin(0.5) | Query(), flag=flag)
     two = Query() & ~Query(rule=rightward)
-    with pytest.raises(ValueError, match="one Query at most"):
+    with pytest.raises(ValueError, match="at most one Query"):
         vector.PartialOversight(GridVectorEnv(2), observer=two)
     for cost in (-0.1, np.inf, np.nan, "much"):
         with pytest.raises(ValueError, match="cost must be a finite number of at least 0"):
@@ -130,8 +138,8 @@ def test_what_has_no_meaning_is_refused() -> None:
 
 
 @pytest.mark.parametrize("action", [-1, 4, 1.5, True, None])
-def test_an_action_outside_the_doubled_space_is_refused(action: Any) -> None:  # noqa: ANN401
+def test_action_outside_the_doubled_space_is_refused(action: Any) -> None:  # noqa: ANN401
     env = PartialOversight(GAMES["CartPole"](), observer=Query() | Region(rightward))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="from 0 to 3, of which those from 2 on ask"):
+    with pytest.raises(ValueError, match="from 0 to 3, of which those from 2 on query"):
         env.step(action)
