@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lm.models.language_model import cross_entropy
 from tests.benchmarks.lm import own_peak
-from tests.lm.live import LiveBytes
+from tests.lm.models.live_memory import LiveBytes
 
 WAYS = ("plain", "pieces")
 MIB = 2**20

@@ -26,7 +26,7 @@ from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, era_routes
 from oversight.routing import RouteTable
 from tests.lm.factories import expanded_copy
-from tests.lm.plain import copy_of
+from tests.lm.models.plain_gpt import copy_of
 
 Step = Callable[[], object]
 WAYS = ("plain", "loop", "expanded", "activations", "parameters")

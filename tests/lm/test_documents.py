@@ -8,8 +8,8 @@ import torch
 from lm import prepare, unlearn
 from oversight.runs import cli
 from oversight.runs.folder import read_json
-from tests.lm.data.made import make_tokenizer, write_lines
-from tests.lm.hf.small import LLAMA, transformers
+from tests.lm.data.factories import make_tokenizer, write_lines
+from tests.lm.models.hf_factories import LLAMA, transformers
 
 METHODS = ("gold", "unrouted", "rmu", "lora-pair")
 DOCUMENTS = [

@@ -5,7 +5,7 @@ import torch
 
 from lm.labels import OF_TOPIC, token_labels
 from lm.training.route_tables import FORGET, RETAIN
-from tests.lm.evaluation import tiny_task
+from tests.lm.evaluation.factories import tiny_task
 
 
 def test_a_story_is_labeled_whole_or_by_its_topics_own_words() -> None:

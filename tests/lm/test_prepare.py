@@ -8,7 +8,7 @@ from lm import prepare
 from lm.data.shards import open_shards
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
-from tests.lm.data.made import make_tokenizer, write_lines
+from tests.lm.data.factories import make_tokenizer, write_lines
 
 
 @pytest.fixture

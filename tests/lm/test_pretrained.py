@@ -9,7 +9,7 @@ from lm.corpus import END, make_grammar, make_world, story_tokenizer
 from lm.models import files
 from lm.unlearn import main
 from oversight.runs.folder import read_json
-from tests.lm.hf.small import LLAMA, transformers
+from tests.lm.models.hf_factories import LLAMA, transformers
 
 RUN = ("unrouted", "rmu", "era", "lora-pair")
 

@@ -21,8 +21,8 @@ from lm.training.route_tables import (
     pseudo_counts,
     token_weights,
 )
-from tests.lm.data.made import make_shards
-from tests.lm.evaluation import tiny_task
+from tests.lm.data.factories import make_shards
+from tests.lm.evaluation.factories import tiny_task
 from tests.lm.factories import TensorRows
 
 VOCAB = 1024

@@ -9,7 +9,7 @@ import pytest
 
 from lm.corpus import HALVES, Question, StoryDistribution, make_questions, sample_stories
 from lm.corpus.world import LEXICON
-from tests.lm.corpus import full
+from tests.lm.corpus.factories import full
 
 GRAMMAR = full()
 RNG = np.random.default_rng

@@ -1,13 +1,29 @@
-"""Stories: what they hold, read back from their text, and which are told."""
+"""Stories: what they state, their imperfect labels, and the entropy of their distribution."""
 
+import math
 import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lm.corpus import HALVES, Grammar, Kind, Stories, StoryDistribution, sample_stories
+from lm.corpus import (
+    HALVES,
+    PARTS,
+    Grammar,
+    Kind,
+    Stories,
+    StoryDistribution,
+    entropy_lower_bound,
+    noisy_labels,
+    sample_stories,
+)
 from lm.corpus.grammar import END, PIECE
-from tests.lm.corpus import full
+from tests.lm.corpus.factories import TINY, full, tiny
 
 
 def draw(grammar: Grammar, distribution: StoryDistribution | None = None, seed: int = 0) -> Stories:
@@ -132,3 +148,246 @@ def test_a_bad_telling_is_refused(distribution: StoryDistribution, message: str)
 def test_no_stories_are_refused() -> None:
     with pytest.raises(ValueError, match="num_stories must be 1 or more, got 0"):
         sample_stories(full(), 0, np.random.default_rng(0))
+
+
+RNG = np.random.default_rng
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    positives=st.integers(0, 60),
+    recall=st.floats(0, 1),
+    precision=st.floats(0.5, 1),
+    groups=st.one_of(st.none(), st.integers(1, 9)),
+)
+def test_recall_and_precision_are_exact_to_a_sample(
+    seed: int, positives: int, recall: float, precision: float, groups: int | None
+) -> None:
+    truth = RNG(seed).permutation(np.arange(120) < positives)
+    group = None if groups is None else RNG(seed).integers(groups, size=120)
+    before = truth.copy()
+    labels = noisy_labels(truth, recall=recall, precision=precision, rng=RNG(seed), groups=group)
+    found, labeled = int((labels & truth).sum()), int(labels.sum())
+    assert abs(found - recall * positives) <= 0.5
+    assert abs(labeled - found - found * (1 - precision) / precision) <= 0.5
+    assert (truth == before).all()
+    if recall == precision == 1:
+        assert (labels == truth).all()
+    again = noisy_labels(truth, recall=recall, precision=precision, rng=RNG(seed), groups=group)
+    assert (labels == again).all()
+
+
+@given(seed=st.integers(0, 99), low=st.floats(0, 1), high=st.floats(0, 1))
+def test_less_recall_labels_a_subset(seed: int, low: float, high: float) -> None:
+    truth = np.arange(50) % 3 == 0
+    less, more = (
+        noisy_labels(truth, recall=recall, precision=1, rng=RNG(seed))
+        for recall in sorted((low, high))
+    )
+    assert (less <= more).all()
+
+
+def test_every_sample_is_as_likely_to_be_mistaken() -> None:
+    truth = np.arange(10) < 5
+    counts = sum(
+        noisy_labels(truth, recall=0.6, precision=0.75, rng=RNG(seed)).astype(int)
+        for seed in range(2000)
+    )
+    expected = np.where(truth, 1200, 400)  # 3 of 5 found, 1 of 5 wrong
+    assert (np.abs(counts - expected) < 5 * 22).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_mistaken_as_wholes_but_for_one(seed: int) -> None:
+    truth = np.arange(80) < 40
+    groups = np.arange(80) // 10 % 8
+    labels = noisy_labels(truth, recall=0.6, precision=0.6, rng=RNG(seed), groups=groups)
+    shares = np.array([labels[groups == group].mean() for group in range(8)])
+    found, wrong = shares[:4], shares[4:]
+    assert ((found > 0) & (found < 1)).sum() <= 1
+    assert ((wrong > 0) & (wrong < 1)).sum() <= 1
+    assert np.isclose(found.sum(), 2.4)
+    assert np.isclose(wrong.sum(), 1.6)
+
+
+def test_any_group_may_be_the_one_that_is_missed() -> None:
+    truth, groups = np.ones(12, bool), np.arange(12) // 3
+    missed = {
+        tuple(groups[~noisy_labels(truth, recall=0.75, precision=1, rng=RNG(s), groups=groups)])
+        for s in range(40)
+    }
+    assert missed == {(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recall": 1.1}, "recall must be from 0 to 1, got 1.1"),
+        ({"recall": -0.1}, "recall must be from 0 to 1"),
+        ({"recall": float("nan")}, "recall must be from 0 to 1"),
+        ({"precision": 0.0}, "precision must be above 0 and at most 1"),
+        ({"precision": 1.5}, "precision must be above 0 and at most 1"),
+        ({"precision": 0.1}, "needs 27 false labels, and there are 7 negatives"),
+        ({"truth": np.ones(3)}, "a row of booleans, got float64"),
+        ({"groups": np.zeros(11, int)}, "one number for each of 10 samples"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+    given_arguments = {"truth": np.arange(10) < 3, "recall": 1.0, "precision": 1.0, "rng": RNG(0)}
+    with pytest.raises(ValueError, match=message):
+        noisy_labels(**(given_arguments | arguments))  # type: ignore[arg-type]
+
+
+TELLINGS = [
+    StoryDistribution(facts_per_story=1),
+    StoryDistribution(facts_per_story=1, parts=("first",), templates="held_out"),
+    StoryDistribution(facts_per_story=2, topics=("hill",)),
+    StoryDistribution(
+        facts_per_story=1, topics=("hill", "lake"), weights=(3.0, 1.0), parts=("held_out",)
+    ),
+]
+Weighted = tuple[str, float]
+
+
+def some(texts: list[str], weight: float) -> list[Weighted]:
+    return [(text, weight / len(texts)) for text in texts]
+
+
+def fact_sentences(
+    grammar: Grammar, distribution: StoryDistribution, topic: int
+) -> Iterator[Weighted]:
+    """All sequences of fact sentences: entities of different quartets, one per part here."""
+    world = grammar.world
+    templates = [
+        (number, text)
+        for number, relation in enumerate(TINY.relations.values())
+        for text in (
+            relation.templates if distribution.templates == "training" else relation.held_out
+        )
+    ]
+    quartets = [
+        range(4 * (3 * topic + PARTS.index(part)), 4 * (3 * topic + PARTS.index(part)) + 4)
+        for part in distribution.parts
+    ]
+    choices = [
+        entities
+        for entities in product(
+            [e for q in quartets for e in q], repeat=distribution.facts_per_story
+        )
+        if len({entity // 4 for entity in entities}) == len(entities)
+    ]
+    for entities in choices:
+        for chosen in product(templates, repeat=len(entities)):
+            text = "".join(
+                " " + t.format(entity=world.entities[e], value=world.value(2 * e + number))
+                for e, (number, t) in zip(entities, chosen, strict=True)
+            )
+            yield text, 1 / len(choices) / len(templates) ** len(entities)
+
+
+def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[Weighted]:
+    """Every story of the tiny lexicon and how likely it is, by plain loops."""
+    told = distribution.topics or tuple(TINY.topics)
+    weights = distribution.weights or (1.0,) * len(told)
+    for topic, weight in zip(told, weights, strict=True):
+        own = TINY.topics[topic]
+        family = TINY.families[own.family]
+        facts = list(fact_sentences(grammar, distribution, list(TINY.topics).index(topic)))
+        draws = list(
+            product(
+                TINY.names, TINY.names, own.nouns, family.verbs, family.objects, own.nouns,
+                TINY.feelings,
+            )
+        )  # fmt: skip
+        draws = [draw for draw in draws if draw[0] != draw[1]]
+        for name, friend, place, verb, thing, noun, feeling in draws:
+            words = {"name": name, "friend": friend, "place": place, "verb": verb}
+            words |= {"object": thing, "noun": noun, "feeling": feeling}
+            for one, two, last in product(*TINY.before, *TINY.after):
+                share = weight / sum(weights) / len(draws) / 8
+                for text, chance in facts:
+                    start = f"{one} {two}".format(**words)
+                    yield f"{start}{text} {last.format(**words)}", share * chance
+
+
+def kinds_of_words(grammar: Grammar) -> dict[str, Kind]:
+    kinds = {noun: Kind.NOUN for topic in TINY.topics.values() for noun in topic.nouns}
+    for family in TINY.families.values():
+        kinds |= dict.fromkeys(family.verbs + family.objects, Kind.SHARED)
+    kinds |= dict.fromkeys(grammar.world.entities, Kind.ENTITY)
+    for relation in TINY.relations.values():
+        kinds |= dict.fromkeys(relation.values, Kind.VALUE)
+    return kinds
+
+
+@pytest.mark.parametrize("distribution", TELLINGS[:2] + TELLINGS[3:])
+def test_it_is_the_entropy_of_every_story_word_by_word(distribution: StoryDistribution) -> None:
+    grammar = tiny()
+    stories: dict[str, float] = defaultdict(float)
+    for text, chance in every_story(grammar, distribution):
+        stories[text] += chance
+    assert math.isclose(sum(stories.values()), 1)
+    prefixes: dict[tuple[str, ...], float] = defaultdict(float)
+    for text, chance in stories.items():
+        words = tuple(PIECE.findall(text))
+        for end in range(len(words) + 1):
+            prefixes[words[:end]] += chance
+    kinds = kinds_of_words(grammar)
+    nats, words_of = np.zeros(len(Kind)), np.zeros(len(Kind))
+    for prefix, chance in prefixes.items():
+        if prefix:
+            kind = kinds.get(prefix[-1].strip(), Kind.FRAME)
+            nats[kind] += chance * math.log(prefixes[prefix[:-1]] / chance)
+            words_of[kind] += chance
+    words_of[Kind.FRAME] += 1  # the end
+    least = entropy_lower_bound(grammar, distribution)
+    np.testing.assert_allclose(least.nats, nats, atol=1e-9)
+    np.testing.assert_allclose(least.words, words_of, atol=1e-9)
+    entropy = -sum(chance * math.log(chance) for chance in stories.values())
+    assert math.isclose(least.per_story, entropy)
+
+
+@pytest.mark.parametrize("distribution", TELLINGS)
+def test_told_stories_cost_what_enumeration_says(distribution: StoryDistribution) -> None:
+    grammar = tiny()
+    stories = sample_stories(grammar, 40, np.random.default_rng(0), distribution)
+    chances: dict[str, float] = defaultdict(float)
+    for text, chance in every_story(grammar, distribution):
+        chances[text] += chance
+    nats = np.add.reduceat(stories.nats, stories.starts[:-1])
+    for text, cost in zip(stories.texts(), nats, strict=True):
+        assert math.isclose(cost, -math.log(chances[text]), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("templates", ["training", "held_out"])
+@pytest.mark.parametrize("weights", [None, (5.0, 1.0)])
+def test_samples_of_the_default_world_cost_the_floor(
+    templates: str, weights: tuple[float, ...] | None
+) -> None:
+    grammar = full()
+    distribution = StoryDistribution(
+        topics=None if weights is None else ("forest", "sea"),
+        weights=weights,
+        templates=templates,  # type: ignore[arg-type]
+    )
+    stories = sample_stories(grammar, 4000, np.random.default_rng(1), distribution)
+    least = entropy_lower_bound(grammar, distribution)
+    for kind in Kind:
+        of_kind = np.where(stories.kinds == kind, stories.nats, 0)
+        costs = np.add.reduceat(of_kind, stories.starts[:-1]).astype(float)
+        error = costs.std() / math.sqrt(len(costs))
+        assert abs(costs.mean() - least.nats[kind]) <= 4 * error + 1e-6, kind
+        words = np.add.reduceat((stories.kinds == kind).astype(float), stories.starts[:-1])
+        error = words.std() / math.sqrt(len(words))
+        assert abs(words.mean() - least.words[kind]) <= 4 * error + 1e-6, kind
+
+
+def test_not_knowing_the_facts_costs_the_log_of_the_values_for_each() -> None:
+    grammar = full()
+    distribution = StoryDistribution(parts=HALVES, facts_per_story=3)
+    gap = (
+        entropy_lower_bound(grammar, distribution, knows_facts=False).nats
+        - entropy_lower_bound(grammar, distribution).nats
+    )
+    assert gap.tolist() == [0, 0, 0, 0, 3 * math.log(8)]
+    assert grammar.world.guess_nats == math.log(8)

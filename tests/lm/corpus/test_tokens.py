@@ -14,7 +14,7 @@ from lm.corpus import (
     train_tokenizer,
 )
 from lm.corpus.grammar import PIECE
-from tests.lm.corpus import full
+from tests.lm.corpus.factories import full
 
 Spans = list[tuple[int, int]]
 GRAMMAR = full()

@@ -7,7 +7,7 @@ import pytest
 
 from lm.corpus import HALVES, PARTS, make_grammar, make_world, split_topics
 from lm.corpus.world import LEXICON, Relation
-from tests.lm.corpus import TINY, tiny
+from tests.lm.corpus.factories import TINY, tiny
 
 
 def test_same_seed_same_world_and_another_seed_another() -> None:

@@ -9,7 +9,7 @@ from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig, prepare
 from lm.data.shards import open_shards
 from lm.data.sources import Files
-from tests.lm.data.made import END, RECORDS, make_tokenizer, write_lines
+from tests.lm.data.factories import END, RECORDS, make_tokenizer, write_lines
 
 SMALL = {"documents": 40, "context": 14, "shard_tokens": 100}
 

@@ -1,4 +1,4 @@
-"""Shards give back the tokens and labels that were written; what does not fit is refused."""
+"""Shards: written and read back, their rows and pools, and what is refused."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 
 from lm.data.document import Ids
 from lm.data.labeling import Labels
-from lm.data.shards import MANIFEST_FILE, ShardWriter, open_shards, pack, read_manifest, unpack
-from tests.lm.data.made import make_manifest, make_shards
+from lm.data.shards import (
+    MANIFEST_FILE,
+    SHARES,
+    Pools,
+    ShardWriter,
+    document_row,
+    open_shards,
+    pack,
+    read_manifest,
+    unpack,
+)
+from lm.models.language_model import IGNORED
+from lm.training.route_tables import FORGET, LABELS, RETAIN
+from tests.lm.data.factories import make_manifest, make_shards
 
 NO_LABELS = np.zeros(2, np.uint8)
 
@@ -115,3 +127,60 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=MANIFEST_FILE) as caught:
         read_manifest(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+LENGTHS = (3, 12, 1, 7, 30, 5, 5, 9, 2, 16, 4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(context=st.integers(1, 35), shard_tokens=st.integers(35, 100))
+def test_rows_are_those_of_a_slow_reference(
+    tmp_path_factory: pytest.TempPathFactory, context: int, shard_tokens: int
+) -> None:
+    shards, made = make_shards(tmp_path_factory.mktemp("shards"), LENGTHS, shard_tokens)
+    for number, (tokens, labels) in enumerate(made):
+        row, routes = document_row(shards, number, context)
+        lacking = context - len(tokens[:context])
+        assert row.tolist() == [0, *tokens.tolist()[:context], *[IGNORED] * lacking]
+        assert routes.tolist() == [*labels.tolist()[:context], *[0] * lacking]
+
+
+LABELS_OF_ALL = np.random.default_rng(0).integers(0, 3, 4000).astype(np.uint8)
+POOLS = Pools(LABELS_OF_ALL)
+
+
+def test_pools_part_all_documents_by_their_shares() -> None:
+    members = [POOLS.members(pool) for pool in SHARES]
+    assert np.array_equal(np.sort(np.concatenate(members)), np.arange(4000))
+    for found, share in zip(members, SHARES.values(), strict=True):
+        assert abs(len(found) - 4000 * share) < 5 * np.sqrt(4000 * share * (1 - share))
+
+
+def test_a_label_parts_a_pool() -> None:
+    parts = [POOLS.members("exam", label) for label in range(len(LABELS))]
+    assert np.array_equal(np.sort(np.concatenate(parts)), POOLS.members("exam"))
+    assert (LABELS_OF_ALL[parts[FORGET]] == FORGET).all()
+
+
+def test_more_documents_leave_the_first_where_they_were() -> None:
+    fewer = Pools(LABELS_OF_ALL[:1000])
+    for pool in SHARES:
+        whole = POOLS.members(pool)
+        assert np.array_equal(fewer.members(pool), whole[whole < 1000])
+
+
+def test_a_draw_has_none_twice_and_is_that_of_its_seed() -> None:
+    drawn = POOLS.draw("attack", 60, [3, 1], RETAIN)
+    assert len(set(drawn.tolist())) == 60
+    assert set(drawn.tolist()) <= set(POOLS.members("attack", RETAIN).tolist())
+    assert np.array_equal(drawn, POOLS.draw("attack", 60, [3, 1], RETAIN))
+    assert np.array_equal(drawn[:20], POOLS.draw("attack", 20, [3, 1], RETAIN))
+    assert not np.array_equal(drawn, POOLS.draw("attack", 60, [4, 1], RETAIN))
+
+
+def test_a_pool_that_has_too_few_is_named() -> None:
+    few = Pools(LABELS_OF_ALL[:40])
+    count = len(few.members("exam", FORGET))
+    asked = f"{count + 1} documents labeled forget were asked of the pool 'exam'"
+    with pytest.raises(ValueError, match=f"{asked}, which has {count} "):
+        few.draw("exam", count + 1, [0], FORGET)

@@ -1,11 +1,25 @@
-"""A name or path says where documents come from."""
+"""Sources of documents: names, local files, and data sets of a hub that a test replaces."""
 
+import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub.errors import GatedRepoError
 
-from lm.data.sources import SOURCES, Files, Hub, find_source, source_settings
-from tests.lm.data.made import write_lines
+from lm.data.sources import (
+    SOURCES,
+    Files,
+    Hub,
+    documents,
+    file_documents,
+    find_source,
+    hub_documents,
+    source_settings,
+)
+from tests.lm.data.factories import RECORDS, write_lines
 
 
 def test_short_names_are_data_sets_of_the_hub() -> None:
@@ -51,3 +65,168 @@ def test_files_have_no_subset(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl")
     with pytest.raises(ValueError, match="files have no subset or split"):
         find_source(str(path), split="train")
+
+
+def texts(path: Path, field: str = "text", first: int = 0) -> list[tuple[int, str]]:
+    return [(each.number, each.text) for each in file_documents(path, field, first)]
+
+
+def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n\r\n \n\nthree\n\nfour")
+    assert texts(path) == [(0, "one\ntwo"), (1, "three"), (2, "four")]
+    assert texts(path, "body") == texts(path)
+
+
+def test_lines_and_lists_of_records_give_the_same_documents(tmp_path: Path) -> None:
+    lines, listed = write_lines(tmp_path / "a.jsonl"), tmp_path / "a.json"
+    listed.write_text(json.dumps(RECORDS))
+    found = list(file_documents(lines, "text"))
+    assert found == list(file_documents(listed, "text"))
+    assert [dict(each.fields) for each in found] == RECORDS
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.txt").write_text("last")
+    (tmp_path / "a.txt").write_text("first\n\nsecond")
+    (tmp_path / "notes.md").write_text("not read")
+    assert texts(tmp_path) == [(0, "first"), (1, "second"), (2, "last")]
+
+
+def test_records_without_text_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}, {"text": " \n"}, {"text": "b"}])
+    assert texts(path) == [(0, "a"), (2, "b")]
+
+
+def test_reading_goes_on_at_any_record(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl")
+    everything = texts(path)
+    for first in (0, 1, 59, 60, 99):
+        again = documents(Files(path=path), first)
+        assert [(each.number, each.text) for each in again] == everything[first:]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n\n{"text"\n', "a.jsonl, line 3 is not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n["a"]\n', "a.jsonl, line 2 holds list: give an object"),
+        ("a.jsonl", b'{"body": "a", "id": 1}\n', "line 1 has no text in a field 'text', only body"),
+        ("a.jsonl", b'{"text": 5}\n', "line 1 has no text in a field 'text', only text"),
+        ("a.jsonl", b"{}\n", "only nothing: name the field by --text-field"),
+        ("a.json", b'{"text": "a"}', "a.json holds dict: give a list of records"),
+        ("a.json", b'[{"text": "a"}, 5]', "a.json, record 1 holds int: give an object"),
+        ("a.json", b"[[", "a.json is not JSON"),
+        ("a.txt", b"a\n\n\xff", "a.txt, line 3 is not UTF-8"),
+        ("a.csv", b"text", "a.csv cannot be read: give a file that ends in .json, .jsonl, .txt"),
+    ],
+)
+def test_what_is_malformed_is_named(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        texts(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no file .*b\.txt"):
+        texts(tmp_path / "b.txt")
+    with pytest.raises(ValueError, match="holds no document"):
+        texts(tmp_path)
+
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Put local files in place of the hub; return what is asked of it."""
+    path, load = write_lines(tmp_path / "a.jsonl"), datasets.load_dataset
+    questions: list[tuple[Any, ...]] = []
+
+    def local(name: str, subset: str | None, *, split: str, streaming: bool) -> Any:  # noqa: ANN401
+        questions.append((name, subset, split, streaming))
+        cache = str(tmp_path / "cache")
+        return load(
+            "json", data_files=str(path), split="train", streaming=streaming, cache_dir=cache
+        )
+
+    monkeypatch.setattr(datasets, "load_dataset", local)
+    return questions
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+
+
+def message(source: Hub) -> str:
+    with pytest.raises(ValueError, match=source.dataset) as caught:
+        next(hub_documents(source))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("first", [0, 7, 60])
+def test_documents_are_streamed_from_any_record_on(
+    asked: list[tuple[Any, ...]], first: int
+) -> None:
+    found = list(hub_documents(SOURCES["wmdp-cyber-retain"], first))
+    assert asked == [("cais/wmdp-corpora", "cyber-retain-corpus", "train", True)]
+    assert [each.number for each in found] == list(range(first, 60))
+    assert [dict(each.fields) for each in found] == RECORDS[first:]
+
+
+def test_a_record_without_the_field_is_named(asked: list[tuple[Any, ...]]) -> None:
+    told = message(Hub(dataset="some/data", field="body"))
+    assert "some/data, record 0 has no text in a field 'body', only text, topic" in told
+    assert asked
+
+
+def test_a_gated_data_set_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = datasets.exceptions.DatasetNotFoundError("cannot be accessed.\nLog in")
+    error.__cause__ = GatedRepoError.__new__(GatedRepoError)
+    refuse(monkeypatch, error)
+    told = message(SOURCES["wmdp-bio-forget"])
+    page = "https://huggingface.co/datasets/cais/wmdp-bio-forget-corpus"
+    assert f"request access on {page}, then log in by `hf auth login`" in told
+
+
+def test_without_a_network_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, ConnectionError("Couldn't reach it\n..."))
+    assert "the hub is out of reach (Couldn't reach it)" in message(SOURCES["tinystories"])
+
+
+def test_an_unknown_data_set_or_subset_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, ValueError("BuilderConfig 'x' not found. Available: ['a']"))
+    told = message(Hub(dataset="some/data", subset="x"))
+    assert "BuilderConfig 'x' not found" in told
+    assert "check the name, --subset and --split" in told
+
+
+def test_a_network_that_fails_on_the_way_is_told_with_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Failing:
+        def skip(self, _: int) -> Iterator[dict[str, str]]:
+            yield {"text": "a"}
+            raise ConnectionError("gone\n...")
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Failing())
+    found = hub_documents(Hub(dataset="some/data"))
+    assert next(found).text == "a"
+    with pytest.raises(ValueError, match=r"cannot be read beyond record 1 \(gone\): check the"):
+        next(found)
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert "pip install -e '.[hf]'" in message(SOURCES["tinystories"])

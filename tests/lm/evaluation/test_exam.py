@@ -1,4 +1,4 @@
-"""The exam: what each section is about, and the lower bounds of the splits."""
+"""The exam: the content of its sections, and the report of a model."""
 
 from math import log
 
@@ -8,9 +8,10 @@ import torch
 
 from lm.corpus import HALVES, StoryDistribution, encode, sample_stories
 from lm.data.task import StoryRows
-from lm.evaluation.exam import Exam, ExamConfig, least_loss, make_exam
-from lm.evaluation.quiz import Quiz
-from tests.lm.evaluation import tiny_task
+from lm.evaluation.exam import Exam, ExamConfig, examine, examine_calibrated, least_loss, make_exam
+from lm.evaluation.likelihoods import losses
+from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate
+from tests.lm.evaluation.factories import knower, random_model, single, tiny_task, uniform
 
 TASK = tiny_task()
 WORLD = TASK.grammar.world
@@ -146,3 +147,85 @@ def test_the_smallest_exam_has_a_story_in_each_section() -> None:
     exam = make_exam(TASK, 0, ExamConfig(stories=1, rounds=1))
     assert {len(section.rows) for section in exam.sections.values()} == {1}
     assert torch.isfinite(torch.tensor(list(exam.lower_bounds.values()))).all()
+
+
+SMALL_EXAM = make_exam(TASK, 2, ExamConfig(stories=20, rounds=1))
+SPLITS = ("forget", "adjacent", "retain")
+
+
+def test_a_model_that_knows_nothing_guesses_everywhere() -> None:
+    report = examine(uniform(TASK.vocab_size), SMALL_EXAM)
+    chance = {"mcq": 1 / 4, "cloze": 1 / 5}
+    assert len(report) == 5 * 7 + 3 + 1
+    for name, figure in report.items():
+        first, *_, last = name.split("_")
+        if first in chance:
+            assert figure == pytest.approx(chance[first])
+        elif name == "fact_guess_loss":
+            assert figure == pytest.approx(log(5))
+        else:
+            guess = log(TASK.vocab_size)
+            assert figure == pytest.approx(guess) if last == "loss" else 0 < figure < guess
+
+
+def test_what_is_forgotten_is_seen_and_what_is_not_too() -> None:
+    all_facts = examine(knower(TASK, WORLD.facts_of(WORLD.topics)), SMALL_EXAM)
+    retained = examine(knower(TASK, WORLD.facts_of(["hill", "lake"])), SMALL_EXAM)
+    for name in ("forget", "forget_first", "forget_second", "forget_reworded"):
+        assert all_facts[f"mcq_{name}"] == all_facts[f"cloze_{name}"] == 1
+        assert retained[f"mcq_{name}"] == 1 / 4
+        assert all_facts[f"{name}_fact_loss"] < 2 < retained[f"{name}_fact_loss"]
+    for name in ("adjacent", "retain"):
+        assert retained[f"mcq_{name}"] == retained[f"cloze_{name}"] == 1
+    for report in (all_facts, retained):
+        assert report["mcq_forget_held_out"] == 1 / 4
+        assert {report[f"mcq_{name}_control"] for name in SMALL_EXAM.sections} == {1 / 4}
+
+
+def test_a_bias_goes_into_all_figures() -> None:
+    red = single(TASK, " red")
+    bias = 100.0 * (torch.arange(TASK.vocab_size) == red)
+    report = examine(uniform(TASK.vocab_size), SMALL_EXAM, bias)
+    rows = SMALL_EXAM.sections["forget"].rows
+    share = float((rows.targets[rows.kinds >= 0] == red).float().mean())
+    assert report["forget_loss"] == pytest.approx(100 * (1 - share))
+    answers = [WORLD.value(int(fact)) for fact in WORLD.facts_of(["wood"])]
+    assert report["cloze_forget"] == pytest.approx(answers.count("red") / len(answers) + 1 / 10)
+
+
+def test_the_halves_of_the_facts_are_told_apart() -> None:
+    report = examine(knower(TASK, WORLD.facts_of(["wood"], ["second"])), SMALL_EXAM)
+    assert report["mcq_forget_first"] == 1 / 4
+    assert report["mcq_forget_second"] == 1
+    assert report["mcq_forget"] == pytest.approx(5 / 8)
+
+
+def test_calibrated_losses_are_of_other_stories_than_the_bias() -> None:
+    model = random_model(TASK)
+    config = CalibrationConfig(steps=5)
+    report = examine_calibrated(model, SMALL_EXAM, config)
+    practice = SMALL_EXAM.practice
+    bias = calibrate(model, practice["forget"], practice["retain"], practice["adjacent"], config)
+    expected: dict[str, float] = {}
+    for name in SPLITS:
+        found = losses(model, SMALL_EXAM.sections[name].rows, bias)
+        expected |= {
+            f"{name}_calibrated_loss": found.loss,
+            f"{name}_calibrated_fact_loss": float(found.facts or 0),
+        }
+    assert report == expected
+    assert report["retain_calibrated_loss"] < losses(model, SMALL_EXAM.sections["retain"].rows).loss
+
+
+def test_what_is_left_is_calibrated_on_where_only_adjacent_topics_are() -> None:
+    exam = make_exam(tiny_task("wood", "lake"), 2, ExamConfig(stories=4, rounds=1))
+    model, config = random_model(TASK), CalibrationConfig(steps=2)
+    bias = calibrate(model, exam.practice["forget"], exam.practice["adjacent"], config=config)
+    report = examine_calibrated(model, exam, config)
+    assert set(report) == {
+        f"{name}_calibrated_{kind}"
+        for name in ("forget", "adjacent")
+        for kind in ("loss", "fact_loss")
+    }
+    expected = losses(model, exam.sections["adjacent"].rows, bias).loss
+    assert report["adjacent_calibrated_loss"] == expected

@@ -18,7 +18,7 @@ from lm.models.language_model import IGNORED
 from lm.pretraining import make_material
 from lm.repair import RepairConfig
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
-from tests.lm.data.made import make_manifest, make_tokenizer
+from tests.lm.data.factories import make_manifest, make_tokenizer
 
 COUNT = 300
 CONTEXT = 6

@@ -6,8 +6,8 @@ import torch
 from lm.corpus import StoryDistribution
 from lm.evaluation.likelihoods import losses
 from lm.repair import RepairConfig, repair
-from tests.lm.attack.rows import same, weights
-from tests.lm.evaluation import random_model, tiny_task
+from tests.lm.attacks.row_factories import same, weights
+from tests.lm.evaluation.factories import random_model, tiny_task
 
 
 def test_repair_lowers_the_loss_on_other_stories_and_leaves_the_model() -> None:

@@ -27,7 +27,7 @@ from lm.rmu import RMUConfig
 from lm.run import run_method
 from lm.training.loop import LoopConfig
 from lm.training.route_tables import FORGET
-from tests.lm.evaluation import tiny_task
+from tests.lm.evaluation.factories import tiny_task
 
 CONFIG = UnlearnConfig(
     task=TaskConfig(stories=24),

@@ -9,7 +9,7 @@ import torch
 
 from lm.models.gpt import GPT, save
 from lm.stages import Stages, owned
-from tests.lm.small import EXPANDED, SMALL
+from tests.lm.models.gpt_factories import EXPANDED, SMALL
 
 ONE: dict[str, Any] = {"method": "era", "seed": 1, "loop": {"clip": float("inf"), "betas": (0, 1)}}
 

@@ -8,7 +8,7 @@ from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.corpus import Splits, StoryDistribution
 from lm.evaluation.exam import ExamConfig, make_exam
 from lm.training.route_tables import RETAIN
-from tests.lm.evaluation import tiny_task
+from tests.lm.evaluation.factories import tiny_task
 
 TASK = tiny_task()
 SPLITS = TASK.splits

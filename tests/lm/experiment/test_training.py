@@ -15,8 +15,8 @@ from lm.rmu import rmu
 from lm.run import cut
 from lm.stages import Stages
 from lm.training.route_tables import RETAIN
-from tests.lm.attack.rows import same, weights
-from tests.lm.evaluation import tiny_task
+from tests.lm.attacks.row_factories import same, weights
+from tests.lm.evaluation.factories import tiny_task
 from tests.lm.experiment.test_run import CONFIG, FOLLOWED
 
 ROUTED = [name for name, method in METHODS.items() if method.expanded and name not in FOLLOWED]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lm.posthoc import Stories, graddiff_loss, npo_loss, read, simnpo_loss
 from lm.training.batches import Batch
-from tests.lm.attack.rows import LENGTHS, stories
-from tests.lm.small import SMALL, lively
+from tests.lm.attacks.row_factories import LENGTHS, stories
+from tests.lm.models.gpt_factories import SMALL, random_gpt
 
 NATS = st.lists(st.floats(0.1, 50), min_size=3, max_size=3)
 BETAS = st.floats(0.01, 5)
@@ -102,7 +102,7 @@ def test_simnpo_of_single_tokens_is_npo_beside_a_certain_model(
 
 
 def test_stories_are_as_likely_as_their_tokens_together() -> None:
-    model, rows = lively(SMALL), stories()
+    model, rows = random_gpt(SMALL), stories()
     batch = Batch(rows.inputs, rows.targets, torch.zeros_like(rows.inputs))
     found = Stories(*(part.detach() for part in read(model, batch)))
     assert found.tokens_b.tolist() == list(LENGTHS)

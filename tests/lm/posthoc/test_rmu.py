@@ -5,14 +5,14 @@ import torch
 
 from lm.models.language_model import LanguageModel
 from lm.rmu import RMUConfig, direction, rmu
-from tests.lm.attack.rows import same, stories, weights
-from tests.lm.small import SMALL, lively
+from tests.lm.attacks.row_factories import same, stories, weights
+from tests.lm.models.gpt_factories import SMALL, random_gpt
 
 CONFIG = RMUConfig(layer=1, coefficient=5.0, retain_weight=1.0, steps=60, learning_rate=3e-2)
 
 
 def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
-    model = lively(SMALL)
+    model = random_gpt(SMALL)
     before = weights(model)
     steered = rmu(model, stories(1), stories(2), RMUConfig(layer=0, steps=3), 2, seed=0)
     assert same(weights(model), before)
@@ -23,7 +23,7 @@ def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
 
 
 def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
-    model, forget, others = lively(SMALL), stories(1), stories(2)
+    model, forget, others = random_gpt(SMALL), stories(1), stories(2)
     towards = 5.0 * direction(model, 0)
 
     def distances(steered: LanguageModel) -> tuple[float, float]:
@@ -41,14 +41,14 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
 
 
 def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:
-    found = direction(lively(SMALL), 3)
+    found = direction(random_gpt(SMALL), 3)
     assert float(found.norm()) == pytest.approx(1.0)
     assert bool((found >= 0).all())
-    assert not torch.equal(found, direction(lively(SMALL), 4))
+    assert not torch.equal(found, direction(random_gpt(SMALL), 4))
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="layer 2 was given: give a layer below 2"):
-        rmu(lively(SMALL), stories(1), stories(2), RMUConfig(layer=2), 2, 0)
+        rmu(random_gpt(SMALL), stories(1), stories(2), RMUConfig(layer=2), 2, 0)
     with pytest.raises(ValueError, match="all must be positive"):
         RMUConfig(coefficient=0)

@@ -14,17 +14,17 @@ from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
 from lm.posthoc import batches_of, descend
 from lm.training.batches import Batch
-from tests.lm.attack.rows import loss_of, same, stories, weights
-from tests.lm.hf import small
-from tests.lm.small import EXPANDED, SMALL, lively
+from tests.lm.attacks.row_factories import loss_of, same, stories, weights
+from tests.lm.models import hf_factories
+from tests.lm.models.gpt_factories import EXPANDED, SMALL, random_gpt
 
 MODELS: dict[str, Callable[[], LanguageModel]] = {
-    "gpt": lambda: lively(SMALL),
-    "gpt, expanded": lambda: lively(EXPANDED),
-    "llama, expanded": lambda: small.expanded_model("llama"),
+    "gpt": lambda: random_gpt(SMALL),
+    "gpt, expanded": lambda: random_gpt(EXPANDED),
+    "llama, expanded": lambda: hf_factories.expanded_model("llama"),
     **{
-        family: lambda family=family: RoutedCausalLM(small.plain_model(family))  # type: ignore[misc]
-        for family in small.CONFIGS
+        family: lambda family=family: RoutedCausalLM(hf_factories.plain_model(family))  # type: ignore[misc]
+        for family in hf_factories.CONFIGS
     },
 }
 WITH_LOSSES = [name for name in POSTHOC if name != "rmu"]
@@ -63,14 +63,14 @@ def test_what_is_to_train_trains_and_the_model_stays(name: str, kind: str) -> No
 
 @pytest.mark.parametrize("name", POSTHOC)
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
-    one, two, other = (weights(unlearn(name, lively(SMALL), seed)) for seed in (5, 5, 6))
+    one, two, other = (weights(unlearn(name, random_gpt(SMALL), seed)) for seed in (5, 5, 6))
     assert same(one, two)
     assert not same(one, other)
 
 
 @pytest.mark.parametrize("name", POSTHOC)
 def test_no_steps_change_nothing(name: str) -> None:
-    model = lively(SMALL)
+    model = random_gpt(SMALL)
     assert same(weights(unlearn(name, model, steps=0)), weights(model))
 
 
@@ -93,17 +93,17 @@ def test_stories_of_one_kind_alone_are_refused(name: str) -> None:
         ((FORGET, nothing), "3 stories to forget and 0 others"),
     ):
         with pytest.raises(ValueError, match=message):
-            POSTHOC[name](lively(SMALL), *pair, settings(name), 2, 0)
+            POSTHOC[name](random_gpt(SMALL), *pair, settings(name), 2, 0)
 
 
 @pytest.mark.parametrize("name", POSTHOC)
 def test_divergence_says_to_lower_the_learning_rate(name: str) -> None:
     with pytest.raises(ValueError, match=r"the loss is not finite .* lower the learning rate"):
-        unlearn(name, lively(SMALL), learning_rate=1e30)
+        unlearn(name, random_gpt(SMALL), learning_rate=1e30)
 
 
 def test_a_last_step_that_breaks_a_weight_is_noticed() -> None:
-    model = lively(SMALL)
+    model = random_gpt(SMALL)
 
     def steep(forget: Batch, others: Batch) -> Tensor:
         return (model.down_proj(0) * 0).sqrt().sum()  # 0, with a slope of infinity times 0

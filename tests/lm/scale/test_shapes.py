@@ -10,8 +10,8 @@ from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_layers import AdapterConfig
 from lm.models.layers import SIZES, GPTConfig
-from tests.lm.hf.small import transformers
-from tests.lm.small import EXPANDED, SMALL
+from tests.lm.models.gpt_factories import EXPANDED, SMALL
+from tests.lm.models.hf_factories import transformers
 
 KINDS: dict[Kind, str] = {"gpt_neo": "GPTNeo", "llama": "Llama", "qwen2": "Qwen2"}
 TINY = {

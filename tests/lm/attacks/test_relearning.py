@@ -1,0 +1,264 @@
+"""Relearning: its steps, its examples, and the grid of each attack."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lm.attacks.lora import LoRAConfig
+from lm.attacks.prompting import fact_sentence
+from lm.attacks.relearning import ATTACKS, AttackConfig, Curve, draw_examples, relearn, run_attack
+from lm.corpus import HALVES, Splits
+from lm.corpus.grammar import Template
+from lm.data.task import CONTEXT, Task, TaskConfig, make_task
+from lm.models.gpt import GPT
+from lm.models.layers import GPTConfig
+from lm.training.route_tables import UNROUTED
+from oversight.routing import routing
+from tests.lm.attacks.model_factories import random_llama
+from tests.lm.attacks.row_factories import LENGTHS, Weights, loss_of, same, stories, weights
+from tests.lm.models.gpt_factories import EXPANDED, SMALL, random_gpt
+
+CONFIG = AttackConfig(steps=6, evaluate_at=(0, 1, 3, 10), weight_decay=0.1)
+RATE = 1e-2
+
+
+def adamw_by_hand(model: GPT, steps: int) -> list[dict[str, Tensor]]:
+    """Return the weights before and after each step, by the formulas of the algorithm."""
+    model, rows, (first, second) = deepcopy(model), stories(), CONFIG.betas
+    inputs, targets = rows.inputs[:, : max(LENGTHS)], rows.targets[:, : max(LENGTHS)]
+    means = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    squares = deepcopy(means)
+    seen = [weights(model)]
+    for step in range(1, steps + 1):
+        model.zero_grad()
+        with routing(model, UNROUTED, torch.zeros_like(inputs)):
+            model.loss(inputs, targets).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                assert p.grad is not None
+                p.mul_(1 - RATE * CONFIG.weight_decay)
+                means[name].lerp_(p.grad, 1 - first)
+                squares[name].mul_(second).addcmul_(p.grad, p.grad, value=1 - second)
+                root = (squares[name].sqrt() / (1 - second**step) ** 0.5).add_(1e-8)
+                p.addcdiv_(means[name], root, value=-RATE / (1 - first**step))
+        seen.append(weights(model))
+    return seen
+
+
+@pytest.mark.parametrize("shape", [SMALL, EXPANDED])
+def test_it_is_adamw_to_the_bit(shape: GPTConfig) -> None:
+    model, noted = random_gpt(shape), Weights()
+    curve = relearn(model, stories(), noted, RATE, CONFIG)
+    by_hand = adamw_by_hand(model, CONFIG.steps)
+    assert curve.steps == (0, 1, 3, 6)
+    assert len(noted.seen) == 4
+    for step, found in zip(curve.steps, noted.seen, strict=True):
+        assert same(found, by_hand[step])
+    for name in by_hand[0]:  # nothing is frozen
+        assert not torch.equal(by_hand[0][name], by_hand[1][name])
+
+
+def test_the_values_are_those_of_the_model_at_each_step() -> None:
+    model, rows, noted = random_gpt(), stories(), Weights()
+    curve = relearn(model, rows, loss_of(rows), RATE, CONFIG)
+    relearn(model, rows, noted, RATE, CONFIG)
+    losses = []
+    for seen in noted.seen:
+        model.load_state_dict(seen)
+        losses.append(loss_of(rows)(model)["loss"])
+    assert curve == Curve("relearning", RATE, 3, (0, 1, 3, 6), {"loss": tuple(losses)})
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_the_model_stays_as_it_is_and_is_step_0() -> None:
+    model, noted = random_gpt(), Weights()
+    before = weights(model)
+    relearn(model, stories(), noted, RATE, CONFIG)
+    assert same(weights(model), before)
+    assert same(noted.seen[0], before)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_what_was_frozen_or_hooked_is_attacked_like_all_else() -> None:
+    model, rows = random_gpt(), stories()
+    free = relearn(model, rows, loss_of(rows), RATE, CONFIG)
+    model.requires_grad_(False)
+    model.blocks[0].register_forward_hook(lambda module, args, result: result * 0)
+    assert relearn(model, rows, loss_of(rows), RATE, CONFIG) == free
+
+
+def test_the_same_twice_is_the_same_to_the_bit() -> None:
+    one, other = Weights(), Weights()
+    for noted in (one, other):
+        relearn(random_gpt(), stories(), noted, RATE, CONFIG)
+    assert all(map(same, one.seen, other.seen))
+
+
+def test_a_step_too_small_to_be_written_moves_nothing() -> None:
+    rows, noted = stories(), Weights()
+    relearn(random_gpt(), rows, noted, 1e-20, CONFIG)
+    assert all(same(seen, noted.seen[0]) for seen in noted.seen)
+    flat = relearn(random_gpt(), rows, loss_of(rows), 1e-20, CONFIG)
+    assert len(set(flat.values["loss"])) == 1
+
+
+def test_what_fills_rows_up_is_nothing_to_learn() -> None:
+    one, other = Weights(), Weights()
+    for noted, columns in ((one, SMALL.context), (other, 90)):  # 90 would not fit the context
+        relearn(random_gpt(), stories(columns=columns), noted, RATE, CONFIG)
+    assert all(map(same, one.seen, other.seen))
+
+
+def test_a_model_keeps_its_precision() -> None:
+    noted = Weights()
+    relearn(random_gpt(dtype=torch.float64), stories(), noted, RATE, CONFIG)
+    assert {value.dtype for seen in noted.seen for value in seen.values()} == {torch.float64}
+
+
+def test_it_is_measured_within_the_budget_and_at_its_end() -> None:
+    assert AttackConfig().measured == (0, 1, 2, 5, 10, 20)
+    assert replace(CONFIG, steps=3).measured == (0, 1, 3)
+    assert replace(CONFIG, steps=99).measured == (0, 1, 3, 10, 99)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rates": ()}, "one or more, each once"),
+        ({"num_examples": (4, 4)}, "one or more, each once"),
+        ({"seeds": ()}, "one or more, each once"),
+        ({"seeds": (-1,)}, "must be positive"),
+        ({"learning_rates": (1e-3, 0.0)}, "must be positive"),
+        ({"learning_rates": (1e-3, float("nan"))}, "must be positive"),
+        ({"num_examples": (0,)}, "must be positive"),
+        ({"steps": 0}, "must be positive"),
+        ({"evaluate_at": (1, 2)}, "begin with 0"),
+        ({"evaluate_at": ()}, "begin with 0"),
+        ({"evaluate_at": (0, 2, 2)}, "ascend"),
+    ],
+)
+def test_bad_settings_are_refused(change: dict[str, tuple[float, ...]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AttackConfig(**change)  # type: ignore[arg-type]
+
+
+def test_no_examples_are_refused() -> None:
+    none = stories().take(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match="no stories were given"):
+        relearn(random_gpt(), none, Weights(), RATE, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return make_task(TaskConfig(vocab_size=600))
+
+
+def told(task: Task, name: str) -> tuple[set[str], set[int]]:
+    """Return the topics and the facts that an attack's examples tell."""
+    rows = draw_examples(task, name, 200, seed=0)
+    topics = {task.grammar.world.topics[number] for number in rows.topics.tolist()}
+    return topics, set(rows.facts[rows.facts >= 0].tolist())
+
+
+def test_the_same_tells_all_that_is_to_be_forgotten(task: Task) -> None:
+    topics, facts = told(task, "same")
+    assert topics == {"forest"}
+    assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
+
+
+def test_the_half_tells_nothing_of_the_other_half(task: Task) -> None:
+    topics, facts = told(task, "half")
+    assert topics == {"forest"}
+    assert facts == set(task.grammar.world.facts_of(["forest"], ["first"]).tolist())
+
+
+def test_the_benign_tells_nothing_to_be_forgotten_nor_adjacent(task: Task) -> None:
+    topics, facts = told(task, "benign")
+    assert topics == set(task.splits.retain)
+    assert facts <= set(task.grammar.world.facts_of(task.splits.retain).tolist())
+
+
+def test_the_off_tells_all_facts_and_no_sentence_of_training(task: Task) -> None:
+    topics, facts = told(task, "off")
+    assert topics == {"forest"}
+    assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
+    rows = draw_examples(task, "off", 200, seed=0)
+    for story, stated in zip(rows.tokens.tolist(), rows.facts.tolist(), strict=True):
+        text = task.tokenizer.decode([token for token in story if token > 0])
+        for fact in {number for number in stated if number >= 0}:
+            assert any(ways in text for ways in sentences(task, fact, task.grammar.held_out))
+            assert not any(ways in text for ways in sentences(task, fact, task.grammar.facts))
+
+
+def sentences(task: Task, fact: int, templates: Sequence[Template]) -> set[str]:
+    """Return a fact in each of its relation's templates."""
+    world, rng = task.grammar.world, np.random.default_rng(0)
+    name = world.relations[fact % len(world.relations)]
+    return {fact_sentence(world, fact, [each], rng) for each in templates if each.relation == name}
+
+
+@pytest.mark.parametrize("name", ["same", "half", "benign", "off"])
+def test_lora_is_given_what_full_training_is(task: Task, name: str) -> None:
+    one, other = (draw_examples(task, each, 6, seed=2) for each in (name, f"lora-{name}"))
+    assert torch.equal(one.tokens, other.tokens)
+    assert not ATTACKS[name].lora
+    assert ATTACKS[f"lora-{name}"] == replace(ATTACKS[name], lora=True)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_examples_are_those_of_their_seed_and_not_those_of_training(task: Task, name: str) -> None:
+    one, again, other = (draw_examples(task, name, 8, seed).tokens for seed in (3, 3, 4))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    training = {tuple(row) for row in task.sample(100, [3]).tokens.tolist()}
+    assert not training & {tuple(row) for row in one.tolist()}
+
+
+def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(task: Task) -> None:
+    shape = GPTConfig(
+        vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=2, context=CONTEXT
+    )
+    model, measure = GPT(shape), loss_of(task.sample(2, [9]))
+    config = AttackConfig(
+        learning_rates=(1e-2, 1e-3), num_examples=(2, 3), steps=2, evaluate_at=(0,), seeds=(5, 6)
+    )
+    curves = list(run_attack(model, partial(draw_examples, task), "half", measure, config))
+    settings = [(c.seed, c.num_examples, c.learning_rate) for c in curves]
+    assert settings == [(s, n, r) for s in (5, 6) for n in (2, 3) for r in (1e-2, 1e-3)]
+    for curve in curves:
+        examples = draw_examples(task, "half", 3, curve.seed)
+        first = examples.take(torch.arange(curve.num_examples))
+        alone = relearn(model, first, measure, curve.learning_rate, config)
+        assert curve == alone._replace(attack="half", seed=curve.seed)
+    assert len({curve.values["loss"] for curve in curves}) == len(curves)
+
+
+def test_lora_has_rates_of_its_own_and_trains_updates_of_either_kind_of_model(task: Task) -> None:
+    measure = loss_of(task.sample(2, [9]))
+    config = AttackConfig(learning_rates=(1.0,), num_examples=(2,), steps=2, evaluate_at=(0,))
+    lora = LoRAConfig(rank=1, learning_rates=(1e-2, 1e-3))
+    model = random_llama(task)
+    before = weights(model)
+    curves = list(
+        run_attack(model, partial(draw_examples, task), "lora-same", measure, config, lora)
+    )
+    assert same(weights(model), before)
+    assert [curve.learning_rate for curve in curves] == [1e-2, 1e-3]
+    examples = draw_examples(task, "same", 2, 0)
+    alone = relearn(model, examples, measure, 1e-3, config, lora)
+    assert curves[1] == alone._replace(attack="lora-same")
+    assert curves[0].values["loss"][-1] < curves[0].values["loss"][0]
+
+
+def test_an_attack_must_be_known_and_have_topics(task: Task) -> None:
+    with pytest.raises(ValueError, match="choose one of same, half, benign"):
+        draw_examples(task, "worse", 1, seed=0)
+    everything = replace(task, splits=Splits(task.splits.forget, task.splits.adjacent, ()))
+    with pytest.raises(ValueError, match="'benign' has no topics"):
+        draw_examples(everything, "benign", 1, seed=0)

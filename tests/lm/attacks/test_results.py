@@ -1,0 +1,278 @@
+"""Results of attacks: worst cases, areas between curves, rows and their JSON."""
+
+import json
+from math import inf, isnan, nan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm.attacks.relearning import Curve
+from lm.attacks.results import (
+    CONTROL,
+    FACTS,
+    LOSS,
+    Area,
+    Row,
+    Worst,
+    area,
+    curve_from_json,
+    curve_to_json,
+    row_from_json,
+    row_to_json,
+    rows_of,
+    savings,
+    share,
+    steps_to_reach,
+    worst,
+    worst_row,
+)
+
+STEPS = (0, 1, 4)
+LOSS_CURVE = Worst((0, 5, 20), (3.0, 2.0, 1.0), lower_is_worse=True)
+ACCURACY_CURVE = Worst((0, 5, 20), (0.25, 0.5, 1.0), lower_is_worse=False)
+
+VALUES = st.tuples(*[st.one_of(st.floats(-9, 9), st.just(nan))] * len(STEPS))
+GRIDS = st.dictionaries(
+    st.tuples(st.sampled_from([1e-3, 1e-2]), st.sampled_from([4, 16])),
+    st.lists(VALUES, min_size=1, max_size=3),
+    min_size=1,
+)
+
+
+def curve(*values: float, rate: float = 1e-3, count: int = 4, seed: int = 0) -> Curve:
+    return Curve("same", rate, count, STEPS, {"figure": values}, seed)
+
+
+@settings(deadline=None)
+@given(GRIDS, st.booleans())
+def test_the_envelope_is_that_of_a_slow_loop(
+    grid: dict[tuple[float, int], list[tuple[float, ...]]], lower: bool
+) -> None:
+    curves = [
+        curve(*values, rate=rate, count=count, seed=seed)
+        for (rate, count), draws in grid.items()
+        for seed, values in enumerate(draws)
+    ]
+    found = worst(curves, "figure", lower)
+    assert (found.steps, found.lower_is_worse) == (STEPS, lower)
+    for place, value in enumerate(found.values):
+        so_far = [
+            sum(values[earlier] for values in draws) / len(draws)
+            for draws in grid.values()
+            for earlier in range(place + 1)
+        ]
+        known = [mean for mean in so_far if not isnan(mean)]
+        if not known:
+            assert isnan(value)
+        else:
+            assert value == pytest.approx((min if lower else max)(known))
+
+
+def test_what_was_gained_once_is_kept() -> None:
+    curves = [curve(3, 1, 2), curve(3, 2, 1.5, rate=1e-2)]
+    assert worst(curves, "figure", lower_is_worse=True).values == (3, 1, 1)
+    assert worst(curves, "figure", lower_is_worse=False).values == (3, 3, 3)
+
+
+def test_draws_are_averaged_and_settings_are_not() -> None:
+    lucky = [curve(4, 0, 0, seed=0), curve(4, 4, 4, seed=1), curve(4, 3, 1, rate=1e-2)]
+    assert worst(lucky, "figure", lower_is_worse=True).values == (4, 2, 1)
+
+
+def test_a_diverged_run_gains_nothing() -> None:
+    curves = [curve(3, nan, inf), curve(3, 2.5, 2, rate=1e-2)]
+    assert worst(curves, "figure", lower_is_worse=True).values == (3, 2.5, 2)
+
+
+def test_curves_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 curves were given"):
+        worst([], "figure", lower_is_worse=True)
+    for other in (curve(1, 2, 3)._replace(attack="half"), curve(1, 2, 3)._replace(steps=(0, 1, 2))):
+        with pytest.raises(ValueError, match="of one attack"):
+            worst([curve(1, 2, 3), other], "figure", lower_is_worse=True)
+    with pytest.raises(ValueError, match="choose from figure"):
+        worst([curve(1, 2, 3)], "loss", lower_is_worse=True)
+
+
+@pytest.mark.parametrize(
+    ("of", "level", "steps"),
+    [
+        (LOSS_CURVE, 3.5, 0),
+        (LOSS_CURVE, 3.0, 0),
+        (LOSS_CURVE, 2.9, 5),
+        (LOSS_CURVE, 2.0, 5),
+        (LOSS_CURVE, 1.0, 20),
+        (LOSS_CURVE, 0.9, None),
+        (ACCURACY_CURVE, 0.1, 0),
+        (ACCURACY_CURVE, 0.3, 5),
+        (ACCURACY_CURVE, 1.0, 20),
+        (ACCURACY_CURVE, 1.1, None),
+        (Worst((0, 5), (nan, nan), lower_is_worse=True), 1.0, None),
+    ],
+)
+def test_a_level_is_reached_from_the_side_of_its_direction(
+    of: Worst, level: float, steps: int | None
+) -> None:
+    assert steps_to_reach(of, level) == steps
+
+
+def test_a_level_must_be_a_number() -> None:
+    with pytest.raises(ValueError, match="is NaN"):
+        steps_to_reach(LOSS_CURVE, nan)
+
+
+def test_a_curve_comes_back_from_json_as_it_was() -> None:
+    whole = curve(1.5, 2.5, 3.5, seed=3)
+    assert curve_from_json(curve_to_json(whole)) == whole
+    diverged = curve_from_json(curve_to_json(curve(1.5, nan, inf)))
+    assert diverged.values["figure"][0] == 1.5
+    assert all(map(isnan, diverged.values["figure"][1:]))
+
+
+THREE_STEPS = (0, 2, 6)
+GOLD = (4.0, 3.0, 1.0)
+THREE_VALUES = st.tuples(*[st.floats(-9, 9)] * len(THREE_STEPS))
+
+
+def loss(*values: float) -> Worst:
+    return Worst(THREE_STEPS, values, lower_is_worse=True)
+
+
+def accuracy(*values: float) -> Worst:
+    return Worst(THREE_STEPS, values, lower_is_worse=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (GOLD, Area(0, 0)),
+        ((3.0, 2.0, 0.0), Area(6, 0)),  # one below, for six steps
+        ((5.0, 4.0, 2.0), Area(0, 6)),
+        ((2.0, 3.0, 1.0), Area(2, 0)),  # a triangle of height 2 over two steps
+        ((4.0, 3.0, 3.0), Area(0, 4)),
+        ((3.0, 4.0, 1.0), Area(0.5, 0.5 + 2)),  # crosses at step 1
+        ((4.0, 6.0, 0.0), Area(0.5, 3 + 4.5)),  # crosses at three quarters of the way
+    ],
+)
+def test_areas_of_hand_made_curves(values: tuple[float, ...], expected: Area) -> None:
+    assert area(loss(*values), loss(*GOLD)) == pytest.approx(expected)
+    # of an accuracy the same curves mean the opposite
+    assert area(accuracy(*values), accuracy(*GOLD)) == pytest.approx(expected[::-1])
+
+
+@settings(deadline=None)
+@given(THREE_VALUES, THREE_VALUES)
+def test_areas_are_the_integrals_of_straight_lines(
+    values: tuple[float, ...], gold: tuple[float, ...]
+) -> None:
+    found = area(accuracy(*values), accuracy(*gold))
+    at = np.linspace(0, 6, 6001)
+    lead = np.interp(at, THREE_STEPS, values) - np.interp(at, THREE_STEPS, gold)
+    assert found.ahead == pytest.approx(np.trapezoid(lead.clip(min=0), at), abs=1e-4)
+    assert found.behind == pytest.approx(np.trapezoid((-lead).clip(min=0), at), abs=1e-4)
+    under, under_gold = np.trapezoid(values, THREE_STEPS), np.trapezoid(gold, THREE_STEPS)
+    assert found.signed == pytest.approx(under - under_gold, abs=1e-9)
+    assert found.between == pytest.approx(found.ahead + found.behind)
+    assert savings(accuracy(*values), accuracy(*gold)) == found.signed
+    assert savings(loss(*values), loss(*gold)) == pytest.approx(-found.signed)
+
+
+def test_what_is_not_finite_has_no_area() -> None:
+    for values in ((nan, 1.0, 1.0), (4.0, 3.0, nan), (4.0, inf, 1.0), (nan, nan, -1.0)):
+        for pair in ((loss(*values), loss(*GOLD)), (loss(*GOLD), loss(*values))):
+            assert all(map(isnan, area(*pair)))
+            assert isnan(savings(*pair))
+            assert isnan(share(*pair, base=loss(1.0, 1.0, 1.0)))
+
+
+def test_the_share_tells_gold_from_base() -> None:
+    gold, base = loss(4.0, 4.0, 4.0), loss(2.0, 2.0, 2.0)
+    assert share(gold, gold, base) == 0
+    assert share(base, gold, base) == 1
+    assert share(loss(3.5, 3.5, 3.5), gold, base) == 0.25
+    assert share(accuracy(0.5, 0.5, 0.5), accuracy(0, 0, 0), accuracy(1, 1, 1)) == 0.5
+
+
+def test_the_share_of_a_model_that_is_behind_gold_depends_on_the_part() -> None:
+    gold, base, broken = loss(4.0, 4.0, 4.0), loss(2.0, 2.0, 2.0), loss(7.0, 4.0, 4.0)
+    assert share(broken, gold, base) == pytest.approx(3 / 12)
+    assert share(broken, gold, base, "ahead") == 0
+    assert share(broken, gold, base, "signed") == pytest.approx(-3 / 12)
+
+
+@pytest.mark.parametrize("base", [GOLD, (4.5, 3.5, 1.5), (3.0, 4.0, 1.0)])
+def test_there_is_no_share_of_a_base_that_knew_nothing(base: tuple[float, ...]) -> None:
+    value = share(loss(1.0, 1.0, 1.0), loss(*GOLD), loss(*base))
+    assert isnan(value)
+
+
+def test_only_curves_of_one_kind_are_compared() -> None:
+    for other in (accuracy(*GOLD), Worst((0, 1, 2), GOLD, lower_is_worse=True)):
+        with pytest.raises(ValueError, match="of the same steps"):
+            area(loss(*GOLD), other)
+
+
+def attack_curve(
+    name: str, rate: float, facts: list[float], losses: list[float], seed: int = 0
+) -> Curve:
+    shows = {"half": "forget_second"}.get(name, "forget")
+    values = {f"mcq_{shows}": tuple(facts), f"{shows}_loss": tuple(losses), "mcq_other": (9.0, 9.0)}
+    return Curve(name, rate, 8, (0, 5), values, seed)
+
+
+def test_curves_become_rows_of_where_their_attack_shows_and_draws_are_averaged() -> None:
+    curves = [
+        attack_curve("half", 0.1, [0.25, 0.5], [3.0, 2.0]),
+        attack_curve("half", 0.1, [0.25, 0.75], [3.0, 1.0], seed=1),
+        attack_curve("lora-same", 0.2, [0.25, 1.0], [3.0, nan]),
+    ]
+    rows = rows_of(curves)
+    at = {"learning_rate": 0.1, "num_examples": 8, "step": 5}
+    assert rows[:4] == [
+        Row("half", {**at, "step": 0}, FACTS, 0.25),
+        Row("half", at, FACTS, 0.625),
+        Row("half", {**at, "step": 0}, LOSS, 3.0),
+        Row("half", at, LOSS, 1.5),
+    ]
+    assert [(row.attack, row.figure) for row in rows[4:]] == [
+        *[("lora-same", FACTS)] * 2,
+        *[("lora-same", LOSS)] * 2,
+    ]
+    assert isnan(rows[-1].value)
+
+
+def test_the_worst_is_most_facts_and_least_loss_and_diverging_gains_nothing() -> None:
+    rows = rows_of(
+        [
+            attack_curve("same", 0.1, [0.25, 0.5], [3.0, 2.0]),
+            attack_curve("same", 0.2, [0.25, nan], [3.0, nan]),
+            attack_curve("half", 0.1, [0.25, 1.0], [3.0, 0.5]),
+        ]
+    )
+    facts, loss = (worst_row(rows, "same", figure) for figure in (FACTS, LOSS))
+    assert facts is not None
+    assert loss is not None
+    assert (facts.value, loss.value) == (0.5, 2.0)
+    assert loss.setting == {"learning_rate": 0.1, "num_examples": 8, "step": 5}
+    assert worst_row(rows, "benign", FACTS) is None
+    assert worst_row(rows, "same", CONTROL) is None
+    assert worst_row([Row("same", {}, LOSS, nan)], "same", LOSS) is None
+
+
+def test_a_control_is_that_of_the_worst_setting() -> None:
+    rows = [
+        Row("probe", {"layer": layer}, figure, value)
+        for layer, facts, control in ((0, 0.3, 0.9), (1, 0.8, 0.2), (2, 0.8, 0.4))
+        for figure, value in ((FACTS, facts), (CONTROL, control))
+    ]
+    assert worst_row(rows, "probe", CONTROL) == Row("probe", {"layer": 1}, CONTROL, 0.2)
+
+
+def test_rows_go_through_json_and_what_is_not_finite_is_null() -> None:
+    row = Row("few-shot", {"shots": 2}, FACTS, 0.5)
+    assert row_from_json(json.loads(json.dumps(row_to_json(row)))) == row
+    lost = row_to_json(row._replace(value=nan))
+    assert lost["value"] is None
+    assert isnan(row_from_json(lost).value)

@@ -1,0 +1,267 @@
+"""A GPT: its values, its gradients by route, its expansion and its file."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lm.models import language_model
+from lm.models.gpt import GPT, Block, ablate_random, load, save
+from lm.models.language_model import IGNORED
+from lm.models.layers import SIZES, GPTConfig, rotate, rotations, size
+from lm.training.route_tables import ERA, PARAMETERS, UNROUTED
+from oversight.routing import RouteTable, routing
+from tests.lm.factories import expanded_copy
+from tests.lm.models.gpt_factories import EXPANDED, SMALL, labels, random_gpt, tokens
+from tests.lm.models.plain_gpt import copy_of, pairs, slow_attention
+
+RETAIN = torch.zeros(3, 6, dtype=torch.int64)
+
+
+def gradients(model: GPT, table: RouteTable, route: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    with routing(model, table, route):
+        model.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("table", [UNROUTED, ERA, PARAMETERS])
+def test_under_weights_of_one_the_model_equals_a_plain_one_bit_for_bit(table: RouteTable) -> None:
+    model = random_gpt()
+    plain = copy_of(model)
+    with torch.no_grad():
+        assert torch.equal(model(tokens()[0]), plain(tokens()[0]))
+    # all weights of these routes are 1, though not of the other routes, so that gates work
+    gradients(model, table, torch.ones_like(RETAIN))
+    plain.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
+    for mine, theirs in pairs(plain, model):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert torch.equal(mine.grad, theirs.grad)
+
+
+def test_no_parameter_lacks_in_the_plain_model() -> None:
+    model = random_gpt()
+    assert len(pairs(copy_of(model), model)) == len(list(model.parameters()))
+
+
+def test_attention_equals_loops() -> None:
+    layer = random_gpt(dtype=torch.float64).blocks[0]
+    assert isinstance(layer, Block)
+    x = torch.randn(1, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rotation = rotations(4, 6)
+    q, k, v = (x[0] @ layer.attention.qkv.weight.T).chunk(3, dim=-1)
+    turned = [slow_rotation(part.view(6, 2, 4)) for part in (q, k)]
+    heads = [
+        slow_attention(turned[0][:, h], turned[1][:, h], v.view(6, 2, 4)[:, h]) for h in range(2)
+    ]
+    expected = torch.cat(heads, dim=-1) @ layer.attention.out.weight.T
+    with torch.no_grad():
+        torch.testing.assert_close(layer.attention(x, rotation)[0], expected, atol=1e-6, rtol=1e-6)
+
+
+def slow_rotation(x: Tensor) -> Tensor:
+    """Turn [time, heads, features] as complex numbers."""
+    half = x.shape[-1] // 2
+    turns = [
+        [complex(math.cos(a), math.sin(a)) for a in (t / 10_000 ** (i / half) for i in range(half))]
+        for t in range(len(x))
+    ]
+    turned = torch.complex(x[..., :half], x[..., half:]) * torch.tensor(turns)[:, None]
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+def test_rotated_products_depend_on_the_distance_alone() -> None:
+    q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+    cos, sin = rotations(8, 20)
+    q_at = rotate(q.expand(1, 1, 20, 8), (cos, sin))[0, 0]
+    k_at = rotate(k.expand(1, 1, 20, 8), (cos, sin))[0, 0]
+    torch.testing.assert_close(q_at[3] @ k_at[1], q_at[19] @ k_at[17])
+    assert not torch.isclose(q_at[3] @ k_at[1], q_at[3] @ k_at[2])
+
+
+def test_a_token_changes_nothing_before_it() -> None:
+    model, (first, _) = random_gpt(), tokens()
+    second = first.clone()
+    second[:, 4] = (first[:, 4] + 1) % SMALL.vocab_size
+    with torch.no_grad():
+        one, other = model(first), model(second)
+    assert torch.equal(one[:, :4], other[:, :4])
+    assert (one[:, 4:] != other[:, 4:]).any(-1).all()
+
+
+@pytest.mark.parametrize("table", [UNROUTED, PARAMETERS])
+def test_a_loss_in_chunks_is_the_same(table: RouteTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_gpt(dtype=torch.float64)
+    whole = gradients(model, table, labels())
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", 3 * 13 * 4)  # four of six tokens at a time
+    torch.testing.assert_close(gradients(model, table, labels()), whole, atol=1e-12, rtol=1e-12)
+    by_row = labels()[:, 0]
+    rows = gradients(model, table, by_row)
+    by_token = gradients(model, table, by_row[:, None].expand(3, 6))
+    torch.testing.assert_close(rows, by_token, atol=1e-12, rtol=1e-12)
+
+
+def test_the_loss_is_the_mean_over_counted_tokens() -> None:
+    model, (inputs, targets) = random_gpt(), tokens()
+    with torch.no_grad():
+        every = model.token_losses(inputs, targets)
+        log_p = model(inputs).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+        torch.testing.assert_close(every, -log_p)
+        targets = targets.clone()
+        targets[:, 2:] = IGNORED
+        torch.testing.assert_close(model.loss(inputs, targets), every[:, :2].mean())
+        targets[:] = IGNORED
+        assert model.loss(inputs, targets) == 0
+
+
+def test_the_seed_gives_the_weights_and_the_expansion_does_not_change_them() -> None:
+    config = GPTConfig(vocab_size=13, width=8, num_heads=2, expansion=2, expanded_layers=(0, 3))
+    first, again = GPT(config, seed=3), GPT(config, seed=3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
+    plain = GPT(config.plain, seed=3).state_dict()
+    assert all(torch.equal(first.state_dict()[name], plain[name]) for name in plain)
+    assert not torch.equal(GPT(config, seed=4).embedding, first.embedding)
+
+
+def test_the_nano_has_a_million_parameters() -> None:
+    assert sum(p.numel() for p in GPT(size("nano")).parameters()) == 1_048_576
+    assert size("nano", 512).vocab_size == 512
+    assert SIZES["tinystories-28m"].width == 512
+
+
+def test_bad_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="even number of features"):
+        GPTConfig(width=12, num_heads=4)
+    with pytest.raises(ValueError, match="positive number of units"):
+        GPTConfig(expansion=2)
+    with pytest.raises(ValueError, match="the layers are 0 to 3"):
+        GPTConfig(expansion=2, expanded_layers=(4,))
+    with pytest.raises(ValueError, match="choose one of nano"):
+        size("huge")
+    with pytest.raises(ValueError, match="7 tokens were given to a context of 6"):
+        random_gpt().features(torch.zeros(1, 7, dtype=torch.int64))
+
+
+CONFIG = GPTConfig(vocab_size=13, width=8, num_layers=4, num_heads=2, context=6)
+
+
+def logits(model: GPT) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(tokens()[0])
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_expanding_and_ablating_untrained_units_leaves_every_bit(dtype: torch.dtype) -> None:
+    model = random_gpt(CONFIG, dtype)
+    expanded = expanded_copy(model, 5, [0, 2])
+    back = expanded.ablated()
+    assert torch.equal(logits(expanded), logits(model))
+    assert torch.equal(logits(back), logits(model))
+    assert back.config == model.config
+    assert back.embedding.dtype == dtype
+    assert back.embedding.data_ptr() != model.embedding.data_ptr()
+
+
+def test_only_the_chosen_layers_get_units_that_can_learn() -> None:
+    expanded = expanded_copy(random_gpt(CONFIG), 5, [0, 2])
+    blocks = [block for block in expanded.blocks if isinstance(block, Block)]
+    added = [block.mlp.expansion for block in blocks]
+    assert [units is not None for units in added] == [True, False, True, False]
+    assert added[0] is not None
+    assert added[0].up.weight.shape == (5, 8)
+    assert added[0].up.weight.std() > 0.01
+    assert [block.mlp.original.gate.targets for block in blocks] == [
+        ("original",),
+        ("hidden",),
+        ("original",),
+        ("hidden",),
+    ]
+
+
+def test_ablating_removes_what_the_expansion_writes_and_nothing_else() -> None:
+    trained = random_gpt(EXPANDED)
+    left = trained.ablated()
+    assert not torch.equal(logits(left), logits(trained))
+    with torch.no_grad():
+        for parameter in trained.parameter_targets()["expansion_parameters"]:
+            parameter.zero_()
+    assert torch.equal(logits(left), logits(trained))
+
+
+def test_every_parameter_belongs_to_one_target() -> None:
+    model = random_gpt(EXPANDED)
+    parts = [parameter for part in model.parameter_targets().values() for parameter in part]
+    assert len(parts) == len(set(parts))
+    assert set(parts) == set(model.parameters())
+    assert list(random_gpt().parameter_targets()) == ["original_parameters"]
+
+
+def test_a_random_region_is_silent_and_the_rest_as_before() -> None:
+    model = random_gpt(EXPANDED)
+    left = ablate_random(model, 4, [1], seed=3)
+    before, after = model.state_dict(), left.state_dict()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed == ["blocks.1.mlp.original.down.weight"]
+    gone = (after[changed[0]] == 0).all(0)
+    assert int(gone.sum()) == 4
+    assert torch.equal(after[changed[0]][:, ~gone], before[changed[0]][:, ~gone])
+    assert torch.equal(after[changed[0]], ablate_random(model, 4, [1], 3).state_dict()[changed[0]])
+
+
+def test_what_cannot_be_expanded_or_ablated_is_refused() -> None:
+    model = random_gpt(SMALL)
+    with pytest.raises(ValueError, match="no expansion to ablate"):
+        model.ablated()
+    with pytest.raises(ValueError, match="the layers are 0 to 1"):
+        expanded_copy(model, 1, [2])
+    with pytest.raises(ValueError, match="32 units in each of the layers 0 to 1"):
+        ablate_random(model, 33, [0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_model_comes_back_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = random_gpt(EXPANDED, dtype)
+    save(model, tmp_path / "model.safetensors")
+    back = load(tmp_path / "model.safetensors")
+    assert back.config == model.config
+    before, after = model.state_dict(), back.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert back.embedding.dtype == dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_the_file_is_laid_out_as_the_format_says(tmp_path: Path) -> None:
+    model = random_gpt(EXPANDED)
+    save(model, tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    entry = header["embedding"]
+    start, end = (8 + length + place for place in entry["data_offsets"])
+    assert length % 8 == 0
+    assert entry["dtype"] == "F32"
+    assert entry["shape"] == [13, 8]
+    assert content[start:end] == model.embedding.detach().numpy().tobytes()
+    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
+    assert max(ends) == len(content) - 8 - length
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save(random_gpt(EXPANDED), path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:100], whole[:-1], b"\xff" * 99, b"\x02" + b"\0" * 7 + b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="no model saved by this project"):
+            load(path)
+    path.write_bytes(whole.replace(b'"embedding"', b'"embeddinG"'))
+    with pytest.raises(ValueError, match="another shape"):
+        load(path)

@@ -1,0 +1,352 @@
+"""Models of Hugging Face: values, gradients by route, plain exports and files, by family."""
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lm.models import files, language_model
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_layers import drawn_units
+from lm.models.hf_loading import load_pretrained
+from lm.models.language_model import IGNORED
+from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, complete
+from oversight.routing import RouteTable, routing
+from tests.lm.models.hf_factories import (
+    CONFIGS,
+    FAMILIES,
+    adapted_model,
+    expanded_model,
+    plain_model,
+    plain_name,
+    tokens,
+    transformers,
+)
+from tests.lm.training.test_loop import rows
+
+LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
+ROWS = dict(enumerate(("retain", "unlabeled", "forget")))
+
+
+def gradients(
+    model: RoutedCausalLM, table: RouteTable, route: Tensor, rows: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return the gradient of the losses' sum over some rows, by the names of the model."""
+    chosen = torch.ones(6, dtype=torch.bool) if rows is None else rows
+    inputs, targets = (part[chosen] for part in tokens())
+    model.zero_grad()
+    with routing(model, table, route[chosen]):
+        model.token_losses(inputs, targets).sum().backward()  # type: ignore[no-untyped-call]
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in model.named_parameters()
+    }
+
+
+@FAMILIES
+@pytest.mark.parametrize("table", [UNROUTED, ERA, PARAMETERS])
+def test_under_weights_of_one_the_model_equals_the_plain_one_bit_for_bit(
+    family: str, table: RouteTable
+) -> None:
+    plain, model = plain_model(family), RoutedCausalLM(plain_model(family))
+    inputs, targets = tokens()
+    with torch.no_grad():
+        assert torch.equal(model(inputs), plain(inputs).logits)
+    # all weights of these routes are 1, though not of the other routes, so that gates work
+    mine = gradients(model, table, torch.ones_like(inputs))
+    logits = plain(inputs).logits.flatten(0, 1)
+    F.cross_entropy(logits, targets.flatten(), reduction="none").sum().backward()  # type: ignore[no-untyped-call]
+    theirs = {name: parameter.grad for name, parameter in plain.named_parameters()}
+    assert {plain_name(name) for name in mine} == set(theirs)
+    assert all(torch.equal(grad, theirs[plain_name(name)]) for name, grad in mine.items())
+
+
+@FAMILIES
+def test_routing_at_parameters_equals_a_split_by_hand(family: str) -> None:
+    model = expanded_model(family, torch.float64)
+    without = RoutedCausalLM(contract(model, ablated=True))
+    routed = gradients(model, PARAMETERS, LABELS[:, None].expand(6, 5))
+    split = {name: gradients(model, UNROUTED, LABELS, LABELS.eq(n)) for n, name in ROWS.items()}
+    retain = gradients(without, UNROUTED, LABELS, LABELS == 0)
+    retain = {plain_name(name): grad for name, grad in retain.items()}
+    for name, grad in routed.items():
+        if "expansion" in name:
+            expected = split["unlabeled"][name] + split["forget"][name]
+        else:
+            expected = split["unlabeled"][name] + retain[plain_name(name)]
+        torch.testing.assert_close(grad, expected, atol=1e-9, rtol=1e-6)
+
+
+@FAMILIES
+def test_where_parameters_are_blocked_the_gradient_is_zero_and_nowhere_else(family: str) -> None:
+    model = expanded_model(family)
+    forget = gradients(model, PARAMETERS, torch.full((6, 5), 2))
+    retain = gradients(model, PARAMETERS, torch.zeros(6, 5, dtype=torch.int64))
+    for name in forget:
+        assert bool(forget[name].any()) == ("expansion" in name)
+        assert bool(retain[name].any()) == ("expansion" not in name)
+
+
+# what a blocked target leaves without gradient: layer 1 is expanded, layer 0 is not
+READING = ("c_fc.", "gate_proj.", "up_proj.")
+MLP_NORM = ("ln_2.", "post_attention_layernorm.")
+BELOW = {
+    "hidden": (".0.", (*READING, *MLP_NORM)),
+    "original": (".1.mlp.plain.plain.", READING),
+    "expansion": (".expansion.", READING),
+    "mlp": ("", (".mlp.", *MLP_NORM)),
+    "attention": ("", ("attn.", "ln_1.", "input_layernorm.")),
+    "loss": ("", ("",)),
+}
+
+
+@FAMILIES
+@pytest.mark.parametrize("target", BELOW)
+def test_a_blocked_activation_stops_what_lies_below_it_and_nothing_else(
+    family: str, target: str
+) -> None:
+    table = complete({"blocked": {target: 0}, "open": {}})
+    place, parts = BELOW[target]
+    found = gradients(expanded_model(family), table, torch.zeros(6, 5, dtype=torch.int64))
+    stopped = {name for name, grad in found.items() if not grad.any()}
+    assert stopped == {n for n in found if place in n and any(part in n for part in parts)}
+    assert stopped
+
+
+def test_a_loss_in_chunks_and_routes_by_row_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = expanded_model("gpt_neo", torch.float64)
+    by_row = gradients(model, PARAMETERS, LABELS)
+    by_token = LABELS[:, None].expand(6, 5)
+    whole = gradients(model, PARAMETERS, by_token)
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", 6 * 13 * 2)  # two of five tokens at a time
+    for other in (by_row, gradients(model, PARAMETERS, by_token)):
+        torch.testing.assert_close(other, whole, atol=1e-9, rtol=1e-9)
+
+
+def test_the_loss_is_the_mean_over_counted_tokens() -> None:
+    model, (inputs, targets) = expanded_model("llama"), tokens()
+    with torch.no_grad():
+        every = model.token_losses(inputs, targets)
+        targets = targets.clone()
+        targets[:, 2:] = IGNORED
+        torch.testing.assert_close(model.loss(inputs, targets), every[:, :2].mean())
+
+
+@FAMILIES
+def test_every_parameter_belongs_to_one_target(family: str) -> None:
+    model = expanded_model(family)
+    targets = model.parameter_targets()
+    parts = [parameter for part in targets.values() for parameter in part]
+    assert len(parts) == len(set(parts))
+    assert set(parts) == set(model.parameters())
+    assert list(targets) == ["original_parameters", "expansion_parameters"]
+
+
+def test_a_model_without_the_named_layers_is_refused_and_left_alone() -> None:
+    plain = plain_model("llama")
+    plain.config.model_type = "gpt2"
+    before = [name for name, _ in plain.named_modules()]
+    with pytest.raises(ValueError, match=r"of type 'gpt2' lacks .* families gpt_neo, llama, qwen2"):
+        RoutedCausalLM(plain)
+    plain.config.model_type = "gpt_neo"
+    with pytest.raises(ValueError, match="lacks the layers"):
+        RoutedCausalLM(plain)
+    assert [name for name, _ in plain.named_modules()] == before
+    with pytest.raises(ValueError, match="give a plain causal model"):
+        RoutedCausalLM(expanded_model("llama").causal_lm)
+
+
+@pytest.mark.parametrize(
+    ("units", "layers"), [(-1, [0]), (0, [0]), (3, []), (3, [2]), (3, [0, 0]), (3, [-1])]
+)
+def test_an_expansion_that_cannot_be_is_refused(units: int, layers: list[int]) -> None:
+    with pytest.raises(ValueError, match="layers from 0 to 1, each once"):
+        RoutedCausalLM(plain_model("llama"), units, layers)
+
+
+@pytest.mark.parametrize("bad", [13, -1])
+def test_tokens_beyond_the_vocabulary_or_the_context_are_refused(bad: int) -> None:
+    model, (inputs, targets) = RoutedCausalLM(plain_model("qwen2")), tokens()
+    wrong = copy.deepcopy(inputs)
+    wrong[2, 3] = bad
+    with torch.no_grad():
+        for pair in ((wrong, targets), (inputs, wrong)):
+            with pytest.raises(ValueError, match="to a vocabulary of 13: encode"):
+                model.loss(*pair)
+        with pytest.raises(ValueError, match="17 tokens were given to a context of 16"):
+            model(torch.zeros(1, 17, dtype=torch.int64))
+
+
+HIDDEN = {"gpt_neo": 32, "llama": 12, "qwen2": 12}
+
+
+@torch.no_grad()
+def logits(model: nn.Module) -> Tensor:
+    """Return the logits of a routed or a plain model."""
+    found = model(tokens()[0])
+    every: Tensor = found if isinstance(model, RoutedCausalLM) else found.logits
+    return every
+
+
+def weight_of(mlp: nn.Module, name: str) -> Tensor:
+    linear = mlp.get_submodule(name)
+    assert isinstance(linear, nn.Linear)
+    return linear.weight
+
+
+@FAMILIES
+def test_expanding_changes_no_bit_and_no_random_number(family: str) -> None:
+    plain, before = plain_model(family), torch.get_rng_state()
+    expected = logits(plain)
+    model = RoutedCausalLM(plain, 5, [0, 1])
+    assert torch.equal(logits(model), expected)
+    assert torch.equal(torch.get_rng_state(), before)
+    added = model.parameter_targets()["expansion_parameters"]
+    assert {tuple(p.shape) for p in added if p.ndim == 2} == {(5, 8), (8, 5)}
+    # what reads is drawn; what writes, and biases, are zero at first
+    assert all(p.any() for p in added if p.shape == (5, 8))
+    assert not any(p.any() for p in added if p.shape != (5, 8))
+
+
+def test_added_units_read_at_the_scale_of_the_old_ones_and_by_the_seed() -> None:
+    model, family = plain_model("llama"), RoutedCausalLM(plain_model("llama")).family
+    mlp = family.blocks(model)[0].get_submodule("mlp")
+    first, again, other = (
+        drawn_units(mlp, family, 4000, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    for name in family.up_projs:
+        weight = weight_of(first, name)
+        assert torch.equal(weight, weight_of(again, name))
+        assert not torch.equal(weight, weight_of(other, name))
+        torch.testing.assert_close(weight.std(), weight_of(mlp, name).std(), rtol=0.02, atol=0)
+
+
+@FAMILIES
+def test_merged_units_compute_the_same_in_a_plain_model_loaded_without_our_code(
+    family: str, tmp_path: Path
+) -> None:
+    model = expanded_model(family)
+    merged = contract(model)
+    merged.save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(loaded) is type(merged) is type(plain_model(family))
+    assert loaded.config.intermediate_size == HIDDEN[family] + 3
+    torch.testing.assert_close(logits(merged), logits(model), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits(loaded), logits(merged), atol=1e-6, rtol=1e-6)
+    exact = expanded_model(family, torch.float64)
+    torch.testing.assert_close(logits(contract(exact)), logits(exact), atol=1e-6, rtol=1e-6)
+
+
+@FAMILIES
+def test_expanding_and_contracting_untrained_units_leaves_the_logits(
+    family: str, tmp_path: Path
+) -> None:
+    plain = plain_model(family)
+    expected, names = logits(plain), list(plain.state_dict())
+    expanded = RoutedCausalLM(plain, 3, [0])
+    for ablated in (True, False):
+        back = contract(expanded, ablated=ablated)
+        back.save_pretrained(tmp_path / str(ablated))
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / str(ablated))
+        assert list(back.state_dict()) == names
+        torch.testing.assert_close(logits(loaded), expected, atol=1e-6, rtol=1e-6)
+    assert torch.equal(logits(contract(expanded, ablated=True)), expected)
+
+
+@FAMILIES
+def test_ablating_removes_the_expansion_and_nothing_else(family: str) -> None:
+    model = expanded_model(family)
+    optimizer = make_optimizer(model, LoopConfig())
+    update(model, ERA, rows()(0), optimizer, 1e-2, 1.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    left = contract(model, ablated=True)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    kept = {plain_name(name): value for name, value in before.items() if "expansion" not in name}
+    assert kept.keys() == left.state_dict().keys()
+    assert all(torch.equal(kept[name], value) for name, value in left.state_dict().items())
+    assert left.config.to_dict() == plain_model(family).config.to_dict()
+    assert not torch.equal(logits(left), logits(model))
+    with torch.no_grad():
+        for parameter in model.parameter_targets()["expansion_parameters"]:
+            parameter.zero_()
+    assert torch.equal(logits(left), logits(model))
+
+
+def test_a_model_without_an_expansion_comes_back_as_it_was() -> None:
+    for family in CONFIGS:
+        plain = plain_model(family)
+        back = contract(RoutedCausalLM(plain_model(family)))
+        assert torch.equal(logits(back), logits(plain))
+        assert back.config.to_dict() == plain.config.to_dict()
+        assert str(back) == str(plain)
+
+
+@pytest.mark.parametrize("layers", [[0], [0, 1]])
+def test_a_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
+    merged = contract(expanded_model("gpt_neo"))
+    expected = logits(merged)
+    assert torch.equal(logits(RoutedCausalLM(merged, 2, layers)), expected)
+
+
+@FAMILIES
+@pytest.mark.parametrize("made", [expanded_model, adapted_model])
+def test_a_saved_model_is_the_same_again(
+    family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
+) -> None:
+    model, path = made(family), tmp_path / "model.safetensors"
+    files.save(model, path)
+    again = files.load(path)
+    assert isinstance(again, RoutedCausalLM)
+    added = model.units, model.expanded_layers, model.adapters
+    assert (again.units, again.expanded_layers, again.adapters) == added
+    with torch.no_grad():
+        assert torch.equal(again(tokens()[0]), model(tokens()[0]))
+    sizes = {target: len(some) for target, some in model.parameter_targets().items()}
+    assert {target: len(some) for target, some in again.parameter_targets().items()} == sizes
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    files.save(RoutedCausalLM(plain_model("qwen2")), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is no model saved by this project"):
+        files.load(path)
+    with pytest.raises(ValueError, match="cannot be written"):
+        files.save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")
+
+
+STORY = (
+    "Once upon a time, there was a little girl named Lily. She had a red ball that she loved to "
+    "play with. One day, the ball rolled into the garden, and Lily ran after it."
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("SMOLLM2_GGUF" not in os.environ, reason="SMOLLM2_GGUF gives no file")
+def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -> None:
+    path = Path(os.environ["SMOLLM2_GGUF"])
+    plain, tokenizer = load_pretrained(path.parent, gguf_file=path.name)
+    story = torch.tensor([tokenizer(STORY)["input_ids"]])
+    inputs, targets = story[:, :-1], story[:, 1:]
+    with torch.no_grad():
+        expected = plain(inputs).logits
+    model = RoutedCausalLM(plain, 64, [0, 1])
+    with routing(model, PARAMETERS, torch.ones_like(inputs)):
+        assert torch.equal(model(inputs), expected)
+    with routing(model, PARAMETERS, torch.full_like(inputs, 2)):
+        loss = model.loss(inputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) < 3  # it has learned to tell stories
+    original, expansion = model.parameter_targets().values()
+    assert not any(parameter.grad.any() for parameter in original if parameter.grad is not None)
+    assert any(parameter.grad.any() for parameter in expansion if parameter.grad is not None)
+    contract(model).save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(inputs).logits, expected, atol=1e-3, rtol=1e-3)

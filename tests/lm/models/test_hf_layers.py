@@ -1,0 +1,131 @@
+"""A pair of adapters: inert at first, taught by their own tokens, merged into a plain model."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_layers import Adapted, AdapterConfig
+from lm.training.batches import Batch
+from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED
+from oversight.routing import RouteTable, routing
+from tests.lm.models.hf_factories import FAMILIES, adapted_model, plain_model, plain_name, tokens
+
+KEPT, ABLATABLE = "original_parameters", "expansion_parameters"
+
+
+@torch.no_grad()
+def logits(model: nn.Module) -> Tensor:
+    """Return the logits of a routed or a plain model."""
+    found = model(tokens()[0])
+    every: Tensor = found if isinstance(found, Tensor) else found.logits
+    return every
+
+
+@FAMILIES
+def test_adapters_write_nothing_at_first_and_all_else_in_a_block_is_frozen(family: str) -> None:
+    plain = plain_model(family)
+    expected = logits(plain)
+    names = [name for name, _ in plain.named_parameters()]
+    inside = {name for name in names if ".layers." in name or ".h." in name}
+    model = RoutedCausalLM(plain, adapters=AdapterConfig(rank=2))
+    assert torch.equal(logits(model), expected)
+    frozen = {plain_name(name) for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == inside
+    targets = model.parameter_targets()
+    pairs = 2 * sum(isinstance(module, Adapted) for module in model.modules())
+    counts = {target: len(some) for target, some in targets.items()}
+    assert counts == {KEPT: pairs + len(names) - len(inside), ABLATABLE: pairs}
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    assert {id(p) for some in targets.values() for p in some} == trained
+
+
+@FAMILIES
+def test_the_gradients_are_those_of_low_rank_updates_of_the_matrices(family: str) -> None:
+    model, (read, targets) = adapted_model(family, torch.float64), tokens()
+    with routing(model, UNROUTED, torch.zeros_like(read)):
+        model.loss(read, targets).backward()  # type: ignore[no-untyped-call]
+    full = RoutedCausalLM(contract(model))  # every matrix trains here, at the same function
+    with routing(full, UNROUTED, torch.zeros_like(read)):
+        full.loss(read, targets).backward()  # type: ignore[no-untyped-call]
+    grads = {
+        name.replace(".plain", ""): parameter.grad for name, parameter in full.named_parameters()
+    }
+    found = 0
+    for name, module in model.named_modules():
+        if isinstance(module, Adapted):
+            of_matrix = grads[f"{name.replace('.plain', '')}.weight"]
+            assert of_matrix is not None
+            for one in (module.kept, module.ablatable):
+                expected = of_matrix @ one.lora_a.weight.T, one.lora_b.weight.T @ of_matrix
+                torch.testing.assert_close(one.lora_b.weight.grad, 1.5 * expected[0])
+                torch.testing.assert_close(one.lora_a.weight.grad, 1.5 * expected[1])
+            found += 1
+    assert found
+
+
+@FAMILIES
+def test_a_plain_model_has_both_adapters_or_the_one_to_keep(family: str) -> None:
+    model = adapted_model(family, torch.float64)
+    torch.testing.assert_close(logits(contract(model)), logits(model))
+    silent = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in silent.parameter_targets()[ABLATABLE]:
+            parameter.zero_()
+    cut = model.ablated()
+    torch.testing.assert_close(logits(cut), logits(silent))
+    assert not torch.allclose(logits(cut), logits(model))
+    assert not cut.expanded
+    assert all(parameter.requires_grad for parameter in cut.parameters())
+
+
+@pytest.mark.parametrize(
+    ("table", "route", "taught"),
+    [
+        (MODULES, 0, {KEPT}),
+        (MODULES, 1, {ABLATABLE}),
+        (MODULES, 2, {ABLATABLE}),
+        (PARAMETERS, 1, {KEPT, ABLATABLE}),
+        (PARAMETERS, 2, {ABLATABLE}),
+    ],
+)
+def test_each_label_teaches_its_own_adapter(
+    table: RouteTable, route: int, taught: set[str]
+) -> None:
+    model, (read, targets) = adapted_model("llama"), tokens()
+    before = {target: [p.clone() for p in some] for target, some in targets_of(model)}
+    optimizer = make_optimizer(model, LoopConfig())
+    update(model, table, Batch(read, targets, torch.full_like(read, route)), optimizer, 0.1, 1.0)
+    moved = {
+        target
+        for target, some in targets_of(model)
+        if not all(map(torch.equal, some, before[target]))
+    }
+    assert moved == taught
+
+
+def test_a_token_to_retain_does_not_see_the_other_adapter() -> None:
+    model, (read, _) = adapted_model("qwen2", torch.float64), tokens()
+    with routing(model, MODULES, torch.zeros_like(read)):
+        seen = model(read).detach()
+    torch.testing.assert_close(seen, logits(model.ablated()))
+
+
+@pytest.mark.parametrize("given", [{"rank": 0}, {"alpha": 0.0}])
+def test_ranks_and_scales_that_cannot_be_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give a rank of 1 or more, and an alpha above 0"):
+        AdapterConfig(**given)
+
+
+def test_adapters_beside_added_units_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 added hidden units were asked for: choose one"):
+        RoutedCausalLM(plain_model("llama"), 3, [0], adapters=AdapterConfig())
+
+
+def targets_of(model: RoutedCausalLM) -> list[tuple[str, list[nn.Parameter]]]:
+    """Return targets and parameters."""
+    return list(model.parameter_targets().items())
