@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.data.document import Document, Located, documents_of
+from lm.models.hf_loading import first_line, is_gated
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -51,7 +52,7 @@ def _records(source: Hub, first: int) -> Iterator[Located]:
             number += 1
     except Exception as error:  # a network and its files raise errors of many kinds
         raise ValueError(
-            f"{source.dataset} cannot be read beyond record {number} ({_first_line(error)}): check "
+            f"{source.dataset} cannot be read beyond record {number} ({first_line(error)}): check "
             "the network, and call again to go on"
         ) from error
 
@@ -71,8 +72,8 @@ def _opened(source: Hub) -> "IterableDataset":
 
 def _refusal(source: Hub, error: Exception) -> str:
     """Return an error message that says what to do if a data set cannot be opened."""
-    name, said = source.dataset, _first_line(error)
-    if _is_gated(error) or "gated" in said:
+    name, said = source.dataset, first_line(error)
+    if is_gated(error) or "gated" in said:
         return (
             f"{name} is open only to users who asked for it: request access on "
             f"https://huggingface.co/datasets/{name}, then log in by `hf auth login`"
@@ -84,21 +85,6 @@ def _refusal(source: Hub, error: Exception) -> str:
         f"{name} cannot be read ({said}): check the name, --subset and --split; {hint} by "
         "`hf auth login`"
     )
-
-
-def _is_gated(error: BaseException) -> bool:
-    """Return whether an error comes from a data set whose terms were not accepted."""
-    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
-
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, GatedRepoError):
-        link = link.__cause__ or link.__context__
-    return link is not None
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of the error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def file_documents(path: Path, field: str, first: int = 0) -> Iterator[Document]:
@@ -200,9 +186,7 @@ def _parsed(text: str, where: str) -> Any:  # noqa: ANN401
 
 def _object(record: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(record, dict):
-        raise ValueError(
-            f'{where} holds {type(record).__name__}: give an object, such as {{"text": "..."}}'
-        )
+        raise ValueError(f"{where} holds {type(record).__name__}: give a JSON object")
     return record
 
 

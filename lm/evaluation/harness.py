@@ -25,6 +25,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lm.data.sources import READERS
+from lm.models.hf_loading import first_line
+
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.models.huggingface import HFLM
@@ -139,54 +142,17 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     """Return the questions of a file.
 
     Raises:
-        ValueError: if the file cannot be read or holds no question, or a record is malformed; the
-            message names the line.
+        ValueError: if the file cannot be read or holds no question, or a record is malformed.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): give another file") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason}): convert the file") from error
-    located = _lines(path, text) if path.suffix == ".jsonl" else _list(path, text)
-    questions = [check_record(record, where) for where, record in located]
+    questions = [check_record(record, where) for where, record in READERS[path.suffix](path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
     return (Source(None, questions),)
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[str, object]]:
-    """Yield the record of each line that is not blank, and its place."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{path}, line {number}", _parsed(line, f"{path}, line {number}")
-
-
-def _list(path: Path, text: str) -> Iterator[tuple[str, object]]:
-    """Yield the records of a list, and the line on which each begins."""
-    whole = _parsed(text, str(path))
-    if not isinstance(whole, list):
-        raise ValueError(f"{path} holds {type(whole).__name__}: give a list of questions")
-    decoder, place = json.JSONDecoder(), text.index("[") + 1
-    for _ in whole:
-        while text[place].isspace() or text[place] == ",":
-            place += 1
-        line = text.count("\n", 0, place) + 1
-        record, place = decoder.raw_decode(text, place)
-        yield f"{path}, line {line}", record
-
-
-def _parsed(text: str, where: str) -> object:
-    try:
-        parsed: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON ({error}): correct it") from error
-    return parsed
-
-
-def check_record(record: object, where: str) -> Record:
+def check_record(record: Record, where: str) -> Record:
     """Return a record if it is a question with two choices or more, one of them right.
 
     Args:
@@ -198,8 +164,6 @@ def check_record(record: object, where: str) -> Record:
             choice is empty, or the answer is none of them.
     """
     fields = ", ".join(FIELDS)
-    if not isinstance(record, Mapping):
-        raise ValueError(f"{where} is {type(record).__name__}: give an object with {fields}")
     missing = [name for name in FIELDS if name not in record]
     if missing:
         raise ValueError(f"{where} lacks {', '.join(missing)}: give an object with {fields}")
@@ -249,10 +213,9 @@ def load_benchmark(name: str) -> tuple[Source, ...]:
     try:
         tasks = manager.load(known[name])["tasks"]
     except Exception as error:  # a network and its libraries raise errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"the questions of {name} cannot be read ({reason}): check the network, log in by "
-            "`hf auth login` if it asks so, or give the questions as a .jsonl file"
+            f"the questions of {name} cannot be read ({first_line(error)}): check the network, "
+            "log in by `hf auth login` if it asks so, or give the questions as a .jsonl file"
         ) from error
     return tuple(_source(tasks[task]) for task in sorted(tasks))
 

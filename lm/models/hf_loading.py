@@ -69,7 +69,7 @@ def _or_refused(
         return load(name, gguf_file)
     except ImportError as error:
         raise ValueError(
-            f"loading {name} needs a package that is not installed ({_line(error)}): "
+            f"loading {name} needs a package that is not installed ({first_line(error)}): "
             "pip install -e '.[hf]'"
         ) from error
     except (OSError, ValueError) as error:
@@ -104,23 +104,28 @@ def _load(name: str, gguf_file: str | None) -> Pretrained:
 
 
 def _refusal(name: str, error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
-
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, GatedRepoError):
-            return (
-                f"{name} is open only to users who accepted its terms: accept them on its page, "
-                "then log in by `hf auth login`"
-            )
-        link = link.__cause__ or link.__context__
+    if is_gated(error):
+        return (
+            f"{name} is open only to users who accepted its terms: accept them on its page, "
+            "then log in by `hf auth login`"
+        )
     return (
-        f"{name} is no model that can be loaded ({_line(error)}): give a folder written by "
+        f"{name} is no model that can be loaded ({first_line(error)}): give a folder written by "
         "`save_pretrained`, or the name of a causal model on the hub; a private one needs "
         "`hf auth login`"
     )
 
 
-def _line(error: Exception) -> str:
-    """Return the first line of what an error says."""
+def is_gated(error: BaseException) -> bool:
+    """Return whether an error comes from a repository of the hub whose terms were not accepted."""
+    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
+
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, GatedRepoError):
+        link = link.__cause__ or link.__context__
+    return link is not None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error message, or the name of the error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
