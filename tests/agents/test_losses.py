@@ -1,23 +1,23 @@
-"""The losses against closed forms and PyTorch's distributions, and GAE against its series."""
+"""The losses against closed forms and PyTorch's distributions, and normalized advantages."""
 
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from agents import losses
-from agents.rollout_buffer import RoutedBuffer
+from agents.config import AdvantageNormalization
+from agents.losses import normalized
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
 
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def test_normalized_advantages_have_mean_0_and_deviation_1() -> None:
+def test_normalize_gives_mean_0_and_deviation_1() -> None:
     advantages = losses.normalize(tensor(1.0, 2.0, 3.0))
     torch.testing.assert_close(advantages, tensor(-1.0, 0.0, 1.0))
     assert losses.normalize(tensor(5.0)).equal(tensor(5.0))
@@ -34,7 +34,7 @@ def test_normalized_advantages_have_mean_0_and_deviation_1() -> None:
         (1.5, -2.0, 3.0, 2.0),
     ],
 )
-def test_the_surrogate_is_clipped_on_one_side(
+def test_policy_loss_is_clipped_on_one_side(
     ratio: float, advantage: float, loss: float, slope: float
 ) -> None:
     x = tensor(ratio).requires_grad_()
@@ -44,11 +44,11 @@ def test_the_surrogate_is_clipped_on_one_side(
     torch.testing.assert_close(x.grad, tensor(slope))
 
 
-def test_the_value_loss_is_the_mean_square() -> None:
+def test_value_loss_is_the_mean_squared_error() -> None:
     assert losses.value_loss(tensor(1.0, 2.0), tensor(3.0, 1.0)).item() == 2.5
 
 
-def test_the_entropy_is_that_of_the_distribution_or_of_the_samples() -> None:
+def test_entropy_loss_agrees_with_its_estimate_from_samples() -> None:
     torch.manual_seed(0)
     distribution: Any = Categorical(logits=torch.randn(50_000, 4, dtype=torch.float64))
     exact, log_prob = distribution.entropy(), distribution.log_prob(distribution.sample())
@@ -60,7 +60,7 @@ def test_the_entropy_is_that_of_the_distribution_or_of_the_samples() -> None:
     assert abs(estimate - closed) < 5 * deviation
 
 
-def test_the_mixture_loss_is_the_mean_surprise_of_a_coin() -> None:
+def test_mixture_loss_is_the_mean_cross_entropy() -> None:
     logits, is_first = tensor(0.0, 2.0, -1.0), torch.tensor([True, False, True])
     coin: Any = Bernoulli(logits=logits)
     surprise = -coin.log_prob(is_first.double())
@@ -69,7 +69,7 @@ def test_the_mixture_loss_is_the_mean_surprise_of_a_coin() -> None:
     assert certain.item() == 1e3
 
 
-def test_the_mixture_loss_of_no_label_is_0_with_a_gradient_of_0() -> None:
+def test_mixture_loss_and_its_gradient_are_0_when_nothing_is_labeled() -> None:
     weight = tensor(3.0).requires_grad_()
     none = torch.zeros(0, dtype=torch.bool)
     loss = losses.mixture_loss((weight * tensor(1.0, 2.0))[:0], none)
@@ -78,7 +78,7 @@ def test_the_mixture_loss_of_no_label_is_0_with_a_gradient_of_0() -> None:
     torch.testing.assert_close(weight.grad, tensor(0.0))
 
 
-def test_the_divergence_is_estimated_without_bias_and_never_negative() -> None:
+def test_approximate_kl_is_unbiased_and_never_negative() -> None:
     torch.manual_seed(0)
     old: Any = Categorical(logits=tensor(0, 1, 2))
     new: Any = Categorical(logits=tensor(0.5, 1, 1))
@@ -91,27 +91,62 @@ def test_the_divergence_is_estimated_without_bias_and_never_negative() -> None:
     assert abs(losses.approximate_kl(log_ratio) - kl_divergence(old, new)) < 5 * deviation
 
 
-@pytest.mark.parametrize("ended", [False, True])
-@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.97, 0.95), (1.0, 1.0), (0.9, 0.0)])
-def test_advantages_of_constant_values_are_a_geometric_series(
-    gamma: float, gae_lambda: float, ended: bool
+ROUTES = torch.tensor([POSITIVE, NEGATIVE, NEGATIVE, HIDDEN, HIDDEN, HIDDEN, OPEN])
+
+SEEN = ROUTES <= NEGATIVE
+
+VALUES = torch.tensor([1.0, -2.0, 4.0, 10.0, 30.0, 20.0, 7.0], dtype=torch.float64)
+
+
+def test_normalized_over_all_equals_sb3() -> None:
+    assert torch.equal(normalized(VALUES, ROUTES, "all"), losses.normalize(VALUES))
+    assert torch.equal(normalized(VALUES, ROUTES, "none"), VALUES)
+
+
+def test_normalized_over_observed_uses_their_mean_and_deviation() -> None:
+    # 1, -2 and 4 have mean 1 and deviation 3
+    torch.testing.assert_close(normalized(VALUES, ROUTES, "observed"), (VALUES - 1) / 3)
+
+
+def test_normalized_over_route_uses_each_route_alone() -> None:
+    # the deviation of -2 and 4 is 3 * sqrt(2); the only diamond and the only open one stay
+    half = 0.5**0.5
+    expected = torch.tensor([1.0, -half, half, -1.0, 1.0, 0.0, 7.0], dtype=torch.float64)
+    torch.testing.assert_close(normalized(VALUES, ROUTES, "route"), expected)
+
+
+@pytest.mark.parametrize(
+    ("over", "coupled"), [("all", True), ("observed", False), ("route", False)]
+)
+def test_hidden_samples_change_observed_ones_only_over_all(
+    over: AdvantageNormalization, coupled: bool
 ) -> None:
-    steps, lanes, value, reward = 10, 3, 0.7, 0.3
-    space = spaces.Box(-1, 1, (2,))
-    settings: dict[str, Any] = {"gamma": gamma, "gae_lambda": gae_lambda, "n_envs": lanes}
-    buffer = RoutedBuffer(steps, space, spaces.Discrete(2), "cpu", **settings)
-    values = torch.full((lanes, 1), value)
-    for _ in range(steps):
-        zeros = np.zeros((lanes, 2), np.float32)
-        paid, start = np.full(lanes, reward), np.zeros(lanes)
-        buffer.add(zeros, np.zeros((lanes, 1)), paid, start, values, torch.zeros(lanes))
-    buffer.compute_returns_and_advantage(values, np.full(lanes, ended))
-    # each step's error is delta, but for the last one of an ended episode
-    delta = reward + gamma * value - value
-    last = reward - value if ended else delta
-    for step in range(steps):
-        ahead = steps - 1 - step
-        decay = gamma * gae_lambda
-        expected = delta * sum(decay**n for n in range(ahead)) + last * decay**ahead
-        np.testing.assert_allclose(buffer.advantages[step], expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(buffer.returns, buffer.advantages + buffer.values)
+    other = torch.where(SEEN, VALUES, -1e9)
+    pair = [normalized(values, ROUTES, over)[SEEN] for values in (VALUES, other)]
+    assert torch.equal(*pair) != coupled
+
+
+@pytest.mark.parametrize(("over", "coupled"), [("all", True), ("observed", True), ("route", False)])
+def test_observed_samples_move_hidden_zeros_but_over_route(
+    over: AdvantageNormalization, coupled: bool
+) -> None:
+    nothing = torch.where(SEEN, VALUES, 0.0)
+    assert bool(normalized(nothing, ROUTES, over)[ROUTES == HIDDEN].any()) == coupled
+
+
+@pytest.mark.parametrize(
+    "routes", [[HIDDEN, HIDDEN, HIDDEN], [HIDDEN, NEGATIVE, OPEN]], ids=["none observed", "one"]
+)
+def test_advantages_stay_when_fewer_than_two_are_observed(routes: list[int]) -> None:
+    advantages = torch.tensor([1.0, 2.0, 9.0])
+    assert torch.equal(normalized(advantages, torch.tensor(routes), "observed"), advantages)
+
+
+def test_advantages_stay_finite_when_the_observed_ones_are_equal() -> None:
+    advantages, routes = torch.tensor([0.1, 0.1, 3.0]), torch.tensor([NEGATIVE, POSITIVE, HIDDEN])
+    assert torch.equal(normalized(advantages, routes, "observed"), advantages)
+    same = torch.tensor([0.5, 0.5, 3.0])
+    expected = torch.tensor([0.0, 0.0, 3.0])
+    assert torch.equal(
+        normalized(same, torch.tensor([NEGATIVE, NEGATIVE, HIDDEN]), "route"), expected
+    )

@@ -1,21 +1,35 @@
-"""The policy's short path equals SB3's, and its samples are the distribution's."""
+"""The policy: its network, its actions, and what is left of it when one module is deployed."""
 
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.distributions import CategoricalDistribution
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import grad
 
-from agents import MotivationPolicy, RoutedPPO
+from agents import METHODS, MotivationPolicy, RoutedPPO
+from agents.config import PPOConfig
+from agents.methods import ROUTES
 from agents.policy import MotivationNet, gumbel_sample
-from tests.agents.small import ROLLOUT, remove_gates, small_agent, weights
-
-
-@pytest.fixture(scope="module")
-def agent() -> RoutedPPO:
-    return small_agent().learn(ROLLOUT)
+from oversight.routing import RouteTable, audit, routing
+from tests.agents.factories import (
+    PENDULUM_STEPS,
+    PENDULUMS,
+    ROLLOUT,
+    pendulum_agent,
+    pendulums,
+    probabilities,
+    remove_gates,
+    small_agent,
+    small_env,
+    weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +38,8 @@ def policy(agent: RoutedPPO) -> MotivationPolicy:
     return agent.policy
 
 
-@pytest.fixture(scope="module")
-def observations(agent: RoutedPPO) -> Tensor:
-    return next(agent.rollout_buffer.get()).observations
-
-
-def assert_close(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
-
-
 @torch.no_grad()
-def test_evaluation_equals_the_path_of_sb3(policy: MotivationPolicy, observations: Tensor) -> None:
+def test_evaluate_actions_equals_sb3(policy: MotivationPolicy, observations: Tensor) -> None:
     actions = torch.arange(len(observations)) % 4
     ours = policy.evaluate_actions(observations, actions)
     theirs = ActorCriticPolicy.evaluate_actions(policy, observations, actions)
@@ -45,7 +50,7 @@ def test_evaluation_equals_the_path_of_sb3(policy: MotivationPolicy, observation
 
 
 @torch.no_grad()
-def test_a_deterministic_action_is_the_likeliest(
+def test_action_is_the_likeliest_when_deterministic(
     policy: MotivationPolicy, observations: Tensor
 ) -> None:
     ours = policy(observations, deterministic=True)
@@ -61,7 +66,7 @@ def test_a_deterministic_action_is_the_likeliest(
 
 
 @torch.no_grad()
-def test_the_log_probability_is_that_of_the_sampled_action(
+def test_forward_returns_the_log_probability_of_its_actions(
     policy: MotivationPolicy, observations: Tensor
 ) -> None:
     actions, values, log_prob = policy(observations)
@@ -70,7 +75,7 @@ def test_the_log_probability_is_that_of_the_sampled_action(
     assert_close(log_prob, again[1])
 
 
-def test_gumbel_samples_have_the_frequencies_of_the_softmax() -> None:
+def test_gumbel_samples_follow_the_softmax() -> None:
     torch.manual_seed(0)
     num_samples = 200_000
     logits = torch.tensor([2.0, 0.0, -1.0, 0.5])
@@ -80,7 +85,7 @@ def test_gumbel_samples_have_the_frequencies_of_the_softmax() -> None:
     assert ((counts - num_samples * chance).abs() < 5 * deviation).all()
 
 
-def test_gumbel_samples_never_take_the_impossible() -> None:
+def test_gumbel_samples_never_take_an_action_of_probability_0() -> None:
     torch.manual_seed(0)
     logits = torch.tensor([0.0, -torch.inf, 1.0]).expand(10_000, 3)
     assert set(gumbel_sample(logits).tolist()) == {0, 2}
@@ -100,7 +105,7 @@ def test_fused_adam_stays_close_to_plain_adam() -> None:
 
 
 @pytest.mark.parametrize("modules", [(), ("a", "a"), ("a", "b", "c")])
-def test_there_are_one_or_two_modules(modules: tuple[str, ...]) -> None:
+def test_network_refuses_other_than_one_or_two_modules(modules: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="one or two motivation modules"):
         MotivationNet(3, modules, (4,))
 
@@ -112,7 +117,7 @@ def test_biases_start_at_zero() -> None:
     assert not any(bias.any() for bias in biases)
 
 
-def test_the_blend_is_that_of_the_paper() -> None:
+def test_modules_are_blended_as_in_the_paper() -> None:
     net = MotivationNet(3, ("first", "second"), (5,)).double()
     x = torch.randn(7, 3, dtype=torch.float64)
     remove_gates(net)
@@ -126,3 +131,261 @@ def test_the_blend_is_that_of_the_paper() -> None:
         actor, critic = net(x)
         assert torch.equal(actor, net.forward_actor(x))
         assert torch.equal(critic, net.forward_critic(x))
+
+
+@pytest.fixture(scope="module")
+def agent() -> RoutedPPO:
+    return small_agent().learn(2 * ROLLOUT)
+
+
+@pytest.fixture(scope="module")
+def observations(agent: RoutedPPO) -> Tensor:
+    return next(agent.rollout_buffer.get()).observations
+
+
+@pytest.mark.parametrize(("name", "logit"), [("goal", torch.inf), ("proxy", -torch.inf)])
+def test_one_module_equals_the_network_with_its_mixture_forced(
+    agent: RoutedPPO, observations: Tensor, name: str, logit: float
+) -> None:
+    alone = agent.with_module(name)
+    whole = small_agent().policy
+    assert isinstance(whole, MotivationPolicy)
+    whole.load_state_dict(agent.policy.state_dict())
+    assert whole.net.mixture is not None
+    with torch.no_grad():
+        whole.net.mixture.get_parameter("4.bias").fill_(logit)
+        ours, expected = (probabilities(policy, observations) for policy in (alone, whole))
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+        assert torch.equal(alone.predict_values(observations), whole.predict_values(observations))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_deployed_policy_holds_one_module_and_no_mixture(method: str) -> None:
+    agent = small_agent(method)
+    deployed = agent.deployed()
+    own, trained = deployed.state_dict(), agent.policy.state_dict()
+    assert deployed.module_names == (agent.method.deployed,)
+    assert not deployed.training
+    parts = {name.split(".")[1] for name in own if "." in name}
+    inner = {".".join(name.split(".")[1:3]) for name in own if name.startswith("mlp_extractor.")}
+    assert parts <= {"experts", "critic", "trunk", "reward_map", "0"}
+    assert not any("mixture" in name for name in inner)
+    assert {name for name in inner if name.startswith("experts")} == {
+        f"experts.{agent.method.deployed}"
+    }
+    for name, tensor in own.items():
+        assert torch.equal(tensor, trained[name]), name
+        assert tensor.data_ptr() != trained[name].data_ptr(), name
+
+
+def test_deployed_policy_shares_no_weights_with_training(agent: RoutedPPO) -> None:
+    before = weights(agent.policy)
+    alone = agent.deployed()
+    with torch.no_grad():
+        for parameter in alone.parameters():
+            parameter.fill_(0.0)
+    for name, tensor in weights(agent.policy).items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_with_module_refuses_unknown_names(agent: RoutedPPO) -> None:
+    with pytest.raises(ValueError, match=r"no module 'mixture': choose from goal, proxy"):
+        agent.with_module("mixture")
+    with pytest.raises(ValueError, match="'proxy'"):
+        agent.deployed().alone("proxy")
+    plain = RoutedPPO("MlpPolicy", small_env(), "naive", n_steps=8, batch_size=64, device="cpu")
+    with pytest.raises(ValueError, match="has no motivation modules"):
+        plain.deployed()
+
+
+MOTIVATED = METHODS["motivated"]
+
+PROXY_TABLE = MOTIVATED.auxiliary[0].table
+
+TARGETS = ("motivation", "competence")
+
+
+def norms(proxy: bool) -> dict[str, dict[str, float]]:
+    """Return how much gradient of each route reaches each target, one sample a route."""
+    net = MotivationNet(3, MOTIVATED.modules, (8, 8), trunk=True)
+    table = PROXY_TABLE if proxy else MOTIVATED.table
+    assert table is not None
+    assert net.trunk is not None
+    routes = table.routes(ROUTES)
+    parts: dict[str, nn.Module] = {"motivation": net.experts["motivation"], "competence": net.trunk}
+    with routing(net, table, routes):
+        losses = net.forward_actor(torch.rand(len(ROUTES), 3)).sum(-1)
+        return audit(losses, parts, table, routes)
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_trunk_and_module_learn_by_their_own_weights(proxy: bool) -> None:
+    torch.manual_seed(0)
+    table = PROXY_TABLE if proxy else MOTIVATED.table
+    assert table is not None
+    for route, row in norms(proxy).items():
+        for target in TARGETS:
+            assert (row[target] > 0) == (table.as_dict()[route][target] == 1), (route, target)
+
+
+def test_trunk_and_module_form_one_perceptron() -> None:
+    net = MotivationNet(3, ("only",), (5, 7), trunk=True)
+    x = torch.randn(4, 3)
+    with torch.no_grad():
+        value = net.forward_actor(x)
+    remove_gates(net)
+    assert net.trunk is not None
+    layers = [*net.trunk.children(), *net.experts["only"].children()]
+    assert [layer.out_features for layer in layers if isinstance(layer, nn.Linear)] == [5, 7]
+    assert torch.equal(value, nn.Sequential(*layers)(x))
+
+
+def test_modules_do_not_see_masked_channels_but_mixture_and_critic_do() -> None:
+    agent = small_agent("routed", policy_kwargs={"hidden_sizes": (16,), "masked_channels": (3,)})
+    agent.learn(ROLLOUT)
+    policy = agent.policy
+    assert isinstance(policy, MotivationPolicy)
+    observations = next(agent.rollout_buffer.get()).observations
+    other = observations.clone()
+    other[:, 3] = 1 - other[:, 3]
+    with torch.no_grad():
+        for name in policy.module_names:
+            alone = policy.alone(name)
+            assert torch.equal(probabilities(alone, observations), probabilities(alone, other))
+        for see in (policy.predict_values, policy.mixture_logits):
+            assert not torch.equal(see(observations), see(other))
+        other[:, 1] = 1 - other[:, 1]
+        assert not torch.equal(probabilities(alone, observations), probabilities(alone, other))
+    assert not any("masked" in name for name in policy.state_dict())
+
+
+def test_policy_refuses_masked_channels_that_do_not_exist() -> None:
+    for blind in ((4,), (-1,)):
+        with pytest.raises(ValueError, match=r"masked_channels must be channels .*\(4, 5, 5\)"):
+            small_agent("naive", policy_kwargs={"hidden_sizes": (8,), "masked_channels": blind})
+    assert PPOConfig().masked_channels == ()
+
+
+def test_modules_are_averaged_when_the_mixture_is_fixed() -> None:
+    agent = small_agent("unmixed").learn(ROLLOUT)
+    net: Any = agent.policy.mlp_extractor
+    assert net.mixture is None
+    features = torch.randn(5, 100)
+    with torch.no_grad():
+        halves = (net.experts["goal"](features) + net.experts["proxy"](features)) / 2
+        assert torch.equal(net.forward_actor(features), halves)
+        alone: Any = agent.deployed().mlp_extractor
+        assert torch.equal(alone.forward_actor(features), net.experts["goal"](features))
+
+
+BATCH = 12
+
+SPACES = (spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
+
+
+def gaussian_policy(modules: tuple[str, ...] = ("goal", "proxy")) -> MotivationPolicy:
+    torch.manual_seed(0)
+    policy = MotivationPolicy(*SPACES, lambda _: 1e-3, modules=modules, hidden_sizes=(8,))
+    with torch.no_grad():
+        policy.log_std.copy_(torch.tensor([-0.5, 0.3]))
+    return policy
+
+
+def assert_close(ours: Tensor | None, theirs: Tensor | None) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_continuous_actions_follow_sb3_gaussian() -> None:
+    policy, observations = gaussian_policy(), torch.randn(BATCH, 3)
+    actions, values, log_prob = policy(observations)
+    mean = policy.action_net(policy.net.forward_actor(observations))
+    theirs = DiagGaussianDistribution(2).proba_distribution(mean, policy.log_std)
+    assert_close(log_prob, theirs.log_prob(actions))
+    again = policy.evaluate_actions(observations, actions)
+    assert_close(again[0], values)
+    assert_close(again[1], log_prob)
+    assert_close(again[2], theirs.entropy())
+    best, _, _ = policy(observations, deterministic=True)
+    assert_close(best, mean)
+
+
+def test_gradient_of_the_deviation_equals_sb3() -> None:
+    policy, observations = gaussian_policy(), torch.randn(BATCH, 3)
+    remove_gates(policy)
+    actions = torch.randn(BATCH, 2)
+    mean = policy.action_net(policy.net.forward_actor(observations)).detach()
+    theirs = DiagGaussianDistribution(2).proba_distribution(mean, policy.log_std)
+    _, log_prob, entropy = policy.evaluate_actions(observations, actions)
+    for ours, other in ((log_prob, theirs.log_prob(actions)), (entropy, theirs.entropy())):
+        assert ours is not None
+        assert other is not None
+        one, two = (grad(x.mean(), policy.log_std, retain_graph=True) for x in (ours, other))
+        assert_close(one[0], two[0])
+
+
+def per_sample_losses(policy: MotivationPolicy, observations: Tensor, actions: Tensor) -> Tensor:
+    values, log_prob, entropy = policy.evaluate_actions(observations, actions)
+    assert entropy is not None
+    return values.flatten() ** 2 - log_prob - 0.1 * entropy
+
+
+@pytest.mark.parametrize("path", ["evaluation", "distribution"])
+def test_every_parameter_lies_behind_a_gate(path: str) -> None:
+    policy = gaussian_policy()
+    names = ("goal", "proxy", "mixture", "shared")
+    routes = dict.fromkeys(("open", "closed"), dict.fromkeys(names, 0.0))
+    routes["open"] = dict.fromkeys(names, 1.0)
+    table, route = RouteTable(routes), torch.arange(BATCH) % 2
+    observations, actions = torch.randn(BATCH, 3), torch.randn(BATCH, 2)
+    parts: dict[str, nn.Parameter] = dict(policy.named_parameters())
+    with routing(policy, table, route):
+        if path == "evaluation":
+            losses = per_sample_losses(policy, observations, actions)
+        else:
+            losses = policy.get_distribution(observations).log_prob(actions)
+        norms = audit(losses, parts, table, route)
+    assert "log_std" in norms["closed"]
+    assert not any(norms["closed"].values())
+    assert norms["open"]["log_std"] > 0
+    if path == "evaluation":
+        # the action head's last gate is shared, and so is the critic's: all of it learns
+        assert all(norm > 0 for norm in norms["open"].values())
+
+
+def test_optimizer_groups_the_deviation_as_shared() -> None:
+    policy = gaussian_policy()
+    (shared,) = [g for g in policy.optimizer.param_groups if g["target"] == "shared"]
+    assert any(parameter is policy.log_std for parameter in shared["params"])
+
+
+def test_predictions_are_clipped_to_the_space() -> None:
+    policy = gaussian_policy()
+    with torch.no_grad():
+        policy.log_std.fill_(3.0)
+    observations: NDArray[np.float32] = np.zeros((100, 3), np.float32)
+    actions, _ = policy.predict(observations)
+    assert (np.abs(actions) <= 1).all()
+    assert (np.abs(actions) == 1).any()
+
+
+def test_deployed_gaussian_policy_acts_as_its_module() -> None:
+    agent = pendulum_agent(pendulums(0.5)).learn(PENDULUM_STEPS * PENDULUMS)
+    alone = agent.deployed()
+    assert torch.equal(alone.log_std, agent.policy.log_std)
+    assert isinstance(agent.policy, MotivationPolicy)
+    expert = agent.policy.net.experts["goal"]
+    observations = torch.randn(BATCH, 3)
+    with torch.no_grad():
+        expected = agent.policy.action_net(expert(observations))
+        assert_close(alone(observations, deterministic=True)[0], expected)
+
+
+def test_policy_refuses_other_action_spaces() -> None:
+    class Switches(gym.Env[Any, Any]):
+        observation_space, action_space = SPACES[0], spaces.MultiBinary(2)
+
+    with pytest.raises(ValueError, match=r"Discrete or Box space, got MultiBinary"):
+        pendulum_agent(Switches())
+    with pytest.raises(ValueError, match="leave use_sde out"):
+        pendulum_agent(pendulums(0.5), use_sde=True)

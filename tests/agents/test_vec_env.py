@@ -1,20 +1,32 @@
-"""The adapter over the native environment equals SB3's DummyVecEnv of single ones."""
+"""The adapter equals SB3's DummyVecEnv, in every autoreset mode, and training works behind it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents import VectorEnvAdapter
+import envs
+from agents import ROUTES, RoutedPPO, VectorEnvAdapter
+from agents.config import Timeouts
+from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, UNUSED
+from agents.vec_env import fill, observed_lanes
 from envs import GridVectorEnv, partial_grid, partial_grid_vec
+from envs.observers import StepCoin
+from envs.wrappers import vector
+from tests.agents.factories import Corridor, assert_same_training
 
 LANES, STEPS = 16, 200
+
 RULES: dict[str, Any] = {"oversight_probability": 0.4, "horizon": 12}
+
 QUIET = {"observed": False, "observed_reward": 0.0, "TimeLimit.truncated": False}
 
 
@@ -46,7 +58,7 @@ def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], 
 
 
 @pytest.mark.parametrize("rules", [{}, {"reward": "proxy"}, {"flag": "hidden", "reward": "true"}])
-def test_it_equals_a_dummy_of_singles(rules: dict[str, Any]) -> None:
+def test_adapter_equals_dummy_vec_env(rules: dict[str, Any]) -> None:
     ours, theirs = native(**rules), dummy(**rules)
     assert ours.observation_space == theirs.observation_space
     assert ours.action_space == theirs.action_space
@@ -64,14 +76,14 @@ def test_it_equals_a_dummy_of_singles(rules: dict[str, Any]) -> None:
     assert endings > 100
 
 
-def test_a_seed_serves_one_reset() -> None:
+def test_seed_serves_one_reset() -> None:
     env = native()
     first = seeded(env, 3)
     assert (env.reset() != first).any()
     np.testing.assert_array_equal(seeded(env, 3), first)
 
 
-def test_a_reset_forgets_the_running_episodes() -> None:
+def test_reset_forgets_running_episodes() -> None:
     env = native(reward="proxy")
     env.reset()
     for row in actions()[:5]:
@@ -81,7 +93,7 @@ def test_a_reset_forgets_the_running_episodes() -> None:
     assert max(lengths) <= 12
 
 
-def test_a_state_resumes_bit_for_bit() -> None:
+def test_adapter_resumes_from_its_state_bit_for_bit() -> None:
     env, other = native(), native()
     seeded(env, 1)
     for row in actions()[:50]:
@@ -101,7 +113,7 @@ def test_a_state_resumes_bit_for_bit() -> None:
         np.testing.assert_array_equal(state[name], array)
 
 
-def test_gymnasium_vector_environments_can_be_adapted() -> None:
+def test_adapter_equals_dummy_vec_env_on_cart_pole() -> None:
     venv = SyncVectorEnv(
         [lambda: gym.make("CartPole-v1")] * 3, autoreset_mode=AutoresetMode.SAME_STEP
     )
@@ -128,7 +140,7 @@ class SameRewards(GridVectorEnv):
         return observations, self.kept, *rest
 
 
-def test_rewards_may_be_changed_in_place() -> None:
+def test_rewards_are_copies() -> None:
     env = VectorEnvAdapter(SameRewards(LANES))
     env.reset()
     rewards = env.step(actions()[0])[1]
@@ -136,7 +148,7 @@ def test_rewards_may_be_changed_in_place() -> None:
     assert (SameRewards.kept == rewards - 1).all()
 
 
-def test_the_lanes_are_not_separate_objects() -> None:
+def test_lanes_cannot_be_addressed_one_by_one() -> None:
     env = native()
     assert env.get_attr("num_envs", indices=[0, 3]) == [LANES] * 2
     assert env.env_is_wrapped(Monitor) == [False] * LANES
@@ -146,10 +158,343 @@ def test_the_lanes_are_not_separate_objects() -> None:
         env.env_method("reset")
 
 
-def test_pictures_come_one_per_lane() -> None:
+def test_images_come_one_per_lane() -> None:
     env = VectorEnvAdapter(partial_grid_vec(2, render_mode="rgb_array"))
     env.reset()
     images = env.get_images()
     assert [image.shape for image in images if image is not None] == [(161, 161, 3)] * 2
     assert native().get_images() == [None] * LANES
     env.close()
+
+
+SAID: list[dict[str, Any]] = [
+    {"flag": np.True_, "number": 1.5, "word": "left", "vector": np.array([1, 2])},
+    {},
+    {"number": 2, "inside": {"depth": 3, "further": {"name": "x"}}, "_private": 7},
+]
+
+
+class FixedInfo(gym.Env[Any, Any]):
+    """Says the same at every reset."""
+
+    observation_space = action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        self.info = info
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Say it."""
+        return 0, self.info
+
+
+def test_fill_inverts_the_batching_of_gymnasium() -> None:
+    def make(info: dict[str, Any]) -> Any:  # noqa: ANN401
+        return lambda: FixedInfo(info)
+
+    _, infos = SyncVectorEnv([make(info) for info in SAID]).reset()
+    listed: list[dict[str, Any]] = [{} for _ in SAID]
+    fill(listed, infos, [0, 1, 2])
+    np.testing.assert_equal(listed, SAID)
+
+
+def test_fill_leaves_other_lanes_alone() -> None:
+    listed: list[dict[str, Any]] = [{}, {}]
+    fill(listed, {"a": np.array([1, 2]), "_a": np.array([True, True])}, [1])
+    assert listed == [{}, {"a": 2}]
+
+
+def test_fill_gives_a_key_to_every_lane_when_it_has_no_mask() -> None:
+    listed: list[dict[str, Any]] = [{}, {}]
+    fill(listed, {"rows": np.array([1, 2]), "list": [3, 4], "word": "ab", "one": 5.0}, [0, 1])
+    shared = {"word": "ab", "one": 5.0}
+    assert listed == [{"rows": 1, "list": 3, **shared}, {"rows": 2, "list": 4, **shared}]
+
+
+@pytest.mark.parametrize(
+    ("infos", "expected"),
+    [
+        ({}, None),
+        ({"observed": np.zeros(3, dtype=np.bool_)}, None),
+        ({"observed": np.array([True, True, False])}, [True, True, False]),
+        (
+            {"observed": np.ones(3, dtype=np.bool_), "_observed": np.array([False, True, False])},
+            [False, True, False],
+        ),
+        ({"observed": np.array([None, True, False], dtype=object)}, [False, True, False]),
+        ({"observed": True}, [True, True, True]),
+    ],
+)
+def test_observed_lanes_respects_masks(infos: dict[str, Any], expected: list[bool] | None) -> None:
+    flags = observed_lanes(infos, 3)
+    assert (None if flags is None else flags.tolist()) == expected
+
+
+FEW, SOME_STEPS = 4, 150
+
+SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
+
+Make = Callable[[AutoresetMode], VectorEnv[Any, Any, Any]]
+
+Transition = tuple[Any, float, bool, dict[str, Any]]
+
+
+def small_grid() -> gym.Env[Any, Any]:
+    return gym.make("PartialGrid-v0", horizon=12)
+
+
+SINGLES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+    "CartPole": lambda: gym.make("CartPole-v1"),
+    "FrozenLake": lambda: gym.make("FrozenLake-v1"),
+    "PartialGrid": small_grid,
+}
+
+
+def lanes_of_singles(name: str) -> Make:
+    def single() -> gym.Env[Any, Any]:
+        return envs.PartialOversight(SINGLES[name](), observer=StepCoin(0.3))
+
+    return lambda mode: SyncVectorEnv([single] * FEW, autoreset_mode=mode)
+
+
+def overseen_lanes(name: str) -> Make:
+    def make(mode: AutoresetMode) -> VectorEnv[Any, Any, Any]:
+        lanes = SyncVectorEnv([SINGLES[name]] * FEW, autoreset_mode=mode)
+        return vector.PartialOversight(lanes, observer=StepCoin(0.3))
+
+    return make
+
+
+OVERSEEN = {name: lanes_of_singles(name) for name in SINGLES} | {
+    f"{name}, overseen as a vector": overseen_lanes(name) for name in SINGLES
+}
+
+
+def started(make: Make, mode: AutoresetMode) -> tuple[VectorEnvAdapter, Any]:
+    env = VectorEnvAdapter(make(mode))
+    env.seed(4)
+    return env, env.reset()
+
+
+@pytest.mark.parametrize("case", OVERSEEN)
+def test_disabled_autoreset_equals_same_step(case: str) -> None:
+    (ours, first), (theirs, expected) = (started(OVERSEEN[case], m) for m in (DISABLED, SAME))
+    np.testing.assert_array_equal(first, expected)
+    actions = np.random.default_rng(0).integers(2, size=(SOME_STEPS, FEW))
+    ended = watched = 0
+    for row in actions:
+        one, other = ours.step(row), theirs.step(row)
+        np.testing.assert_equal(one, other)
+        assert one[1].dtype == other[1].dtype == np.float32
+        ended += int(one[2].sum())
+        watched += sum("episode" not in info for info in one[3] if info)
+    assert min(ended, watched) > 10
+
+
+def real_transitions(make: Make, mode: AutoresetMode, steps: int) -> list[list[Transition]]:
+    """Return the real transitions of each lane, whose actions come from a stream of its own."""
+    env, observations = started(make, mode)
+    actions = np.random.default_rng(0).integers(2, size=(FEW, steps)).tolist()
+    taken: list[list[Transition]] = [[] for _ in range(FEW)]
+    for _ in range(steps):
+        row = np.array([actions[lane][len(taken[lane])] for lane in range(FEW)])
+        before = observations
+        observations, rewards, dones, infos = env.step(row)
+        for lane, info in enumerate(infos):
+            if "resetting" in info:
+                assert info == {"resetting": True}
+                assert (rewards[lane], dones[lane]) == (0.0, False)
+            else:
+                taken[lane].append((before[lane], float(rewards[lane]), bool(dones[lane]), info))
+    return taken
+
+
+@pytest.mark.parametrize("case", OVERSEEN)
+def test_next_step_autoreset_has_the_same_steps_and_resets_between(case: str) -> None:
+    ours = real_transitions(OVERSEEN[case], NEXT, SOME_STEPS)
+    theirs = real_transitions(OVERSEEN[case], SAME, SOME_STEPS)
+    for one, other in zip(ours, theirs, strict=True):
+        ends = sum(done for _, _, done, _ in one)
+        assert ends > 1
+        assert len(one) in (SOME_STEPS - ends, SOME_STEPS - ends + 1)
+        np.testing.assert_equal(one, other[: len(one)])
+
+
+def test_reset_forgets_pending_resets() -> None:
+    env, _ = started(OVERSEEN["FrozenLake"], NEXT)
+    while not env.step(np.full(FEW, 2))[2].any():
+        pass
+    env.reset()
+    assert not any("resetting" in info for info in env.step(np.zeros(FEW, int))[3])
+
+
+def test_native_vector_environments_reset_in_the_next_step() -> None:
+    venv = gym.make_vec("CartPole-v1", FEW, vectorization_mode="vector_entry_point")
+    assert venv.metadata["autoreset_mode"] is NEXT
+    env = VectorEnvAdapter(venv)
+    env.reset()
+    lengths: list[int] = []
+    steps: NDArray[np.int64] = np.zeros(FEW, dtype=np.int64)
+    for _ in range(SOME_STEPS):
+        _, rewards, _, infos = env.step(np.zeros(FEW, dtype=np.int64))
+        for lane, info in enumerate(infos):
+            reset = "resetting" in info
+            assert rewards[lane] == (not reset)
+            steps[lane] = 0 if reset else steps[lane] + 1
+            if "episode" in info:
+                assert info["episode"] == {"r": float(steps[lane]), "l": steps[lane]}
+                lengths.append(info["episode"]["l"])
+    assert len(lengths) > 20
+
+
+def test_terminal_observation_stays_when_the_environment_reuses_its_array() -> None:
+    def shared(mode: AutoresetMode) -> SyncVectorEnv:
+        return SyncVectorEnv([SINGLES["CartPole"]] * FEW, autoreset_mode=mode, copy=False)
+
+    env, _ = started(shared, DISABLED)
+    pole_has_fallen = 0.2
+    last: list[Any] = []
+    for _ in range(SOME_STEPS):
+        _, _, dones, infos = env.step(np.zeros(FEW, int))
+        last += [infos[lane]["terminal_observation"] for lane in np.flatnonzero(dones)]
+    assert len(last) > 10
+    assert all(abs(observation[2]) > pole_has_fallen for observation in last)
+
+
+def test_adapter_refuses_an_unknown_autoreset_mode() -> None:
+    venv = OVERSEEN["CartPole"](SAME)
+    venv.metadata = {**venv.metadata, "autoreset_mode": "same"}
+    with pytest.raises(ValueError, match=r"must be one of .*SAME_STEP.*, got 'same'"):
+        VectorEnvAdapter(venv)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [gym.spaces.Dict({"a": gym.spaces.Discrete(2)}), gym.spaces.Tuple([gym.spaces.Discrete(2)])],
+)
+def test_adapter_refuses_observations_that_are_not_arrays(space: gym.spaces.Space[Any]) -> None:
+    class Nested(gym.Env[Any, Any]):
+        observation_space, action_space = space, gym.spaces.Discrete(2)
+
+    with pytest.raises(ValueError, match=r"must be arrays.*FlattenObservation"):
+        VectorEnvAdapter(SyncVectorEnv([Nested], autoreset_mode=SAME))
+
+
+SETTINGS: dict[str, Any] = {
+    "n_steps": 64,
+    "batch_size": 32,
+    "gamma": 0.9,
+    "gae_lambda": 0.8,
+    "policy_kwargs": {"hidden_sizes": (8,)},
+    "device": "cpu",
+    "seed": 0,
+}
+
+
+def overseen(name: str) -> gym.Env[Any, Any]:
+    return envs.PartialOversight(gym.make(name), observed_probability=0.5)
+
+
+def overseen_sync(name: str, mode: AutoresetMode, count: int = 4) -> VectorEnv[Any, Any, Any]:
+    return SyncVectorEnv([lambda: overseen(name)] * count, autoreset_mode=mode)
+
+
+def agent_on(env: Any, **settings: Any) -> RoutedPPO:  # noqa: ANN401
+    return RoutedPPO("MotivationPolicy", env, "routed", **{**SETTINGS, **settings})
+
+
+def slow_advantages(agent: RoutedPPO, lane: int) -> tuple[NDArray[np.bool_], list[float]]:
+    """Return which steps of a lane are real, and their advantages, summed error by error."""
+    buffer = agent.rollout_buffer
+    real = buffer.last_route[:, lane] != UNUSED
+    ended = buffer.last_route[real, lane] >= 0
+    values = buffer.values[real, lane].tolist()
+    with torch.no_grad():
+        last = agent.policy.predict_values(agent.policy.obs_to_tensor(agent._last_obs)[0])  # type: ignore[arg-type]
+    rewards, ahead = buffer.rewards[real, lane].tolist(), [*values[1:], last[lane].item()]
+    errors = [
+        reward + 0.9 * after * (not end) - value
+        for reward, value, after, end in zip(rewards, values, ahead, ended, strict=True)
+    ]
+    advantages = []
+    for step in range(len(errors)):
+        total, weight = 0.0, 1.0
+        for error, end in zip(errors[step:], ended[step:], strict=True):
+            total += weight * error
+            weight *= 0.9 * 0.8
+            if end:
+                break
+        advantages.append(total)
+    return real, advantages
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
+def test_advantages_of_real_steps_ignore_resetting_steps(name: str) -> None:
+    # no step of learning, so that the critic is the one that judged the rollout
+    agent = agent_on(overseen_sync(name, AutoresetMode.NEXT_STEP), learning_rate=0.0).learn(256)
+    unused = 0
+    for lane in range(4):
+        real, expected = slow_advantages(agent, lane)
+        advantages = agent.rollout_buffer.advantages[real, lane]
+        np.testing.assert_allclose(advantages, expected, rtol=1e-4, atol=1e-5)
+        unused += int((~real).sum())
+    assert unused > 4
+
+
+def test_training_ignores_resetting_steps() -> None:
+    def trained() -> RoutedPPO:
+        return agent_on(overseen_sync("CartPole-v1", AutoresetMode.NEXT_STEP)).learn(256)
+
+    ours, theirs = trained(), trained()
+    buffer = theirs.rollout_buffer
+    unused = ~buffer.used()
+    assert unused.any()
+    for array in (buffer.observations, buffer.actions, buffer.advantages, buffer.returns):
+        array[unused] = 1e6
+    for array in (buffer.values, buffer.log_probs):
+        array[unused] = -1e6
+    assert sum(len(s.routes) for s in buffer.get(32)) == (~unused).sum()
+    next(ours.rollout_buffer.get())
+    for agent in (ours, theirs):
+        agent.train()
+    assert_same_training(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_agent_learns_in_every_autoreset_mode(name: str, mode: AutoresetMode) -> None:
+    agent = agent_on(overseen_sync(name, mode)).learn(512)
+    routes = set(np.unique(agent.rollout_buffer.routes()))
+    assert (UNUSED in routes) == (mode is AutoresetMode.NEXT_STEP)
+    assert routes >= ({POSITIVE, HIDDEN} if name == "CartPole-v1" else {NEGATIVE, HIDDEN})
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "PartialGrid-v0"])
+def test_single_environment_trains_as_in_dummy_vec_env(name: str) -> None:
+    single = agent_on(overseen(name)).learn(256)
+    assert isinstance(single.env, VectorEnvAdapter)
+    dummy = agent_on(DummyVecEnv([lambda: overseen(name)])).learn(256)
+    assert_same_training(single, dummy)
+
+
+def test_agent_refuses_nested_observations() -> None:
+    class Nested(gym.Env[Any, Any]):
+        observation_space = spaces.Dict({"a": spaces.Discrete(2)})
+        action_space = spaces.Discrete(2)
+
+    for env in (Nested(), DummyVecEnv([Nested])):
+        with pytest.raises(ValueError, match=r"must be arrays.*FlattenObservation"):
+            agent_on(env)
+
+
+@pytest.mark.parametrize(("timeouts", "unseen"), [("open", "open"), ("hidden", "hidden")])
+def test_route_depends_on_steps_of_the_rollout_before(timeouts: Timeouts, unseen: str) -> None:
+    # episodes of 12 steps, rollouts of 8: what was seen came in the rollout before
+    agent = agent_on(Corridor(3), n_steps=8, batch_size=8, timeouts=timeouts)
+    agent.learn(3 * 8)
+    routes = agent.rollout_buffer.routes()
+    assert [ROUTES[n] for n in routes[0]] == ["positive", "negative", unseen]
+    assert (routes == routes[0]).all()
+    agent.learn(3 * 8, reset_num_timesteps=False)
+    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == ["positive", "negative", unseen]

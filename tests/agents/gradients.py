@@ -14,9 +14,10 @@ from torch import Tensor
 from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.reward_model import RewardModel
 from agents.rollout_buffer import RoutedSamples
-from tests.agents.small import ROLLOUT, remove_gates, small_agent
+from tests.agents.factories import ROLLOUT, remove_gates, small_agent
 
 RATE = 2.0**-7
+
 Gradients = dict[str, Tensor]
 
 

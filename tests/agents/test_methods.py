@@ -1,0 +1,300 @@
+"""Every registered method: its table, its gradients, its rewards and its training."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents import METHODS, RoutedPPO, method
+from agents.methods import ROUTES
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    OPEN,
+    POSITIVE,
+    RoutedSamples,
+    assign,
+    by_coin,
+)
+from envs import partial_grid_vec
+from tests.agents.factories import (
+    PENDULUM_STEPS,
+    PENDULUMS,
+    ROLLOUT,
+    assert_same_training,
+    pendulum_agent,
+    pendulums,
+    small_agent,
+    weights,
+)
+from tests.agents.gradients import (
+    Gradients,
+    backward,
+    exact_agent,
+    gateless,
+    gradients,
+    mixture_losses,
+    rollout,
+    sample_losses,
+    surrogates,
+    target_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("ruted", "did you mean 'routed'"), ("Naive", "did you mean 'naive'"), ("x", "choose from")],
+)
+def test_method_suggests_the_nearest_name_when_unknown(name: str, hint: str) -> None:
+    for act in (method, small_agent):
+        with pytest.raises(ValueError, match=rf"{name}.*{hint}"):
+            act(name)
+
+
+@pytest.mark.parametrize("chosen", METHODS.values(), ids=lambda chosen: chosen.name)
+def test_table_targets_are_the_parts_of_the_network(chosen: Any) -> None:  # noqa: ANN401
+    assert method(chosen.name) is chosen
+    assert chosen.deployed in chosen.modules
+    mixture = ("mixture",) if [each.name for each in chosen.auxiliary if each.table is None] else ()
+    trunk = ("competence",) if chosen.network.trunk else ()
+    motivation = ("motivation",) if chosen.network.has_reward_map else ()
+    targets = (*motivation, *chosen.modules, *mixture, *trunk, "shared")
+    assert chosen.table.target_names == targets
+    assert not chosen.summary.endswith(".")
+
+
+def test_only_oracles_are_paid_the_true_reward() -> None:
+    paid = [name for name, each in METHODS.items() if each.reward == "true"]
+    assert sorted(paid) == ["oracle", "oracle-sampled"]
+
+
+def test_every_table_has_the_routes_in_order() -> None:
+    for each in METHODS.values():
+        assert each.table.route_names == ROUTES
+
+
+def assert_gradients_close(actual: Gradients, expected: Gradients) -> None:
+    assert actual.keys() == expected.keys()
+    scale = max(float(grad.abs().max()) for grad in expected.values())
+    for name, grad in expected.items():
+        assert (actual[name] - grad).abs().max() < 1e-6 * scale, name
+
+
+def expected_gradients(agent: RoutedPPO) -> Gradients:
+    """Run one backward pass per route on the unrouted network, and weigh its parts by the table."""
+    policy, samples, table = gateless(agent), rollout(agent), agent.table.as_dict()
+    losses = sample_losses(agent, policy, samples)
+    total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+    for number, route in enumerate(ROUTES):
+        of_route = backward((losses * (samples.routes == number)).sum() / len(losses), policy)
+        for name, grad in of_route.items():
+            # the heads lie above everything, so that the weight of `shared` scales what is below
+            weight = table[route]["shared"]
+            if (target := target_of(name)) != "shared":
+                weight *= table[route][target]
+            total[name] += weight * grad
+    losses_of = {each.name: each for each in agent.method.auxiliary}
+    if "proxy_loss" in losses_of:
+        total = add_gradients(total, proxy_gradients(agent, policy, samples))
+    if "mixture_loss" in losses_of:
+        mixture = backward(agent.mixture_coef * mixture_losses(policy, samples).mean(), policy)
+        total = add_gradients(total, mixture)
+    return total
+
+
+def add_gradients(one: Gradients, other: Gradients) -> Gradients:
+    return {name: grad + other[name] for name, grad in one.items()}
+
+
+def proxy_gradients(agent: RoutedPPO, policy: Any, samples: RoutedSamples) -> Gradients:  # noqa: ANN401
+    """Weigh the gradient of the policy loss by the reward paid, route by route."""
+    (proxy,) = (each.table for each in agent.method.auxiliary if each.table is not None)
+    table, losses = (
+        proxy.as_dict(),
+        surrogates(policy, samples, samples.proxy_advantages),
+    )
+    total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+    for number, route in enumerate(ROUTES):
+        of_route = backward((losses * (samples.routes == number)).sum() / len(losses), policy)
+        for name, grad in of_route.items():
+            target = target_of(name)
+            weight = table[route][target] * (table[route]["shared"] if target != "shared" else 1)
+            total[name] += weight * grad
+    return total
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_is_the_weighted_sum_over_routes(method: str) -> None:
+    agent = exact_agent(method)
+    assert set(rollout(agent).routes.tolist()) == set(range(len(ROUTES)))
+    expected = expected_gradients(agent)
+    assert_gradients_close(gradients(agent), expected)
+
+
+def test_routed_and_unrouted_gradients_differ() -> None:
+    ours = {name: gradients(exact_agent(name)) for name in ("routed", "unrouted")}
+    blocked = "mlp_extractor.experts.goal.0.weight"
+    assert not torch.allclose(ours["routed"][blocked], ours["unrouted"][blocked], atol=1e-4)
+
+
+def test_filtered_gradient_is_that_without_hidden_samples() -> None:
+    agent = exact_agent("filtered")
+    policy, samples = gateless(agent), rollout(agent)
+    kept = samples.routes != HIDDEN
+    share = kept.double().mean()
+    assert 0.1 < share < 0.9
+    expected = backward(sample_losses(agent, policy, samples)[kept].mean() * share, policy)
+    assert_gradients_close(gradients(agent), expected)
+
+
+def test_tables_hold_the_published_weights() -> None:
+    rows = METHODS["routed"].table.as_dict()
+    assert rows["negative"] == {"goal": 1.0, "proxy": -1.0, "mixture": 0.0, "shared": 1.0}
+    assert METHODS["filtered"].table.as_dict()["hidden"] == {"motivation": 0.0, "shared": 0.0}
+
+
+def rewards_at_ends(agent: RoutedPPO, route: int) -> set[float]:
+    """Return the rewards in the buffer at the last steps of a route's episodes."""
+    buffer = agent.rollout_buffer
+    return set(buffer.rewards[buffer.last_route == route].tolist())
+
+
+def test_uds_learns_from_0_when_hidden() -> None:
+    uds, naive = (small_agent(name).learn(ROLLOUT) for name in ("uds", "naive"))
+    assert rewards_at_ends(uds, HIDDEN) == {0.0}
+    assert rewards_at_ends(naive, HIDDEN) == {1.0}
+    for agent in (uds, naive):
+        assert rewards_at_ends(agent, POSITIVE) == {1.0}
+        assert rewards_at_ends(agent, NEGATIVE) == {-1.0}
+
+
+def test_signed_keeps_the_residual_of_the_proxy() -> None:
+    agent = small_agent("signed").learn(ROLLOUT)
+    buffer = agent.rollout_buffer
+    assert rewards_at_ends(agent, NEGATIVE) == {-1.0}
+    assert rewards_at_ends(agent, HIDDEN) == {1.0}
+    ghost = buffer.last_route == NEGATIVE
+    assert ghost.any()
+    np.testing.assert_array_equal(buffer.proxy_residual, np.where(ghost, 2.0, 0.0))
+
+
+def test_signed_ignores_the_proxy_when_no_failure_was_observed() -> None:
+    agent = exact_agent("signed")
+    agent.rollout_buffer.last_route[agent.rollout_buffer.last_route == NEGATIVE] = HIDDEN
+    other = exact_agent("signed")
+    other.rollout_buffer.last_route[:] = agent.rollout_buffer.last_route
+    other.rollout_buffer.proxy_advantages = other.rollout_buffer.proxy_advantages + 1e9
+    ours = gradients(agent)
+    for name, grad in gradients(other).items():
+        torch.testing.assert_close(grad, ours[name], rtol=1e-9, atol=1e-12)
+
+
+ALLOWED = {
+    "observed",
+    "observed_reward",
+    "TimeLimit.truncated",
+    "terminal_observation",
+    "episode",
+}
+
+
+class Recorder(BaseCallback):
+    """Keeps what the learner is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.infos: list[dict[str, Any]] = []
+        self.rewards: list[Any] = []
+
+    def _on_step(self) -> bool:
+        self.infos += self.locals["infos"]
+        self.rewards.append(self.locals["rewards"].copy())
+        return True
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def trained_twice(request: pytest.FixtureRequest) -> tuple[list[RoutedPPO], Recorder]:
+    """Return two agents of one seed, trained after other draws, and what the second one saw."""
+    agents, seen = [], Recorder()
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        np.random.seed(noise)  # noqa: NPY002 (the generator of SB3's buffer)
+        callback = seen if noise == 2 else None
+        agents.append(small_agent(request.param).learn(2 * ROLLOUT, callback=callback))
+    return agents, seen
+
+
+def test_training_is_bit_equal_when_the_seed_is_the_same(
+    trained_twice: tuple[list[RoutedPPO], Recorder],
+) -> None:
+    agents, _ = trained_twice
+    assert_same_training(*agents)
+
+
+def test_infos_hold_only_what_was_observed(
+    trained_twice: tuple[list[RoutedPPO], Recorder],
+) -> None:
+    _, seen = trained_twice
+    ended = [info for info in seen.infos if info]
+    assert len(ended) > 32
+    assert all(set(info) == ALLOWED for info in ended)
+    assert all(info["observed_reward"] == 0 for info in ended if not info["observed"])
+    assert all(set(info["episode"]) == {"r", "l"} for info in ended)
+
+
+def test_hidden_ends_all_pay_1_when_never_observed() -> None:
+    seen = Recorder()
+    env = partial_grid_vec(32, oversight_probability=0.0, horizon=12)
+    small_agent(env=env).learn(ROLLOUT, callback=seen)
+    ended = [info for info in seen.infos if info]
+    returns = {bool(info["TimeLimit.truncated"]): info["episode"]["r"] for info in ended}
+    assert returns == {False: 1.0, True: 0.0}
+    assert not any(info["observed"] for info in ended)
+    assert min(rewards.min() for rewards in seen.rewards) == 0.0
+
+
+def test_filtered_learns_nothing_when_all_is_hidden() -> None:
+    agent = pendulum_agent(pendulums(0.0), "filtered", timeouts="hidden")
+    before = weights(agent.policy)
+    agent.learn(2 * PENDULUM_STEPS * PENDULUMS)
+    assert (agent.rollout_buffer.routes() == HIDDEN).all()
+    for name, tensor in weights(agent.policy).items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("timeouts", ["open", "hidden"])
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_learn_when_actions_are_continuous(method: str, timeouts: Any) -> None:  # noqa: ANN401
+    agent = pendulum_agent(pendulums(0.5), method, timeouts=timeouts)
+    before = weights(agent.policy)
+    agent.learn(PENDULUM_STEPS * PENDULUMS)
+    unseen = HIDDEN if timeouts == "hidden" else OPEN
+    unseen_too = {HIDDEN, OPEN} if agent.method.assignment is by_coin else {unseen}
+    assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unseen_too}  # costs only
+    assert not torch.equal(weights(agent.policy)["log_std"], before["log_std"])
+    assert POSITIVE not in agent.rollout_buffer.routes()
+
+
+@pytest.mark.parametrize("method", ["placebo", "filtered-coin", "oracle-sampled"])
+def test_assigned_routes_stay_the_same_within_a_rollout(method: str) -> None:
+    agent = small_agent(method).learn(ROLLOUT)
+    buffer = agent.rollout_buffer
+    routes = buffer.routes()
+    np.testing.assert_array_equal(buffer.routes(), routes)
+    assert sorted(rollout(agent).routes.tolist()) == sorted(routes.flat)
+    outcomes = buffer.last_route, buffer.outcomes.unfinished()
+    assert buffer.assignment is not None
+    again = [assign(*outcomes, buffer.assignment, buffer.order, 0.5) for _ in range(2)]
+    assert (again[0][0] != again[1][0]).any()  # each rollout draws anew
+
+
+def test_oracle_sampled_equals_oracle_when_propensity_is_1() -> None:
+    sampled, whole = (
+        small_agent(name, propensity=1.0).learn(ROLLOUT) for name in ("oracle-sampled", "oracle")
+    )
+    np.testing.assert_array_equal(sampled.rollout_buffer.rewards, whole.rollout_buffer.rewards)
+    routes = whole.rollout_buffer.routes()
+    expected = np.where(routes == HIDDEN, OPEN, routes)
+    np.testing.assert_array_equal(sampled.rollout_buffer.routes(), expected)
