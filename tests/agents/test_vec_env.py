@@ -241,7 +241,7 @@ Transition = tuple[Any, float, bool, dict[str, Any]]
 
 
 def small_grid() -> gym.Env[Any, Any]:
-    return gym.make("PartialGrid-v0", horizon=12)
+    return gym.make("PartialGrid-v0", horizon=12, reward="true")
 
 
 SINGLES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
@@ -393,7 +393,8 @@ SETTINGS: dict[str, Any] = {
 
 
 def overseen(name: str) -> gym.Env[Any, Any]:
-    return envs.PartialOversight(gym.make(name), observed_probability=0.5)
+    settings: dict[str, Any] = {"reward": "true"} if name == "PartialGrid-v0" else {}
+    return envs.PartialOversight(gym.make(name, **settings), observed_probability=0.5)
 
 
 def overseen_sync(name: str, mode: AutoresetMode, count: int = 4) -> VectorEnv[Any, Any, Any]:
