@@ -1,12 +1,11 @@
-"""The ledger: a file of every step's true reward, which evaluation reads and no learner holds.
+"""The ledger: a file of every step's true reward, read by evaluation and never by a learner.
 
-- 16 bytes of header (magic, version, record size), then records of 24 bytes, little-endian.
-- Only whole records count: a file that was cut off anywhere is read up to the last one.
-- Every record is sealed with a check of 16 bits, so that damage is an error and not a number.
-- A resumed run plays the steps after its checkpoint again. In each lane, a record at an episode and
-  step takes back all that the lane had recorded from that point on.
-
-summarize_episodes: what a ledger's steps add up to, episode by episode.
+- The file has a header of 16 bytes (magic, version, record size), then records of 24 bytes, all
+  little-endian.
+- Only whole records count: a truncated file is read up to the last one.
+- Every record has a checksum of 16 bits, so that damage is an error and not a number.
+- A resumed run repeats the steps after its checkpoint. In each lane, a record at an episode and
+  step replaces all that the lane had recorded from that step on.
 """
 
 import os
@@ -27,26 +26,25 @@ RECORD = np.dtype(
         ("lane", "<u4"),
         ("episode", "<u4"),  # counts the resets of the lane
         ("step", "<u4"),  # from 0
-        ("observed", "<i1"),  # what the environment's info said: 1 yes, 0 no, -1 nothing
-        ("ended", "<u1"),  # 0 goes on, 1 terminated, 2 truncated, 3 both
+        ("observed", "<i1"),  # from the environment's info: 1 yes, 0 no, -1 not stated
+        ("ended", "<u1"),  # 0 not, 1 terminated, 2 truncated, 3 both
         ("check", "<u2"),
         ("reward", "<f8"),
     ]
 )
 HEADER = struct.pack("<8sII", b"OVLEDGER", 1, RECORD.itemsize)
-BUFFERED = 4096  # records held back at most; what a kill can lose of unfinished episodes
+BUFFERED = 4096  # records buffered at most, which a killed process can lose
 
 
 class LedgerWriter:
-    """Append true rewards to a ledger; an existing one goes on after its last whole record.
+    """Appends true rewards to a ledger; an existing one is continued after its last whole record.
 
-    Records reach the operating system at every end of an episode, when `BUFFERED` of them wait, and
-    on `flush` and `close`; from there they survive the death of the process. `close` also waits for
-    the disk. A second writer of the same file is refused while the first is open.
+    Records are handed to the operating system at every end of an episode, when `BUFFERED` of them
+    wait, and by `flush` and `close`; then they survive the death of the process. `close` also waits
+    for the disk. A second writer of the same file is refused while the first is open.
 
-    A writer reads the file once, as it opens it. From then on it cannot: its descriptor is for
-    writing only, it does not keep the path, and the only rewards that it holds are those of the
-    steps since the last end of any episode, until they are written.
+    A writer reads the file once, when it opens it. After that it cannot: its descriptor is for
+    writing only, it does not keep the path, and it holds only the rewards that are not written yet.
 
     Example:
         >>> import tempfile
@@ -58,22 +56,22 @@ class LedgerWriter:
         array([ 1., -1.])
 
     Args:
-        path: The file; it is made if it is not there, its folder is not.
+        path: The file, which is created if it does not exist; its folder must exist.
 
     Raises:
-        ValueError: If the file is no ledger, is damaged, or has a writer already.
+        ValueError: If the file is not a ledger, is damaged, or already has a writer.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # For writing only, and without the path: what holds the writer cannot read the truth back.
+        # For writing only and without the path, so that no holder of the writer can read the file.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags, 0o666)
-        # Unbuffered: what a forked child or a dying interpreter writes must never be a copy.
+        # Unbuffered, so that a forked child or a dying interpreter never writes a copy.
         self._file = open(descriptor, "ab", buffering=0)  # noqa: SIM115 (closed by `close`)
         try:
             _lock(descriptor, Path(path))
-            held = _load(Path(path))
-            self._size = len(HEADER) + held.nbytes
+            records = _load(Path(path))
+            self._size = len(HEADER) + records.nbytes
             if os.path.getsize(path) < len(HEADER):
                 self._file.truncate(0)
                 self._file.write(HEADER)
@@ -81,13 +79,13 @@ class LedgerWriter:
         except BaseException:
             self._file.close()
             raise
-        self._last = _last_episodes(held)
+        self._last = _last_episodes(records)
         self._steps: list[tuple[int, int, int, int, int, int, float]] = []
         self._pending: list[Records] = []
         self._num_pending = 0
 
     def next_episodes(self, num_lanes: int) -> NDArray[np.int64]:
-        """Return, for lanes 0 to n - 1, the first episode number not yet in the file's history."""
+        """Return, for lanes 0 to n - 1, the first episode number that is not in the file."""
         return np.array([self._last.get(lane, -1) + 1 for lane in range(num_lanes)], np.int64)
 
     def append(
@@ -100,7 +98,7 @@ class LedgerWriter:
         observed: ArrayLike,
         ended: ArrayLike,
     ) -> None:
-        """Record one step of some lanes; the arguments are [n] or scalars, as `RECORD` says."""
+        """Record one step of some lanes; arguments are [n] or scalars, as in `RECORD`."""
         records = np.zeros(np.shape(lane) or (1,), RECORD)
         records["lane"] = lane
         records["episode"] = episode
@@ -108,8 +106,8 @@ class LedgerWriter:
         records["observed"] = observed
         records["ended"] = ended
         records["reward"] = reward
-        self._hold_steps()
-        self._hold(records)
+        self._buffer_steps()
+        self._buffer(records)
         if self._num_pending >= BUFFERED or records["ended"].any():
             self.flush()
 
@@ -122,8 +120,8 @@ class LedgerWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand every record to the operating system; after an error none is half written."""
-        self._hold_steps()
+        """Hand all records to the operating system; after an error none is partly written."""
+        self._buffer_steps()
         if not self._pending:
             return
         data = memoryview(b"".join(records.data for records in self._pending))
@@ -138,19 +136,19 @@ class LedgerWriter:
         self._pending.clear()
         self._num_pending = 0
 
-    def _hold_steps(self) -> None:
+    def _buffer_steps(self) -> None:
         if self._steps:
-            self._hold(np.array(self._steps, RECORD))
+            self._buffer(np.array(self._steps, RECORD))
             self._steps.clear()
 
-    def _hold(self, records: Records) -> None:
-        """Seal the records and keep them for the next flush."""
-        records["check"] = _seal(records)
+    def _buffer(self, records: Records) -> None:
+        """Add the checksums, and keep the records until the next flush."""
+        records["check"] = _checksum(records)
         self._pending.append(records)
         self._num_pending += len(records)
 
     def close(self) -> None:
-        """Flush, wait for the disk and let go of the file; closing twice is harmless."""
+        """Flush, wait for the disk, and close the file; closing twice is harmless."""
         if not self._file.closed:
             self.flush()
             os.fsync(self._file.fileno())
@@ -158,12 +156,12 @@ class LedgerWriter:
 
 
 def read_ledger(path: str | os.PathLike[str]) -> Records:
-    """Return what happened in truth: one `RECORD` a step, by lane, episode and step.
+    """Return one `RECORD` for each step, sorted by lane, episode and step.
 
-    Reading does not disturb a running writer. What a resumed run took back is left out.
+    Reading does not disturb a running writer. Records that a resumed run replaced are left out.
 
     Raises:
-        ValueError: If the file is no ledger, or a whole record in it is damaged.
+        ValueError: If the file is not a ledger, or a whole record in it is damaged.
     """
     records = _load(Path(path))
     order = np.lexsort((records["step"], records["episode"], records["lane"]))
@@ -174,7 +172,7 @@ def read_ledger(path: str | os.PathLike[str]) -> Records:
         fresh[1:] = differs if name == "lane" else fresh[1:] | differs
     rank = np.empty(len(ranked), dtype=np.int64)
     rank[order] = np.cumsum(fresh)
-    # By lane, and within it as written: a record stands if nothing later is at or before it.
+    # By lane and then as written: a record stands if no later one is at or before its step.
     written = np.argsort(records["lane"], kind="stable")
     least = np.minimum.accumulate(rank[written][::-1])[::-1]
     stands = np.ones(len(ranked), dtype=np.bool_)
@@ -183,28 +181,28 @@ def read_ledger(path: str | os.PathLike[str]) -> Records:
 
 
 def _load(path: Path) -> Records:
-    """Return every whole record as written."""
+    """Return all whole records as written."""
     with open(path, "rb") as file:
         header = file.read(len(HEADER))
         data = file.read() if header == HEADER else b""
     if not HEADER.startswith(header):
-        hint = "another version" if header[:8] == HEADER[:8] else "no ledger"
+        hint = "a ledger of another version" if header[:8] == HEADER[:8] else "not a ledger"
         raise ValueError(
             f"{path} is {hint}: it starts with {header!r}, a ledger of this version with "
-            f"{HEADER!r}; give the path of a ledger, or of a file that is not there yet"
+            f"{HEADER!r}; give the path of a ledger, or of a file that does not exist yet"
         )
     records = np.frombuffer(data, RECORD, count=len(data) // RECORD.itemsize)
-    broken = np.flatnonzero(records["check"] != _seal(records))
+    broken = np.flatnonzero(records["check"] != _checksum(records))
     if broken.size:
         raise ValueError(
-            f"{path} is damaged: record {broken[0]} of {len(records)} does not match its check, "
-            "which a kill cannot do; restore the file, or start a new one"
+            f"{path} is damaged: record {broken[0]} of {len(records)} does not match its checksum, "
+            "which a killed process cannot cause; restore the file, or start a new one"
         )
     return records
 
 
-def _seal(records: Records) -> NDArray[np.uint16]:
-    """Mix all other bits of each record into 16, which are not 0 for a record of zeros."""
+def _checksum(records: Records) -> NDArray[np.uint16]:
+    """Mix all other bits of each record into 16 bits, which are not 0 for a record of zeros."""
     words = records.view("<u8").reshape(-1, 3)
     mixed = words[:, 1] & np.uint64(2**48 - 1)
     mixed += words[:, 0] * np.uint64(0x9E3779B97F4A7C15)
@@ -224,13 +222,13 @@ def _last_episodes(records: Records) -> dict[int, int]:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Refuse a second writer; the lock goes with the process that holds it."""
+    """Refuse a second writer; the lock ends with the process that holds it."""
     if sys.platform != "win32":
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{path} has a writer already: give every environment a path of its own, or "
+                f"{path} already has a writer: give every environment a path of its own, or "
                 "close the first one"
             ) from None
 
@@ -248,10 +246,10 @@ EPISODE = np.dtype(
 
 
 def summarize_episodes(records: Records) -> Records:
-    """Return one `EPISODE` for each episode in what `read_ledger` returned.
+    """Return one `EPISODE` for each episode in the records that `read_ledger` returned.
 
     `true_return` is the sum of the rewards in the order of the steps; `observed` is 1 if any step
-    was, else 0, else -1 if the environment said nothing; `ended` is 0 for an unfinished episode.
+    was observed, -1 if the environment did not say, else 0; `ended` is 0 for unfinished episodes.
     """
     first = np.ones(len(records), dtype=np.bool_)
     first[1:] = (records["lane"][1:] != records["lane"][:-1]) | (

@@ -1,7 +1,7 @@
-"""Counter-based random numbers: every draw is a pure function of a seed and an episode number.
+"""Counter-based random numbers: every draw is a pure function of a seed and an episode's number.
 
-A generator object per lane would cost a Python call per reset. A counter-based one computes the
-draws of many lanes at once and can name any episode without playing those before it.
+A generator object for each lane would cost a Python call for each reset. Counter-based draws are
+computed for many lanes at once, and for any episode without playing those before it.
 """
 
 from collections.abc import Sequence
@@ -40,14 +40,14 @@ def split(state: Words, index: Words) -> Words:
 
 
 def words(seed: Words, episode: Words, num_streams: int) -> Words:
-    """Draw independent 64-bit words, one per stream, for each lane's episode.
+    """Draw independent 64-bit words, one for each stream, for each lane's episode.
 
-    A seed opens a SplitMix64 sequence of episode keys, and a key one of words.
+    A seed starts a SplitMix64 sequence of episode keys, and each key a sequence of words.
 
     Args:
         seed: Seed of each lane, [n].
         episode: Episode number of each lane, [n].
-        num_streams: Words wanted per lane.
+        num_streams: Number of words for each lane.
 
     Returns:
         Words, [num_streams, n].
@@ -66,8 +66,8 @@ def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:
     """Map words to three distinct cells, every ordered triple equally likely.
 
     Args:
-        word: One word per lane, [n].
-        num_cells: Cells to choose from, few enough that their cube is far below 2**64.
+        word: One word for each lane, [n].
+        num_cells: Number of cells, whose cube must be far below 2**64.
 
     Returns:
         Three arrays of cells, [n] each.
@@ -75,7 +75,7 @@ def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:
     rest, first = np.divmod(word, np.uint64(num_cells))
     rest, second = np.divmod(rest, np.uint64(num_cells - 1))
     third = rest % np.uint64(num_cells - 2)
-    # Each later draw numbers the cells still free: step over those already taken.
+    # Later draws number the cells still free, so skip those already taken.
     second += second >= first
     third += third >= np.minimum(first, second)
     third += third >= np.maximum(first, second)

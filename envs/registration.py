@@ -1,7 +1,4 @@
-"""The table of environment ids, and their registration with Gymnasium.
-
-Environments by id, as they are before anything is hidden: they pay the truth.
-"""
+"""The registered environment ids, and environments by id that pay their true reward."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -17,20 +14,20 @@ IDS = {
 
 
 def register() -> None:
-    """Register every id that Gymnasium does not know yet."""
+    """Register all ids of this project that are not registered yet."""
     for name, (entry_point, vector_entry_point) in IDS.items():
         if name not in gym.registry:
             gym.register(name, entry_point, vector_entry_point=vector_entry_point)
 
 
 def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
-    """Return a maker of the environment of an id, with observations that are arrays.
+    """Return a function that makes the environment of an id, which pays its true reward.
 
-    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks show their image, as
-    one vector; their mission is left out.
+    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks observe their image as
+    one vector; the mission is left out.
 
     Raises:
-        ValueError: if there is no such environment, or its observations are no arrays.
+        ValueError: If there is no such environment, or its observations are not arrays.
     """
     _import_minigrid(name)
     try:
@@ -45,20 +42,20 @@ def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
 
     if isinstance(make().observation_space, spaces.Dict | spaces.Tuple):
         raise ValueError(
-            f"{name} has the observations {space}, which are no array: register it with "
+            f"{name} has the observation space {space}, which is not an array: register it with "
             "gymnasium.wrappers.FlattenObservation around it"
         )
     return make
 
 
 def _import_minigrid(name: str) -> None:
-    """See that MiniGrid's ids are registered, which takes a second, only where one is asked for."""
+    """Register MiniGrid's ids if one is asked for, since the import takes a second."""
     if name.startswith("MiniGrid-"):
         import minigrid  # noqa: F401, PLC0415
 
 
 def _image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Return an environment whose observation is the image alone, flattened, if it has one."""
+    """Return an environment that observes only its flattened image, if it has one."""
     assert isinstance(env.observation_space, spaces.Dict)
     if "image" not in env.observation_space.spaces:
         return env

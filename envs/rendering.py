@@ -1,4 +1,4 @@
-"""Pictures of the game: text, and RGB frames painted in NumPy."""
+"""Rendering of the grid: as text, and as RGB frames drawn with NumPy."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -16,7 +16,7 @@ Icon = tuple[tuple[Shape, tuple[int, int, int]], ...]
 MODES = ("ansi", "rgb_array")
 
 CELL = 32  # pixels
-_OVERSAMPLE = 8  # points a pixel and axis, averaged for smooth edges
+_OVERSAMPLE = 8  # sample points for each pixel and axis, averaged for smooth edges
 
 
 def check_mode(mode: str | None) -> str | None:
@@ -31,13 +31,13 @@ def check_mode(mode: str | None) -> str | None:
 
 
 def frames(board: Board, size: int, mode: str) -> tuple[Frame | str, ...]:
-    """Picture every lane of a board in a render mode."""
+    """Render every lane of a board in a render mode."""
     picture = draw if mode == "rgb_array" else write
     return tuple(picture(*lane, size=size) for lane in zip(*board, strict=True))
 
 
 def write(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> str:
-    """Write a board as text: A agent, D diamond, G ghost; an overseen square in brackets."""
+    """Render a board as text: A agent, D diamond, G ghost; overseen squares are in brackets."""
     rows = [[" . "] * size for _ in range(size)]
     watched = dict(zip((diamond, ghost), overseen, strict=True))
     for cell, letter in ((diamond, "D"), (ghost, "G"), (agent, "A")):
@@ -46,7 +46,7 @@ def write(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: 
 
 
 def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> Frame:
-    """Paint a board.
+    """Render a board as an image.
 
     Args:
         agent: The agent's cell, row * size + column, or None for a board without one.
@@ -56,7 +56,7 @@ def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], 
         size: Rows, and columns, of the grid.
 
     Returns:
-        RGB, [32 * size + 1, 32 * size + 1, 3]. An overseen square is lit and bears an eye.
+        RGB, [32 * size + 1, 32 * size + 1, 3]. An overseen square is lit and shows an eye.
     """
     side = size * CELL + 1
     frame = np.empty((side, side, 3))
@@ -81,7 +81,7 @@ def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], 
 
 @cache
 def _coverage(shape: Shape) -> NDArray[np.float64]:
-    """Share of each pixel of a tile that a shape covers, [31, 31]; x and y run from -1 to 1."""
+    """Return the share of each pixel of a tile that a shape covers; x and y run from -1 to 1."""
     side = CELL - 1
     half_step = 1 / (side * _OVERSAMPLE)
     points = np.linspace(half_step - 1, 1 - half_step, side * _OVERSAMPLE)
@@ -101,7 +101,7 @@ def _rhombus(width: float, top: float, bottom: float) -> Shape:
 
 
 def _sheet(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
-    """The ghost's outline: a half disc on a body with a wavy hem."""
+    """Return the ghost's outline: a half disc on a body with a wavy hem."""
     head = u**2 + (v + 0.1) ** 2 < 0.55**2
     body = (np.abs(u) < 0.55) & (v > -0.1) & (v < 0.58 + 0.09 * np.cos(u * np.pi * 3 / 0.55))
     return head | body
@@ -112,7 +112,7 @@ def _frame(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
 
 
 def _almond(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
-    """An eye in the upper right corner."""
+    """Return an eye in the upper right corner."""
     return np.abs(v + 0.66) < 0.17 * (1 - ((u - 0.58) / 0.27) ** 2)
 
 

@@ -1,8 +1,7 @@
-"""DelayedOversight: what the overseer saw is told some steps or some episodes later.
+"""DelayedOversight: observed rewards are shown and paid some steps or episodes later.
 
-Delays: what was seen in each lane, held back for some steps or some episodes.
-
-A queue is no pure function of the context, so that a delay is no observer.
+Pending rewards are a queue, which is not a pure function of the step's context, so that a delay is
+a wrapper and not an observer.
 """
 
 from typing import Any, Protocol
@@ -17,11 +16,11 @@ from envs.observers.observer import Mask, check_count
 from envs.wrappers.checks import check_shows_oversight
 
 Lanes = slice | NDArray[np.bool_]
-Shown = tuple[Mask, NDArray[np.float64]]  # whether anything was observed, and its sum, [n] each
+Shown = tuple[Mask, NDArray[np.float64]]  # whether an observed reward is in it, and the sum, [n]
 
 
 class Delay(Protocol):
-    """Takes what was seen at each step of each lane and gives back what is shown at it."""
+    """Takes the observed rewards of each step of each lane, and returns what is shown then."""
 
     arrays: dict[str, NDArray[np.generic]]
     """All that the future depends on, each with one row a lane."""
@@ -30,14 +29,14 @@ class Delay(Protocol):
         """Go to the next episode of some lanes."""
 
     def restart(self, lanes: Lanes) -> None:
-        """Forget all that some lanes have seen."""
+        """Forget all pending rewards of some lanes."""
 
     def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
-        """Hold what was seen at a step, [n] each, and return what is shown at it."""
+        """Store what was observed at a step, [n] each, and return what is shown at it."""
 
 
 def choose_delay(steps: int | None, episodes: int | None, num_lanes: int) -> Delay:
-    """Return the delay by steps or by episodes.
+    """Return a delay by steps or by episodes.
 
     Raises:
         ValueError: If not exactly one is given, or it is not an integer of at least 1.
@@ -56,7 +55,7 @@ def choose_delay(steps: int | None, episodes: int | None, num_lanes: int) -> Del
 
 
 class StepDelay:
-    """Shows a step so many steps later, and what is still held on the last step of its episode."""
+    """Shows a step some steps later, and all pending ones on the last step of the episode."""
 
     def __init__(self, num_lanes: int, steps: int) -> None:
         self._observed = np.zeros((num_lanes, steps), dtype=np.bool_)
@@ -70,30 +69,30 @@ class StepDelay:
         }
 
     def begin(self, lanes: Lanes) -> None:
-        """Forget the episode that is over; all of it was shown, unless it was cut short."""
+        """Forget the previous episode, which was shown in full unless it was cut short."""
         self._observed[lanes] = False
         self._rewards[lanes] = 0.0
 
     restart = begin
 
     def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
-        """Exchange the oldest step for this one; in lanes that ended, show all that are held."""
+        """Replace the oldest step by this one; in lanes that ended, show all pending steps."""
         at = self._lanes, self._place
-        told, shown = self._observed[at], self._rewards[at]
+        observed_then, shown = self._observed[at], self._rewards[at]
         self._observed[at], self._rewards[at] = observed, rewards
         self._place[:] = (self._place + 1) % self._rewards.shape[1]
         if ended.any():
             order = self._place[ended, None] + np.arange(self._rewards.shape[1])
-            held = self._rewards[ended][np.arange(len(order))[:, None], order % order.shape[1]]
-            # One after the other from the oldest on: the same bits in any number of lanes.
-            parts = np.concatenate([shown[ended, None], held], axis=1)
+            pending = self._rewards[ended][np.arange(len(order))[:, None], order % order.shape[1]]
+            # `cumsum` adds one after the other: the same bits in any number of lanes.
+            parts = np.concatenate([shown[ended, None], pending], axis=1)
             shown[ended] = np.cumsum(parts, axis=1)[:, -1]
-            told[ended] |= self._observed[ended].any(axis=1)
-        return told, shown
+            observed_then[ended] |= self._observed[ended].any(axis=1)
+        return observed_then, shown
 
 
 class EpisodeDelay:
-    """Shows the observed return of an episode on the last step of one so many episodes later."""
+    """Shows an episode's observed return on the last step of an episode some episodes later."""
 
     def __init__(self, num_lanes: int, episodes: int) -> None:
         self._observed = np.zeros((num_lanes, episodes + 1), dtype=np.bool_)
@@ -107,7 +106,7 @@ class EpisodeDelay:
         }
 
     def begin(self, lanes: Lanes) -> None:
-        """Keep the episode that is over, and forget the oldest."""
+        """Store the previous episode, and forget the oldest."""
         self._place[lanes] = (self._place[lanes] + 1) % self._rewards.shape[1]
         at = self._lanes[lanes], self._place[lanes]
         self._observed[at], self._rewards[at] = False, 0.0
@@ -117,34 +116,33 @@ class EpisodeDelay:
         self._observed[lanes], self._rewards[lanes] = False, 0.0
 
     def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
-        """Add the step to its episode; in lanes that ended, show the oldest episode held."""
+        """Add the step to its episode; in lanes that ended, show the oldest pending episode."""
         at = self._lanes, self._place
         self._observed[at] |= observed
         self._rewards[at] += rewards
         oldest = self._lanes, (self._place + 1) % self._rewards.shape[1]
-        told = self._observed[oldest] & ended
-        return told, np.where(told, self._rewards[oldest], 0.0)
+        due = self._observed[oldest] & ended
+        return due, np.where(due, self._rewards[oldest], 0.0)
 
 
 ALL = slice(None)
 
 
 class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Tell what was observed, and pay it, some steps or some episodes later.
+    """Shows and pays observed rewards some steps or some episodes later.
 
-    It goes around `PartialOversight`, or `PartialGrid-v0`, and delays what these show: `observed`
-    and `observed_reward` in `info`, and that part of the reward. It sees nothing else, so that it
-    cannot leak what is hidden. What a hidden step pays, and the price of a question, are paid at
-    once.
+    It goes around `PartialOversight` or `PartialGrid-v0`, and delays what these show: `observed`
+    and `observed_reward` in `info`, and that part of the reward. It reads nothing else, so that it
+    cannot leak hidden rewards. What hidden steps pay, and the cost of a query, are paid at once.
 
-    - `steps=k`: what step t showed is shown at step t + k of the same episode. What is still held
-      when the episode ends is shown on its last step, as a sum.
-    - `episodes=k`: what all steps of episode e showed is shown, as a sum, on the last step of
-      episode e + k, nowhere else. An episode that is reset before its end counts as one, but has
-      no last step, so that what was due there is never shown.
+    - `steps=k`: the observed reward of step t is shown at step t + k of the same episode. Those
+      still pending when the episode ends are shown on its last step, as a sum.
+    - `episodes=k`: the sum of the observed rewards of episode e is shown on the last step of
+      episode e + k, and nowhere else. An episode that is reset before its end counts, but has no
+      last step, so that rewards due there are never shown.
 
-    `observed` says whether anything observed is in what is shown. A reset with a seed forgets all.
-    A queue is not a pure function of the context, so that this is a wrapper and no observer.
+    `observed` says whether an observed reward is in what is shown. A seeded reset forgets all
+    pending rewards.
 
     >>> from envs import PartialOversight
     >>> cart = PartialOversight(gym.make("CartPole-v1"), observed_probability=1.0)
@@ -154,13 +152,13 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     [0.0, 0.0, 1.0]
 
     Args:
-        env: The environment whose info says what is observed.
+        env: An environment whose info says what is observed.
         steps: Steps of delay, at least 1.
         episodes: Episodes of delay, at least 1, instead of steps.
 
     Raises:
-        ValueError: If not one of both is given, a wrapper inside changes or keeps what was
-            observed, or info does not say it.
+        ValueError: If not exactly one delay is given, a wrapper inside changes or stores observed
+            rewards, or info does not contain them.
     """
 
     def __init__(
@@ -190,7 +188,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Take a step, hold what it showed, and show what is due.
+        """Take a step, store its observed reward, and show what is due.
 
         Raises:
             ResetNeeded: Before the first reset.
@@ -202,23 +200,19 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         check_infos(info)
         observed = bool(info["observed"])
         seen = float(info["observed_reward"]) if observed else 0.0
-        told, due = self._delay.show(
+        shown, due = self._delay.show(
             np.array([observed]), np.array([seen]), np.array([terminated or truncated])
         )
         paid = float(reward)
         if self._pays:
             paid = paid - seen if observed else paid
-            paid = paid + float(due[0]) if told[0] else paid
-        late = {"observed": bool(told[0]), "observed_reward": float(due[0])}
+            paid = paid + float(due[0]) if shown[0] else paid
+        late = {"observed": bool(shown[0]), "observed_reward": float(due[0])}
         return observation, paid, terminated, truncated, {**info, **late}
 
 
 def check_infos(info: dict[str, Any]) -> None:
-    """Refuse info that does not say what is observed.
-
-    Raises:
-        ValueError: If it does not.
-    """
+    """Raise a ValueError if info does not say what is observed."""
     if missing := {"observed", "observed_reward"} - info.keys():
         raise ValueError(
             f"DelayedOversight needs an environment whose info says what is observed, got one "

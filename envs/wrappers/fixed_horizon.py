@@ -1,4 +1,4 @@
-"""FixedHorizon: episodes of one length, so that neither length nor end tells the outcome."""
+"""FixedHorizon: episodes of one length, so that neither length nor end reveals the outcome."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -10,18 +10,18 @@ from gymnasium.error import ResetNeeded
 
 
 class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Give every episode exactly `horizon` steps, so that its end tells nothing.
+    """Gives every episode exactly `horizon` steps, so that its end reveals nothing.
 
-    Where the environment ends before, the rest is absorbing: the last observation again, reward
-    0.0, and actions without effect, valid or not. An episode that would go on is cut. Every
+    If the environment ends earlier, the remaining steps are absorbing: they repeat the last
+    observation, pay 0.0 and ignore the action, valid or not. A longer episode is truncated. Every
     episode ends on step `horizon` with `truncated`, and `terminated` is never True. The return over
     the horizon is unchanged.
 
-    An info entry that comes only on the last step would tell the end again, so info has the entries
-    named in `keep` and no other. They must come at reset and with every step; while absorbing they
-    have the value that they had at reset, before anything was done.
+    An info entry that is present only on the last step would reveal the end, so info contains only
+    the entries named in `keep`. They must be present at reset and at every step; on absorbing steps
+    they have their values at reset.
 
-    What this cannot hide is in the observation: that it stands still, and what it shows.
+    The observation may still reveal the outcome: by what it shows, and by standing still.
 
     Example:
         >>> env = FixedHorizon(gym.make("CartPole-v1"), horizon=50)
@@ -35,7 +35,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
     Args:
         env: The environment; its own time limit may be shorter or longer.
         horizon: Steps of every episode, at least 1.
-        keep: Names of the info entries that pass.
+        keep: Names of the info entries that are kept.
 
     Raises:
         ValueError: If `horizon` is no such integer, or an entry of `keep` is missing at some step.
@@ -56,7 +56,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode of the environment."""
         observation, info = self.env.reset(seed=seed, options=options)
-        info = kept(info, self.keep)
+        info = select_entries(info, self.keep)
         self._elapsed = 0
         self._absorbed = False
         self._start = deepcopy(info)
@@ -74,7 +74,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
             observation, reward, info = deepcopy(self._last), 0.0, deepcopy(self._start)
         else:
             observation, paid, terminated, truncated, info = self.env.step(action)
-            reward, info = float(paid), kept(info, self.keep)
+            reward, info = float(paid), select_entries(info, self.keep)
             if terminated or truncated:
                 self._absorbed, self._last = True, deepcopy(observation)
         self._elapsed += 1
@@ -82,22 +82,14 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
 
 
 def check_horizon(horizon: int) -> int:
-    """Return the horizon as an int.
-
-    Raises:
-        ValueError: If it is not an integer of at least 1.
-    """
+    """Return the horizon as an int, or raise a ValueError if it is not a positive integer."""
     if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
         raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
     return int(horizon)
 
 
 def check_keep(keep: Sequence[str]) -> tuple[str, ...]:
-    """Return the names as a tuple.
-
-    Raises:
-        ValueError: If it is one string, or holds what is none.
-    """
+    """Return names as a tuple, or raise a ValueError if they are not a sequence of strings."""
     if isinstance(keep, str) or not all(isinstance(name, str) for name in keep):
         raise ValueError(
             f'keep must be a sequence of names of info entries, as ["observed"], got {keep!r}'
@@ -105,8 +97,8 @@ def check_keep(keep: Sequence[str]) -> tuple[str, ...]:
     return tuple(keep)
 
 
-def kept(info: dict[str, Any], keep: tuple[str, ...]) -> dict[str, Any]:
-    """Return the entries named and no other.
+def select_entries(info: dict[str, Any], keep: tuple[str, ...]) -> dict[str, Any]:
+    """Return the named entries of an info.
 
     Raises:
         ValueError: If one is missing.
@@ -115,6 +107,6 @@ def kept(info: dict[str, Any], keep: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f"info has no entry {missing[0]!r}, only {sorted(info)}: what FixedHorizon keeps must "
-            "come at reset and with every step, else its absence tells when the episode ended"
+            "be present at reset and at every step, else its absence reveals when the episode ended"
         )
     return {name: info[name] for name in keep}

@@ -1,7 +1,4 @@
-"""NormalizeObservedReward: a scale of rewards that does not tell how much was observed.
-
-The spread of observed discounted returns, which sets the scale of rewards.
-"""
+"""NormalizeObservedReward: a scale of rewards that does not depend on how much is observed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,21 +15,21 @@ COUNT, MEAN, SQUARES = range(3)
 class ObservedReturn:
     """The discounted sum of each lane's observed rewards, and the deviation of all sums so far.
 
-    The step of a lane that nobody observed is passed over: it neither discounts nor counts.
+    Hidden steps are skipped: they neither discount nor count.
 
     Args:
         lanes: Number of lanes.
         gamma: Discount factor, in [0, 1].
 
     Raises:
-        ValueError: If the discount is out of its range.
+        ValueError: If the discount factor is out of its range.
 
-    >>> returns, watched = ObservedReturn(1, gamma=0.5), np.array([True])
+    >>> returns, observed = ObservedReturn(1, gamma=0.5), np.array([True])
     >>> for reward in (4.0, 2.0):  # sums of 4 and of 0.5 * 4 + 2
-    ...     returns.add(watched, np.array([reward]))
+    ...     returns.add(observed, np.array([reward]))
     >>> returns.scale
     1.0
-    >>> returns.add(watched, np.array([8.0]))  # a sum of 10
+    >>> returns.add(observed, np.array([8.0]))  # a sum of 10
     >>> round(returns.scale ** 2, 9)
     8.0
     """
@@ -42,11 +39,11 @@ class ObservedReturn:
             raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
         self.gamma = gamma
         self.running = np.zeros(lanes)
-        self.statistics = np.zeros(3)  # the number of sums, their mean, their squared distances
+        self.statistics = np.zeros(3)  # count of the sums, their mean, sum of squared deviations
 
     @property
     def scale(self) -> float:
-        """The deviation of the sums, or 1.0 while all of them are equal."""
+        """The standard deviation of the sums, or 1.0 while all of them are equal."""
         count, _, squares = self.statistics.tolist()
         return float(np.sqrt(squares / count)) if squares > 0 else 1.0
 
@@ -55,8 +52,8 @@ class ObservedReturn:
 
         Args:
             observed: Whether each lane's step was observed, [n].
-            rewards: What was observed of each lane, [n]; read nowhere else.
-            count: Whether the statistics learn from it.
+            rewards: The observed rewards, [n]; those of other lanes are not read.
+            count: Whether the statistics are updated.
         """
         lanes = observed.nonzero()[0]
         if not lanes.size:
@@ -75,23 +72,23 @@ class ObservedReturn:
         return {"observed_return": self.running.copy(), "return_statistics": self.statistics.copy()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Go on where `get_state` was called; return the rest of the state.
+        """Continue where `get_state` was called; return the rest of the state.
 
         Raises:
             ValueError: If the state is not one of as many lanes.
         """
         rest = dict(state)
-        for name, held in (
+        for name, array in (
             ("observed_return", self.running),
             ("return_statistics", self.statistics),
         ):
             given = rest.pop(name, None)
-            if not isinstance(given, np.ndarray) or given.shape != held.shape:
+            if not isinstance(given, np.ndarray) or given.shape != array.shape:
                 raise ValueError(
-                    f"the state must hold {name} of shape {held.shape}, got {given!r}: it must "
+                    f"the state must hold {name} of shape {array.shape}, got {given!r}: it must "
                     "come from get_state of a NormalizeObservedReward with as many lanes"
                 )
-            held[:] = given
+            array[:] = given
         return rest
 
     def _merge(self, sums: NDArray[np.float64]) -> None:
@@ -106,24 +103,24 @@ class ObservedReturn:
 
 
 class NormalizeObservedReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Divides rewards by the deviation of the discounted return, over observed steps alone.
+    """Divides rewards by the standard deviation of the discounted return of observed steps.
 
-    Gymnasium's `NormalizeReward` outside `PartialOversight` also counts the zeros of hidden steps:
-    the less is observed, the smaller its deviation, and the larger the rewards that it pays. An
-    experiment that varies oversight then varies the step size too. Here hidden steps are passed
-    over: they neither discount the return nor count. With oversight by episode the scale is that
-    of full oversight; with oversight by step a return has fewer terms, and so is smaller.
+    Outside `PartialOversight`, Gymnasium's `NormalizeReward` also counts the zeros of hidden steps:
+    the less is observed, the smaller the deviation, and the larger the rewards that it pays, so
+    that an experiment which varies oversight also varies the step size. This wrapper skips hidden
+    steps: they neither discount the return nor count. With oversight by episode the scale equals
+    that of full oversight; with oversight by step a return has fewer terms, and so is smaller.
 
-    All rewards are divided, those of hidden steps, 0.0 or the proxy, like the others. `info` stays
-    as it is: `observed_reward` is what the overseer saw. Until two returns differ the scale is 1.
+    All rewards are divided, also those of hidden steps. `info` is unchanged: `observed_reward` is
+    not divided. The scale is 1 until two returns differ.
 
     Args:
-        env: An environment that says in `info` what was observed: `PartialOversight(env)`, or
+        env: An environment whose `info` says what was observed: `PartialOversight(env)` or
             `PartialGrid-v0`.
         gamma: Discount factor of the return.
 
     Attributes:
-        update_running_mean: Set it to False to keep the scale, as for an evaluation.
+        update_running_mean: If set to False, the scale stays fixed, as for an evaluation.
 
     Raises:
         ValueError: If `gamma` does not lie in [0, 1], or, from `step`, if `info` lacks `observed`.
@@ -144,38 +141,38 @@ class NormalizeObservedReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
 
     @property
     def scale(self) -> float:
-        """What rewards are divided by."""
+        """The divisor of rewards."""
         return self.returns.scale
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; the scale goes on."""
+        """Start an episode; the scale is kept."""
         self.returns.end(slice(None))
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Take a step, learn from what was observed of it, and divide its reward."""
+        """Take a step, update the statistics if it was observed, and divide its reward."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "observed" not in info:
-            raise ValueError(missing(self.env))
+            raise ValueError(missing_infos(self.env))
         if info["observed"]:
             seen = np.array([float(info["observed_reward"])])
             self.returns.add(np.array([True]), seen, self.update_running_mean)
         return observation, float(reward) / self.scale, terminated, truncated, info
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state and the statistics, where the environment has one."""
+        """Copy the environment's state, which it must have, and the statistics."""
         state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
         return {**state, **self.returns.get_state()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called."""
+        """Continue exactly where `get_state` was called."""
         self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]
 
 
-def missing(env: object) -> str:
-    """Return what to say of an environment that does not tell what was observed."""
+def missing_infos(env: object) -> str:
+    """Return the error message for an environment whose info does not say what was observed."""
     return (
         f"NormalizeObservedReward found no 'observed' in the info of {env}: wrap the environment "
         "as NormalizeObservedReward(PartialOversight(env))"

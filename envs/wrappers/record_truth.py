@@ -1,4 +1,4 @@
-"""RecordTruth: write each step's true reward to a ledger, and change nothing."""
+"""RecordTruth: writes each step's true reward to a ledger, and changes nothing."""
 
 import os
 from typing import Any, NoReturn
@@ -11,13 +11,13 @@ from envs.wrappers.checks import check_pays_truth
 
 
 class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Write each step's true reward to a ledger, and change nothing.
+    """Writes each step's true reward to a ledger, and changes nothing.
 
     It goes around the raw environment (or around `FixedHorizon` of it) and inside whatever hides
-    rewards. Episodes are numbered by the resets, on lane 0, and go on after those in the file.
+    rewards. Episodes are counted by resets, on lane 0, and continue the numbers in the file.
     `observed` is what the environment's own info says, if it says anything.
 
-    **Threat model.** What is protected is the truth of hidden steps, from the learner.
+    **Threat model.** True rewards of hidden steps are protected from the learner.
     - *Agent-visible* is what the outermost environment returns: observation, reward, `terminated`,
       `truncated` and info of `reset` and `step`. No true reward that a wrapper outside hides is in
       any of these, and nothing here reads the ledger back into an episode. This holds always.
@@ -57,11 +57,11 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     Args:
         env: The environment that pays the true reward.
-        path: The ledger, which is made or gone on with; one file for each environment.
+        path: The ledger, which is created or continued; one file for each environment.
 
     Raises:
-        ValueError: If a wrapper inside changes rewards; at the first reset, if the file is no
-            ledger or has a writer already.
+        ValueError: If a wrapper inside changes rewards; at the first reset, if the file is not a
+            ledger or already has a writer.
     """
 
     def __init__(self, env: gym.Env[Any, Any], path: str | os.PathLike[str]) -> None:

@@ -106,8 +106,8 @@ def test_every_flipped_bit_is_damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"lane,reward\n0,1\n", "is no ledger"),
-        (b"x", "is no ledger"),
+        (b"lane,reward\n0,1\n", "is not a ledger"),
+        (b"x", "is not a ledger"),
         (HEADER[:8] + b"\2" + HEADER[9:], "another version"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_foreign_file_is_refused_and_left_as_it_is(
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     writer = LedgerWriter(tmp_path / "truth.ledger")
-    with pytest.raises(ValueError, match="has a writer already"):
+    with pytest.raises(ValueError, match="already has a writer"):
         LedgerWriter(tmp_path / "truth.ledger")
     writer.close()
     writer.close()

@@ -1,4 +1,4 @@
-"""DelayedOversight for vector environments: every lane as the single wrapper, without a loop."""
+"""DelayedOversight for vector environments: the single wrapper in every lane, on arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,21 +16,21 @@ from envs.wrappers.vector.infos import Arrays, autoreset_mode, join_states, spli
 
 
 class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
-    """Tell what was observed, and pay it, some steps or some episodes later, lane by lane.
+    """Shows and pays observed rewards some steps or some episodes later, lane by lane.
 
-    Lane i equals `envs.DelayedOversight` around the same environment. All autoreset modes are kept
-    as they are; with same-step autoreset, what is shown on the last step is in `final_info`.
+    Lane i equals `envs.DelayedOversight` around the same environment. Every autoreset mode is kept;
+    with same-step autoreset, `final_info` has what is shown on the last step of an episode.
 
-    Around an environment with `get_state` and `set_state`, these carry what is held back too.
+    If the environment has `get_state` and `set_state`, the wrapper's include the pending rewards.
 
     Args:
-        env: The vector environment whose infos say what is observed.
+        env: A vector environment whose infos say what is observed.
         steps: Steps of delay, at least 1.
         episodes: Episodes of delay, at least 1, instead of steps.
 
     Raises:
-        ValueError: If not one of both is given, a wrapper inside changes or keeps what was
-            observed, or infos do not say it.
+        ValueError: If not exactly one delay is given, a wrapper inside changes or stores observed
+            rewards, or infos do not contain them.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]:  # noqa: ANN401
-        """Step every lane, hold what it showed, and show what is due.
+        """Take a step in every lane, store what it showed, and show what is due.
 
         Raises:
             ResetNeeded: Before the first reset.
@@ -89,11 +89,11 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             self._delay.begin(self._resetting)
             self._resetting = ended.copy()
         seen = np.where(observed, seen, 0.0)
-        told, due = self._delay.show(observed, seen, ended)
+        shown, due = self._delay.show(observed, seen, ended)
         if apart:
             self._delay.begin(ended)
-        paid = _paid(rewards, (observed, seen), (told, due)) if self._pays else rewards
-        return observations, paid, terminated, truncated, _late(infos, told, due, ended, apart)
+        paid = _paid(rewards, (observed, seen), (shown, due)) if self._pays else rewards
+        return observations, paid, terminated, truncated, _late(infos, shown, due, ended, apart)
 
     def get_state(self) -> Arrays:
         """Copy all that the future depends on, given the same arguments and actions.
@@ -105,16 +105,16 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         return join_states(self._state(), self.env)
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called; a reset must come first.
+        """Continue exactly where `get_state` was called; a reset must come first.
 
         Raises:
             ResetNeeded: Before the first reset.
             ValueError: If a name, shape or dtype is not that of a state of these lanes.
         """
-        held = self._state()
-        own, inside = split_state(state, held)
+        current = self._state()
+        own, inside = split_state(state, current)
         self.env.set_state(inside)  # type: ignore[attr-defined]
-        for name, array in held.items():
+        for name, array in current.items():
             array[:] = own[name]
 
     def _state(self) -> Arrays:
@@ -125,25 +125,25 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
 
 
 def _paid(rewards: NDArray[Any], now: Shown, late: Shown) -> NDArray[Any]:
-    """Return the rewards without what was observed now, and with what is shown now."""
-    (observed, seen), (told, due) = now, late
+    """Return the rewards without what was observed now, but with what is shown now."""
+    (observed, seen), (shown, due) = now, late
     paid = np.where(observed, rewards - seen, rewards)
-    return np.where(told, paid + due, paid).astype(rewards.dtype)
+    return np.where(shown, paid + due, paid).astype(rewards.dtype)
 
 
 def _late(
     infos: Mapping[str, Any],
-    told: Mask,
+    shown: Mask,
     due: NDArray[np.float64],
     ended: Mask,
     apart: bool,
 ) -> dict[str, Any]:
-    """Return the infos with what is shown at this step; that of lanes that were reset, apart."""
+    """Return the infos with what is shown at this step, for lanes that were reset in final_info."""
     if not apart:
-        return {**infos, "observed": told, "observed_reward": due}
+        return {**infos, "observed": shown, "observed_reward": due}
     final = {
-        "observed": told & ended,
+        "observed": shown & ended,
         "observed_reward": np.where(ended, due, 0.0),
     }
-    rest = {"observed": told & ~ended, "observed_reward": np.where(ended, 0.0, due)}
+    rest = {"observed": shown & ~ended, "observed_reward": np.where(ended, 0.0, due)}
     return {**infos, **rest, "final_info": {**infos["final_info"], **final}}

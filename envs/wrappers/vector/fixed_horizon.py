@@ -1,4 +1,4 @@
-"""FixedHorizon for native vector environments, whose lanes all run in step."""
+"""FixedHorizon for native vector environments, whose lanes start and end together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,34 +10,34 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.wrappers.fixed_horizon import check_horizon, check_keep, kept
+from envs.wrappers.fixed_horizon import check_horizon, check_keep, select_entries
 from envs.wrappers.vector.infos import Arrays, join_states, keeps_state, split_state
 from envs.wrappers.vector.record_truth import RecordTruth
 
-PREFIX = "horizon_"  # of what the state holds beside the environment's own
+PREFIX = "horizon_"  # of the wrapper's own names in a state
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 
 class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
-    """Give every episode of every lane exactly `horizon` steps, so that its end tells nothing.
+    """Gives every episode of every lane exactly `horizon` steps, so that its end reveals nothing.
 
-    Equal, lane by lane, to `SyncVectorEnv` of `envs.FixedHorizon` with same-step autoreset. The
+    Lane by lane it equals `SyncVectorEnv` of `envs.FixedHorizon` with same-step autoreset. The
     lanes start together and so end together: on step `horizon` all are truncated, all restart, and
-    `final_obs` and `final_info` hold what the step ended on.
+    `final_obs` and `final_info` hold what the episodes ended with.
 
-    A vector environment cannot leave a lane alone, so one that ended must be put back after each
-    step. That takes `get_state` and `set_state` whose arrays have one row a lane, and SAME_STEP;
-    `PartialGrid-v0` has both. Any other environment takes the single wrapper in each lane, which
-    Gymnasium batches in all three modes: `SyncVectorEnv([lambda: FixedHorizon(make(), 100)] * 8)`.
+    A vector environment steps all of its lanes, so that lanes which ended must be restored after
+    each step. That requires SAME_STEP, and `get_state` and `set_state` whose arrays have one row
+    for each lane, as `PartialGrid-v0` has. For any other environment use the single wrapper in each
+    lane, in any autoreset mode: `SyncVectorEnv([lambda: FixedHorizon(make(), 100)] * 8)`.
 
     Args:
         env: The vector environment; its observations must be arrays.
         horizon: Steps of every episode, at least 1.
-        keep: Names of the info entries that pass, as in `envs.FixedHorizon`.
+        keep: Names of the info entries that are kept, as in `envs.FixedHorizon`.
 
     Raises:
-        ValueError: If an argument is not as said, the environment cannot put lanes back, or a
-            `RecordTruth` is inside, where it would record what is put back.
+        ValueError: If an argument is invalid, lanes of the environment cannot be restored, or a
+            `RecordTruth` lies inside, where it would record steps that are undone.
     """
 
     def __init__(
@@ -63,19 +63,21 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every lane."""
         if options and "reset_mask" in options:
-            raise ValueError("reset_mask is not supported: the lanes of FixedHorizon run in step")
+            raise ValueError(
+                "reset_mask is not supported: the lanes of FixedHorizon start and end together"
+            )
         if seed is None and not options and self._absorbed.any():
             observations = self._restart()
         else:
             observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-            self._begin(kept(infos, self.keep))
+            self._begin(select_entries(infos, self.keep))
             self._last, self._next = observations.copy(), observations.copy()
         return observations, self._infos(self._start)
 
     def step(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the lanes that run, and repeat the last observation of the others.
+        """Step the running lanes, and repeat the last observation of the absorbed ones.
 
-        Actions of absorbed lanes have no effect, but must be such as the environment takes.
+        Actions of absorbed lanes have no effect, but must be in the action space.
 
         Raises:
             ResetNeeded: Before the first reset.
@@ -86,7 +88,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         observations, rewards, terminated, truncated, infos = self._step_running(actions)
         self._elapsed += 1
         ended = (terminated | truncated) & ~before
-        info = kept(infos, self.keep)
+        info = select_entries(infos, self.keep)
         if ended.any():
             info = self._absorb(ended, observations, infos)
         self._absorbed |= ended
@@ -111,14 +113,14 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         return join_states(self._state(), self.env)
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called; a reset must come first.
+        """Continue exactly where `get_state` was called; a reset must come first.
 
         Raises:
             ResetNeeded: Before the first reset.
             ValueError: If a name, shape, dtype or count is not that of a state of these lanes.
         """
-        held = self._state()
-        own, inside = split_state(state, held)
+        current = self._state()
+        own, inside = split_state(state, current)
         elapsed = own[PREFIX + "elapsed"]
         if elapsed.min() != elapsed.max() or not 0 <= elapsed[0] < self.horizon:
             raise ValueError(
@@ -127,7 +129,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             )
         self.env.set_state(inside)  # type: ignore[attr-defined]
         self._elapsed = int(elapsed[0])
-        for name, array in held.items():
+        for name, array in current.items():
             array[:] = own[name]
 
     def _state(self) -> Arrays:
@@ -145,41 +147,42 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         return {PREFIX + name: array for name, array in own.items()}
 
     def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the environment and put the absorbed lanes back to where they were."""
+        """Step the environment, and restore the absorbed lanes."""
         if not self._absorbed.any():
             return self.env.step(actions)
-        held = self.env.get_state()  # type: ignore[attr-defined]
+        before = self.env.get_state()  # type: ignore[attr-defined]
         returned = self.env.step(actions)
-        self._put_back(held)
+        self._restore(before)
         return returned
 
-    def _put_back(self, held: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, before: Arrays) -> None:
+        """Restore the absorbed lanes to an earlier state."""
         state = self.env.get_state()  # type: ignore[attr-defined]
         for name, array in state.items():
-            array[self._absorbed] = held[name][self._absorbed]
+            array[self._absorbed] = before[name][self._absorbed]
         self.env.set_state(state)  # type: ignore[attr-defined]
 
     def _absorb(
         self, ended: NDArray[np.bool_], observations: NDArray[Any], infos: dict[str, Any]
     ) -> dict[str, NDArray[Any]]:
-        """Note where the lanes ended and what they start with; return the info of this step."""
+        """Store how lanes ended and what they start with next; return the info of this step."""
         self._last[ended] = np.stack(infos["final_obs"][ended])
         self._next[ended] = observations[ended]
-        info = kept(infos, self.keep)
-        final = kept(infos["final_info"], self.keep)
+        info = select_entries(infos, self.keep)
+        final = select_entries(infos["final_info"], self.keep)
         for name in self.keep:
             self._next_start[name][ended] = info[name][ended]
         return {name: _choose(ended, final[name], info[name]) for name in self.keep}
 
     def _restart(self) -> NDArray[Any]:
-        """Start the next episode of every lane; those absorbed stand at its start already."""
+        """Start the next episode of every lane; absorbed lanes are at its start already."""
         observations, start = self._next.copy(), self._next_start
         if not self._absorbed.all():
-            held = self.env.get_state()  # type: ignore[attr-defined]
+            before = self.env.get_state()  # type: ignore[attr-defined]
             fresh, infos = self.env.reset()
-            self._put_back(held)
+            self._restore(before)
             observations = _choose(self._absorbed, self._next, fresh)
-            info = kept(infos, self.keep)
+            info = select_entries(infos, self.keep)
             start = {name: _choose(self._absorbed, start[name], info[name]) for name in self.keep}
         self._begin(start)
         return observations
@@ -191,10 +194,10 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         self._next_start = {name: array.copy() for name, array in start.items()}
 
     def _infos(self, info: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        infos: dict[str, Any] = {}
         for name, array in info.items():
-            told |= {name: array.copy(), f"_{name}": np.ones(self.num_envs, dtype=np.bool_)}
-        return told
+            infos |= {name: array.copy(), f"_{name}": np.ones(self.num_envs, dtype=np.bool_)}
+        return infos
 
 
 def _choose(lanes: NDArray[np.bool_], ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
@@ -205,7 +208,7 @@ def _choose(lanes: NDArray[np.bool_], ours: NDArray[Any], theirs: NDArray[Any]) 
 
 
 def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
-    """Refuse an environment whose ended lanes cannot be put back."""
+    """Raise a ValueError if lanes of an environment cannot be restored."""
     mode = env.metadata.get("autoreset_mode")
     layer, recorded = env, False
     while isinstance(layer, VectorWrapper):
@@ -214,7 +217,7 @@ def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
     if recorded:
         raise ValueError(
             "FixedHorizon got a vector environment with RecordTruth inside, which would record "
-            "steps that are put back: wrap it as RecordTruth(FixedHorizon(env, horizon), path)"
+            "steps that are undone: wrap it as RecordTruth(FixedHorizon(env, horizon), path)"
         )
     able = keeps_state(env)
     if mode is not AutoresetMode.SAME_STEP or not able:

@@ -8,27 +8,27 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.wrappers.normalize_observed_reward import ObservedReturn, missing
+from envs.wrappers.normalize_observed_reward import ObservedReturn, missing_infos
 from envs.wrappers.vector.infos import parse_infos
 
 
 class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
-    """Divides rewards by the deviation of the discounted return, over observed steps alone.
+    """Divides rewards by the standard deviation of the discounted return of observed steps.
 
-    One lane equals `envs.wrappers.NormalizeObservedReward`. The lanes share their statistics, and
-    so the scale. All autoreset modes are kept as they are; a step that only resets is not observed,
-    and so is passed over.
+    One lane equals `envs.wrappers.NormalizeObservedReward`. The lanes share their statistics and
+    so the scale. Every autoreset mode is kept; a step that only resets is not observed, and so is
+    skipped.
 
     Args:
-        env: A vector environment that says in `infos` what was observed:
+        env: A vector environment whose `infos` say what was observed:
             `vector.PartialOversight(env)`, lanes of `PartialOversight`, or `PartialGrid-v0`.
         gamma: Discount factor of the return.
 
     Attributes:
-        update_running_mean: Set it to False to keep the scale, as for an evaluation.
+        update_running_mean: If set to False, the scale stays fixed, as for an evaluation.
 
     Raises:
-        ValueError: As the single wrapper.
+        ValueError: As for the single wrapper.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, gamma: float = 0.99) -> None:
@@ -40,7 +40,7 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
 
     @property
     def scale(self) -> float:
-        """What rewards are divided by."""
+        """The divisor of rewards."""
         return self.returns.scale
 
     def reset(
@@ -49,16 +49,16 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode in every lane, or in those of `reset_mask`; the scale goes on."""
+        """Start an episode in every lane, or in those of `reset_mask`; the scale is kept."""
         self.returns.end((options or {}).get("reset_mask", slice(None)))
         return self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
-        """Step every lane, learn from what was observed, and divide the rewards."""
+        """Step every lane, update the statistics, and divide the rewards."""
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         ended = terminated | truncated
         if "observed" not in infos:
-            raise ValueError(missing(self.env))
+            raise ValueError(missing_infos(self.env))
         observed, seen = parse_infos(infos)
         if self._same_step and ended.any():
             last, seen_last = parse_infos(infos["final_info"])
@@ -68,10 +68,10 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
         return observations, rewards / self.scale, terminated, truncated, infos
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state and the statistics, where the environment has one."""
+        """Copy the environment's state, which it must have, and the statistics."""
         state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
         return {**state, **self.returns.get_state()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called."""
+        """Continue exactly where `get_state` was called."""
         self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]

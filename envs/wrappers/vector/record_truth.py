@@ -17,22 +17,22 @@ COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")
 
 
 class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
-    """Write every lane's true rewards to one ledger, and change nothing.
+    """Writes every lane's true rewards to one ledger, and changes nothing.
 
-    What `envs.RecordTruth` says holds here, its threat model too. All three autoreset modes are
-    recorded alike: a step's reward belongs to the episode that the action was taken in, and the
-    steps of NEXT_STEP that only reset are not recorded.
+    The documentation of `envs.RecordTruth`, including its threat model, holds here. All autoreset
+    modes give the same records: a step's reward belongs to the episode in which the action was
+    taken, and steps of NEXT_STEP that only reset are not recorded.
 
-    Around an environment with `get_state` and `set_state`, these carry the ledger's counters too:
-    a resumed run takes back what it had recorded after its checkpoint, and replaces it.
+    If the environment has `get_state` and `set_state`, the wrapper's include the ledger's counters:
+    a resumed run replaces what it had recorded after its checkpoint.
 
     Args:
         env: The vector environment that pays the true reward.
-        path: The ledger, which is made or gone on with; one file for each environment.
+        path: The ledger, which is created or continued; one file for each environment.
 
     Raises:
-        ValueError: If a wrapper inside changes rewards, if the environment does not say its
-            autoreset mode; at the first reset, if the file is no ledger or has a writer already.
+        ValueError: If a wrapper inside changes rewards, or the environment does not state its
+            autoreset mode; at the first reset, if the file is not a ledger or has a writer.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
@@ -92,7 +92,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         return state | {name: array.copy() for name, array in counters}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on exactly where `get_state` was called.
+        """Continue exactly where `get_state` was called.
 
         Raises:
             ValueError: If the state has no counters of as many lanes, or is refused inside.
@@ -134,11 +134,11 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
 
     def _observed(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> NDArray[np.int8]:
         """Return what the info of each lane's step says, -1 where it says nothing."""
-        said = _flags(infos, self.num_envs)
+        observed = _flags(infos, self.num_envs)
         if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(ended):
             lanes = ended.nonzero()[0]
-            said[lanes] = _flags(infos.get("final_info", {}), self.num_envs)[lanes]
-        return said
+            observed[lanes] = _flags(infos.get("final_info", {}), self.num_envs)[lanes]
+        return observed
 
     def __getstate__(self) -> NoReturn:
         path = self._saved_kwargs["path"]

@@ -150,7 +150,7 @@ def test_the_checker_passes_and_a_spec_rebuilds(tmp_path: Path) -> None:
     env.reset(seed=0)
     rebuilt = gym.make(env.spec)  # type: ignore[arg-type]
     assert isinstance(rebuilt, RecordTruth)
-    with pytest.raises(ValueError, match="has a writer already"):
+    with pytest.raises(ValueError, match="already has a writer"):
         rebuilt.reset(seed=0)
     env.close()
     rebuilt.reset(seed=0)
