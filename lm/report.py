@@ -34,12 +34,12 @@ from lm.attacks.results import (
     FACTS,
     LOSS,
     Row,
-    Worst,
+    WorstCase,
     curve_from_json,
     row_from_json,
     rows_of,
-    worst,
-    worst_row,
+    worst_case,
+    worst_case_row,
 )
 from lm.attacks.suite import SUITES
 from lm.methods import METHODS
@@ -142,16 +142,16 @@ FACTS_CURVE = Shown("half", "mcq_forget_second")
 """The facts of one half, while stories of the other half are trained on."""
 
 
-def worst_of(result: Result, shown: Shown) -> Worst | None:
+def worst_of(result: Result, shown: Shown) -> WorstCase | None:
     """Return the worst attack on a run at each step, None if it was not attacked so."""
     records = [record for record in result.get("curves", ()) if record["attack"] == shown.attack]
     if not records:
         return None
     curves = [curve_from_json(record) for record in records]
-    return worst(curves, shown.measure, shown.measure.endswith("loss"))
+    return worst_case(curves, shown.measure, shown.measure.endswith("loss"))
 
 
-def by_seed(runs: Runs, method: str, shown: Shown) -> dict[int, Worst]:
+def by_seed(runs: Runs, method: str, shown: Shown) -> dict[int, WorstCase]:
     """Return the worst attack on each run of a method, by seed."""
     found = {
         result["seed"]: worst_of(result, shown)
@@ -534,7 +534,7 @@ def worst_by_seed(
 ) -> dict[int, float]:
     """Return the figure of an attack's worst setting on each run of a method, by seed."""
     found = {
-        int(result["seed"]): worst_row(_rows(result), attack, figure)
+        int(result["seed"]): worst_case_row(_rows(result), attack, figure)
         for result in results
         if result["method"] == method
     }

@@ -59,7 +59,7 @@ def rows_of(curves: Iterable[Curve]) -> list[Row]:
     ]
 
 
-def worst_row(rows: Sequence[Row], attack: str, figure: str) -> Row | None:
+def worst_case_row(rows: Sequence[Row], attack: str, figure: str) -> Row | None:
     """Return the row of the setting that elicits most from a model, the first of equals.
 
     It is None if the attack was not run, does not measure the figure, or has no finite value: a run
@@ -68,7 +68,7 @@ def worst_row(rows: Sequence[Row], attack: str, figure: str) -> Row | None:
     """
     found = [row for row in rows if (row.attack, row.figure) == (attack, figure)]
     if figure == CONTROL:
-        facts = worst_row(rows, attack, FACTS)
+        facts = worst_case_row(rows, attack, FACTS)
         return next((row for row in found if facts and row.setting == facts.setting), None)
     found = [row for row in found if isfinite(row.value)]
     sign = -1 if figure == LOSS else 1
@@ -91,7 +91,7 @@ def row_from_json(data: Mapping[str, Any]) -> Row:
     return Row(data["attack"], data["setting"], data["figure"], value)
 
 
-class Worst(NamedTuple):
+class WorstCase(NamedTuple):
     """The worst case over the curves of an attack."""
 
     steps: tuple[int, ...]
@@ -102,7 +102,7 @@ class Worst(NamedTuple):
     """true for a loss, false for an accuracy"""
 
 
-def worst(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> Worst:
+def worst_case(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> WorstCase:
     """Return the most that an attacker gets by each step, with the best setting and stopping step.
 
     Curves are averaged over the seeds of the examples, so that a lucky draw does not count as a
@@ -132,13 +132,13 @@ def worst(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> Worst:
     by_setting = np.array([np.mean(draws, axis=0) for draws in settings.values()])
     pick = np.fmin if lower_is_worse else np.fmax  # both ignore NaN
     values = pick.accumulate(pick.reduce(by_setting, axis=0))
-    return Worst(curves[0].steps, tuple(values.tolist()), lower_is_worse)
+    return WorstCase(curves[0].steps, tuple(values.tolist()), lower_is_worse)
 
 
-def steps_to_reach(curve: Worst, level: float) -> int | None:
+def steps_to_reach(curve: WorstCase, level: float) -> int | None:
     """Return the first measured step at which a level is reached; None if there is none.
 
-    >>> steps_to_reach(Worst((0, 5, 10), (3.0, 2.0, 1.0), lower_is_worse=True), 2.5)
+    >>> steps_to_reach(WorstCase((0, 5, 10), (3.0, 2.0, 1.0), lower_is_worse=True), 2.5)
     5
 
     Raises:
@@ -175,14 +175,14 @@ class Area(NamedTuple):
         return self.ahead - self.behind
 
 
-def area(curve: Worst, gold: Worst) -> Area:
+def area(curve: WorstCase, gold: WorstCase) -> Area:
     """Return the area between a curve and that of gold; NaN if a value of either is not finite.
 
     Raises:
         ValueError: if they are not measured at the same steps, or one is a loss and one is not.
 
-    >>> gold = Worst((0, 10), (4.0, 2.0), lower_is_worse=True)
-    >>> area(Worst((0, 10), (3.0, 2.0), lower_is_worse=True), gold)
+    >>> gold = WorstCase((0, 10), (4.0, 2.0), lower_is_worse=True)
+    >>> area(WorstCase((0, 10), (3.0, 2.0), lower_is_worse=True), gold)
     Area(ahead=5.0, behind=0.0)
     """
     if (curve.steps, curve.lower_is_worse) != (gold.steps, gold.lower_is_worse):
@@ -203,7 +203,7 @@ def area(curve: Worst, gold: Worst) -> Area:
     return Area(ahead, behind)
 
 
-def savings(curve: Worst, gold: Worst) -> float:
+def savings(curve: WorstCase, gold: WorstCase) -> float:
     """Return what an attacker saves over relearning from gold, in the curve's unit times steps.
 
     This is the area under the curve minus that under the curve of gold, with the sign flipped for
@@ -212,7 +212,7 @@ def savings(curve: Worst, gold: Worst) -> float:
     return area(curve, gold).signed
 
 
-def share(method: Worst, gold: Worst, base: Worst, part: Part = "between") -> float:
+def share(method: WorstCase, gold: WorstCase, base: WorstCase, part: Part = "between") -> float:
     """Return the area between a method and gold over that between base and gold.
 
     0 means that the model relearns like gold: the knowledge is gone. 1 means that it is as far from

@@ -15,7 +15,7 @@ from lm.attacks.results import (
     LOSS,
     Area,
     Row,
-    Worst,
+    WorstCase,
     area,
     curve_from_json,
     curve_to_json,
@@ -25,13 +25,13 @@ from lm.attacks.results import (
     savings,
     share,
     steps_to_reach,
-    worst,
-    worst_row,
+    worst_case,
+    worst_case_row,
 )
 
 STEPS = (0, 1, 4)
-LOSS_CURVE = Worst((0, 5, 20), (3.0, 2.0, 1.0), lower_is_worse=True)
-ACCURACY_CURVE = Worst((0, 5, 20), (0.25, 0.5, 1.0), lower_is_worse=False)
+LOSS_CURVE = WorstCase((0, 5, 20), (3.0, 2.0, 1.0), lower_is_worse=True)
+ACCURACY_CURVE = WorstCase((0, 5, 20), (0.25, 0.5, 1.0), lower_is_worse=False)
 
 VALUES = st.tuples(*[st.one_of(st.floats(-9, 9), st.just(nan))] * len(STEPS))
 GRIDS = st.dictionaries(
@@ -55,7 +55,7 @@ def test_the_envelope_is_that_of_a_slow_loop(
         for (rate, count), draws in grid.items()
         for seed, values in enumerate(draws)
     ]
-    found = worst(curves, "figure", lower)
+    found = worst_case(curves, "figure", lower)
     assert (found.steps, found.lower_is_worse) == (STEPS, lower)
     for place, value in enumerate(found.values):
         so_far = [
@@ -72,28 +72,28 @@ def test_the_envelope_is_that_of_a_slow_loop(
 
 def test_what_was_gained_once_is_kept() -> None:
     curves = [curve(3, 1, 2), curve(3, 2, 1.5, rate=1e-2)]
-    assert worst(curves, "figure", lower_is_worse=True).values == (3, 1, 1)
-    assert worst(curves, "figure", lower_is_worse=False).values == (3, 3, 3)
+    assert worst_case(curves, "figure", lower_is_worse=True).values == (3, 1, 1)
+    assert worst_case(curves, "figure", lower_is_worse=False).values == (3, 3, 3)
 
 
 def test_draws_are_averaged_and_settings_are_not() -> None:
     lucky = [curve(4, 0, 0, seed=0), curve(4, 4, 4, seed=1), curve(4, 3, 1, rate=1e-2)]
-    assert worst(lucky, "figure", lower_is_worse=True).values == (4, 2, 1)
+    assert worst_case(lucky, "figure", lower_is_worse=True).values == (4, 2, 1)
 
 
 def test_a_diverged_run_gains_nothing() -> None:
     curves = [curve(3, nan, inf), curve(3, 2.5, 2, rate=1e-2)]
-    assert worst(curves, "figure", lower_is_worse=True).values == (3, 2.5, 2)
+    assert worst_case(curves, "figure", lower_is_worse=True).values == (3, 2.5, 2)
 
 
 def test_curves_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(ValueError, match="0 curves were given"):
-        worst([], "figure", lower_is_worse=True)
+        worst_case([], "figure", lower_is_worse=True)
     for other in (curve(1, 2, 3)._replace(attack="half"), curve(1, 2, 3)._replace(steps=(0, 1, 2))):
         with pytest.raises(ValueError, match="of one attack"):
-            worst([curve(1, 2, 3), other], "figure", lower_is_worse=True)
+            worst_case([curve(1, 2, 3), other], "figure", lower_is_worse=True)
     with pytest.raises(ValueError, match="choose from figure"):
-        worst([curve(1, 2, 3)], "loss", lower_is_worse=True)
+        worst_case([curve(1, 2, 3)], "loss", lower_is_worse=True)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_curves_that_do_not_belong_together_are_refused() -> None:
         (ACCURACY_CURVE, 0.3, 5),
         (ACCURACY_CURVE, 1.0, 20),
         (ACCURACY_CURVE, 1.1, None),
-        (Worst((0, 5), (nan, nan), lower_is_worse=True), 1.0, None),
+        (WorstCase((0, 5), (nan, nan), lower_is_worse=True), 1.0, None),
     ],
 )
 def test_a_level_is_reached_from_the_side_of_its_direction(
-    of: Worst, level: float, steps: int | None
+    of: WorstCase, level: float, steps: int | None
 ) -> None:
     assert steps_to_reach(of, level) == steps
 
@@ -136,12 +136,12 @@ GOLD = (4.0, 3.0, 1.0)
 THREE_VALUES = st.tuples(*[st.floats(-9, 9)] * len(THREE_STEPS))
 
 
-def loss(*values: float) -> Worst:
-    return Worst(THREE_STEPS, values, lower_is_worse=True)
+def loss(*values: float) -> WorstCase:
+    return WorstCase(THREE_STEPS, values, lower_is_worse=True)
 
 
-def accuracy(*values: float) -> Worst:
-    return Worst(THREE_STEPS, values, lower_is_worse=False)
+def accuracy(*values: float) -> WorstCase:
+    return WorstCase(THREE_STEPS, values, lower_is_worse=False)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_there_is_no_share_of_a_base_that_knew_nothing(base: tuple[float, ...]) 
 
 
 def test_only_curves_of_one_kind_are_compared() -> None:
-    for other in (accuracy(*GOLD), Worst((0, 1, 2), GOLD, lower_is_worse=True)):
+    for other in (accuracy(*GOLD), WorstCase((0, 1, 2), GOLD, lower_is_worse=True)):
         with pytest.raises(ValueError, match="of the same steps"):
             area(loss(*GOLD), other)
 
@@ -251,14 +251,14 @@ def test_the_worst_is_most_facts_and_least_loss_and_diverging_gains_nothing() ->
             attack_curve("half", 0.1, [0.25, 1.0], [3.0, 0.5]),
         ]
     )
-    facts, loss = (worst_row(rows, "same", figure) for figure in (FACTS, LOSS))
+    facts, loss = (worst_case_row(rows, "same", figure) for figure in (FACTS, LOSS))
     assert facts is not None
     assert loss is not None
     assert (facts.value, loss.value) == (0.5, 2.0)
     assert loss.setting == {"learning_rate": 0.1, "num_examples": 8, "step": 5}
-    assert worst_row(rows, "benign", FACTS) is None
-    assert worst_row(rows, "same", CONTROL) is None
-    assert worst_row([Row("same", {}, LOSS, nan)], "same", LOSS) is None
+    assert worst_case_row(rows, "benign", FACTS) is None
+    assert worst_case_row(rows, "same", CONTROL) is None
+    assert worst_case_row([Row("same", {}, LOSS, nan)], "same", LOSS) is None
 
 
 def test_a_control_is_that_of_the_worst_setting() -> None:
@@ -267,7 +267,7 @@ def test_a_control_is_that_of_the_worst_setting() -> None:
         for layer, facts, control in ((0, 0.3, 0.9), (1, 0.8, 0.2), (2, 0.8, 0.4))
         for figure, value in ((FACTS, facts), (CONTROL, control))
     ]
-    assert worst_row(rows, "probe", CONTROL) == Row("probe", {"layer": 1}, CONTROL, 0.2)
+    assert worst_case_row(rows, "probe", CONTROL) == Row("probe", {"layer": 1}, CONTROL, 0.2)
 
 
 def test_rows_go_through_json_and_what_is_not_finite_is_null() -> None:
