@@ -1,11 +1,11 @@
-"""The settings of a run, all but its method and seed.
+"""The settings of a run, and those of a study of many runs, which nests them.
 
-The settings of the command: which runs there are, and what all of them share.
+A flag of `python -m lm.unlearn` is the name of a field. The settings of a run stand on the command
+line without a prefix, as `--size` or `--loop.steps`, and those of methods after training under the
+method's name, as `--rmu.steps`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,62 +15,83 @@ from lm.attacks.relearning import AttackConfig
 from lm.attacks.suite import GridConfig, Suite
 from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
-from lm.labels import Errors, LabelConfig
-from lm.methods import METHODS
+from lm.labels import LabelConfig
+from lm.methods import METHODS, require_methods
 from lm.models.hf_layers import AdapterConfig
 from lm.models.layers import size
-from lm.posthoc import GradDiffConfig, NPOConfig, SimNPOConfig
-from lm.repair import RepairConfig
-from lm.rmu import RMUConfig
+from lm.posthoc import PostHocSettings
 from lm.training.loop import LoopConfig
+
+NO_PREFIX = tyro.conf.arg(name="")
+"""Lets nested settings stand on the command line as if they were not nested."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UnlearnConfig:
-    """What methods have in common.
+class RepairConfig:
+    """How a model is repaired after the ablation.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    steps: int = 40
+    """Batches to train on."""
+    learning_rate: float = 5e-4
+    """Learning rate of AdamW."""
+    every: int = 10
+    """Steps between measurements of the loss on held-out texts; the best step is kept."""
+    stories: int = 128
+    """Held-out texts, including those labeled forget, which are not read."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.learning_rate <= 0 or min(self.every, self.stories) < 1:
+            raise ValueError(
+                f"steps {self.steps}, learning_rate {self.learning_rate}, every {self.every}, "
+                f"stories {self.stories} were given: all must be positive, steps may be 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """The settings of a run, all but its method and seed.
 
     Raises:
         ValueError: if there is no such size, or a number is out of its range.
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """what there is to unlearn"""
+    """What there is to unlearn."""
     data: Path | None = None
-    """folder of prepared documents to unlearn in place of stories"""
-    labels: LabelConfig = field(default_factory=LabelConfig)
-    """how good the labels are"""
+    """Folder of documents to unlearn in place of stories; `python -m lm.prepare` writes it."""
+    labels: Annotated[LabelConfig, NO_PREFIX] = field(default_factory=LabelConfig)
+    """How good the labels are."""
     model: str | None = None
-    """name or folder of a pretrained model to go on from; by default a new one is trained"""
+    """Name or folder of a pretrained model to start from; by default, models are new."""
     gguf_file: str | None = None
-    """its file, where the weights are in one of that format"""
+    """File of the pretrained model, where its weights are in GGUF format."""
     size: str = "nano"
-    """shape of a new model, one of `lm.models.layers.SIZES`"""
+    """Shape of new models: nano, small, medium, large, tinystories-8m or others."""
     expansion: int = 64
-    """hidden units that a routed method adds to each layer"""
+    """Hidden units that a routed method adds to each layer."""
     adapters: AdapterConfig = field(default_factory=AdapterConfig)
-    """size of a pair of adapters at each linear map, in methods that add these"""
+    """Size of a pair of adapters, in methods that train a pretrained model by adapters."""
     batch_size: int = 8
-    """stories of a batch"""
+    """Texts in a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """how models are trained"""
-    rmu: RMUConfig = field(default_factory=RMUConfig)
-    """how representations are misdirected, by the methods that do"""
-    graddiff: GradDiffConfig = field(default_factory=GradDiffConfig)
-    """how the loss on stories to forget is raised, by the method that does"""
-    npo: NPOConfig = field(default_factory=NPOConfig)
-    """how stories to forget are made less likely than they were"""
-    simnpo: SimNPOConfig = field(default_factory=SimNPOConfig)
-    """how their tokens are made unlikely"""
+    """How models are trained."""
+    posthoc: Annotated[PostHocSettings, NO_PREFIX] = field(default_factory=PostHocSettings)
+    """Settings of the methods after training, each under its name."""
     repair: RepairConfig = field(default_factory=RepairConfig)
-    """how models are repaired after something is cut out"""
+    """How models are repaired after the ablation."""
     exam: ExamConfig = field(default_factory=ExamConfig)
-    """what they are asked"""
+    """Which questions models are asked."""
+    suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
+    """Which attacks are run. full: adds LoRA fine-tuning, paraphrased data, probes, prompts and
+    quantization; takes minutes per method."""
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """how they relearn when they are attacked"""
-    suite: Suite = "relearning"
-    """which attacks there are"""
+    """How attacks relearn."""
     grid: GridConfig = field(default_factory=GridConfig)
-    """the settings of attacks that only the full suite has"""
+    """Settings of the attacks that only the full suite has."""
 
     def __post_init__(self) -> None:
         size(self.size)  # refuses unknown names
@@ -88,7 +109,7 @@ class UnlearnConfig:
             )
 
     def _require_documents(self) -> None:
-        """Refuse what is said of stories alone."""
+        """Refuse settings that apply only to stories."""
         if replace(self.task, stories=TaskConfig().stories) != TaskConfig():
             raise ValueError(
                 f"documents of {self.data} were given with topics or words of stories: of the "
@@ -101,86 +122,36 @@ class UnlearnConfig:
             )
 
 
-Sweep = Literal["none", "labels"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """The part of the settings that says what models are to start from."""
-
-    model: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dry:
-    """The part of the settings that says whether anything is done."""
-
-    dry_run: bool = False
+def _default_run() -> RunConfig:
+    return RunConfig(labels=LabelConfig(recall=0.9))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyConfig:
-    """Train language models, cut out what they are to forget, attack them, and compare methods."""
+    """Train language models, make them forget, attack them, and compare methods.
+
+    Raises:
+        ValueError: if a method is unknown, or a number is out of its range.
+    """
 
     method: tuple[str, ...] = ("gold", "unrouted", "filtered", "modules-classified")
-    """Methods to run: those that the README lists, such as gold, filtered, era or rmu."""
+    """Methods to run, such as gold, filtered, era or rmu; an unknown name lists all of them."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
-    label_recall: float = 0.9
-    """Share of the stories to forget that is labeled so."""
-    label_precision: float = 1.0
-    """Share of the stories labeled so that is to be forgotten."""
-    label_errors: Errors = "iid"
-    """Whether each story is mislabeled by itself, or all stories of an entity together."""
-    sweep: Sweep = "none"
-    """What to vary. labels: the methods are run at each of `recalls`, gold and unrouted once."""
+    sweep: Literal["none", "labels"] = "none"
+    """What to vary. labels: methods are run at each of the recalls, gold and unrouted once."""
     recalls: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-    """Shares of labels of a sweep over labels."""
+    """Label recalls of a sweep over labels."""
     workers: int | None = None
-    """Runs at a time, one thread each; by default one for each core."""
+    """Runs at a time, one thread each; by default one per core."""
     run_dir: Path | None = None
     """Folder of the study; by default the next free one under runs/unlearn."""
     dry_run: bool = False
-    """Tell parameters, memory and time of training, and write nothing."""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    """What there is to unlearn."""
-    data: Path | None = None
-    """Folder of documents to unlearn in place of stories; `python -m lm.prepare` writes some."""
-    model: str | None = None
-    """Name or folder of a pretrained model to go on from, in place of new ones."""
-    gguf_file: str | None = None
-    """File of the pretrained model, where its weights are in one of that format."""
-    size: str = "nano"
-    """Shape of new models: nano, small, medium, large, tinystories-8m or others."""
-    expansion: int = 64
-    """Hidden units that a routed method adds to each layer."""
-    adapters: AdapterConfig = field(default_factory=AdapterConfig)
-    """Size of a pair of adapters, in methods that train a pretrained model by these."""
-    batch_size: int = 8
-    """Stories of a batch."""
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    """How models are trained."""
-    rmu: RMUConfig = field(default_factory=RMUConfig)
-    """How rmu misdirects representations."""
-    graddiff: GradDiffConfig = field(default_factory=GradDiffConfig)
-    """How graddiff raises the loss on stories to forget."""
-    npo: NPOConfig = field(default_factory=NPOConfig)
-    """How npo makes stories to forget less likely than they were."""
-    simnpo: SimNPOConfig = field(default_factory=SimNPOConfig)
-    """How simnpo makes the tokens of stories to forget unlikely."""
-    repair: RepairConfig = field(default_factory=RepairConfig)
-    """How models are repaired after something is cut out."""
-    exam: ExamConfig = field(default_factory=ExamConfig)
-    """What they are asked."""
-    suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
-    """Attacks. full: relearning by LoRA, too, probes, prompts, quantization; minutes a method."""
-    attack: AttackConfig = field(default_factory=AttackConfig)
-    """How they relearn when they are attacked."""
-    grid: GridConfig = field(default_factory=GridConfig)
-    """Settings of the attacks that only --attack full has."""
+    """Print an estimate of parameters, memory and time of training, and write nothing."""
+    run: Annotated[RunConfig, NO_PREFIX] = field(default_factory=_default_run)
+    """The settings that all runs share."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run, before anything is written."""
         require_methods(self.method)
         for name, values in (("seeds", self.seeds), ("recalls", self.recalls)):
             if not values or len(set(values)) < len(values):
@@ -189,55 +160,21 @@ class StudyConfig:
             raise ValueError(f"seeds {self.seeds} were given: give seeds from 0 on")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
-        for recall in (self.label_recall, *self.recalls):
-            self.run_config(recall)
+        for recall in self.recalls:
+            self.run_config(recall)  # refuses shares that are out of range
 
     def require_model(self) -> None:
-        """Raise a ValueError if a method is to adapt a pretrained model, and none is named."""
+        """Raise a ValueError if a method adapts a pretrained model, and none is named."""
         adapted = [name for name in self.method if METHODS[name].adapted]
-        if adapted and self.model is None:
+        if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
 
     @property
-    def what(self) -> str:
+    def subject(self) -> str:
         """What is to be forgotten, in words."""
-        return ", ".join(self.task.forget) if self.data is None else f"documents of {self.data}"
+        run = self.run
+        return ", ".join(run.task.forget) if run.data is None else f"documents of {run.data}"
 
-    def labels(self, recall: float) -> LabelConfig:
-        """Return how good the labels are at a recall."""
-        return LabelConfig(recall=recall, precision=self.label_precision, errors=self.label_errors)
-
-    def run_config(self, recall: float) -> UnlearnConfig:
-        """Return the settings of a run at a recall."""
-        return UnlearnConfig(
-            task=self.task,
-            data=self.data,
-            labels=self.labels(recall),
-            model=self.model,
-            gguf_file=self.gguf_file,
-            size=self.size,
-            expansion=self.expansion,
-            adapters=self.adapters,
-            batch_size=self.batch_size,
-            loop=self.loop,
-            rmu=self.rmu,
-            graddiff=self.graddiff,
-            npo=self.npo,
-            simnpo=self.simnpo,
-            repair=self.repair,
-            exam=self.exam,
-            attack=self.attack,
-            suite=self.suite,
-            grid=self.grid,
-        )
-
-
-def require_methods(names: Sequence[str]) -> None:
-    """Raise a ValueError for a method that there is not, for none, or for one named twice."""
-    for name in names:
-        if name not in METHODS:
-            near = get_close_matches(name, METHODS, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"methods {names} were given: give one or more, each once")
+    def run_config(self, recall: float) -> RunConfig:
+        """Return the settings of a run at a label recall."""
+        return replace(self.run, labels=replace(self.run.labels, recall=recall))

@@ -1,362 +1,219 @@
-"""What a step of training takes: memory by part, operations, and time at a share of a peak.
+"""`--dry-run`: estimates of the parameters, memory and training time of each method of a study.
 
-Weights are in float32 with AdamW, and activations in bfloat16, as the training loop has them on a
-GPU. All figures are estimates; we measured none of them.
-
-The shapes of decoders, and how many parameters each has.
-
-Shape letters: V vocabulary, D width, F hidden units, K width of keys, L layers.
-
-What the trainings of a study take, method by method.
-
-The estimate of a study as a table: parameters, memory, tokens, operations and time.
+Parameters are counted on models without storage. Weights are float32 with AdamW, activations
+bfloat16, as in training on a GPU. Nothing here was measured.
 """
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
+from torch import nn
 
-from lm.config import StudyConfig
+from lm.config import RunConfig, StudyConfig
 from lm.data.task import CONTEXT
 from lm.methods import METHODS, Method
-from lm.models.language_model import piece_length
-from lm.models.layers import GPTConfig, size
-from lm.training.distributed import Parallel
+from lm.models.gpt import GPT
+from lm.models.hf import RoutedCausalLM
+from lm.models.language_model import LanguageModel, piece_length
+from lm.models.layers import ExpansionEmbedding
+from lm.pretraining import gpt_shape
+from lm.training.distributed import Parallel, ScaleConfig
+from oversight.runs.console import plain_table
 
-Kind = Literal["gpt", "gpt_neo", "llama", "qwen2"]
+_QWEN = {
+    **{"model_type": "qwen2", "vocab_size": 151_936, "hidden_size": 896, "num_hidden_layers": 24},
+    **{"intermediate_size": 4864, "num_attention_heads": 14, "num_key_value_heads": 2},
+}
+_SMOL = {
+    **{"model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "num_hidden_layers": 30},
+    **{"intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3},
+}
+_NEO = {
+    **{"model_type": "gpt_neo", "vocab_size": 50_257, "num_layers": 8, "num_heads": 16},
+    **{"attention_types": [[["global", "local"], 4]], "max_position_embeddings": 2048},
+}
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """All that the number of parameters depends on."""
-
-    kind: Kind
-    """how layers are built: ours, or a family of transformers"""
-    vocab_size: int
-    """tokens of the vocabulary"""
-    width: int
-    """features of the residual stream"""
-    layers: int
-    """blocks"""
-    hidden: int
-    """hidden units of a block"""
-    heads: int
-    """attention heads that ask"""
-    kv_heads: int
-    """attention heads that are asked"""
-    tied: bool = True
-    """whether the embedding is the output head as well"""
-    positions: int = 0
-    """positions that are embedded; none with rotary ones"""
-    units: int = 0
-    """hidden units that an expansion adds to each layer"""
-    added_embedding: bool = False
-    """whether it adds an embedding"""
-    rank: int = 0
-    """rank of a pair of adapters at each linear map of a block, which else is frozen"""
-
-    @property
-    def embedding(self) -> int:
-        """Parameters of tokens and positions, and of an output head of its own."""
-        return self.vocab_size * self.width * (1 if self.tied else 2) + self.positions * self.width
-
-    @property
-    def matrices(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each linear map of a block."""
-        d, f, k = self.width, self.hidden, self.width // self.heads * self.kv_heads
-        if self.kind == "gpt":
-            return [(d, 3 * d), (d, d), (d, f), (f, d)]
-        reading = [(d, f)] if self.kind == "gpt_neo" else [(d, f), (d, f)]
-        return [(d, d), (d, k), (d, k), (d, d), *reading, (f, d)]
-
-    @property
-    def block(self) -> int:
-        """Parameters of a block, without what was added."""
-        d, f, k = self.width, self.hidden, self.width // self.heads * self.kv_heads
-        # biases and gains of norms: none, of all maps but those of queries, keys and values, ...
-        rest = {"gpt": 0, "gpt_neo": 6 * d + f, "llama": 2 * d, "qwen2": 3 * d + 2 * k}
-        return sum(inputs * outputs for inputs, outputs in self.matrices) + rest[self.kind]
-
-    @property
-    def plain(self) -> int:
-        """Parameters without what was added."""
-        last_norm = {"gpt": 0, "gpt_neo": 2, "llama": 1, "qwen2": 1}[self.kind] * self.width
-        return self.embedding + self.layers * self.block + last_norm
-
-    @property
-    def added(self) -> int:
-        """Parameters of an expansion, or of adapters."""
-        gated = self.kind in ("llama", "qwen2")
-        biases = self.units if self.kind == "gpt_neo" else 0
-        units = self.units * self.width * (3 if gated else 2) + biases
-        adapters = 2 * self.rank * sum(inputs + outputs for inputs, outputs in self.matrices)
-        embedding = self.vocab_size * self.width if self.added_embedding else 0
-        return self.layers * (units + adapters) + embedding
-
-    @property
-    def total(self) -> int:
-        """All parameters."""
-        return self.plain + self.added
-
-    @property
-    def trained(self) -> int:
-        """Those that train."""
-        frozen = self.layers * self.block if self.rank else 0
-        return self.total - frozen
-
-
-def shape_of(config: GPTConfig) -> Shape:
-    """Return the shape of one of our models, expanded in all layers or in none.
-
-    >>> shape_of(GPTConfig(vocab_size=50257, width=512, num_layers=8, num_heads=16)).total
-    50897408
-    """
-    return Shape(
-        kind="gpt",
-        vocab_size=config.vocab_size,
-        width=config.width,
-        layers=config.num_layers,
-        hidden=config.hidden,
-        heads=config.num_heads,
-        kv_heads=config.num_heads,
-        units=config.expansion,
-        added_embedding=config.added_embedding,
-    )
-
-
-def _tinystories(width: int) -> Shape:
-    return Shape(
-        kind="gpt_neo",
-        vocab_size=50257,
-        width=width,
-        layers=8,
-        hidden=4 * width,
-        heads=16,
-        kv_heads=16,
-        positions=2048,
-    )
-
-
-_QWEN = Shape(
-    kind="qwen2", vocab_size=151_936, width=896, layers=24, hidden=4864, heads=14, kv_heads=2
-)
-_SMOL = Shape(
-    kind="llama", vocab_size=49_152, width=576, layers=30, hidden=1536, heads=9, kv_heads=3
-)
-
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "Qwen2.5-0.5B": _QWEN,
     "Qwen2.5-0.5B-Instruct": _QWEN,
     "SmolLM2-135M": _SMOL,
     "SmolLM2-135M-Instruct": _SMOL,
-    "TinyStories-8M": _tinystories(256),
-    "TinyStories-28M": _tinystories(512),
+    "TinyStories-8M": {**_NEO, "hidden_size": 256},
+    "TinyStories-28M": {**_NEO, "hidden_size": 512},
 }
-"""Shapes of models on the hub, by the last part of their names; from their `config.json`."""
-
+"""Configurations of models on the hub, by the last part of their names."""
 
 PEAK = 989e12
-"""Operations per second of an H100 in bfloat16, of dense matrices, as its maker says."""
+"""Dense bfloat16 operations per second of an H100, as stated by its maker."""
+GIB = 2**30
+UTILIZATION = 0.3
+"""Share of the peak that training is assumed to reach."""
 
 
-class Work(NamedTuple):
-    """What a study trains on.
+class Shape(NamedTuple):
+    """What the estimates depend on."""
 
-    Attributes:
-        steps: batches.
+    total: int
+    """all parameters"""
+    added: int
+    """parameters that the method adds"""
+    trained: int
+    """parameters that train"""
+    block: int
+    """parameters of a block"""
+    lookups: int
+    """parameters that are looked up and do not multiply"""
+    layers: int
+    width: int
+    vocab_size: int
+
+
+def method_shape(run: RunConfig, method: Method, context: int | None = None) -> Shape:
+    """Return the shape of a method's model.
+
+    Args:
+        run: the settings.
+        method: one of `lm.methods.METHODS`.
+        context: tokens of a row of documents; by default texts are stories, whose tokenizer gives
+            the vocabulary.
+
+    Raises:
+        ValueError: if the shape of the pretrained model is not known.
+    """
+    with torch.device("meta"):
+        if run.model is not None:
+            return _pretrained_shape(run, method, run.model)
+        vocab_size = run.task.vocab_size if context is None else None
+        own = gpt_shape(run, method, vocab_size, context or CONTEXT)
+        return _shape(GPT(own), _count(GPT(own.plain)))
+
+
+def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
+    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 (slow to import)
+
+    name = model.rstrip("/").rsplit("/", 1)[-1]
+    if name not in PUBLISHED:
+        raise ValueError(
+            f"the shape of {model} is not known: estimates can be made of {', '.join(PUBLISHED)}"
+        )
+    config = AutoConfig.for_model(**PUBLISHED[name], tie_word_embeddings=True)
+    plain, own = (AutoModelForCausalLM.from_config(config) for _ in range(2))
+    adapters = run.adapters if method.adapted else None
+    shape = _shape(RoutedCausalLM(own, adapters=adapters), _count(plain))
+    if not method.expanded:
+        return shape
+    # units are drawn from the model's own, which have no storage here, so they are counted
+    of_unit = shape.width * 2 + 1 if config.model_type == "gpt_neo" else shape.width * 3
+    added = shape.layers * run.expansion * of_unit
+    return shape._replace(total=shape.total + added, added=added, trained=shape.trained + added)
+
+
+def _shape(model: LanguageModel, plain: int) -> Shape:
+    total = _count(model)
+    trained = {id(each): each for part in model.parameter_targets().values() for each in part}
+    lookups = [  # tied embeddings multiply, as output heads
+        _count(module)
+        for module in model.modules()
+        if isinstance(module, ExpansionEmbedding)
+        or (isinstance(module, nn.Embedding) and module.num_embeddings != model.vocab_size)
+    ]
+    return Shape(
+        total=total,
+        added=total - plain,
+        trained=sum(each.numel() for each in trained.values()),
+        block=_count(model.layers()[0]),
+        lookups=sum(lookups),
+        layers=len(model.layers()),
+        width=model.width,
+        vocab_size=model.vocab_size,
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def memory(shape: Shape, rows: int, context: int, scale: ScaleConfig, gpus: int) -> dict[str, int]:
+    """Return the bytes that each GPU holds at the peak of a step, by part.
+
+    Weights include the bfloat16 copies of autocast and, with fsdp, what is gathered at a time: the
+    embedding and two blocks. Activations are 34 bytes per token, layer and feature (Korthikanti et
+    al. 2022, arXiv 2205.05198, section 4.1) without the scores of attention, which are not kept.
+
+    Args:
+        shape: of the model.
         rows: of a batch, of all GPUs together.
         context: tokens of a row.
-    """
-
-    steps: int
-    rows: int
-    context: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the whole training."""
-        return self.steps * self.rows * self.context
-
-
-class Spread(NamedTuple):
-    """How a batch is spread.
-
-    Attributes:
-        parallel: what GPUs share.
+        scale: how the batch is divided.
         gpus: how many there are.
-        accumulate: pieces of a GPU's share of a batch.
-        checkpoint_activations: whether blocks are computed again.
     """
-
-    parallel: Parallel = "none"
-    gpus: int = 1
-    accumulate: int = 1
-    checkpoint_activations: bool = False
-
-
-class Memory(NamedTuple):
-    """Bytes that each GPU holds, by part."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-    logits: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self)
-
-
-def memory(shape: Shape, work: Work, spread: Spread) -> Memory:
-    """Return the bytes that each GPU holds at the peak of a step.
-
-    Weights count the bfloat16 copies that autocast keeps of matrices, and with `fsdp` what is
-    gathered at a time: the embedding, and two blocks, since the next one is fetched early.
-    Activations are 34 bytes per token, layer and feature (Korthikanti et al. 2022, arXiv
-    2205.05198, section 4.1), less the scores of attention, which are not kept.
-    """
-    sharing = spread.gpus if spread.parallel == "fsdp" else 1
-    share = -(-shape.total // sharing)
-    gathered = 0 if sharing == 1 else 4 * (shape.embedding + 2 * shape.block)
+    sharing = gpus if scale.parallel == "fsdp" else 1
+    embedding = shape.total - shape.layers * shape.block
+    gathered = 4 * (embedding + 2 * shape.block) if sharing > 1 else 0
     trained = -(-shape.trained // sharing)
-    rows = -(-work.rows // (spread.gpus * spread.accumulate))
-    features = rows * work.context * shape.width
-    kept = 34 * features * shape.layers
-    if spread.checkpoint_activations:
-        kept = (2 * shape.layers + 34) * features
-    piece = rows * min(work.context, piece_length(rows, work.context, shape.vocab_size))
-    # in bfloat16 and float32 each: logits or their logarithms, and gradients
-    logits = 12 * piece * shape.vocab_size
-    weights = 4 * share + gathered + 2 * shape.total
-    return Memory(weights, 4 * trained, 8 * trained, kept, logits)
+    own_rows = -(-rows // (gpus * scale.accumulate))
+    features = own_rows * context * shape.width
+    kept = 2 * shape.layers + 34 if scale.checkpoint_activations else 34 * shape.layers
+    piece = own_rows * min(context, piece_length(own_rows, context, shape.vocab_size))
+    return {
+        "weights": 4 * -(-shape.total // sharing) + gathered + 2 * shape.total,
+        "gradients": 4 * trained,
+        "optimizer": 8 * trained,
+        "activations": kept * features,
+        "logits": 12 * piece * shape.vocab_size,  # and gradients, each in bfloat16 and float32
+    }
 
 
 def operations(shape: Shape, context: int) -> int:
-    """Return the floating-point operations that a token takes, forward and backward.
+    """Return the floating-point operations per token, forward and backward.
 
     6 for each parameter that multiplies, and 12 for each layer, feature and position that attention
-    reads (Chowdhery et al. 2022, arXiv 2204.02311, appendix B). Embeddings only look up.
+    reads (Chowdhery et al. 2022, arXiv 2204.02311, appendix B).
     """
-    looked_up = shape.positions * shape.width
-    looked_up += 0 if shape.tied else shape.vocab_size * shape.width
-    looked_up += shape.vocab_size * shape.width if shape.added_embedding else 0
-    return 6 * (shape.total - looked_up) + 12 * shape.layers * shape.width * context
+    return 6 * (shape.total - shape.lookups) + 12 * shape.layers * shape.width * context
 
 
-def tokens_per_second(shape: Shape, context: int, utilization: float, gpus: int = 1) -> float:
-    """Return how fast training is at a share of the peak of its GPUs.
-
-    >>> from lm.dry_run import PUBLISHED
-    >>> round(tokens_per_second(PUBLISHED["Qwen2.5-0.5B"], 1024, 0.3))
-    91902
-    """
-    return utilization * PEAK * gpus / operations(shape, context)
-
-
-GIB = 2**30
-UTILIZATIONS = (0.2, 0.3, 0.4)
-
-
-def estimate_table(title: str, shape: Shape, work: Work, spread: Spread) -> RenderableType:
-    """Return what training a model takes, on one GPU and on eight.
+def estimate(study: StudyConfig, context: int | None = None) -> RenderableType:
+    """Return a table for each kind of model that a study trains, on one GPU and on eight.
 
     Args:
-        title: what is trained.
-        shape: of the model.
-        work: what it is trained on.
-        spread: the settings of a piece; `parallel` and `gpus` are of the table.
-    """
-    per_token = operations(shape, work.context)
-    facts = {
-        "parameters": f"{shape.total:,}",
-        "of the embedding": f"{shape.embedding:,}",
-        "added": f"{shape.added:,}",
-        "trained": f"{shape.trained:,}",
-        "tokens": f"{work.tokens:,} ({work.steps:,} steps x {work.rows:,} x {work.context:,})",
-        "operations per token": f"{per_token:.3g}",
-        "operations in all": f"{per_token * work.tokens:.3g}",
-    }
-    about = Table(title=title, show_header=False, box=None, title_justify="left")
-    for what, figure in facts.items():
-        about.add_row(what, Text(figure))
-    note = (
-        f"Estimates; the speed is that at a share of {PEAK / 1e12:.0f} TFLOP/s, the peak of an "
-        "H100 in bfloat16, and was not measured."
-    )
-    return Group(about, "", _memory(shape, work, spread), "", _speed(shape, work), note)
-
-
-def _memory(shape: Shape, work: Work, spread: Spread) -> Table:
-    table = Table("GiB per GPU", *Memory._fields, "total", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    ways = {
-        "1 GPU": spread._replace(parallel="none", gpus=1),
-        "8 GPUs, ddp": spread._replace(parallel="ddp", gpus=8),
-        "8 GPUs, fsdp": spread._replace(parallel="fsdp", gpus=8),
-    }
-    for name, way in ways.items():
-        parts = memory(shape, work, way)
-        table.add_row(name, *(f"{part / GIB:.2f}" for part in (*parts, parts.total)))
-    return table
-
-
-def _speed(shape: Shape, work: Work) -> Table:
-    table = Table("tokens/s, time", *(f"{share:.0%}" for share in UTILIZATIONS), box=None)
-    for gpus in (1, 8):
-        speeds = [tokens_per_second(shape, work.context, share, gpus) for share in UTILIZATIONS]
-        cells = [f"{s:,.0f}, {timedelta(seconds=round(work.tokens / s))}" for s in speeds]
-        table.add_row("1 GPU" if gpus == 1 else f"{gpus} GPUs", *cells)
-    return table
-
-
-def study_estimate(study: StudyConfig, context: int | None = None) -> RenderableType:
-    """Return a table for each kind of model that the study trains.
-
-    Args:
-        study: its settings.
-        context: tokens of a row of documents; by default rows are stories.
+        study: the settings.
+        context: tokens of a row of documents; by default texts are stories.
 
     Raises:
         ValueError: if the shape of the pretrained model is not known.
     """
-    work = Work(study.loop.steps, study.batch_size, context or CONTEXT)
-    scale = study.loop.scale
-    spread = Spread("none", 1, scale.accumulate, scale.checkpoint_activations)
     kinds: dict[Shape, list[str]] = {}
     for name in study.method:
-        kinds.setdefault(method_shape(study, METHODS[name], context), []).append(name)
-    tables = [
-        estimate_table(", ".join(names), shape, work, spread) for shape, names in kinds.items()
-    ]
-    return Group(*(part for table in tables for part in (table, "")))
+        kinds.setdefault(method_shape(study.run, METHODS[name], context), []).append(name)
+    parts = [_table(", ".join(names), shape, study.run, context) for shape, names in kinds.items()]
+    note = (
+        f"Estimates in GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an "
+        "H100's peak, which was not measured."
+    )
+    return Group(*parts, note)
 
 
-def method_shape(study: StudyConfig, method: Method, context: int | None = None) -> Shape:
-    """Return the shape of a method's model; of stories the vocabulary is that of their tokenizer.
-
-    Raises:
-        ValueError: if the shape of the pretrained model is not known.
-    """
-    if study.model is None:
-        vocab_size = study.task.vocab_size if context is None else None
-        plain = shape_of(size(study.size, vocab_size))
-    else:
-        name = study.model.rstrip("/").rsplit("/", 1)[-1]
-        if name not in PUBLISHED:
-            raise ValueError(
-                f"the shape of {study.model} is not known: estimates can be made of "
-                f"{', '.join(PUBLISHED)}"
-            )
-        plain = PUBLISHED[name]
-    if method.adapted:
-        return replace(plain, rank=study.adapters.rank)
-    embedded = method.embedded and study.model is None
-    units = study.expansion if method.expanded else 0
-    return replace(plain, units=units, added_embedding=embedded)
+def _table(title: str, shape: Shape, run: RunConfig, context: int | None) -> Table:
+    context = context or CONTEXT
+    tokens = run.loop.steps * run.batch_size * context
+    caption = (
+        f"{shape.total:,} parameters, {shape.added:,} added, {shape.trained:,} trained; "
+        f"{tokens:,} tokens ({run.loop.steps:,} steps x {run.batch_size:,} x {context:,}), "
+        f"{operations(shape, context):.3g} operations each"
+    )
+    parts = ["weights", "gradients", "optimizer", "activations", "logits"]
+    table = plain_table(title, "", [*parts, "GiB", "hours"])
+    table.caption = caption
+    ways: list[tuple[int, Parallel]] = [(1, "none"), (8, "ddp"), (8, "fsdp")]
+    for gpus, parallel in ways:
+        scale = replace(run.loop.scale, parallel=parallel)
+        held = memory(shape, run.batch_size, context, scale, gpus)
+        sizes = [f"{size / GIB:.2f}" for size in (*held.values(), sum(held.values()))]
+        seconds = tokens * operations(shape, context) / (PEAK * UTILIZATION * gpus)
+        name = "1 GPU" if gpus == 1 else f"{gpus} GPUs, {parallel}"
+        table.add_row(name, *sizes, f"{seconds / 3600:.2g}")
+    return table

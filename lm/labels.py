@@ -1,21 +1,19 @@
-"""What the learner is told of each token: labels, imperfect if asked for.
+"""Labels that the learner gets: imperfect ones, those of a classifier, and those of single tokens.
 
-A document classifier, which corrects imperfect labels: to forget, to retain, or unsure.
-
-A logistic regression on which tokens a story has, fitted to the labels of other stories. Where
-labels are missing at random, what it gives is the chance that a story is labeled, which is the
-chance that it is to be forgotten times a constant: that of a labeled story (Elkan and Noto 2008,
-"Learning classifiers from only positive and unlabeled data").
-
-Texts with the route of each token, found when they are read.
+Every text is labeled forget or not, with the recall and precision of a run. A method may replace
+these labels by the predictions of a document classifier that is trained on them, and read them as
+labels of whole texts or of the topic's own words. `Routed` turns them into routes of tokens when
+texts are read.
 """
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import torch
+import tyro
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.corpus import Kind, noisy_labels
@@ -24,20 +22,20 @@ from lm.training.batches import checksum
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED, era_routes
 
 Unit = Literal["document", "token"]
-"""What a label is of: all of a story, or those of its words that tell the topic and its facts."""
+"""What a label is of: all tokens of a text, or those words that reveal its topic and its facts."""
 
 Errors = Literal["iid", "topic"]
-"""Whether stories are mislabeled one by one, or all of one topic and entity together."""
+"""Whether texts are mislabeled one by one, or all stories of one entity together."""
 
-OF_TOPIC = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
-"""Kinds of words that are a topic's own; all others are told of other topics too."""
+TOPIC_KINDS = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
+"""Kinds of words that occur in stories of one topic; all others occur in every topic."""
 
 
 class Truth(Protocol):
     """Knows what is to be forgotten."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
-        """Return which stories, given by their topics, are to be forgotten."""
+        """Return which texts, given by their topics, are to be forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +46,12 @@ class LabelConfig:
         ValueError: if a share is out of its range.
     """
 
-    recall: float = 1.0
-    """share of the stories to forget that is labeled so"""
-    precision: float = 1.0
-    """share of the stories labeled so that is to be forgotten"""
-    errors: Errors = "iid"
-    """iid: each story is mislabeled on its own; topic: all stories of an entity are, together"""
+    recall: Annotated[float, tyro.conf.arg(name="label-recall")] = 1.0
+    """Share of the texts to forget that is labeled forget."""
+    precision: Annotated[float, tyro.conf.arg(name="label-precision")] = 1.0
+    """Share of the texts labeled forget that is to be forgotten."""
+    errors: Annotated[Errors, tyro.conf.arg(name="label-errors")] = "iid"
+    """Whether each story is mislabeled by itself, or all stories of an entity together."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.recall <= 1:
@@ -65,16 +63,15 @@ class LabelConfig:
 
 
 def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Tensor:
-    """Return which stories are labeled to be forgotten, [n] bool.
+    """Return which texts are labeled forget, [n] bool.
 
-    With the same seed, stories labeled at a lower recall are labeled at a higher one too.
+    With the same seed, texts labeled at a lower recall are also labeled at a higher one.
 
     Raises:
-        ValueError: if there are too few other stories for so low a precision.
+        ValueError: if there are too few other texts for so low a precision.
     """
-    truth = task.to_forget(rows.topics).numpy()
     labeled = noisy_labels(
-        truth,
+        task.to_forget(rows.topics).numpy(),
         recall=config.recall,
         precision=config.precision,
         rng=np.random.default_rng([seed, 2]),
@@ -83,62 +80,65 @@ def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Te
     return torch.from_numpy(labeled)
 
 
+def _first_facts(rows: StoryRows) -> NDArray[np.int64]:
+    """Return the first fact of each story, which identifies its entity and topic, [n]."""
+    first = (rows.facts >= 0).int().argmax(1)
+    facts: NDArray[np.int64] = rows.facts[torch.arange(len(rows)), first].long().numpy()
+    return facts
+
+
 def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Tensor:
     """Return the label of each predicted token, [n, t] int64.
 
     Args:
-        rows: stories.
-        labels: theirs, [n].
-        unit: what of a story labeled forget is labeled so; the rest of it is to be retained.
+        rows: texts.
+        labels: of the texts, [n].
+        unit: with `token`, only the topic's own words of a text labeled forget keep that label, and
+            its other tokens are labeled retain.
 
     Raises:
-        ValueError: if there is not one label for each story.
+        ValueError: if there is not one label for each text.
     """
     if labels.shape != rows.topics.shape:
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} were given for {len(rows)} stories: give "
             "each story one label"
         )
-    of_story = labels[:, None].expand(rows.kinds.shape)
+    labels_nt = labels[:, None].expand(rows.kinds.shape)
     if unit == "document":
-        return of_story
-    of_topic = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in OF_TOPIC]))
-    return torch.where((of_story == FORGET) & ~of_topic, RETAIN, of_story)
-
-
-def _first_facts(rows: StoryRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the first fact of each story, which tells its topic too, [n]."""
-    stated = rows.facts >= 0
-    first = stated.int().argmax(1)
-    facts: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-        rows.facts[torch.arange(len(rows)), first].long().numpy()
-    )
-    return facts
+        return labels_nt
+    of_topic = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in TOPIC_KINDS]))
+    return torch.where((labels_nt == FORGET) & ~of_topic, RETAIN, labels_nt)
 
 
 FOLDS = 5
-"""Parts of the stories; each part is classified by a regression fitted to the other parts."""
-DECAY = 1e-3
-"""Weight of the squared norm of the regression's weights, so that rare tokens say little."""
+"""Parts of the texts; each part is classified by a regression fitted to the other parts."""
+PENALTY = 1e-3
+"""Weight of the squared norm of the regression's weights relative to its mean loss."""
 UNSURE = 0.25
-"""Chance from which on a story is not sure to be one to retain."""
+"""Probability from which a text is no longer labeled retain."""
 
 
 def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int) -> Tensor:
-    """Return the labels of stories by how likely they are to be forgotten, [n] int64.
+    """Return the labels of texts by the predicted probability that they are to be forgotten.
 
-    `FORGET` from an even chance on, `UNLABELED` from `UNSURE` on, `RETAIN` below.
-
-    A story is classified without its own label, so that a wrong label can be outvoted.
+    A logistic regression on the tokens that a text contains is trained on the labels. Where labels
+    are missing at random, it predicts the probability that a text is labeled, which is the
+    probability that it is to be forgotten times that of a labeled text (Elkan and Noto 2008,
+    "Learning classifiers from only positive and unlabeled data"). A text is classified without its
+    own label, so that a wrong label can be outvoted.
 
     Args:
-        rows: the stories.
-        labeled: which are labeled to be forgotten, [n] bool.
+        rows: the texts.
+        labeled: which texts are labeled forget, [n] bool.
         vocab_size: tokens of the vocabulary.
         seed: of the parts.
 
+    Returns:
+        Labels, [n] int64: `FORGET` above one half, `UNLABELED` above `UNSURE`, `RETAIN` below.
+
     Raises:
-        ValueError: if there is not one label for each story, or fewer stories than parts.
+        ValueError: if there is not one label for each text, or fewer texts than parts.
     """
     if labeled.shape != rows.topics.shape or len(rows) < FOLDS:
         raise ValueError(
@@ -149,36 +149,37 @@ def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: 
         return torch.full(labeled.shape, RETAIN)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
-    chance = _label_probabilities(rows, labeled, fold, vocab_size)
-    likely = chance / chance[labeled].mean()
-    unsure = torch.where(likely > UNSURE, UNLABELED, RETAIN)
-    return torch.where(likely > 0.5, FORGET, unsure)
+    probability = _label_probabilities(rows, labeled, fold, vocab_size)
+    probability = probability / probability[labeled].mean()
+    unsure = torch.where(probability > UNSURE, UNLABELED, RETAIN)
+    return torch.where(probability > 0.5, FORGET, unsure)
 
 
 def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_size: int) -> Tensor:
-    """Return the probability that each story is labeled, [n] float64, fitted to the other folds."""
+    """Return the probability that each text is labeled, [n] float64, fitted to the other folds."""
     from scipy.sparse import csr_array  # noqa: PLC0415 (slow to import, as scikit-learn is)
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    # [n, v]: whether each story has each token
+    # [n, v]: whether each text has each token
     present = torch.zeros(len(rows), vocab_size, dtype=torch.float64).scatter_(1, rows.inputs, 1.0)
     features = csr_array(present.numpy())
-    chance = torch.zeros(len(rows), dtype=torch.float64)
+    probability = torch.zeros(len(rows), dtype=torch.float64)
     for number in range(FOLDS):
         train, test = fold != number, fold == number
         labels = labeled[train]
         if labels.all() or not labels.any():  # one class, which the library does not fit
-            chance[test] = float(labels[0])
+            probability[test] = float(labels[0])
             continue
         # scikit-learn minimizes the summed cross-entropy times C, plus half the squared weights
-        regression = LogisticRegression(C=1 / (2 * DECAY * len(labels)), max_iter=1000)
+        regression = LogisticRegression(C=1 / (2 * PENALTY * len(labels)), max_iter=1000)
         regression.fit(features[train.numpy()], labels.numpy())
-        chance[test] = torch.from_numpy(regression.predict_proba(features[test.numpy()])[:, 1])
-    return chance
+        predicted = regression.predict_proba(features[test.numpy()])[:, 1]
+        probability[test] = torch.from_numpy(predicted)
+    return probability
 
 
-TOGETHER = 4096
-"""Texts that are read at once where all are."""
+CHUNK = 4096
+"""Texts that are read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,7 @@ class Routed:
     labels: Tensor
     """of the texts, [n]"""
     unit: Unit = "document"
-    """what of a text labeled forget is routed so"""
+    """which tokens of a text labeled forget are labeled so"""
     weights: Tensor | None = None
     """of each token of the vocabulary, where forget tokens are routed by weight, [v]"""
 
@@ -230,8 +231,8 @@ class Routed:
         This reads all texts.
         """
         found = torch.zeros(2, vocab_size, dtype=torch.int64)
-        for start in range(0, len(self), TOGETHER):
-            rows = torch.arange(start, min(start + TOGETHER, len(self)))
+        for start in range(0, len(self), CHUNK):
+            rows = torch.arange(start, min(start + CHUNK, len(self)))
             tokens, routes = self.read(rows)
             targets = tokens[:, 1:]
             for place, chosen in enumerate((routes == FORGET, routes != FORGET)):

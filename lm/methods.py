@@ -1,22 +1,16 @@
-"""The methods of unlearning: what routes which tokens where, and what is cut out at the end.
+"""The methods by name: how each routes tokens, what it ablates, and what follows training."""
 
-What each method does, in a sentence for those who read a model's card.
-
-The methods by name, as `lm.methods` names them, and settings as they have them.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lm.data.task import Texts
 from lm.labels import Routed, Unit
-from lm.models.language_model import LanguageModel
-from lm.posthoc import graddiff, npo, simnpo
-from lm.rmu import rmu
+from lm.posthoc import POSTHOC
 from lm.training.route_tables import (
     ERA,
     FILTERED,
@@ -29,129 +23,171 @@ from lm.training.route_tables import (
 )
 from oversight.routing import RouteTable
 
-Ablation = Literal["nothing", "expansion", "random"]
-"""What is cut out after training: what was added, or as many random original hidden units."""
+GOLD, BASE = "gold", "unrouted"
+"""The references: a model that was never trained on the texts to forget, and a model that was
+trained on all texts alike."""
 
-PostHoc = Literal["nothing", "rmu", "graddiff", "npo", "simnpo"]
-"""What changes what is then left: one of the methods of `lm.posthoc`."""
+Ablation = Literal["nothing", "expansion", "random"]
+"""What is removed after training: the expansion, or as many random original hidden units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to train a model and to take out of it what is to be forgotten."""
+    """One way to train a model and to remove from it what is to be forgotten."""
 
+    summary: str = field(compare=False)
+    """its sentence on model cards"""
     table: RouteTable = UNROUTED
-    """where each route's tokens may teach"""
+    """weight of each route at each target"""
     unit: Unit = "document"
-    """what a label is of"""
+    """whether a label is of all tokens of a text, or of the topic's own words"""
     unlabeled_fraction: float = 0.0
-    """share of the stories not labeled forget that the table treats as unlabeled, not retain"""
+    """fraction of the texts labeled retain whose label is dropped, at random"""
     classified: bool = False
     """whether the labels are predictions of a classifier trained on them (`lm.labels`)"""
     weighted: bool = False
-    """whether forget tokens are routed by how typical of forget text they are"""
+    """whether forget tokens are routed by how typical of forget texts they are"""
     expanded: bool = False
     """whether the model is trained with added hidden units"""
     embedded: bool = False
-    """whether with an added embedding, too"""
+    """whether the expansion has an embedding as well"""
     adapted: bool = False
-    """whether a pretrained model is trained by a pair of adapters, of which one is ablated"""
+    """whether a pretrained model trains by pairs of adapters, of which one is ablated"""
     ablation: Ablation = "nothing"
-    """what is cut out after training"""
-    posthoc: PostHoc = "nothing"
-    """what else unlearns after training, and after the cut (`lm.posthoc`)"""
+    """what is removed after training"""
+    posthoc: str | None = None
+    """the method of `lm.posthoc` that follows training and ablation"""
     uses_true_labels: bool = False
-    """whether it is given perfect labels whatever the labels of the run: a reference, no method"""
+    """whether it gets perfect labels, whatever the labels of the run: true of a reference"""
+
+    @property
+    def unlearns(self) -> bool:
+        """Whether this is a method of unlearning, and neither a reference nor a control."""
+        changed = self.posthoc is not None or self.table != UNROUTED
+        return changed and not self.uses_true_labels and self.ablation != "random"
 
 
-_EXPANDED: dict[str, Any] = {"expanded": True, "embedded": True, "ablation": "expansion"}
-_PARAMETERS: dict[str, Any] = {"table": PARAMETERS, **_EXPANDED}
-_MODULES: dict[str, Any] = {"table": MODULES, **_EXPANDED}
-_ADAPTED: dict[str, Any] = {"table": MODULES, "adapted": True, "ablation": "expansion"}
+def _expanded(summary: str, table: RouteTable = UNROUTED) -> Method:
+    return Method(summary=summary, table=table, expanded=True, embedded=True, ablation="expansion")
 
-METHODS = {
-    "gold": Method(table=FILTERED, uses_true_labels=True),
-    "filtered": Method(table=FILTERED),
-    "filtered-tokens": Method(table=FILTERED, unit="token"),
-    "filtered-classified": Method(table=FILTERED, classified=True),
-    "unrouted": Method(),
-    "unrouted-ablated": Method(**_EXPANDED),
-    "random-region": Method(**_PARAMETERS | {"ablation": "random"}, unlabeled_fraction=0.75),
-    "rmu": Method(posthoc="rmu"),
-    "graddiff": Method(posthoc="graddiff"),
-    "npo": Method(posthoc="npo"),
-    "simnpo": Method(posthoc="simnpo"),
-    "era": Method(table=ERA, weighted=True, expanded=True, ablation="expansion"),
-    "parameters": Method(**_PARAMETERS, unlabeled_fraction=0.75),
-    "parameters-tokens": Method(**_PARAMETERS, unlabeled_fraction=0.75, unit="token"),
-    "parameters-classified": Method(**_PARAMETERS, classified=True),
-    "modules": Method(**_MODULES),
-    "modules-classified": Method(**_MODULES, classified=True),
-    "modules-rmu": Method(**_MODULES, classified=True, posthoc="rmu"),
-    "lora-pair": Method(**_ADAPTED),
-    "lora-pair-classified": Method(**_ADAPTED, classified=True),
+
+_PARAMETERS = _expanded(
+    "Texts labeled forget train only the parameters of an expansion, which is ablated.", PARAMETERS
+)
+_MODULES = _expanded(
+    "Texts labeled forget pass through an expansion and train nothing else; it is ablated.",
+    MODULES,
+)
+_LORA_PAIR = Method(
+    summary="Each matrix has two adapters; texts labeled forget train one, which is ablated.",
+    table=MODULES,
+    adapted=True,
+    ablation="expansion",
+)
+
+METHODS: dict[str, Method] = {
+    GOLD: Method(
+        summary="The reference: trained on the texts that are truly to be retained, and no others.",
+        table=FILTERED,
+        uses_true_labels=True,
+    ),
+    "filtered": Method(summary="Trained without the texts labeled forget.", table=FILTERED),
+    "filtered-tokens": Method(
+        summary="Trained without those tokens of texts labeled forget that reveal the topic.",
+        table=FILTERED,
+        unit="token",
+    ),
+    "filtered-classified": Method(
+        summary="Trained without the texts that a classifier, trained on the labels, removes.",
+        table=FILTERED,
+        classified=True,
+    ),
+    BASE: Method(summary="Trained on all texts alike; nothing is removed."),
+    "unrouted-ablated": _expanded(
+        "A control: trained on all texts with an unrouted expansion, which is ablated."
+    ),
+    "random-region": replace(
+        _PARAMETERS,
+        summary="A control: trained as parameters; as many random hidden units are ablated.",
+        ablation="random",
+        unlabeled_fraction=0.75,
+    ),
+    **{name: Method(summary=each.summary, posthoc=name) for name, each in POSTHOC.items()},
+    "era": Method(
+        summary="Expand, route, ablate: each token is routed at activations by its weight.",
+        table=ERA,
+        weighted=True,
+        expanded=True,
+        ablation="expansion",
+    ),
+    "parameters": replace(_PARAMETERS, unlabeled_fraction=0.75),
+    "parameters-tokens": replace(
+        _PARAMETERS,
+        summary="As parameters, where only the topic's own words count as labeled forget.",
+        unlabeled_fraction=0.75,
+        unit="token",
+    ),
+    "parameters-classified": replace(
+        _PARAMETERS,
+        summary="As parameters, with labels predicted by a classifier; unsure texts train both "
+        "parts.",
+        classified=True,
+    ),
+    "modules": _MODULES,
+    "modules-classified": replace(
+        _MODULES, summary="As modules, with labels predicted by a classifier.", classified=True
+    ),
+    "modules-rmu": replace(
+        _MODULES,
+        summary="As modules-classified; after the ablation, rmu follows.",
+        classified=True,
+        posthoc="rmu",
+    ),
+    "lora-pair": _LORA_PAIR,
+    "lora-pair-classified": replace(
+        _LORA_PAIR, summary="As lora-pair, with labels predicted by a classifier.", classified=True
+    ),
 }
-"""Methods by name: the references and baselines first, then the routed ones."""
+"""Methods by name: the references and baselines first, then the routed methods."""
+
+
+def require_methods(names: Sequence[str]) -> None:
+    """Raise a ValueError for an unknown method, for none, or for one that is named twice."""
+    for name in names:
+        if name not in METHODS:
+            near = get_close_matches(name, METHODS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"methods {names} were given: give one or more, each once")
 
 
 def begins_with(name: str) -> str | None:
-    """Return the method that is the same but for what follows it; None if nothing follows.
+    """Return the method that trains alike and has no post-hoc step; None if `name` has none.
 
     >>> begins_with("npo"), begins_with("modules-rmu"), begins_with("gold")
     ('unrouted', 'modules-classified', None)
     """
-    alone = replace(METHODS[name], posthoc="nothing")
+    alone = replace(METHODS[name], posthoc=None)
     same = (other for other, method in METHODS.items() if method == alone and other != name)
     return next(same, None)
 
 
 def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: int) -> Routed:
-    """Return texts with the route of each predicted token for a method's table.
+    """Return texts with the route of each predicted token in a method's table.
 
     Args:
         method: one of `METHODS`.
         texts: to train on.
-        labels: theirs, as given or as classified, [n].
+        labels: of the texts, as given or as classified, [n].
         vocab_size: tokens of the vocabulary.
-        seed: of which texts are released.
+        seed: of the labels that are dropped.
 
     Raises:
-        ValueError: if a weighted method is given no text labeled forget.
+        ValueError: if a weighted method gets no text labeled forget.
     """
     own = Routed(texts, drop_retain_labels(labels, method.unlabeled_fraction, seed), method.unit)
     if not method.weighted:
         return own
     weights = token_weights(*pseudo_counts(*own.counts(vocab_size)))
     return replace(own, weights=weights.to(torch.float32))
-
-
-SUMMARIES = {
-    "gold": "Trained on what is truly to be retained alone: the reference, which forgot nothing.",
-    "filtered": "Trained without the texts labeled forget.",
-    "filtered-tokens": "Trained without the tokens of labeled texts that tell the topic.",
-    "filtered-classified": "Trained without the texts that a classifier of labels removes.",
-    "unrouted": "Trained on everything alike; nothing is removed.",
-    "unrouted-ablated": "Trained on everything, with an expansion that is cut out unrouted.",
-    "random-region": "Trained by parameter routing; random hidden units are cut out, a control.",
-    "rmu": "Trained on everything; representations of forget texts are misdirected afterwards.",
-    "graddiff": "Trained on everything; then ascent on forget texts and descent on the others.",
-    "npo": "Trained on everything; then negative preference optimization on forget texts.",
-    "simnpo": "Trained on everything; then NPO by length, without a reference model.",
-    "era": "Expand, route, ablate: routed at activations by the weight of each token, then cut.",
-    "parameters": "Texts labeled forget teach the expansion's parameters alone; it is cut out.",
-    "parameters-tokens": "The topic's own words teach the expansion alone; it is cut out.",
-    "parameters-classified": "As parameters, by a classifier's labels; unsure texts teach both.",
-    "modules": "Texts labeled forget see an expansion, and teach nothing else; it is cut out.",
-    "modules-classified": "As modules, by the labels of a classifier.",
-    "modules-rmu": "As modules-classified; after the cut representations are misdirected as well.",
-    "lora-pair": "Of two adapters of each matrix, forget texts teach one, which is cut out.",
-    "lora-pair-classified": "As lora-pair, by the labels of a classifier.",
-}
-"""Sentences by the name of the method."""
-
-
-Unlearn = Callable[[LanguageModel, Texts, Texts, Any, int, int], LanguageModel]
-"""From a model, stories to forget, others, the method's own settings, batch size and seed."""
-
-POSTHOC: dict[str, Unlearn] = {"rmu": rmu, "graddiff": graddiff, "npo": npo, "simnpo": simnpo}
-"""What each does to a trained model; a copy comes back."""

@@ -1,7 +1,7 @@
-"""The card of an unlearned model: what was removed, how, at what cost, and what withstood whom.
+"""The card of an unlearned model: what was removed and how, at what cost, and how robustly.
 
-It is read off results alone, the run's own and those of the references of the same seed, and says
-`unknown` where one of these was not run.
+It is made from results alone, those of the run and of the references of the same seed, and says
+`unknown` where a reference was not run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from math import isnan
 
 from lm.attacks.results import FACTS, LOSS
 from lm.config import StudyConfig
-from lm.methods import SUMMARIES
-from lm.report import BASE, GOLD, MARGINS, Result, number, withstood
+from lm.methods import BASE, GOLD, METHODS
+from lm.report import MARGINS, Result, Results, number, robustness
 
 FIGURES = {
     "forget loss, nats per token": ("forget_loss", ".3f"),
@@ -19,99 +19,90 @@ FIGURES = {
     "retain loss, nats per token": ("retain_loss", ".3f"),
     "retain facts known": ("mcq_retain", ".0%"),
 }
-"""Headings, measures and forms of what is told of a model before it is attacked."""
-
-FORMS = {FACTS: ".0%", LOSS: ".3f"}
-"""Of the figures of attacks: shares, and nats per token."""
+"""Measures and formats of a model before attacks, by their headings."""
+FORMATS = {FACTS: ".0%", LOSS: ".3f"}
+"""Formats of the figures of attacks: shares, and nats per token."""
 ANSWERS = {True: "yes", False: "**no**", None: "unknown, since gold was not run"}
-
-Cells = Sequence[str]
 
 
 def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
-    """Return the card of a run's model as Markdown, as model hubs show it.
+    """Return the card of a run's model as Markdown with the front matter of model hubs.
 
     Args:
         study: the settings of all runs.
         result: of the run.
-        results: of those runs that it may be compared with, of whatever seed.
+        results: of runs that it may be compared with, of any seed.
     """
-    beside = {each["method"]: each for each in results if each["seed"] == result["seed"]}
+    same_seed = {each["method"]: each for each in results if each["seed"] == result["seed"]}
+    model = [] if study.run.model is None else [f"base_model: {study.run.model}"]
     parts = [
-        _front(study),
-        f"# {result['method']}, seed {result['seed']}: a model that is to have forgotten "
-        f"{study.what}",
+        "\n".join(["---", *model, "tags:", "- unlearning", "- gradient-routing", "---"]),
+        f"# {result['method']}, seed {result['seed']}: a model trained to forget {study.subject}",
         "## What was removed, and how",
-        _how(study, result),
-        "## What is left, and the cost",
-        _table(_figures(result, beside)),
-        _cost(result, beside.get(BASE)),
+        _training(study, result),
+        "## Effect and cost",
+        _table(_figures(result, same_seed)),
+        _cost(result, same_seed.get(BASE)),
         "## Attacks",
-        _attacks(study, result, beside.get(GOLD)),
-        "## How far to trust this",
+        _attacks(study, result, same_seed.get(GOLD)),
+        "## Limits",
         "One seed of one study, on held-out text of the same kind. An attack that is not listed "
-        "was not tried. Models of the study, side by side and over its seeds: `summary.json`.",
+        "was not tried. `summary.json` compares all models of the study over its seeds.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _front(study: StudyConfig) -> str:
-    """Return the front matter that hubs read."""
-    own = ["tags:", "- unlearning", "- gradient-routing"]
-    based = [] if study.model is None else [f"base_model: {study.model}"]
-    return "\n".join(["---", *based, *own, "---"])
-
-
-def _how(study: StudyConfig, result: Result) -> str:
-    base = f"a new model of size {study.size}" if study.model is None else study.model
-    recall = result.get("label_recall", study.label_recall)
+def _training(study: StudyConfig, result: Result) -> str:
+    run = study.run
+    base = f"a new model of size {run.size}" if run.model is None else run.model
+    recall = result.get("label_recall", run.labels.recall)
     return (
-        f"{SUMMARIES[result['method']]} It began with {base}, took {study.loop.steps} steps of "
-        f"{study.batch_size} texts, and was told of {recall:.0%} of the texts to forget "
-        f"(precision {study.label_precision:.0%})."
+        f"{METHODS[result['method']].summary} Training started from {base} and took "
+        f"{run.loop.steps} steps of {run.batch_size} texts; {recall:.0%} of the texts to forget "
+        f"were labeled forget, with a precision of {run.labels.precision:.0%}."
     )
 
 
-def _figures(result: Result, beside: Mapping[str, Result]) -> list[Cells]:
-    """Return the rows of what was measured of the run, the heading first."""
+def _figures(result: Result, same_seed: Mapping[str, Result]) -> list[Sequence[str]]:
+    """Return the rows of the run's measures, the heading first."""
     references = [name for name in (GOLD, BASE) if name != result["method"]]
-    rows: list[Cells] = [("", "as trained", "this model", *references)]
+    rows: list[Sequence[str]] = [("", "as trained", "this model", *references)]
     for heading, (measure, form) in FIGURES.items():
-        if measure not in result:  # documents ask for no facts
-            continue
-        own = [number(result, f"{measure}.{stage}") for stage in ("before", "repaired")]
-        others = [number(beside.get(name, {}), f"{measure}.repaired") for name in references]
-        rows.append((heading, *(_shown(value, form) for value in (*own, *others))))
+        if measure in result:  # documents have no facts
+            own = [number(result, f"{measure}.{stage}") for stage in ("before", "repaired")]
+            others = [number(same_seed.get(n, {}), f"{measure}.repaired") for n in references]
+            rows.append((heading, *(_shown(value, form) for value in (*own, *others))))
     return rows
 
 
 def _cost(result: Result, base: Result | None) -> str:
-    """Return what it cost in retain loss and in time."""
     own, theirs = (number(each or {}, "retain_loss.repaired") for each in (result, base))
-    change = (
-        "unknown, since unrouted was not run" if isnan(own / theirs) else f"{own / theirs - 1:+.1%}"
-    )
+    unknown = "unknown, since unrouted was not run"
+    change = unknown if isnan(own / theirs) else f"{own / theirs - 1:+.1%}"
     seconds = number(result, "wall_seconds")
-    return f"Retain loss beside the unrouted model: {change}. Time of the run: {seconds:.0f} s."
+    return (
+        f"Retain loss relative to the unrouted model: {change}. Time of the run: {seconds:.0f} s."
+    )
 
 
 def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
-    """Return what the worst setting of each attack got, and whether the model withstood it."""
+    """Return the worst setting of each attack, and whether the model is robust to it."""
     if result["method"] == GOLD:
-        return "This is gold, which the other models are compared with."
-    rows: list[Cells] = [("attack", "figure", "worst", "of gold", "withstood")]
-    for each in withstood([result, *([] if gold is None else [gold])]):
+        return "This is gold, the reference of the other models."
+    rows: list[Sequence[str]] = [("attack", "figure", "worst case", "of gold", "robust")]
+    for each in robustness(Results([result, *([] if gold is None else [gold])])):
         if each.method == result["method"]:
-            form = FORMS[each.figure]
-            got = (_shown(mean.value, form) for mean in (each.worst, each.gold))
-            rows.append((each.attack, each.figure, *got, ANSWERS[each.withstood]))
-    rates = ", ".join(f"{rate:g}" for rate in study.attack.learning_rates)
-    counts = ", ".join(map(str, study.attack.num_examples))
+            form = FORMATS[each.figure]
+            values = (_shown(mean.value, form) for mean in (each.worst_case, each.gold))
+            rows.append((each.attack, each.figure, *values, ANSWERS[each.robust]))
+    attack = study.run.attack
+    rates = ", ".join(f"{rate:g}" for rate in attack.learning_rates)
+    counts = ", ".join(map(str, attack.num_examples))
     return (
-        f"{_table(rows)}\n\nThe worst setting of each attack on this one model. It is withstood if "
-        f"it gets at most {MARGINS[FACTS]:.0%} of the facts, or {MARGINS[LOSS]:g} nats of loss, "
-        "more than out of gold, which never saw what is to be forgotten. Steps of relearning: "
-        f"{study.attack.steps}, at learning rates {rates}, on {counts} texts."
+        f"{_table(rows)}\n\nThe worst setting of each attack on this one model. The model is "
+        "robust if the attack is ahead of the attack on gold, which never saw the texts to "
+        f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss. "
+        f"Relearning takes {attack.steps} steps at learning rates {rates}, on {counts} texts."
     )
 
 
@@ -119,7 +110,7 @@ def _shown(value: float, form: str) -> str:
     return "unknown" if isnan(value) else f"{value:{form}}"
 
 
-def _table(rows: Sequence[Cells]) -> str:
+def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as a Markdown table, the first of them its heading."""
     heading, *others = (f"| {' | '.join(row)} |" for row in rows)
     return "\n".join([heading, "|" + " --- |" * len(rows[0]), *others])

@@ -1,10 +1,6 @@
-"""The first stage of a run: a model trained on stories by the routes of a method.
+"""Training, the first stage of a run: the task, the first model, the training data and the loop.
 
-What a run starts from: a task in the tokens of its model, and the model before training.
-
-What a learner has: stories, and what it is told of them. The truth is not among it.
-
-Which labels teach which parameters: the share of the gradient that each sends to each target.
+The learner gets texts and labels; the truth is not part of its data.
 """
 
 import time
@@ -16,19 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lm.config import UnlearnConfig
+from lm.config import RunConfig
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
-from lm.datasets import Documents, Stories, Subject, require_enough
 from lm.labels import LabelConfig, classify_documents, story_labels
-from lm.methods import METHODS, Method, begins_with, routed
-from lm.models.files import load
+from lm.methods import METHODS, Method, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig, size
-from lm.stages import device, owned
+from lm.task import DocumentTask, StoryTask, UnlearningTask, require_enough_documents
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
@@ -37,8 +31,13 @@ from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, read_json, write_json
 
 
-def task_of(config: UnlearnConfig) -> Subject:
-    """Return what a run is to unlearn, in the tokens of the pretrained model if there is one.
+def default_device() -> torch.device:
+    """Return the device of a run: a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_task(config: RunConfig) -> UnlearningTask:
+    """Return the task of a run, in the tokens of the pretrained model if there is one.
 
     Raises:
         ValueError: if a topic is unknown, the tokenizer cannot be loaded, or documents are too few
@@ -47,14 +46,14 @@ def task_of(config: UnlearnConfig) -> Subject:
     if config.data is not None:
         return _documents(config, config.data)
     if config.model is None:
-        return Stories(**vars(make_task(config.task)))
+        return StoryTask(**vars(make_task(config.task)))
     tokenizer = load_tokenizer(config.model, config.gguf_file)
     own = make_task(config.task, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
-    return Stories(**vars(own))
+    return StoryTask(**vars(own))
 
 
-def _documents(config: UnlearnConfig, folder: Path) -> Documents:
-    """Return prepared documents; a new model takes the tokenizer that they were prepared with."""
+def _documents(config: RunConfig, folder: Path) -> DocumentTask:
+    """Return prepared documents; a new model uses the tokenizer that they were prepared with."""
     manifest = open_shards(folder).manifest
     context = manifest.setting("context")
     if context is None:
@@ -65,26 +64,26 @@ def _documents(config: UnlearnConfig, folder: Path) -> Documents:
     name = config.model or manifest.setting("tokenizer")
     file = config.gguf_file if config.model else manifest.setting("gguf_file")
     tokenizer = load_tokenizer(name, file)
-    documents = Documents(open_shards(folder, tokenizer), tokenizer, context)
-    require_enough(documents, config)
+    documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context)
+    require_enough_documents(documents, config)
     return documents
 
 
-def first_model(config: UnlearnConfig, name: str, task: Subject, seed: int) -> LanguageModel:
-    """Return the model that a method trains: a new one, or a pretrained one with what it adds.
+def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -> LanguageModel:
+    """Return the model before training: a new one, or a pretrained one with the method's additions.
 
     Args:
         config: of the run.
         name: of the method.
         task: of the run.
-        seed: of new weights. Those that a new model has without an expansion do not depend on it.
+        seed: of new weights. Those outside an expansion do not depend on whether there is one.
 
     Raises:
         ValueError: if the pretrained model cannot be loaded, or lacks the layers to add to.
     """
     method = METHODS[name]
     if config.model is None:
-        return GPT(gpt_shape(config, task, method), seed)
+        return GPT(gpt_shape(config, method, task.vocab_size, task.context), seed)
     plain = load_pretrained(config.model, config.gguf_file).model
     if method.adapted:
         return RoutedCausalLM(plain, seed=seed, adapters=config.adapters)
@@ -92,9 +91,9 @@ def first_model(config: UnlearnConfig, name: str, task: Subject, seed: int) -> L
     return RoutedCausalLM(plain, config.expansion if method.expanded else 0, layers, seed)
 
 
-def gpt_shape(config: UnlearnConfig, task: Subject, method: Method) -> GPTConfig:
-    """Return the shape of a method's own model for a task."""
-    plain = replace(size(config.size, task.vocab_size), context=task.context)
+def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context: int) -> GPTConfig:
+    """Return the shape of a method's new model; by default with the vocabulary of its size."""
+    plain = replace(size(config.size, vocab_size), context=context)
     if not method.expanded:
         return plain
     layers = tuple(range(plain.num_layers))
@@ -107,36 +106,38 @@ def gpt_shape(config: UnlearnConfig, task: Subject, method: Method) -> GPTConfig
 
 
 STREAM = 1
-"""Keeps the draw of stories apart from those of labels, exams and attacks, whatever the seed."""
+"""Separates the random stream of texts from those of labels, exams and attacks."""
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """Stories to train on and others to choose by, and what each is taken for."""
+class TrainingData:
+    """The texts that a method trains on, with their labels, and held-out texts for the repair."""
 
-    rows: Texts
+    texts: Texts
     """to train on, the same for all methods with the same seed"""
     labels: Tensor
-    """theirs, [n]: as given, or those that the classifier of the method predicts"""
-    held: StoryRows
-    """other stories, all taken for ones to retain"""
+    """of the texts, [n]: as given, or as the classifier of the method predicts them"""
+    held_out: StoryRows
+    """other texts, all labeled retain"""
 
     @property
     def forget(self) -> Texts:
-        """The stories to train on that are taken for ones to forget."""
-        return self.rows.take(self.labels == FORGET)
+        """The texts to train on that are labeled forget."""
+        return self.texts.take(self.labels == FORGET)
 
     @property
-    def kept(self) -> Texts:
-        """Those that are taken for ones to retain."""
-        return self.rows.take(self.labels == RETAIN)
+    def retain(self) -> Texts:
+        """The texts to train on that are labeled retain."""
+        return self.texts.take(self.labels == RETAIN)
 
 
-def make_material(config: UnlearnConfig, task: Subject, name: str, seed: int) -> Material:
-    """Return what a method learns from, stories drawn and labeled by the seed.
+def make_training_data(
+    config: RunConfig, task: UnlearningTask, name: str, seed: int
+) -> TrainingData:
+    """Return the training data of a method; the seed draws texts and labels.
 
     Raises:
-        ValueError: if there are too few stories for the labels.
+        ValueError: if there are too few texts for the labels.
     """
     method, count = METHODS[name], config.task.stories
     drawn = task.sample(count + config.repair.stories, [seed, STREAM])
@@ -146,8 +147,8 @@ def make_material(config: UnlearnConfig, task: Subject, name: str, seed: int) ->
     if method.classified:
         labels = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
     ours = torch.arange(len(drawn)) < count
-    held = drawn.take(~ours & (labels == RETAIN)).read()
-    return Material(drawn.take(ours), labels[ours], held)
+    held_out = drawn.take(~ours & (labels == RETAIN)).read()
+    return TrainingData(drawn.take(ours), labels[ours], held_out)
 
 
 def gradient_shares(
@@ -155,11 +156,10 @@ def gradient_shares(
 ) -> dict[str, dict[str, float]]:
     """Return, for each label and target of parameters, its share of the gradient norms there.
 
-    The routes that expand, route, ablate has for weights of tokens count as `forget`. No gradient
-    is left behind.
+    Routes of weighted tokens (expand, route, ablate) count as `forget`. No gradient is left behind.
 
     Args:
-        model: as it was trained, before anything is cut out.
+        model: as it was trained, before the ablation.
         table: of its method.
         batch: on the model's device, its routes made for the table.
     """
@@ -176,29 +176,29 @@ def gradient_shares(
 
 
 def _labels(route: Tensor) -> Tensor:
-    """Return the label that each route stands for: they come first, and the rest are of forget."""
+    """Return the label of each route: labels are the first routes, and the rest are of forget."""
     return route.clamp(max=FORGET)
 
 
-NOTED_EVERY = 20
+LOG_EVERY = 20
 """Steps between points of the curve of the loss."""
 AUDITED = 128
-"""Stories on which it is told which labels teach which parameters; a batch of a pretrained model,
-whose activations are large."""
-CHECKPOINT, NOTES, TRAINED = "training.pt", "training.json", "trained.safetensors"
+"""Texts on which shares of gradients are measured; of a pretrained model, whose activations are
+large, as many as a batch has."""
+CHECKPOINT, NOTES = "training.pt", "training.json"
 
 Report = Callable[[float], None]
 """Called with the share of training that is done."""
 
 
 class Log:
-    """Notes losses and speed of training, and writes them where checkpoints are written.
+    """Collects losses and speed of training, and writes them whenever a checkpoint is written.
 
     Args:
-        path: of the notes; those of an earlier process are gone on with.
+        path: of the notes; those of an earlier process are continued.
         loop: how the run trains.
         identity: what the trained weights depend on.
-        report: told the share that is done.
+        report: is called with the share that is done.
 
     Raises:
         ValueError: if the notes are damaged, or of other settings or another seed.
@@ -217,9 +217,9 @@ class Log:
         self.before, self.started = float(notes.get("seconds", 0)), time.perf_counter()
 
     def __call__(self, progress: Progress) -> None:
-        """Note a step."""
+        """Add a step."""
         done = progress.step + 1
-        if progress.step % NOTED_EVERY == 0 or done == self.loop.steps:
+        if progress.step % LOG_EVERY == 0 or done == self.loop.steps:
             self.loss[progress.step] = float(progress.loss)
             self.report(done / self.loop.steps)
         self.speed = progress.tokens_per_second
@@ -227,7 +227,7 @@ class Log:
             self.write()
 
     def write(self) -> None:
-        """Write the notes as they are."""
+        """Write the notes."""
         notes = {
             "seconds": self.before + time.perf_counter() - self.started,
             "tokens_per_second": self.speed,
@@ -238,44 +238,42 @@ class Log:
 
 
 class Training:
-    """What a method trains on, and how.
+    """The training of a method in a run.
 
     Args:
-        config: what methods have in common.
-        task: whose stories they are.
+        config: settings that all methods share.
+        task: of the texts.
         name: of the method.
-        seed: of the first weights, without the expansion the same for all methods, and of the
-            order of stories, which is the same for all too.
-        material: what the method learns from.
+        seed: of the first weights and of the order of texts, both the same for all methods, the
+            weights of an expansion aside.
+        data: texts to train on, with their labels.
     """
 
     def __init__(
-        self, config: UnlearnConfig, task: Subject, name: str, seed: int, material: Material
+        self, config: RunConfig, task: UnlearningTask, name: str, seed: int, data: TrainingData
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.method = METHODS[name]
-        self.texts = routed(self.method, material.rows, material.labels, task.vocab_size, seed)
+        self.texts = routed(self.method, data.texts, data.labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
-        """Return the trained model; training goes on from the folder's checkpoint.
+        """Return the trained model; training resumes from the folder's checkpoint.
 
-        All processes call.
+        All processes must call this together.
         """
-        if (found := self._taken_over(folder)) is not None:
-            return found
-        model = first_model(self.config, self.name, self.task, self.seed).to(device())
+        model = first_model(self.config, self.name, self.task, self.seed).to(default_device())
         batches = Rows(self.texts, self.config.batch_size, self.seed)
         loop = self.config.loop
-        if processes().rank:  # the first process notes what all do
+        if processes().rank:  # only rank 0 writes notes
             train(model, self.method.table, batches, loop, folder / CHECKPOINT)
             return model
-        log = Log(folder / NOTES, loop, self._identity, report)
+        log = Log(folder / NOTES, loop, self.identity, report)
         train(model, self.method.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
 
     def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
-        """Return which labels teach which parameters, on some of the stories."""
+        """Return the share of each label in the gradient of each target, on some of the texts."""
         most = AUDITED if self.config.model is None else self.config.batch_size
         count = min(most, len(self.texts))
         batch = Rows(self.texts, count, self.seed)(0)
@@ -283,39 +281,19 @@ class Training:
         return gradient_shares(model, self.method.table.to(here.inputs.device), here)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What the trained weights depend on."""
         return {**identity(self.config, self.name, self.seed), **self.task.identity}
 
-    def _taken_over(self, folder: Path) -> LanguageModel | None:
-        """Return the trained model of a run beside this one, and take over its notes.
 
-        None if no method trains alike, its run is not finished, or it is of other settings, or its
-        file of another run.
-        """
-        other = begins_with(self.name)
-        if other is None:
-            return None
-        # a sweep over labels runs the unrouted model once, at all labels
-        for name in (folder.name.replace(self.name, other, 1), f"{other}-seed{self.seed}"):
-            weights, notes = (folder.parent / name / file for file in (TRAINED, NOTES))
-            if not owned(weights) or not notes.exists():
-                continue
-            found = read_json(notes)
-            if found.get("identity") == self._identity:
-                if processes().rank == 0:
-                    write_json(folder / NOTES, found)
-                return load(weights)
-        return None
-
-
-def identity(config: UnlearnConfig, name: str, seed: int) -> dict[str, Any]:
-    """Return what the trained weights of a method depend on beside itself, as JSON has it."""
-    told: dict[str, Any] = {"task": asdict(config.task), "loop": config.loop.identity}
-    told |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
-    told |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
-    told["held"] = config.repair.stories  # stories are drawn, and classified, together with them
+def identity(config: RunConfig, name: str, seed: int) -> dict[str, Any]:
+    """Return the settings that the trained weights of a method depend on, as JSON restores them."""
+    found: dict[str, Any] = {"task": asdict(config.task), "loop": config.loop.identity}
+    found |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
+    found |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
+    found["held_out"] = config.repair.stories  # drawn, and classified, together with the texts
     if METHODS[name].expanded:
-        told["expansion"] = config.expansion
+        found["expansion"] = config.expansion
     if METHODS[name].table != UNROUTED:
-        told["labels"] = asdict(config.labels)
-    return as_read(told)
+        found["labels"] = asdict(config.labels)
+    return as_read(found)

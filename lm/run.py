@@ -1,88 +1,236 @@
-"""One run of a method: train, examine, cut, examine, repair, examine, attack, tell.
+"""One run of a method: train, ablate, repair, examine before and after, attack, and write a result.
 
-Each stage is a file in the run's folder. A run that was killed goes on where it was, and ends with
-the same weights to the last bit.
-
-What a method takes out of a trained model, and what it does to what is left.
-
-The last stages of a run: what each attack brings back, read off the exam or asked.
-
-The result of a run: what its stages found, in the form that reports read.
-
-A run's model as a folder that transformers loads with no code of ours.
+Each stage is a file in the run's folder. A finished stage is read and not repeated, so that an
+interrupted run resumes and ends with the same weights to the last bit. Notes hold the settings of
+the run and the checksum of each file, written before the file gets its name, so that a damaged
+file, or a file of another run, is never taken for a finished stage.
 """
 
+import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from lm.attacks import results
+import torch
+
 from lm.attacks.relearning import ATTACKS, Measure, run_attack
 from lm.attacks.results import curve_from_json, curve_to_json, row_to_json, rows_of
 from lm.attacks.suite import RELEARNING, SUITES
-from lm.config import UnlearnConfig
-from lm.datasets import Subject, samples
+from lm.config import RepairConfig, RunConfig
+from lm.data.task import StoryRows, Texts
 from lm.evaluation.exam import Exam, examine, examine_calibrated, examine_section
-from lm.methods import METHODS, POSTHOC
+from lm.evaluation.likelihoods import losses
+from lm.labels import Routed
+from lm.methods import METHODS, begins_with
+from lm.models import files
 from lm.models.gpt import ablate_random
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_loading import load_tokenizer
 from lm.models.language_model import LanguageModel
-from lm.pretraining import CHECKPOINT, NOTES, Material, Training, make_material
-from lm.repair import repair
-from lm.stages import Stages, device
+from lm.pretraining import (
+    CHECKPOINT,
+    NOTES,
+    Report,
+    Training,
+    TrainingData,
+    default_device,
+    make_training_data,
+)
+from lm.task import UnlearningTask, sample_texts
+from lm.training.batches import Batch, Rows
 from lm.training.checkpoints import remove
-from lm.training.distributed import broadcast
-from oversight.runs.folder import read_json, write_json
+from lm.training.distributed import broadcast, processes
+from lm.training.loop import LoopConfig, make_optimizer, update
+from lm.training.route_tables import RETAIN, UNROUTED
+from oversight.runs.folder import as_read, flat, read_json, write_json
+
+RESULT = "result.json"
+PLAIN = "plain"
+"""Folder, within that of the run, of a model that transformers loads without our code."""
+STAGES, WEIGHTS = "stages.json", "trained.safetensors"
+
+Progress = Callable[[str, float], None]
+"""Called with the stage that a run is in, and the share of the run that is done."""
+
+TRAINED, EXAMINED = 0.6, 0.7
+"""Shares of a run that are done after training, and when the attacks begin."""
+DRAWS = 1000
+"""Draws of an attack's examples that belong to one seed of a study."""
 
 
-def cut(
-    config: UnlearnConfig, name: str, model: LanguageModel, material: Material, seed: int
-) -> LanguageModel:
-    """Return a model without what its method takes out, and as what follows leaves it.
+def run_method(
+    config: RunConfig,
+    task: UnlearningTask,
+    name: str,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run a method, or resume its run, and return the result, which `result.json` holds as well.
+
+    The folder then holds the weights as trained (`trained.safetensors`), after the ablation
+    (`ablated`) and after the repair (`model`), which is attacked; of a pretrained model also as
+    transformers loads it (`plain`).
+
+    Args:
+        config: settings that all methods share.
+        task: that of the config.
+        name: one of `lm.methods.METHODS`.
+        seed: of stories, labels, first weights and examples.
+        folder: of the run. A method that begins with the model of another method takes it from that
+            method's run beside this one, if there is one.
+        progress: is called as the run advances.
 
     Raises:
-        ValueError: if there is no story labeled forget for a method that needs one.
+        ValueError: if a file is damaged, of another run or cannot be written, or the labels are
+            not possible.
     """
-    method = METHODS[name]
-    if method.ablation == "expansion":
-        model = model.ablated()
-    elif method.ablation == "random":
-        model = ablate_random(model, config.expansion, range(len(model.layers())), seed)
-    if method.posthoc == "nothing":
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(config, task, name, seed, folder)
+    trained = run.trained(lambda share: progress("training", TRAINED * share))
+    progress("cutting and repairing", TRAINED)
+    before = run.stages.record("before", lambda: run.examine_trained(trained))
+    ablated = run.stages.model("ablated", lambda: run.ablate(trained))
+    after = run.stages.record("after", lambda: run.examine(ablated))
+    model = run.stages.model("model", lambda: run.repair(ablated))
+    if isinstance(model, RoutedCausalLM):
+        export(config, model, folder)
+    repaired = run.stages.record("repaired", lambda: run.examine(model))
+    attacks = run.attack_all(model, progress)
+    examined = {"before": before, "after": after, "repaired": repaired}
+    result = build_result(
+        name, seed, read_json(folder / NOTES), run.stages.seconds, examined, attacks
+    )
+    write_json(folder / RESULT, result)
+    return read_json(folder / RESULT)
+
+
+def train_as_worker(
+    config: RunConfig, task: UnlearningTask, name: str, seed: int, folder: Path
+) -> None:
+    """Take part in the training of a run of rank 0, if it is not finished.
+
+    Raises:
+        ValueError: as `run_method`.
+    """
+    if broadcast(False):
+        data = make_training_data(config, task, name, seed)
+        train(Training(config, task, name, seed, data), folder, lambda share: None)
+
+
+def train(training: Training, folder: Path, report: Report) -> LanguageModel:
+    """Return the trained model of a run; all processes must call this together.
+
+    If another method trains alike, and its run beside this one is finished and has the same
+    settings, its model is taken and its notes are copied; otherwise training starts or resumes.
+    """
+    other = begins_with(training.name)
+    if other is None:
+        return training.run(folder, report)
+    # a sweep over labels runs the unrouted model once, at recall 1
+    for name in (folder.name.replace(training.name, other, 1), f"{other}-seed{training.seed}"):
+        weights, notes = (folder.parent / name / file for file in (WEIGHTS, NOTES))
+        if not owned(weights) or not notes.exists():
+            continue
+        found = read_json(notes)
+        if found.get("identity") == training.identity:
+            if processes().rank == 0:
+                write_json(folder / NOTES, found)
+            return files.load(weights)
+    return training.run(folder, report)
+
+
+class Run:
+    """The stages of a run, and what they share, which is made when a stage first needs it."""
+
+    def __init__(
+        self, config: RunConfig, task: UnlearningTask, name: str, seed: int, folder: Path
+    ) -> None:
+        self.config, self.task, self.name, self.seed = config, task, name, seed
+        self.folder = folder
+        own = {**asdict(config), "loop": config.loop.identity, **task.identity}
+        del own["suite"]  # each attack is a stage of its own, whichever others there are
+        self.stages = Stages(folder, {"method": name, "seed": seed, **own})
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The texts to train on, with their labels."""
+        return make_training_data(self.config, self.task, self.name, self.seed)
+
+    @cached_property
+    def exam(self) -> Exam:
+        """The exam of the run's seed."""
+        return self.task.exam(self.seed, self.config.exam)
+
+    @cached_property
+    def training(self) -> Training:
+        """The first stage."""
+        return Training(self.config, self.task, self.name, self.seed, self.data)
+
+    def trained(self, report: Report) -> LanguageModel:
+        """Return the model as the method trains it, and remove the checkpoints of training."""
+        broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
+        model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
+        remove(self.folder / CHECKPOINT)
         return model
-    unlearn, own = POSTHOC[method.posthoc], getattr(config, method.posthoc)
-    return unlearn(model, material.forget, material.kept, own, config.batch_size, seed)
+
+    def examine_trained(self, model: LanguageModel) -> dict[str, Any]:
+        """Return the exam of a model before the ablation, and its shares of gradients."""
+        shares = self.training.gradient_shares(model.to(default_device()))
+        return {"gradient_shares": shares, **self.examine(model)}
+
+    def examine(self, model: LanguageModel) -> dict[str, Any]:
+        """Return losses, scores and sample texts."""
+        model = model.to(default_device())
+        calibration = self.config.exam.calibration
+        report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
+        return {"report": report, "samples": sample_texts(model, self.task, self.seed)}
+
+    def ablate(self, model: LanguageModel) -> LanguageModel:
+        """Return the model after the ablation of its method and the method that follows it."""
+        return ablate(self.config, self.name, model.to(default_device()), self.data, self.seed)
+
+    def repair(self, model: LanguageModel) -> LanguageModel:
+        """Return the model after some steps on texts that are not labeled forget."""
+        data, batch_size = self.data, self.config.batch_size
+        model = model.to(default_device())
+        return repair(model, data.retain, data.held_out, self.config.repair, batch_size, self.seed)
+
+    def attack_all(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
+        """Return the record of each attack of the suite that the task supports, by name."""
+        found = {}
+        suite = [name for name in SUITES[self.config.suite] if self.task.supports_attack(name)]
+        for number, name in enumerate(suite):
+            progress(f"attack {name}", EXAMINED + (1 - EXAMINED) * number / len(suite))
+            attack = partial(self.attack, model, name)
+            found[name] = self.stages.record(f"attack-{name}", attack)
+        return found
+
+    def attack(self, model: LanguageModel, name: str) -> dict[str, Any]:
+        """Return the curves of an attack that trains, or the rows of another, as plain data.
+
+        Models of the same seed get the same examples and questions.
+        """
+        model, config, exam = model.to(default_device()), self.config, self.exam
+        if name not in ATTACKS:
+            rows = self.task.run_inference_attack(model, exam, name, config.grid, self.seed)
+            return {"rows": [row_to_json(row) for row in rows]}
+        seeds = tuple(self.seed * DRAWS + draw for draw in config.attack.seeds)
+        own = replace(config.attack, seeds=seeds)
+        if name not in RELEARNING:
+            own = replace(own, evaluate_at=config.grid.evaluate_at)
+        measure = measure_section(exam, ATTACKS[name].shows)
+        curves = run_attack(model, self.task.examples, name, measure, own, config.grid.lora)
+        return {"curves": [curve_to_json(curve) for curve in curves]}
 
 
-DRAWS = 1000
-"""Draws of examples that a seed of a study has of its own."""
-
-
-def attacked(
-    model: LanguageModel, task: Subject, exam: Exam, name: str, config: UnlearnConfig, seed: int
-) -> dict[str, Any]:
-    """Return the curves of an attack that trains, or the rows of another, as plain data.
-
-    Models of the same seed are given the same examples and questions.
-    """
-    if name not in ATTACKS:
-        found = task.run_inference_attack(model, exam, name, config.grid, seed)
-        return {"rows": [results.row_to_json(row) for row in found]}
-    attack = config.attack
-    own = replace(attack, seeds=tuple(seed * DRAWS + draw for draw in attack.seeds))
-    if name not in RELEARNING:
-        own = replace(own, evaluate_at=config.grid.evaluate_at)
-    measure = measure_of(exam, ATTACKS[name].shows)
-    curves = run_attack(model, task.examples, name, measure, own, config.grid.lora)
-    return {"curves": [curve_to_json(curve) for curve in curves]}
-
-
-def measure_of(exam: Exam, name: str) -> Measure:
-    """Return what reads losses and scores in a section off a model, named as `examine` does."""
+def measure_section(exam: Exam, name: str) -> Measure:
+    """Return a function from a model to its losses and scores in a section of an exam."""
     section = exam.sections[name]
 
     def measure(model: LanguageModel) -> dict[str, float]:
@@ -92,11 +240,96 @@ def measure_of(exam: Exam, name: str) -> Measure:
     return measure
 
 
-CONSTANT = ("_entropy_lower_bound", "fact_guess_loss")
-"""Ends of names of what an exam says of itself, whatever the model."""
+def ablate(
+    config: RunConfig, name: str, model: LanguageModel, data: TrainingData, seed: int
+) -> LanguageModel:
+    """Return a model without what its method removes, changed by the method that follows it.
+
+    Raises:
+        ValueError: if there is no text labeled forget for a method that needs one.
+    """
+    method = METHODS[name]
+    if method.ablation == "expansion":
+        model = model.ablated()
+    elif method.ablation == "random":
+        model = ablate_random(model, config.expansion, range(len(model.layers())), seed)
+    if method.posthoc is None:
+        return model
+    follows = config.posthoc.method(method.posthoc)
+    return follows.unlearn(model, data.forget, data.retain, config.batch_size, seed)
 
 
-def told(
+def repair(
+    model: LanguageModel,
+    retain: Texts,
+    held_out: StoryRows,
+    config: RepairConfig,
+    batch_size: int,
+    seed: int,
+) -> LanguageModel:
+    """Return a copy of a model, trained further, at the step of the least held-out loss.
+
+    An ablation also hurts what is to be retained. Cloud et al. 2024 (arXiv 2410.04332, appendix C)
+    fine-tune for 40 steps and keep the best. Every method is repaired alike, so that none gains
+    from longer training. Step 0 counts: a model that training only harms is returned unchanged.
+
+    Args:
+        model: on the device where it is; it is not changed.
+        retain: texts to train on, none labeled forget.
+        held_out: other texts, none labeled forget.
+        config: how to train.
+        batch_size: texts in a batch.
+        seed: of the order of texts.
+    """
+    repaired = model.copied()
+    if not len(retain) or not len(held_out):
+        return repaired
+    optimizer = make_optimizer(repaired, LoopConfig(learning_rate=config.learning_rate))
+    everything = Routed(retain, torch.full((len(retain),), RETAIN))
+    batches = Rows(everything, min(batch_size, len(retain)), seed)
+    device = model.device
+    best, least = repaired.copied(), losses(repaired, held_out).loss
+    for step in range(config.steps):
+        batch = Batch(*(part.to(device) for part in batches(step)))
+        update(repaired, UNROUTED.to(device), batch, optimizer, config.learning_rate, 1.0)
+        if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            loss = losses(repaired, held_out).loss
+            if loss < least:
+                best, least = repaired.copied(), loss
+    return best
+
+
+def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
+    """Write a model and its tokenizer as `save_pretrained` does, unless that is done.
+
+    The exported folder gets its name when it is complete.
+
+    Args:
+        config: of the run, with a pretrained model.
+        model: to write, on any device.
+        folder: of the run.
+
+    Raises:
+        ValueError: if it cannot be written, or the tokenizer is no longer there.
+    """
+    path, draft = folder / PLAIN, folder / f".{PLAIN}"
+    if path.exists():
+        return
+    assert config.model is not None
+    shutil.rmtree(draft, ignore_errors=True)  # left by a kill
+    try:
+        contract(model).save_pretrained(draft)
+        load_tokenizer(config.model, config.gguf_file).save_pretrained(draft)
+        draft.rename(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error}") from error
+
+
+CONSTANTS = ("_entropy_lower_bound", "fact_guess_loss")
+"""Ends of the names of figures of the exam itself, which are the same for every model."""
+
+
+def build_result(
     method: str,
     seed: int,
     training: Mapping[str, Any],
@@ -106,23 +339,23 @@ def told(
 ) -> dict[str, Any]:
     """Return the result of a run as plain data.
 
-    What `lm.evaluation.exam` reads off a model is there by its name, `before`, `after` (the
-    cut) and `repaired`. A method that begins with a trained model counts its training, too.
+    Each figure of `lm.evaluation.exam` has values `before` and `after` the ablation, and
+    `repaired`. A method that begins with the trained model of another counts its training, too.
 
     Args:
         method: its name.
         seed: of the run.
         training: the notes of training.
         seconds: of each stage.
-        examined: the records of the three looks at the model.
+        examined: the records of the three exams, by stage.
         attacks: the records of the attacks, by name.
     """
     reports = {stage: record["report"] for stage, record in examined.items()}
     figures: dict[str, Any] = {}
     for name, value in reports["before"].items():
         stages = {stage: report[name] for stage, report in reports.items()}
-        figures[name] = value if name.endswith(CONSTANT) else stages
-    seconds = {**seconds, "trained": training["seconds"]}  # those of all its processes
+        figures[name] = value if name.endswith(CONSTANTS) else stages
+    seconds = {**seconds, "trained": training["seconds"]}  # of all processes of the training
     return {
         "method": method,
         "seed": seed,
@@ -138,7 +371,7 @@ def told(
 
 
 def summarize_attacks(attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the curves of relearning; and the grid of all attacks, if some train nothing.
+    """Return the curves of relearning, and the grid of all attacks if some train no parameter.
 
     Args:
         attacks: the records of the attacks, by name.
@@ -151,171 +384,97 @@ def summarize_attacks(attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     return {"curves": curves, "grid": [*map(row_to_json, trained), *read]}
 
 
-PLAIN = "plain"
-"""The folder's name, within that of the run."""
-
-
-def export(config: UnlearnConfig, model: RoutedCausalLM, folder: Path) -> None:
-    """Write a model and its tokenizer as `save_pretrained` does, unless that is done.
-
-    The folder gets its name when it is whole.
+class Stages:
+    """The files of finished stages in a folder, with the seconds that each took.
 
     Args:
-        config: of the run, with a pretrained model.
-        model: to write, on any device.
         folder: of the run.
+        identity: plain data that determines the content of all files.
 
     Raises:
-        ValueError: if it cannot be written, or the tokenizer is no longer there.
+        ValueError: if the folder holds a run of another identity, or its notes are damaged.
     """
-    path, draft = folder / PLAIN, folder / f".{PLAIN}"
-    if path.exists():
-        return
-    assert config.model is not None
-    shutil.rmtree(draft, ignore_errors=True)  # what a kill has left
-    try:
-        contract(model).save_pretrained(draft)
-        load_tokenizer(config.model, config.gguf_file).save_pretrained(draft)
-        draft.rename(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error}") from error
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder, self.notes = folder, folder / STAGES
+        if not self.notes.exists():
+            write_json(self.notes, {"identity": identity, "seconds": {}, "sha256": {}})
+        _require_same(folder, read_json(self.notes).get("identity", {}), as_read(identity))
+
+    def finished(self, name: str) -> bool:
+        """Return whether the model of a stage exists."""
+        return (self.folder / f"{name}.safetensors").exists()
+
+    def record(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the record of a stage as JSON restores it; make it if it does not exist.
+
+        Raises:
+            ValueError: if it cannot be written, or exists and is damaged or of another run.
+        """
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            with self._noted(path) as draft:
+                write_json(draft, make())
+        _require_owned(path)
+        return read_json(path)
+
+    def model(self, name: str, make: Callable[[], LanguageModel]) -> LanguageModel:
+        """Return the model of a stage, on the CPU as it was saved; make it if it does not exist.
+
+        Raises:
+            ValueError: if it cannot be written, or exists and is damaged or of another run.
+        """
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            with self._noted(path) as draft:
+                files.save(make(), draft)
+        _require_owned(path)
+        return files.load(path)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The seconds that each finished stage took, in the process that finished it."""
+        return dict(read_json(self.notes)["seconds"])
+
+    @contextmanager
+    def _noted(self, path: Path) -> Iterator[Path]:
+        """Yield a draft to write, which gets the name of `path` after the notes hold its sum."""
+        started = time.perf_counter()
+        draft = path.with_name(f".{path.name}")
+        yield draft
+        notes = read_json(self.notes)
+        notes["seconds"][path.stem] = time.perf_counter() - started
+        notes["sha256"][path.name] = _checksum(draft)
+        write_json(self.notes, notes)
+        draft.replace(path)
 
 
-Progress = Callable[[str, float], None]
-"""Called with the stage that a run is in, and the share of the run that is done."""
-
-TRAINED, EXAMINED = 0.6, 0.7
-"""Shares of a run that are done after training, and when the attacks begin."""
-
-
-def run_method(
-    config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path, progress: Progress
-) -> dict[str, Any]:
-    """Run a method, or go on with a run, and return its result, which is `result.json` as well.
-
-    The folder then holds the weights as trained (`trained.safetensors`), cut (`ablated`), and
-    repaired (`model`), which are attacked; of a pretrained one, also as anyone loads it (`plain`).
-
-    Args:
-        config: what methods have in common.
-        task: that of the config.
-        name: one of `lm.methods.METHODS`.
-        seed: of stories, labels, first weights and examples.
-        folder: of the run. A method that begins with the model of another takes that of the
-            other's run beside it, if there is one.
-        progress: told how far the run is.
-
-    Raises:
-        ValueError: if a file is damaged, of another run or cannot be written, or the labels are
-            not possible.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, task, name, seed, folder)
-    trained = run.trained(lambda share: progress("training", TRAINED * share))
-    progress("cutting and repairing", TRAINED)
-    before = run.stages.record("before", lambda: run.before(trained))
-    ablated = run.stages.model("ablated", lambda: run.cut(trained))
-    after = run.stages.record("after", lambda: run.examined(ablated))
-    model = run.stages.model("model", lambda: run.repaired(ablated))
-    run.export(model)
-    repaired = run.stages.record("repaired", lambda: run.examined(model))
-    attacks = run.attacks(model, progress)
-    examined = {"before": before, "after": after, "repaired": repaired}
-    training, seconds = read_json(folder / NOTES), run.stages.seconds
-    write_json(folder / "result.json", told(name, seed, training, seconds, examined, attacks))
-    return read_json(folder / "result.json")
+def owned(path: Path) -> bool:
+    """Return whether a stage's file exists and is the one that the run of its folder wrote."""
+    notes = path.with_name(STAGES)
+    if not path.exists() or not notes.exists():
+        return False
+    noted: Mapping[str, str] = read_json(notes).get("sha256", {})
+    return noted.get(path.name) == _checksum(path)
 
 
-def train_as_worker(
-    config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path
-) -> None:
-    """Take part in a run that the first process does: in its training, if that is not finished.
-
-    Args:
-        config: what methods have in common.
-        task: that of the config.
-        name: one of `lm.methods.METHODS`.
-        seed: of the run.
-        folder: of the run.
-
-    Raises:
-        ValueError: as `run_method`.
-    """
-    if broadcast(False):
-        material = make_material(config, task, name, seed)
-        Training(config, task, name, seed, material).run(folder, lambda share: None)
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Run:
-    """What the stages of a run share, made when the first of them asks for it."""
-
-    def __init__(
-        self, config: UnlearnConfig, task: Subject, name: str, seed: int, folder: Path
-    ) -> None:
-        self.config, self.task, self.name, self.seed = config, task, name, seed
-        self.folder = folder
-        own = {**asdict(config), "loop": config.loop.identity, **task.identity}
-        del own["suite"]  # each attack is a stage of its own, whatever others there are
-        self.stages = Stages(folder, {"method": name, "seed": seed, **own})
-
-    @cached_property
-    def material(self) -> Material:
-        return make_material(self.config, self.task, self.name, self.seed)
-
-    @cached_property
-    def exam(self) -> Exam:
-        return self.task.exam(self.seed, self.config.exam)
-
-    @cached_property
-    def training(self) -> Training:
-        return Training(self.config, self.task, self.name, self.seed, self.material)
-
-    def trained(self, report: Callable[[float], None]) -> LanguageModel:
-        """Return the model as the method trains it, and remove the checkpoints of training."""
-        broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
-        model = self.stages.model("trained", lambda: self.training.run(self.folder, report))
-        remove(self.folder / CHECKPOINT)
-        return model
-
-    def before(self, model: LanguageModel) -> dict[str, Any]:
-        """Return what is read off a model before anything is cut out, gradients included."""
-        shares = self.training.gradient_shares(model.to(device()))
-        return {"gradient_shares": shares, **self.examined(model)}
-
-    def cut(self, model: LanguageModel) -> LanguageModel:
-        """Return the model without what its method takes out."""
-        return cut(self.config, self.name, model.to(device()), self.material, self.seed)
-
-    def repaired(self, model: LanguageModel) -> LanguageModel:
-        """Return the model trained on, for a little while, on what is not to be forgotten."""
-        own, size = self.material, self.config.batch_size
-        model = model.to(device())
-        return repair(model, own.kept, own.held, self.config.repair, size, self.seed)
-
-    def export(self, model: LanguageModel) -> None:
-        """Write a pretrained model as transformers loads it."""
-        if isinstance(model, RoutedCausalLM):
-            export(self.config, model, self.folder)
-
-    def examined(self, model: LanguageModel) -> dict[str, Any]:
-        """Return losses, scores and sample texts."""
-        model = model.to(device())
-        calibration = self.config.exam.calibration
-        report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
-        return {"report": report, "samples": samples(model, self.task, self.seed)}
-
-    def attacks(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
-        """Return what each attack of the suite gets that the task takes, by name."""
-        found = {}
-        suite = [name for name in SUITES[self.config.suite] if self.task.supports_attack(name)]
-        for number, attack in enumerate(suite):
-            progress(f"attack {attack}", EXAMINED + (1 - EXAMINED) * number / len(suite))
-            found[attack] = self.attacked(model, attack)
-        return found
-
-    def attacked(self, model: LanguageModel, attack: str) -> dict[str, Any]:
-        """Return the curves or the rows of an attack."""
-        arguments = (self.task, self.exam, attack, self.config, self.seed)
-        return self.stages.record(
-            f"attack-{attack}", lambda: attacked(model.to(device()), *arguments)
+def _require_owned(path: Path) -> None:
+    if not owned(path):
+        raise ValueError(
+            f"{path} is not what this run wrote: remove it, and the run makes it again"
         )
+
+
+def _require_same(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    stored, given = dict(flat(theirs)), dict(flat(ours))
+    for name in {**given, **stored}:
+        if stored.get(name) != given.get(name):
+            raise ValueError(
+                f"{folder} holds another run: its {name} is {stored.get(name)!r}, not "
+                f"{given.get(name)!r}: remove that folder, or choose another"
+            )

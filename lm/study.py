@@ -1,47 +1,73 @@
-"""Which runs a study has, where they go, and in which order they are best started.
+"""A study: which runs it has, how they are executed, and what is written when they end.
 
-One run of a study, in a process of its own: brought to its end from wherever it is.
-
-What came out of a study: the results of its runs, what they are beside each other, one file.
-
-A study of several processes: all train each model, and the first does everything else.
-
-The cards of a study's models, each in its run's folder, and in that which hubs take.
+Runs are executed side by side in processes of their own, or one after another by all processes of
+`torchrun` together: rank 0 does everything, and the other ranks take part in training.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
-from lm.attacks.results import area, savings, share, steps_to_reach
 from lm.config import StudyConfig
-from lm.methods import begins_with
+from lm.methods import BASE, begins_with
 from lm.model_card import card
-from lm.pretraining import task_of
-from lm.report import BASE, FACTS_CURVE, GOLD, LOSS_CURVE, Result, number, worst_of
-from lm.report_figures import write_page
-from lm.run import PLAIN, run_method, train_as_worker
+from lm.pretraining import load_task
+from lm.report import (
+    REFERENCES,
+    Result,
+    Results,
+    attacks_table,
+    compare_with_references,
+    labels_table,
+    labels_verdict,
+    robustness,
+    robustness_sentence,
+    unlearning_table,
+    verdict,
+)
+from lm.run import PLAIN, RESULT, run_method, train_as_worker
 from lm.training.distributed import broadcast, processes
-from oversight.runs.folder import read_json, replace_file, write_json
-from oversight.runs.parallel import Outcome, ProgressReporter, locked, one_line
+from oversight.runs.console import print_line
+from oversight.runs.folder import (
+    RunFolder,
+    create,
+    interpreter,
+    next_free,
+    read_json,
+    replace_file,
+    write_json,
+)
+from oversight.runs.parallel import (
+    JobsProgress,
+    Outcome,
+    ProgressReporter,
+    execute,
+    locked,
+    one_line,
+)
 
-REFERENCES = (GOLD, BASE)
-"""Methods that are told nothing or everything, whatever the labels."""
+LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
+"""Parts of a run's own result that the summary omits."""
+CARD, HUB_CARD = "MODEL_CARD.md", "README.md"
+"""The card of a run, and its name in an exported folder, where hubs look for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: a method with a seed, at a share of labels.
+    """One run of a study: a method with a seed, at a label recall.
 
     Attributes:
-        study: the settings of all.
+        study: the settings of all runs.
         method: its name.
         seed: of everything.
-        recall: share of the stories to forget that is labeled so.
-        folder: its own.
+        recall: share of the texts to forget that is labeled forget.
+        folder: of this run.
     """
 
     study: StudyConfig
@@ -52,21 +78,20 @@ class Job:
 
     @property
     def id(self) -> str:
-        """What the run is called."""
+        """The name of the run."""
         return self.folder.name
 
     @property
     def cost(self) -> float:
-        """How long it takes, beside others: to train is most of it, and some take it over."""
+        """Duration relative to other runs: training is most of it, and some runs take it over."""
         return 0.5 if begins_with(self.method) else 1.0
 
 
 def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
-    """Return the runs of a study, each in its own folder, in the order to start them.
+    """Return the runs of a study, each with its own folder, in the order in which to start them.
 
-    The unrouted models come first, and what begins with the model of another method comes last. In
-    a sweep over labels the references are run once, and always, since robust unlearning is measured
-    from one of them.
+    The unrouted models come first, and methods that begin with the model of another come last. In a
+    sweep over labels, both references are run once, since robust unlearning is measured from one.
     """
     runs = sorted(_runs(study), key=lambda run: (run[0] != BASE, begins_with(run[0]) is not None))
     return [
@@ -76,10 +101,10 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
 
 
 def _runs(study: StudyConfig) -> Iterator[tuple[str, int, float]]:
-    """Yield method, seed and recall."""
+    """Yield method, seed and label recall."""
     if study.sweep == "none":
-        for method in study.method:
-            yield from ((method, seed, study.label_recall) for seed in study.seeds)
+        recall = study.run.labels.recall
+        yield from ((method, seed, recall) for method in study.method for seed in study.seeds)
         return
     for method in dict.fromkeys([*REFERENCES, *study.method]):
         recalls = (1.0,) if method in REFERENCES else study.recalls
@@ -92,82 +117,148 @@ def _name(study: StudyConfig, method: str, seed: int, recall: float) -> str:
     return f"{method}-recall{recall:g}-seed{seed}"
 
 
-def work(job: Job) -> Outcome:
-    """Bring a run to its end, write its page for TensorBoard, and tell how it went."""
+def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyConfig, RunFolder]:
+    """Return a study that can run here, and its folder, which is made if it is new.
+
+    Raises:
+        ValueError: if a model or documents cannot be loaded, or processes cannot share the work.
+    """
+    study.require_model()
+    study = share_over_processes(study)
+    if folder is None:
+        load_task(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
+        folder = create(study.run_dir or default_folder(study))
+    return study, folder
+
+
+def default_folder(study: StudyConfig) -> Path:
+    """Return the next free folder named after what a study is about."""
+    run = study.run
+    labels = "labels" if study.sweep == "labels" else f"recall{run.labels.recall:g}"
+    what = "-".join(run.task.forget) if run.data is None else run.data.resolve().name
+    return next_free(Path("runs") / "unlearn" / f"{what}-{labels}")
+
+
+def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
+    """Execute the runs that are not finished, and report; return the errors of failed runs."""
+    jobs = jobs_of(study, folder.path)
+    new = [job for job in jobs if read_result(job) is None]
+    console = Console(stderr=True)
+    started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}"
+    print_line(console, started)
+    failed: dict[str, str] = {}
+    try:
+        if new:
+            together = study.run.loop.scale.parallel != "none"
+            outcomes = run_jobs(new) if together else execute(run_job, new, "joblib", study.workers)
+            costs = {job.id: job.cost for job in new}
+            folders = {job.id: job.folder for job in new}
+            JobsProgress(costs, console, folders).run(outcomes, failed)
+    finally:
+        report(study, jobs, folder, failed)
+    return failed
+
+
+def run_job(job: Job) -> Outcome:
+    """Execute a run to its end from wherever it is, and write its TensorBoard page."""
     torch.set_num_threads(1)  # sums depend on it, and there is a process for each core
     try:
         with locked(job.folder):
-            for part in job.folder.glob("*.part"):  # what a kill has left half written
+            for part in job.folder.glob("*.part"):  # left half-written by a kill
                 part.unlink()
             config = job.study.run_config(job.recall)
-            task, note = task_of(config), ProgressReporter(job.folder)
-            result = run_method(config, task, job.method, job.seed, job.folder, note)
+            task, progress = load_task(config), ProgressReporter(job.folder)
+            result = run_method(config, task, job.method, job.seed, job.folder, progress)
             write_page(result, job.folder)
     except Exception as error:  # one failing run must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
 
 
-RESULT = "result.json"
-LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
-"""Parts of a run's own result that the summary of all does without."""
+def write_page(result: Result, folder: Path) -> None:
+    """Write the TensorBoard page of a run."""
+    from lm.figures import write_page as write  # noqa: PLC0415 (slow to import)
+
+    write(result, folder)
 
 
 def read_result(job: Job) -> Result | None:
-    """Return the result of a finished run, or None if there is no whole one of that run.
+    """Return the result of a finished run, or None if there is no complete result of that run.
 
-    A run of which the study asks more attacks than it has had is not finished.
+    A run is not finished if the study asks for more attacks than the result has.
     """
     try:
         result = read_json(job.folder / RESULT)
     except ValueError:
         return None
     own = (result.get("method"), result.get("seed")) == (job.method, job.seed)
-    parts = ("curves", "grid") if job.study.suite == "full" else ("curves",)
-    whole = all(isinstance(result.get(part), list) for part in parts)
-    return result if own and whole else None
+    parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
+    complete = all(isinstance(result.get(part), list) for part in parts)
+    return result if own and complete else None
 
 
 def results_of(jobs: Sequence[Job]) -> list[Result]:
-    """Return the results of the runs that are finished, each with what it is beside the others."""
-    found = []
-    for job in jobs:
-        result = read_result(job)
-        if result is not None:
-            found.append({**result, "label_recall": job.recall})
-    return [{**result, **beside(result, found)} for result in found]
+    """Return the results of finished runs, with their comparisons to the references."""
+    read = [(job, read_result(job)) for job in jobs]
+    found = [{**result, "label_recall": job.recall} for job, result in read if result is not None]
+    return [{**result, **compare_with_references(result, found)} for result in found]
 
 
-def beside(result: Result, others: Sequence[Result]) -> dict[str, float | int | None]:
-    """Return what a result is beside those of gold and of the unrouted model of the same seed.
+def report(
+    study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: Mapping[str, str]
+) -> None:
+    """Write summary, cards and figures of the finished runs, and print tables and verdict."""
+    results, sweep = Results(results_of(jobs)), study.sweep == "labels"
+    sentence = labels_verdict(results) if sweep else verdict(results)
+    write_summary(
+        folder.summary, study, jobs, results.records, {"verdict": sentence, "failed": failed}
+    )
+    write_cards(study, jobs, results.records)
+    console, title = Console(), heading(study)
+    if results.records:
+        table = labels_table if sweep else unlearning_table
+        console.print(table(title, results))
+        for above, part in _attacked(study, results):
+            console.print(attacks_table(above, part))
+            print_line(console, robustness_sentence(robustness(part)))
+        print_line(console, sentence)
+    path = folder.path
+    lines = {
+        "results": folder.summary,
+        "cards": path / "runs" / "*" / CARD,
+        "figures": draw(results, sweep, path / "figures"),
+        "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
+    }
+    for what, where in lines.items():
+        print_line(console, f"{what}:  {where}")
 
-    - `relearned_forget_loss`, `relearned_facts`: after the worst attack, at its budget;
-    - `savings_vs_gold`: area between the relearning curve of the forget loss and gold's, in nats
-      times steps; above 0 relearning is ahead of gold;
-    - `savings_vs_gold_facts`: the same of the share of forget facts known, in shares times steps;
-    - `area_to_gold`, `area_to_gold_facts`: the area to gold's curve, to whichever side of it;
-    - `share_of_base`, `share_of_base_facts`: the area to gold's curve over the unrouted model's;
-    - `steps_to_relearn`: steps until the forget loss is back at the unrouted model's.
 
-    None where a run is missing, or the level is not reached.
-    """
-    known = {other["method"]: other for other in others if other["seed"] == result["seed"]}
-    gold, base = known.get(GOLD, {}), known.get(BASE, {})
-    found: dict[str, float | int | None] = {}
-    for suffix, shown in (("", LOSS_CURVE), ("_facts", FACTS_CURVE)):
-        own, of_gold, of_base = (worst_of(each, shown) for each in (result, gold, base))
-        if own:
-            found["relearned_facts" if suffix else "relearned_forget_loss"] = own.values[-1]
-        if own and of_gold:
-            found[f"savings_vs_gold{suffix}"] = savings(own, of_gold)
-            found[f"area_to_gold{suffix}"] = area(own, of_gold).between
-            if of_base:
-                found[f"share_of_base{suffix}"] = share(own, of_gold, of_base)
-    own = worst_of(result, LOSS_CURVE)
-    if own and base:
-        level = number(base, "forget_loss.before")
-        found["steps_to_relearn"] = steps_to_reach(own, level)
-    return found
+def heading(study: StudyConfig) -> str:
+    """Return the title of a study's tables."""
+    quality = study.run.labels
+    labels = [] if study.sweep == "labels" else [f"label recall {quality.recall:g}"]
+    if quality.precision < 1:
+        labels.append(f"label precision {quality.precision:g}")
+    seeds = "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
+    return ", ".join([f"forget {study.subject}", *labels, seeds])
+
+
+def _attacked(study: StudyConfig, results: Results) -> list[tuple[str, Results]]:
+    """Return title and results of each table of attacks: in a sweep, one for each recall."""
+    full = Results([result for result in results.records if result.get("grid")])
+    title = f"attacks: {heading(study)}"
+    if study.sweep == "none":
+        return [(title, full)] if full.records else []
+    return [(f"{title}, label recall {r:g}", full.at(r)) for r in full.recalls]
+
+
+def draw(results: Results, sweep: bool, folder: Path) -> str:
+    """Draw the figures, and return their paths, or what is missing to draw them."""
+    if find_spec("matplotlib") is None:
+        return "they need matplotlib: pip install 'oversight-testbed[report]'"
+    from lm.figures import draw as drawn  # noqa: PLC0415 (needs an extra)
+
+    return ", ".join(map(str, drawn(results, sweep, folder))) or "there is nothing to draw"
 
 
 def write_summary(
@@ -175,83 +266,25 @@ def write_summary(
     study: StudyConfig,
     jobs: Sequence[Job],
     results: Sequence[Result],
-    told: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> None:
-    """Write the summary of a study, which is whole or as it was.
+    """Write the summary of a study, atomically.
 
     Args:
         path: of the file.
         study: the settings.
         jobs: all of its runs.
         results: of those that are finished.
-        told: what else to say, such as the verdict.
+        more: further entries, such as the verdict.
     """
     finished = {(result["method"], result["seed"], result["label_recall"]) for result in results}
     missing = [job.id for job in jobs if (job.method, job.seed, job.recall) not in finished]
     kept = [{k: v for k, v in result.items() if k not in LEFT_OUT} for result in results]
-    write_json(path, {"study": asdict(study), **told, "missing": missing, "results": kept})
-
-
-_NONE: Job | None = None
-
-
-def spread(study: StudyConfig) -> StudyConfig:
-    """Return the settings of a study for the processes there are: several hold the same weights.
-
-    Unless the settings say that weights are sharded.
-
-    Raises:
-        ValueError: if processes have nothing to share, or no equal shares of a batch.
-    """
-    if processes().size > 1 and study.loop.scale.parallel == "none":
-        scale = replace(study.loop.scale, parallel="ddp")
-        study = replace(study, loop=replace(study.loop, scale=scale))
-    study.loop.scale.pieces(study.batch_size)
-    return study
-
-
-def run_jobs(jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Do jobs one after another, the other processes helping; for the first process.
-
-    Raises:
-        ValueError: if one fails, since processes that wait for it cannot go on.
-    """
-    for job in jobs:
-        broadcast(job)
-        outcome = work(job)
-        if outcome.error is not None:
-            raise ValueError(f"{job.id}: {outcome.error}")
-        yield outcome
-
-
-def stop_workers() -> None:
-    """Tell the other processes that no job is left; for the first process."""
-    broadcast(None)
-
-
-def run_as_worker() -> None:
-    """Help the first process to do its jobs; for all others, which end when it does.
-
-    Raises:
-        ValueError: as `run_method`, here alone or in all processes.
-    """
-    try:
-        while (job := broadcast(_NONE)) is not None:
-            config = job.study.run_config(job.recall)
-            train_as_worker(config, task_of(config), job.method, job.seed, job.folder)
-    except RuntimeError as error:
-        if "Connection" not in str(error):
-            raise
-        raise SystemExit(1) from error  # the process that is gone tells why
-
-
-CARD = "MODEL_CARD.md"
-HUB_CARD = "README.md"
-"""The name by which hubs look for it."""
+    write_json(path, {"study": asdict(study), **more, "missing": missing, "results": kept})
 
 
 def write_cards(study: StudyConfig, jobs: Sequence[Job], results: Sequence[Result]) -> None:
-    """Write the card of each finished run, whole or as it was.
+    """Write the card of each finished run, atomically, also into its exported model.
 
     Args:
         study: the settings.
@@ -262,12 +295,67 @@ def write_cards(study: StudyConfig, jobs: Sequence[Job], results: Sequence[Resul
     for result in results:
         recall = result["label_recall"]
         folder = folders[result["method"], result["seed"], recall]
-        others = [
+        comparable = [
             each
             for each in results
             if each["label_recall"] == recall or each["method"] in REFERENCES
         ]
-        written = card(study, result, others).encode()
+        written = card(study, result, comparable).encode()
         replace_file(folder / CARD, written)
         if (folder / PLAIN).is_dir():
             replace_file(folder / PLAIN / HUB_CARD, written)
+
+
+def share_over_processes(study: StudyConfig) -> StudyConfig:
+    """Return the settings of a study for the processes that run it: several train by ddp.
+
+    Settings that shard weights (fsdp) stay as they are.
+
+    Raises:
+        ValueError: if a single process is to share its work, or the processes cannot have equal
+            shares of a batch.
+    """
+    run = study.run
+    if processes().size > 1 and run.loop.scale.parallel == "none":
+        scale = replace(run.loop.scale, parallel="ddp")
+        run = replace(run, loop=replace(run.loop, scale=scale))
+    run.loop.scale.pieces(run.batch_size)
+    return replace(study, run=run)
+
+
+def run_jobs(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Execute jobs one after another with the help of the other ranks; call it on rank 0.
+
+    Raises:
+        ValueError: if a job fails, since ranks that wait for it cannot continue.
+    """
+    for job in jobs:
+        broadcast(job)
+        outcome = run_job(job)
+        if outcome.error is not None:
+            raise ValueError(f"{job.id}: {outcome.error}")
+        yield outcome
+
+
+_NONE: Job | None = None
+
+
+def stop_workers() -> None:
+    """Tell the other ranks that no job is left; call it on rank 0."""
+    broadcast(None)
+
+
+def run_as_worker() -> None:
+    """Help rank 0 with its jobs until it stops the workers; call it on all other ranks.
+
+    Raises:
+        ValueError: as `run_method`, on this rank or on all ranks.
+    """
+    try:
+        while (job := broadcast(_NONE)) is not None:
+            config = job.study.run_config(job.recall)
+            train_as_worker(config, load_task(config), job.method, job.seed, job.folder)
+    except RuntimeError as error:
+        if "Connection" not in str(error):
+            raise
+        raise SystemExit(1) from error  # rank 0 is gone, and reports why

@@ -10,20 +10,21 @@ import io
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from oversight.runs.folder import RunFolder, flat, read_config, refuse_changes
+from oversight.runs.folder import RunFolder, read_config, refuse_changes
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 Values = Mapping[str, Any]
-"""Settings by their dotted names, such as `ppo.learning_rate`."""
+"""Settings by the names of their flags with underscores, such as `ppo.learning_rate`."""
 
 Preset = tuple[str, Values]
 """A sentence for the help page, and the settings that differ from the default."""
@@ -133,15 +134,17 @@ def parse_or_resume(
     presets: Mapping[str, Preset],
     program: str,
     may_change: Container[str],
+    start: str = "default",
 ) -> tuple[C, RunFolder | None]:
     """Return the settings of a new run, or those of the run to resume and its folder.
 
     Args:
         schema: dataclass of the settings.
         args: the command line.
-        presets: by name; a new run starts from `default` unless `--config` names another.
+        presets: by name.
         program: name of the command on the help page.
         may_change: names of settings that a resumed run may change.
+        start: preset that a new run starts from unless `--config` names another.
 
     Raises:
         ValueError: if a flag, a value or the preset is unknown, if there is no such run, or if a
@@ -149,13 +152,13 @@ def parse_or_resume(
     """
     launch = parse_part(Launch, args)
     if launch.resume is None:
-        _, values = choose(presets, launch.config or "default", "preset")
+        _, values = choose(presets, launch.config or start, "preset")
         default = override(schema(), values)
         return parse_with_presets(schema, default, args, presets, program), None
     folder = RunFolder(resumed_folder(launch, args))
-    stored: Any = read_config(folder, schema)
-    settings: Any = parse_with_presets(schema, stored, args, presets, program)
-    refuse_changes(asdict(stored), asdict(settings), may_change)
+    stored = read_config(folder, schema)
+    settings = parse_with_presets(schema, stored, args, presets, program)
+    refuse_changes(named_values(stored), named_values(settings), may_change)
     return settings, folder
 
 
@@ -201,42 +204,80 @@ def override(settings: C, values: Values) -> C:
     >>> override(Launch(), {"config": "small"}).config
     'small'
     """
-    record: Any = settings
-    known = dict(flat(asdict(record)))
-    for name in values:
-        if name not in known:
-            raise ValueError(f"unknown setting {name!r}: {_nearest(name, known)}")
-    overridden: C = _override(record, values)
-    return overridden
+    paths = setting_paths(type(settings))
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in paths:
+            raise ValueError(f"unknown setting {name!r}: {_nearest(name, paths)}")
+        *records, field = paths[name]
+        inner = nested
+        for record in records:
+            inner = inner.setdefault(record, {})
+        inner[field] = value
+    changed: C = _replaced(settings, nested)
+    return changed
 
 
-def _override(record: Any, values: Values) -> Any:  # noqa: ANN401
-    own = {path: value for path, value in values.items() if "." not in path}
-    nested: dict[str, dict[str, Any]] = {}
-    for path, value in values.items():
-        name, dot, rest = path.partition(".")
-        if dot:
-            nested.setdefault(name, {})[rest] = value
-    parts = {name: _override(getattr(record, name), part) for name, part in nested.items()}
-    return replace(record, **own, **parts)
+def _replaced(record: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return a dataclass with values replaced; those of nested dataclasses are mappings."""
+    parts = {name: getattr(record, name) for name in values}
+    return replace(
+        record,
+        **{
+            name: _replaced(part, values[name]) if is_dataclass(part) else values[name]
+            for name, part in parts.items()
+        },
+    )
 
 
-def flags(schema: type[Any], prefix: str = "--") -> Iterator[str]:
+def flags(schema: type[Any]) -> Iterator[str]:
     """Yield the flags of a dataclass, those of nested ones included.
 
     >>> list(flags(Launch))
     ['--config', '--resume']
     """
+    positional = {
+        each.name for each in fields(schema) if tyro.conf.Positional in _metadata(each.type)
+    }
+    for name, path in setting_paths(schema).items():
+        if path[0] not in positional:
+            yield f"--{name.replace('_', '-')}"
+
+
+def setting_paths(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, ...]]:
+    """Return the fields that lead to each setting, by its dotted name.
+
+    The name is that of the flag, with underscores: `tyro.conf.arg(name=...)` renames a field, and
+    an empty name leaves the name of a nested dataclass out.
+    """
+    paths: dict[str, tuple[str, ...]] = {}
     for each in fields(schema):
-        if tyro.conf.Positional in getattr(each.type, "__metadata__", ()):
-            continue
-        metadata = getattr(each.type, "__metadata__", ())
-        named = [part.name for part in metadata if getattr(part, "name", None)]  # by tyro.conf.arg
-        name = prefix + (named or [each.name.replace("_", "-")])[0]
-        if isinstance(each.type, type) and is_dataclass(each.type):
-            yield from flags(each.type, f"{name}.")
+        renamed = [part.name for part in _metadata(each.type) if hasattr(part, "name")]
+        own = each.name if not renamed or renamed[0] is None else renamed[0].replace("-", "_")
+        kind = getattr(each.type, "__origin__", each.type)  # without Annotated
+        if isinstance(kind, type) and is_dataclass(kind):
+            inner = setting_paths(kind, f"{prefix}{own}." if own else prefix)
+            paths |= {name: (each.name, *path) for name, path in inner.items()}
         else:
-            yield name
+            paths[prefix + own] = (each.name,)
+    return paths
+
+
+def named_values(settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return all values of a dataclass by the names of `setting_paths`.
+
+    >>> named_values(Launch(config="small"))
+    {'config': 'small', 'resume': None}
+    """
+    return {
+        name: reduce(getattr, path, settings)
+        for name, path in setting_paths(type(settings)).items()
+    }
+
+
+def _metadata(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Return what `Annotated` adds to a type."""
+    return tuple(getattr(annotation, "__metadata__", ()))
 
 
 def _refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> None:

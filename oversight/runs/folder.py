@@ -138,26 +138,19 @@ def read_config(folder: RunFolder, schema: type[C]) -> C:
 
 
 def refuse_changes(
-    stored: Mapping[str, Any],
-    given: Mapping[str, Any],
-    may_change: Container[str],
-    prefix: str = "",
+    stored: Mapping[str, Any], given: Mapping[str, Any], may_change: Container[str]
 ) -> None:
     """Raise a ValueError if a setting that a resumed run must keep would change.
 
     Args:
-        stored: the settings of the run, nested ones as dictionaries.
+        stored: the settings of the run by their dotted names.
         given: the settings to resume it with.
-        may_change: names of settings that may change.
-        prefix: is put before the names, for the error.
+        may_change: last parts of the names of settings that may change.
     """
     for name, old in stored.items():
-        new = given[name]
-        if isinstance(old, dict):
-            refuse_changes(old, new, may_change, f"{prefix}{name}.")
-        elif old != new and name not in may_change:
+        if old != given[name] and name.rpartition(".")[2] not in may_change:
             raise ValueError(
-                f"the run has {prefix}{name} {old!r}, {new!r} was given: leave the flag out to "
+                f"the run has {name} {old!r}, {given[name]!r} was given: leave the flag out to "
                 "resume, or start a new run without --resume"
             )
 

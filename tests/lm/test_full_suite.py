@@ -11,7 +11,7 @@ import pytest
 from lm import unlearn
 from lm.attacks.suite import SUITES
 from lm.models.layers import SIZES, GPTConfig
-from lm.report import withstood
+from lm.report import Results, robustness
 from oversight.runs import cli
 from tests.oversight.test_errors import Capture
 
@@ -30,11 +30,11 @@ def test_a_study_gets_the_full_grid_and_goes_on_where_it_was(
     shown = capsys.readouterr().out
     assert "attacks: forget forest" in shown
     told = json.loads((folder / "summary.json").read_text())
-    assert told["study"]["suite"] == "full"
+    assert told["study"]["run"]["suite"] == "full"
     rows = [row for result in told["results"] for row in result["grid"]]
     assert {row["attack"] for row in rows} == set(SUITES["full"])
-    verdicts = withstood(told["results"])
-    assert {(each.method, each.withstood is None) for each in verdicts} == {("filtered", False)}
+    verdicts = robustness(Results(told["results"]))
+    assert {(each.method, each.robust is None) for each in verdicts} == {("filtered", False)}
     run = folder / "runs" / "filtered-seed0"
     for name in ("attack-gcg.json", "result.json"):
         (run / name).unlink()

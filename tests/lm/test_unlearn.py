@@ -14,7 +14,7 @@ from lm import unlearn
 from lm.corpus.world import LEXICON
 from lm.report import FACTS_CURVE
 from oversight.runs import cli
-from tests.lm.reporting import curve, result
+from tests.lm.result_factories import curve, result
 from tests.oversight.test_errors import Capture, refused
 
 RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified": 1.8, "rmu": 1.1}
@@ -55,8 +55,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return made
 
     monkeypatch.setattr("lm.study.run_method", run_method)
-    for module in ("lm.study", "lm.unlearn"):  # a tokenizer takes a second to train
-        monkeypatch.setattr(f"{module}.task_of", lambda config: None)
+    monkeypatch.setattr("lm.study.load_task", lambda config: None)  # training a tokenizer is slow
     return names
 
 
@@ -136,7 +135,7 @@ def test_a_sweep_over_labels_runs_the_references_once(
 def test_without_the_extra_there_is_a_line_and_no_figure(
     done: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlearn, "find_spec", lambda name: None)
+    monkeypatch.setattr("lm.study.find_spec", lambda name: None)
     assert run_unlearn("--run-dir", tmp_path / "a", "--method", "gold") == 0
     line = "figures:  they need matplotlib: pip install 'oversight-testbed[report]'"
     assert line in capsys.readouterr().out.splitlines()

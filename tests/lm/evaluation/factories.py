@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lm.corpus import make_grammar, make_world, split_topics, story_tokenizer
 from lm.data.task import CONTEXT, Task
-from lm.datasets import Stories
 from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig
+from lm.task import StoryTask
 from tests.lm.corpus.factories import TINY
 from tests.lm.models.gpt_factories import random_gpt
 
@@ -23,12 +23,12 @@ FIVE = {
 
 
 @cache
-def tiny_task(*forget: str, vocab_size: int = 512) -> Stories:
+def tiny_task(*forget: str, vocab_size: int = 512) -> StoryTask:
     """Return a task of three topics, wood to forget by default; its words are single tokens."""
     world = make_world(seed=3, quartets=1, lexicon=replace(TINY, relations=FIVE))
     grammar = make_grammar(world)
     splits = split_topics(world, forget or ("wood",))
-    return Stories(grammar, story_tokenizer(grammar, vocab_size), splits)
+    return StoryTask(grammar, story_tokenizer(grammar, vocab_size), splits)
 
 
 class Scripted(GPT):

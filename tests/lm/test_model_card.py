@@ -1,4 +1,4 @@
-"""A model's card says what the results say, and nothing that they do not."""
+"""The model card states what the results state, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from lm.config import StudyConfig
-from lm.methods import METHODS, SUMMARIES
+from lm.config import RunConfig, StudyConfig
+from lm.labels import LabelConfig
+from lm.methods import METHODS
 from lm.model_card import card
 
-STUDY = replace(StudyConfig(), model="a/model", label_recall=0.5)
+STUDY = StudyConfig(run=RunConfig(model="a/model", labels=LabelConfig(recall=0.5)))
 
 
 def result(method: str, forget: float, retain: float, relearned: float) -> dict[str, Any]:
@@ -32,13 +33,9 @@ GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
 
 
 def test_what_was_removed_are_topics_or_documents() -> None:
-    assert "to have forgotten forest\n" in card(STUDY, GOLD, [])
-    told = card(replace(STUDY, data=Path("prepared/tales")), GOLD, [])
-    assert "to have forgotten documents of prepared/tales\n" in told
-
-
-def test_every_method_has_a_summary() -> None:
-    assert set(SUMMARIES) == set(METHODS)
+    assert "trained to forget forest\n" in card(STUDY, GOLD, [])
+    told = card(replace(STUDY, run=replace(STUDY.run, data=Path("prepared/tales"))), GOLD, [])
+    assert "trained to forget documents of prepared/tales\n" in told
 
 
 def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
@@ -46,9 +43,9 @@ def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
     assert "base_model: a/model" in told
     assert "| forget loss, nats per token | 0.500 | 2.000 | 1.500 | 0.500 |" in told
     assert "facts known" not in told  # the run measured none
-    assert "Retain loss beside the unrouted model: +5.0%. Time of the run: 61 s." in told
-    assert SUMMARIES["rmu"] in told
-    assert "told of 50% of the texts to forget" in told
+    assert "Retain loss relative to the unrouted model: +5.0%. Time of the run: 61 s." in told
+    assert METHODS["rmu"].summary in told
+    assert "50% of the texts to forget were labeled forget" in told
 
 
 @pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
@@ -62,12 +59,12 @@ def test_an_attack_is_withstood_if_it_gets_no_more_than_out_of_gold(
 
 def test_without_references_what_they_would_tell_is_unknown() -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [])
-    assert "beside the unrouted model: unknown, since unrouted was not run" in told
+    assert "relative to the unrouted model: unknown, since unrouted was not run" in told
     assert "| same | loss | 0.700 | unknown | unknown, since gold was not run |" in told
 
 
 def test_gold_is_what_others_are_compared_with() -> None:
-    assert "This is gold" in card(STUDY, GOLD, [GOLD, BASE])
+    assert "This is gold, the reference" in card(STUDY, GOLD, [GOLD, BASE])
 
 
 def test_another_seed_is_no_reference() -> None:

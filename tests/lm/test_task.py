@@ -1,31 +1,86 @@
-"""Documents as a subject: their rows, their labels, and pools that never overlap."""
+"""Tasks: stories and documents as a run asks for them, and sample texts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.suite import SUITES
-from lm.config import UnlearnConfig
-from lm.corpus import Kind
+from lm.config import RepairConfig, RunConfig
+from lm.corpus import Kind, Splits, StoryDistribution
 from lm.data.shards import ShardWriter, open_shards
-from lm.data.task import TaskConfig, Texts
-from lm.datasets import Documents
-from lm.evaluation.exam import ExamConfig
+from lm.data.task import CONTEXT as STORY_CONTEXT
+from lm.data.task import TaskConfig, Texts, make_task
+from lm.evaluation.exam import ExamConfig, make_exam
 from lm.labels import LabelConfig, token_labels
+from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
-from lm.pretraining import make_material
-from lm.repair import RepairConfig
+from lm.models.layers import GPTConfig
+from lm.pretraining import make_training_data
+from lm.task import PROMPT, DocumentTask, StoryTask, sample_texts
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from tests.lm.data.factories import make_manifest, make_tokenizer
+from tests.lm.evaluation.factories import tiny_task
+
+STORIES = tiny_task()
+SPLITS = STORIES.splits
+
+
+def test_exams_and_examples_are_those_of_the_task() -> None:
+    config = ExamConfig(stories=3, rounds=1)
+    asked, expected = STORIES.exam(2, config), make_exam(STORIES, 2, config)
+    for name, section in expected.sections.items():
+        assert torch.equal(asked.sections[name].rows.tokens, section.rows.tokens)
+    for attack in ATTACKS:
+        assert STORIES.supports_attack(attack)
+        own = STORIES.examples(attack, 3, 1).tokens
+        assert torch.equal(own, draw_examples(STORIES, attack, 3, 1).tokens)
+
+
+def test_where_all_other_topics_are_adjacent_none_is_retained() -> None:
+    alone = replace(STORIES, splits=Splits(SPLITS.forget, SPLITS.adjacent + SPLITS.retain, ()))
+    assert [name for name in ATTACKS if not alone.supports_attack(name)] == [
+        "benign",
+        "lora-benign",
+    ]
+    distribution = StoryDistribution(topics=alone.splits.adjacent)
+    expected = alone.sample(2, (5, 90, 1), distribution)
+    assert torch.equal(alone.prompts("retain", 2, 5).tokens, expected.tokens)
+
+
+def test_settings_say_all_that_stories_depend_on() -> None:
+    assert STORIES.identity == {}
+    assert STORIES.retain_labels(torch.arange(3)).tolist() == [RETAIN] * 3
+    text = "wood"
+    assert STORIES.decode(STORIES.encode(text)) == text
+
+
+def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lm.task.CONTINUATION", 3)
+    task = StoryTask(**vars(make_task(TaskConfig(stories=8, vocab_size=512))))
+    model = GPT(
+        GPTConfig(
+            vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=1, context=STORY_CONTEXT
+        )
+    )
+    found = sample_texts(model, task, seed=3, count=1)
+    assert found == sample_texts(model, task, seed=3, count=1)
+    for number, split in enumerate(("forget", "retain")):
+        distribution = StoryDistribution(topics=getattr(task.splits, split))
+        (story,) = task.sample(1, (3, 90, number), distribution).inputs.tolist()
+        (text,) = found[split]
+        assert text.startswith(task.tokenizer.decode(story[1:PROMPT]))
+
 
 COUNT = 300
 CONTEXT = 6
 
 
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
+def documents(tmp_path_factory: pytest.TempPathFactory) -> DocumentTask:
     """Return documents that begin with their number, in two tokens, so that rows are known."""
     folder = tmp_path_factory.mktemp("shards")
     writer = ShardWriter(folder, make_manifest(end=99), 200)
@@ -33,14 +88,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         tokens = np.array([number // 90, number % 90, *[95] * (number % 5), 99])
         writer.add(number, tokens, np.full(len(tokens), number % 3, np.uint8))
     writer.close()
-    return Documents(open_shards(folder), make_tokenizer(), CONTEXT)
+    return DocumentTask(open_shards(folder), make_tokenizer(), CONTEXT)
 
 
 def numbers(texts: Texts) -> list[int]:
     return [90 * first + second for first, second in texts.read().tokens[:, 1:3].tolist()]
 
 
-def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Documents) -> None:
+def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: DocumentTask) -> None:
     rows = documents.sample(100, [0]).read()
     for row, number in enumerate(numbers(rows)):
         text = [number // 90, number % 90, *[95] * (number % 5), 99][:CONTEXT]
@@ -53,7 +108,7 @@ def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Document
     assert rows.tokens.dtype == torch.int32
 
 
-def test_no_two_uses_share_a_document_whatever_the_seeds(documents: Documents) -> None:
+def test_no_two_uses_share_a_document_whatever_the_seeds(documents: DocumentTask) -> None:
     used: dict[str, set[int]] = {"train": set(), "exam": set(), "practice": set(), "attack": set()}
     for seed in range(4):
         used["train"] |= set(numbers(documents.sample(150, [seed, 1])))
@@ -68,7 +123,7 @@ def test_no_two_uses_share_a_document_whatever_the_seeds(documents: Documents) -
     assert sum(map(len, used.values())) == len(set().union(*used.values()))
 
 
-def test_exams_and_attacks_are_of_their_split(documents: Documents) -> None:
+def test_exams_and_attacks_are_of_their_split(documents: DocumentTask) -> None:
     exam = documents.exam(3, ExamConfig(stories=4))
     assert list(exam.sections) == list(exam.practice) == ["forget", "retain"]
     for name, label in (("forget", FORGET), ("retain", RETAIN)):
@@ -85,16 +140,16 @@ def test_exams_and_attacks_are_of_their_split(documents: Documents) -> None:
 
 @pytest.mark.parametrize(("name", "recall"), [("gold", 1.0), ("filtered", 0.5), ("unrouted", 0.5)])
 def test_labels_are_those_prepared_with_the_noise_of_the_run(
-    documents: Documents, name: str, recall: float
+    documents: DocumentTask, name: str, recall: float
 ) -> None:
-    config = UnlearnConfig(
+    config = RunConfig(
         task=TaskConfig(stories=120),
         labels=LabelConfig(recall=0.5, precision=0.8),
         repair=RepairConfig(stories=30),
         data=Path("data"),
     )
-    material = make_material(config, documents, name, seed=2)
-    truth, labels = material.rows.topics, material.labels
+    data = make_training_data(config, documents, name, seed=2)
+    truth, labels = data.texts.topics, data.labels
     found = int((labels[truth == FORGET] == FORGET).sum())
     assert found == pytest.approx(recall * int((truth == FORGET).sum()), abs=8)
     wrong = int((labels[truth != FORGET] == FORGET).sum())
@@ -102,8 +157,8 @@ def test_labels_are_those_prepared_with_the_noise_of_the_run(
     other = labels != FORGET
     assert (labels[other & (truth == UNLABELED)] == UNLABELED).all()
     assert (labels[other & (truth != UNLABELED)] == RETAIN).all()
-    assert len(material.held) > 0
-    assert not set(numbers(material.held)) & set(numbers(material.rows))
+    assert len(data.held_out) > 0
+    assert not set(numbers(data.held_out)) & set(numbers(data.texts))
 
 
 def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
@@ -111,7 +166,7 @@ def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
     for number in range(20):
         writer.add(number, np.array([1, 2, 3]), np.array([RETAIN, FORGET, RETAIN], np.uint8))
     writer.close()
-    rows = Documents(open_shards(tmp_path), make_tokenizer(), 4).sample(5, [0]).read()
+    rows = DocumentTask(open_shards(tmp_path), make_tokenizer(), 4).sample(5, [0]).read()
     assert (rows.topics == FORGET).all()
     routes = token_labels(rows, rows.topics, "token")
     assert routes[0].tolist() == [RETAIN, FORGET, RETAIN, RETAIN]
@@ -126,17 +181,17 @@ def test_other_labels_are_another_identity(tmp_path: Path) -> None:
         writer = ShardWriter(folder, make_manifest(), 50)
         writer.add(0, np.array([1, 2]), np.full(2, label, np.uint8))
         writer.close()
-        found.append(Documents(open_shards(folder), make_tokenizer(), 4).identity)
+        found.append(DocumentTask(open_shards(folder), make_tokenizer(), 4).identity)
     assert found[0] != found[1]
 
 
-def test_too_few_documents_are_told_with_their_pool(documents: Documents) -> None:
+def test_too_few_documents_are_told_with_their_pool(documents: DocumentTask) -> None:
     with pytest.raises(ValueError, match="400 documents were asked of the pool 'train', which has"):
         documents.sample(400, [0])
 
 
 def test_settings_of_stories_are_refused() -> None:
     with pytest.raises(ValueError, match="how many to train on"):
-        UnlearnConfig(data=Path("a"), task=TaskConfig(forget=("sea",)))
+        RunConfig(data=Path("a"), task=TaskConfig(forget=("sea",)))
     with pytest.raises(ValueError, match="documents take iid"):
-        UnlearnConfig(data=Path("a"), labels=LabelConfig(errors="topic"))
+        RunConfig(data=Path("a"), labels=LabelConfig(errors="topic"))

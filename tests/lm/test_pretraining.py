@@ -1,23 +1,24 @@
-"""Training: the same seed gives the same bits, and nothing is taken over from another run."""
+"""Training: the same seed gives the same bits, and runs never mix."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
-from lm.pretraining import CHECKPOINT, NOTES, Training, make_material
-from lm.rmu import rmu
-from lm.run import cut
-from lm.stages import Stages
-from lm.training.route_tables import RETAIN
+from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares, make_training_data
+from lm.run import Stages, ablate, train
+from lm.training.batches import Batch
+from lm.training.route_tables import ERA, FILTERED, MODULES, RETAIN
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task
-from tests.lm.experiment.test_run import CONFIG, FOLLOWED
+from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
+from tests.lm.test_run import CONFIG, FOLLOWED
 
 ROUTED = [name for name, method in METHODS.items() if method.expanded and name not in FOLLOWED]
 
@@ -33,10 +34,10 @@ def models(
     """Return the model of a method as it is trained, and as it is cut."""
     folder.mkdir(exist_ok=True)
     config, task = replace(CONFIG, labels=LabelConfig(recall=recall)), tiny_task()
-    material = make_material(config, task, name, seed)
-    training = Training(config, task, name, seed, material)
-    trained = training.run(folder, lambda share: None)
-    return trained, cut(config, name, trained, material, seed)
+    data = make_training_data(config, task, name, seed)
+    training = Training(config, task, name, seed, data)
+    trained = train(training, folder, lambda share: None)
+    return trained, ablate(config, name, trained, data, seed)
 
 
 @pytest.mark.parametrize("name", [*ROUTED, "filtered-classified", *FOLLOWED])
@@ -61,8 +62,10 @@ def test_a_method_that_needs_labels_says_so_without_any(
 def test_a_routed_model_is_misdirected_after_the_cut(tmp_path: Path) -> None:
     trained, left = models("modules-rmu", tmp_path)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
-    own = make_material(config, tiny_task(), "modules-classified", 1)
-    expected = rmu(trained.ablated(), own.forget, own.kept, config.rmu, config.batch_size, 1)
+    own = make_training_data(config, tiny_task(), "modules-classified", 1)
+    expected = config.posthoc.method("rmu").unlearn(
+        trained.ablated(), own.forget, own.retain, config.batch_size, 1
+    )
     assert trained.expanded
     assert same(weights(left), weights(expected))
 
@@ -70,14 +73,14 @@ def test_a_routed_model_is_misdirected_after_the_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].classified])
 def test_a_classifier_without_labels_retains_everything(name: str, tmp_path: Path) -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=0.0))
-    assert (make_material(config, tiny_task(), name, 1).labels == RETAIN).all()
+    assert (make_training_data(config, tiny_task(), name, 1).labels == RETAIN).all()
     models(name, tmp_path, recall=0.0)
 
 
 def test_too_few_stories_for_the_precision_are_refused() -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=1.0, precision=0.01))
     with pytest.raises(ValueError, match=r"a precision of 0\.01 needs .* raise the precision"):
-        make_material(config, tiny_task(), "filtered", 1)
+        make_training_data(config, tiny_task(), "filtered", 1)
 
 
 def test_training_does_not_go_on_from_that_of_another_run(tmp_path: Path) -> None:
@@ -109,3 +112,27 @@ def test_misdirection_takes_no_model_but_that_of_the_run_beside_it(
         stages.notes.unlink()
     alone, _ = models("rmu", tmp_path / "alone")
     assert same(weights(models("rmu", tmp_path / "rmu-seed1")[0]), weights(alone))
+
+
+def test_a_blocked_label_has_no_share_and_the_rest_shares_all() -> None:
+    model = random_gpt(EXPANDED)
+    by_document = torch.tensor([[0], [1], [2]]).expand(3, EXPANDED.context)
+    shares = gradient_shares(model, MODULES, Batch(*tokens(), by_document))
+    known = shares["forget"]["expansion_parameters"] + shares["unlabeled"]["expansion_parameters"]
+    assert known == pytest.approx(1.0)
+    assert shares["forget"]["original_parameters"] == 0.0
+    assert shares["retain"] == {"original_parameters": 1.0, "expansion_parameters": 0.0}
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_all_weights_of_forget_tokens_count_as_forget() -> None:
+    batch = Batch(*tokens(), labels() * 20)  # routes 0, forget_18 and forget_38
+    shares = gradient_shares(random_gpt(EXPANDED), ERA, batch)
+    assert shares["unlabeled"] == {"original_parameters": 0.0, "expansion_parameters": 0.0}
+    assert 0 < shares["forget"]["expansion_parameters"] < 1
+
+
+def test_a_target_that_nobody_teaches_has_no_shares() -> None:
+    everything = torch.full_like(labels(), 2)
+    shares = gradient_shares(random_gpt(EXPANDED), FILTERED, Batch(*tokens(), everything))
+    assert all(share == 0.0 for row in shares.values() for share in row.values())

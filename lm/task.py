@@ -1,16 +1,13 @@
-"""What there is to unlearn, as far as an experiment knows it: stories, or documents of any kind.
+"""What there is to unlearn: stories of a made-up world, or prepared documents of any kind.
 
-Stories as what there is to unlearn: a world of topics and facts, told anew whenever asked.
+A run knows either by one protocol, `UnlearningTask`: texts to train on, the truth about them, an
+exam, examples and questions for attacks, and prompts for sample texts.
 
-Documents as what there is to unlearn: prepared shards, whose labels say what to forget.
-
-A document's topic is its label. Its labels are the truth, and a run's `LabelConfig` makes the
-learner's worse. Nothing asks for facts, as none are known. Learning, exams, calibration and attacks
-have pools of documents that never overlap (`lm.data.shards`).
-
-Documents as texts to learn from, read off the mapped shards when they are asked for.
-
-Sample texts: how a model goes on with stories of each kind that it has never read.
+Of a document, the topic is the label that it was prepared with. These labels are the truth, and the
+`LabelConfig` of a run makes those of the learner worse. No facts are known of documents, so that
+nothing asks for any. Training, exams, calibration and attacks draw from pools of documents that are
+disjoint (`lm.data.shards`), and texts to train on are read from the mapped shards when a batch
+needs them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +24,7 @@ from torch import Tensor
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
 from lm.attacks.suite import GridConfig, rounded, run_inference_attack
-from lm.config import UnlearnConfig
+from lm.config import RunConfig
 from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
 from lm.data.shards import SHARES, Pools, Shards, document_row
@@ -41,10 +38,10 @@ if TYPE_CHECKING:
 
 
 Split = Literal["forget", "retain"]
-"""What is to be forgotten, and what is to stay."""
+"""Texts to forget, and texts to retain."""
 
 
-class Subject(Protocol):
+class UnlearningTask(Protocol):
     """What there is to unlearn."""
 
     @property
@@ -61,22 +58,22 @@ class Subject(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What runs on it depend on beside their settings, as plain data."""
+        """Plain data that a run depends on besides its settings."""
 
     def sample(self, count: int, seed: Sequence[int]) -> Texts:
-        """Return texts to learn from and to choose by, the same for the same seed."""
+        """Return texts to train on, the same for the same seed."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
-        """Return which texts, given by their topics, are to be forgotten: the truth."""
+        """Return which texts, given by their topics, are truly to be forgotten."""
 
     def retain_labels(self, topics: Tensor) -> Tensor:
-        """Return the labels of texts, by their topics, where none is labeled forget."""
+        """Return the labels of texts that are not labeled forget, by their topics."""
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
-        """Return an exam on texts that nothing learns from, the same for the same seed."""
+        """Return an exam on texts that no run trains on, the same for the same seed."""
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether it has what an attack, by its name, trains on and asks for."""
+        """Return whether it has the texts and questions that an attack, by its name, needs."""
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
         """Return texts for an attack to train on, the same for the same seed."""
@@ -84,21 +81,21 @@ class Subject(Protocol):
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
-        """Return what an attack that trains nothing of a model gets out of it."""
+        """Return the result of an attack that trains no parameter of the model."""
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
-        """Return texts of a split that nothing learns from, for a model to go on with."""
+        """Return texts of a split that no run trains on, for a model to continue."""
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
 
 
-class Stories(Task):
-    """A task of stories, as an experiment asks for it (`lm.datasets.Subject`)."""
+class StoryTask(Task):
+    """Stories of a made-up world as an `UnlearningTask`."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Nothing: settings say it all."""
+        """Nothing: the settings determine all stories."""
         return {}
 
     def retain_labels(self, topics: Tensor) -> Tensor:
@@ -110,7 +107,7 @@ class Stories(Task):
         return make_exam(self, seed, config)
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether there are topics for an attack: all may be adjacent to those to forget."""
+        """Return whether there are topics for an attack; all others may be adjacent ones."""
         own = ATTACKS.get(attack)
         return own is None or own.split == "forget" or bool(self.splits.retain)
 
@@ -121,7 +118,7 @@ class Stories(Task):
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
-        """Return what an attack that trains nothing of a model gets out of it."""
+        """Return the result of an attack that trains no parameter of the model."""
         return run_inference_attack(model, self, exam, attack, config, seed)
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
@@ -138,7 +135,7 @@ class Stories(Task):
 
 @dataclass(frozen=True, eq=False)
 class DocumentTexts:
-    """Some of the documents, by number (`lm.data.task.Texts`)."""
+    """Documents by number (`lm.data.task.Texts`), which are read when they are needed."""
 
     shards: Shards
     """of the documents"""
@@ -156,7 +153,7 @@ class DocumentTexts:
 
     @property
     def digest(self) -> str:
-        """A checksum of the documents, and which of them these are."""
+        """A checksum of all documents and of the numbers of these."""
         own = f"{self.shards.digest} {self.context} ".encode()
         return sha256(own + self.numbers.tobytes()).hexdigest()
 
@@ -164,13 +161,13 @@ class DocumentTexts:
         return len(self.numbers)
 
     def take(self, chosen: Tensor) -> "DocumentTexts":
-        """Return some of the documents, by place or by truth value."""
+        """Return some of the documents, by position or by a boolean mask."""
         return replace(self, numbers=self.numbers[chosen.numpy()])
 
     def read(self) -> StoryRows:
         """Return the documents, one in a row.
 
-        Tokens labeled forget are of the kind that is a topic's own, for methods with such labels.
+        Tokens labeled forget count as the topic's own words, for methods that label tokens.
         """
         tokens = np.empty((len(self), self.context + 1), np.int32)
         labels = np.empty((len(self), self.context), np.int8)
@@ -186,47 +183,47 @@ class DocumentTexts:
         )
 
 
-PROMPT, ADDED = 12, 48
-"""Tokens of a text that the model is given, and that it adds."""
-COUNT = 2
-"""Texts of each split."""
+PROMPT, CONTINUATION = 12, 48
+"""Tokens of a sample text that the model is given, and that it adds."""
+SAMPLES = 2
+"""Sample texts of each split."""
 
 
-def samples(
-    model: LanguageModel, task: Subject, seed: int, count: int = COUNT
+def sample_texts(
+    model: LanguageModel, task: UnlearningTask, seed: int, count: int = SAMPLES
 ) -> dict[str, list[str]]:
-    """Return texts to forget and to retain, as a model goes on with them, by split.
+    """Return how a model continues texts to forget and texts to retain, by split.
 
     Args:
         model: on any device.
-        task: whose texts it was trained on.
-        seed: of the texts, which it was not trained on.
+        task: of the texts.
+        seed: of the texts, which the model was not trained on.
         count: how many of each split.
     """
     found = {}
     for split in get_args(Split):
         rows = task.prompts(split, count, seed)
         prompt = rows.inputs[:, :PROMPT].to(model.device)
-        texts = generate(model, prompt, ADDED).tolist()
+        texts = generate(model, prompt, CONTINUATION).tolist()
         found[split] = [_text(task, tokens) for tokens in texts]
     return found
 
 
-def _text(task: Subject, tokens: list[int]) -> str:
-    """Return what stands between the first end of a story and the next."""
+def _text(task: UnlearningTask, tokens: list[int]) -> str:
+    """Return the text between the first end token and the next."""
     story = tokens[1:]
     end = story.index(task.end) if task.end in story else len(story)
     return task.decode(story[:end])
 
 
-OF_SPLIT: dict[Split, int] = {"forget": FORGET, "retain": RETAIN}
+SPLIT_LABELS: dict[Split, int] = {"forget": FORGET, "retain": RETAIN}
 """The label of each split."""
 WITHOUT_FACTS = ("same", "benign", "lora-same", "lora-benign", "quantized")
-"""Attacks that neither tell facts nor ask for them."""
+"""Attacks that need no facts."""
 
 
-class Documents:
-    """Prepared documents, as an experiment asks for them (`lm.datasets.Subject`).
+class DocumentTask:
+    """Prepared documents as an `UnlearningTask`.
 
     Args:
         shards: the documents.
@@ -250,7 +247,7 @@ class Documents:
         return {"documents": self.shards.digest}
 
     def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
-        """Return documents to learn from, of all labels as they come; they stay on the disk.
+        """Return documents to train on, of all labels in their own proportions; they stay on disk.
 
         Raises:
             ValueError: if there are fewer.
@@ -262,7 +259,7 @@ class Documents:
         return topics == FORGET
 
     def retain_labels(self, topics: Tensor) -> Tensor:
-        """Return `UNLABELED` for the documents that were prepared so, and `RETAIN` for others."""
+        """Return `UNLABELED` for documents that were prepared so, and `RETAIN` for all others."""
         return torch.where(topics == UNLABELED, UNLABELED, RETAIN)
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
@@ -272,7 +269,7 @@ class Documents:
         return Exam(sections, practice, {}, None)
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether an attack does without facts."""
+        """Return whether an attack needs no facts."""
         return attack in WITHOUT_FACTS
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
@@ -281,18 +278,18 @@ class Documents:
         Raises:
             ValueError: if there are fewer.
         """
-        label = OF_SPLIT[ATTACKS[attack].split]
+        label = SPLIT_LABELS[ATTACKS[attack].split]
         return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
 
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
-        """Return the losses of rounded models: all other looks are for facts."""
+        """Return the losses of quantized models: other attacks without training need facts."""
         assert attack in WITHOUT_FACTS
         return rounded(model, exam, config.bits)
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
-        """Return documents of a split out of those that models are examined on."""
+        """Return documents of a split from the pool of exams."""
         return self._drawn("exam", count, seed)[split]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -300,10 +297,10 @@ class Documents:
         return str(self.tokenizer.decode(list(tokens)))
 
     def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
-        """Return documents of a pool, as many of each split."""
+        """Return equally many documents of each split from a pool."""
         return {
             split: self._texts(self.pools.draw(pool, count, [seed, label], label)).read()
-            for split, label in OF_SPLIT.items()
+            for split, label in SPLIT_LABELS.items()
         }
 
     def _texts(self, numbers: NDArray[np.int64]) -> DocumentTexts:
@@ -311,13 +308,13 @@ class Documents:
         return DocumentTexts(self.shards, self.pools.labels, numbers, self.context)
 
 
-def require_enough(documents: Documents, config: UnlearnConfig) -> None:
+def require_enough_documents(documents: DocumentTask, config: RunConfig) -> None:
     """Raise a ValueError if there are too few documents for the settings of a run."""
-    split = tuple(OF_SPLIT.values())
+    split = tuple(SPLIT_LABELS.values())
     attacked = max(config.attack.num_examples)
     needs = (
         ("train", (None,), config.task.stories + config.repair.stories, "task.stories"),
-        ("exam", split, max(config.exam.stories, COUNT), "exam.stories"),
+        ("exam", split, max(config.exam.stories, SAMPLES), "exam.stories"),
         ("practice", split, config.exam.stories, "exam.stories"),
         ("attack", split, attacked, "attack.num-examples"),
     )

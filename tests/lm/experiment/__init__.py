@@ -1,1 +1,0 @@
-"""Tests of a run of a method, from stories to its result."""

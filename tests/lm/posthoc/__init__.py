@@ -1,1 +1,0 @@
-"""Tests of unlearning after training."""

@@ -1,1 +1,0 @@
-"""Tests of many runs of unlearning side by side."""

@@ -1,0 +1,92 @@
+"""Figures of a study, and the TensorBoard page of a run."""
+
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lm.figures import draw, recall_figure, relearning_figure, scalars, styles, write_page
+from lm.report import FACTS_CURVE, Results
+from tests.lm.result_factories import curve, result
+
+RUNS = [
+    result(
+        method,
+        seed,
+        1.0 + seed,
+        label_recall=recall,
+        curves=[
+            curve([3.0, 1.0 + seed]),
+            curve([0.2, 0.4], FACTS_CURVE.attack, FACTS_CURVE.measure),
+        ],
+    )
+    for method, recall in (("gold", 1.0), ("unrouted", 1.0), ("filtered", 0.5), ("era", 0.5))
+    for seed in range(2)
+]
+
+
+def test_a_figure_is_a_picture_that_names_every_method(tmp_path: Path) -> None:
+    for sweep, name in ((False, "relearning"), (True, "label-recall")):
+        assert draw(Results(RUNS), sweep, tmp_path) == [tmp_path / f"{name}.png"]
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        words = (tmp_path / f"{name}.svg").read_text()
+        assert all(f">{method}<" in words for method in ("gold", "unrouted", "filtered", "era"))
+
+
+def test_without_facts_there_is_no_plot_of_them() -> None:
+    plain = [{**run, "curves": run["curves"][:1]} for run in RUNS]
+    for runs, told in ((RUNS, 2), (plain, 1)):
+        drawing = relearning_figure(Results(runs))
+        assert len(drawing.draw(False).axes) == len(drawing.draw(True).axes) == told
+        assert ("the share of the other half" in drawing.caption) == (told == 2)
+    asked = [{**run, "relearned_facts": 0.5} for run in RUNS]
+    for runs, told in ((asked, 3), (RUNS, 2)):
+        drawing = recall_figure(Results(runs))
+        assert len(drawing.draw(False).axes) == told
+        assert ("0.25 is chance" in drawing.caption) == (told == 3)
+
+
+def test_nothing_is_drawn_of_what_was_not_attacked(tmp_path: Path) -> None:
+    assert draw(Results([result("era", 0)]), False, tmp_path / "figures") == []
+    assert not (tmp_path / "figures").exists()
+
+
+def test_no_two_methods_look_alike() -> None:
+    looks = styles(["gold", "unrouted", *map(str, range(9))])
+    assert len({(look.color, look.marker, look.line) for look in looks.values()}) == 11
+
+
+RESULT = result(
+    "era",
+    0,
+    curves=[curve([3.0, 1.0])],
+    training={"loss": [[0, 7.0], [10, 2.0]]},
+    gradient_shares={"forget": {"expansion_parameters": 0.75}},
+    samples={"before": {"forget": ["In the forest"]}, "repaired": {"forget": ["In the city"]}},
+    adjacent_loss={"before": None},
+)
+
+
+def test_every_curve_is_there_and_what_is_unknown_is_not() -> None:
+    assert scalars(RESULT) == [
+        *[("forget/loss", step, value) for step, value in enumerate((0.9, 3.0, 2.9))],
+        *[("retain/loss", step, 1.0) for step in range(3)],
+        ("training/loss", 0, 7.0),
+        ("training/loss", 10, 2.0),
+        ("gradient_share_expansion_parameters/forget", 0, 0.75),
+        ("relearning_same_forget_loss/16_examples_rate_0.001", 0, 3.0),
+        ("relearning_same_forget_loss/16_examples_rate_0.001", 1, 1.0),
+    ]
+
+
+def test_a_page_written_again_is_the_same_page(tmp_path: Path) -> None:
+    write_page(RESULT, tmp_path)
+    write_page(RESULT, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    page = EventAccumulator(str(tmp_path))
+    page.Reload()
+    losses = page.Scalars("training/loss")
+    assert [(event.step, event.value) for event in losses] == [(0, 7.0), (10, 2.0)]
+    texts = [
+        event.tensor_proto.string_val[0] for event in page.Tensors("samples/forget/text_summary")
+    ]
+    assert texts == [b"**before**\n\nIn the forest", b"**repaired**\n\nIn the city"]

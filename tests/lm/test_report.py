@@ -1,0 +1,324 @@
+"""The report: comparisons, tables, verdicts and robustness with known answers."""
+
+import io
+from math import isnan
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lm.attacks.results import CONTROL, FACTS, LOSS
+from lm.report import (
+    FACTS_CURVE,
+    LOSS_CURVE,
+    ROBUST,
+    Results,
+    Robustness,
+    attacks_table,
+    facts_known,
+    labels_table,
+    labels_verdict,
+    mean_curve,
+    number,
+    ranking,
+    robustness,
+    robustness_sentence,
+    unlearning_table,
+    verdict,
+    worst_by_seed,
+    worst_curve,
+)
+from tests.lm.result_factories import curve, result, retained
+
+FACT_CURVE = {"attack": FACTS_CURVE.attack, "measure": FACTS_CURVE.measure}
+
+
+def test_the_worst_attack_is_taken_at_each_step_and_kept() -> None:
+    one, other = curve([3.0, 1.0, 2.0]), curve([3.0, 2.0, 0.5], learning_rate=2e-3)
+    found = worst_curve(result("era", 0, curves=[one, other]), LOSS_CURVE)
+    assert found is not None
+    assert found.values == (3.0, 1.0, 0.5)
+    assert worst_curve(result("era", 0, curves=[one]), FACTS_CURVE) is None
+    assert worst_curve(result("era", 0), LOSS_CURVE) is None
+
+
+def test_for_facts_more_is_worse_and_only_the_attack_by_halves_counts() -> None:
+    curves = [
+        curve([0.2, 0.5, 0.4], **FACT_CURVE),
+        curve([1.0, 1.0, 1.0], "same", FACTS_CURVE.measure),
+    ]
+    found = worst_curve(result("era", 0, curves=curves), FACTS_CURVE)
+    assert found is not None
+    assert found.values == (0.2, 0.5, 0.5)
+
+
+def test_a_band_is_the_mean_over_seeds_at_each_step() -> None:
+    losses = {0: [3.0, 1.0], 1: [5.0, 2.0]}
+    runs = Results([result("era", seed, curves=[curve(each)]) for seed, each in losses.items()])
+    assert {step: mean.value for step, mean in mean_curve(runs, "era", LOSS_CURVE).items()} == {
+        0: 4.0,
+        1: 1.5,
+    }
+    assert mean_curve(Results([result("era", 0)]), "era", LOSS_CURVE) == {}
+
+
+def test_a_row_has_the_means_and_half_their_intervals() -> None:
+    known = {"mcq_forget": {"repaired": 0.25}, "steps_to_relearn": 7}
+    runs = [result("era", seed, 1.0 + 2 * seed, **known) for seed in range(2)]
+    shown = io.StringIO()
+    console = Console(file=shown, width=120)
+    console.print(unlearning_table("forget forest", Results([*runs, result("gold", 0, None)])))
+    lines = shown.getvalue().splitlines()
+    assert lines[0].strip() == "forget forest"
+    rows = [line.split() for line in lines if line.split()[:1] in (["era"], ["gold"])]
+    assert rows == [
+        ["gold", "0.900", "2.900", "-", "-", "1.000", "-", "-"],
+        [
+            *("era", "0.900", "2.900", "+-0.000", "2.000", "+-1.000", "7"),
+            *("1.000", "+-0.000", "25%", "-"),
+        ],
+    ]
+    assert max(len(line.rstrip()) for line in lines) <= 100
+
+
+def test_without_facts_there_is_no_column_of_them() -> None:
+    table = unlearning_table("documents", Results([result("era", 0)]))
+    assert not any("facts" in str(column.header) for column in table.columns)
+    assert "facts" not in str(table.caption)
+    assert len(table.columns) == 6
+
+
+def test_a_number_is_found_by_its_path_or_is_not_a_number() -> None:
+    assert number({"a": {"b": 2}}, "a.b") == 2.0
+    for lacking in ({}, {"a": None}, {"a": 3.0}, {"a": {"b": None}}):
+        assert str(number(lacking, "a.b")) == "nan"
+
+
+def swept(advantage: float) -> Results:
+    """Return a sweep in which routing leads filtering at recall 0.5 alone."""
+    seeds = range(3)
+    references = [result(m, s, 0.7 + s / 10) for m in ("gold", "unrouted") for s in seeds]
+    half = [result("filtered", s, 1.0 + s / 10) for s in seeds]
+    half += [result("parameters", s, 1.0 + s / 10 + advantage) for s in seeds]
+    whole = [result(m, s, 1.5) for m in ("filtered", "parameters") for s in seeds]
+    by_recall = {1.0: [*references, *whole], 0.5: half}
+    return Results(
+        [each | {"label_recall": recall} for recall in by_recall for each in by_recall[recall]]
+    )
+
+
+def test_robust_unlearning_is_the_relearned_loss_less_that_of_the_base_before() -> None:
+    labeled = swept(0.2)
+    robust = labeled.at(0.5).values("parameters", ROBUST)
+    assert robust == pytest.approx({0: 0.3, 1: 0.4, 2: 0.5})
+    assert list(labeled.by_recall("parameters", ROBUST)) == [0.5, 1.0]
+
+
+def test_a_reference_serves_every_share() -> None:
+    assert list(swept(0.2).by_recall("gold", ROBUST)) == [1.0]
+    assert swept(0.2).at(0.5).values("gold", "retain_loss.repaired") == {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+def test_without_the_base_nothing_is_robust() -> None:
+    alone = Results([result("era", 0, 2.0, label_recall=0.5)])
+    assert alone.by_recall("era", ROBUST) == {}
+    assert alone.recalls == (0.5,)
+
+
+def test_the_verdict_names_the_shares_at_which_a_method_is_ahead() -> None:
+    assert labels_verdict(swept(0.2)) == (
+        "In robust unlearning, by label recall: parameters leads at 0.5; "
+        "no method leads significantly at 1."
+    )
+    assert labels_verdict(swept(0.0)).endswith("no method leads significantly at 0.5 and 1.")
+
+
+def test_the_table_has_a_row_for_each_method_and_measure() -> None:
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(labels_table("labels", swept(0.2)))
+    rows = [line.split() for line in shown.getvalue().splitlines() if "unlearning" in line]
+    assert ["parameters", "robust", "unlearning", "0.400", "+-0.100", "0.600"] in [
+        row[:6] for row in rows
+    ]
+    assert "facts" not in shown.getvalue()
+    assert ["gold", "robust", "unlearning", "-0.100", "+-0.100", "-0.100", "+-0.100"] in rows
+
+
+def at_distance(method: str, seed: int, area: float, kept: float = 1.0) -> dict[str, Any]:
+    """Return a run whose curve lies so far from gold's, where unrouted's is 10 away."""
+    more = {"area_to_gold_facts": area / 2, "share_of_base": area / 10, "share_of_base_facts": 0.0}
+    return result(method, seed, area_to_gold=area, **more) | retained(kept)
+
+
+WON = [
+    at_distance(method, seed, area + seed / 10, kept)
+    for method, area, kept in (
+        ("gold", 0.0, 1.0),
+        ("unrouted", 10.0, 1.0),
+        ("filtered", 5.0, 0.98),
+        ("parameters", 1.0, 1.01),
+        ("rmu", 9.0, 1.02),
+    )
+    for seed in range(3)
+]
+
+
+def test_a_winner_is_named_with_the_next_their_costs_and_the_seeds() -> None:
+    assert verdict(Results(WON)) == (
+        "parameters relearns most like gold: of the area between the relearning curves of "
+        "unrouted and gold, parameters leaves 11% (10% to 12%) in loss and 0% (0% to 0%) in "
+        "facts, filtered leaves 51% (50% to 52%) in loss and 0% (0% to 0%) in facts, with 95% "
+        "intervals over 3 seeds; retain loss relative to unrouted: +1.0% (1.0% to 1.0%) for "
+        "parameters and -2.0% (-2.0% to -2.0%) for filtered."
+    )
+
+
+def test_the_nearest_comes_first_and_references_and_controls_win_nothing() -> None:
+    controls = [at_distance(m, 0, 0.0) for m in ("gold", "random-region", "unrouted-ablated")]
+    assert ranking(Results([*WON, *controls])) == ["parameters", "filtered", "rmu"]
+    nothing = "There is no verdict: it needs attacks on gold and on a method of unlearning."
+    assert verdict(Results(controls)) == nothing
+    assert verdict(Results([result("era", 0)])) == nothing
+
+
+def test_the_best_routed_method_is_told_of_too() -> None:
+    ahead = [at_distance("filtered-tokens", seed, 0.1) for seed in range(3)]
+    said = verdict(Results([*WON[:9], *ahead, *[at_distance("modules", s, 7.0) for s in range(3)]]))
+    assert said.startswith("filtered-tokens relearns most like gold: ")
+    assert "filtered leaves 51%" in said
+    assert "modules leaves 70%" in said
+
+
+def test_what_cannot_be_told_apart_is_a_tie() -> None:
+    tied = [at_distance("era", seed, 1.1 + seed / 10 + (-1) ** seed / 4) for seed in range(3)]
+    start = "parameters and era do not differ significantly in relearning like gold: "
+    assert verdict(Results([*WON, *tied])).startswith(start)
+
+
+def test_one_seed_is_no_finding_and_without_a_base_areas_are_told() -> None:
+    one = [
+        {name: value for name, value in each.items() if not name.startswith("share")}
+        for each in WON
+        if each["seed"] == 0 and each["method"] != "unrouted"
+    ]
+    assert verdict(Results(one)) == (
+        "parameters relearns most like gold: of area between its relearning curve and that of "
+        "gold, parameters leaves 1.00 nats times steps and 0.50 shares of facts times steps, "
+        "filtered leaves 5.00 nats times steps and 2.50 shares of facts times steps; retain loss "
+        "relative to gold: +1.0% for parameters and -2.0% for filtered; with 1 seed, no "
+        "difference is significant."
+    )
+
+
+def test_a_method_alone_wins_against_nobody() -> None:
+    alone = [each for each in WON if each["method"] in ("gold", "modules")]
+    said = verdict(Results([*alone, *[at_distance("modules", seed, 2.0) for seed in range(3)]]))
+    assert said.startswith("Of the area between the relearning curves of unrouted and gold, mod")
+
+
+def row(attack: str, figure: str, value: float | None, setting: float = 0) -> dict[str, Any]:
+    return {"attack": attack, "setting": {"layer": setting}, "figure": figure, "value": value}
+
+
+def attacked(method: str, seed: int = 0, **values: float) -> dict[str, Any]:
+    """Return a result in which probes of three layers, and rounding, got something."""
+    facts, loss = values.get("facts", 0.25), values.get("loss", 2.0)
+    grid = [
+        row("probe", FACTS, 0.1, 0),
+        row("probe", FACTS, facts, 1),
+        row("probe", FACTS, None, 2),
+        row("probe", CONTROL, 0.9, 0),
+        row("probe", CONTROL, 0.3, 1),
+        row("quantized", LOSS, 9.0),
+        row("quantized", LOSS, loss, 4),
+    ]
+    return result(method, seed, mcq_forget={"repaired": 0.5}, grid=grid)
+
+
+def only(results: list[dict[str, Any]], figure: str = FACTS) -> Robustness:
+    return next(each for each in robustness(Results(results)) if each.figure == figure)
+
+
+def test_the_worst_setting_is_compared_with_that_of_gold_of_the_same_seed() -> None:
+    found = robustness(Results([attacked("gold"), attacked("rmu", facts=0.8, loss=1.0)]))
+    assert [(r.method, r.attack, r.figure) for r in found] == [
+        ("rmu", "probe", FACTS),
+        ("rmu", "quantized", LOSS),
+    ]
+    facts, loss = found
+    assert (facts.worst_case.value, facts.gold.value, facts.lead.value) == pytest.approx(
+        (0.8, 0.25, 0.55)
+    )
+    assert (loss.worst_case.value, loss.gold.value, loss.lead.value) == (1.0, 2.0, 1.0)
+    assert facts.robust is loss.robust is False
+
+
+@pytest.mark.parametrize(
+    ("facts", "loss", "held"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
+)
+def test_one_seed_is_judged_by_the_margin(facts: float, loss: float, held: bool) -> None:
+    results = [attacked("gold"), attacked("era", facts=facts, loss=loss)]
+    assert only(results).robust is held
+    assert only(results, LOSS).robust is held
+
+
+@pytest.mark.parametrize(
+    ("leads", "held"),
+    [
+        ((0.3, 0.3, 0.3), False),
+        ((0.05, 0.05, 0.05), True),  # apart from zero, but within the margin
+        ((-0.1, 0.0, 0.7), True),  # beyond the margin, but not apart from zero
+        ((-0.1, 0.7), False),  # two seeds have no say
+    ],
+)
+def test_seeds_have_a_say_from_three_on(leads: tuple[float, ...], held: bool) -> None:
+    results = [attacked("gold", seed) for seed in range(len(leads))]
+    results += [attacked("rmu", seed, facts=0.25 + lead) for seed, lead in enumerate(leads)]
+    assert only(results).robust is held
+    assert only(results).lead.seeds == len(leads)
+
+
+def test_without_gold_it_is_not_known() -> None:
+    found = only([attacked("rmu"), attacked("gold", 1)])
+    assert found.robust is None
+    assert isnan(found.lead.value)
+    assert robustness(Results([result("rmu", 0)])) == []
+    assert worst_by_seed(Results([attacked("rmu", 3)]), "rmu", "probe", CONTROL) == {3: 0.3}
+
+
+def test_a_sentence_counts_the_attacks_that_each_method_is_robust_to_by_every_figure() -> None:
+    results = [
+        attacked("gold"),
+        attacked("filtered"),
+        attacked("rmu", loss=1.0),
+        attacked("era", facts=1.0, loss=1.0),
+    ]
+    assert robustness_sentence(robustness(Results(results))) == (
+        "Attacks that methods are robust to, compared with gold: "
+        "filtered to 2 of 2, rmu to 1 of 2, era to 0 of 2."
+    )
+    alone = robustness(Results([attacked("rmu")]))
+    assert (
+        robustness_sentence(alone)
+        == robustness_sentence([])
+        != robustness_sentence(robustness(Results(results)))
+    )
+
+
+def test_the_table_has_a_row_for_each_attack_and_a_column_for_each_method() -> None:
+    table = attacks_table("t", Results([attacked("rmu", facts=0.8, loss=1.5), attacked("gold")]))
+    cells = [list(column.cells) for column in table.columns]
+    assert [column.header for column in table.columns] == ["attack", "", "gold", "rmu"]
+    assert cells == [
+        ["none", "probe", "- labels shuffled", "none", "quantized"],
+        ["facts", "facts", "facts", "loss", "loss"],
+        ["50%", "25%", "30%", "2.900", "2.000"],
+        ["50%", "80%", "30%", "2.900", "1.500"],
+    ]
+
+
+def test_seeds_give_a_share_its_interval() -> None:
+    results = [attacked("gold", seed, facts=facts) for seed, facts in enumerate((0.2, 0.3, 0.4))]
+    table = attacks_table("t", Results(results))
+    assert list(table.columns[2].cells)[1] == "30% +-10"
+    assert facts_known(only([attacked("rmu")]).gold) == "-"

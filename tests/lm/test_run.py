@@ -1,0 +1,362 @@
+"""A run: its files and stages, how it resumes, and that the truth reaches it by labels alone."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lm.attacks.lora import LoRAConfig
+from lm.attacks.probing import ProbeConfig
+from lm.attacks.prompting import GCGConfig
+from lm.attacks.relearning import ATTACKS, AttackConfig
+from lm.attacks.suite import SUITES, GridConfig
+from lm.config import RepairConfig, RunConfig
+from lm.corpus import StoryDistribution
+from lm.data.task import StoryRows, Task, TaskConfig
+from lm.evaluation.exam import ExamConfig
+from lm.evaluation.likelihoods import losses
+from lm.labels import LabelConfig
+from lm.methods import METHODS, begins_with
+from lm.models.gpt import GPT, save
+from lm.models.layers import SIZES, GPTConfig
+from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
+from lm.pretraining import make_training_data
+from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
+from lm.run import Stages, owned, repair, run_method
+from lm.training.loop import LoopConfig
+from lm.training.route_tables import FORGET
+from tests.lm.attacks.row_factories import same, weights
+from tests.lm.evaluation.factories import random_model, tiny_task
+from tests.lm.models.gpt_factories import EXPANDED, SMALL
+
+CONFIG = RunConfig(
+    task=TaskConfig(stories=24),
+    expansion=2,
+    batch_size=8,
+    loop=LoopConfig(steps=3, warmup=1, checkpoint_every=2),
+    posthoc=PostHocSettings(
+        rmu=RMU(layer=1, steps=1),
+        graddiff=GradDiff(steps=1),
+        npo=NPO(steps=1),
+        simnpo=SimNPO(steps=1),
+    ),
+    repair=RepairConfig(steps=1, stories=8),
+    exam=ExamConfig(stories=4, rounds=1),
+    attack=AttackConfig(learning_rates=(1e-2,), num_examples=(2,), steps=1),
+)
+
+
+FOLLOWED = [name for name in METHODS if begins_with(name)]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = GPTConfig(width=8, num_layers=2, num_heads=2)
+    monkeypatch.setitem(SIZES, "nano", tiny)
+    monkeypatch.setattr("lm.task.CONTINUATION", 1)
+
+
+def run(name: str, folder: Path, config: RunConfig = CONFIG) -> dict[str, Any]:
+    return run_method(config, tiny_task(), name, 1, folder, lambda stage, share: None)
+
+
+def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
+    shares: list[float] = []
+    result = run_method(
+        CONFIG, tiny_task(), "parameters", 1, tmp_path, lambda stage, share: shares.append(share)
+    )
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert shares == sorted(shares)
+    for name in ("forget_loss", "retain_loss", "mcq_forget", "mcq_retain"):
+        assert list(result[name]) == ["before", "after", "repaired"]
+    assert all(worst_curve(result, shown) is not None for shown in (LOSS_CURVE, FACTS_CURVE))
+    assert result["gradient_shares"]["forget"]["original_parameters"] == 0
+    assert [step for step, _ in result["training"]["loss"]] == [0, 2]
+    assert set(result["samples"]) == {"before", "after", "repaired"}
+    assert result["wall_seconds"] == sum(result["seconds"].values())
+    assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
+
+
+def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run("parameters", tmp_path / "whole")
+    folder = tmp_path / "cut"
+    run("parameters", folder)
+    for name in ("trained.safetensors", "model.safetensors", "repaired.json", "result.json"):
+        (folder / name).unlink()
+    run("parameters", folder)
+    for name in ("trained", "ablated", "model"):
+        one, other = (
+            (each / f"{name}.safetensors").read_bytes() for each in (tmp_path / "whole", folder)
+        )
+        assert one == other
+
+
+@pytest.mark.parametrize(
+    ("module", "filter_"), [("modules", "gold"), ("modules-classified", "filtered-classified")]
+)
+def test_without_its_adapter_a_model_is_what_filtering_gives(
+    module: str, filter_: str, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, labels=LabelConfig(recall=1.0 if module == "modules" else 0.5))
+    run(module, tmp_path / module, config)
+    run(filter_, tmp_path / filter_, config)
+    one, other = (
+        (tmp_path / name / f"{file}.safetensors").read_bytes()
+        for name, file in ((module, "ablated"), (filter_, "trained"))
+    )
+    assert one == other
+    assert (tmp_path / module / "trained.safetensors").stat().st_size > len(one)
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_follows_training_begins_with_the_model_beside_it(name: str, tmp_path: Path) -> None:
+    base = begins_with(name)
+    assert base is not None
+    folders = [tmp_path / f"{method}-seed1" for method in (base, name)]
+    run(base, folders[0])
+    run(name, folders[1])
+    assert len({(folder / "training.json").read_text() for folder in folders}) == 1
+    for file, count in (("trained", 1), ("ablated", 2)):
+        assert len({(folder / f"{file}.safetensors").read_bytes() for folder in folders}) == count
+
+
+def test_a_model_taken_over_ends_with_the_same_bits_as_one_trained_anew(tmp_path: Path) -> None:
+    folders = [tmp_path / "unrouted-seed1", tmp_path / "npo-seed1", tmp_path / "alone" / "npo"]
+    for folder in folders:
+        run(folder.name.removesuffix("-seed1"), folder)
+    notes = [(folder / "training.json").read_text() for folder in folders]
+    assert notes[0] == notes[1] != notes[2]
+    for name in ("trained", "model"):
+        one, other = (folder / f"{name}.safetensors" for folder in folders[1:])
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("beside", "recall", "same"),
+    [
+        ("modules-classified-recall0.5-seed1", 0.5, True),
+        ("modules-classified-seed1", 1.0, False),
+    ],
+)
+def test_a_classified_model_is_taken_over_if_its_labels_are_the_same(
+    beside: str, recall: float, same: bool, tmp_path: Path
+) -> None:
+    folders = tmp_path / beside, tmp_path / "modules-rmu-recall0.5-seed1"
+    run("modules-classified", folders[0], replace(CONFIG, labels=LabelConfig(recall=recall)))
+    run("modules-rmu", folders[1], replace(CONFIG, labels=LabelConfig(recall=0.5)))
+    one, other = ((folder / "training.json").read_text() for folder in folders)
+    assert (one == other) == same
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tiny_task()
+    labeled = torch.arange(32) % 3 == 0
+    told = []
+
+    def labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) -> torch.Tensor:
+        told.append(config)
+        return labeled
+
+    monkeypatch.setattr("lm.pretraining.story_labels", labels)
+    config = replace(CONFIG, labels=LabelConfig(recall=0.5))
+    data = make_training_data(config, task, name, seed=1)
+    assert told == [LabelConfig() if name == "gold" else config.labels]
+    other = make_training_data(config, task, "unrouted", seed=1)
+    assert torch.equal(data.texts.read().tokens, other.texts.read().tokens)
+    if not METHODS[name].classified:
+        assert torch.equal(data.labels == FORGET, labeled[:24])
+        assert len(data.held_out) == int((~labeled[24:]).sum())
+        assert len(data.retain) + len(data.forget) == 24
+
+
+FULL = replace(
+    CONFIG,
+    suite="full",
+    grid=GridConfig(
+        lora=LoRAConfig(rank=1, learning_rates=(1e-2,)),
+        shots=(0, 1),
+        bits=(4,),
+        probe=ProbeConfig(ridge=1.0, rounds=1),
+        gcg=GCGConfig(tokens=2, steps=1, candidates=2, top=2),
+    ),
+)
+
+
+def test_the_full_suite_adds_attacks_and_changes_nothing_else(tmp_path: Path) -> None:
+    config = replace(FULL, suite="relearning")
+    plain, again = (run("gold", tmp_path / "grown", config) for _ in range(2))
+    assert "grid" not in plain
+    assert plain == again
+    grown = run("gold", tmp_path / "grown", FULL)
+    timed = ("seconds", "wall_seconds")
+    for name in set(plain) - {*timed, "curves"}:
+        assert plain[name] == grown[name]
+    assert grown["curves"][: len(plain["curves"])] == plain["curves"]
+    assert {row["attack"] for row in grown["grid"]} == set(SUITES["full"])
+    assert {curve["attack"] for curve in grown["curves"]} == set(ATTACKS)
+    half = next(curve for curve in grown["curves"] if curve["attack"] == "half")
+    at = {"learning_rate": 1e-2, "num_examples": 2, "step": 1}
+    known = half["values"]["mcq_forget_second"][-1]
+    assert {"attack": "half", "setting": at, "figure": "facts", "value": known} in grown["grid"]
+    kept = (tmp_path / "grown" / "attack-probe.json").stat().st_mtime_ns
+    for name in ("attack-gcg", "attack-lora-half", "attack-few-shot", "result"):
+        (tmp_path / "grown" / f"{name}.json").unlink()
+    assert run("gold", tmp_path / "grown", FULL)["grid"] == grown["grid"]
+    assert (tmp_path / "grown" / "attack-probe.json").stat().st_mtime_ns == kept
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch of at most 24"):
+        replace(CONFIG, batch_size=25)
+    with pytest.raises(ValueError, match="unknown size"):
+        replace(CONFIG, size="giant")
+
+
+ONE: dict[str, Any] = {"method": "era", "seed": 1, "loop": {"clip": float("inf"), "betas": (0, 1)}}
+
+
+def never() -> Any:  # noqa: ANN401
+    raise AssertionError
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_a_finished_stage_is_read_and_timed(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, ONE)
+    assert stages.record("before", lambda: {"a": (1, 2)}) == {"a": [1, 2]}
+    model = stages.model("trained", lambda: GPT(SMALL, seed=3))
+    again = Stages(tmp_path, ONE)
+    assert again.record("before", never) == {"a": [1, 2]}
+    kept = again.model("trained", never)
+    assert all(map(torch.equal, kept.parameters(), model.parameters()))
+    assert set(again.seconds) == {"before", "trained"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("stages.json", "before.json", "trained.safetensors"),
+    }
+
+
+def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
+    Stages(tmp_path, ONE)
+    for other, words in (
+        (ONE | {"seed": 2}, "its seed is 1, not 2"),
+        (ONE | {"loop": {"clip": 1.0, "betas": (0, 1)}}, r"its loop\.clip is None, not 1\.0"),
+        ({"method": "era", "seed": 1}, r"its loop\.betas is \[0, 1\], not None"),
+    ):
+        with pytest.raises(ValueError, match=f"{tmp_path} holds another run: {words}"):
+            Stages(tmp_path, other)
+    (tmp_path / "stages.json").write_text("{}")
+    with pytest.raises(ValueError, match="its method is None, not 'era'"):
+        Stages(tmp_path, ONE)
+
+
+@pytest.mark.parametrize("cut", [0, 40, None], ids=["empty", "cut", "one bit"])
+def test_a_damaged_file_is_named_and_can_be_made_again(tmp_path: Path, cut: int | None) -> None:
+    stages = Stages(tmp_path, ONE)
+    stages.record("before", lambda: {"loss": 1.25, "text": "once upon a time in a far forest"})
+    stages.model("trained", lambda: GPT(SMALL, seed=3))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("before.json", "trained.safetensors"):
+        path = tmp_path / name
+        whole = before[path]
+        path.write_bytes(whole[:cut] if cut is not None else whole[:-9] + b"1" + whole[-8:])
+        assert not owned(path)
+    for read in (lambda: stages.record("before", never), lambda: stages.model("trained", never)):
+        with pytest.raises(ValueError, match="is not what this run wrote: remove it, and the run"):
+            read()
+    for name in ("before.json", "trained.safetensors"):
+        (tmp_path / name).unlink()
+    stages.record("before", lambda: {"loss": 1.25, "text": "once upon a time in a far forest"})
+    stages.model("trained", lambda: GPT(SMALL, seed=3))
+    assert all(
+        path.read_bytes() == content for path, content in before.items() if path != stages.notes
+    )
+
+
+def test_the_model_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        (tmp_path / f"{seed}").mkdir()
+    Stages(tmp_path / "1", ONE).model("trained", lambda: GPT(SMALL, seed=1))
+    stages, copied = Stages(tmp_path / "2", ONE | {"seed": 2}), tmp_path / "2/trained.safetensors"
+    copied.write_bytes((tmp_path / "1" / copied.name).read_bytes())
+    with pytest.raises(ValueError, match="is not what this run wrote"):
+        stages.model("trained", never)
+    save(GPT(EXPANDED), copied)
+    with pytest.raises(ValueError, match="is not what this run wrote"):
+        stages.model("trained", never)
+    assert not owned(tmp_path / "3" / "trained.safetensors")
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = Stages(tmp_path, ONE)
+    stages.record("before", lambda: {"a": 1})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\)"):
+            stages.record("after", lambda: {"a": 2})
+        with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\)"):
+            stages.model("trained", lambda: GPT(SMALL))
+        with pytest.raises(ValueError, match=r"stages\.json cannot be written"):
+            Stages(tmp_path.parent, ONE)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert stages.record("after", lambda: {"a": 2}) == {"a": 2}
+
+
+def test_a_kill_before_a_file_has_its_name_loses_that_stage_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = Stages(tmp_path, ONE)
+    rename = Path.replace
+
+    def die(path: Path, target: Path) -> Path:
+        if target.name == "before.json":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            stages.record("before", lambda: {"a": 1})
+    assert not (tmp_path / "before.json").exists()
+    assert Stages(tmp_path, ONE).record("before", lambda: {"a": 2}) == {"a": 2}
+
+
+def test_repair_lowers_the_loss_on_other_stories_and_leaves_the_model() -> None:
+    task = tiny_task()
+    model = random_model(task, torch.float32)
+    kept, held = (
+        task.sample(8, [seed], StoryDistribution(topics=task.splits.retain)) for seed in (1, 2)
+    )
+    before = weights(model)
+    config = RepairConfig(steps=6, every=2, learning_rate=1e-2)
+    repaired = repair(model, kept, held, config, batch_size=4, seed=0)
+    assert same(weights(model), before)
+    assert losses(repaired, held).loss < losses(model, held).loss
+    assert same(weights(repaired), weights(repair(model, kept, held, config, 4, seed=0)))
+
+
+@pytest.mark.parametrize("taken", [0, 8])
+def test_a_model_that_training_harms_or_cannot_reach_comes_back_as_it_was(taken: int) -> None:
+    task = tiny_task()
+    model = random_model(task, torch.float32)
+    rows = task.sample(8, [1])
+    config = RepairConfig(steps=4, every=4, learning_rate=1.0)
+    kept = rows.take(torch.arange(8) < taken)
+    assert same(weights(repair(model, kept, rows, config, 4, 0)), weights(model))
+
+
+def test_settings_of_a_repair_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        RepairConfig(every=0)

@@ -1,0 +1,288 @@
+"""A study: its runs, their execution, and its summary."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm import unlearn
+from lm.config import RunConfig, StudyConfig
+from lm.labels import LabelConfig
+from lm.report import FACTS_CURVE, compare_with_references
+from lm.run import RESULT
+from lm.study import (
+    Job,
+    jobs_of,
+    read_result,
+    results_of,
+    run_job,
+    share_over_processes,
+    write_summary,
+)
+from lm.training.distributed import ScaleConfig
+from lm.training.loop import LoopConfig
+from oversight.runs import cli
+from oversight.runs.parallel import Outcome, locked
+from tests.lm.result_factories import curve, result
+
+
+def test_each_method_is_run_with_each_seed_in_its_own_folder(tmp_path: Path) -> None:
+    study = StudyConfig(method=("gold", "era"), seeds=(3, 5))
+    jobs = jobs_of(study, tmp_path)
+    assert [job.id for job in jobs] == ["gold-seed3", "gold-seed5", "era-seed3", "era-seed5"]
+    assert [(job.method, job.seed) for job in jobs][1] == ("gold", 5)
+    assert {job.recall for job in jobs} == {0.9}
+    assert jobs[0].folder == tmp_path / "runs" / "gold-seed3"
+
+
+def test_what_others_begin_with_comes_first(tmp_path: Path) -> None:
+    study = StudyConfig(method=("rmu", "gold", "modules-rmu", "modules-classified", "unrouted"))
+    methods = [job.method for job in jobs_of(study, tmp_path)]
+    assert methods == ["unrouted", "gold", "modules-classified", "rmu", "modules-rmu"]
+
+
+def test_a_sweep_runs_each_reference_once_and_each_method_at_each_share(tmp_path: Path) -> None:
+    study = StudyConfig(method=("era",), seeds=(0,), sweep="labels", recalls=(0.5, 1.0))
+    assert [(job.id, job.recall) for job in jobs_of(study, tmp_path)] == [
+        ("unrouted-seed0", 1.0),
+        ("gold-seed0", 1.0),
+        ("era-recall0.5-seed0", 0.5),
+        ("era-recall1-seed0", 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": ("era", "eta")}, "unknown method 'eta': did you mean era"),
+        ({"method": ()}, "methods .* were given: give one or more, each once"),
+        ({"method": ("era", "era")}, "each once"),
+        ({"seeds": (0, 0)}, "seeds .* each once"),
+        ({"seeds": (-1,)}, "give seeds from 0 on"),
+        ({"recalls": ()}, "recalls .* one or more"),
+        ({"recalls": (0.5, 1.5)}, "label recall of 1.5 .* from 0 to 1"),
+        ({"recalls": (float("nan"),)}, "label recall of nan"),
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_run_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StudyConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Return a run that is made up in no time."""
+
+    def run_method(*args: Any) -> dict[str, Any]:  # noqa: ANN401
+        made, folder = result("gold", 0), args[4]
+        (folder / "result.json").write_text(json.dumps(made))
+        return made
+
+    monkeypatch.setattr("lm.study.run_method", run_method)
+    monkeypatch.setattr("lm.study.load_task", lambda config: None)
+    (only,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
+    return only
+
+
+def test_half_written_files_are_removed_and_no_others(job: Job) -> None:
+    job.folder.mkdir(parents=True)
+    for name in ("training.pt.77.part", ".trained.safetensors.77.part", "training.pt"):
+        (job.folder / name).write_text("half")
+    assert run_job(job) == Outcome(job.id)
+    names = {path.name for path in job.folder.iterdir() if "tfevents" not in path.name}
+    assert names == {".lock", "training.pt", "result.json"}
+
+
+def test_a_run_that_another_process_has_is_left_alone(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(job.folder):
+        (job.folder / "training.pt.77.part").write_text("half")
+        clock = iter([0.0, 1.0, 6.0])
+        monkeypatch.setattr("oversight.runs.parallel.time.monotonic", lambda: next(clock))
+        error = run_job(job).error
+    assert error is not None
+    assert error.startswith(f"another process is working in {job.folder}: wait until it ends")
+    assert {path.name for path in job.folder.iterdir()} == {".lock", "training.pt.77.part"}
+
+
+LOSSES = {"gold": [4.0, 2.0, 2.0], "unrouted": [1.0, 1.0, 1.0], "era": [3.0, 1.0, 0.8]}
+
+
+def attacked(method: str, seed: int = 0) -> dict[str, object]:
+    facts = {"gold": 0.25, "unrouted": 1.0, "era": 0.5}[method]
+    known = curve([facts, facts, facts], FACTS_CURVE.attack, FACTS_CURVE.measure)
+    return result(method, seed, curves=[curve(LOSSES[method]), known], samples={})
+
+
+ALL = [attacked(method) for method in LOSSES]
+
+
+def test_a_result_is_measured_beside_gold_and_the_base_of_its_seed() -> None:
+    # gold is ahead by 1, 1 and 1.2 nats of era, by 3, 1 and 1 of unrouted, in trapezoids
+    found = compare_with_references(attacked("era"), [*ALL, attacked("gold", 1)])
+    assert found == pytest.approx(
+        {
+            "relearned_forget_loss": 0.8,
+            "relearned_facts": 0.5,
+            "savings_vs_gold": 2.1,
+            "area_to_gold": 2.1,
+            "area_to_gold_facts": 0.5,
+            "share_of_base": 2.1 / 3,
+            "savings_vs_gold_facts": 0.5,
+            "share_of_base_facts": 1 / 3,
+            "steps_to_relearn": 2,  # unrouted was at 0.9 before
+        }
+    )
+    assert compare_with_references(attacked("gold"), ALL)["savings_vs_gold"] == 0.0
+    assert compare_with_references(attacked("gold"), ALL)["steps_to_relearn"] is None
+
+
+def test_what_was_not_run_is_not_compared_with() -> None:
+    own = {"relearned_forget_loss": 0.8, "relearned_facts": 0.5}
+    assert compare_with_references(attacked("era", 1), ALL) == own
+    assert compare_with_references(result("era", 0), ALL) == {}
+    assert set(compare_with_references(attacked("era"), [attacked("gold")])) == {
+        *own,
+        *("savings_vs_gold", "savings_vs_gold_facts", "area_to_gold", "area_to_gold_facts"),
+    }
+
+
+def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: Path) -> None:
+    study = StudyConfig(
+        method=("gold", "era"), seeds=(0, 1), run=RunConfig(labels=LabelConfig(recall=0.5))
+    )
+    jobs = jobs_of(study, tmp_path)
+    for job in jobs[:3]:
+        job.folder.mkdir(parents=True)
+        text = json.dumps(attacked(job.method, job.seed))
+        (job.folder / RESULT).write_text(text[:100] if job is jobs[1] else text)
+    results = results_of(jobs)
+    assert [(each["method"], each["seed"]) for each in results] == [("gold", 0), ("era", 0)]
+    assert results[1]["label_recall"] == 0.5
+    assert results[1]["savings_vs_gold"] == pytest.approx(2.1)
+    assert read_result(jobs[1]) is None
+    path = tmp_path / "summary.json"
+    write_summary(path, study, jobs, results, {"verdict": "none", "failed": {}})
+    told = json.loads(path.read_text())
+    assert told["missing"] == ["gold-seed1", "era-seed1"]
+    assert (told["verdict"], told["study"]["run"]["labels"]["recall"]) == ("none", 0.5)
+    assert [each["forget_loss"]["after"] for each in told["results"]] == [3.0, 3.0]
+    assert not {"curves", "samples"} & {*told["results"][0]}
+
+
+def test_a_run_without_the_grid_that_a_study_asks_for_is_not_finished(tmp_path: Path) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",), run=RunConfig(suite="full")), tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    assert read_result(job) is None
+    row = {"attack": "gcg", "setting": {"tokens": 2}, "figure": "facts", "value": 0.5}
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"grid": [row]}))
+    assert read_result(job) is not None
+    write_summary(tmp_path / "summary.json", job.study, [job], results_of([job]), {})
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert told["results"][0]["grid"] == [row]
+    assert told["missing"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"method": "gold", "seed": 0}', json.dumps(attacked("gold", 1))],
+    ids=["empty", "list", "nothing", "part", "another seed"],
+)
+def test_what_is_no_result_of_the_run_is_none(tmp_path: Path, text: str) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / RESULT).write_text(text)
+    assert read_result(job) is None
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    assert read_result(job) == attacked("gold")
+
+
+def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    lost = result("era", 0, float("nan")) | {"label_recall": 1.0}
+    write_summary(path, StudyConfig(), [], [lost], {})
+    assert json.loads(path.read_text())["results"][0]["relearned_forget_loss"] is None
+
+
+TORCHRUN = (
+    *("--config", "smoke", "--method", "era", "--expansion", "4"),
+    *("--loop.steps", "4", "--loop.checkpoint-every", "2"),
+)
+
+
+def started(processes: int, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in processes of `torchrun`."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", str(processes), "-m", "lm.unlearn", *map(str, args)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+
+
+def only_result(folder: Path) -> dict[str, Any]:
+    """Return the result of the one run of a study."""
+    (path,) = folder.glob("runs/*/result.json")
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the study, done by one process."""
+    folder = tmp_path_factory.mktemp("one_process")
+    assert cli.run(unlearn.main, [*TORCHRUN, "--workers", "1", "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_do_a_study_as_one_does(
+    parallel: str, one_process: Path, tmp_path: Path
+) -> None:
+    done = started(2, *TORCHRUN, "--loop.scale.parallel", parallel, "--run-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("results:") == 1
+    assert done.stderr.count("0 runs finished, 1 to do") == 1
+    one, two = only_result(one_process), only_result(tmp_path)
+    losses = [[loss for _, loss in each["training"]["loss"]] for each in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    for name in ("forget_loss", "retain_loss"):
+        assert two[name] == pytest.approx(one[name], abs=1e-4)
+    assert not list(tmp_path.glob("runs/*/training.pt*"))
+    again = started(2, "--resume", tmp_path, "--loop.scale.parallel", "ddp")
+    assert again.returncode == 0, again.stderr
+    assert "1 runs finished, 0 to do" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--loop.scale.accumulate", "3"), "a batch of 8 rows does not"),
+        (("--batch-size", "7"), "a batch of 7 rows does not"),
+    ],
+)
+def test_what_processes_cannot_share_is_told_once(
+    args: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = started(2, *TORCHRUN, "--run-dir", tmp_path / "study", *args)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1
+    assert f"error: {message}" in done.stderr
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_study_that_one_process_is_to_share_is_refused() -> None:
+    study = StudyConfig(run=RunConfig(loop=LoopConfig(scale=ScaleConfig(parallel="fsdp"))))
+    with pytest.raises(ValueError, match=r"this one is alone: start it by `torchrun"):
+        share_over_processes(study)
+    with pytest.raises(ValueError, match="8 rows does not divide into 1 processes times accum"):
+        share_over_processes(
+            StudyConfig(run=RunConfig(loop=LoopConfig(scale=ScaleConfig(accumulate=3))))
+        )
