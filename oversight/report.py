@@ -42,20 +42,20 @@ def main(args: Sequence[str]) -> None:
         raise ValueError(
             f"a report needs {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
         )
-    from oversight.rl.report.curves import export, read_traces  # noqa: PLC0415 (the extra)
-    from oversight.rl.report.page import compose, write  # noqa: PLC0415
-    from oversight.rl.report.results import read_study  # noqa: PLC0415
+    from oversight.rl.report.page import build_report, write_report  # noqa: PLC0415 (the extra)
+    from oversight.rl.report.results import export, read_study  # noqa: PLC0415
 
     with Console(stderr=True).status("reading") as status:
-        study = read_study(settings.study)
-        traces = read_traces(study, status.update)
+        study = read_study(settings.study, status.update)
         if settings.export is not None:
-            export(study, traces, settings.export)
-        document = compose(study, traces, settings.rule, settings.routed, status.update)
-        page = write(document, settings.out or settings.study / "report", status.update)
-    for warning in document.warnings:
+            export(study, settings.export)
+        report = build_report(study, settings.rule, settings.routed, status.update)
+        folder = settings.out or settings.study / "report"
+        page = write_report(report, folder, status.update)
+    for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
-    for line in (document.chapters[0].verdict, document.chapters[0].stopping, f"page:  {page}"):
+    main_chapter = report.chapters[0]
+    for line in (main_chapter.verdict, main_chapter.stopping, f"page:  {page}"):
         print(line)  # noqa: T201
 
 

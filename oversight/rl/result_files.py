@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from math import isinf, isnan
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,8 +30,9 @@ COLUMNS = (
     *("observed_episodes", "env_steps", "wall_seconds", "commit"),
 )
 
-_WORDS = ("run", "study", "method", "variation", "rule", "commit")
-_WHOLE = ("seed", "step", "observed_episodes", "env_steps")
+WORDS = ("run", "study", "method", "variation", "rule", "commit")
+WHOLE = ("seed", "step", "observed_episodes", "env_steps")
+"""The columns that hold text, and those that hold whole numbers; the others hold numbers."""
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -55,24 +57,68 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
-def typed(cells: Mapping[str, str], source: object) -> dict[str, Any]:
-    """Return a row from its cells as text, as it was before it was written.
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of such a file as they were before they were written.
 
     Raises:
-        ValueError: if a cell is missing or damaged; `source` is named.
+        ValueError: if a column is missing or a cell is damaged.
     """
-    try:
-        return {name: _typed(name, cells[name]) for name in COLUMNS}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{source}: the row of {cells.get('run')} is damaged: {error}") from error
+    rows = []
+    for cells in read_csv(path):
+        try:
+            if missing := [name for name in COLUMNS if name not in cells]:
+                raise ValueError(f"{', '.join(missing)} is missing")
+            rows.append(parse_row(cells))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: the row of {cells.get('run')} is damaged: {error}"
+            ) from error
+    return rows
 
 
-def _typed(name: str, cell: str) -> str | int | float | None:
-    if not cell:
+def parse_row(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row from its cells, which may be text or numbers; what is empty is None.
+
+    Raises:
+        ValueError: if a cell that identifies the row is missing, or any cell is damaged.
+    """
+    for name in ("run", "method", "rule"):
+        if not isinstance(cells.get(name), str) or not cells[name]:
+            raise ValueError(f"{name} is {cells.get(name)!r}, a word is needed")
+    if cells["rule"] not in RULES:
+        raise ValueError(f"rule is {cells['rule']!r}, allowed are {', '.join(RULES)}")
+    row = {
+        name: _number(cells, name) if name not in WORDS else _text(cells, name) for name in COLUMNS
+    }
+    if row["seed"] is None:
+        raise ValueError("seed is empty, a whole number is needed")
+    level = row["oversight_probability"]
+    if level is None or not 0 <= level <= 1:
+        raise ValueError(f"oversight_probability is {level}, a number from 0 to 1 is needed")
+    return {**row, "variation": row["variation"] or "default"}
+
+
+def _text(cells: Mapping[str, Any], name: str) -> str | None:
+    return str(cells[name]) if cells.get(name) else None
+
+
+def _number(cells: Mapping[str, Any], name: str) -> float | int | None:
+    value = cells.get(name)
+    if value is None or value == "":
         return None
-    if name in _WORDS:
-        return cell
-    return int(cell) if name in _WHOLE else float(cell)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}, a number is needed") from None
+    if isinf(number):
+        raise ValueError(f"{name} is {value!r}, a finite number is needed")
+    if isnan(number):
+        return None
+    if name not in WHOLE:
+        return number
+    if number % 1:
+        raise ValueError(f"{name} is {value!r}, a whole number is needed")
+    return int(number)
 
 
 Settings = Mapping[str, Any]

@@ -23,8 +23,7 @@ from oversight.rl.result_files import (
     Settings,
     as_csv,
     differences,
-    read_csv,
-    typed,
+    read_rows,
     unpack,
 )
 from oversight.rl.study import Run, Study
@@ -122,8 +121,7 @@ def read_known(study: Study, place: Path) -> Known:
         return {}
     settings = unpack(read_json(place / SETTINGS), place / SETTINGS)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for cells in read_csv(place / ROWS):
-        row = typed(cells, place / ROWS)
+    for row in read_rows(place / ROWS):
         rows.setdefault(row["run"], []).append({**row, "study": study.name})
     runs = [run for run in study.runs() if run.id in rows and run.id in settings]
     for run in runs:

@@ -1,11 +1,9 @@
-"""The figure of learning curves.
+"""The figures of a report: returns against oversight, learning curves, and dots with intervals.
 
-Figures of one dot and interval per method: improvement, label efficiency, selection rules.
-
-Figures of true return against oversight level.
+Every function returns a drawing with a wide form and a narrow one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isfinite
 from typing import Any
 
@@ -16,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from oversight.rl.report.comparison import PLAIN, Efficiency, Panel
 from oversight.rl.report.curves import Band
-from oversight.rl.report.results import OBSERVED, UNOBSERVED
+from oversight.rl.report.results import OBSERVED, ORACLE_SELECTION, UNOBSERVED
 from oversight.runs.figures import (
     COLORS,
     FAINT,
@@ -32,11 +30,16 @@ from oversight.runs.figures import (
 )
 from oversight.runs.statistics import Estimate
 
+Bands = Mapping[tuple[str, float], Band]
+"""Learning curves by method and level."""
+
 _MARKERS = "oDvP*"
+_PROBABILITY = "oversight probability p"
+_ROW = 0.23  # inches of height for a method
 
 
 def styles(panel: Panel, routed: Sequence[str]) -> Styles:
-    """Return how each method looks: the routed ones, plain PPO, and the best others stand out."""
+    """Return the style of each method: `routed`, plain PPO and the best others stand out."""
     rest = [method for method in panel.ranked() if method not in {*routed, PLAIN}]
     chosen = [*(method for method in routed if method in panel.methods), *rest][: len(COLORS)]
     strong = {
@@ -50,35 +53,157 @@ def styles(panel: Panel, routed: Sequence[str]) -> Styles:
     return {method: strong.get(method, weak) for method in panel.methods}
 
 
-def level_axis(axes: Axes, levels: Sequence[float]) -> None:
-    """Make the horizontal axis one of oversight levels."""
+def headline(panel: Panel, look: Styles, alt: str) -> Drawing:
+    """Return true return in unobserved episodes against oversight, the main methods named."""
+    weak = [method for method in panel.methods if not look[method].strong]
+    gray = f" Gray: {', '.join(weak)}." if weak else ""
+    strong = [method for method in panel.methods if look[method].strong]
+
+    def draw(narrow: bool) -> Figure:
+        figure = sheet(narrow=narrow, height=3.9 if narrow else 3.7)
+        axes = figure.subplots()
+        for method in weak:
+            x, y, _ = _points(panel, method, UNOBSERVED)
+            axes.plot(x, y, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1.5)
+        ends = {}
+        for number, method in enumerate(strong):
+            shift = (number - (len(strong) - 1) / 2) * (0.03 if narrow else 0.022)
+            y = _line(axes, panel, method, 10**shift, look[method])
+            ends.update({method: y[-1]} if y else {})
+        _level_axis(axes, panel.measured())
+        axes.set_xlabel(_PROBABILITY)
+        axes.set_title("True return in unobserved episodes")
+        label_ends(axes, ends, look, 8 if narrow else 9)
+        return figure
+
+    return Drawing(
+        name="headline",
+        title="True return in unobserved episodes against oversight",
+        caption="Interquartile mean over seeds with 95% stratified bootstrap intervals; methods "
+        "are shifted slightly so that their intervals can be read. The dashed oracle is paid the "
+        f"true reward and is an upper bound.{gray}",
+        alt=alt,
+        draw=draw,
+    )
+
+
+def _points(
+    panel: Panel, method: str, score: str
+) -> tuple[list[float], list[float], list[Estimate]]:
+    """Return the levels at which a method was measured, its values there, and the estimates."""
+    points = [(level, panel.estimate(method, level, score)) for level in panel.levels]
+    known = [(level, each) for level, each in points if each.seeds]
+    estimates = [each for _, each in known]
+    return [level for level, _ in known], [each.value for each in estimates], estimates
+
+
+def _line(axes: Axes, panel: Panel, method: str, shift: float, style: Style) -> list[float]:
+    """Draw a method's line with its intervals, shifted by a factor; return its values."""
+    levels, y, estimates = _points(panel, method, UNOBSERVED)
+    if not y:
+        return y
+    x = np.array(levels) * shift
+    axes.plot(x, y, style.line, marker=style.marker, color=style.color, zorder=3)
+    known = [(at, each) for at, each in zip(x, estimates, strict=True) if each.known]
+    axes.vlines(
+        [at for at, _ in known],
+        [each.low for _, each in known],
+        [each.high for _, each in known],
+        color=style.color,
+        linewidth=1.4,
+        zorder=2.5,
+    )
+    return y
+
+
+def _level_axis(axes: Axes, levels: Sequence[float]) -> None:
+    """Make the horizontal axis one of oversight probabilities."""
     axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
     axes.minorticks_off()
     axes.grid(visible=False, axis="x")
 
 
-Bands = Mapping[tuple[str, float], Band]
-"""By method and level."""
+def _multiples(
+    figure: Figure, count: int, columns: int, draw: Callable[[Axes, int], None]
+) -> list[Axes]:
+    """Draw small plots that share their axes; return all of them."""
+    rows = ceil(count / columns)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for number, axes in enumerate(grid):
+        axes.set_visible(number < count)
+        if number < count:
+            draw(axes, number)
+    for axes in grid[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)
+    return list(grid)
 
 
-def learning_curves(bands: Bands, look: Styles, levels: Sequence[float], prefix: str) -> Drawing:
-    """Return one plot per level: true return where nobody watches, as training goes on."""
+def observed_and_unobserved(panel: Panel, look: Styles, methods: Sequence[str]) -> Drawing:
+    """Return one small plot per method: its returns in observed and in unobserved episodes."""
+
+    def draw(narrow: bool) -> Figure:
+        columns = min(2 if narrow else 4, len(methods))
+        figure = sheet(narrow=narrow, height=0.6 + 1.45 * ceil(len(methods) / columns))
+
+        def plot(axes: Axes, number: int) -> None:
+            _two_lines(axes, panel, methods[number], look[methods[number]].color)
+
+        grid = _multiples(figure, len(methods), columns, plot)
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=8)
+        figure.supxlabel(_PROBABILITY, fontsize=9, color=MUTED)
+        return figure
+
+    return Drawing(
+        name="observed-and-unobserved",
+        title="Observed and unobserved episodes",
+        caption="One plot per method, all with the same axes. The gap between the two lines is the "
+        "difference in behavior between episodes with and without oversight; the dashed line is "
+        "the oracle in unobserved episodes. Bands are 95% intervals.",
+        alt="For each method, true return against oversight probability, in episodes in which a "
+        "square is overseen and in which none is. The numbers are in the tables.",
+        draw=draw,
+    )
+
+
+def _two_lines(axes: Axes, panel: Panel, method: str, color: str) -> None:
+    """Draw a method's returns in observed and unobserved episodes, and the oracle behind them."""
+    if panel.oracle is not None and panel.oracle != method:
+        x, y, _ = _points(panel, panel.oracle, UNOBSERVED)
+        axes.plot(x, y, color=MUTED, ls="--", lw=0.9)
+    common: dict[str, Any] = {"color": color, "marker": "o", "ms": 3.5}
+    x, y, _ = _points(panel, method, OBSERVED)
+    axes.plot(x, y, **common, ls=":", mfc=PAPER, lw=1.1, label="observed")
+    x, y, estimates = _points(panel, method, UNOBSERVED)
+    axes.plot(x, y, **common, label="unobserved")
+    lows, highs = [each.low for each in estimates], [each.high for each in estimates]
+    axes.fill_between(x, lows, highs, color=color, alpha=0.2, linewidth=0)
+    axes.set_title(method, fontsize=8.5)
+    _level_axis(axes, panel.levels)
+    step = 2 if len(panel.levels) > 3 else 1
+    shown = panel.levels[::-1][::step][::-1]
+    axes.set_xticks(shown, [f"{level:g}" for level in shown])
+    axes.tick_params(labelsize=7.5)
+
+
+def learning_curves(bands: Bands, look: Styles, levels: Sequence[float]) -> Drawing:
+    """Return one plot per level: true return in unobserved episodes during training."""
     shown = [level for level in levels if any(at == level for _, at in bands)]
 
     def draw(narrow: bool) -> Figure:
         columns = min(2 if narrow else 3, len(shown))
         rows = ceil(len(shown) / columns)
         figure = sheet(narrow=narrow, height=(1.1 if narrow else 0.7) + 1.75 * rows)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, level in zip(grid, shown, strict=False):
-            axes.set_title(f"p = {level:g}", fontsize=8.5)
-            _curves(axes, bands, level, look)
-        for axes in grid[len(shown) :]:
-            axes.set_visible(False)
-        for axes in grid[max(0, len(shown) - columns) : len(shown)]:
-            axes.tick_params(labelbottom=True)
-        named = {label: handle for axes in grid for handle, label in _legend(axes)}
+
+        def plot(axes: Axes, number: int) -> None:
+            axes.set_title(f"p = {shown[number]:g}", fontsize=8.5)
+            _curves(axes, bands, shown[number], look)
+
+        named: dict[str, Any] = {}
+        for axes in _multiples(figure, len(shown), columns, plot):
+            handles, labels = axes.get_legend_handles_labels()
+            named |= dict(zip(labels, handles, strict=True))
         figure.legend(
             list(named.values()),
             list(named),
@@ -92,11 +217,11 @@ def learning_curves(bands: Bands, look: Styles, levels: Sequence[float], prefix:
         return figure
 
     return Drawing(
-        name=f"{prefix}learning-curves",
-        title="Learning curves where nobody watches",
-        caption="Mean over seeds of the last checkpoint's true return during training, which the "
-        "learner never sees, with 95% bootstrap bands. At p = 1 nobody is ever unwatched, so all "
-        "episodes count there. Grey: the methods that the first figure does not name.",
+        name="learning-curves",
+        title="Learning curves in unobserved episodes",
+        caption="Mean over seeds of the current policy's true return during training, with 95% "
+        "bootstrap bands; the learner never sees this return. At p = 1 no episode is unobserved, "
+        "and all episodes count. Gray: the methods that the first figure does not name.",
         alt="For each oversight probability, true return against environment steps, one line per "
         "method, with bands over seeds.",
         draw=draw,
@@ -111,100 +236,28 @@ def _curves(axes: Axes, bands: Bands, level: float, look: Styles) -> None:
         if not style.strong:
             axes.plot(band.steps, band.mean, color=MUTED, linewidth=0.6, alpha=0.5)
             continue
-        line = {"color": style.color, "linewidth": 1.3, "label": method}
-        axes.plot(band.steps, band.mean, style.line, **line)  # type: ignore[arg-type]
+        axes.plot(band.steps, band.mean, style.line, color=style.color, linewidth=1.3, label=method)
         if band.runs > 1:
             axes.fill_between(
                 band.steps, band.low, band.high, color=style.color, alpha=0.18, linewidth=0
             )
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: counted(steps)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: abbreviated(steps)))
     axes.tick_params(labelsize=7.5)
 
 
-def _legend(axes: Axes) -> list[tuple[Any, str]]:
-    return list(zip(*axes.get_legend_handles_labels(), strict=True))
+def abbreviated(number: float) -> str:
+    """Return a large number in few letters.
 
-
-def counted(steps: float) -> str:
-    """Return a number of steps in few letters.
-
-    >>> counted(1_500_000), counted(250_000), counted(0)
+    >>> abbreviated(1_500_000), abbreviated(250_000), abbreviated(0)
     ('1.5M', '250k', '0')
     """
-    if steps >= 1e6:
-        return f"{steps / 1e6:g}M"
-    return f"{steps / 1e3:g}k" if steps >= 1e3 else f"{steps:g}"
+    if number >= 1e6:
+        return f"{number / 1e6:g}M"
+    return f"{number / 1e3:g}k" if number >= 1e3 else f"{number:g}"
 
 
-_ROW = 0.23  # inches of height for a method
-
-
-def improvement_dots(
-    routed: str, estimates: Mapping[str, Estimate], look: Styles, prefix: str
-) -> Drawing:
-    """Return the probability that a run of the routed method beats one of each other method."""
-    order = sorted(estimates, key=lambda method: estimates[method].value)
-
-    def draw(narrow: bool) -> Figure:
-        figure = sheet(narrow=narrow, height=0.9 + _ROW * len(order))
-        axes = figure.subplots()
-        axes.axvline(0.5, color=MUTED, linewidth=1, linestyle="--")
-        for place, method in enumerate(order):
-            _dot(axes, place, estimates[method], look[method].color)
-        _names(axes, order)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-        axes.set_title(f"P({routed} beats ...)")
-        return figure
-
-    return Drawing(
-        name=f"{prefix}improvement-{routed}",
-        title=f"How often {routed} beats each other method",
-        caption=f"The probability that a random run of {routed} beats a random run of the other "
-        "where nobody watches, averaged over the levels that both have, with 95% intervals. "
-        "Left of the dashed line the other is more often ahead.",
-        alt=f"{routed} beats "
-        + ", ".join(f"{each} with {estimates[each].value:.0%}" for each in reversed(order))
-        + ".",
-        draw=draw,
-    )
-
-
-def efficiency_dots(found: Mapping[str, Efficiency], look: Styles, prefix: str) -> Drawing:
-    """Return the observed episodes that each method needs for 80% of the oracle."""
-    order = sorted(found, key=lambda method: -found[method].episodes.value)
-
-    def draw(narrow: bool) -> Figure:
-        figure = sheet(narrow=narrow, height=0.9 + _ROW * len(order))
-        axes = figure.subplots()
-        for place, method in enumerate(order):
-            each = found[method]
-            if each.episodes.value > each.most * 1.001:
-                note = f"not reached with {each.most:,.0f}"
-                axes.text(each.most, place, note, ha="right", va="center", fontsize=8, color=MUTED)
-            else:
-                _dot(axes, place, each.within(), look[method].color)
-        _names(axes, order)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda episodes, _: counted(episodes)))
-        axes.minorticks_off()
-        axes.set_xlabel("observed episodes, fewer is better")
-        return figure
-
-    return Drawing(
-        name=f"{prefix}label-efficiency",
-        title="Observed episodes needed for 80% of the oracle",
-        caption="Where nobody watches, with 95% bootstrap intervals, cut at what the study tried.",
-        alt="Observed episodes that each method needs: "
-        + ", ".join(f"{method} {found[method]}" for method in reversed(order))
-        + ".",
-        draw=draw,
-    )
-
-
-def selection_dots(panel: Panel, look: Styles, prefix: str) -> Drawing:
+def selection_dots(panel: Panel) -> Drawing:
     """Return each method's return under the three selection rules, level by level."""
     levels = panel.measured()
     order = list(reversed(panel.ranked()))
@@ -213,26 +266,24 @@ def selection_dots(panel: Panel, look: Styles, prefix: str) -> Drawing:
         columns = min(2 if narrow else 3, len(levels))
         rows = ceil(len(levels) / columns)
         figure = sheet(narrow=narrow, height=0.7 + (0.5 + 0.19 * len(order)) * rows)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, level in zip(grid, levels, strict=False):
-            axes.set_title(f"p = {level:g}", fontsize=8.5)
-            _rules(axes, panel, order, level)
-        for axes in grid[len(levels) :]:
-            axes.set_visible(False)
-        for axes in grid[max(0, len(levels) - columns) : len(levels)]:
-            axes.tick_params(labelbottom=True)
+
+        def plot(axes: Axes, number: int) -> None:
+            axes.set_title(f"p = {levels[number]:g}", fontsize=8.5)
+            _rules(axes, panel, order, levels[number])
+
+        grid = _multiples(figure, len(levels), columns, plot)
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=8)
         return figure
 
     return Drawing(
-        name=f"{prefix}selection",
-        title="What choosing the checkpoint by the hidden truth would add",
-        caption="True return where nobody watches of the last checkpoint, of the one chosen on "
-        "observed episodes, and of the one chosen by the hidden truth. From the second to the "
-        "third is the size of the leak.",
-        alt="For each level and method, true return under three rules of choosing the checkpoint. "
-        "The gain of the rule oracle_selection is in the table below.",
+        name="selection",
+        title="The gain of selecting checkpoints by the true reward",
+        caption="True return in unobserved episodes of the last checkpoint, of that selected on "
+        "observed episodes, and of that selected by the hidden true reward. The distance from the "
+        "second to the third is what selection by the true reward would leak.",
+        alt="For each level and method, true return under three selection rules. The gains are in "
+        "the table below.",
         draw=draw,
     )
 
@@ -241,7 +292,7 @@ def _rules(axes: Axes, panel: Panel, order: Sequence[str], level: float) -> None
     marks: dict[str, dict[str, Any]] = {
         "last": {"marker": "o", "mfc": PAPER, "color": MUTED},
         "observed": {"marker": "o", "color": INK},
-        "oracle_selection": {"marker": "|", "color": VERMILLION, "ms": 8, "mew": 2},
+        ORACLE_SELECTION: {"marker": "|", "color": VERMILLION, "ms": 8, "mew": 2},
     }
     for place, method in enumerate(order):
         values = [panel.estimate(method, level, UNOBSERVED, rule).value for rule in marks]
@@ -251,8 +302,71 @@ def _rules(axes: Axes, panel: Panel, order: Sequence[str], level: float) -> None
     for rule, mark in marks.items():
         found = [panel.estimate(method, level, UNOBSERVED, rule).value for method in order]
         axes.plot(found, range(len(order)), ls="", label=rule, **{"ms": 4.5, **mark})
-    _names(axes, order)
+    _method_axis(axes, order)
     axes.tick_params(labelsize=7.5)
+
+
+def improvement_dots(routed: str, estimates: Mapping[str, Estimate], look: Styles) -> Drawing:
+    """Return the probability that a run of one method beats a run of each other method."""
+    order = sorted(estimates, key=lambda method: estimates[method].value)
+
+    def draw(narrow: bool) -> Figure:
+        figure = sheet(narrow=narrow, height=0.9 + _ROW * len(order))
+        axes = figure.subplots()
+        axes.axvline(0.5, color=MUTED, linewidth=1, linestyle="--")
+        for place, method in enumerate(order):
+            _dot(axes, place, estimates[method], look[method].color)
+        _method_axis(axes, order)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+        axes.set_title(f"P({routed} beats ...)")
+        return figure
+
+    return Drawing(
+        name=f"improvement-{routed}",
+        title=f"Probability that {routed} beats each other method",
+        caption=f"The probability that a random run of {routed} beats a random run of the other "
+        "method in unobserved episodes, averaged over the levels that both have, with 95% "
+        "intervals. Left of the dashed line the other method is more often ahead.",
+        alt=f"{routed} beats "
+        + ", ".join(f"{each} with {estimates[each].value:.0%}" for each in reversed(order))
+        + ".",
+        draw=draw,
+    )
+
+
+def efficiency_dots(found: Mapping[str, Efficiency], look: Styles) -> Drawing:
+    """Return the observed episodes that each method needs for 80% of the oracle's return."""
+    order = sorted(found, key=lambda method: -found[method].episodes.value)
+
+    def draw(narrow: bool) -> Figure:
+        figure = sheet(narrow=narrow, height=0.9 + _ROW * len(order))
+        axes = figure.subplots()
+        for place, method in enumerate(order):
+            each = found[method]
+            if each.reached:
+                _dot(axes, place, each.within(), look[method].color)
+                continue
+            note = f"not reached with {each.most:,.0f}"
+            axes.text(each.most, place, note, ha="right", va="center", fontsize=8, color=MUTED)
+        _method_axis(axes, order)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: abbreviated(number)))
+        axes.minorticks_off()
+        axes.set_xlabel("observed episodes, fewer is better")
+        return figure
+
+    return Drawing(
+        name="label-efficiency",
+        title="Observed episodes needed for 80% of the oracle's return",
+        caption="In unobserved episodes, with 95% bootstrap intervals, limited to the tested "
+        "range.",
+        alt="Observed episodes that each method needs: "
+        + ", ".join(f"{method} {found[method]}" for method in reversed(order))
+        + ".",
+        draw=draw,
+    )
 
 
 def _dot(axes: Axes, place: int, estimate: Estimate, color: str) -> None:
@@ -261,132 +375,10 @@ def _dot(axes: Axes, place: int, estimate: Estimate, color: str) -> None:
     axes.plot(estimate.value, place, "o", color=color)
 
 
-def _names(axes: Axes, order: Sequence[str]) -> None:
-    """Write the methods on the vertical axis, in ink, since they are what is read."""
+def _method_axis(axes: Axes, order: Sequence[str]) -> None:
+    """Make the vertical axis one of methods, from bottom to top."""
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-
-
-XLABEL = "oversight probability p"
-
-
-def headline(panel: Panel, look: Styles, prefix: str, alt: str) -> Drawing:
-    """Return true return where nobody watches, against oversight level, the main methods named."""
-    weak = [method for method in panel.methods if not look[method].strong]
-    rest = f" Grey: {', '.join(weak)}." if weak else ""
-
-    def draw(narrow: bool) -> Figure:
-        figure = sheet(narrow=narrow, height=3.9 if narrow else 3.7)
-        axes = figure.subplots()
-        strong = [method for method in panel.methods if look[method].strong]
-        for method in weak:
-            _line(axes, panel, method, UNOBSERVED, 0.0, look)
-        ends = {}
-        for number, method in enumerate(strong):
-            shift = (number - (len(strong) - 1) / 2) * (0.03 if narrow else 0.022)
-            end = _line(axes, panel, method, UNOBSERVED, shift, look)
-            ends.update({method: end} if end is not None else {})
-        level_axis(axes, panel.measured())
-        axes.set_xlabel(XLABEL)
-        axes.set_title("True return where nobody watches")
-        label_ends(axes, ends, look, 8 if narrow else 9)
-        return figure
-
-    return Drawing(
-        name=f"{prefix}headline",
-        title="True return where nobody watches, against oversight",
-        caption="Interquartile mean over seeds, with 95% stratified-bootstrap intervals; methods "
-        "are set slightly apart so that intervals can be read. The dashed oracle is paid the "
-        f"truth and is a ceiling.{rest}",
-        alt=alt,
-        draw=draw,
-    )
-
-
-def _line(
-    axes: Axes, panel: Panel, method: str, score: str, shift: float, look: Styles
-) -> float | None:
-    """Draw a method's line with its intervals; return where it ends."""
-    style = look[method]
-    points = [(level, panel.estimate(method, level, score)) for level in panel.levels]
-    points = [(level, each) for level, each in points if each.seeds]
-    if not points:
-        return None
-    x = np.array([level for level, _ in points]) * 10**shift
-    y = np.array([each.value for _, each in points])
-    if not style.strong:
-        axes.plot(x, y, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1.5)
-        return float(y[-1])
-    axes.plot(x, y, style.line, marker=style.marker, color=style.color, zorder=3)
-    known = [(at, each) for at, (_, each) in zip(x, points, strict=True) if each.known]
-    axes.vlines(
-        [at for at, _ in known],
-        [each.low for _, each in known],
-        [each.high for _, each in known],
-        color=style.color,
-        linewidth=1.4,
-        zorder=2.5,
-    )
-    return float(y[-1])
-
-
-def watched_and_unwatched(panel: Panel, look: Styles, order: Sequence[str], prefix: str) -> Drawing:
-    """Return one small plot per method: its return where a square is watched, and where none is."""
-
-    def draw(narrow: bool) -> Figure:
-        columns = min(2 if narrow else 4, len(order))
-        rows = ceil(len(order) / columns)
-        figure = sheet(narrow=narrow, height=0.6 + 1.45 * rows)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, method in zip(grid, order, strict=False):
-            _apart(axes, panel, method, look)
-        for axes in grid[len(order) :]:
-            axes.set_visible(False)
-        for axes in grid[max(0, len(order) - columns) : len(order)]:
-            axes.tick_params(labelbottom=True)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=8)
-        figure.supxlabel(XLABEL, fontsize=9, color=MUTED)
-        return figure
-
-    return Drawing(
-        name=f"{prefix}watched-and-unwatched",
-        title="Watched and unwatched episodes apart",
-        caption="One plot per method, all on the same axes. The gap between the two lines is what "
-        "a method does differently when it knows that nobody watches. Bands are 95% intervals.",
-        alt="For each method, true return against oversight probability, in episodes in which a "
-        "square is watched and in which none is. The numbers are in the table below.",
-        draw=draw,
-    )
-
-
-def _apart(axes: Axes, panel: Panel, method: str, look: Styles) -> None:
-    """Draw one method's two lines, and the oracle behind them."""
-    color = look[method].color
-    if panel.oracle is not None and panel.oracle != method:
-        _band(axes, panel, panel.oracle, UNOBSERVED, {"color": MUTED, "ls": "--", "lw": 0.9})
-    filled = {"color": color, "marker": "o", "ms": 3.5, "label": "nobody watches"}
-    hollow = {"color": color, "marker": "o", "ms": 3.5, "ls": ":", "mfc": PAPER, "lw": 1.1}
-    _band(axes, panel, method, OBSERVED, {**hollow, "label": "watched"})
-    _band(axes, panel, method, UNOBSERVED, filled, alpha=0.2)
-    axes.set_title(method, fontsize=8.5)
-    level_axis(axes, panel.levels)
-    step = 2 if len(panel.levels) > 3 else 1
-    shown = panel.levels[::-1][::step][::-1]
-    axes.set_xticks(shown, [f"{level:g}" for level in shown])
-    axes.tick_params(labelsize=7.5)
-
-
-def _band(
-    axes: Axes, panel: Panel, method: str, score: str, line: dict[str, object], alpha: float = 0.0
-) -> None:
-    points = [(level, panel.estimate(method, level, score)) for level in panel.levels]
-    points = [(level, each) for level, each in points if each.seeds]
-    x = [level for level, _ in points]
-    axes.plot(x, [each.value for _, each in points], **line)  # type: ignore[arg-type]
-    if alpha:
-        lows, highs = [each.low for _, each in points], [each.high for _, each in points]
-        axes.fill_between(x, lows, highs, color=line["color"], alpha=alpha, linewidth=0)

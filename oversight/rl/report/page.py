@@ -1,79 +1,34 @@
-"""The document: all sections of a study's report, with its verdict and its warnings.
-
-The files of a report: the page, and every figure and table by itself.
-
-The page: one HTML file that holds all it shows and asks no network for anything.
-
-What a page is made of: sections of drawings, tables and pictures.
-
-The sections of a report, each from the panel that it shows.
-
-The variations of a study: what is changed in each, and all of them side by side.
-
-What was run: commits, versions, steps and seeds, and a warning where they are mixed.
-"""
+"""The page: sections of figures and tables for each variation, with warnings, as one HTML file."""
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import nan
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from oversight.rl.report import tables
+from oversight.rl.report import figures, tables
 from oversight.rl.report.comparison import (
     PLAIN,
-    SHARE,
     Panel,
-    compare,
     early_stopping,
     label_efficiency,
     verdict,
 )
-from oversight.rl.report.curves import Band, Traces, band
-from oversight.rl.report.figures import (
-    Bands,
-    efficiency_dots,
-    headline,
-    improvement_dots,
-    learning_curves,
-    selection_dots,
-    styles,
-    watched_and_unwatched,
-)
-from oversight.rl.report.results import OBSERVED, RULES, UNOBSERVED, Row, Study, ranges
-from oversight.rl.report.tables import Cell, Table, mark, share_table
-from oversight.rl.result_files import VERSIONS, Settings, differences
+from oversight.rl.report.curves import band
+from oversight.rl.report.results import LEVEL, OBSERVED, ORACLE_SELECTION, UNOBSERVED, Study
+from oversight.rl.report.tables import Table
+from oversight.rl.result_files import RULES, VERSIONS, Settings, differences
 from oversight.runs.figures import Drawing, Styles
 from oversight.runs.statistics import MIN_SEEDS
 
+Block = TypeVar("Block", Drawing, Table)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """A picture that a run left behind.
-
-    Attributes:
-        title: what it shows.
-        caption: which run it is of.
-        png: its bytes.
-    """
-
-    title: str
-    caption: str
-    png: bytes
-
-    @property
-    def source(self) -> str:
-        """The picture as an address that holds it."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
-
-
-Block = Drawing | Table | Picture
+ENOUGH_SEEDS = 5
+"""With fewer seeds, a 95% interval covers the true value in fewer than 90% of cases."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,453 +38,73 @@ class Section:
     Attributes:
         anchor: its address on the page.
         title: its heading.
-        lead: a sentence before all else, or none.
-        blocks: shown one after the other.
-        folded: tables that a reader opens to see.
+        lead: is shown before all else.
+        drawings: are shown first.
+        tables: follow them.
+        folded: tables that a reader opens.
+        module_maps: PNG files in base64, by run.
     """
 
     anchor: str
     title: str
     lead: str = ""
-    blocks: Sequence[Block] = ()
+    drawings: Sequence[Drawing] = ()
+    tables: Sequence[Table] = ()
     folded: Sequence[Table] = ()
-
-    @property
-    def drawings(self) -> list[Drawing]:
-        """The figures to save."""
-        return [block for block in self.blocks if isinstance(block, Drawing)]
-
-    @property
-    def tables(self) -> list[Table]:
-        """The tables to save."""
-        return [*(block for block in self.blocks if isinstance(block, Table)), *self.folded]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What the sections of one panel are made from.
-
-    Attributes:
-        panel: the methods and levels that are compared.
-        look: how each method is drawn.
-        routed: the methods that are put against each of the others.
-        bands: learning curves by method and level.
-        pictures: module maps.
-        prefix: of the names of files, empty for the main panel.
-    """
-
-    panel: Panel
-    look: Styles
-    routed: Sequence[str]
-    bands: Bands = field(default_factory=dict)
-    pictures: Sequence[Picture] = ()
-    prefix: str = ""
-
-
-def top(material: Material) -> Section:
-    """Return what is seen first: one figure and one table."""
-    panel, prefix = material.panel, material.prefix
-    said = f"{verdict(panel)} The numbers are in the table below the figure."
-    table = tables.returns_table(
-        panel, UNOBSERVED, f"{prefix}unwatched", "True return where nobody watches"
-    )
-    blocks: list[Block] = [headline(panel, material.look, prefix, said), table]
-    return Section(anchor=f"{prefix}top", title="", blocks=blocks if panel.measured() else ())
-
-
-def standings(material: Material) -> Section | None:
-    """Return who is ahead at each level."""
-    table = tables.standings(material.panel, f"{material.prefix}standings")
-    if not table.rows:
-        return None
-    return Section(
-        anchor=f"{material.prefix}standings", title="Who is ahead, level by level", blocks=[table]
-    )
-
-
-def share(material: Material) -> Section | None:
-    """Return how near each method comes to the oracle."""
-    table = share_table(material.panel, f"{material.prefix}share")
-    if table is None:
-        return None
-    return Section(anchor=f"{material.prefix}share", title="Share of the oracle", blocks=[table])
-
-
-def watched(material: Material) -> Section | None:
-    """Return watched and unwatched episodes apart."""
-    panel, prefix = material.panel, material.prefix
-    oracles = [each for each in panel.methods if each not in panel.competitors]
-    table = tables.returns_table(
-        panel, OBSERVED, f"{prefix}watched", "True return where a square is watched"
-    )
-    if not panel.measured(OBSERVED):
-        return None
-    drawing = watched_and_unwatched(panel, material.look, [*panel.ranked(), *oracles], prefix)
-    return Section(
-        anchor=f"{prefix}watched", title="Watched and unwatched", blocks=[drawing], folded=[table]
-    )
-
-
-def stopping(material: Material) -> Section | None:
-    """Return what early stopping does, for each routed method."""
-    panel, prefix = material.panel, material.prefix
-    routed = [each for each in material.routed if PLAIN in panel.methods]
-    if not routed:
-        return None
-    found = [
-        tables.stopping_table(panel, each, f"{prefix}early-stopping-{each}") for each in routed
-    ]
-    return Section(
-        anchor=f"{prefix}early-stopping",
-        title="Early stopping",
-        lead=" ".join(early_stopping(panel, each) for each in routed),
-        blocks=found[:1],
-        folded=found[1:],
-    )
-
-
-def selection(material: Material) -> Section | None:
-    """Return the three ways of choosing a checkpoint beside each other."""
-    panel, prefix = material.panel, material.prefix
-    rules = [rule for rule in RULES if any(row.rule == rule for row in panel.rows)]
-    if len(rules) < 2 or not panel.measured():
-        return None
-    both = {"oracle_selection", "observed"} <= {*rules}
-    leak = [tables.leak_table(panel, f"{prefix}leak")] if both else []
-    return Section(
-        anchor=f"{prefix}selection",
-        title="Selection rules, and the size of the leak",
-        lead="Choosing a checkpoint by the hidden truth is not available to anyone who needs "
-        "oversight. It is shown here to size what it would add, and used nowhere else.",
-        blocks=[selection_dots(panel, material.look, prefix)],
-        folded=[*leak, tables.rules_table(panel, rules, f"{prefix}rules")],
-    )
-
-
-def learning(material: Material) -> Section | None:
-    """Return the learning curves."""
-    if not material.bands:
-        return None
-    drawing = learning_curves(material.bands, material.look, material.panel.levels, material.prefix)
-    return Section(anchor=f"{material.prefix}curves", title="Learning curves", blocks=[drawing])
-
-
-def improvement(material: Material) -> Section | None:
-    """Return how often each routed method beats each other one."""
-    panel, prefix = material.panel, material.prefix
-    blocks: list[Block] = []
-    folded = []
-    for routed in material.routed:
-        others = [method for method in panel.competitors if method != routed]
-        chances = {each: tables.chance(panel, routed, each, panel.measured()) for each in others}
-        chances = {each: chance for each, chance in chances.items() if chance.seeds}
-        if chances:
-            blocks.append(improvement_dots(routed, chances, material.look, prefix))
-            folded.append(tables.improvement_table(panel, routed, f"{prefix}improvement-{routed}"))
-    if not blocks:
-        return None
-    return Section(
-        anchor=f"{prefix}improvement",
-        title="Probability of improvement",
-        blocks=blocks,
-        folded=folded,
-    )
-
-
-def efficiency(material: Material) -> Section | None:
-    """Return how many observed episodes each method needs."""
-    panel, prefix = material.panel, material.prefix
-    found = {each: label_efficiency(panel, each) for each in panel.competitors}
-    known = {each: needs for each, needs in found.items() if needs is not None}
-    if not known:
-        return None
-    order = sorted(known, key=lambda each: known[each].episodes.value)
-    table = Table(
-        name=f"{prefix}label-efficiency",
-        title=f"Observed episodes needed for {SHARE:.0%} of the oracle",
-        caption="Between two levels the share of the oracle is taken to be linear in the logarithm "
-        "of the episodes. Episodes spent on choosing a checkpoint count.",
-        columns=["method", "observed episodes (95% interval)"],
-        rows=[[Cell(each), Cell(str(known[each]))] for each in order],
-    )
-    return Section(
-        anchor=f"{prefix}label-efficiency",
-        title="Label efficiency",
-        blocks=[efficiency_dots(known, material.look, prefix), table],
-    )
-
-
-def tax(material: Material) -> Section | None:
-    """Return what each method costs where everything is observed."""
-    table = tables.tax_table(material.panel, f"{material.prefix}tax")
-    if table is None:
-        return None
-    return Section(anchor=f"{material.prefix}tax", title="Alignment tax", blocks=[table])
-
-
-def flag(material: Material) -> Section | None:
-    """Return how much depends on being watched."""
-    table = tables.flag_table(material.panel, f"{material.prefix}flag-flip")
-    if table is None:
-        return None
-    return Section(anchor=f"{material.prefix}flag-flip", title="Flag-flip gap", blocks=[table])
-
-
-def modules(material: Material) -> Section | None:
-    """Return the module maps, one per method."""
-    if not material.pictures:
-        return None
-    return Section(
-        anchor=f"{material.prefix}modules",
-        title="Module maps",
-        lead="Where each module goes from every square, one run per method.",
-        blocks=material.pictures,
-    )
-
-
-PARTS: Mapping[str, Callable[[Material], Section | None]] = {
-    part.__name__: part
-    for part in (
-        *(standings, share, watched, stopping, selection, learning),
-        *(improvement, efficiency, tax, flag, modules),
-    )
-}
-"""The sections after the first, in their order."""
-
-
-Changes = Mapping[str, str]
-"""By variation, what is changed in it, in words; empty where its runs do not say."""
-
-
-def changes(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> Changes:
-    """Return what sets the runs of each panel apart from the first panel's of the same method.
-
-    Args:
-        panels: the main one first.
-        settings: by run, as far as they are known.
-    """
-    plain: dict[str, Settings] = {}
-    for row in panels[0].rows:
-        if row.run in settings:
-            plain.setdefault(row.method, settings[row.run])
-    return {panel.name: _changed(panel.rows, plain, settings) for panel in panels[1:]}
-
-
-def _changed(
-    rows: Sequence[Row], plain: Mapping[str, Settings], settings: Mapping[str, Settings]
-) -> str:
-    found: dict[str, Any] = {}
-    for row in {row.run: row for row in rows}.values():
-        if row.run in settings and row.method in plain:
-            here = differences(plain[row.method], settings[row.run])
-            found = {**{name: value for name, (_, value) in here.items()}, **found}
-    return ", ".join(f"{name} = {_worded(value)}" for name, value in found.items())
-
-
-def _worded(value: Any) -> str:  # noqa: ANN401
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:,}" if whole else f"{value}"
-
-
-def side_by_side(panels: Sequence[Panel], changed: Changes) -> Section | None:
-    """Return a table for each level that a variation shares with the main panel, or None.
-
-    Args:
-        panels: the main one first.
-        changed: what is changed in the others.
-    """
-    main, *others = panels
-    shared = {
-        level: [panel for panel in others if level in panel.measured()] for level in main.measured()
-    }
-    found = [_table(main, shared[level], level) for level in shared if shared[level]]
-    if not found:
-        return None
-    said = "; ".join(f"{name} has {words}" for name, words in changed.items() if words)
-    return Section(
-        anchor="variations",
-        title="Variations side by side",
-        lead=f"True return where nobody watches{': ' if said else ''}{said}.",
-        blocks=found,
-    )
-
-
-def _table(main: Panel, others: Sequence[Panel], level: float) -> Table:
-    """Return every method that a variation has at a level, the main panel's return first."""
-    panels = [main, *others]
-    known = {name for panel in others for name in panel.methods if len(panel.sample(name, level))}
-    compared = [
-        compare(panel, [name for name in panel.competitors if name in known], level)
-        for panel in panels
-    ]
-    order = [*(name for name in main.methods if name not in main.competitors), *main.ranked()]
-    order += [name for panel in others for name in panel.methods]
-    pairs = list(zip(panels, compared, strict=True))
-    return Table(
-        name=f"variations-p{level:g}",
-        title=f"Variations at p = {level:g}",
-        caption="IQM over seeds (95% interval) of the methods that a variation has. Bold: the "
-        "winner of a column, its interval above all others'. Underlined: a draw. Oracles do not "
-        "compete.",
-        columns=["method", *(panel.name for panel in panels)],
-        rows=[
-            [
-                Cell(name),
-                *(Cell(panel.estimate(name, level), mark(each, name)) for panel, each in pairs),
-            ]
-            for name in dict.fromkeys(order)
-            if name in known
-        ],
-    )
-
-
-ENOUGH = 5
-"""Seeds from which on a 95% interval covers the truth in more than 90% of cases."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance:
-    """Where the numbers come from.
-
-    Attributes:
-        runs: how many have results.
-        commits: of the source, with the number of runs of each, the most frequent first.
-        versions: of packages, each with its number of runs.
-        env_steps: of a run, the least and the most.
-        hours: of all runs together.
-    """
-
-    runs: int
-    commits: Mapping[str, int]
-    versions: Mapping[str, int]
-    env_steps: tuple[float, float]
-    hours: float
-
-
-def provenance(study: Study, settings: Mapping[str, Settings]) -> tuple[Provenance, list[str]]:
-    """Return where the numbers come from, and what about that is mixed."""
-    rows = {row.run: row for row in study.rows}
-    versions = _versions(settings.values())
-    problems: list[str] = []
-    commits: dict[str, list[str]] = {}
-    for run, row in rows.items():
-        commits.setdefault(row.commit or "unknown", []).append(run)
-    problems += _mixed("commits", {name: len(runs) for name, runs in commits.items()}, commits)
-    problems += [
-        f"commit {name} was changed: what ran is not what it names"
-        for name in commits
-        if name.endswith("-dirty")
-    ]
-    for package, found in versions.items():
-        problems += _mixed(f"versions of {package}", found, {})
-    steps = _known(row.env_steps for row in rows.values())
-    where = Provenance(
-        runs=len(rows),
-        commits=dict(Counter({name: len(runs) for name, runs in commits.items()}).most_common()),
-        versions={
-            f"{package} {version}": runs
-            for package, found in versions.items()
-            for version, runs in found.most_common()
-        },
-        env_steps=(min(steps), max(steps)) if steps else (nan, nan),
-        hours=sum(_known(row.wall_seconds for row in rows.values())) / 3600,
-    )
-    return where, problems
-
-
-def _versions(settings: Iterable[Settings]) -> dict[str, Counter[str]]:
-    """Return how many runs had which version of each package, by name."""
-    versions: dict[str, Counter[str]] = {}
-    for each in settings:
-        for name, version in each.items():
-            if name.startswith(VERSIONS):
-                package = name.removeprefix(VERSIONS)
-                versions.setdefault(package, Counter())[str(version)] += 1
-    return dict(sorted(versions.items()))
-
-
-def _mixed(what: str, counts: Mapping[str, int], runs: Mapping[str, list[str]]) -> list[str]:
-    """Return a warning where there is more than one, naming the runs of the rarer ones."""
-    if len(counts) < 2:
-        return []
-    told = []
-    for number, (name, count) in enumerate(Counter(counts).most_common()):
-        members = runs.get(name, [])
-        named = f": {', '.join(members[:3])}{', ...' if count > 3 else ''}"
-        told.append(f"{name} ({count} runs{named if number and members else ''})")
-    return [f"the runs have mixed {what}: {', '.join(told)}"]
-
-
-def _known(values: Iterable[float]) -> list[float]:
-    return [value for value in values if not np.isnan(value)]
-
-
-def seeds_table(panel: Panel, name: str) -> Table:
-    """Return which seeds each method has at each level."""
-    rows = [
-        [Cell(method), *(Cell(ranges(panel.cell(method, level))) for level in panel.levels)]
-        for method in panel.methods
-    ]
-    return Table(
-        name=name,
-        title="Seeds",
-        caption=f"Of the runs that have a checkpoint of rule {panel.rule}.",
-        columns=["method", *(f"p = {level:g}" for level in panel.levels)],
-        rows=rows,
-    )
-
-
-def few_seeds(panel: Panel) -> list[str]:
-    """Return a warning if cells have so few seeds that their intervals are too narrow."""
-    sizes = [len(panel.cell(method, at)) for method in panel.methods for at in panel.levels]
-    few = sum(0 < size < ENOUGH for size in sizes)
-    if not few:
-        return []
-    cells = f"{few} of {sum(map(bool, sizes))} cells of the variation {panel.name}"
-    return [
-        f"{cells} have fewer than {ENOUGH} seeds: their intervals are too narrow, and with fewer "
-        f"than {MIN_SEEDS} they are not compared"
-    ]
-
-
-_SHORT = (*("standings", "share", "watched", "stopping", "learning", "efficiency", "tax", "flag"),)
-"""The sections of the variations; the main panel has all."""
+    module_maps: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chapter:
-    """A panel's part of the page.
+    """The part of the page that shows one variation.
 
     Attributes:
-        title: empty for the main panel.
-        changes: what is changed in it, in words, as far as its runs say.
-        verdict: who wins.
-        stopping: what early stopping does to the first routed method's lead.
-        top: the figure and the table that come first.
-        sections: the rest.
+        title: the variation, empty for the main one.
+        changes: the settings that it changes, in words, as far as they are known.
+        verdict: the winners.
+        stopping: the effect of early stopping on the lead of the first routed method.
+        sections: the first is shown above the table of contents.
     """
 
     title: str
     changes: str
     verdict: str
     stopping: str
-    top: Section
     sections: Sequence[Section]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
-    """All that a report says.
+class Provenance:
+    """The origin of the numbers.
+
+    Attributes:
+        commits: of the source, with the number of runs of each.
+        versions: of packages, with the number of runs of each.
+        env_steps: of the shortest run, and of the longest if it differs.
+        hours: of all runs together.
+        warnings: what is mixed or unknown.
+    """
+
+    commits: Mapping[str, int]
+    versions: Mapping[str, int]
+    env_steps: Sequence[int]
+    hours: float
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The content of the page.
 
     Attributes:
         study: its name.
-        rule: how checkpoints were chosen where nothing else is said.
+        rule: the selection rule that is used where no other is named.
         runs: how many of the declared runs have results, in words.
-        chapters: the main panel's, then one for each variation.
-        variations: all of them side by side, if there are any.
-        where: where the numbers come from.
-        seeds: which seeds were run, a table for each chapter.
-        warnings: what was missing, damaged or mixed.
+        chapters: one for each variation, the main one first.
+        variations: a comparison of all variations, if there are several.
+        seeds: a table for each chapter.
+        provenance: the origin of the numbers.
+        warnings: all that is missing, damaged or mixed.
     """
 
     study: str
@@ -537,166 +112,347 @@ class Document:
     runs: str
     chapters: Sequence[Chapter]
     variations: Section | None
-    where: Provenance
-    seeds: Section
+    seeds: Sequence[Table]
+    provenance: Provenance
     warnings: Sequence[str]
 
+    @property
+    def drawings(self) -> list[Drawing]:
+        """All figures."""
+        sections = [section for chapter in self.chapters for section in chapter.sections]
+        return [drawing for section in sections for drawing in section.drawings]
 
-def compose(
+    @property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        sections = [section for chapter in self.chapters for section in chapter.sections]
+        sections += [self.variations] if self.variations else []
+        found = [table for each in sections for table in (*each.tables, *each.folded)]
+        return [*found, *self.seeds]
+
+
+def build_report(
     study: Study,
-    traces: Traces,
     rule: str,
     routed: Sequence[str],
-    told: Callable[[str], None] = lambda _: None,
-) -> Document:
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
     """Return the report of a study.
 
     Args:
-        study: what its folder holds.
-        traces: what its runs left.
-        rule: how checkpoints are chosen where nothing else is said.
-        routed: the methods that are put against each of the others; those that were run count.
-        told: called with what is being done.
+        study: its results.
+        rule: the selection rule that is used where no other is named.
+        routed: the methods that are compared with each other method, if they were run.
+        progress: is called with a description of each step.
 
     Raises:
-        ValueError: if not one row is of that rule.
+        ValueError: if no row has the rule.
     """
-    panels = _panels(study, rule)
-    changed = changes(panels, traces.settings)
-    chapters = []
-    for panel in panels:
-        told(f"comparing {panel.name}")
-        chapters.append(_chapter(traces, panel, routed, changed))
-    where, mixed = provenance(study, traces.settings)
-    mixed += [warning for panel in panels for warning in few_seeds(panel)]
-    of = f" of {study.declared}" if study.declared else ""
-    return Document(
+    found = sorted(study.rows["rule"].unique())
+    if rule not in found:
+        raise ValueError(
+            f"the study has no checkpoints of rule {rule!r}, only of {', '.join(found)}"
+        )
+    rows = dict(list(study.rows.groupby("variation")))
+    panels = [Panel(name, rows[name], rule) for name in study.variations]
+    prefixes = ["", *(f"{panel.name}-" for panel in panels[1:])]
+    changes = _changes(panels, study.settings)
+    chapters, seeds = [], []
+    for panel, prefix in zip(panels, prefixes, strict=True):
+        progress(f"comparing the methods of variation {panel.name}")
+        chapters.append(_chapter(study, panel, routed, prefix, changes.get(panel.name, "")))
+        seeds.append(_named(prefix, tables.seeds_table(panel)))
+    provenance = _provenance(study)
+    few = [warning for panel in panels for warning in _few_seeds(panel)]
+    return Report(
         study=study.name,
         rule=rule,
-        runs=f"{len(study.runs)}{of} runs",
+        runs=f"{len(study.runs)}{f' of {study.declared}' if study.declared else ''} runs",
         chapters=chapters,
-        variations=side_by_side(panels, changed),
-        where=where,
-        seeds=_seeds(panels),
-        warnings=list(dict.fromkeys([*mixed, *study.problems, *traces.problems])),
+        variations=_side_by_side(panels, changes),
+        seeds=seeds,
+        provenance=provenance,
+        warnings=list(dict.fromkeys([*provenance.warnings, *few, *study.problems])),
     )
 
 
-def _panels(study: Study, rule: str) -> list[Panel]:
-    """Return the variations of a study, the main one first."""
-    if not any(row.rule == rule for row in study.rows):
-        found = ", ".join(sorted({row.rule for row in study.rows}))
-        raise ValueError(f"the study has no checkpoints of rule {rule!r}, only of {found}")
-    names = sorted(
-        dict.fromkeys(row.variation for row in study.rows), key=lambda n: n != study.main
-    )
-    return [Panel(name, [r for r in study.rows if r.variation == name], rule) for name in names]
-
-
-def _seeds(panels: Sequence[Panel]) -> Section:
-    names = [f"{_prefix(panel, panel is panels[0])}seeds" for panel in panels]
-    tables = [seeds_table(panel, name) for panel, name in zip(panels, names, strict=True)]
-    return Section(anchor="seeds", title="", folded=tables)
-
-
-def _chapter(traces: Traces, panel: Panel, routed: Sequence[str], changed: Changes) -> Chapter:
-    """Return a panel's part of the page, all of it for the main one, which changes nothing."""
-    main = panel.name not in changed
+def _chapter(
+    study: Study, panel: Panel, routed: Sequence[str], prefix: str, changes: str
+) -> Chapter:
+    """Return the part of one variation; all sections are made only for the main one."""
     present = [method for method in routed if method in panel.methods]
-    material = Material(
-        panel=panel,
-        look=styles(panel, present),
-        routed=present,
-        bands=_bands(traces, panel),
-        pictures=_pictures(traces, panel) if main else (),
-        prefix=_prefix(panel, main),
-    )
-    parts = [PARTS[name](material) for name in (PARTS if main else _SHORT)]
+    look = figures.styles(panel, present)
+    sections = _sections(study, panel, present, look)
+    if not prefix:
+        sections += _main_sections(study, panel, present, look)
+    shown = [each for each in sections if each.drawings or each.tables or each.module_maps]
     return Chapter(
-        title="" if main else panel.name,
-        changes=changed.get(panel.name, ""),
+        title=panel.name if prefix else "",
+        changes=changes,
         verdict=verdict(panel),
         stopping=early_stopping(panel, next(iter([*present, *routed]), PLAIN)),
-        top=top(material),
-        sections=[part for part in parts if part is not None],
+        sections=[
+            replace(
+                each,
+                anchor=prefix + each.anchor,
+                drawings=[_named(prefix, drawing) for drawing in each.drawings],
+                tables=[_named(prefix, table) for table in each.tables],
+                folded=[_named(prefix, table) for table in each.folded],
+            )
+            for each in [_top(panel, look), *shown]
+        ],
     )
 
 
-def _prefix(panel: Panel, main: bool) -> str:
-    return "" if main else f"{panel.name}-"
+def _named(prefix: str, block: Block) -> Block:
+    return replace(block, name=prefix + block.name)
 
 
-def _bands(traces: Traces, panel: Panel) -> Bands:
-    """Return the learning curves of every cell whose runs left any."""
-    cells: dict[tuple[str, float], list[str]] = {}
-    for row in {row.run: row for row in panel.rows}.values():
-        cells.setdefault((row.method, row.level), []).append(row.run)
-    found: dict[tuple[str, float], Band] = {}
-    for cell, runs in cells.items():
-        drawn = band(traces.curves.get(run, {}) for run in runs)
-        if drawn is not None:
-            found[cell] = drawn
-    return found
+def _top(panel: Panel, look: Styles) -> Section:
+    """Return the figure and the table that are shown first."""
+    if not panel.measured():
+        return Section(anchor="top", title="")
+    alt = f"{verdict(panel)} The numbers are in the table below the figure."
+    title = "True return in unobserved episodes"
+    return Section(
+        anchor="top",
+        title="",
+        drawings=[figures.headline(panel, look, alt)],
+        tables=[tables.returns_table(panel, UNOBSERVED, "unobserved", title)],
+    )
 
 
-def _pictures(traces: Traces, panel: Panel) -> list[Picture]:
-    methods = {row.run: row.method for row in panel.rows}
+def _sections(study: Study, panel: Panel, routed: Sequence[str], look: Styles) -> list[Section]:
+    """Return the sections of every variation; those without content are not shown."""
+    observed = tables.returns_table(panel, OBSERVED, "observed", "True return in observed episodes")
+    oracles = [method for method in panel.methods if method not in panel.competitors]
+    order = [*panel.ranked(), *oracles]
+    stopped = routed if PLAIN in panel.methods else ()
+    stopping = _given(*(tables.stopping_table(panel, method) for method in stopped))
+    bands = _bands(study, panel)
+    needs = {method: label_efficiency(panel, method) for method in panel.competitors}
+    known = {method: need for method, need in needs.items() if need is not None}
     return [
-        Picture(title=methods[run], caption=f"Run {run}.", png=png)
-        for run, png in traces.pictures.items()
+        Section(
+            anchor="standings",
+            title="Best method at each level",
+            tables=_given(tables.standings_table(panel)),
+        ),
+        Section(
+            anchor="share",
+            title="Share of the oracle's return",
+            tables=_given(tables.share_table(panel)),
+        ),
+        Section(
+            anchor="observed",
+            title="Observed and unobserved episodes",
+            drawings=[figures.observed_and_unobserved(panel, look, order)]
+            if panel.measured(OBSERVED)
+            else (),
+            folded=[observed],
+        ),
+        Section(
+            anchor="early-stopping",
+            title="Early stopping",
+            lead=" ".join(early_stopping(panel, method) for method in stopped),
+            tables=stopping[:1],
+            folded=stopping[1:],
+        ),
+        Section(
+            anchor="curves",
+            title="Learning curves",
+            drawings=[figures.learning_curves(bands, look, panel.levels)] if bands else (),
+        ),
+        Section(
+            anchor="label-efficiency",
+            title="Label efficiency",
+            drawings=[figures.efficiency_dots(known, look)] if known else (),
+            tables=[tables.efficiency_table(known)] if known else (),
+        ),
+        Section(anchor="tax", title="Alignment tax", tables=_given(tables.tax_table(panel))),
+        Section(
+            anchor="flag-flip",
+            title="Flag-flip gap",
+            tables=_given(tables.flag_flip_table(panel)),
+        ),
     ]
 
 
-def every(document: Document) -> Iterable[Section]:
-    """Yield all sections of a document, whose figures and tables are saved."""
-    for chapter in document.chapters:
-        yield chapter.top
-        yield from chapter.sections
-    if document.variations is not None:
-        yield document.variations
-    yield document.seeds
+def _main_sections(
+    study: Study, panel: Panel, routed: Sequence[str], look: Styles
+) -> list[Section]:
+    """Return the sections of the main variation only."""
+    rules = [rule for rule in RULES if rule in set(panel.rows["rule"])]
+    gain = {ORACLE_SELECTION, "observed"} <= {*rules}
+    improved, improvements = [], []
+    for method in routed:
+        chances = {
+            other: tables.probability_of_improvement(panel, method, other, panel.measured())
+            for other in panel.competitors
+            if other != method
+        }
+        chances = {other: chance for other, chance in chances.items() if chance.seeds}
+        if chances:
+            improved.append(figures.improvement_dots(method, chances, look))
+            improvements.append(tables.improvement_table(panel, method))
+    return [
+        Section(
+            anchor="improvement",
+            title="Probability of improvement",
+            drawings=improved,
+            folded=improvements,
+        ),
+        Section(
+            anchor="selection",
+            title="Selection rules",
+            lead="Selection by the hidden true reward is not available where oversight is needed. "
+            "It is shown only to measure how much it would gain.",
+            drawings=[figures.selection_dots(panel)] if len(rules) > 1 and panel.measured() else (),
+            folded=[
+                *([tables.oracle_selection_table(panel)] if gain else []),
+                tables.rules_table(panel, rules),
+            ],
+        ),
+        Section(
+            anchor="modules",
+            title="Module maps",
+            lead="The moves of each module from every square, for one run of each method.",
+            module_maps={
+                run: base64.b64encode(png).decode() for run, png in study.module_maps.items()
+            },
+        ),
+    ]
 
 
-HERE = Path(__file__).parent
+def _given(*found: Table | None) -> list[Table]:
+    return [table for table in found if table is not None]
 
 
-def render(document: Document) -> str:
-    """Return the page of a report; all text in it is escaped."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def _bands(study: Study, panel: Panel) -> figures.Bands:
+    """Return the mean learning curve of every cell whose runs have any."""
+    runs = panel.rows.drop_duplicates("run").groupby(["method", LEVEL], sort=False)["run"]
+    found = {cell: band(study.curves.get(run, {}) for run in own) for cell, own in runs}
+    return {cell: drawn for cell, drawn in found.items() if drawn is not None}
+
+
+def _changes(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> dict[str, str]:
+    """Return the settings that each other variation changes for the same method, in words."""
+    main: dict[str, Settings] = {}
+    for run, method in zip(panels[0].rows["run"], panels[0].rows["method"], strict=True):
+        if run in settings:
+            main.setdefault(method, settings[run])
+    words = {}
+    for panel in panels[1:]:
+        changed: dict[str, Any] = {}
+        for run, method in zip(panel.rows["run"], panel.rows["method"], strict=True):
+            if run in settings and method in main:
+                here = differences(main[method], settings[run])
+                changed = {name: value for name, (_, value) in here.items()} | changed
+        words[panel.name] = ", ".join(
+            f"{name} = {value:,}" if type(value) is int else f"{name} = {value}"
+            for name, value in changed.items()
+        )
+    return words
+
+
+def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Section | None:
+    """Return a table for each level that a variation shares with the main one, if there is any."""
+    main, *others = panels
+    shared = {
+        level: [panel for panel in others if level in panel.measured()] for level in main.measured()
+    }
+    found = [tables.variations_table(main, own, level) for level, own in shared.items() if own]
+    if not found:
+        return None
+    words = "; ".join(f"{name} has {changed}" for name, changed in changes.items() if changed)
+    lead = f"True return in unobserved episodes{': ' if words else ''}{words}."
+    return Section(anchor="variations", title="Comparison of variations", lead=lead, tables=found)
+
+
+def _provenance(study: Study) -> Provenance:
+    """Return the origin of the numbers, with warnings about what is mixed or unknown."""
+    runs = study.runs
+    commits = dict(runs["commit"].fillna("unknown"))
+    warnings = _mixed("commits", commits)
+    warnings += [
+        f"commit {name} has uncommitted changes, so that the source of its runs is unknown"
+        for name in dict.fromkeys(commits.values())
+        if name.endswith("-dirty")
+    ]
+    versions: dict[str, int] = {}
+    names = {name for each in study.settings.values() for name in each if name.startswith(VERSIONS)}
+    for name in sorted(names):
+        package = name.removeprefix(VERSIONS)
+        found = {run: str(own[name]) for run, own in study.settings.items() if name in own}
+        warnings += _mixed(f"versions of {package}", found)
+        for version, count in Counter(found.values()).most_common():
+            versions[f"{package} {version}"] = count
+    steps = runs["env_steps"].dropna()
+    return Provenance(
+        commits=dict(Counter(commits.values()).most_common()),
+        versions=versions,
+        env_steps=sorted({int(steps.min()), int(steps.max())}) if len(steps) else (),
+        hours=float(runs["wall_seconds"].sum()) / 3600,
+        warnings=warnings,
     )
-    environment.tests["drawing"] = lambda block: isinstance(block, Drawing)
-    environment.tests["table"] = lambda block: isinstance(block, Table)
-    environment.tests["picture"] = lambda block: isinstance(block, Picture)
-    environment.filters["svg"] = _svg
-    template = environment.from_string((HERE / "page.html").read_text(encoding="utf-8"))
-    css = (HERE / "page.css").read_text(encoding="utf-8")
-    return template.render(document=document, css=Markup(css))
 
 
-def _svg(drawing: Drawing, form: str) -> Markup:
-    """Return a figure's element, which escapes its own text."""
-    return Markup(drawing.inline(narrow=form == "narrow"))
+def _mixed(what: str, values: Mapping[str, str]) -> list[str]:
+    """Return a warning if runs have different values; it names runs of the rarer ones."""
+    parts = []
+    for number, (value, count) in enumerate(Counter(values.values()).most_common()):
+        runs = [run for run, own in values.items() if own == value][:3]
+        named = f": {', '.join(runs)}{', ...' if count > 3 else ''}" if number else ""
+        parts.append(f"{value} ({count} runs{named})")
+    return [f"the runs have mixed {what}: {', '.join(parts)}"] if len(parts) > 1 else []
 
 
-def write(document: Document, folder: Path, told: Callable[[str], None] = lambda _: None) -> Path:
-    """Write a report into a folder, which is made; return the page.
+def _few_seeds(panel: Panel) -> list[str]:
+    """Return a warning if cells have so few seeds that their intervals are too narrow."""
+    sizes = [len(panel.cell(method, level)) for method in panel.methods for level in panel.levels]
+    few = sum(0 < size < ENOUGH_SEEDS for size in sizes)
+    if not few:
+        return []
+    return [
+        f"{few} of {sum(map(bool, sizes))} cells of the variation {panel.name} have fewer than "
+        f"{ENOUGH_SEEDS} seeds: their intervals are too narrow, and cells with fewer than "
+        f"{MIN_SEEDS} seeds are not compared"
+    ]
+
+
+def render(report: Report) -> str:
+    """Return the page as HTML; all text of the report is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = lambda drawing, form: Markup(
+        drawing.inline(narrow=form == "narrow")
+    )
+    return environment.get_template("page.html").render(report=report)
+
+
+def write_report(
+    report: Report, folder: Path, progress: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Write a report into a folder and return its page.
 
     Args:
-        document: what to write.
-        folder: gets `index.html`, and the folders `figures` and `tables`.
-        told: called with what is being written.
+        report: the content.
+        folder: gets `index.html` and the folders `figures` and `tables`.
+        progress: is called with a description of each step.
     """
-    figures, tables = folder / "figures", folder / "tables"
-    for path in (figures, tables):
-        path.mkdir(parents=True, exist_ok=True)
-    for section in every(document):
-        for drawing in section.drawings:
-            told(f"drawing {drawing.name}")
-            drawing.save(figures)
-        for table in section.tables:
-            table.save(tables)
-    told("writing the page")
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for drawing in report.drawings:
+        progress(f"drawing {drawing.name}")
+        drawing.save(folder / "figures")
+    for table in report.tables:
+        table.save(folder / "tables")
+    progress("writing the page")
     page = folder / "index.html"
-    page.write_text(render(document), encoding="utf-8")
+    page.write_text(render(report), encoding="utf-8")
     return page

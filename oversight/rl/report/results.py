@@ -1,178 +1,136 @@
-"""A study's folder, read: its rows, its runs, and by name all that is missing or damaged.
+"""The results of a study, read from its folder or from its export, and the export itself.
 
-One row of a study's results: what one run scored at the checkpoint that one rule chose.
+A missing or damaged part becomes a problem that names it, and all other parts are read.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import isinf, nan
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from oversight.rl.result_files import ABOUT, ROWS, read_csv
-from oversight.runs.folder import RunFolder, read_json
+import pandas as pd
+from PIL import Image
 
-RULES = ("last", "observed", "oracle_selection")
-"""How the checkpoint was chosen: the last one, by observed episodes, or by the hidden truth."""
+from oversight.rl.report.curves import Points, read_curves, read_event_files, write_curves
+from oversight.rl.result_files import (
+    ABOUT,
+    COLUMNS,
+    CURVES,
+    KNOWN,
+    MODULES,
+    ROWS,
+    RULES,
+    SETTINGS,
+    WHOLE,
+    Settings,
+    as_csv,
+    pack,
+    parse_row,
+    read_csv,
+    unpack,
+)
+from oversight.runs.folder import RunFolder, flat, read_json, require_writable, write_json
+
+T = TypeVar("T")
 
 ALL, OBSERVED, UNOBSERVED = "true_return", "true_return_observed", "true_return_unobserved"
-FLAG_FLIP_GAP = "flag_flip_gap"
+FLAG_FLIP_GAP, LEVEL = "flag_flip_gap", "oversight_probability"
+ORACLE_SELECTION = "leaky"
+"""The selection rule that uses the hidden true reward."""
 MAIN = "default"
-"""The variation in which nothing is changed."""
-SCORES = (ALL, OBSERVED, UNOBSERVED, FLAG_FLIP_GAP)
+"""The variation that changes no setting."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """A row of the results.
-
-    Attributes:
-        run: name of the run and, below `runs/`, of its folder.
-        variation: what sets this part of the study apart, such as a hidden flag.
-        level: the oversight probability.
-        rule: how the checkpoint was chosen, one of `RULES`.
-        step: environment steps at that checkpoint.
-        scores: what `SCORES` names; NaN where it was not measured.
-        observed_episodes: episodes whose reward the learner saw; NaN where unknown.
-        commit: source of the run, empty where unknown.
-        cells: all that the row says, as it was read.
-    """
-
-    run: str
-    method: str
-    variation: str
-    level: float
-    seed: int
-    rule: str
-    step: float
-    scores: Mapping[str, float]
-    observed_episodes: float
-    env_steps: float
-    wall_seconds: float
-    commit: str
-    cells: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-
-def parse_row(data: Mapping[str, Any]) -> Row:
-    """Return a row from the cells of one, which may be text or numbers.
-
-    Raises:
-        ValueError: if a cell that says what the row is about is missing or damaged.
-    """
-    rule = _word(data, "rule")
-    if rule not in RULES:
-        raise ValueError(f"rule is {rule!r}, allowed are {', '.join(RULES)}")
-    level, seed = _number(data, "oversight_probability"), _number(data, "seed")
-    if not 0 <= level <= 1:  # false for NaN as well
-        raise ValueError(f"oversight_probability is {level}, a number from 0 to 1 is needed")
-    if seed != seed // 1:
-        raise ValueError(f"seed is {seed}, a whole number is needed")
-    return Row(
-        run=_word(data, "run"),
-        method=_word(data, "method"),
-        variation=str(data.get("variation") or MAIN),
-        level=level,
-        seed=int(seed),
-        rule=rule,
-        step=_number(data, "step"),
-        scores={name: _number(data, name) for name in SCORES},
-        observed_episodes=_number(data, "observed_episodes"),
-        env_steps=_number(data, "env_steps"),
-        wall_seconds=_number(data, "wall_seconds"),
-        commit=str(data.get("commit") or ""),
-        cells=data,
-    )
-
-
-def _word(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} is {value!r}, a word is needed")
-    return value
-
-
-def _number(data: Mapping[str, Any], name: str) -> float:
-    """Return a number, NaN for an empty cell."""
-    value = data.get(name)
-    if value is None or value == "":
-        return nan
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}, a number is needed") from None
-    if isinf(number):
-        raise ValueError(f"{name} is {value!r}, a finite number is needed")
-    return number
+_RETURN_TAG = "eval_deployed/true_return"
+_KEY = ["variation", "method", LEVEL, "seed", "rule"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What a folder holds.
+    """The content of a study's folder.
 
     Attributes:
         name: of the study.
-        folder: where it lies.
-        rows: one for each run and rule, in the study's order.
-        problems: what was missing or damaged, a sentence each.
-        declared: how many runs the study has, finished or not; None where nobody said.
+        folder: where it is.
+        rows: one row for each run and selection rule, with `COLUMNS`; a number that was not
+            measured is NaN.
+        settings: by run and dotted name, with the versions of packages.
+        curves: by run, the learning curve of the true return in unobserved episodes; at oversight
+            probability 1, where there are none, that in all episodes.
+        module_maps: by run, PNG files of one run of each method.
+        problems: a sentence for each part that is missing or damaged.
+        declared: number of runs of the study, finished or not; None if unknown.
     """
 
     name: str
     folder: Path
-    rows: tuple[Row, ...]
+    rows: pd.DataFrame
+    settings: Mapping[str, Settings]
+    curves: Mapping[str, Points]
+    module_maps: Mapping[str, bytes]
     problems: tuple[str, ...]
     declared: int | None
 
-    def run(self, name: str) -> RunFolder:
-        """Return the folder of a run."""
-        return RunFolder(self.folder / "runs" / name)
+    @property
+    def runs(self) -> pd.DataFrame:
+        """The last row of each run, by the run's name."""
+        return self.rows.drop_duplicates("run", keep="last").set_index("run")
 
     @property
-    def runs(self) -> tuple[str, ...]:
-        """The names of the runs that have rows."""
-        return tuple(dict.fromkeys(row.run for row in self.rows))
-
-    @property
-    def main(self) -> str:
-        """The variation that the others are set against: the default, or the study's first."""
-        names = [row.variation for row in self.rows]
-        return MAIN if MAIN in names else names[0]
+    def variations(self) -> tuple[str, ...]:
+        """All variations; the first is the default if it was run."""
+        names = self.rows["variation"].unique().tolist()
+        return tuple(sorted(names, key=lambda name: name != MAIN))
 
 
-def read_study(folder: Path) -> Study:
-    """Read a study's results, and fill what they lack from the summaries of its runs.
+def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Study:
+    """Read a study; rows that its results file lacks are taken from the summaries of its runs.
+
+    Args:
+        folder: of a study or an export.
+        progress: is called with a description of each step.
 
     Raises:
-        ValueError: if there is no such folder, or not one row in it.
+        ValueError: if there is no such folder, or no row of results in it.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the folder of a study")
     problems: list[str] = []
-    results = _exported(folder, problems) or _results(folder, problems)
-    rows = _unique(_parsed(results.get("rows"), "results", problems), problems)
-    stored = {row.run for row in rows}
+    results = _read_export(folder, problems) or _read_results(folder, problems)
+    rows = _parse_rows(results.get("rows"), "results", problems)
+    stored = {row["run"] for row in rows}
     for path in sorted((folder / "runs").glob("*/")):
-        found = _summary_rows(RunFolder(path), problems)
+        found = _read_summary(RunFolder(path), problems)
         rows += [] if path.name in stored else found
     if not rows:
         reasons = f": {'; '.join(problems)}" if problems else ""
         raise ValueError(f"{folder} holds no results to report{reasons}")
-    known = {row.run for row in rows}
-    problems += _announced(results, known) + _missing_rules(rows)
-    problems += [] if "missing" in results else _odd_seeds(rows)  # else the study knows itself
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
+    repeated = table[table.duplicated(_KEY, keep="last")]
+    problems += [
+        f"{run} has two rows of rule {rule}; the later one is used"
+        for run, rule in zip(repeated["run"], repeated["rule"], strict=True)
+    ]
+    table = table.drop_duplicates(_KEY, keep="last", ignore_index=True)
+    problems += _missing_runs(results, set(table["run"])) + _missing_rules(table)
+    problems += [] if "missing" in results else _missing_seeds(table)
+    settings, curves, module_maps = _read_artifacts(folder, table, problems, progress)
     declared = results.get("runs")
     return Study(
         name=str(results.get("study") or folder.resolve().name),
         folder=folder,
-        rows=tuple(rows),
+        rows=table,
+        settings=settings,
+        curves=curves,
+        module_maps=module_maps,
         problems=tuple(dict.fromkeys(problems)),
         declared=declared if isinstance(declared, int) else None,
     )
 
 
-def _exported(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """Return what an export says, with the problems that it was made with; nothing of others."""
+def _read_export(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the content of an export, with the problems that it recorded; else nothing."""
     if not (folder / ABOUT).exists():
         return {}
     try:
@@ -181,31 +139,29 @@ def _exported(folder: Path, problems: list[str]) -> dict[str, Any]:
     except ValueError as error:
         problems.append(str(error))
         return {}
-    told = about.get("problems")
-    problems += map(str, told if isinstance(told, list) else [])
+    recorded = about.get("problems")
+    problems += map(str, recorded if isinstance(recorded, list) else [])
     return {"missing": [], **about, "rows": rows}
 
 
-def _results(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """Return the results file, the table in its place if it is damaged, or nothing."""
+def _read_results(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the content of `results.json`, or of `results.csv` in its place, or nothing."""
     path, table = folder / "results.json", folder / ROWS
     try:
         return read_json(path)
     except ValueError as error:
-        if path.exists():
-            problems.append(str(error))
+        problems += [str(error)] if path.exists() else []
     try:
         rows = read_csv(table)
     except ValueError:
-        problems.append(
-            f"{folder} has no readable results.json: rows were taken from the runs' summaries"
-        )
-        return {}
-    problems.append(f"{folder} has no readable results.json: rows were taken from {table.name}")
-    return {"rows": rows, "study": rows[0].get("study") if rows else None}
+        rows, source = [], "the summaries of the runs"
+    else:
+        source = table.name
+    problems.append(f"{folder} has no readable results.json: its rows were taken from {source}")
+    return {"rows": rows, "study": rows[0].get("study")} if rows else {}
 
 
-def _parsed(data: object, source: str, problems: list[str]) -> list[Row]:
+def _parse_rows(data: object, source: str, problems: list[str]) -> list[dict[str, Any]]:
     rows = []
     for number, cells in enumerate(data if isinstance(data, list) else [], start=1):
         try:
@@ -218,19 +174,8 @@ def _parsed(data: object, source: str, problems: list[str]) -> list[Row]:
     return rows
 
 
-def _unique(rows: Iterable[Row], problems: list[str]) -> list[Row]:
-    """Keep the last of the rows that say the same thing twice."""
-    kept: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        key = (row.variation, row.method, row.level, row.seed, row.rule)
-        if key in kept:
-            problems.append(f"{row.run}: two rows of rule {row.rule}, the later one counts")
-        kept[key] = row
-    return list(kept.values())
-
-
-def _summary_rows(run: RunFolder, problems: list[str]) -> list[Row]:
-    """Return the rows of a finished run, or say what is wrong with it."""
+def _read_summary(run: RunFolder, problems: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of a finished run."""
     name = run.path.name
     if not run.summary.exists():
         problems.append(f"{name} is not finished: it has no summary.json")
@@ -239,86 +184,87 @@ def _summary_rows(run: RunFolder, problems: list[str]) -> list[Row]:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))
         selection = {"last": {}, **summary.get("selection", {})}
         deployed = summary["eval"]["deployed"]
-        rules = [rule for rule in RULES if rule in selection]
+        rows = [
+            {**summary, **deployed, **selection[rule], "rule": rule}
+            for rule in RULES
+            if rule in selection
+        ]
         if summary.get("interrupted"):
             problems.append(f"{name} is not finished: it was interrupted")
             return []
-        rows = [{**summary, **deployed, **selection[rule], "rule": rule} for rule in rules]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems.append(f"{name}: summary.json is damaged ({type(error).__name__}: {error})")
         return []
     common = {"run": name, "variation": _variation(name, str(summary.get("method")))}
-    return _parsed([{**row, **common, **_spent(row)} for row in rows], name, problems)
+    return _parse_rows([{**row, **common, **_episodes(row)} for row in rows], name, problems)
 
 
 def _variation(run: str, method: str) -> str:
-    """Return what a run's name has between its method and its level.
+    """Return the part of a run's name between its method and its oversight probability.
 
     >>> _variation("naive-hidden-p0.1-seed3", "naive"), _variation("naive-p0.1-seed3", "naive")
     ('hidden', 'default')
     """
-    return run.removeprefix(f"{method}-").rpartition("-p")[0] or "default"
+    return run.removeprefix(f"{method}-").rpartition("-p")[0] or MAIN
 
 
-def _spent(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the observed episodes of a row: those for choosing count where they chose."""
+def _episodes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the observed episodes of a row, with those that only chose its checkpoint."""
     used, held_out = row.get("observed_episodes"), row.get("held_out_episodes")
     if row["rule"] != "observed" or not isinstance(used, int) or not isinstance(held_out, int):
         return {"observed_episodes": used}
     return {"observed_episodes": used + held_out}
 
 
-def _announced(results: Mapping[str, Any], known: set[str]) -> list[str]:
-    """Return what the sweep itself says is missing or failed."""
+def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
+    """Return the runs that failed or are missing according to the sweep."""
     failed = {
         str(each.get("run")): str(each.get("error"))
         for each in results.get("failed") or []
         if isinstance(each, Mapping)
     }
-    told = [f"{run} failed: {error}" for run, error in failed.items()]
+    problems = [f"{run} failed: {error}" for run, error in failed.items()]
     names = [str(run) for run in results.get("missing") or []]
     missing = [run for run in names if run not in known | set(failed)]
     if len(missing) < 2:
-        return told + [f"{run} is missing" for run in missing]
+        return problems + [f"{run} is missing" for run in missing]
     seeds: dict[str, list[int]] = {}
     for run in missing:
         cell, _, seed = run.rpartition("-seed")
         seeds.setdefault(cell, []).append(int(seed) if seed.isdecimal() else 0)
     cells = ", ".join(f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items())
-    return [*told, f"{len(missing)} runs are missing: {cells}"]
+    return [*problems, f"{len(missing)} runs are missing: {cells}"]
 
 
-def _missing_rules(rows: Iterable[Row]) -> list[str]:
-    rules: dict[str, set[str]] = {}
-    for row in rows:
-        rules.setdefault(row.run, set()).add(row.rule)
-    every = set().union(*rules.values())
-    lacking = {run: [rule for rule in RULES if rule in every - has] for run, has in rules.items()}
-    return [f"{run} has no row of rule {', '.join(lack)}" for run, lack in lacking.items() if lack]
-
-
-def _odd_seeds(rows: Iterable[Row]) -> list[str]:
-    """Return the cells that lack a seed which every other method has at their level."""
-    cells: dict[tuple[str, float], dict[str, set[int]]] = {}
-    for row in rows:
-        seeds = cells.setdefault((row.variation, row.level), {})
-        seeds.setdefault(row.method, set()).add(row.seed)
+def _missing_rules(rows: pd.DataFrame) -> list[str]:
+    """Return the runs that lack a row of a rule which other runs have."""
+    present = pd.crosstab(rows["run"], rows["rule"]) > 0
     return [
-        f"{method} at p = {level:g}{f' ({variation})' if variation != 'default' else ''} "
-        f"lacks seed {', '.join(map(str, sorted(lack)))}, which every other method has"
-        for (variation, level), methods in cells.items()
-        if len(methods) > 1
-        for method, seeds in methods.items()
-        if (lack := _of_others(methods, method) - seeds)
+        f"{run} has no row of rule {', '.join(rule for rule in RULES if has.get(rule) is False)}"
+        for run, has in present.to_dict("index").items()
+        if not all(has.values())
     ]
 
 
-def _of_others(methods: Mapping[str, set[int]], method: str) -> set[int]:
-    return set.intersection(*(seeds for name, seeds in methods.items() if name != method))
+def _missing_seeds(rows: pd.DataFrame) -> list[str]:
+    """Return the cells that lack a seed which every other method has at their level."""
+    problems = []
+    for (variation, level), group in rows.groupby(["variation", LEVEL]):
+        seeds = group.groupby("method", sort=False)["seed"].agg(set).to_dict()
+        where = f"p = {level:g}{f' ({variation})' if variation != MAIN else ''}"
+        for method, own in seeds.items():
+            others = [seeds[other] for other in seeds if other != method]
+            lack = sorted(set.intersection(*others) - own) if others else []
+            if lack:
+                named = ", ".join(map(str, lack))
+                problems.append(
+                    f"{method} at {where} lacks seed {named}, which every other method has"
+                )
+    return problems
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Return whole numbers in short.
+    """Return whole numbers in short form.
 
     >>> ranges([0, 1, 2, 5])
     '0-2, 5'
@@ -330,3 +276,110 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in spans) or "-"
+
+
+def _read_artifacts(
+    folder: Path, rows: pd.DataFrame, problems: list[str], progress: Callable[[str], None]
+) -> tuple[dict[str, Settings], dict[str, Points], dict[str, bytes]]:
+    """Return settings, learning curves and module maps, from run folders or from an export.
+
+    An export stands for those runs that it knows and whose own folders have no summary.
+    """
+    export = folder if (folder / ABOUT).exists() else folder / KNOWN
+    exported = (export / ABOUT).exists()
+    stored_settings = _try(_read_settings, export / SETTINGS, problems) if exported else {}
+    stored_curves = _try(read_curves, export / CURVES, problems) if exported else {}
+    settings: dict[str, Settings] = {}
+    curves: dict[str, Points] = {}
+    maps: dict[str, Path] = {}
+    for run, level in dict(zip(rows["run"], rows[LEVEL], strict=True)).items():
+        progress(f"reading {run}")
+        own = RunFolder(folder / "runs" / run)
+        if (run in stored_settings or run in stored_curves) and not own.summary.exists():
+            settings[run], curves[run] = stored_settings.get(run, {}), stored_curves.get(run, {})
+            maps[run] = export / MODULES / f"{run}.png"
+        elif own.path.exists():  # a study may come without the folders of its runs
+            settings[run] = _try(_read_config, own.config, problems)
+            tag = _RETURN_TAG if level == 1 else f"{_RETURN_TAG}_unobserved"
+            curves[run] = read_event_files(own.path, tag, problems)
+            maps[run] = own.module_map
+    return (
+        {run: each for run, each in settings.items() if each},
+        {run: each for run, each in curves.items() if each},
+        _read_module_maps(rows, maps, problems),
+    )
+
+
+def _try(read: Callable[[Path], dict[str, T]], path: Path, problems: list[str]) -> dict[str, T]:
+    try:
+        return read(path)
+    except ValueError as error:
+        problems.append(str(error))
+        return {}
+
+
+def _read_settings(path: Path) -> dict[str, Settings]:
+    return unpack(read_json(path), path)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    return dict(flat(read_json(path)))
+
+
+def _read_module_maps(
+    rows: pd.DataFrame, maps: Mapping[str, Path], problems: list[str]
+) -> dict[str, bytes]:
+    """Return one module map per method, of a run at the middle level if it has one there."""
+    variation = MAIN if MAIN in set(rows["variation"]) else rows["variation"].iloc[0]
+    runs = rows[rows["variation"] == variation].drop_duplicates("run")
+    levels = sorted(runs[LEVEL].unique())
+    runs = runs.assign(distance=runs[LEVEL] != levels[len(levels) // 2])
+    found = {}
+    for _, own in runs.sort_values(["distance", "seed"], kind="stable").groupby(
+        "method", sort=False
+    ):
+        for run in own["run"]:
+            png = _read_png(maps.get(run), run, problems)
+            if png is not None:
+                found[run] = png
+                break
+    return found
+
+
+def _read_png(path: Path | None, run: str, problems: list[str]) -> bytes | None:
+    if path is None or not path.exists():
+        return None
+    try:
+        data = path.read_bytes()
+        Image.open(BytesIO(data)).load()
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
+        problems.append(f"{run}: {path.name} is damaged ({type(error).__name__})")
+        return None
+    return data
+
+
+def export(study: Study, folder: Path) -> None:
+    """Write all that the report of a study needs, in place of an earlier export.
+
+    `study.json` is written last: a folder without it is not an export.
+
+    Raises:
+        ValueError: if the folder holds a study with its runs, or cannot be written.
+    """
+    own = folder.resolve() == study.folder.resolve()
+    if own or any((folder / name).exists() for name in ("results.json", "runs")):
+        raise ValueError(f"{folder} holds a study itself: name another --export")
+    require_writable(folder, "--export")
+    (folder / ABOUT).unlink(missing_ok=True)
+    for path in (folder / MODULES).glob("*.png"):
+        path.unlink()
+    (folder / MODULES).mkdir(exist_ok=True)
+    for run, png in study.module_maps.items():
+        (folder / MODULES / f"{run}.png").write_bytes(png)
+    rows = study.rows.assign(study=study.name).astype(object)
+    cells = rows.where(rows.notna(), None).to_dict("records")
+    (folder / ROWS).write_text(as_csv(cells), encoding="utf-8")
+    write_curves(folder / CURVES, study.curves)
+    write_json(folder / SETTINGS, pack(study.settings))
+    about = {"study": study.name, "runs": study.declared, "problems": list(study.problems)}
+    write_json(folder / ABOUT, about)
