@@ -1,4 +1,4 @@
-"""`python -m oversight.report`: a study's folder as tables, figures and one page."""
+"""`python -m oversight.report`: tables, figures and one page from the folder of a study."""
 
 import sys
 from collections.abc import Sequence
@@ -12,35 +12,35 @@ from rich.console import Console
 
 from oversight.runs import cli
 
-PACKAGES = ("jinja2", "matplotlib")
+PACKAGES = ("jinja2", "matplotlib", "pandas")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportConfig:
-    """Report a study: tables, figures and one page, in its folder.
+    """Report a study as tables, figures and one page.
 
-    What is missing or damaged is told by name, and the rest is reported.
+    Missing and damaged parts are named in warnings, and all other parts are reported.
     """
 
     study: Annotated[Path, tyro.conf.Positional]
-    """Folder of the study."""
+    """Folder of a study or of an export."""
     rule: Literal["observed", "last"] = "observed"
-    """How checkpoints are chosen: on observed episodes, or not at all. The truth chooses none."""
+    """Selection rule: the best checkpoint on observed episodes, or the last one."""
     routed: tuple[str, ...] = ("reward-map", "routed", "signed", "motivated")
-    """Methods to put against each of the others; those that were not run are passed over."""
+    """Methods to compare with each other method; those that were not run are left out."""
     export: Path | None = None
-    """Folder for small files of the study, from which the same report is made without the runs."""
+    """Folder for an export: small files that give the same report without the runs."""
     out: Path | None = None
-    """Folder of the report; by default `report` in the study's."""
+    """Folder of the report; by default `report` in the study's folder."""
 
 
 def main(args: Sequence[str]) -> None:
-    """Report as the arguments say, and print the verdict and where the page is."""
+    """Write the report that the arguments describe, and print its verdict and its place."""
     settings = cli.parse(ReportConfig, args, "python -m oversight.report")
-    lacking = [name for name in PACKAGES if find_spec(name) is None]
-    if lacking:
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
         raise ValueError(
-            f"a report needs {', '.join(lacking)}: pip install 'oversight-testbed[report]'"
+            f"a report needs {', '.join(missing)}: pip install 'oversight-testbed[report]'"
         )
     from oversight.rl.report.page import build_report, write_report  # noqa: PLC0415 (the extra)
     from oversight.rl.report.results import export, read_study  # noqa: PLC0415

@@ -87,7 +87,7 @@ def parse_row(cells: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} is {cells.get(name)!r}, a word is needed")
     if cells["rule"] not in RULES:
         raise ValueError(f"rule is {cells['rule']!r}, allowed are {', '.join(RULES)}")
-    row = {
+    row: dict[str, Any] = {
         name: _number(cells, name) if name not in WORDS else _text(cells, name) for name in COLUMNS
     }
     if row["seed"] is None:

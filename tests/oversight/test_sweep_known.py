@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from oversight.rl.report.curves import Traces, export, read_traces
-from oversight.rl.report.results import read_study
+from oversight.rl.report.results import export, read_study
 from tests.oversight.rl.trained_runs import contents
 from tests.oversight.studies import IDS, results, run_sweep
 from tests.oversight.test_errors import Capture, refused
 
 ONE = ("tiny", "--workers", "1")
-
-
-def read(folder: Path) -> Traces:
-    return read_traces(read_study(folder))
 
 
 def rows(folder: Path, *but: str) -> list[dict[str, Any]]:
@@ -45,8 +40,7 @@ def exported(finished: Path) -> Path:
     for name in IDS[::2]:
         shutil.rmtree(half / "runs" / name)
     assert run_sweep(*ONE, "--folder", half, "--seeds", "1") == 0  # tells what is missing
-    study = read_study(half)
-    export(study, read_traces(study), folder)
+    export(read_study(half), folder)
     shutil.rmtree(half)
     return folder
 
@@ -59,7 +53,7 @@ def known(exported: Path, tmp_path: Path) -> Path:
 
 def test_an_export_tells_what_is_missing(exported: Path) -> None:
     study = read_study(exported)
-    assert (study.declared, study.runs) == (4, (IDS[1], IDS[3]))
+    assert (study.declared, [*study.runs.index]) == (4, [IDS[1], IDS[3]])
     missing = "2 runs are missing: routed-p0.5 (seeds 0), naive-p0.5 (seeds 0)"
     assert missing in study.problems
 
@@ -86,13 +80,12 @@ def test_the_union_is_reported_and_exported_as_one(
 ) -> None:
     folder = tmp_path / "union"
     assert run_sweep(*ONE, "--folder", folder, "--known", exported) == 0
-    one, other = read(folder), read(finished)
+    one, other = read_study(folder), read_study(finished)
     assert one.curves == other.curves
     assert one.settings.keys() == other.settings.keys() == {*IDS}
     assert one.settings[IDS[0]] == other.settings[IDS[0]]
-    study = read_study(folder)
-    assert (study.problems, study.runs) == ((), tuple(IDS))
-    export(study, one, tmp_path / "second")
+    assert (one.problems, [*one.runs.index]) == ((), IDS)
+    export(one, tmp_path / "second")
     assert run_sweep(*ONE, "--folder", tmp_path / "third", "--known", tmp_path / "second") == 0
     assert rows(tmp_path / "third") == rows(folder)
     assert not (tmp_path / "third" / "runs").exists()
@@ -109,7 +102,7 @@ def test_a_kill_before_the_first_run_ends_leaves_the_known_results(
     with pytest.raises(SystemExit):
         run_sweep(*ONE, "--folder", tmp_path, "--known", exported)
     assert results(tmp_path)["missing"] == IDS[::2]
-    assert read_study(tmp_path).runs == (IDS[1], IDS[3])
+    assert [*read_study(tmp_path).runs.index] == [IDS[1], IDS[3]]
 
 
 def test_a_run_that_is_not_whole_is_done_again(known: Path, tmp_path: Path) -> None:

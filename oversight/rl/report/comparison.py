@@ -183,8 +183,8 @@ class Efficiency:
 
     def within(self) -> Estimate:
         """Return the estimate, limited to the tested range."""
-        limited = np.clip(self.episodes[:3], self.least, self.most).tolist()
-        return Estimate(*limited, self.episodes.seeds)
+        value, low, high = np.clip(self.episodes[:3], self.least, self.most).tolist()
+        return Estimate(value, low, high, self.episodes.seeds)
 
     def _bounded(self, episodes: float) -> str:
         if episodes > self.most * 1.001:

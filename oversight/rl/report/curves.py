@@ -98,7 +98,7 @@ def _parse_curves(text: str) -> dict[str, Points]:
         if line.count(",") != first.count(","):
             run = line.split(",")[0]
             raise ValueError(f"line {number} ({run}) has not as many cells as the first")
-    table = pd.read_csv(StringIO(text), index_col="run", float_precision="round_trip")
+    table = pd.read_csv(StringIO(text), index_col="run", dtype=str)
     single = table.set_axis(table.columns.astype(int), axis="columns").astype(np.float32)
     return {str(run): row.dropna().to_dict() for run, row in single.astype(float).iterrows()}
 

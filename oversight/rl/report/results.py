@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 ALL, OBSERVED, UNOBSERVED = "true_return", "true_return_observed", "true_return_unobserved"
 FLAG_FLIP_GAP, LEVEL = "flag_flip_gap", "oversight_probability"
-ORACLE_SELECTION = "leaky"
+ORACLE_SELECTION = "oracle_selection"
 """The selection rule that uses the hidden true reward."""
 MAIN = "default"
 """The variation that changes no setting."""

@@ -136,11 +136,6 @@ def _from_rows(rows: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).set_index(next(iter(rows[0])))
 
 
-def _from_rows(rows: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
-    """Return a frame whose index is the first cell of each row."""
-    return pd.DataFrame(rows, dtype=object).set_index(next(iter(rows[0])))
-
-
 def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
     """Return the true return of each method at each level, the best methods first."""
     levels = panel.measured(score)

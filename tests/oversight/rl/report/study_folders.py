@@ -1,4 +1,4 @@
-"""Study folders made of constructed numbers, in the format that a sweep writes."""
+"""Study folders with constructed returns, in the format that a sweep writes."""
 
 import csv
 import json
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from torch.utils.tensorboard.writer import SummaryWriter
+
+from oversight.rl.report.comparison import Panel
+from oversight.rl.result_files import COLUMNS, parse_row
 
 LEVELS = (0.01, 0.1, 1.0)
 RETURNS = {
@@ -18,6 +22,7 @@ RETURNS = {
     "oracle": (0.95, 0.95, 0.95),
 }
 """True return at `LEVELS`: routed wins at 0.01 and draws with naive at 0.1."""
+SMALL = {name: RETURNS[name] for name in ("routed", "naive", "oracle")}
 SPREAD = 0.02  # of seeds
 
 Rows = list[dict[str, Any]]
@@ -40,7 +45,7 @@ def rows_of(
                     score = height + gain + SPREAD * offset(method, seed)
                     rows.append(
                         {
-                            **{"run": run, "study": "made", "method": method},
+                            **{"run": run, "study": "constructed", "method": method},
                             **{"variation": variation, "oversight_probability": level},
                             **{"seed": seed, "rule": rule, "step": 1_000_000},
                             "true_return": score,
@@ -54,15 +59,20 @@ def rows_of(
 
 
 def offset(method: str, seed: int) -> float:
-    """Return a number from -1 to 1 that looks drawn, the same every time."""
+    """Return a number from -1 to 1 that looks random, the same every time."""
     return float(np.random.default_rng([seed, *method.encode()]).uniform(-1, 1))
 
 
+def panel_of(rows: Rows, rule: str = "observed") -> Panel:
+    """Return rows of one variation as the report compares them."""
+    return Panel("default", pd.DataFrame(map(parse_row, rows), columns=list(COLUMNS)), rule)
+
+
 def write_study(folder: Path, rows: Rows, **others: object) -> Path:
-    """Write a study's results; return its folder."""
+    """Write the results files of a study; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = {row["run"] for row in rows}
-    content = {"study": "made", "runs": len(runs), "missing": [], "failed": [], "rows": rows}
+    content = {"study": "constructed", "runs": len(runs), "missing": [], "failed": [], "rows": rows}
     (folder / "results.json").write_text(json.dumps({**content, **others}))
     if rows:
         with (folder / "results.csv").open("w", newline="") as file:
@@ -74,7 +84,7 @@ def write_study(folder: Path, rows: Rows, **others: object) -> Path:
 
 
 def write_runs(folder: Path, rows: Rows, points: int = 6) -> None:
-    """Write the folders of a study's runs: settings, summary, events and a module map."""
+    """Write the run folders of a study: settings, summary, events and a module map."""
     by_run: dict[str, Rows] = {}
     for row in rows:
         by_run.setdefault(row["run"], []).append(row)
@@ -112,3 +122,23 @@ def write_events(folder: Path, row: Mapping[str, Any], points: int) -> None:
             if row["true_return_unobserved"] is not None:
                 value = row["true_return_unobserved"] * share
                 writer.add_scalar("eval_deployed/true_return_unobserved", value, step)
+
+
+def write_damaged_study(path: Path) -> Path:
+    """Write a study of two variations with every kind of damage, and two runs missing."""
+    rows = rows_of(SMALL, seeds=range(3))
+    rows += rows_of({"naive": (0.7, 0.7, 0.7)}, seeds=range(2), variation="hidden_flag")
+    rows[1]["flag_flip_gap"], rows[2]["commit"] = 0.1 + 0.2, "def456-dirty"
+    missing = ["naive-p0.1-seed1", "naive-p0.1-seed2"]
+    kept = [row for row in rows if row["run"] not in missing]
+    write_runs(write_study(path, kept, missing=missing, runs=33), kept)
+    runs = path / "runs"
+    (events,) = (runs / "naive-p0.1-seed0").glob("events*")
+    events.write_bytes(events.read_bytes()[:-9])
+    (runs / "oracle-p0.1-seed1" / "config.json").write_text("{")
+    (runs / "routed-p0.1-seed0" / "modules.png").write_bytes(b"no picture")
+    (runs / "routed-p1-seed0" / "config.json").write_text(
+        json.dumps({"versions": {"torch": "9.9", "numpy": "2.4.6"}, "grid": {"flag": "odd"}})
+    )
+    (runs / "begun-p0.1-seed0").mkdir()
+    return path

@@ -1,0 +1,128 @@
+"""The command that reports a study: its files, its output, its refusals, and a browser."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oversight import report
+from oversight.runs import cli
+from tests.oversight.rl.report.study_folders import SMALL, rows_of, write_study
+from tests.oversight.rl.trained_runs import contents
+
+CHROMIUM = shutil.which("chromium")
+
+
+def run_report(*args: object) -> int:
+    return cli.run(report.main, [str(arg) for arg in args])
+
+
+def test_report_has_figures_and_tables_beside_the_page(damaged: Path) -> None:
+    files = contents(damaged / "report")
+    for name in ("headline", "learning-curves", "selection", "label-efficiency"):
+        assert {f"figures/{name}.png", f"figures/{name}.svg"} <= set(files)
+    for name in (
+        *("unobserved", "observed", "standings", "oracle-selection", "tax", "flag-flip", "seeds"),
+        *("hidden_flag-unobserved", "hidden_flag-seeds"),
+    ):
+        assert {f"tables/{name}.csv", f"tables/{name}.md"} <= set(files)
+    heading = files["tables/unobserved.csv"].decode().splitlines()[0]
+    assert heading.startswith("method,p = 0.01,p = 0.01 low,p = 0.01 high,p = 0.01 seeds")
+
+
+def test_tables_show_the_constructed_tax_and_gain_of_oracle_selection(damaged: Path) -> None:
+    tables = damaged / "report" / "tables"
+    gains = (tables / "oracle-selection.md").read_text()
+    assert gains.count("0.03 (0.03 to 0.03)") == 3  # of two methods at two levels
+    assert gains.count("0.03 (one seed)") == 1
+    assert re.search(
+        r"\| naive \| 0\.9\d \(.*?\) \| 0\.00 \(0\.00 to 0\.00\) \|",
+        (tables / "tax.md").read_text(),
+    )
+
+
+def test_report_prints_the_verdict_and_warnings(
+    damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_report(damaged, "--out", tmp_path) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("In unobserved episodes, routed wins at p = 0.01, by 0.")
+    assert f"page:  {tmp_path / 'index.html'}" in printed.out
+    assert "warning: 2 runs are missing: naive-p0.1 (seeds 1-2)" in printed.err
+    assert contents(tmp_path) == contents(damaged / "report")  # the same bytes every time
+
+
+@pytest.mark.parametrize("flags", [[], ["--rule", "last"]])
+def test_report_of_one_method_and_one_seed(tmp_path: Path, flags: list[str]) -> None:
+    write_study(tmp_path, rows_of({"naive": (0.5,)}, levels=[0.1], seeds=[0]))
+    assert run_report(tmp_path, *flags) == 0
+    assert "needs at least 3 seeds" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
+    write_study(tmp_path, rows_of({"<b>&": (0.5,), "naive": (0.4,)}, levels=[0.1], seeds=[0]))
+    assert run_report(tmp_path) == 0
+    assert "<b>&" not in (tmp_path / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("rule", ["last", "observed"])
+def test_study_without_rows_of_the_rule_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
+) -> None:
+    assert run_report(tmp_path, "--rule", rule) == 2
+    write_study(tmp_path, [row for row in rows_of(SMALL) if row["rule"] == "oracle_selection"])
+    assert run_report(tmp_path, "--rule", rule) == 2
+    assert f"no checkpoints of rule '{rule}', only of oracle_selection" in capsys.readouterr().err
+
+
+def test_export_over_the_study_itself_is_refused(
+    damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_report(damaged, "--export", damaged) == 2
+    assert "holds a study itself: name another --export" in capsys.readouterr().err
+
+
+def test_missing_package_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "pandas" else name)
+    assert run_report(tmp_path) == 2
+    assert "a report needs pandas: pip install" in capsys.readouterr().err
+
+
+def test_report_imports_nothing_that_trains() -> None:
+    code = (
+        "import sys, oversight.report, oversight.rl.report.page; "
+        "trains = {'torch', 'gymnasium', 'stable_baselines3', 'agents', 'envs', 'lm'}; "
+        "print(trains & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_browser_shows_the_page(damaged: Path, tmp_path: Path, width: int) -> None:
+    assert CHROMIUM is not None
+    shot, page = tmp_path / "shot.png", damaged / "report" / "index.html"
+    flags = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --enable-logging=stderr"
+    done = subprocess.run(
+        [
+            *(CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}"),
+            *(f"--window-size={width},1400", f"--screenshot={shot}", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ":CONSOLE" not in done.stderr
+    pixels = np.asarray(Image.open(shot).convert("L"))
+    assert pixels.shape == (1400, width)
+    for third in np.array_split(pixels, 3):  # something is to be read everywhere
+        assert third.std() > 5
