@@ -128,7 +128,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
                     "seeds": tuple(range(20)),
                 },
                 _noisy("flips", "noise.flips", 0.2),
-                _noisy("missed", "noise.false_positive", 0.4),
+                _noisy("false_positive", "noise.false_positive", 0.4),
                 _noisy("blind_spot", "noise.unseen_rows", 3),
                 {
                     "methods": ("reward-map", "routed", "signed", "naive", "oracle"),

@@ -135,7 +135,7 @@ def test_published_study_has_five_seeds_and_twenty_of_the_main_cells() -> None:
     assert levels == {
         "default": {0.003, 0.01, 0.03, 0.1, 0.3, 1.0},
         "hidden_flag": {0.01, 0.03, 0.1},
-        **{"flips": {0.1}, "missed": {0.1}, "blind_spot": {0.1}, "long": {0.01, 0.1}},
+        **{"flips": {0.1}, "false_positive": {0.1}, "blind_spot": {0.1}, "long": {0.01, 0.1}},
     }
     assert {method for variation, method, _ in seeds if variation == "default"} == {*METHODS}
 
@@ -143,6 +143,6 @@ def test_published_study_has_five_seeds_and_twenty_of_the_main_cells() -> None:
 def test_published_study_has_noisy_overseers_in_three_variations() -> None:
     errors = {run.variation: run.config.noise for run in published().runs()}
     assert errors.pop("flips") == NoiseConfig(flips=0.2)
-    assert errors.pop("missed") == NoiseConfig(false_positive=0.4)
+    assert errors.pop("false_positive") == NoiseConfig(false_positive=0.4)
     assert errors.pop("blind_spot") == NoiseConfig(unseen_rows=3)
     assert all(noise.noiseless for noise in errors.values())
