@@ -105,7 +105,7 @@ def test_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
 def test_given_propensity_is_kept_and_a_missing_one_is_refused() -> None:
     config = replace(preset("smoke"), method="ipw", device="cpu")
     assert make_agent(replace(config, ppo=replace(config.ppo, propensity=0.4))).propensity == 0.4
-    with pytest.raises(ValueError, match="'ipw' must be told the chance"):
+    with pytest.raises(ValueError, match="'ipw' needs the probability"):
         make_agent(replace(config, oversight_probability=0.0))
 
 
@@ -137,7 +137,8 @@ def test_published_study_has_five_seeds_and_twenty_of_the_main_cells() -> None:
         "hidden_flag": {0.01, 0.03, 0.1},
         **{"flips": {0.1}, "false_positive": {0.1}, "blind_spot": {0.1}, "long": {0.01, 0.1}},
     }
-    assert {method for variation, method, _ in seeds if variation == "default"} == {*METHODS}
+    # a method that is added later is not in results that are published already
+    assert {method for variation, method, _ in seeds if variation == "default"} <= {*METHODS}
 
 
 def test_published_study_has_noisy_overseers_in_three_variations() -> None:
