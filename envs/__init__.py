@@ -1,7 +1,6 @@
 """Environments under partial oversight; importing this package registers their ids."""
 
 from envs.gridworld_env import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
-from envs.ledger import read_ledger, summarize_episodes
 from envs.observers import (
     Adversarial,
     Budget,
@@ -22,6 +21,7 @@ from envs.wrappers import (
     PartialOversight,
     RecordTruth,
 )
+from envs.wrappers.ledger import read_ledger, summarize_episodes
 
 __all__ = [
     "IDS",

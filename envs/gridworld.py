@@ -11,8 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs import random_streams
-from envs.observers import Noisy, Observer, Region
+from envs.observers import Noisy, Observer, Region, random_streams
 from envs.observers.observer import Mask
 
 Flag = Literal["visible", "hidden"]

@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from envs import gridworld, random_streams, rendering
+from envs import gridworld, rendering
 from envs.gridworld import Flag, GridConfig
-from envs.observers import Observer
+from envs.observers import Observer, random_streams
 from envs.observers.observer import Mask, check_probability
 from envs.wrappers import PartialOversight
 from envs.wrappers.options import Reward

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs import random_streams
+from envs.observers import random_streams
 from envs.observers.observer import (
     Decision,
     InformationLevel,

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from envs import random_streams
+from envs.observers import random_streams
 from envs.observers.coins import episode_word, step_word
 from envs.observers.observer import (
     Decision,

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.random_streams import Words
+from envs.observers.random_streams import Words
 
 Mask = NDArray[np.bool_]
 

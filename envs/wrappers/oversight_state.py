@@ -6,8 +6,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from envs import random_streams
-from envs.observers import Flips, InformationLevel, NoisyFlag, Observer, Query, StepContext
+from envs.observers import (
+    Flips,
+    InformationLevel,
+    NoisyFlag,
+    Observer,
+    Query,
+    StepContext,
+    random_streams,
+)
 from envs.observers.observer import Mask, parts
 
 Flag = Literal["hidden", "visible"] | NoisyFlag

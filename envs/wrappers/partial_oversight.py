@@ -8,8 +8,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
-from envs import random_streams
-from envs.observers import InformationLevel, Observer
+from envs.observers import InformationLevel, Observer, random_streams
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from envs.ledger import LedgerWriter
 from envs.wrappers.checks import check_pays_truth
+from envs.wrappers.ledger import LedgerWriter
 
 
 class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from envs import GridVectorEnv, gridworld, random_streams
+from envs import GridVectorEnv, gridworld
 from envs.gridworld import AGENT, DIAMOND, GHOST, OVERSEEN, OVERSIGHT, Board, any_terminal
-from envs.observers import StepContext
-from tests.envs.test_random_streams import chi_square_sigmas
+from envs.observers import StepContext, random_streams
+from tests.envs.observers.test_random_streams import chi_square_sigmas
 
 NUM_LEVELS = 200_000
 

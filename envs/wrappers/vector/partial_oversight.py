@@ -11,8 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs import random_streams
-from envs.observers import Flips, InformationLevel, Observer
+from envs.observers import Flips, InformationLevel, Observer, random_streams
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
 from envs.wrappers.options import (

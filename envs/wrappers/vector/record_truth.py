@@ -9,8 +9,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.ledger import LedgerWriter
 from envs.wrappers.checks import check_pays_truth
+from envs.wrappers.ledger import LedgerWriter
 from envs.wrappers.vector.infos import autoreset_mode
 
 COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")

@@ -3,8 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from envs import random_streams
-from envs.observers import StepContext
+from envs.observers import StepContext, random_streams
 
 PROBABILITY = st.floats(0, 1)
 SEED = st.integers(0, 2**64 - 1)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from envs import EpisodeCoin, Noisy, Schedule, StepCoin, random_streams
-from envs.observers import Decision, Observer, StepContext
+from envs import EpisodeCoin, Noisy, Schedule, StepCoin
+from envs.observers import Decision, Observer, StepContext, random_streams
 from envs.wrappers.oversight_state import OversightState
 
 OBSERVERS: dict[str, Observer] = {

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import ledger, read_ledger, summarize_episodes
-from envs.ledger import HEADER, RECORD, LedgerWriter, Records
+from envs import read_ledger, summarize_episodes
+from envs.wrappers import ledger
+from envs.wrappers.ledger import HEADER, RECORD, LedgerWriter, Records
 
 STEP = st.tuples(
     st.integers(0, 3),
@@ -176,7 +177,7 @@ def test_a_writer_cannot_read(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_every_ended_episode(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     code = (
-        "import itertools, sys; from envs.ledger import LedgerWriter\n"
+        "import itertools, sys; from envs.wrappers.ledger import LedgerWriter\n"
         "writer = LedgerWriter(sys.argv[1])\n"
         "for episode in itertools.count():\n"
         "    for step in range(3):\n"

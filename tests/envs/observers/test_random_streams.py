@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from envs import random_streams
+from envs.observers import random_streams
 
 Words = NDArray[np.uint64]
 
