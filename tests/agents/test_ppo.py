@@ -32,7 +32,7 @@ from envs import (
     read_ledger,
     summarize_episodes,
 )
-from envs.ledger import LedgerWriter
+from envs.wrappers.ledger import LedgerWriter
 from envs.wrappers import vector
 from oversight.rl.config import make_learner
 from oversight.routing import RouteTable
