@@ -122,10 +122,14 @@ class AuxiliaryLoss(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102 (the class says it)
+    def name(self) -> str:
+        """Name under which the loss is logged."""
+        ...
 
     @property
-    def table(self) -> RouteTable | None: ...  # noqa: D102 (the class says it)
+    def table(self) -> RouteTable | None:
+        """Table by which the loss is routed, if not the policy gradient's."""
+        ...
 
     def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
         """Return the numbers of the samples that it reads, [rows]; None if it does not apply."""
