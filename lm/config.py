@@ -11,14 +11,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from lm.attacks.relearning import AttackConfig
-from lm.attacks.suite import GridConfig, Suite
+from lm.attacks.config import AttackConfig, GridConfig
+from lm.attacks.suite import Suite
 from lm.data.task import TaskConfig
-from lm.evaluation.exam import ExamConfig
+from lm.evaluation.config import ExamConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS, require_methods
-from lm.models.hf_layers import AdapterConfig
-from lm.models.layers import size
+from lm.models.layers import AdapterConfig, size
 from lm.posthoc import PostHocSettings
 from lm.training.loop import LoopConfig
 

@@ -111,6 +111,20 @@ def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Te
     return torch.where((labels_nt == FORGET) & ~of_topic, RETAIN, labels_nt)
 
 
+def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Return labels in which a random share of the rows labeled retain becomes unlabeled.
+
+    Raises:
+        ValueError: if the share is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share of {share} was given: give one between 0 and 1")
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < share
+    drawn = drawn.to(labels.device).view(-1, *[1] * (labels.ndim - 1))
+    return torch.where(drawn & (labels == RETAIN), UNLABELED, labels)
+
+
 FOLDS = 5
 """Parts of the texts; each part is classified by a regression fitted to the other parts."""
 PENALTY = 1e-3

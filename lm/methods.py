@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lm.data.task import Texts
-from lm.labels import Routed, Unit
+from lm.labels import Routed, Unit, drop_retain_labels
 from lm.posthoc import POSTHOC
 from lm.training.route_tables import (
     ERA,
@@ -17,7 +17,6 @@ from lm.training.route_tables import (
     MODULES,
     PARAMETERS,
     UNROUTED,
-    drop_retain_labels,
     pseudo_counts,
     token_weights,
 )

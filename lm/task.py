@@ -21,15 +21,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.attacks.config import GridConfig
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
-from lm.attacks.suite import GridConfig, rounded, run_inference_attack
+from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig
 from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
 from lm.data.shards import SHARES, Pools, Shards, document_row
 from lm.data.task import StoryRows, Task, Texts
-from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
+from lm.evaluation.config import ExamConfig
+from lm.evaluation.exam import Exam, Section, make_exam
 from lm.models.language_model import IGNORED, LanguageModel, generate
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 

@@ -5,12 +5,12 @@ for any module that uses the matrix.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lm.attacks.config import LoRAConfig
 from lm.models.language_model import LanguageModel
 from lm.models.layers import RoutedLinear
 
@@ -24,31 +24,6 @@ def linear_maps(model: LanguageModel) -> Iterator[nn.Module]:
         yield from (
             module for module in block.modules() if isinstance(module, RoutedLinear | nn.Linear)
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoRAConfig:
-    """The settings of LoRA attacks.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
-
-    rank: int = 8
-    """rank of each update"""
-    alpha: float = 16.0
-    """an update is scaled by alpha / rank"""
-    learning_rates: tuple[float, ...] = (2e-3, 1e-2)
-    """learning rates of AdamW"""
-
-    def __post_init__(self) -> None:
-        rates = self.learning_rates
-        once = len(set(rates)) == len(rates) > 0
-        if self.rank < 1 or not self.alpha > 0 or not once or not min(rates) > 0:
-            raise ValueError(
-                f"rank {self.rank}, alpha {self.alpha} and learning_rates {rates} were given: all "
-                "must be positive, and each rate be given once"
-            )
 
 
 class LowRank(nn.Module):

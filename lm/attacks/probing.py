@@ -19,12 +19,12 @@ The logit lens applies the output head to the residual stream before the last la
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lm.attacks.config import ProbeConfig
 from lm.attacks.prompting import STREAM, ask, prompted
 from lm.attacks.results import CONTROL, FACTS, Row
 from lm.corpus import HALVES, Question
@@ -61,27 +61,6 @@ def class_log_probabilities(
     predicted = model.predict_log_proba(test.double().numpy())
     found[:, torch.from_numpy(regression.classes_)] = torch.from_numpy(predicted)
     return found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProbeConfig:
-    """How a probe is fitted and tested.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
-
-    ridge: float = 0.1
-    """weight of the sum of squared weights relative to the mean cross-entropy"""
-    rounds: int = 2
-    """number of prompts about each fact, each in another story"""
-
-    def __post_init__(self) -> None:
-        if not self.ridge > 0 or self.rounds < 1:
-            raise ValueError(
-                f"ridge {self.ridge} and rounds {self.rounds} were given: give one above 0, and 1 "
-                "or more"
-            )
 
 
 def probe(

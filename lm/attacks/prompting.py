@@ -19,7 +19,7 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary, p prefix.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lm.attacks.config import GCGConfig
 from lm.attacks.results import CONTROL, FACTS, Row
 from lm.corpus import HALVES, Question, StoryDistribution, make_questions
 from lm.corpus.grammar import Template
@@ -149,31 +150,6 @@ def _insert(prompt: str, sentences: Sequence[str]) -> str:
     """Insert sentences into a prompt before its last sentence, which is unfinished."""
     end = prompt.rindex(".") + 1
     return "".join([prompt[:end], *sentences, prompt[end:]])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GCGConfig:
-    """The settings of GCG.
-
-    Raises:
-        ValueError: if a number is below 1.
-    """
-
-    tokens: int = 8
-    """length of the prefix in tokens"""
-    steps: int = 20
-    """maximum number of swaps"""
-    candidates: int = 32
-    """swaps that are tried per step"""
-    top: int = 64
-    """number of tokens that the gradient proposes for each position, from which swaps are drawn"""
-
-    def __post_init__(self) -> None:
-        given = self.tokens, self.steps, self.candidates, self.top
-        if min(given) < 1:
-            raise ValueError(
-                f"tokens, steps, candidates and top of {given} were given: give 1 or more of each"
-            )
 
 
 class Prefix(NamedTuple):

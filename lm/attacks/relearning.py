@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from lm.attacks.lora import LoRAConfig, adapt
+from lm.attacks.config import AttackConfig, LoRAConfig
+from lm.attacks.lora import adapt
 from lm.corpus import HALVES, StoryDistribution
 from lm.data.task import StoryRows, Task
 from lm.models.language_model import LanguageModel
@@ -28,56 +29,6 @@ from oversight.routing import routing
 
 Measure = Callable[[LanguageModel], Mapping[str, float]]
 """Measures figures of a model by name, without changing it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttackConfig:
-    """The grid of an attack: each learning rate with each number of examples.
-
-    Raises:
-        ValueError: if a number is out of its range, or a list is empty or repeats itself.
-    """
-
-    learning_rates: tuple[float, ...] = (5e-4, 2e-3)
-    """learning rates of AdamW"""
-    num_examples: tuple[int, ...] = (8, 32)
-    """numbers of stories to train on; smaller sets are subsets of larger ones"""
-    steps: int = 20
-    """training steps, the budget of the attacker"""
-    evaluate_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40)
-    """steps after which to measure, besides the last; those beyond the budget are ignored"""
-    seeds: tuple[int, ...] = (0,)
-    """seeds of the examples, over which curves are averaged"""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """decay rates of the two averages of AdamW"""
-    weight_decay: float = 0.0
-    """weight decay of all parameters"""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rates", "num_examples", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} {values} were given: give one or more, each once")
-        positive = (*self.learning_rates, *self.num_examples, self.steps)
-        if not all(value > 0 for value in positive) or min(self.seeds) < 0:
-            raise ValueError(
-                f"learning_rates {self.learning_rates}, num_examples {self.num_examples}, steps "
-                f"{self.steps}, seeds {self.seeds} were given: all must be positive, seeds may be 0"
-            )
-        steps = self.evaluate_at
-        if steps[:1] != (0,) or steps != tuple(sorted(set(steps))):
-            raise ValueError(
-                f"evaluate_at {steps} was given: begin with 0, the model as given, and ascend"
-            )
-
-    @property
-    def measured(self) -> tuple[int, ...]:
-        """The steps after which to measure: those of `evaluate_at` within the budget, and its end.
-
-        >>> AttackConfig(steps=8).measured
-        (0, 1, 2, 5, 8)
-        """
-        return (*(step for step in self.evaluate_at if step < self.steps), self.steps)
 
 
 class Curve(NamedTuple):

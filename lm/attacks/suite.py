@@ -7,15 +7,15 @@ computed with in floating point.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from lm.attacks.lora import LoRAConfig, linear_maps
-from lm.attacks.probing import ProbeConfig, logit_lens, probe
-from lm.attacks.prompting import GCGConfig, few_shot, gcg
+from lm.attacks.config import GridConfig
+from lm.attacks.lora import linear_maps
+from lm.attacks.probing import logit_lens, probe
+from lm.attacks.prompting import few_shot, gcg
 from lm.attacks.relearning import ATTACKS
 from lm.attacks.results import FACTS, LOSS, Row
 from lm.data.task import Task
@@ -67,39 +67,6 @@ SUITES: dict[Suite, tuple[str, ...]] = {
     "relearning": RELEARNING,
     "full": (*ATTACKS, *INFERENCE_ATTACKS),
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GridConfig:
-    """The settings of attacks that are only in the full suite.
-
-    Raises:
-        ValueError: if a list is empty or repeats itself, or a number is out of its range.
-    """
-
-    evaluate_at: tuple[int, ...] = (0, 5)
-    """steps of relearning after which to measure, besides the last"""
-    lora: LoRAConfig = field(default_factory=LoRAConfig)
-    """settings of LoRA attacks"""
-    shots: tuple[int, ...] = (0, 1, 2, 4)
-    """numbers of other facts in few-shot prompts"""
-    bits: tuple[int, ...] = (8, 4)
-    """bits of quantized weights"""
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """how linear probes are fitted"""
-    gcg: GCGConfig = field(default_factory=GCGConfig)
-    """how a prefix is searched"""
-
-    def __post_init__(self) -> None:
-        for name in ("shots", "bits"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} {values} were given: give one or more, each once")
-        if min(self.shots) < 0 or not 2 <= min(self.bits) <= max(self.bits) <= 16:
-            raise ValueError(
-                f"shots {self.shots} and bits {self.bits} were given: give shots from 0 on, and "
-                "bits from 2 to 16"
-            )
 
 
 def run_inference_attack(

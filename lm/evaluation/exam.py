@@ -12,7 +12,7 @@ A report holds the losses and scores of a model in each section, as a flat table
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import log
 
 import numpy as np
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from lm.corpus import StoryDistribution, entropy_lower_bound, make_questions
 from lm.data.task import StoryRows, Task
+from lm.evaluation.config import CalibrationConfig, ExamConfig
 from lm.evaluation.likelihoods import Losses, losses
-from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, score
+from lm.evaluation.quiz import Quiz, calibrate, encode_quiz, score
 from lm.models.language_model import LanguageModel
 
 STREAM = 1000
@@ -48,32 +49,6 @@ class Exam:
     """of each split, the least expected loss of a token, in nats"""
     guess: float | None
     """the loss of guessing a value uniformly among those of its relation, in nats"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExamConfig:
-    """The size of an exam.
-
-    Raises:
-        ValueError: if a number is below 1.
-    """
-
-    stories: int = 64
-    """stories in the section of a split; other sections have a quarter of that"""
-    rounds: int = 2
-    """number of questions about each fact, each in another story"""
-    questions: int | None = None
-    """maximum number of questions of a section, drawn from all; None for all"""
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-    """how the output bias of calibrated losses is trained"""
-
-    def __post_init__(self) -> None:
-        asked = 1 if self.questions is None else self.questions
-        if min(self.stories, self.rounds, asked) < 1:
-            raise ValueError(
-                f"an exam of {self.stories} stories, {self.rounds} rounds and {asked} questions "
-                "was asked for: give 1 or more of each"
-            )
 
 
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:

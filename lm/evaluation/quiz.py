@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from lm.corpus import Question
 from lm.data.task import StoryRows, Task
+from lm.evaluation.config import CalibrationConfig
 from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, real_features
 from lm.models.language_model import LanguageModel
 
@@ -118,38 +119,6 @@ def credit(scores: Tensor, answers: Tensor) -> Tensor:
 
 def _mean_credit(scores: Tensor, answers: Tensor) -> float:
     return float(credit(scores, answers).mean())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CalibrationConfig:
-    """How to train the output bias.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
-
-    steps: int = 200
-    """steps of Adam"""
-    learning_rate: float = 0.05
-    """initial learning rate, which decays linearly to 0"""
-    retain_weight: float = 100.0
-    """weight of the losses on retained and on adjacent stories; that on forget stories has 1"""
-    batch_tokens: int = 256
-    """tokens of each set of stories per step, or all of them if there are fewer"""
-    seed: int = 0
-    """seed of the draw of tokens"""
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch_tokens < 1:
-            raise ValueError(
-                f"steps {self.steps} and batch_tokens {self.batch_tokens} were given: give 0 or "
-                "more and 1 or more"
-            )
-        if self.learning_rate <= 0 or self.retain_weight < 0:
-            raise ValueError(
-                f"learning_rate {self.learning_rate} and retain_weight {self.retain_weight} were "
-                "given: give one above 0 and one from 0 on"
-            )
 
 
 def calibrate(

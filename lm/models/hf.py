@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from lm.models.hf_layers import (
     Adapted,
-    AdapterConfig,
     Expanded,
     ParameterGated,
     adapt,
@@ -37,6 +36,7 @@ from lm.models.language_model import IGNORED, LanguageModel, cross_entropy
 from lm.models.layers import (
     LOSS,
     ORIGINAL_PARAMETERS,
+    AdapterConfig,
     RoutedLinear,
 )
 from oversight.routing import Gate, parameters_of

@@ -181,6 +181,31 @@ def size(name: str, vocab_size: int | None = None) -> GPTConfig:
     return SIZES[name] if vocab_size is None else replace(SIZES[name], vocab_size=vocab_size)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterConfig:
+    """The size of adapters.
+
+    With Adam, scaling the output of adapters has nearly the effect of a higher learning rate (Hu et
+    al. 2021, section 4.1), and the best learning rate of adapters is 10 to 15 times that of whole
+    matrices (Schulman et al. 2025, LoRA Without Regret). So alpha is 10 times the rank by default.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    rank: int = 16
+    """rank of each adapter"""
+    alpha: float = 160.0
+    """the output of an adapter is scaled by alpha / rank"""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.alpha > 0:
+            raise ValueError(
+                f"adapters of rank {self.rank} and alpha {self.alpha} were asked for: give a rank "
+                "of 1 or more, and an alpha above 0"
+            )
+
+
 class HiddenUnits(nn.Module):
     """Hidden units of an MLP with their input and output weights.
 

@@ -156,20 +156,6 @@ def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return torch.where(labels == FORGET, FORGET + levels[tokens.clamp(min=0)], labels)
 
 
-def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Return labels in which a random share of the rows labeled retain becomes unlabeled.
-
-    Raises:
-        ValueError: if the share is not between 0 and 1.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"a share of {share} was given: give one between 0 and 1")
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < share
-    drawn = drawn.to(labels.device).view(-1, *[1] * (labels.ndim - 1))
-    return torch.where(drawn & (labels == RETAIN), UNLABELED, labels)
-
-
 def _check(tokens: Tensor, labels: Tensor) -> None:
     if tokens.shape != labels.shape:
         raise ValueError(

@@ -4,7 +4,8 @@ import pytest
 
 from lm.attacks.relearning import ATTACKS
 from lm.data.task import TaskConfig, make_task
-from lm.evaluation.exam import ExamConfig, make_exam
+from lm.evaluation.config import ExamConfig
+from lm.evaluation.exam import make_exam
 
 
 @pytest.mark.parametrize("quartets", [1, 2])

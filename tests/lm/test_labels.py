@@ -16,6 +16,7 @@ from lm.labels import (
     LabelConfig,
     Routed,
     classify_documents,
+    drop_retain_labels,
     story_labels,
     token_labels,
 )
@@ -198,3 +199,16 @@ def test_labels_must_be_one_for_each_story(stories: tuple[Task, StoryRows]) -> N
     few = rows.take(torch.arange(FOLDS - 1))
     with pytest.raises(ValueError, match="5 stories or more"):
         classify_documents(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
+
+
+def test_a_fraction_of_the_retain_labels_is_dropped() -> None:
+    known = torch.tensor([0, 1, 2]).repeat(1000)[:, None].expand(3000, 2)
+    dropped = drop_retain_labels(known, 0.75, seed=0)
+    changed = (dropped != known).all(1)
+    assert torch.equal((dropped != known).any(1), changed)
+    assert 700 < int(changed.sum()) < 800
+    assert (dropped[changed] == 1).all()
+    assert (known[changed] == 0).all()
+    assert torch.equal(dropped, drop_retain_labels(known, 0.75, seed=0))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        drop_retain_labels(torch.zeros(2), 1.5, 0)

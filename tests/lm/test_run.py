@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from lm.attacks.lora import LoRAConfig
-from lm.attacks.probing import ProbeConfig
-from lm.attacks.prompting import GCGConfig
-from lm.attacks.relearning import ATTACKS, AttackConfig
-from lm.attacks.suite import SUITES, GridConfig
+from lm.attacks.config import AttackConfig, GCGConfig, GridConfig, LoRAConfig, ProbeConfig
+from lm.attacks.relearning import ATTACKS
+from lm.attacks.suite import SUITES
 from lm.config import RepairConfig, RunConfig
 from lm.corpus import StoryDistribution
 from lm.data.task import StoryRows, Task, TaskConfig
-from lm.evaluation.exam import ExamConfig
+from lm.evaluation.config import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with

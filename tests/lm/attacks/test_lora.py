@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.attacks.lora import LoRAConfig, LowRank, adapt, linear_maps
-from lm.attacks.relearning import AttackConfig, relearn
+from lm.attacks.config import AttackConfig, LoRAConfig
+from lm.attacks.lora import LowRank, adapt, linear_maps
+from lm.attacks.relearning import relearn
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig

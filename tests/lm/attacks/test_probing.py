@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.attacks.probing import ProbeConfig, class_log_probabilities, logit_lens, probe, residuals
+from lm.attacks.config import ProbeConfig
+from lm.attacks.probing import class_log_probabilities, logit_lens, probe, residuals
 from lm.attacks.prompting import ask, prompted
 from lm.attacks.results import CONTROL, FACTS, Row
 from lm.corpus import HALVES

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lm.attacks.config import GCGConfig
 from lm.attacks.prompting import (
-    GCGConfig,
     ask,
     fact_sentence,
     few_shot,

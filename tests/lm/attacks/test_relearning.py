@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.attacks.lora import LoRAConfig
+from lm.attacks.config import AttackConfig, LoRAConfig
 from lm.attacks.prompting import fact_sentence
-from lm.attacks.relearning import ATTACKS, AttackConfig, Curve, draw_examples, relearn, run_attack
+from lm.attacks.relearning import ATTACKS, Curve, draw_examples, relearn, run_attack
 from lm.corpus import HALVES, Splits
 from lm.corpus.grammar import Template
 from lm.data.task import CONTEXT, Task, TaskConfig, make_task

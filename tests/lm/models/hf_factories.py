@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lm.models.hf import RoutedCausalLM
-from lm.models.hf_layers import AdapterConfig
+from lm.models.layers import AdapterConfig
 
 transformers = pytest.importorskip("transformers")
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lm.models.hf import RoutedCausalLM, contract
-from lm.models.hf_layers import Adapted, AdapterConfig
+from lm.models.hf_layers import Adapted
+from lm.models.layers import AdapterConfig
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED

@@ -19,7 +19,6 @@ from lm.training.route_tables import (
     RETAIN,
     TABLES,
     complete,
-    drop_retain_labels,
     era_routes,
     pseudo_counts,
     token_weights,
@@ -164,21 +163,8 @@ def test_the_labels_are_the_first_routes_of_every_table() -> None:
         assert row["original"] == row["original_parameters"] == row["loss"] == 1
 
 
-def test_a_share_of_the_retain_rows_is_released() -> None:
-    known = torch.tensor([0, 1, 2]).repeat(1000)[:, None].expand(3000, 2)
-    released = drop_retain_labels(known, 0.75, seed=0)
-    changed = (released != known).all(1)
-    assert torch.equal((released != known).any(1), changed)
-    assert 700 < int(changed.sum()) < 800
-    assert (released[changed] == 1).all()
-    assert (known[changed] == 0).all()
-    assert torch.equal(released, drop_retain_labels(known, 0.75, seed=0))
-
-
 def test_bad_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="give each token one label"):
         era_routes(torch.zeros(2, 3), torch.zeros(2, 4), torch.ones(3))
     with pytest.raises(ValueError, match="nothing to count"):
         pseudo_counts(torch.zeros(3).long(), torch.ones(3).long())
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        drop_retain_labels(torch.zeros(2), 1.5, 0)

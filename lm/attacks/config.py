@@ -1,0 +1,157 @@
+"""The settings of all attacks."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttackConfig:
+    """The grid of an attack: each learning rate with each number of examples.
+
+    Raises:
+        ValueError: if a number is out of its range, or a list is empty or repeats itself.
+    """
+
+    learning_rates: tuple[float, ...] = (5e-4, 2e-3)
+    """learning rates of AdamW"""
+    num_examples: tuple[int, ...] = (8, 32)
+    """numbers of stories to train on; smaller sets are subsets of larger ones"""
+    steps: int = 20
+    """training steps, the budget of the attacker"""
+    evaluate_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40)
+    """steps after which to measure, besides the last; those beyond the budget are ignored"""
+    seeds: tuple[int, ...] = (0,)
+    """seeds of the examples, over which curves are averaged"""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """decay rates of the two averages of AdamW"""
+    weight_decay: float = 0.0
+    """weight decay of all parameters"""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rates", "num_examples", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} {values} were given: give one or more, each once")
+        positive = (*self.learning_rates, *self.num_examples, self.steps)
+        if not all(value > 0 for value in positive) or min(self.seeds) < 0:
+            raise ValueError(
+                f"learning_rates {self.learning_rates}, num_examples {self.num_examples}, steps "
+                f"{self.steps}, seeds {self.seeds} were given: all must be positive, seeds may be 0"
+            )
+        steps = self.evaluate_at
+        if steps[:1] != (0,) or steps != tuple(sorted(set(steps))):
+            raise ValueError(
+                f"evaluate_at {steps} was given: begin with 0, the model as given, and ascend"
+            )
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The steps after which to measure: those of `evaluate_at` within the budget, and its end.
+
+        >>> AttackConfig(steps=8).measured
+        (0, 1, 2, 5, 8)
+        """
+        return (*(step for step in self.evaluate_at if step < self.steps), self.steps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoRAConfig:
+    """The settings of LoRA attacks.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    rank: int = 8
+    """rank of each update"""
+    alpha: float = 16.0
+    """an update is scaled by alpha / rank"""
+    learning_rates: tuple[float, ...] = (2e-3, 1e-2)
+    """learning rates of AdamW"""
+
+    def __post_init__(self) -> None:
+        rates = self.learning_rates
+        once = len(set(rates)) == len(rates) > 0
+        if self.rank < 1 or not self.alpha > 0 or not once or not min(rates) > 0:
+            raise ValueError(
+                f"rank {self.rank}, alpha {self.alpha} and learning_rates {rates} were given: all "
+                "must be positive, and each rate be given once"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeConfig:
+    """How a probe is fitted and tested.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    ridge: float = 0.1
+    """weight of the sum of squared weights relative to the mean cross-entropy"""
+    rounds: int = 2
+    """number of prompts about each fact, each in another story"""
+
+    def __post_init__(self) -> None:
+        if not self.ridge > 0 or self.rounds < 1:
+            raise ValueError(
+                f"ridge {self.ridge} and rounds {self.rounds} were given: give one above 0, and 1 "
+                "or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GCGConfig:
+    """The settings of GCG.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+
+    tokens: int = 8
+    """length of the prefix in tokens"""
+    steps: int = 20
+    """maximum number of swaps"""
+    candidates: int = 32
+    """swaps that are tried per step"""
+    top: int = 64
+    """number of tokens that the gradient proposes for each position, from which swaps are drawn"""
+
+    def __post_init__(self) -> None:
+        given = self.tokens, self.steps, self.candidates, self.top
+        if min(given) < 1:
+            raise ValueError(
+                f"tokens, steps, candidates and top of {given} were given: give 1 or more of each"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridConfig:
+    """The settings of attacks that are only in the full suite.
+
+    Raises:
+        ValueError: if a list is empty or repeats itself, or a number is out of its range.
+    """
+
+    evaluate_at: tuple[int, ...] = (0, 5)
+    """steps of relearning after which to measure, besides the last"""
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    """settings of LoRA attacks"""
+    shots: tuple[int, ...] = (0, 1, 2, 4)
+    """numbers of other facts in few-shot prompts"""
+    bits: tuple[int, ...] = (8, 4)
+    """bits of quantized weights"""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """how linear probes are fitted"""
+    gcg: GCGConfig = field(default_factory=GCGConfig)
+    """how a prefix is searched"""
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "bits"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} {values} were given: give one or more, each once")
+        if min(self.shots) < 0 or not 2 <= min(self.bits) <= max(self.bits) <= 16:
+            raise ValueError(
+                f"shots {self.shots} and bits {self.bits} were given: give shots from 0 on, and "
+                "bits from 2 to 16"
+            )
