@@ -1,4 +1,4 @@
-"""`python -m oversight.evaluate RUN`: a saved run again, as any module, under any oversight."""
+"""`python -m oversight.evaluate RUN`: evaluate the policies of a saved run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,23 +31,23 @@ from oversight.runs.folder import RunFolder, read_config
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Evaluate a saved run; its folder executes no code, whoever made it."""
+    """Evaluate a saved run. Nothing in its folder is executed, so that it may come from others."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
     module: str = "all"
-    """What acts: deployed, a module's name, mixture, or all of them in turn."""
+    """Policy to evaluate: deployed, the name of a module, mixture, or all of them."""
     weights: Rule = "last"
     """Weights: the last ones, those that did best on held-out observed episodes, or by
     oracle_selection those of the best true return."""
     oversight_probability: float | None = None
     """Probability that a square is overseen; by default that of training."""
     seed: int = 1_000_000
-    """Seed of levels and actions; runs evaluate themselves with their own seed."""
+    """Seed of levels and actions; a run evaluates itself with the seed of its training."""
     episodes: int = 4096
-    """Episodes of each policy."""
+    """Episodes per policy."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run."""
+    """Device of the networks; auto takes a GPU if there is one."""
     threads: int = 1
     """CPU threads of PyTorch."""
     render: Path | None = None
@@ -56,7 +56,7 @@ class EvaluateConfig:
     """Episodes of the GIF."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run, before anything is loaded or played."""
+        """Refuse settings that cannot run, before anything is loaded or played."""
         for name in ("episodes", "threads", "render_episodes"):
             require_at_least_one(name, getattr(self, name))
         require_seed(self.seed)
@@ -70,7 +70,7 @@ class EvaluateConfig:
 
 
 def main(args: Sequence[str]) -> None:
-    """Evaluate as the arguments say, and print."""
+    """Evaluate as the arguments say, and print the results."""
     settings = cli.parse(EvaluateConfig, args, "python -m oversight.evaluate")
     require_device(settings.device)
     torch.set_num_threads(settings.threads)
@@ -92,10 +92,10 @@ def main(args: Sequence[str]) -> None:
 def load(
     folder: RunFolder, config: TrainConfig, rule: Rule = "last"
 ) -> dict[str, MotivationPolicy]:
-    """Rebuild a run's policies from its settings and load their weights, and nothing else.
+    """Return the policies of a run, rebuilt from its settings, with the weights of a rule.
 
     Raises:
-        ValueError: if the run has no weights that the rule chose, or they do not fit.
+        ValueError: if the rule selected no weights, or they do not fit.
     """
     path = model_of(folder, rule)
     # nothing is trained
@@ -109,26 +109,26 @@ def load(
 
 
 def model_of(folder: RunFolder, rule: Rule) -> Path:
-    """Return the file of the weights that a rule chose.
+    """Return the file of the weights that a rule selected.
 
     Raises:
-        ValueError: if the run has none.
+        ValueError: if the rule selected none.
     """
     path = folder.model_of(rule)
     if rule != "last" and not path.exists():
         saved = [each for each in RULES if each == "last" or folder.model_of(each).exists()]
         raise ValueError(
-            f"{folder.path} has no weights {rule!r}: the run chose none by that rule, or is of an "
-            f"older version that saved none; choose from {', '.join(saved)}"
+            f"{folder.path} has no weights {rule!r}: that rule selected no checkpoint of this run; "
+            f"choose from {', '.join(saved)}"
         )
     return path
 
 
 def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
-    """Return the policy of that name.
+    """Return the policy of a name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such policy.
     """
     if name not in named:
         raise ValueError(f"the run has no module {name!r}: choose from all, {', '.join(named)}")
@@ -138,7 +138,7 @@ def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
 def render(
     named: dict[str, MotivationPolicy], config: TrainConfig, settings: EvaluateConfig
 ) -> None:
-    """Write the film of the deployed policy beside the module that is cut away."""
+    """Write a film of the deployed policy beside the module that is not deployed."""
     assert settings.render is not None
     shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
     if "proxy" in named:

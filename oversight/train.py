@@ -1,4 +1,4 @@
-"""`python -m oversight.train`: one run, from its settings to its numbers."""
+"""`python -m oversight.train`: train one run and print its results."""
 
 import shlex
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ MAY_CHANGE = {
     *("total_timesteps", "device", "threads", "run_dir", "checkpoint_every"),
     *("eval_every", "eval_episodes", "final_episodes"),
 }
-"""Settings that a resumed run may change; any other would make it another run."""
+"""Settings that a resumed run may change."""
 
 
 def main(args: Sequence[str]) -> None:
-    """Train as the arguments say, and report."""
+    """Train as the arguments say, and print the results."""
     config, folder = cli.parse_or_resume(TrainConfig, args, PRESETS, PROGRAM, MAY_CHANGE)
     require_device(config.device)
     if folder is None:
@@ -33,13 +33,13 @@ def main(args: Sequence[str]) -> None:
 
 
 def default_folder(config: TrainConfig) -> Path:
-    """Return the next free folder named after what a run is about."""
+    """Return a new folder, named after method, oversight probability and seed."""
     name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
     return next_free(Path("runs") / config.env / name)
 
 
 def report(summary: dict[str, Any], folder: RunFolder) -> None:
-    """Print the results, and the commands to look further."""
+    """Print the results, and commands for the next steps."""
     console = Console()
     title = (
         f"{summary['method']}, {summary['env_steps']:,} steps in {summary['wall_seconds']:.0f} s"
@@ -48,7 +48,7 @@ def report(summary: dict[str, Any], folder: RunFolder) -> None:
     path, python = shlex.quote(str(folder.path)), interpreter()
     next_steps = {
         **(
-            {"interrupted; go on": f"{python} -m oversight.train --resume {path}"}
+            {"interrupted; resume": f"{python} -m oversight.train --resume {path}"}
             if summary["interrupted"]
             else {}
         ),

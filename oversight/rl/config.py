@@ -1,7 +1,4 @@
-"""The settings of one training run; each library's part is that library's own record.
-
-From the settings of a run to its environment and its agent.
-"""
+"""The settings of a training run, and its environment and agent made from them."""
 
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -33,47 +30,48 @@ from envs.observers.observer import check_probability
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """Train an agent under partial oversight, and measure what it wants when nobody watches."""
+    """Train an agent under partial oversight, and evaluate it with and without an overseer."""
 
     env: str = "PartialGrid-v0"
-    """Environment: a registered id of this project."""
+    """Id of an environment of this project."""
     method: str = "routed"
-    """Method: one of those that the README lists, such as routed, naive, filtered or oracle."""
+    """Method that the README lists, such as routed, naive, filtered or oracle."""
     oversight_probability: float = 0.1
     """Probability that a terminal square is overseen."""
     total_timesteps: int = 1_400_000
-    """Environment steps to train for, over all lanes; rounded up to whole rollouts."""
+    """Environment steps of all lanes together; rounded up to whole rollouts."""
     num_envs: int = 256
-    """Lanes of the vector environment."""
+    """Number of lanes of the vector environment."""
     seed: int = 0
-    """Seed of everything: same seed, same bits."""
+    """Seed of all randomness; runs of the same seed are equal bit for bit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run; auto takes a GPU where there is one."""
+    """Device of the networks; auto takes a GPU if there is one."""
     threads: int = 1
-    """CPU threads of PyTorch; a part of the seed's promise, since sums depend on their order."""
+    """CPU threads of PyTorch. Sums depend on their order, so that only runs of the same number of
+    threads are equal bit for bit."""
     run_dir: Path | None = None
-    """Folder of the run; by default the next free one under runs/."""
+    """Folder of the run; by default a new one under runs/."""
     eval_every: int = 10
-    """Rollouts between evaluations; they change nothing in training."""
+    """Rollouts between evaluations, which do not affect training."""
     eval_episodes: int = 1024
     """Episodes of each evaluation during training."""
     final_episodes: int = 4096
     """Episodes of the evaluation at the end."""
     held_out: float = 0.25
-    """Share of all episodes that only choose a checkpoint, by what was observed of them; they are
-    played beside training, of which they change nothing, and come on top of its own."""
+    """Share of all episodes that are held out to select a checkpoint by their observed reward. They
+    are played in addition to those of training, which they do not affect."""
     checkpoint_every: int = 5
-    """Rollouts between checkpoints, from which --resume goes on."""
+    """Rollouts between checkpoints, from which --resume continues."""
     grid: GridConfig = field(default_factory=GridConfig)
     """The board."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    """The overseer's errors: in what is learned from and chosen by, not in what is measured;
-    methods that are paid the true reward do not hear them."""
+    """Errors of the overseer. Training and checkpoint selection use the noisy reports; evaluation
+    and oracles use the true rewards."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learner."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run, before anything is written."""
+        """Refuse settings that cannot run, before anything is written."""
         method(self.method)  # refuses an unknown name
         object.__setattr__(self, "env", known_id(self.env))
         grid = self.grid
@@ -100,7 +98,7 @@ class TrainConfig:
 
     @property
     def effective_noise(self) -> NoiseConfig:
-        """The errors that reach the run: none if its method is paid the true reward."""
+        """The errors that reach the method: none if it learns from the true reward."""
         return NoiseConfig() if method(self.method).reward == "true" else self.noise
 
     @property
@@ -110,10 +108,10 @@ class TrainConfig:
 
 
 def known_id(env: str) -> str:
-    """Return the id of an environment of ours, without the module that Gymnasium allows before it.
+    """Return the id of an environment of this project, without Gymnasium's module prefix.
 
     Raises:
-        ValueError: if there is none of that id.
+        ValueError: if there is no such environment.
 
     >>> known_id("envs:PartialGrid-v0")
     'PartialGrid-v0'
@@ -127,7 +125,7 @@ def known_id(env: str) -> str:
 
 
 def require_planes(ppo: PPOConfig) -> None:
-    """Raise a ValueError for a plane that the grid's observations do not have."""
+    """Raise a ValueError for a channel that the observations of the grid do not have."""
     given = {
         "masked_channels": ppo.masked_channels,
         "agent_channel": () if ppo.agent_channel is None else (ppo.agent_channel,),
@@ -146,7 +144,7 @@ def require_at_least_one(name: str, value: int) -> None:
 
 
 def require_batch(ppo: PPOConfig, num_envs: int) -> None:
-    """Raise a ValueError for a batch that no rollout can fill, or that cannot be normalized."""
+    """Raise a ValueError for a batch that is larger than a rollout, or cannot be normalized."""
     if ppo.batch_size < 2 and ppo.advantage_normalization != "none":
         raise ValueError(
             f"ppo.batch_size must be at least 2, since advantages are normalized, got "
@@ -161,13 +159,14 @@ def require_batch(ppo: PPOConfig, num_envs: int) -> None:
 
 
 def require_seed(seed: int) -> None:
-    """Raise a ValueError for a seed that not every generator takes."""
+    """Raise a ValueError for a seed that not every generator accepts."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie in [0, 2**32), got {seed}")
 
 
 TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4
-"""Uses of randomness: learning, measuring on the way, choosing a checkpoint, judging the choice."""
+"""Streams of random numbers: training, evaluation during training, selection of a checkpoint, and
+evaluation of the selected one on levels that no selection has used."""
 
 
 def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
@@ -189,7 +188,7 @@ def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[An
 
 
 def make_agent(config: TrainConfig) -> RoutedPPO:
-    """Return an untrained agent on the training environment of its method."""
+    """Return an untrained agent in the training environment of its method."""
     env = make_env(config, config.num_envs, method(config.method).reward)
     chosen, ppo = method(config.method), config.ppo
     chance = config.oversight_probability * (1 - config.effective_noise.dropped)
@@ -207,7 +206,7 @@ def make_learner(
     seed: int,
     device: str = "auto",
 ) -> RoutedPPO:
-    """Return an untrained agent on any environment that pays what its method may see."""
+    """Return an untrained agent in an environment that pays the reward of its method."""
     rate = ppo.learning_rate
     agent = RoutedPPO(
         "MotivationPolicy",
@@ -240,15 +239,15 @@ def make_learner(
 
 
 def require_device(device: str) -> None:
-    """Raise a ValueError where a GPU is asked for and there is none."""
+    """Raise a ValueError if the device is a GPU and there is none."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
 
 
 def stream_seed(seed: int, *stream: int) -> int:
-    """Return the seed of one use of randomness in a run, far from those of other runs.
+    """Return the seed of one stream of random numbers, unrelated to those of other runs.
 
-    Lane i of a vector environment takes the seed plus i, so that neighboring seeds would share
-    most of their levels.
+    Lane i of a vector environment uses the seed plus i, so that neighboring seeds would share most
+    of their levels.
     """
     return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])

@@ -1,9 +1,4 @@
-"""Films: the same levels played by several policies side by side, as an animated GIF.
-
-The module map: where each module of a policy would go from every square of one board.
-
-Captioned panels side by side: the page that every picture is laid out on.
-"""
+"""Pictures of policies in PartialGrid-v0: films of episodes, and maps of the modules' moves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
@@ -29,7 +24,7 @@ _GAP, _CAPTION = 16, 34  # pixels
 
 
 def panels(pictures: Mapping[str, Picture]) -> Picture:
-    """Return equally large pictures in a row, each below its caption; RGB, [height, width, 3]."""
+    """Return pictures of equal size in a row, each below its caption; RGB, [height, width, 3]."""
     height, width, _ = next(iter(pictures.values())).shape
     page = Image.new(
         "RGB",
@@ -46,7 +41,7 @@ def panels(pictures: Mapping[str, Picture]) -> Picture:
 
 
 def enlarge(picture: Picture, factor: int) -> Picture:
-    """Return a picture with smooth edges at a multiple of its size."""
+    """Return a picture enlarged by a factor, with smooth edges."""
     height, width, _ = picture.shape
     size = (width * factor, height * factor)
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
@@ -62,10 +57,12 @@ def film(
     seed: int,
     path: Path,
 ) -> None:
-    """Write episodes of every policy on the same levels, each panel waiting for the slowest.
+    """Write an animated GIF in which all policies play the same levels side by side.
+
+    A panel whose episode has ended waits for the others.
 
     Raises:
-        ValueError: if the path cannot be written.
+        ValueError: if the file cannot be written.
     """
     frames: list[Image.Image] = []
     durations: list[int] = []
@@ -88,7 +85,7 @@ def film(
 
 
 def _play(policy: BasePolicy, env: Env, seed: int) -> Iterator[Picture]:
-    """Yield a frame before the first step and after every step of one episode."""
+    """Play one episode, and yield a frame before the first step and after each step."""
     observation, _ = env.reset(seed=seed)
     yield _frame(env)
     ended = False
@@ -112,9 +109,9 @@ _HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # north, east, south, west as (x
 
 
 def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) -> Picture:
-    """Return one board per policy with an arrow per move, as long as the move is likely.
+    """Return one board per policy, with arrows as long as their moves are probable.
 
-    Diamond and ghost face each other across the board, and nobody watches.
+    Diamond and ghost lie at opposite sides of the board, and no square is overseen.
     """
     size = config.size
     middle = size // 2
@@ -168,7 +165,7 @@ def _draw_arrows(
 def _draw_arrow(
     pen: ImageDraw.ImageDraw, start: tuple[float, float], heading: tuple[int, int], length: float
 ) -> None:
-    """Draw an arrow, or nothing where it would be shorter than its own width."""
+    """Draw an arrow, or nothing if it would be shorter than its own width."""
     if length < 3:
         return
     (x, y), (dx, dy) = start, heading

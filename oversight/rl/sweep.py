@@ -1,16 +1,16 @@
-"""One run of a sweep: what state its folder is in, and how it is brought to its end.
+"""Sweeps: all runs of a study, each started, resumed or skipped, and the table of their results.
 
-Runs known from exported results: they were finished elsewhere, and are not done again.
-
-The results of a study: one row for each run and rule of selection.
+Runs that an export of results contains are finished and are not run again.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from rich.console import Console
 
 from oversight.rl.config import TrainConfig
 from oversight.rl.result_files import (
@@ -28,23 +28,27 @@ from oversight.rl.result_files import (
 )
 from oversight.rl.study import Run, Study
 from oversight.rl.training import train
-from oversight.runs.folder import RunFolder, flat, read_config, read_json, replace_file, write_json
-from oversight.runs.parallel import Outcome, locked, one_line
+from oversight.runs.console import print_line
+from oversight.runs.folder import (
+    RunFolder,
+    flat,
+    read_config,
+    read_json,
+    replace_file,
+    require_writable,
+    write_json,
+)
+from oversight.runs.parallel import JobsProgress, Outcome, locked, one_line
 
 State = Literal["new", "begun", "finished"]
 
 SUMMARY = ("observed_episodes", "held_out_episodes", "env_steps", "wall_seconds", "commit")
-"""What the summary of a finished run has, beside its selection."""
+"""Entries of the summary of a finished run, beside its selection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run and where it goes.
-
-    Attributes:
-        run: the run.
-        folder: its own folder.
-    """
+    """A run of a study and its folder."""
 
     run: Run
     folder: Path
@@ -55,8 +59,83 @@ class Job:
         return self.run.id
 
 
+Known = Mapping[str, list[dict[str, Any]]]
+"""The rows of each run, one for each selection rule."""
+
+Executor = Callable[[Callable[[Job], Outcome], Sequence[Job]], Iterator[Outcome]]
+"""Executes a function for each job, and yields the outcomes as the jobs end."""
+
+
+def sweep(
+    study: Study, runs: Sequence[Run], folder: Path, export: Path | None, executor: Executor
+) -> dict[str, str]:
+    """Start or resume all unfinished runs, write the results, and return errors by run.
+
+    Args:
+        study: the whole study.
+        runs: those of its runs that are wanted.
+        folder: of the study.
+        export: exported results, whose runs count as finished.
+        executor: executes the jobs, such as `oversight.runs.parallel.execute` with an engine.
+
+    Raises:
+        ValueError: if the folder or the export holds other runs, or the folder cannot be written.
+        KeyboardInterrupt: if a run was interrupted.
+    """
+    jobs = jobs_of(runs, folder)
+    known = known_runs(study, export, folder)
+    begun, new = unfinished(jobs, known)
+    require_writable(folder, "--folder")
+    if export is not None:
+        adopt(export, folder)
+    console = Console(stderr=True)
+    finished = len(jobs) - len(begun) - len(new)
+    start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
+    print_line(console, f"{start}; folder {folder}")
+    failed: dict[str, str] = {}
+    write_results(study, folder, failed, known)  # names what is missing, also after a kill
+    costs = {job.id: job.run.config.total_timesteps for job in begun + new}
+    try:
+        if costs:
+            JobsProgress(costs, console).run(executor(work, begun + new), failed)
+    finally:
+        write_results(study, folder, failed, known)
+    for run, error in failed.items():
+        print_line(console, f"failed: {run}: {error}")
+    return failed
+
+
+def known_runs(study: Study, export: Path | None, folder: Path) -> Known:
+    """Return the finished runs of an export: the given one, or the one copied into the folder.
+
+    Raises:
+        ValueError: if there is no export, if it does not fit, or if the folder is one itself.
+    """
+    if (folder / ABOUT).exists():
+        raise ValueError(f"{folder} holds exported results: name another --folder")
+    if export is not None:
+        require_export(export)
+    return read_known(study, export or folder / KNOWN)
+
+
+def unfinished(jobs: Sequence[Job], known: Known) -> tuple[list[Job], list[Job]]:
+    """Return the jobs that were begun, and the new ones.
+
+    Args:
+        jobs: all jobs.
+        known: the runs that an export contains.
+
+    Raises:
+        ValueError: if the folder of a job holds another run.
+    """
+    states = {job.id: state(job) for job in jobs}
+    states |= dict.fromkeys(known, "finished")
+    begun = [job for job in jobs if states[job.id] == "begun"]
+    return begun, [job for job in jobs if states[job.id] == "new"]
+
+
 def state(job: Job) -> State:
-    """Return how far a run is.
+    """Return whether a run is new, begun or finished.
 
     Raises:
         ValueError: if its folder holds a run of other settings.
@@ -75,7 +154,7 @@ def state(job: Job) -> State:
 
 
 def summary(folder: RunFolder) -> dict[str, Any] | None:
-    """Return the results of a finished run, or None if there is no whole summary of one."""
+    """Return the summary of a finished run, or None if it is missing or incomplete."""
     try:
         read = read_json(folder.summary)
     except ValueError:
@@ -86,7 +165,7 @@ def summary(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def changed_settings(stored: TrainConfig, declared: TrainConfig) -> Iterator[str]:
-    """Yield the settings that differ, in words."""
+    """Yield a phrase for each setting that differs."""
     settings = zip(flat(asdict(stored)), flat(asdict(declared)), strict=True)
     for (name, one), (_, other) in settings:
         if one != other:
@@ -94,28 +173,24 @@ def changed_settings(stored: TrainConfig, declared: TrainConfig) -> Iterator[str
 
 
 def work(job: Job) -> Outcome:
-    """Bring a run to its end, in whatever state it is, and tell how it went."""
+    """Start or resume a run unless it is finished, and return its outcome."""
     try:
         with locked(job.folder):
             if state(job) != "finished":
                 results = train(replace(job.run.config, run_dir=job.folder), RunFolder(job.folder))
                 return Outcome(job.id, interrupted=results["interrupted"])
-    except Exception as error:  # one failing run must not end the others
+    except Exception as error:  # one failed run must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
 
 
-Known = Mapping[str, list[dict[str, Any]]]
-"""By run, its rows, one for each rule of selection."""
-
-
 def read_known(study: Study, place: Path) -> Known:
-    """Return the rows of those runs of a study that an export holds whole; none without an export.
+    """Return the rows of all runs of a study that an export contains; none if there is no export.
 
-    The commit that they ran on may be another than today's: it stays in their rows.
+    The rows keep the commit that the runs were made with.
 
     Raises:
-        ValueError: if the export is damaged, or holds a run with other settings than the study's.
+        ValueError: if the export is damaged, or a run has other settings than the study declares.
     """
     if not (place / ABOUT).exists():
         return {}
@@ -131,7 +206,7 @@ def read_known(study: Study, place: Path) -> Known:
 
 
 def adopt(place: Path, folder: Path) -> None:
-    """Copy an export into a study's folder, where it is found from then on."""
+    """Copy an export into the folder of a study, where later sweeps find it."""
     target, part = folder / KNOWN, folder / f"{KNOWN}.part"
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(place, part, ignore=shutil.ignore_patterns("report"))
@@ -140,10 +215,10 @@ def adopt(place: Path, folder: Path) -> None:
 
 
 def require_export(place: Path) -> None:
-    """See that a folder holds exported results.
+    """Check that a folder holds exported results.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it does not.
     """
     if not (place / ABOUT).exists():
         raise ValueError(
@@ -167,10 +242,10 @@ def write_results(
     """Write `results.json` and `results.csv` of all finished runs of a study; return the rows.
 
     Args:
-        study: all of it, whatever part was run last.
+        study: the whole study, also if a part of it was run.
         folder: of the study.
-        failed: by run, the error of those that failed.
-        known: by run, the rows of those that were finished elsewhere.
+        failed: the errors of the runs that failed, by id.
+        known: the rows of the runs that an export contains.
     """
     rows: list[dict[str, Any]] = []
     missing = []
@@ -198,14 +273,14 @@ def write_results(
 
 
 def jobs_of(runs: Sequence[Run], folder: Path) -> list[Job]:
-    """Return the jobs of runs, each in its own folder below that of the study."""
+    """Return a job for each run, with a folder below that of the study."""
     return [Job(run, folder / "runs" / run.id) for run in runs]
 
 
 def rows_of(study: Study, run: Run, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of one run, a rule each.
+    """Return the rows of one run, one for each selection rule.
 
-    Choosing by held-out observed episodes is charged for them.
+    The held-out observed episodes count as observed for the rule that uses them.
     """
     rows = []
     for rule in RULES:

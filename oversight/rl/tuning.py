@@ -1,27 +1,29 @@
-"""Tuning: the same few trials for every method, judged by held-out observed return only."""
+"""Tuning: the same number of trials for every method, scored by held-out observed return only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from oversight.rl.study import Run, Study
 from oversight.rl.sweep import Job, summary, work
 from oversight.runs.cli import Values, override
-from oversight.runs.folder import RunFolder, flat
-from oversight.runs.parallel import Outcome, one_line
+from oversight.runs.console import print_line
+from oversight.runs.folder import RunFolder, flat, require_writable, write_json
+from oversight.runs.parallel import JobsProgress, Outcome, one_line
 
 
 @dataclass(frozen=True, slots=True)
 class TuningJob:
-    """A method to be tuned.
+    """The tuning of one method.
 
     Attributes:
-        study: says with how many trials, on which seeds and in what space.
+        study: declares trials, seeds and search space.
         method: name of the method.
-        folder: of the tuning of all methods.
+        folder: folder of the tuning of all methods.
     """
 
     study: Study
@@ -35,32 +37,95 @@ class TuningJob:
 
     @property
     def journal(self) -> Path:
-        """The file of Optuna's record of all trials."""
+        """Optuna's journal of all trials."""
         return self.folder / f"{self.method}.journal"
 
 
-def tune(job: TuningJob) -> Outcome:
-    """Run all trials of a method that its journal does not have, and tell how it went.
+Executor = Callable[[Callable[[TuningJob], Outcome], Sequence[TuningJob]], Iterator[Outcome]]
+"""Executes a function for each job, and yields the outcomes as the jobs end."""
 
-    Trial 0 has the study's own settings. Each later one is drawn by a tree-structured Parzen
-    estimator from the trials before it and a seed of its number. A trial cut by a kill is so drawn
-    again as it was, and its runs go on from their checkpoints.
+
+def tune_study(
+    study: Study, methods: Sequence[str], folder: Path, path: Path, executor: Executor
+) -> dict[str, str]:
+    """Tune methods of a study, write what was found, and return errors by method.
+
+    Args:
+        study: the study.
+        methods: names of methods; all of the study if none are given.
+        folder: folder of the tuning.
+        path: file of the result.
+        executor: executes the jobs, such as `oversight.runs.parallel.execute` with an engine.
+
+    Raises:
+        ValueError: if the study lacks a method, or a folder or file cannot be written.
+        KeyboardInterrupt: if a run was interrupted.
+    """
+    jobs = jobs_of(study, methods, folder)
+    require_writable(folder, "--folder")
+    unfinished = [job for job in jobs if result(job) is None]
+    console = Console(stderr=True)
+    start = f"tuning for {study.name}: {len(jobs)} methods, {len(unfinished)} to do"
+    print_line(console, f"{start}, folder {folder}")
+    failed: dict[str, str] = {}
+    progress = JobsProgress({job.id: 1 for job in unfinished}, console)
+    progress.run(executor(tune, unfinished), failed)
+    write_json(path, record(study, jobs))
+    for name, error in failed.items():
+        print_line(console, f"failed: {name}: {error}")
+    return failed
+
+
+def jobs_of(study: Study, methods: Sequence[str], folder: Path) -> list[TuningJob]:
+    """Return the jobs of the given methods of a study, of all if none are given.
+
+    Raises:
+        ValueError: if the study lacks a given method.
+    """
+    has = list(dict.fromkeys(name for panel in study.panels for name in panel.methods))
+    unknown = [name for name in methods if name not in has]
+    if unknown:
+        raise ValueError(f"the study has no method {unknown[0]!r}: choose from {', '.join(has)}")
+    return [TuningJob(study, name, folder) for name in has if not methods or name in methods]
+
+
+def record(study: Study, jobs: Sequence[TuningJob]) -> dict[str, Any]:
+    """Return the results of tuning, with the budget and the search space, as plain data."""
+    found = {job.method: result(job) for job in jobs}
+    tuning = study.tuning
+    return {
+        "study": study.name,
+        "objective": "mean held-out observed return of the checkpoint of the rule observed",
+        "trials": tuning.trials,
+        "seeds": list(tuning.seeds),
+        "oversight_probability": tuning.oversight_probability,
+        "space": {name: list(ends) for name, ends in tuning.space.items()},
+        "methods": {name: each for name, each in found.items() if each is not None},
+    }
+
+
+def tune(job: TuningJob) -> Outcome:
+    """Run all trials that the journal of a method lacks, and return the outcome.
+
+    Trial 0 has the settings of the study. A tree-structured Parzen estimator, seeded by the number
+    of the trial, draws each later one from the trials before it. Therefore an interrupted trial is
+    drawn again with the same values, and its runs resume from their checkpoints.
     """
     try:
         journal = open_journal(job)
         while len(finished(journal)) < job.study.tuning.trials:
             if not _next_trial(job, journal):
                 return Outcome(job.id, interrupted=True)
-    except Exception as error:  # one failing method must not end the others
+    except Exception as error:  # one failed method must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
 
 
 def open_journal(job: TuningJob) -> Any:  # noqa: ANN401 (Optuna is imported only here)
-    """Return Optuna's record of a method's trials.
+    """Return Optuna's record of the trials of a method.
 
     Raises:
-        ValueError: if Optuna is not installed, or the record is of another tuning.
+        ValueError: if Optuna is not installed, or the record belongs to another tuning.
     """
     try:
         import optuna  # noqa: PLC0415 (an extra, which studies run without)
@@ -86,7 +151,7 @@ def open_journal(job: TuningJob) -> Any:  # noqa: ANN401 (Optuna is imported onl
 
 
 def declared(study: Study) -> str:
-    """Return all that trials depend on but for their number, as text."""
+    """Return as text everything that determines a trial, except its number."""
     return repr((study.settings, replace(study.tuning, trials=1)))
 
 
@@ -96,19 +161,19 @@ def finished(journal: Any) -> list[Any]:  # noqa: ANN401
 
 
 def result(job: TuningJob) -> dict[str, Any] | None:
-    """Return what tuning found for a method, or None if it is not done."""
+    """Return the result of tuning a method, or None if trials are missing."""
     if not job.journal.exists():
         return None
     trials = finished(open_journal(job))
     if len(trials) < job.study.tuning.trials:
         return None
     found = [{"changes": rounded(trial.params), "score": trial.value} for trial in trials]
-    best = max(found, key=lambda each: each["score"])  # of equals the first, nearest to the study's
+    best = max(found, key=lambda each: each["score"])  # of equal scores the first
     return {**best, "untuned_score": found[0]["score"], "trials": found}
 
 
 def rounded(values: Mapping[str, float]) -> Values:
-    """Return values with three digits, which is what runs are given."""
+    """Return values rounded to three digits, as the runs use them."""
     return {name: float(f"{value:.3g}") for name, value in values.items()}
 
 
@@ -130,10 +195,10 @@ def trial_runs(job: TuningJob, number: int, changes: Values) -> list[Run]:
 
 
 def score(runs: Sequence[Run], folder: Path) -> float:
-    """Return the mean held-out observed return of what the rule `observed` kept of each run.
+    """Return the mean held-out observed return of the checkpoints of the rule `observed`.
 
     Raises:
-        ValueError: if a run had too few observed episodes to be scored.
+        ValueError: if a run had too few observed episodes for a score.
     """
     scores = []
     for run in runs:
@@ -149,7 +214,7 @@ def score(runs: Sequence[Run], folder: Path) -> float:
 
 
 def _next_trial(job: TuningJob, journal: Any) -> bool:  # noqa: ANN401
-    """Do the next trial of a method; return whether it was done."""
+    """Run the next trial of a method; return False if it was interrupted."""
     import optuna  # noqa: PLC0415
 
     number = len(finished(journal))
@@ -182,6 +247,6 @@ def _next_trial(job: TuningJob, journal: Any) -> bool:  # noqa: ANN401
 
 
 def untuned(study: Study) -> dict[str, float]:
-    """Return the study's own values of the settings that are tuned."""
+    """Return the values that the study has for the tuned settings."""
     values = dict(flat(asdict(study.settings)))
     return {name: float(values[name]) for name in study.tuning.space}

@@ -113,7 +113,7 @@ def test_the_line_does_not_depend_on_the_terminal(
         ("RUN --modul proxy", "'--modul' mean --module"),
         ("RUN --module prox", "'prox' all, deployed, goal, proxy, mixture"),
         ("RUN --weights best", "'best' --weights 'last', 'observed', 'oracle_selection'"),
-        ("RUN --weights observed", "RUN no weights 'observed' chose none last, oracle_selection"),
+        ("RUN --weights observed", "RUN no weights 'observed' selected no last, oracle_selection"),
         ("RUN --episodes 0", "episodes 0 at least 1"),
         ("RUN --threads 0", "threads 0 at least 1"),
         ("RUN --render-episodes 0", "render_episodes 0 at least 1"),
