@@ -28,7 +28,7 @@ from oversight.runs.folder import (
     write_config,
     write_json,
 )
-from tests.oversight.events import curves, events
+from tests.oversight.rl.tensorboard_events import curves, events
 from tests.oversight.rl.trained_runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 
 METRICS = {
@@ -54,6 +54,11 @@ def acting(folder: Path) -> set[str]:
     method = method_of(folder)
     others = {"mixture": len(method.modules) == 2, "reversed": method.network.has_reward_map}
     return {"deployed", *method.modules, *(name for name, there in others.items() if there)}
+
+
+def rare(folder: Path) -> set[str]:
+    """Return the losses of episodes that so short a run may not have."""
+    return {f"train/{each.name}" for each in method_of(folder).auxiliary if each.table is not None}
 
 
 def test_a_run_leaves_its_files(trained: Path) -> None:
@@ -111,8 +116,9 @@ def test_tensorboard_has_every_curve_of_the_layout(trained: Path) -> None:
         assert sum(value for _, value in at_step) == pytest.approx(1)
     for tag in ("policy_gradient_loss", "value_loss", "entropy_loss", "explained_variance"):
         assert [step for step, _ in points[f"train/{tag}"]] == [ROLLOUT, 2 * ROLLOUT]
+    recorded = {tag for tag in ("train/mixture_loss", "train/proxy_loss") if tag in points}
     auxiliary = {f"train/{each.name}" for each in method_of(trained).auxiliary}
-    assert {tag for tag in ("train/mixture_loss", "train/proxy_loss") if tag in points} == auxiliary
+    assert auxiliary - rare(trained) <= recorded <= auxiliary
 
 
 def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) -> None:
@@ -129,8 +135,10 @@ def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) 
     ]
     # TensorBoard takes them for regular expressions: each must find its own curve and no other
     found = [[tag for tag in tags["scalars"] if re.search(each, tag)] for each in patterns]
-    assert [len(curves) for curves in found] == [1] * len(patterns)
-    shown = {tag for (tag,) in found}
+    missing = {each for each, curves in zip(patterns, found, strict=True) if not curves}
+    assert missing <= {f"^{tag}$" for tag in rare(trained)}
+    assert all(len(curves) <= 1 for curves in found)
+    shown = {tag for curves in found for tag in curves}
     assert {f"eval_{name}/true_return_unobserved" for name in acting(trained)} <= shown
 
 

@@ -8,7 +8,7 @@ import pytest
 from agents import METHODS
 from envs import GridVectorEnv
 from oversight.certificate.tampering import TAMPERS
-from tests.oversight.events import curves
+from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import TINY, difference, outcome, rollouts, run_train, summary
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]

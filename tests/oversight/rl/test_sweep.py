@@ -10,9 +10,9 @@ import torch
 
 from oversight.rl.result_files import COLUMNS, as_csv
 from oversight.runs.folder import RunFolder
-from tests.oversight.events import events
+from tests.oversight.rl.tensorboard_events import events
 from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
-from tests.oversight.studies import IDS, results, run_sweep
+from tests.oversight.rl.tiny_studies import IDS, results, run_sweep
 from tests.oversight.test_errors import Capture, refused
 
 ONE = ("--workers", "1")

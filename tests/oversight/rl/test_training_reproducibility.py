@@ -29,7 +29,7 @@ def test_another_seed_gives_another_run(finished: Path, tmp_path: Path) -> None:
     ours = outcome(finished)
     for name, weights in ours["model"].items():
         assert not torch.equal(weights, other["model"][name]), name
-    levels = [each["state"]["environment"]["seed"] for each in (ours, other)]
+    levels = [each["state"]["environment"]["env.seed"] for each in (ours, other)]
     assert not np.intersect1d(*(each.numpy() for each in levels)).size  # no shared level
 
 

@@ -15,7 +15,7 @@ from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig, make_agent
 from oversight.rl.rendering import enlarge, film, module_map, panels
 from oversight.runs.cli import override
-from tests.oversight.players import Walker, Wanderer
+from tests.oversight.rl.scripted_policies import Walker, Wanderer
 from tests.oversight.rl.trained_runs import run_evaluate
 
 INK = (45, 48, 58)

@@ -11,7 +11,7 @@ import pytest
 from agents.checkpoint import read_model_weights, read_state
 from oversight.rl.result_files import RULES
 from oversight.runs.folder import RunFolder
-from tests.oversight.events import curves
+from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import (
     ROLLOUT,
     TINY,

@@ -1,6 +1,6 @@
 """A study of runs that take a fraction of a second, and its sweeps in this process and others.
 
-As a program, `python -m tests.oversight.studies ARGS` is `python -m oversight.sweep ARGS` with that
+As a program, `python -m tests.oversight.rl.tiny_studies ARGS` is `python -m oversight.sweep ARGS` with that
 study among those it knows.
 """
 
@@ -76,7 +76,7 @@ def run_tune(*args: object) -> int:
 def start_sweep(*args: object) -> subprocess.Popen[str]:
     """Start a sweep in a session of its own, its output captured."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.oversight.studies", *map(str, args)],
+        [sys.executable, "-m", "tests.oversight.rl.tiny_studies", *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

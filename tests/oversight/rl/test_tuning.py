@@ -17,9 +17,9 @@ from oversight.rl.sweep import Job, work
 from oversight.runs.cli import override
 from oversight.runs.parallel import Outcome
 from tests.oversight.rl.trained_runs import contents, summary
-from tests.oversight.studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune
+from tests.oversight.rl.tiny_studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune
 from tests.oversight.test_errors import Capture, refused
-from tests.oversight.test_interference import tamper
+from tests.oversight.rl.test_training_hidden_rewards import tamper
 
 ONE = ("--workers", "1")
 RATE = "ppo.learning_rate"

@@ -17,7 +17,7 @@ from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, make_agent, s
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.runs.cli import override
 from oversight.runs.folder import RunFolder, read_config
-from tests.oversight.players import Walker, Wanderer
+from tests.oversight.rl.scripted_policies import Walker, Wanderer
 from tests.oversight.rl.trained_runs import contents, run_evaluate, summary
 
 CONFIG = override(TrainConfig(), PRESETS["smoke"][1])
