@@ -13,7 +13,7 @@ from lm.attacks.suite import SUITES
 from lm.models.layers import SIZES, GPTConfig
 from lm.report import Results, robustness
 from oversight.runs import cli
-from tests.oversight.test_errors import Capture
+from tests.oversight.runs.refusals import Capture
 
 SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "filtered")
 

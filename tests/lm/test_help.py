@@ -11,7 +11,7 @@ from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.prepare import PrepareConfig
 from oversight.runs import cli
-from tests.oversight.runs.test_cli import Command, help_page
+from tests.oversight.test_help import Command, help_page
 
 HELP = Path(__file__).parent / "help"
 COMMANDS: dict[str, Command] = {

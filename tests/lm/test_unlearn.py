@@ -15,7 +15,7 @@ from lm.corpus.world import LEXICON
 from lm.report import FACTS_CURVE
 from oversight.runs import cli
 from tests.lm.result_factories import curve, result
-from tests.oversight.test_errors import Capture, refused
+from tests.oversight.runs.refusals import Capture, refused
 
 RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified": 1.8, "rmu": 1.1}
 

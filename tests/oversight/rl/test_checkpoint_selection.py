@@ -31,10 +31,10 @@ from oversight.rl.evaluation import evaluate, flag_flip_gap
 from oversight.rl.training import RunState, evaluate_checkpoints
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.scripted_policies import Walker, Wanderer
+from tests.oversight.rl.test_training_hidden_rewards import tamper
+from tests.oversight.rl.tiny_studies import TINY
 from tests.oversight.rl.trained_runs import difference, summary
 from tests.oversight.rl.trained_runs import run_train as run
-from tests.oversight.rl.tiny_studies import TINY
-from tests.oversight.rl.test_training_hidden_rewards import tamper
 
 FLAGS = (
     *("--config", "smoke", "--threads", "1", "--device", "cpu", "--num-envs", "16"),

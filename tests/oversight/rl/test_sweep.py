@@ -11,9 +11,9 @@ import torch
 from oversight.rl.result_files import COLUMNS, as_csv
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.tensorboard_events import events
-from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
 from tests.oversight.rl.tiny_studies import IDS, results, run_sweep
-from tests.oversight.test_errors import Capture, refused
+from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
+from tests.oversight.runs.refusals import Capture, refused
 
 ONE = ("--workers", "1")
 
@@ -165,32 +165,3 @@ def test_a_run_of_other_settings_is_refused_by_name(swept: Path, capsys: Capture
     line = refused(capsys, run_sweep, "tiny", *ONE, "--folder", swept)
     assert f"another run {IDS[2]}: ppo.gamma is 0.5 there and 0.97 here" in line
     assert contents(swept) == before
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("", "Missing STR Name of a study"),
-        ("tny", "unknown study 'tny' mean tiny"),
-        ("tiny --sedes 0", "'--sedes' mean --seeds"),
-        ("tiny --methods ruted", "no method 'ruted' choose naive, routed"),
-        ("tiny --seeds 0 900", "no seed 900 choose 0, 1"),
-        ("tiny --oversight-probabilities 0.1", "no oversight probability 0.1 choose 0.5"),
-        ("tiny --workers 0", "workers 0 at least 1"),
-        ("tiny --engine dask", "'dask' --engine 'joblib', 'ray'"),
-        ("tiny --address 10.0.0.1:6379", "--address --engine ray"),
-        (
-            "tiny --folder FILE/x",
-            "FILE/x cannot be written (Not a directory): name another --folder",
-        ),
-    ],
-)
-def test_sweep_refuses(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "FILE").touch()
-    line = refused(capsys, run_sweep, *flags.split())
-    for word in words.split():
-        assert word in line
-    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

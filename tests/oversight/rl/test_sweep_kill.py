@@ -11,8 +11,8 @@ from agents.checkpoint import read_state
 from oversight.rl.sweep import Job, jobs_of, work
 from oversight.runs.folder import RunFolder
 from oversight.runs.parallel import WORKER_DIED, Outcome, locked, on_cores
-from tests.oversight.rl.trained_runs import difference, outcome, summary
 from tests.oversight.rl.tiny_studies import IDS, longer, results, run_sweep, start_sweep, tiny
+from tests.oversight.rl.trained_runs import difference, outcome, summary
 
 pytestmark = pytest.mark.slow
 

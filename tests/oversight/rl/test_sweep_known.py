@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from oversight.rl.report.results import export, read_study
-from tests.oversight.rl.trained_runs import contents
 from tests.oversight.rl.tiny_studies import IDS, results, run_sweep
-from tests.oversight.test_errors import Capture, refused
+from tests.oversight.rl.trained_runs import contents
+from tests.oversight.runs.refusals import Capture, refused
 
 ONE = ("tiny", "--workers", "1")
 
@@ -95,7 +95,7 @@ def test_a_kill_before_the_first_run_ends_leaves_the_known_results(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object, **__: object) -> Sequence[object]:
-        monkeypatch.setattr("oversight.rl.sweep.write_results", lambda *_: None)  # it is dead by then
+        monkeypatch.setattr("oversight.rl.sweep.write_results", lambda *_: None)
         raise SystemExit(9)
 
     monkeypatch.setattr("oversight.sweep.execute", killed)

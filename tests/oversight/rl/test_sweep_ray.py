@@ -10,9 +10,9 @@ from oversight import sweep
 from oversight.rl.sweep import Job, jobs_of
 from oversight.runs import cli
 from oversight.runs.parallel import WORKER_DIED, Outcome, execute
-from tests.oversight.rl.trained_runs import difference, outcome
 from tests.oversight.rl.tiny_studies import IDS, run_sweep, tiny
-from tests.oversight.test_errors import Capture
+from tests.oversight.rl.trained_runs import difference, outcome
+from tests.oversight.runs.refusals import Capture
 
 
 def die_or_work(job: Job) -> Outcome:

@@ -2,31 +2,17 @@
 
 import json
 import re
-import shutil
-import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from agents import METHODS, RoutedPPO
-from agents.config import PPOConfig
-from configs.rl import PRESETS
-from envs.gridworld import GridConfig
-from oversight.rl.config import TrainConfig
-from oversight.runs.cli import override
 from oversight.runs.folder import (
     RunFolder,
-    as_markdown,
-    interpreter,
-    read_config,
-    read_json,
-    write_config,
-    write_json,
 )
 from tests.oversight.rl.tensorboard_events import curves, events
 from tests.oversight.rl.trained_runs import ROLLOUT, TINY, files, rollouts, run_train, summary
@@ -153,96 +139,11 @@ def test_a_return_over_no_episode_is_null(tmp_path: Path, probability: int, empt
         ]
 
 
-def test_json_has_no_nan(tmp_path: Path) -> None:
-    path = tmp_path / "data.json"
-    write_json(path, {"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": None})
-    assert read_json(path) == {"a": None, "b": {"c": None, "d": 1.5}, "e": None}
-    assert [each.name for each in tmp_path.iterdir()] == ["data.json"]
-
-
-def test_a_default_folder_is_the_next_free_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for _ in range(3):
-        assert run_train(*TINY, *rollouts(1), "--method", "naive", "--seed", "5") == 0
-    names = sorted(path.name for path in (tmp_path / "runs" / "PartialGrid-v0").iterdir())
-    assert names == ["naive-p0.1-seed5", "naive-p0.1-seed5-2", "naive-p0.1-seed5-3"]
-
-
-FINITE = st.floats(0, 1e300)
-CONFIGS = st.builds(
-    TrainConfig,
-    method=st.sampled_from(list(METHODS)),
-    oversight_probability=st.floats(0, 1),
-    total_timesteps=st.integers(1, 10**12),
-    seed=st.integers(0, 2**32 - 1),
-    device=st.sampled_from(["auto", "cpu", "cuda"]),
-    grid=st.builds(
-        GridConfig, size=st.integers(2, 100), flag=st.sampled_from(["visible", "hidden"])
-    ),
-    ppo=st.builds(
-        PPOConfig,
-        hidden_sizes=st.lists(st.integers(1, 4096), min_size=1).map(tuple),
-        learning_rate=FINITE.filter(bool),
-        anneal=st.booleans(),
-        ent_coef=FINITE,
-    ),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    config=CONFIGS
-    | st.sampled_from([override(TrainConfig(), values) for _, values in PRESETS.values()])
-)
-def test_settings_are_read_back_as_they_were(
-    tmp_path_factory: pytest.TempPathFactory, config: TrainConfig
-) -> None:
-    folder = RunFolder(tmp_path_factory.getbasetemp())
-    write_config(folder, config)
-    assert read_config(folder, TrainConfig) == config
-
-
-def test_a_path_is_read_back_as_a_path(tmp_path: Path) -> None:
-    config = override(TrainConfig(), {**PRESETS["smoke"][1], "run_dir": tmp_path})
-    write_config(RunFolder(tmp_path), config)
-    assert read_config(RunFolder(tmp_path), TrainConfig) == config
-
-
-def test_the_settings_name_the_versions(finished: Path) -> None:
-    data = read_json(RunFolder(finished).config)
-    assert data["versions"].keys() == {"torch", "stable_baselines3", "gymnasium", "numpy"}
-    assert data["commit"] is None or len(data["commit"]) >= 7
-    assert data["run_dir"] is None  # a moved folder stays true
-
-
-def test_settings_as_markdown_are_a_table() -> None:
-    lines = as_markdown(override(TrainConfig(), PRESETS["smoke"][1])).split("\n")
-    assert lines[:2] == ["| setting | value |", "| --- | --- |"]
-    assert "| ppo.hidden_sizes | (16, 16) |" in lines
-    assert "| grid.size | 5 |" in lines
-
-
-@pytest.mark.parametrize("found", ["python", None])
-def test_the_interpreter_can_be_called_from_here(
-    monkeypatch: pytest.MonkeyPatch, found: str | None
-) -> None:
-    running = Path(sys.executable)
-    monkeypatch.setattr(shutil, "which", lambda _: None if found is None else str(running))
-    name = interpreter()
-    assert name == "python" if found else (Path.cwd() / name) == running
-    monkeypatch.chdir(running.parent.parent)
-    assert found or interpreter() == f"{running.parent.name}/{running.name}"
-
-
-def test_run_of_the_old_layout_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    write_config(folder, TrainConfig())
-    written = read_json(folder.config)
-    write_json(folder.config, {name: value for name, value in written.items() if name != "format"})
-    with pytest.raises(ValueError, match=r"is a run of version 0\.1\.0 \(commit c75a333\)"):
-        read_config(folder, TrainConfig)
-    write_json(folder.config, {**written, "format": 3})
-    with pytest.raises(ValueError, match="is a run of format 3, but this version reads format 2"):
-        read_config(folder, TrainConfig)
+def test_a_run_in_a_thread_trains_to_the_end(tmp_path: Path) -> None:
+    codes: list[int] = []
+    flags = (*TINY, *rollouts(1), "--run-dir", tmp_path)
+    thread = threading.Thread(target=lambda: codes.append(run_train(*flags)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert RunFolder(tmp_path).model.exists()

@@ -13,10 +13,10 @@ from oversight.rl.checkpoint_selection import observed_returns
 from oversight.rl.config import make_agent, make_env
 from oversight.rl.evaluation import evaluate
 from tests.oversight.rl.scripted_policies import Walker
+from tests.oversight.rl.test_training_resume import assert_same_run, resume
+from tests.oversight.rl.tiny_studies import TINY
 from tests.oversight.rl.trained_runs import TINY as FLAGS
 from tests.oversight.rl.trained_runs import difference, outcome, rollouts, run_train, summary
-from tests.oversight.rl.tiny_studies import TINY
-from tests.oversight.rl.test_training_resume import assert_same_run, resume
 
 WATCHED = replace(TINY, oversight_probability=0.5)
 ERRING = replace(WATCHED, noise=NoiseConfig(flips=0.3, false_positive=0.4, dropped=0.2))

@@ -1,7 +1,8 @@
-"""A run that was killed or interrupted goes on to the bits of one that was not."""
+"""Resumed runs: after a kill or an interrupt, they equal an uninterrupted run bit for bit."""
 
+import itertools
+import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.checkpoint import read_model_weights, read_state
+from oversight.rl.callbacks import Evaluations
 from oversight.rl.result_files import RULES
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.tensorboard_events import curves
@@ -38,22 +40,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stop(
-    folder: Path, when: Callable[[], bool], number: signal.Signals, *flags: str
-) -> subprocess.CompletedProcess[str]:
-    """Start the long run, and send it a signal once something is so."""
-    process = start(*LONG, "--run-dir", folder, *flags)
-    try:
-        while not when():
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.002)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
-
-
 def resume(*args: object) -> int:
     """Resume in a second after the last, since TensorBoard orders files by their names' seconds."""
     time.sleep(1 - time.time() % 1)
@@ -79,42 +65,72 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert difference(curves(one), curves(other)) is None
 
 
-def test_a_killed_run_goes_on_bit_for_bit(uninterrupted: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_bits(uninterrupted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    done = stop(folder, RunFolder(folder).checkpoint.exists, signal.SIGKILL)
-    assert done.returncode == -signal.SIGKILL
+    process = start(*LONG, "--run-dir", folder)
+    while not RunFolder(folder).checkpoint.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert 0 < steps(folder) < TOTAL
     assert not RunFolder(folder).model.exists()
     assert resume("--resume", folder) == 0
     assert_same_run(folder, uninterrupted)
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again(
-    uninterrupted: Path, tmp_path: Path
+class Kill(BaseException):
+    """Ends a run in this process as abruptly as its code can notice."""
+
+
+def at_evaluation(
+    monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]
+) -> None:
+    """Do something when a run begins its evaluation of that number."""
+    measure, count = Evaluations.measure, itertools.count()
+
+    def measure_or_act(self: Evaluations) -> None:
+        if next(count) == number:
+            action()
+        measure(self)
+
+    monkeypatch.setattr(Evaluations, "measure", measure_or_act)
+
+
+def kill() -> None:
+    raise Kill
+
+
+def test_run_killed_before_its_first_checkpoint_starts_again(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "killed"
-
-    def has_curves() -> bool:
-        return any(path.stat().st_size > 10_000 for path in folder.glob("events*"))
-
-    never = ("--checkpoint-every", "100000")
-    assert stop(folder, has_curves, signal.SIGKILL, *never).returncode == -signal.SIGKILL
+    with monkeypatch.context() as patched:
+        at_evaluation(patched, 2, kill)
+        with pytest.raises(Kill):
+            run_train(*LONG, "--run-dir", folder, "--checkpoint-every", "100000")
+    assert any(path.stat().st_size > 10_000 for path in folder.glob("events*"))
     assert not RunFolder(folder).checkpoint.exists()
     assert resume("--run-dir", folder, "--resume", "--checkpoint-every", "1") == 0
     assert_same_run(folder, uninterrupted)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
-def test_an_interrupted_run_says_how_to_go_on(
-    uninterrupted: Path, tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_prints_how_to_resume_it(
+    uninterrupted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
     folder = tmp_path / "a [bold] folder"
-    done = stop(folder, RunFolder(folder).checkpoint.exists, number)
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr
-    assert f" -m oversight.train --resume '{folder}'\n" in done.stdout
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patched:
+        at_evaluation(patched, 2, lambda: os.kill(os.getpid(), number))
+        assert run_train(*LONG, "--run-dir", folder) == 0
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert f" -m oversight.train --resume '{folder}'\n" in capsys.readouterr().out
     results = summary(folder)
     assert results["interrupted"] is True
     assert results["env_steps"] == steps(folder) < TOTAL
@@ -124,7 +140,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert_same_run(folder, uninterrupted)
 
 
-def test_resuming_a_finished_run_is_harmless(copied: Path) -> None:
+def test_resuming_a_finished_run_changes_nothing(copied: Path) -> None:
     before, shown, results = outcome(copied), curves(copied), summary(copied)
     seconds = read_state(RunFolder(copied).checkpoint)["seconds"]
     assert resume("--resume", copied) == 0
@@ -138,7 +154,7 @@ def test_resuming_a_finished_run_is_harmless(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("style", ["--resume FOLDER", "--run-dir FOLDER --resume"])
-def test_a_finished_run_can_be_extended(copied: Path, tmp_path: Path, style: str) -> None:
+def test_finished_run_can_be_extended(copied: Path, tmp_path: Path, style: str) -> None:
     # at a constant rate, since an annealed one depends on where training ends
     flags = (*TINY, "--ppo.no-anneal")
     short, long = tmp_path / "short", tmp_path / "long"
@@ -149,14 +165,14 @@ def test_a_finished_run_can_be_extended(copied: Path, tmp_path: Path, style: str
     assert_same_run(short, long)
 
 
-def test_a_resumed_run_may_repeat_its_own_settings(copied: Path) -> None:
+def test_resumed_run_accepts_its_own_settings_again(copied: Path) -> None:
     before = outcome(copied)
     own = [flag for flag in TINY if flag not in ("--config", "smoke")]
     assert resume("--resume", copied, *own, *rollouts(4)) == 0
     assert difference(outcome(copied), before) is None
 
 
-def test_a_smaller_total_ends_at_once(copied: Path) -> None:
+def test_resumed_run_ends_at_once_when_the_total_is_smaller(copied: Path) -> None:
     before = outcome(copied)
     assert resume("--resume", copied, *rollouts(1)) == 0
     assert difference(outcome(copied), before) is None

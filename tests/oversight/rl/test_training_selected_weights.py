@@ -15,6 +15,7 @@ from oversight.rl.evaluation import evaluate
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.rl.tensorboard_events import curves
+from tests.oversight.rl.test_training_damage import Trap
 from tests.oversight.rl.trained_runs import (
     TINY,
     contents,
@@ -24,8 +25,7 @@ from tests.oversight.rl.trained_runs import (
     summary,
 )
 from tests.oversight.rl.trained_runs import run_train as run
-from tests.oversight.test_errors import Capture, refused
-from tests.oversight.rl.test_training_safety import Trap
+from tests.oversight.runs.refusals import Capture, refused
 
 FLAGS = (
     *(*TINY, *rollouts(12), "--eval-every", "1", "--ppo.learning-rate", "0.01", "--seed", "1"),

@@ -16,10 +16,10 @@ from oversight.rl.study import declare
 from oversight.rl.sweep import Job, work
 from oversight.runs.cli import override
 from oversight.runs.parallel import Outcome
-from tests.oversight.rl.trained_runs import contents, summary
-from tests.oversight.rl.tiny_studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune
-from tests.oversight.test_errors import Capture, refused
 from tests.oversight.rl.test_training_hidden_rewards import tamper
+from tests.oversight.rl.tiny_studies import DECLARATION, SETTINGS, TINY, TUNING, run_tune
+from tests.oversight.rl.trained_runs import contents, summary
+from tests.oversight.runs.refusals import Capture, refused
 
 ONE = ("--workers", "1")
 RATE = "ppo.learning_rate"
@@ -168,29 +168,3 @@ def test_study_declares_the_settings_that_tuning_found(finished: Path) -> None:
         rate = found(finished)["methods"][run.config.method]["changes"][RATE]
         assert run.config == override(run.config, {RATE: rate})
         assert run.config.ppo.learning_rate == rate
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("tny", "unknown study 'tny' mean tiny"),
-        ("tiny --methods oracle", "no method 'oracle' choose routed, naive"),
-        ("tiny --seeds 0", "'--seeds'"),
-        ("tiny --workers 0", "workers 0 at least 1"),
-        ("tiny --address x", "--address --engine ray"),
-        ("tiny --save nowhere/x.json", "nowhere/x.json nowhere not a folder"),
-        (
-            "tiny --folder FILE/x",
-            "FILE/x cannot be written (Not a directory): name another --folder",
-        ),
-    ],
-)
-def test_tune_refuses(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "FILE").touch()
-    line = refused(capsys, run_tune, *flags.split())
-    for word in words.split():
-        assert word in line
-    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -1,7 +1,7 @@
 """A study of runs that take a fraction of a second, and its sweeps in this process and others.
 
-As a program, `python -m tests.oversight.rl.tiny_studies ARGS` is `python -m oversight.sweep ARGS` with that
-study among those it knows.
+As a program, `python -m tests.oversight.rl.tiny_studies ARGS` is `python -m oversight.sweep ARGS`
+with that study among those it knows.
 """
 
 import json
@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "final_episodes": 16,
     "checkpoint_every": 1,
     "held_out": 0.8,
+    "grid.horizon": 16,
     "ppo.hidden_sizes": (16, 16),
     "ppo.n_steps": 16,
     "ppo.batch_size": 128,

@@ -18,7 +18,7 @@ ROLLOUT = 16 * 16
 TINY = (
     *("--config", "smoke", "--threads", "1", "--device", "cpu"),
     *("--num-envs", "16", "--ppo.n-steps", "16", "--ppo.batch-size", "128"),
-    *("--eval-episodes", "8", "--final-episodes", "16"),
+    *("--eval-episodes", "8", "--final-episodes", "16", "--grid.horizon", "16"),
 )
 """Flags of a run whose rollout takes milliseconds; it checkpoints after each."""
 

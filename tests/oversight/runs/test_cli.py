@@ -1,75 +1,14 @@
 """The command line: its frozen help pages, where values come from, and exit codes."""
 
-import contextlib
-import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from oversight import certify, evaluate, report, sweep, train, tune
-from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
-from oversight.report import ReportConfig
-from oversight.rl.config import TrainConfig
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, write_config
-from oversight.sweep import SweepConfig
-from oversight.tune import TuneConfig
-
-Command = Callable[[Sequence[str]], int | None]
-HELP = Path(__file__).parent / "help"
-COMMANDS: dict[str, Command] = {
-    "train": train.main,
-    "evaluate": evaluate.main,
-    "certify": certify.main,
-    "sweep": sweep.main,
-    "tune": tune.main,
-    "report": report.main,
-}
-
-
-def help_page(main: Command, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return what a terminal of 100 columns shows, without colors."""
-    monkeypatch.setenv("COLUMNS", "100")
-    shown = io.BytesIO()
-    terminal = io.TextIOWrapper(shown, encoding="utf-8")
-    with contextlib.redirect_stdout(terminal), pytest.raises(SystemExit) as caught:
-        cli.run(main, ["--help"])
-    assert not caught.value.code
-    terminal.flush()
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue().decode())
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    """A change of the interface shows in the diff of the stored page.
-
-    To store a new one: `COLUMNS=100 python -m oversight.train --help > FILE` in help/.
-    """
-    page = help_page(COMMANDS[command], monkeypatch)
-    assert page == (HELP / f"{command}.txt").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("command", "schemas"),
-    [
-        ("train", (cli.Launch, TrainConfig)),
-        ("evaluate", (EvaluateConfig,)),
-        ("certify", (CertifyConfig,)),
-        ("sweep", (SweepConfig,)),
-        ("tune", (TuneConfig,)),
-        ("report", (ReportConfig,)),
-    ],
-)
-def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:
-    page = (HELP / f"{command}.txt").read_text(encoding="utf-8")
-    listed = set(re.findall(r"--[a-z][a-z.-]*", page)) - {"--help"}
-    listed = {name for name in listed if not re.match(r"--(ppo\.)?no-", name)}
-    assert listed >= {flag for schema in schemas for flag in cli.flags(schema)}
-    assert listed - {"--run-dir", "--resume"} <= {f for each in schemas for f in cli.flags(each)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,30 +1,23 @@
-"""Wrong input ends with exit code 2 and one line: what was given, what is allowed, what to do."""
+"""The command `oversight.train`: folders, and what it refuses in one line with exit code 2."""
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from oversight.runs.folder import RunFolder
-from tests.oversight.rl.trained_runs import contents, run_evaluate, run_train
-
-Run = Callable[..., int]
-Capture = pytest.CaptureFixture[str]
-
-
-def refused(capsys: Capture, run: Run, *args: object) -> str:
-    """Run a command that must fail; return its one line."""
-    capsys.readouterr()
-    assert run(*args) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert captured.err.endswith("\n")
-    return captured.err
+from oversight.runs.folder import (
+    RunFolder,
+)
+from tests.oversight.rl.trained_runs import (
+    TINY,
+    contents,
+    rollouts,
+    run_evaluate,
+    run_train,
+)
+from tests.oversight.runs.refusals import Capture, refused
 
 
 @pytest.mark.parametrize(
@@ -104,39 +97,6 @@ def test_the_line_does_not_depend_on_the_terminal(
     assert shown.getvalue() == line
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("", "Missing PATH Folder of the run"),
-        ("nowhere", "nowhere/config.json No such file run's folder"),
-        ("RUN more", "'more' --episodes"),
-        ("RUN --modul proxy", "'--modul' mean --module"),
-        ("RUN --module prox", "'prox' all, deployed, goal, proxy, mixture"),
-        ("RUN --weights best", "'best' --weights 'last', 'observed', 'oracle_selection'"),
-        ("RUN --weights observed", "RUN no weights 'observed' selected no last, oracle_selection"),
-        ("RUN --episodes 0", "episodes 0 at least 1"),
-        ("RUN --threads 0", "threads 0 at least 1"),
-        ("RUN --render-episodes 0", "render_episodes 0 at least 1"),
-        ("RUN --seed -1", "seed -1 [0, 2**32)"),
-        ("RUN --oversight-probability 2", "oversight_probability 2 0 to 1"),
-        ("RUN --oversight-probability nan", "oversight_probability nan 0 to 1"),
-        ("RUN --device tpu", "'tpu' --device 'auto', 'cpu', 'cuda'"),
-        ("RUN --render film.mp4", "film.mp4 GIF .gif"),
-        ("RUN --render RUN/model.zip/film.gif", "model.zip/film.gif not a folder"),
-        ("RUN --render nowhere/film.gif", "nowhere/film.gif not a folder"),
-    ],
-)
-def test_evaluate_refuses(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, flags: str, words: str
-) -> None:
-    monkeypatch.chdir(copied.parent)
-    before = contents(copied.parent)
-    line = refused(capsys, run_evaluate, *flags.replace("RUN", str(copied)).split())
-    for word in words.replace("RUN", str(copied)).split():
-        assert word in line
-    assert contents(copied.parent) == before
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(capsys: Capture, copied: Path, tmp_path: Path) -> None:
     before = contents(copied)
@@ -151,15 +111,6 @@ def test_a_gpu_that_is_not_there(capsys: Capture, copied: Path, tmp_path: Path) 
         assert "auto or cpu" in line
     assert contents(copied) == before
     assert not new.exists()
-
-
-def test_a_run_made_on_a_gpu_that_is_not_there(capsys: Capture, copied: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    config = RunFolder(copied).config
-    config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-    assert "auto or cpu" in refused(capsys, run_train, "--resume", copied)
-    assert run_train("--resume", copied, "--device", "cpu") == 0
 
 
 def test_a_run_is_not_overwritten(capsys: Capture, copied: Path) -> None:
@@ -205,3 +156,13 @@ def test_an_environment_of_another_name_is_another_run(capsys: Capture, copied: 
     config.write_text(json.dumps({**settings, "env": "Elsewhere-v0"}))
     for run, *args in ((run_train, "--resume", copied), (run_evaluate, copied)):
         assert "'Elsewhere-v0'" in refused(capsys, run, *args)
+
+
+def test_a_default_folder_is_the_next_free_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert run_train(*TINY, *rollouts(1), "--method", "naive", "--seed", "5") == 0
+    names = sorted(path.name for path in (tmp_path / "runs" / "PartialGrid-v0").iterdir())
+    assert names == ["naive-p0.1-seed5", "naive-p0.1-seed5-2", "naive-p0.1-seed5-3"]

@@ -1,0 +1,20 @@
+"""The one line by which a command refuses its arguments."""
+
+from collections.abc import Callable
+
+import pytest
+
+Run = Callable[..., int]
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(capsys: Capture, run: Run, *args: object) -> str:
+    """Run a command that must fail; return its one line."""
+    capsys.readouterr()
+    assert run(*args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.err.endswith("\n")
+    return captured.err

@@ -1,0 +1,52 @@
+"""The command `oversight.evaluate`: what it refuses, in one line and with exit code 2."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from oversight.runs.folder import RunFolder
+from tests.oversight.rl.trained_runs import contents, run_evaluate, run_train
+from tests.oversight.runs.refusals import Capture, refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("", "Missing PATH Folder of the run"),
+        ("nowhere", "nowhere/config.json No such file run's folder"),
+        ("RUN more", "'more' --episodes"),
+        ("RUN --modul proxy", "'--modul' mean --module"),
+        ("RUN --module prox", "'prox' all, deployed, goal, proxy, mixture"),
+        ("RUN --weights best", "'best' --weights 'last', 'observed', 'oracle_selection'"),
+        ("RUN --weights observed", "RUN no weights 'observed' selected no last, oracle_selection"),
+        ("RUN --episodes 0", "episodes 0 at least 1"),
+        ("RUN --threads 0", "threads 0 at least 1"),
+        ("RUN --render-episodes 0", "render_episodes 0 at least 1"),
+        ("RUN --seed -1", "seed -1 [0, 2**32)"),
+        ("RUN --oversight-probability 2", "oversight_probability 2 0 to 1"),
+        ("RUN --oversight-probability nan", "oversight_probability nan 0 to 1"),
+        ("RUN --device tpu", "'tpu' --device 'auto', 'cpu', 'cuda'"),
+        ("RUN --render film.mp4", "film.mp4 GIF .gif"),
+        ("RUN --render RUN/model.zip/film.gif", "model.zip/film.gif not a folder"),
+        ("RUN --render nowhere/film.gif", "nowhere/film.gif not a folder"),
+    ],
+)
+def test_evaluate_refuses(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, flags: str, words: str
+) -> None:
+    monkeypatch.chdir(copied.parent)
+    before = contents(copied.parent)
+    line = refused(capsys, run_evaluate, *flags.replace("RUN", str(copied)).split())
+    for word in words.replace("RUN", str(copied)).split():
+        assert word in line
+    assert contents(copied.parent) == before
+
+
+def test_a_run_made_on_a_gpu_that_is_not_there(capsys: Capture, copied: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    config = RunFolder(copied).config
+    config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    assert "auto or cpu" in refused(capsys, run_train, "--resume", copied)
+    assert run_train("--resume", copied, "--device", "cpu") == 0
