@@ -28,7 +28,7 @@ from tests.oversight.rl.trained_runs import run_train as run
 from tests.oversight.runs.refusals import Capture, refused
 
 FLAGS = (
-    *(*TINY, *rollouts(12), "--eval-every", "1", "--ppo.learning-rate", "0.01", "--seed", "1"),
+    *(*TINY, *rollouts(12), "--eval-every", "1", "--ppo.learning-rate", "0.01", "--seed", "4"),
     *("--held-out", "0.9", "--oversight-probability", "0.5"),
 )
 QUICK = ("--episodes", "16", "--threads", "1")
