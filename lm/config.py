@@ -85,8 +85,7 @@ class RunConfig:
     exam: ExamConfig = field(default_factory=ExamConfig)
     """Which questions models are asked."""
     suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
-    """Which attacks are run. full: adds LoRA fine-tuning, paraphrased data, probes, prompts and
-    quantization; takes minutes per method."""
+    """Which attacks are run. full adds LoRA, paraphrases, probes, prompts and quantization."""
     attack: AttackConfig = field(default_factory=AttackConfig)
     """How attacks relearn."""
     grid: GridConfig = field(default_factory=GridConfig)

@@ -12,9 +12,10 @@ Shape suffixes: b texts, t tokens, d width.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+import tyro
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
@@ -392,7 +393,14 @@ def simnpo_loss(forget: Likelihoods, beta: float, gamma: float) -> Tensor:
 POSTHOC: dict[str, type[PostHoc]] = {each.name: each for each in (RMU, GradDiff, NPO, SimNPO)}
 """The methods by name, in the order of tables."""
 
-_FIELDS = [(name, method, field(default_factory=method)) for name, method in POSTHOC.items()]
+_FIELDS: list[tuple[str, Any, Any]] = [
+    (
+        name,
+        Annotated[method, tyro.conf.arg(help=(method.__doc__ or "").split("\n")[0])],
+        field(default_factory=method),
+    )
+    for name, method in POSTHOC.items()
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
