@@ -28,8 +28,8 @@ from tests.oversight.rl.trained_runs import run_train as run
 from tests.oversight.runs.refusals import Capture, refused
 
 FLAGS = (
-    *(*TINY, *rollouts(12), "--eval-every", "1", "--ppo.learning-rate", "0.01", "--seed", "4"),
-    *("--held-out", "0.9", "--oversight-probability", "0.5"),
+    *(*TINY, *rollouts(12), "--eval-every", "1", "--ppo.learning-rate", "0.01", "--seed", "1"),
+    *("--held-out", "0.9", "--oversight-probability", "0.5", "--grid.horizon", "32"),
 )
 QUICK = ("--episodes", "16", "--threads", "1")
 CHOSEN: tuple[Rule, ...] = ("observed", "oracle_selection")
