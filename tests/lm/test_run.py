@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,9 @@ from lm.methods import METHODS, begins_with
 from lm.models.gpt import GPT, save
 from lm.models.layers import SIZES, GPTConfig
 from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
-from lm.pretraining import make_training_data
+from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
-from lm.run import Stages, owned, repair, run_method
+from lm.run import Stages, owned, repair, run_method, train
 from lm.training.loop import LoopConfig
 from lm.training.route_tables import FORGET
 from tests.lm.attacks.row_factories import same, weights
@@ -51,15 +54,29 @@ CONFIG = RunConfig(
 FOLLOWED = [name for name in METHODS if begins_with(name)]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = GPTConfig(width=8, num_layers=2, num_heads=2)
-    monkeypatch.setitem(SIZES, "nano", tiny)
-    monkeypatch.setattr("lm.task.CONTINUATION", 1)
+@pytest.fixture(autouse=True, scope="module")
+def tiny_size() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
+        patch.setattr("lm.task.CONTINUATION", 1)
+        yield
 
 
 def run(name: str, folder: Path, config: RunConfig = CONFIG) -> dict[str, Any]:
     return run_method(config, tiny_task(), name, 1, folder, lambda stage, share: None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of a method's finished run, by its name; all lie beside each other."""
+    study = tmp_path_factory.mktemp("study")
+
+    @cache
+    def folder_of(name: str) -> Path:
+        run(name, study / f"{name}-seed1")
+        return study / f"{name}-seed1"
+
+    return folder_of
 
 
 def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
@@ -79,53 +96,54 @@ def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
     assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
 
 
-def test_a_run_gone_on_with_ends_with_the_same_bits(tmp_path: Path) -> None:
-    run("parameters", tmp_path / "whole")
-    folder = tmp_path / "cut"
-    run("parameters", folder)
+def test_a_resumed_run_ends_with_the_same_bits(
+    finished: Callable[[str], Path], tmp_path: Path
+) -> None:
+    whole, folder = finished("parameters"), tmp_path / "cut"
+    shutil.copytree(whole, folder)
     for name in ("trained.safetensors", "model.safetensors", "repaired.json", "result.json"):
         (folder / name).unlink()
     run("parameters", folder)
     for name in ("trained", "ablated", "model"):
-        one, other = (
-            (each / f"{name}.safetensors").read_bytes() for each in (tmp_path / "whole", folder)
-        )
+        one, other = ((each / f"{name}.safetensors").read_bytes() for each in (whole, folder))
         assert one == other
 
 
 @pytest.mark.parametrize(
     ("module", "filter_"), [("modules", "gold"), ("modules-classified", "filtered-classified")]
 )
-def test_without_its_adapter_a_model_is_what_filtering_gives(
+def test_an_ablated_module_leaves_what_filtering_by_the_same_labels_gives(
     module: str, filter_: str, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, labels=LabelConfig(recall=1.0 if module == "modules" else 0.5))
-    run(module, tmp_path / module, config)
-    run(filter_, tmp_path / filter_, config)
-    one, other = (
-        (tmp_path / name / f"{file}.safetensors").read_bytes()
-        for name, file in ((module, "ablated"), (filter_, "trained"))
-    )
-    assert one == other
-    assert (tmp_path / module / "trained.safetensors").stat().st_size > len(one)
+    recall = 1.0 if module == "modules" else 0.5
+    config, task = replace(CONFIG, labels=LabelConfig(recall=recall)), tiny_task()
+    trained = {}
+    for name in (module, filter_):
+        (tmp_path / name).mkdir()
+        data = make_training_data(config, task, name, 1)
+        training = Training(config, task, name, 1, data)
+        trained[name] = training.run(tmp_path / name, lambda share: None)
+    assert same(weights(trained[module].ablated()), weights(trained[filter_]))
+    assert trained[module].expanded
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
-def test_what_follows_training_begins_with_the_model_beside_it(name: str, tmp_path: Path) -> None:
+def test_a_method_after_training_begins_with_the_model_beside_it(
+    name: str, finished: Callable[[str], Path]
+) -> None:
     base = begins_with(name)
     assert base is not None
-    folders = [tmp_path / f"{method}-seed1" for method in (base, name)]
-    run(base, folders[0])
-    run(name, folders[1])
+    folders = [finished(base), finished(name)]
     assert len({(folder / "training.json").read_text() for folder in folders}) == 1
     for file, count in (("trained", 1), ("ablated", 2)):
         assert len({(folder / f"{file}.safetensors").read_bytes() for folder in folders}) == count
 
 
-def test_a_model_taken_over_ends_with_the_same_bits_as_one_trained_anew(tmp_path: Path) -> None:
-    folders = [tmp_path / "unrouted-seed1", tmp_path / "npo-seed1", tmp_path / "alone" / "npo"]
-    for folder in folders:
-        run(folder.name.removesuffix("-seed1"), folder)
+def test_a_model_that_is_taken_over_ends_with_the_same_bits_as_one_trained_anew(
+    finished: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folders = [finished("unrouted"), finished("npo"), tmp_path / "alone" / "npo"]
+    run("npo", folders[2])
     notes = [(folder / "training.json").read_text() for folder in folders]
     assert notes[0] == notes[1] != notes[2]
     for name in ("trained", "model"):
@@ -134,20 +152,28 @@ def test_a_model_taken_over_ends_with_the_same_bits_as_one_trained_anew(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("beside", "recall", "same"),
+    ("beside", "recall", "taken"),
     [
         ("modules-classified-recall0.5-seed1", 0.5, True),
         ("modules-classified-seed1", 1.0, False),
     ],
 )
 def test_a_classified_model_is_taken_over_if_its_labels_are_the_same(
-    beside: str, recall: float, same: bool, tmp_path: Path
+    beside: str, recall: float, taken: bool, tmp_path: Path
 ) -> None:
-    folders = tmp_path / beside, tmp_path / "modules-rmu-recall0.5-seed1"
-    run("modules-classified", folders[0], replace(CONFIG, labels=LabelConfig(recall=recall)))
-    run("modules-rmu", folders[1], replace(CONFIG, labels=LabelConfig(recall=0.5)))
-    one, other = ((folder / "training.json").read_text() for folder in folders)
-    assert (one == other) == same
+    task, notes = tiny_task(), []
+    for folder, own in (
+        (tmp_path / beside, recall),
+        (tmp_path / "modules-rmu-recall0.5-seed1", 0.5),
+    ):
+        config = replace(CONFIG, labels=LabelConfig(recall=own))
+        name = "modules-rmu" if "rmu" in folder.name else "modules-classified"
+        folder.mkdir()
+        training = Training(config, task, name, 1, make_training_data(config, task, name, 1))
+        report = partial(train, training, folder, lambda share: None)
+        Stages(folder, {}).model("trained", report)
+        notes.append((folder / "training.json").read_text())
+    assert (notes[0] == notes[1]) == taken
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -41,6 +41,13 @@ def test_exams_and_examples_are_those_of_the_task() -> None:
         assert torch.equal(own, draw_examples(STORIES, attack, 3, 1).tokens)
 
 
+@pytest.mark.parametrize("quartets", [1, 2])
+def test_an_exam_has_the_section_that_each_attack_shows(quartets: int) -> None:
+    task = make_task(TaskConfig(quartets=quartets))
+    exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
+    assert {attack.shows for attack in ATTACKS.values()} <= set(exam.sections)
+
+
 def test_where_all_other_topics_are_adjacent_none_is_retained() -> None:
     alone = replace(STORIES, splits=Splits(SPLITS.forget, SPLITS.adjacent + SPLITS.retain, ()))
     assert [name for name in ATTACKS if not alone.supports_attack(name)] == [
