@@ -32,8 +32,8 @@ from envs import (
     read_ledger,
     summarize_episodes,
 )
-from envs.wrappers.ledger import LedgerWriter
 from envs.wrappers import vector
+from envs.wrappers.ledger import LedgerWriter
 from oversight.rl.config import make_learner
 from oversight.routing import RouteTable
 from tests.agents.factories import (

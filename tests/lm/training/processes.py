@@ -1,14 +1,11 @@
-"""Training in one process or several, on batches whose tokens fall unevenly on processes."""
+"""Training, in one process or in each of several, on batches that fall on them unevenly."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from lm.models.language_model import IGNORED, LanguageModel
 from lm.training.batches import Batch, Rows
@@ -19,7 +16,7 @@ from tests.lm.factories import TensorRows
 from tests.lm.models.gpt_factories import EXPANDED, random_gpt
 from tests.lm.models.hf_factories import adapted_model, expanded_model
 
-STEPS, WORLD = 20, 2
+STEPS = 12
 CONFIG = LoopConfig(steps=STEPS, warmup=3, learning_rate=1e-2, checkpoint_every=4)
 MIXED, ONE_SIDED, SPARSE = "mixed", "only retain in one process", "only retain in every other batch"
 
@@ -86,28 +83,3 @@ def trained(case: Case, scale: ScaleConfig, path: Path | None = None, stop: int 
     except KeyboardInterrupt:
         assert stop < STEPS
     return Trained(losses, skipped, [p.detach().clone() for p in model.parameters()])
-
-
-def in_processes(
-    work: Callable[..., object], folder: Path, *arguments: object, count: int = WORLD
-) -> None:
-    """Call `work(folder, *arguments)` in processes that joined each other.
-
-    What it returns in the first process is in `result.pt`.
-    """
-    arguments = (work, folder, count, *arguments)
-    spawn(_process, arguments, nprocs=count)  # type: ignore[no-untyped-call]
-
-
-def _process(
-    rank: int, work: Callable[..., object], folder: Path, count: int, *arguments: object
-) -> None:
-    torch.set_num_threads(1)
-    store = f"file://{folder}/store"  # no port to collide with another test run
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
-    try:
-        result = work(folder, *arguments)
-        if rank == 0:
-            torch.save(result, folder / "result.pt")
-    finally:
-        dist.destroy_process_group()

@@ -30,10 +30,10 @@ from tests.lm.training.processes import (
     Case,
     Trained,
     Uneven,
-    in_processes,
     model_of,
     trained,
 )
+from tests.processes import in_processes
 
 MODELS = pytest.mark.parametrize("model", ["gpt", "llama"])
 
@@ -205,8 +205,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, Any]:
-    in_processes(resumed, folder, QUICK)
-    told: dict[str, Any] = torch.load(folder / "result.pt", weights_only=False)
+    told: dict[str, Any] = in_processes(resumed, folder, QUICK)
     return told
 
 
@@ -237,8 +236,7 @@ def test_two_processes_train_as_one(results: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_in_every_case(tmp_path: Path) -> None:
-    in_processes(cases, tmp_path, EVERY)
-    require_as_one(torch.load(tmp_path / "result.pt", weights_only=False))
+    require_as_one(in_processes(cases, tmp_path, EVERY))
 
 
 def test_as_many_processes_go_on_bit_for_bit(results: dict[str, Any]) -> None:

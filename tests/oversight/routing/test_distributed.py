@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from oversight.routing import parameter_groups, pin, routing, skip_unreached
 from tests.oversight.routing.networks import TABLE, Branches
+from tests.processes import in_processes
 
-WORLD = 2
 # [steps, batch]: in the first step only one process holds a sample for `left`, in others none does
 ROUTES = torch.tensor([[1, 2, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2], [0, 1, 2, 0]])
 SKIPPED = [(), ("left",), ("left",), ()]
@@ -29,7 +28,6 @@ def network() -> Branches:
 
 def train(net: Branches, model: nn.Module, share: slice) -> dict[str, Tensor]:
     """Train `net` through its wrapper `model` on a share of each batch."""
-    torch.set_num_threads(1)
     targets: dict[str, nn.Module] = {"left": net.left, "right": net.right}
     groups = parameter_groups(net, targets, weight_decay=0.1)
     optimizer = torch.optim.AdamW(groups, lr=0.05)
@@ -48,13 +46,13 @@ def full(tensor: Tensor) -> Tensor:
     return whole
 
 
-def process(rank: int, folder: str) -> None:
-    store = f"file://{folder}/store"  # no port to collide with another test run
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+def train_together(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Train data parallel and sharded; in each process."""
+    rank = dist.get_rank()
     share = slice(2 * rank, 2 * rank + 2)
     net = network()
     results = {"data parallel": train(net, DistributedDataParallel(net), share)}
-    mesh = init_device_mesh("cpu", (WORLD,))
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     net = network()
     for part in (net.trunk, net.left, net.right, net):
         fully_shard(part, mesh=mesh)
@@ -64,16 +62,13 @@ def process(rank: int, folder: str) -> None:
         cast(DTensor, parameter.grad).to_local().fill_(1 - rank)
     optimizer = torch.optim.SGD(parameter_groups(net, {"left": net.left}))
     assert skip_unreached(optimizer) == ()
-    if rank == 0:
-        torch.save(results, f"{folder}/results.pt")
-    dist.destroy_process_group()
+    return results
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    spawn(process, (str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
     net = network()
     single = train(net, net, slice(None))
-    results = torch.load(tmp_path / "results.pt")
+    results = in_processes(train_together, tmp_path)
     assert results.keys() == {"data parallel", "sharded"}
     for result in results.values():
         torch.testing.assert_close(result, single, rtol=1e-9, atol=1e-12)
