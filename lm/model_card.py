@@ -10,7 +10,8 @@ from math import isnan
 from lm.attacks.results import FACTS, LOSS
 from lm.config import StudyConfig
 from lm.methods import BASE, GOLD, METHODS
-from lm.report import MARGINS, Result, Results, number, robustness
+from lm.report import Result, Results, number
+from lm.robustness import MARGINS, robustness
 
 FIGURES = {
     "forget loss, nats per token": ("forget_loss", ".3f"),

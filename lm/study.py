@@ -22,15 +22,13 @@ from lm.report import (
     REFERENCES,
     Result,
     Results,
-    attacks_table,
     compare_with_references,
     labels_table,
     labels_verdict,
-    robustness,
-    robustness_sentence,
     unlearning_table,
     verdict,
 )
+from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, RESULT, run_method, train_as_worker
 from lm.training.distributed import broadcast, processes
 from oversight.runs.console import print_line

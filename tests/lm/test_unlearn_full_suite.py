@@ -11,7 +11,8 @@ import pytest
 from lm import unlearn
 from lm.attacks.suite import SUITES
 from lm.models.layers import SIZES, GPTConfig
-from lm.report import Results, robustness
+from lm.report import Results
+from lm.robustness import robustness
 from oversight.runs import cli
 from tests.oversight.runs.refusals import Capture
 

@@ -1,0 +1,119 @@
+"""Robustness: by a margin, and from three seeds on by the interval, too."""
+
+from math import isnan
+from typing import Any
+
+import pytest
+
+from lm.attacks.results import CONTROL, FACTS, LOSS
+from lm.report import Results, facts_known
+from lm.robustness import Robustness, attacks_table, robustness, robustness_sentence, worst_by_seed
+from tests.lm.result_factories import result
+
+
+def row(attack: str, figure: str, value: float | None, setting: float = 0) -> dict[str, Any]:
+    return {"attack": attack, "setting": {"layer": setting}, "figure": figure, "value": value}
+
+
+def attacked(method: str, seed: int = 0, **values: float) -> dict[str, Any]:
+    """Return a result in which probes of three layers, and rounding, got something."""
+    facts, loss = values.get("facts", 0.25), values.get("loss", 2.0)
+    grid = [
+        row("probe", FACTS, 0.1, 0),
+        row("probe", FACTS, facts, 1),
+        row("probe", FACTS, None, 2),
+        row("probe", CONTROL, 0.9, 0),
+        row("probe", CONTROL, 0.3, 1),
+        row("quantized", LOSS, 9.0),
+        row("quantized", LOSS, loss, 4),
+    ]
+    return result(method, seed, mcq_forget={"repaired": 0.5}, grid=grid)
+
+
+def only(results: list[dict[str, Any]], figure: str = FACTS) -> Robustness:
+    return next(each for each in robustness(Results(results)) if each.figure == figure)
+
+
+def test_the_worst_setting_is_compared_with_that_of_gold_of_the_same_seed() -> None:
+    found = robustness(Results([attacked("gold"), attacked("rmu", facts=0.8, loss=1.0)]))
+    assert [(r.method, r.attack, r.figure) for r in found] == [
+        ("rmu", "probe", FACTS),
+        ("rmu", "quantized", LOSS),
+    ]
+    facts, loss = found
+    assert (facts.worst_case.value, facts.gold.value, facts.lead.value) == pytest.approx(
+        (0.8, 0.25, 0.55)
+    )
+    assert (loss.worst_case.value, loss.gold.value, loss.lead.value) == (1.0, 2.0, 1.0)
+    assert facts.robust is loss.robust is False
+
+
+@pytest.mark.parametrize(
+    ("facts", "loss", "held"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
+)
+def test_one_seed_is_judged_by_the_margin(facts: float, loss: float, held: bool) -> None:
+    results = [attacked("gold"), attacked("era", facts=facts, loss=loss)]
+    assert only(results).robust is held
+    assert only(results, LOSS).robust is held
+
+
+@pytest.mark.parametrize(
+    ("leads", "held"),
+    [
+        ((0.3, 0.3, 0.3), False),
+        ((0.05, 0.05, 0.05), True),  # apart from zero, but within the margin
+        ((-0.1, 0.0, 0.7), True),  # beyond the margin, but not apart from zero
+        ((-0.1, 0.7), False),  # two seeds have no say
+    ],
+)
+def test_seeds_have_a_say_from_three_on(leads: tuple[float, ...], held: bool) -> None:
+    results = [attacked("gold", seed) for seed in range(len(leads))]
+    results += [attacked("rmu", seed, facts=0.25 + lead) for seed, lead in enumerate(leads)]
+    assert only(results).robust is held
+    assert only(results).lead.seeds == len(leads)
+
+
+def test_without_gold_it_is_not_known() -> None:
+    found = only([attacked("rmu"), attacked("gold", 1)])
+    assert found.robust is None
+    assert isnan(found.lead.value)
+    assert robustness(Results([result("rmu", 0)])) == []
+    assert worst_by_seed(Results([attacked("rmu", 3)]), "rmu", "probe", CONTROL) == {3: 0.3}
+
+
+def test_a_sentence_counts_the_attacks_that_each_method_is_robust_to_by_every_figure() -> None:
+    results = [
+        attacked("gold"),
+        attacked("filtered"),
+        attacked("rmu", loss=1.0),
+        attacked("era", facts=1.0, loss=1.0),
+    ]
+    assert robustness_sentence(robustness(Results(results))) == (
+        "Attacks that methods are robust to, compared with gold: "
+        "filtered to 2 of 2, rmu to 1 of 2, era to 0 of 2."
+    )
+    alone = robustness(Results([attacked("rmu")]))
+    assert (
+        robustness_sentence(alone)
+        == robustness_sentence([])
+        != robustness_sentence(robustness(Results(results)))
+    )
+
+
+def test_the_table_has_a_row_for_each_attack_and_a_column_for_each_method() -> None:
+    table = attacks_table("t", Results([attacked("rmu", facts=0.8, loss=1.5), attacked("gold")]))
+    cells = [list(column.cells) for column in table.columns]
+    assert [column.header for column in table.columns] == ["attack", "", "gold", "rmu"]
+    assert cells == [
+        ["none", "probe", "- labels shuffled", "none", "quantized"],
+        ["facts", "facts", "facts", "loss", "loss"],
+        ["50%", "25%", "30%", "2.900", "2.000"],
+        ["50%", "80%", "30%", "2.900", "1.500"],
+    ]
+
+
+def test_seeds_give_a_share_its_interval() -> None:
+    results = [attacked("gold", seed, facts=facts) for seed, facts in enumerate((0.2, 0.3, 0.4))]
+    table = attacks_table("t", Results(results))
+    assert list(table.columns[2].cells)[1] == "30% +-10"
+    assert facts_known(only([attacked("rmu")]).gold) == "-"
