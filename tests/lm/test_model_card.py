@@ -49,7 +49,7 @@ def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
 
 
 @pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
-def test_an_attack_is_withstood_if_it_gets_no_more_than_out_of_gold(
+def test_a_model_is_robust_if_an_attack_gets_no_more_than_from_gold(
     relearned: float, answer: str
 ) -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])

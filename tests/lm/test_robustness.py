@@ -51,7 +51,7 @@ def test_the_worst_setting_is_compared_with_that_of_gold_of_the_same_seed() -> N
 @pytest.mark.parametrize(
     ("facts", "loss", "held"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
 )
-def test_one_seed_is_judged_by_the_margin(facts: float, loss: float, held: bool) -> None:
+def test_one_seed_is_compared_by_the_margin(facts: float, loss: float, held: bool) -> None:
     results = [attacked("gold"), attacked("era", facts=facts, loss=loss)]
     assert only(results).robust is held
     assert only(results, LOSS).robust is held
