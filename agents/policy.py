@@ -269,6 +269,11 @@ class MotivationPolicy(ActorCriticPolicy):
         kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Walk through all modules only if the mode changes: `predict` asks for it at each step."""
+        if mode != self.training:
+            super().set_training_mode(mode)
+
     def _build_mlp_extractor(self) -> None:
         net = MotivationNet(
             self.features_dim,
