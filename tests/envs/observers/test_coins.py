@@ -18,7 +18,7 @@ from tests.envs.observers.contexts import PROBABILITY, SEED, make_context, near
 @pytest.mark.parametrize("make", [EpisodeCoin, StepCoin, lambda p: Schedule(lambda clock: p)])
 @settings(max_examples=20, deadline=None)
 @given(seed=SEED, chance=PROBABILITY)
-def test_coins_fall_as_often_as_they_say(make: type, seed: int, chance: float) -> None:
+def test_coins_observe_at_their_rates(make: type, seed: int, chance: float) -> None:
     size = 4000
     watched = make(chance).decide(
         make_context(seed, size)._replace(episode=np.arange(size, dtype=np.uint64))
@@ -37,9 +37,7 @@ def test_rates_nest(make: type, seed: int, low: float, high: float) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=SEED, episodes=st.integers(0, 12), every=st.integers(1, 9))
-def test_a_budget_is_used_up_exactly_and_costs_what_it_says(
-    seed: int, episodes: int, every: int
-) -> None:
+def test_budget_is_used_up_exactly_and_has_its_cost(seed: int, episodes: int, every: int) -> None:
     total = every * 15
     lane = np.full(total, seed, dtype=np.uint64)
     many = StepContext(lane, np.arange(total, dtype=np.uint64), lane, lane)
@@ -58,7 +56,7 @@ def test_streams_are_independent_and_so_are_steps_and_episodes() -> None:
     assert np.abs(falls - np.eye(4)).max() < 5 / np.sqrt(20_000)
 
 
-def test_a_schedule_switches_observers() -> None:
+def test_schedule_switches_observers() -> None:
     first = Schedule(lambda episode: episode < 10)
     many = make_context(0, 500)
     late = many.episode >= 10

@@ -22,7 +22,7 @@ def episodes(seed: int, size: int) -> StepContext:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=SEED, flip=PROBABILITY, miss=PROBABILITY)
-def test_reports_are_lost_and_flipped_as_often_as_said_and_independently(
+def test_reports_are_dropped_and_flipped_at_their_rates_independently(
     seed: int, flip: float, miss: float
 ) -> None:
     many = episodes(seed, 4000)
@@ -48,7 +48,7 @@ def test_noisy_flag_errs_at_its_rates(seed: int, miss: float, alarm: float) -> N
         assert near(errs.sum(), errs.size, chance)
 
 
-def test_a_flag_errs_independently_of_the_reports() -> None:
+def test_flag_errs_independently_of_reports() -> None:
     many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
     watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
     assert flips is not None
@@ -60,7 +60,7 @@ def test_a_flag_errs_independently_of_the_reports() -> None:
     assert np.abs(errors - np.eye(5)).max() < 5 / np.sqrt(20_000)
 
 
-def test_an_observer_by_episode_errs_by_episode_and_another_by_step() -> None:
+def test_errors_hold_for_episodes_or_steps_like_the_observer() -> None:
     steps = np.arange(64, dtype=np.uint64)
     lane = episodes(7, 300)
     for coin, constant in ((EpisodeCoin(1.0), True), (StepCoin(1.0), False)):
@@ -73,7 +73,7 @@ def test_an_observer_by_episode_errs_by_episode_and_another_by_step() -> None:
 
 
 @pytest.mark.parametrize("side", ["both", "rewards", "punishments"])
-def test_a_side_is_flipped_alone(side: Side) -> None:
+def test_only_the_chosen_side_is_flipped(side: Side) -> None:
     flips = Noisy(EpisodeCoin(1.0), flip=1.0, side=side).decide(episodes(0, 9)).flips
     assert flips is not None
     assert flips.rewards.tolist() == [side != "punishments"] * 9
@@ -94,7 +94,7 @@ def errors_by_hand(watched: list[bool], budget: int, every: int) -> list[bool]:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEED, budget=st.integers(0, 8), every=st.integers(1, 7), chance=PROBABILITY)
-def test_an_adversary_spends_its_budget_as_one_who_sees_episode_after_episode(
+def test_adversary_equals_a_loop_over_episodes(
     seed: int, budget: int, every: int, chance: float
 ) -> None:
     for observer in (EpisodeCoin(chance), Budget(9, 2) | EpisodeCoin(chance / 2)):
@@ -108,7 +108,7 @@ def test_an_adversary_spends_its_budget_as_one_who_sees_episode_after_episode(
         assert flips.punishments.sum() <= budget
 
 
-def test_an_adversary_is_asked_about_many_lanes_and_episodes_at_once() -> None:
+def test_adversary_broadcasts_over_lanes_and_episodes() -> None:
     adversary = Adversarial(Schedule(lambda clock: np.minimum(clock / 60, 1.0)), 4, every=9)
     seeds = np.arange(5, dtype=np.uint64)[:, None]
     zero = np.zeros((1, 1), dtype=np.uint64)
@@ -126,7 +126,7 @@ ONE = Noisy(EpisodeCoin(0.6), flip=0.5)
 OTHER = Noisy(EpisodeCoin(0.6, 5), flip=0.5, side="rewards", stream=6)
 
 
-def test_a_composition_errs_where_who_watches_errs() -> None:
+def test_composition_errs_where_an_observing_part_errs() -> None:
     many = episodes(3, 500)
     (one, first), (other, second) = ONE.decide(many), OTHER.decide(many)
     assert first is not None

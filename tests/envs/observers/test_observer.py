@@ -65,14 +65,14 @@ def test_a_lane_does_not_depend_on_its_neighbors(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
-def test_an_observer_is_a_frozen_record(name: str) -> None:
+def test_observer_is_frozen_and_picklable(name: str) -> None:
     observer = OBSERVERS[name]
     assert pickle.loads(pickle.dumps(observer)) == observer
     with pytest.raises(FrozenInstanceError):
         observer.stream = 3  # type: ignore[attr-defined]
 
 
-def test_a_composition_knows_what_its_parts_must() -> None:
+def test_composition_has_the_highest_level_of_its_parts() -> None:
     assert (EpisodeCoin(0.5) & Budget(3)).information_level == InformationLevel.EPISODE
     assert (EpisodeCoin(0.5) | StepCoin(0.5)).information_level == InformationLevel.STEP
     assert (~Region(positive) & StepCoin(0.5)).information_level == InformationLevel.OBSERVATION
@@ -99,6 +99,6 @@ BUILDERS: list[Callable[[], object]] = [
 
 
 @pytest.mark.parametrize("build", BUILDERS)
-def test_bad_observers_are_refused(build: Callable[[], object]) -> None:
+def test_invalid_observers_are_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"must be .* got|must be a function|composes with"):
         build()

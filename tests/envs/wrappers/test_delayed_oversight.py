@@ -93,7 +93,7 @@ def walked(env: gym.Env[Any, Any], steps: int) -> list[Episode]:
 @pytest.mark.parametrize(
     "delay", [{"steps": 1}, {"steps": 3}, {"steps": 99}, {"episodes": 1}, {"episodes": 3}]
 )
-def test_it_shows_what_a_loop_over_whole_episodes_does(name: str, delay: Arguments) -> None:
+def test_delay_equals_a_loop_over_whole_episodes(name: str, delay: Arguments) -> None:
     now = walked(INSIDE[name](), 400)
     shown = walked(DelayedOversight(INSIDE[name](), **delay), 400)
     pays = name != "learns from proxy"
@@ -136,7 +136,7 @@ def test_lanes_equal_wrapped_singles(
 
 
 @pytest.mark.parametrize("delay", [{"steps": 2}, {"episodes": 2}])
-def test_the_native_grid_equals_singles_and_a_restored_state_goes_on(delay: Arguments) -> None:
+def test_native_grid_equals_singles_and_continues_from_a_state(delay: Arguments) -> None:
     rules: Arguments = {"size": 3, "oversight_probability": 0.6}
     ours = vector.DelayedOversight(partial_grid_vec(LANES, **rules), **delay)
     singles = SyncVectorEnv(
@@ -161,14 +161,14 @@ def test_the_native_grid_equals_singles_and_a_restored_state_goes_on(delay: Argu
         other.set_state(ours.get_state())
 
 
-def test_a_seed_forgets_what_is_held_back() -> None:
+def test_seeded_reset_forgets_pending_rewards() -> None:
     for delay in ({"steps": 5}, {"episodes": 1}):
         env = DelayedOversight(INSIDE["coin"](), **delay)
         assert frozen(play(env, 200)) == frozen(play(env, 200))
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
-def test_it_goes_with_the_other_wrappers(tmp_path: Any) -> None:  # noqa: ANN401
+def test_delay_combines_with_the_other_wrappers(tmp_path: Any) -> None:  # noqa: ANN401
     truth = RecordTruth(partial_grid(reward="true"), tmp_path / "truth.ledger")
     inner = PartialOversight(FixedHorizon(truth, 12), observed_probability=1.0)
     env = RecordEpisodeStatistics(DelayedOversight(inner, steps=4))

@@ -56,7 +56,7 @@ def test_length_and_flags_are_constant_and_the_return_is_unchanged(
             env.step(action)
 
 
-def test_diamond_ghost_and_neither_have_one_form() -> None:
+def test_outcomes_differ_only_in_reward_and_observation() -> None:
     """Seeds whose first episode ends differently; only reward and observation may differ."""
     env = FixedHorizon(
         partial_grid(horizon=6, reward="true"), 8, keep=("observed", "observed_reward")
@@ -77,7 +77,7 @@ def test_diamond_ghost_and_neither_have_one_form() -> None:
     assert len(forms) == 1
 
 
-def test_kept_info_is_that_of_reset_while_absorbing() -> None:
+def test_absorbing_steps_have_the_info_of_reset() -> None:
     env = FixedHorizon(
         partial_grid(oversight_probability=1.0), 64, keep=["observed", "observed_reward"]
     )

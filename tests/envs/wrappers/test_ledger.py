@@ -74,7 +74,7 @@ def test_what_was_written_is_read(path: Path, steps: list[Step]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEP, max_size=12), more=st.lists(STEP, max_size=4), data=st.data())
-def test_a_file_cut_anywhere_is_read_and_gone_on_with(
+def test_truncated_file_is_read_and_continued(
     path: Path, steps: list[Step], more: list[Step], data: st.DataObject
 ) -> None:
     path.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def test_a_file_cut_anywhere_is_read_and_gone_on_with(
     assert path.stat().st_size == len(HEADER) + RECORD.itemsize * len(left + more)
 
 
-def test_every_flipped_bit_is_damage(path: Path) -> None:
+def test_every_flipped_bit_is_refused(path: Path) -> None:
     path.unlink(missing_ok=True)
     write(path, [(0, 0, 0, 1.0, 1, 0), (3, 2, 1, -0.5, 0, 1)])
     whole = path.read_bytes()

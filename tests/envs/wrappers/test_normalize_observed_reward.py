@@ -73,7 +73,7 @@ class Scribbled(gym.Wrapper[Any, Any, Any, Any]):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e9, -0.0])
-def test_nothing_is_read_of_hidden_steps(value: float) -> None:
+def test_hidden_rewards_are_never_read(value: float) -> None:
     def rewards(scribble: float) -> tuple[list[bytes], list[bytes]]:
         def make() -> gym.Env[Any, Any]:
             return Scribbled(watched("CartPole"), scribble)
@@ -97,7 +97,7 @@ def test_nothing_is_read_of_hidden_steps(value: float) -> None:
     assert rewards(value) == rewards(0.0)
 
 
-def test_the_scale_can_be_kept() -> None:
+def test_scale_stays_when_updates_are_off() -> None:
     for env in (
         NormalizeObservedReward(PartialOversight(GAMES["CartPole"](), observed_probability=1.0)),
         vector.NormalizeObservedReward(
@@ -139,7 +139,7 @@ class Counter(gym.Env[Any, Any]):
         self.count = int(state["count"])
 
 
-def test_a_state_of_a_single_environment_goes_on() -> None:
+def test_restored_single_state_continues() -> None:
     env = NormalizeObservedReward(Counter())
     env.reset()
     for _ in range(5):
@@ -151,7 +151,7 @@ def test_a_state_of_a_single_environment_goes_on() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
-def test_what_gymnasium_asks_of_an_environment() -> None:
+def test_checker_passes_and_spec_rebuilds() -> None:
     check_env(NormalizeObservedReward(partial_grid()), skip_render_check=True)
     made = gym.make("PartialGrid-v0")
     spec = NormalizeObservedReward(made, gamma=0.5).spec
@@ -169,7 +169,7 @@ def test_a_discount_out_of_range_is_refused(gamma: float) -> None:
         vector.NormalizeObservedReward(partial_grid_vec(2), gamma=gamma)
 
 
-def test_it_needs_to_be_told_what_was_observed() -> None:
+def test_environment_without_observed_infos_is_refused() -> None:
     single = envs.NormalizeObservedReward(GAMES["CartPole"]())
     single.reset()
     with pytest.raises(ValueError, match=r"NormalizeObservedReward\(PartialOversight\(env\)\)"):

@@ -79,7 +79,7 @@ def test_everything_passes_unchanged_and_is_recorded(
     assert sum(read_ledger(path)["ended"] == 0) == 300 - len(expected)
 
 
-def test_a_second_run_goes_on_with_the_numbers(tmp_path: Path) -> None:
+def test_second_run_continues_the_episode_numbers(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     for _ in range(2):
         env = RecordTruth(partial_grid(reward="true", horizon=1), path)
@@ -90,7 +90,7 @@ def test_a_second_run_goes_on_with_the_numbers(tmp_path: Path) -> None:
     assert summarize_episodes(read_ledger(path))["episode"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_truth_is_recorded_under_what_hides_it(tmp_path: Path) -> None:
+def test_truth_is_recorded_inside_wrappers_that_hide_it(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     env = SignReward(FixedHorizon(RecordTruth(gym.make("Pendulum-v1"), path), 30))
     env.reset(seed=0)
@@ -129,7 +129,7 @@ def test_a_changed_reward_is_refused(
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])
-def test_a_grid_must_pay_the_truth(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_grid_that_does_not_pay_the_truth_is_refused(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match="rewards PartialOversight has changed"):
         RecordTruth(gym.make("PartialGrid-v0", reward=reward), tmp_path / "truth.ledger")
 

@@ -25,7 +25,7 @@ from tests.envs.comparison import assert_same
     seed=st.integers(0, 2**31),
     keep=st.sampled_from([(), ("observed",), ("observed", "observed_reward")]),
 )
-def test_it_equals_single_environments(
+def test_vector_wrapper_equals_single_environments(
     lanes: int, horizon: int, limit: int, seed: int, keep: tuple[str, ...]
 ) -> None:
     rules: dict[str, Any] = {"size": 3, "horizon": limit, "oversight_probability": 0.5}
@@ -64,7 +64,7 @@ def test_singles_run_in_every_mode(mode: AutoresetMode) -> None:
     assert ends == ([15, 31, 47] if mode is AutoresetMode.NEXT_STEP else [15, 30, 45])
 
 
-def test_what_cannot_be_put_back_is_refused(tmp_path: Path) -> None:
+def test_environment_whose_lanes_cannot_be_restored_is_refused(tmp_path: Path) -> None:
     for mode in AutoresetMode:
         sync = SyncVectorEnv([partial_grid] * 2, autoreset_mode=mode)
         with pytest.raises(ValueError, match="batch those with SyncVectorEnv"):

@@ -81,7 +81,7 @@ def played(env: Any, steps: int = 1000) -> Any:  # noqa: ANN401
     return env
 
 
-def test_the_scale_does_not_feel_how_much_is_observed() -> None:
+def test_scale_does_not_depend_on_how_much_is_observed() -> None:
     ours = {p: played(vector.NormalizeObservedReward(pendulums(p))).scale for p in (0.1, 1.0)}
     theirs = {
         p: float(np.sqrt(played(NormalizeReward(pendulums(p))).return_rms.var)) for p in (0.1, 1.0)
@@ -97,7 +97,7 @@ def walk(env: Any, seed: int) -> list[NDArray[np.float64]]:  # noqa: ANN401
     return [env.step(row)[1] for row in actions]
 
 
-def test_a_state_goes_on_where_it_was() -> None:
+def test_restored_state_continues() -> None:
     def make() -> vector.NormalizeObservedReward:
         return vector.NormalizeObservedReward(partial_grid_vec(LANES, oversight_probability=0.5))
 

@@ -86,7 +86,7 @@ def test_the_native_environment_equals_a_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("diverges", [False, True])
-def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Path) -> None:
+def test_resumed_run_replaces_repeated_steps(diverges: bool, tmp_path: Path) -> None:
     def run(path: Path, killed: bool) -> list[Any]:
         env = RecordTruth(partial_grid_vec(8, size=3, reward="true"), path)
         env.reset(seed=0)
@@ -112,7 +112,7 @@ def test_a_resumed_run_replaces_what_it_plays_again(diverges: bool, tmp_path: Pa
     assert run(tmp_path / "whole", killed=False) == run(tmp_path / "killed", killed=True)
 
 
-def test_it_goes_around_fixed_horizon(tmp_path: Path) -> None:
+def test_recording_works_around_fixed_horizon(tmp_path: Path) -> None:
     env = RecordTruth(
         FixedHorizon(partial_grid_vec(4, reward="true"), 40), tmp_path / "truth.ledger"
     )
