@@ -1,4 +1,4 @@
-"""`python -m oversight.certify`: train with hidden rewards replaced, and compare every bit."""
+"""`python -m oversight.certify`: train with hidden rewards replaced, and compare the runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,19 +14,18 @@ from rich.progress import Progress
 from agents import METHODS, method
 from agents.config import PPOConfig
 from envs.registration import truthful
-from oversight.certificate import TAMPERS, Certificate, Setup, certify
-from oversight.certificate.certificate import (
-    as_data,
-    channels_table,
-    compared,
-    library_table,
-    tally,
-    verdict,
+from oversight.certificate import TAMPERS, Certificate, Setup, certify, make_setup
+from oversight.certificate.certificate import as_data, certificate_table, comparison, verdict
+from oversight.certificate.leaks import HARMLESS, LEAKS
+from oversight.certificate.leaks.self_test import (
+    run_self_test,
+    self_test_summary,
+    self_test_table,
 )
-from oversight.certificate.leaks import INNOCENTS, LEAKS
-from oversight.certificate.setup import Wrapper, around, grid_world
+from oversight.certificate.setup import Wrapper, partial_grid_env
 from oversight.rl.config import require_at_least_one, require_batch, require_seed
 from oversight.runs import cli
+from oversight.runs.console import print_line
 from oversight.runs.folder import commit, write_json
 
 MODES = {
@@ -38,41 +37,42 @@ MODES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CertifyConfig:
-    """Certify that hidden rewards change nothing: not one bit of what a learner has.
+    """Certify that hidden rewards change nothing that a learner has.
 
-    Trains once as it is and once for each of four replacements of every hidden reward (1e9, NaN,
-    random, negated), from one seed, and compares. Exits 1 if anything differs.
+    Trains once with the environment's rewards, and once for each of four replacements of every
+    hidden reward (1e9, NaN, random, negated), with the same seed, and compares the runs bit for
+    bit. Exits with 1 if anything differs.
     """
 
     env: str = "PartialGrid-v0"
     """Environment: any registered id, or module:id to import a module first."""
     method: str = "routed"
-    """Method, or all but the oracle, which is paid the truth by design: all."""
+    """Name of a method, or all: every method except the oracles, which are paid true rewards."""
     steps: int = 50_000
     """Environment steps of each run, rounded up to whole rollouts."""
     num_envs: int = 16
-    """Lanes."""
+    """Number of environments that run side by side."""
     observed_probability: float = 0.3
     """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed."""
     wrapper: Literal["auto", "vector", "single"] = "auto"
-    """PartialOversight around all lanes, or a single one in each; auto is vector, but none where
-    the environment hides rewards by itself, as PartialGrid-v0 does."""
+    """Whether one PartialOversight wraps all environments (vector) or each has its own (single).
+    auto means vector, except in PartialGrid-v0, which has an oversight of its own."""
     autoreset: Literal["same-step", "next-step", "disabled"] = "same-step"
-    """When a lane that ended is reset."""
+    """When an environment resets after the end of an episode."""
     seed: int = 0
     """Seed of everything."""
     threads: int = 1
     """CPU threads of PyTorch."""
     save: Path | None = None
-    """Write the certificates to this file, as JSON."""
+    """File for the certificates, as JSON."""
     self_test: bool = False
-    """Instead, plant every known leak in turn, which must be caught, and every innocent part,
-    which must pass; only seed and threads matter."""
+    """Test the certificate instead: plant every known leak, which must be found, and every harmless
+    part, which must pass. Only seed and threads are used."""
     ppo: PPOConfig = field(default_factory=lambda: PPOConfig(hidden_sizes=(64, 64)))
     """The learner."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run, before anything is trained."""
+        """Refuse settings that cannot run, before anything is trained."""
         for name in ("steps", "num_envs", "threads"):
             require_at_least_one(name, getattr(self, name))
         require_seed(self.seed)
@@ -87,102 +87,84 @@ class CertifyConfig:
             raise ValueError(f"save {self.save}: {self.save.parent} is not a folder")
 
     @property
-    def own(self) -> bool:
-        """Whether the environment hides rewards by itself."""
-        grid = self.env == "PartialGrid-v0" and self.autoreset == "same-step"
-        return self.wrapper == "auto" and grid
+    def uses_own_oversight(self) -> bool:
+        """Whether the environment is certified with its own oversight."""
+        has_own = self.env == "PartialGrid-v0" and self.autoreset == "same-step"
+        return self.wrapper == "auto" and has_own
 
 
 def main(args: Sequence[str]) -> int:
-    """Certify as the arguments say, print, and return 1 if anything differs."""
+    """Certify with the given arguments, print the results, and return 1 if anything differs."""
     settings = cli.parse(CertifyConfig, args, "python -m oversight.certify")
     torch.set_num_threads(settings.threads)
-    if settings.self_test:
-        return test_itself(settings.seed)
-    named = {}
-    for chosen in chosen_methods(settings.method):
-        with progress(f"certifying {chosen}", 1 + len(TAMPERS)) as told:
-            named[chosen] = certify(setup_of(settings, chosen), told=told)
-        console = Console()
-        console.print(channels_table(f"{chosen} on {settings.env}", named[chosen]))
-        for line in (compared(named[chosen]), verdict(named[chosen])):
-            console.print(line, highlight=False, soft_wrap=True)
+    return test_itself(settings.seed) if settings.self_test else certify_all(settings)
+
+
+def certify_all(settings: CertifyConfig) -> int:
+    """Certify each chosen method, and print and save the certificates."""
+    console = Console()
+    certificates = {}
+    for name in chosen_methods(settings.method):
+        with progress(f"certifying {name}", 1 + len(TAMPERS)) as on_run_end:
+            certificate = certify(setup_of(settings, name), on_run_end=on_run_end)
+        certificates[name] = certificate
+        console.print(certificate_table(f"{name} on {settings.env}", certificate))
+        print_line(console, comparison(certificate))
+        print_line(console, verdict(certificate))
     if settings.save is not None:
-        save(settings, named)
-    return 0 if all(each.passed for each in named.values()) else 1
+        save(settings, certificates, settings.save)
+    return 0 if all(each.passed for each in certificates.values()) else 1
+
+
+def test_itself(seed: int) -> int:
+    """Run the self-test, print its results, and return 1 if any part is misjudged."""
+    parts = {**LEAKS, **HARMLESS}
+    with progress("certifying planted parts", len(parts)) as on_run_end:
+        verdicts = run_self_test(parts, seed, on_run_end)
+    console = Console()
+    console.print(self_test_table(verdicts))
+    print_line(console, self_test_summary(verdicts))
+    return 0 if all(each.is_right for each in verdicts.values()) else 1
 
 
 def chosen_methods(name: str) -> list[str]:
-    """Return the method of that name, or all that are not paid the truth."""
+    """Return the name, or the names of all methods that are not paid true rewards."""
     honest = [each.name for each in METHODS.values() if each.reward != "true"]
     return honest if name == "all" else [name]
 
 
-def setup_of(settings: CertifyConfig, chosen: str) -> Setup:
-    """Return how to train a method as the settings say."""
+def setup_of(settings: CertifyConfig, name: str) -> Setup:
+    """Return how a method is trained with these settings."""
     probability = settings.observed_probability
-    if settings.own:
-        world = grid_world({"oversight_probability": probability})
-        setup = Setup(world=world, method=method(chosen))
+    if settings.uses_own_oversight:
+        env = partial_grid_env({"oversight_probability": probability})
+        setup = Setup(make_env=env, method=method(name))
     else:
         wrapper: Wrapper = "single" if settings.wrapper == "single" else "vector"
         oversight = {"observed_probability": probability}
-        make = truthful(settings.env)
-        setup = around(make, chosen, oversight, wrapper, MODES[settings.autoreset])
+        mode = MODES[settings.autoreset]
+        setup = make_setup(truthful(settings.env), name, oversight, wrapper, mode)
     ppo = settings.ppo
     if ppo.propensity is None and probability > 0:
         ppo = replace(ppo, propensity=probability)
     return replace(
-        setup,
-        ppo=ppo,
-        num_envs=settings.num_envs,
-        steps=settings.steps,
-        seed=settings.seed,
+        setup, ppo=ppo, num_envs=settings.num_envs, steps=settings.steps, seed=settings.seed
     )
 
 
-def test_itself(seed: int) -> int:
-    """Plant every leak and every innocent part, print, and return 1 if one is taken for another."""
-    parts = {**LEAKS, **INNOCENTS}
-    results = {}
-    with progress("planting", len(parts)) as told:
-        for name, planted in parts.items():
-            setup = replace(planted.plant(planted.start()), seed=seed, steps=512)
-            results[name] = (planted, until_caught(setup))
-            told(name)
-    console = Console()
-    console.print(library_table("what the certificate makes of known faults", results))
-    console.print(tally(results), highlight=False)
-    taken = [each.passed == (planted.shows is None) for planted, each in results.values()]
-    return 0 if all(taken) else 1
-
-
-def until_caught(setup: Setup) -> Certificate:
-    """Certify with one tamper after the other, and return the first certificate that fails.
-
-    Where none does, return that of the last one.
-    """
-    for name, tamper in TAMPERS.items():
-        certificate = certify(setup, {name: tamper})
-        if not certificate.passed:
-            break
-    return certificate
-
-
 @contextmanager
-def progress(doing: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show on stderr how many runs have ended."""
+def progress(description: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar on stderr; yield a function to call with the name of each ended run."""
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=total)
-        yield lambda run: bar.update(task, advance=1, description=f"{doing}: {run} done")
+        task = bar.add_task(description, total=total)
+        yield lambda name: bar.update(task, advance=1, description=f"{description}: {name} done")
 
 
-def save(settings: CertifyConfig, named: dict[str, Certificate]) -> None:
-    """Write certificates, with the settings and the commit that they are of."""
-    assert settings.save is not None
-    certificates = {name: as_data(each) for name, each in named.items()}
-    how = asdict(replace(settings, save=None))
-    write_json(settings.save, {"settings": how, "commit": commit(), "certificates": certificates})
+def save(settings: CertifyConfig, certificates: dict[str, Certificate], path: Path) -> None:
+    """Write the certificates, the settings and the commit to a file."""
+    data = {name: as_data(each) for name, each in certificates.items()}
+    used = asdict(replace(settings, save=None))
+    write_json(path, {"settings": used, "commit": commit(), "certificates": data})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The certificate of non-interference: what is hidden changes nothing that the learner has."""
+"""The certificate that hidden rewards change nothing that the learner has."""
 
 from oversight.certificate.certificate import Certificate, certify
-from oversight.certificate.setup import Setup, around
+from oversight.certificate.setup import Setup, make_setup
 from oversight.certificate.tampering import TAMPERS
 
-__all__ = ["TAMPERS", "Certificate", "Setup", "around", "certify"]
+__all__ = ["TAMPERS", "Certificate", "Setup", "certify", "make_setup"]

@@ -1,9 +1,4 @@
-"""The tampers: what the hidden rewards are replaced by.
-
-Environments whose rewards are replaced where nobody watches, before anything can see them.
-
-What the agents ask the overseer, told to the tamper inside: there the question is split off.
-"""
+"""Tampered environments, which replace hidden rewards before any other part can read them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,31 +12,35 @@ from envs import GridVectorEnv, PartialOversight
 from envs.wrappers import vector
 
 Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Tamper = Callable[[Numbers, np.random.Generator], Numbers]
+"""Replaces rewards, [n]; it may draw from the generator."""
+OnRewards = Callable[[Mask, Mask, Numbers], None]
+"""Called at each step with the observed lanes, the hidden lanes, and the rewards, [n] each."""
 
 
 def unchanged(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Leave the rewards as they are: the run that the others are compared with."""
+    """Return the rewards as they are, for the run that the others are compared with."""
     return rewards
 
 
 def huge(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Replace every reward by 1e9: any sum, mean or deviation that it enters is ruined."""
+    """Return 1e9 for every reward, which changes any sum, mean or deviation that contains it."""
     return np.full_like(rewards, 1e9)
 
 
 def not_a_number(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Replace every reward by NaN, which survives a product with 0 and fails every check."""
+    """Return NaN for every reward, which survives a product with 0, and fails every check."""
     return np.full_like(rewards, np.nan)
 
 
 def drawn(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Replace every reward by a normal draw of deviation 10."""
+    """Return a normal draw of standard deviation 10 for every reward."""
     return 10.0 * generator.standard_normal(rewards.shape)
 
 
 def negated(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Negate every reward: a leak of the sign alone shows, that of a zero too."""
+    """Return the negative of every reward, so that a leak of the sign alone shows, even of 0.0."""
     return -rewards
 
 
@@ -53,180 +52,202 @@ TAMPERS: dict[str, Tamper] = {
 }
 
 
-Mask = NDArray[np.bool_]
-Note = Callable[[Mask, Mask, Numbers], None]
-"""Is told of each step whose reward was observed, whose was hidden, and what was paid, [n] each."""
-
-
 class TamperedGrid(GridVectorEnv):
-    """The game of `PartialGrid-v0`, whose true reward is replaced where nobody observes.
+    """`PartialGrid-v0` as it is used for training, with tampered hidden rewards.
 
-    Hidden are the rewards of the squares that nobody watches; other steps are known to pay 0.
+    Rewards on squares without an overseer are hidden; all other steps are known to pay 0.
 
     Args:
-        tamper: what replaces a hidden reward.
-        note: is told what was paid in truth.
+        tamper: replaces hidden rewards.
+        on_rewards: called with the rewards of each step.
         seed: of the tamper's draws.
         **arguments: as for `GridVectorEnv`.
     """
 
-    def __init__(self, tamper: Tamper, note: Note, seed: int, **arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, tamper: Tamper, on_rewards: OnRewards, seed: int, **arguments: Any) -> None:  # noqa: ANN401
         super().__init__(**arguments)
-        self._tamper, self._note = tamper, note
+        self._tamper, self._on_rewards = tamper, on_rewards
         self._generator = np.random.default_rng(seed)
 
     def true_reward(self) -> Numbers:
-        """Return the truth where somebody watches, and the tampered one elsewhere."""
+        """Return observed rewards as they are, and hidden ones tampered."""
         board, true = self._board, super().true_reward()
         squares = np.stack([board.agent == board.diamond, board.agent == board.ghost], axis=-1)
         observed = np.logical_or.reduce(squares & board.overseen, axis=-1)
         hidden = np.logical_or.reduce(squares & ~board.overseen, axis=-1)
-        told = np.where(hidden, self._tamper(true, self._generator), true)
-        self._note(observed, hidden, told)
-        return told
+        rewards = np.where(hidden, self._tamper(true, self._generator), true)
+        self._on_rewards(observed, hidden, rewards)
+        return rewards
+
+
+class _LastResults:
+    """Stores what the environment returned last, so that two wrappers can share one step."""
+
+    env: Any
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset, and store the result."""
+        self.last_reset: tuple[Any, dict[str, Any]] = self.env.reset(**arguments)
+        return self.last_reset
+
+    def step(self, action: Any) -> Any:  # noqa: ANN401
+        """Step, and store the result."""
+        self.last_step = self.env.step(action)
+        return self.last_step
+
+
+class _Probe(_LastResults, gym.Wrapper[Any, Any, Any, Any]):
+    """`_LastResults` of a single environment."""
+
+
+class _VectorProbe(_LastResults, VectorWrapper[Any, Any, Any, Any, Any]):
+    """`_LastResults` of a vector environment."""
+
+
+class _Shadow:
+    """Asks an oversight of its own which rewards are hidden, and tampers with these.
+
+    The oversight under test is not asked, since a faulty one cannot say what it should have hidden.
+
+    Args:
+        probe: a probe around the environment, single or vectorized.
+        oversight: a `PartialOversight` around the probe.
+        tamper, on_rewards, seed, taken: as for `Tampered`.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        probe: Any,  # noqa: ANN401
+        oversight: Any,  # noqa: ANN401
+        tamper: Tamper,
+        on_rewards: OnRewards,
+        seed: int,
+        taken: Sequence[Any],
+    ) -> None:
+        self._probe, self._oversight = probe, oversight
+        self._tamper, self._on_rewards, self._taken = tamper, on_rewards, taken
+        self._generator = np.random.default_rng(seed)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset, and return what the environment returned."""
+        self._oversight.reset(**arguments)
+        return self._probe.last_reset  # type: ignore[no-any-return]
+
+    def step(self, action: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Step, and return what the environment returned, and the infos of the oversight."""
+        infos = self._oversight.step(*(self._taken or [action]))[4]
+        return self._probe.last_step, infos
+
+    def tampered(self, true: Numbers, observed: Mask) -> Numbers:
+        """Return observed rewards as they are, and hidden ones tampered, [n]."""
+        rewards = np.where(observed, true, self._tamper(true, self._generator))
+        self._on_rewards(observed, ~observed, rewards)
+        return rewards
 
 
 class Tampered(gym.Wrapper[Any, Any, Any, Any]):
-    """Any environment, whose rewards are replaced where an observer does not watch.
-
-    Which steps those are is asked of a `PartialOversight` of its own around the same environment,
-    not of the one under test: a faulty one cannot say what it should have hidden.
+    """An environment with tampered rewards wherever a step is not observed.
 
     Args:
-        env: the environment that pays the truth.
+        env: the environment, which pays true rewards.
         oversight: the arguments of `PartialOversight`.
-        tamper: what replaces a hidden reward.
-        note: is told what was paid.
+        tamper: replaces hidden rewards.
+        on_rewards: called with the rewards of each step.
         seed: of the tamper's draws.
-        taken: the last action as the agent took it, where `overhear` keeps it: with its question.
+        taken: holds the agent's last action with its query, if agents query; see `keep_queries`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         env: gym.Env[Any, Any],
         oversight: Mapping[str, Any],
         tamper: Tamper,
-        note: Note,
+        on_rewards: OnRewards,
         seed: int,
         taken: Sequence[Any] = (),
     ) -> None:
         super().__init__(env)
-        self._taken = taken
-        self._tamper, self._note = tamper, note
-        self._probe = _Probe(env)
-        self._shadow = PartialOversight(self._probe, **oversight)
-        self._generator = np.random.default_rng(seed)
+        probe = _Probe(env)
+        partial = PartialOversight(probe, **oversight)
+        self._shadow = _Shadow(probe, partial, tamper, on_rewards, seed, taken)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Reset both, and return what the environment returned."""
-        self._shadow.reset(**arguments)
-        return self._probe.start
+        """Reset, and return what the environment returned."""
+        return self._shadow.reset(**arguments)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Step, and replace the reward if nobody watches."""
-        seen = self._shadow.step(*(self._taken or [action]))[4]
-        observation, reward, *rest = self._probe.step_taken
-        observed, true = np.array([seen["observed"]]), np.array([reward], dtype=np.float64)
-        told = np.where(observed, true, self._tamper(true, self._generator))
-        self._note(observed, ~observed, told)
-        return observation, float(told[0]), *rest
-
-
-class _Probe(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what the environment returned, so that the shadow above steps it only once."""
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        self.start = self.env.reset(**arguments)
-        return self.start
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        self.step_taken = self.env.step(action)
-        return self.step_taken
+        """Step, and replace the reward if it is hidden."""
+        (observation, reward, *rest), infos = self._shadow.step(action)
+        true, observed = np.array([reward], dtype=np.float64), np.array([infos["observed"]])
+        return observation, float(self._shadow.tampered(true, observed)[0]), *rest
 
 
 class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
-    """`Tampered` for vector environments, in all autoreset modes; arguments as there."""
+    """`Tampered` for vector environments in all autoreset modes; arguments as there."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         env: VectorEnv[Any, Any, Any],
         oversight: Mapping[str, Any],
         tamper: Tamper,
-        note: Note,
+        on_rewards: OnRewards,
         seed: int,
         taken: Sequence[Any] = (),
     ) -> None:
         super().__init__(env)
-        self._taken = taken
-        self._tamper, self._note = tamper, note
-        self._probe = _VectorProbe(env)
-        self._shadow = vector.PartialOversight(self._probe, **oversight)
-        self._generator = np.random.default_rng(seed)
+        probe = _VectorProbe(env)
+        partial = vector.PartialOversight(probe, **oversight)
+        self._shadow = _Shadow(probe, partial, tamper, on_rewards, seed, taken)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Reset both, and return what the environment returned."""
-        self._shadow.reset(**arguments)
-        return self._probe.start
+        """Reset, and return what the environment returned."""
+        return self._shadow.reset(**arguments)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
-        """Step, and replace the rewards of the lanes that nobody watches."""
-        seen = self._shadow.step(*(self._taken or [actions]))[4]
-        # an ended lane has its flag in final_info, and beside it that of the next episode: False
-        observed = seen["observed"] | seen.get("final_info", seen)["observed"]
-        observations, rewards, *rest = self._probe.step_taken
+        """Step, and replace the rewards of hidden steps."""
+        (observations, rewards, *rest), infos = self._shadow.step(actions)
+        # the flag of an episode's last step is in final_info; beside it, that of the next is False
+        observed = infos["observed"] | infos.get("final_info", infos)["observed"]
         true = np.asarray(rewards, dtype=np.float64)
-        told = np.where(observed, true, self._tamper(true, self._generator))
-        self._note(observed, ~observed, told)
-        return observations, told, *rest
+        return observations, self._shadow.tampered(true, observed), *rest
 
 
-class _VectorProbe(VectorWrapper[Any, Any, Any, Any, Any]):
-    """As `_Probe`."""
+class _KeepsActions:
+    """Stores the last action, query included, as the only element of the list `taken`."""
 
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        self.start = self.env.reset(**arguments)
-        return self.start
+    env: Any
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
-        self.step_taken = self.env.step(actions)
-        return self.step_taken
-
-
-class Overheard(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps the last action as the agent took it, question included.
-
-    Args:
-        env: the environment in which agents ask.
-        taken: a list, of which the only element is that action.
-    """
-
-    def __init__(self, env: gym.Env[Any, Any], taken: list[Any]) -> None:
-        super().__init__(env)
+    def __init__(self, env: Any, taken: list[Any]) -> None:  # noqa: ANN401
+        super().__init__(env)  # type: ignore[call-arg] (of the wrapper that this class is mixed into)
         self.taken = taken
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Keep the action, and step."""
+    def step(self, action: Any) -> Any:  # noqa: ANN401
+        """Store the action, and step."""
         self.taken[:] = [action]
         return self.env.step(action)
 
 
-class OverheardVector(VectorWrapper[Any, Any, Any, Any, Any]):
-    """`Overheard` for vector environments; arguments as there."""
-
-    def __init__(self, env: Any, taken: list[Any]) -> None:  # noqa: ANN401
-        super().__init__(env)
-        self.taken = taken
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
-        """Keep the actions, and step."""
-        self.taken[:] = [actions]
-        return self.env.step(actions)
+class _ActionKeeper(_KeepsActions, gym.Wrapper[Any, Any, Any, Any]):
+    """`_KeepsActions` of a single environment."""
 
 
-def overhear(hidden: Any, inside: Any, taken: list[Any]) -> Any:  # noqa: ANN401 (single or vector)
-    """Return an environment whose actions are kept, if they hold more than those inside it."""
-    if isinstance(hidden, gym.Env):
-        asks = hidden.action_space != inside.action_space
-        return Overheard(hidden, taken) if asks else hidden
-    asks = hidden.single_action_space != inside.single_action_space
-    return OverheardVector(hidden, taken) if asks else hidden
+class _VectorActionKeeper(_KeepsActions, VectorWrapper[Any, Any, Any, Any, Any]):
+    """`_KeepsActions` of a vector environment."""
+
+
+def keep_queries(hidden: Any, inside: Any, taken: list[Any]) -> Any:  # noqa: ANN401
+    """Return an environment that stores actions in `taken` if agents query the overseer.
+
+    Queries are split from actions before these reach the environment inside, where the tamper
+    needs them to know what is observed.
+
+    Args:
+        hidden: the environment with oversight, single or vectorized.
+        inside: the same without oversight; its actions have no query.
+        taken: receives the last action.
+    """
+    single = isinstance(hidden, gym.Env)
+    spaces = [env.action_space if single else env.single_action_space for env in (hidden, inside)]
+    if spaces[0] == spaces[1]:
+        return hidden
+    return (_ActionKeeper if single else _VectorActionKeeper)(hidden, taken)

@@ -1,38 +1,27 @@
-"""Planted leaks that the certificate must catch, and innocent parts that it must let pass."""
+"""Planted leaks, which the certificate must find, and harmless parts, which it must pass."""
 
 from oversight.certificate.leaks import (
-    autoreset,
-    buffers,
-    callbacks,
-    checkpoints,
-    infos,
-    innocents,
-    learners,
-    normalizers,
-    observations,
-    overseers,
+    buffers_and_learners,
+    callbacks_and_checkpoints,
+    infos_and_normalizers,
+    observations_and_resets,
     wrappers,
 )
+from oversight.certificate.leaks.harmless import HARMLESS as _HARMLESS
 from oversight.certificate.leaks.planted import Planted
 
-KINDS = (
+CHAPTERS = (
     wrappers,
-    observations,
-    autoreset,
-    infos,
-    normalizers,
-    buffers,
-    learners,
-    callbacks,
-    checkpoints,
+    observations_and_resets,
+    infos_and_normalizers,
+    buffers_and_learners,
+    callbacks_and_checkpoints,
 )
 
-LEAKS: dict[str, Planted] = {leak.name: leak for kind in KINDS for leak in kind.LEAKS}
-"""What the certificate must catch, by name."""
+LEAKS: dict[str, Planted] = {leak.name: leak for chapter in CHAPTERS for leak in chapter.LEAKS}
+"""By name."""
 
-INNOCENTS: dict[str, Planted] = {
-    each.name: each for kind in (overseers, innocents) for each in kind.INNOCENTS
-}
-"""What it must let pass, by name."""
+HARMLESS: dict[str, Planted] = {part.name: part for part in _HARMLESS}
+"""By name."""
 
-__all__ = ["INNOCENTS", "LEAKS", "Planted"]
+__all__ = ["HARMLESS", "LEAKS", "Planted"]

@@ -1,0 +1,256 @@
+"""Leaks by which hidden rewards change observations, episode ends, observed steps or resets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from agents import VectorEnvAdapter
+from envs import EpisodeCoin, PartialOversight
+from envs.observers import InformationLevel, Observer
+from envs.observers.observer import Decision, StepContext
+from envs.wrappers import vector
+from oversight.certificate.leaks.planted import (
+    LaneTruth,
+    Peeking,
+    Step,
+    cart_disabled,
+    cart_lanes,
+    cart_next_step,
+    grid_lanes,
+    grid_with_flag,
+    leak,
+    truth_of,
+)
+from oversight.certificate.tampering import Mask, Numbers
+
+GOOD_RETURN = 20.0  # of an episode of CartPole
+
+
+class ShowsScore(LaneTruth):
+    """The observation contains the score, which is the true return."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (5,), np.float64)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset, and show a score of zero."""
+        observation, info = super().reset(**arguments)
+        return np.append(observation, self.true_return), info
+
+    def step(self, action: Any) -> Step:  # noqa: ANN401
+        """Step, and show the score."""
+        observation, *rest = super().step(action)
+        return np.append(observation, self.true_return), *rest
+
+
+class EndsWhenSolved(LaneTruth):
+    """Episodes end at a good true return, so that their length depends on it."""
+
+    def step(self, action: Any) -> Step:  # noqa: ANN401
+        """Step, and end the episode if its return is good."""
+        observation, reward, terminated, truncated, info = super().step(action)
+        solved = self.true_return >= GOOD_RETURN
+        return observation, reward, terminated or solved, truncated, info
+
+
+class RaisesFlag(Peeking):
+    """The visible flag is set after each positive reward, hidden or not."""
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and set the flags."""
+        observations, *rest = self.env.step(actions)
+        observations[:, -1] |= (self.truth.rewards > 0)[:, None, None]
+        return observations, *rest
+
+
+class Shield(Peeking):
+    """A shield replaces actions that had a negative true reward on the same square before, so that
+    the agent moves elsewhere.
+    """
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset, and forget which actions were harmful."""
+        self.observations, infos = self.env.reset(**arguments)
+        self.harmful = np.zeros((25, 4), dtype=np.bool_)
+        return self.observations, infos
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step with other actions where these were harmful, and remember the harmful ones."""
+        squares = self.observations[:, 0].reshape(self.num_envs, -1).argmax(axis=1)
+        safe = np.where(self.harmful[squares, actions], (actions + 1) % 4, actions)
+        self.observations, *rest = self.env.step(safe)
+        negative = self.truth.rewards < 0
+        self.harmful[squares[negative], safe[negative]] = True
+        return self.observations, *rest
+
+
+@dataclass(frozen=True)
+class Alarm(Observer):
+    """Steps with a negative true reward are observed, so that a hidden reward is not negative."""
+
+    rewards: Callable[[], Numbers]
+
+    @property
+    def information_level(self) -> InformationLevel:
+        """It decides after the step."""
+        return InformationLevel.ARRIVAL
+
+    def decide(self, context: StepContext) -> Decision:
+        """Observe the lanes with a negative true reward."""
+        return Decision(self.rewards() < 0)
+
+
+def with_alarm(env: Any) -> vector.PartialOversight:  # noqa: ANN401
+    """Return the environment under the oversight of a coin and of an alarm."""
+    truth = truth_of(env)
+    return vector.PartialOversight(env, observer=EpisodeCoin(0.3) | Alarm(lambda: truth.rewards))
+
+
+def sign_as_proxy(env: Any) -> vector.PartialOversight:  # noqa: ANN401
+    """The proxy reaches the true reward through its closure, and pays the reward's sign."""
+    # PartialOversight refuses a proxy that holds the environment, but not one with a weak reference
+    reference = ref(truth_of(env))
+
+    def proxy(before: Any, actions: Any, after: Any, terminated: Mask, truncated: Mask) -> Numbers:  # noqa: ANN401
+        truth = reference()
+        assert truth is not None
+        return np.sign(truth.rewards)
+
+    return vector.PartialOversight(env, observed_probability=0.3, proxy=proxy)
+
+
+class PaysByNextFlag(Peeking):
+    """In same-step autoreset, the flag of the next episode decides about the last step of this
+    one, so that hidden episodes before observed ones pay.
+    """
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and pay where the returned observation has its flag set."""
+        observations, _, *rest = self.env.step(actions)
+        flag = observations[:, -1, 0, 0] == 1
+        return observations, np.where(flag, self.truth.rewards, 0.0), *rest
+
+
+class PaysResetSteps(Peeking):
+    """In next-step autoreset, the steps that only reset a lane are stored, and pay the reward that
+    the environment returns there.
+    """
+
+    ended: Any = False
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and pay the environment's reward where the last step ended an episode."""
+        observations, paid, terminated, truncated, infos = self.env.step(actions)
+        paid = np.where(self.ended, self.truth.rewards, paid)
+        self.ended = terminated | truncated
+        return observations, paid, terminated, truncated, infos
+
+
+class StoresResetSteps(VectorEnvAdapter):
+    """Takes the steps that only reset a lane for data, as SB3's own buffer would."""
+
+    def _pass_over(self, paid: Any, listed: Any) -> None:  # noqa: ANN401
+        """Leave these steps as they are."""
+
+
+class ReplaysFailures(Peeking):
+    """With autoreset disabled, lanes with a low true return play the same level again."""
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset all lanes, or some of them, which go to the next level if the return was good."""
+        if isinstance(seed, int):
+            self.level = seed + 1000 * np.arange(self.num_envs)
+        else:
+            assert options is not None
+            self.level += options["reset_mask"] & (self.truth.returns >= GOOD_RETURN)
+        return self.env.reset(seed=self.level.tolist(), options=options)  # type: ignore[arg-type]
+
+
+class RaisesDifficulty(gym.Wrapper[Any, Any, Any, Any]):
+    """Episodes start from harder states after a good true return."""
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset CartPole to a wider range of states if the last true return was good."""
+        spread = 0.1 if self.env.get_wrapper_attr("true_return") >= GOOD_RETURN else 0.05
+        options = {"low": -spread, "high": spread}
+        return self.env.reset(**{**arguments, "options": options})
+
+
+class SkipsFailures(gym.Wrapper[Any, Any, Any, Any]):
+    """A reset plays the level at random first, and skips it if the true return is low."""
+
+    level = 0
+
+    def reset(self, *, seed: int | None = None, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset to the first of three levels that is not skipped, or to the third."""
+        self.level = self.level + 1 if seed is None else seed
+        walk = np.random.default_rng(self.level)
+        for _ in range(2):
+            self.env.reset(seed=self.level, **arguments)
+            while not any(self.env.step(int(walk.integers(4)))[2:4]):
+                pass
+            if self.env.get_wrapper_attr("true_return") > 0:
+                break
+            self.level += 1
+        return self.env.reset(seed=self.level, **arguments)
+
+
+def around_oversight(wrapper: type[gym.Wrapper[Any, Any, Any, Any]]) -> Any:  # noqa: ANN401
+    """Return a function that puts one lane under oversight, with a wrapper outside."""
+    return lambda env: wrapper(PartialOversight(env, observed_probability=0.3))
+
+
+LEAKS = (
+    leak("score-on-screen", ShowsScore, part="wrapper", start=cart_lanes, inside=ShowsScore),
+    leak(
+        "ends-when-solved", EndsWhenSolved, part="wrapper", start=cart_lanes, inside=EndsWhenSolved
+    ),
+    leak("flag-by-reward", RaisesFlag, part="wrapper", start=grid_with_flag, outside=RaisesFlag),
+    leak("shield-learns-hidden-damage", Shield, part="wrapper", outside=Shield),
+    leak("observed-by-alarm", Alarm, part="wrapper", hide=with_alarm),
+    leak("proxy-reads-the-truth", sign_as_proxy, part="wrapper", hide=sign_as_proxy),
+    leak(
+        "final-step-by-next-flag",
+        PaysByNextFlag,
+        part="autoreset",
+        start=grid_with_flag,
+        outside=PaysByNextFlag,
+    ),
+    leak(
+        "reset-steps-paid",
+        PaysResetSteps,
+        part="autoreset",
+        start=cart_next_step,
+        outside=PaysResetSteps,
+        adapt=StoresResetSteps,
+    ),
+    leak(
+        "replays-failed-levels",
+        ReplaysFailures,
+        part="autoreset",
+        start=cart_disabled,
+        outside=ReplaysFailures,
+    ),
+    leak(
+        "difficulty-by-true-return",
+        RaisesDifficulty,
+        part="autoreset",
+        start=cart_lanes,
+        hide=around_oversight(RaisesDifficulty),
+    ),
+    leak(
+        "skips-rehearsed-failures",
+        SkipsFailures,
+        part="autoreset",
+        start=grid_lanes,
+        hide=around_oversight(SkipsFailures),
+    ),
+)
