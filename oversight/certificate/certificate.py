@@ -68,6 +68,8 @@ def certify(
     setup: Setup,
     tampers: Mapping[str, Tamper] = TAMPERS,
     on_run_end: Callable[[str], None] = lambda name: None,
+    *,
+    until_failure: bool = False,
 ) -> Certificate:
     """Train without tampering and once with each tamper, and compare every channel bit for bit.
 
@@ -75,6 +77,7 @@ def certify(
         setup: how the agent is trained.
         tampers: what replaces hidden rewards, by name.
         on_run_end: called with the name of each run after it ends.
+        until_failure: whether the first tamper that shows a difference is the last one.
 
     Raises:
         ValueError: if the comparison would show nothing, since training fails without tampering,
@@ -95,6 +98,8 @@ def certify(
             if difference is not None:
                 found.setdefault(channel, (name, difference))
         on_run_end(name)
+        if found and until_failure:
+            break
     if found:
         _check_reproducible(setup, reference)
     return Certificate(

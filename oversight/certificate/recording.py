@@ -97,15 +97,19 @@ def _serialized(value: Any, name: str) -> Iterator[bytes]:  # noqa: ANN401
         yield f"sequence {len(value)}\0".encode()
         for part in value:
             yield from _serialized(part, name)
-    elif isinstance(value, float):  # by its bits, since NaNs differ in theirs
-        yield b"float" + struct.pack("<d", value)
-    elif isinstance(value, bool | int | str | bytes | None):
-        yield f"{type(value).__name__} {value!r}\0".encode()
     else:
-        raise ValueError(
-            f"{name} is of {type(value).__name__}, which cannot be compared bit for bit: let the "
-            "environment return arrays, numbers and strings"
-        )
+        yield _serialized_scalar(value, name)
+
+
+def _serialized_scalar(value: object, name: str) -> bytes:
+    if isinstance(value, float):  # by its bits, since NaNs differ in theirs
+        return b"float" + struct.pack("<d", value)
+    if isinstance(value, bool | int | str | bytes | None):
+        return f"{type(value).__name__} {value!r}\0".encode()
+    raise ValueError(
+        f"{name} is of {type(value).__name__}, which cannot be compared bit for bit: let the "
+        "environment return arrays, numbers and strings"
+    )
 
 
 BUFFER_ARRAYS = (
@@ -227,8 +231,8 @@ def record_training(setup: Setup, tamper: Tamper) -> Recording:
         except Exception as error:
             recording.error = error
     texts = [f"{each.category.__name__}: {each.message}" for each in caught]
-    error = recording.error
-    text = "" if error is None else f"{type(error).__name__}: {error}"
+    failure = recording.error
+    text = "" if failure is None else f"{type(failure).__name__}: {failure}"
     recording.trace.add("warnings", recording.steps, texts[0] if texts else "none", texts)
     recording.trace.add("errors", recording.steps, text or "none", text)
     return recording

@@ -55,6 +55,9 @@ def no_callbacks(ledgers: Path) -> list[BaseCallback]:
     return []
 
 
+SMALL_PPO = PPOConfig(hidden_sizes=(16, 16), n_steps=32, batch_size=128)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """How an agent is trained.
@@ -86,7 +89,7 @@ class Setup:
     selection: Callable[[HeldOut, Path], OversightBudget] = select_by_budget
     callbacks: Callable[[Path], list[BaseCallback]] = no_callbacks
     held_out: float = 0.25
-    ppo: PPOConfig = PPOConfig(hidden_sizes=(16, 16), n_steps=32, batch_size=128)
+    ppo: PPOConfig = SMALL_PPO
     num_envs: int = 8
     steps: int = 1024
     seed: int = 0

@@ -84,10 +84,12 @@ class _LastResults:
     """Stores what the environment returned last, so that two wrappers can share one step."""
 
     env: Any
+    last_reset: Any
+    last_step: Any
 
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+    def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
         """Reset, and store the result."""
-        self.last_reset: tuple[Any, dict[str, Any]] = self.env.reset(**arguments)
+        self.last_reset = self.env.reset(**arguments)
         return self.last_reset
 
     def step(self, action: Any) -> Any:  # noqa: ANN401
@@ -115,7 +117,7 @@ class _Shadow:
         tamper, on_rewards, seed, taken: as for `Tampered`.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         probe: Any,  # noqa: ANN401
         oversight: Any,  # noqa: ANN401
@@ -157,7 +159,7 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         taken: holds the agent's last action with its query, if agents query; see `keep_queries`.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         env: gym.Env[Any, Any],
         oversight: Mapping[str, Any],
@@ -185,7 +187,7 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
 class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
     """`Tampered` for vector environments in all autoreset modes; arguments as there."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         env: VectorEnv[Any, Any, Any],
         oversight: Mapping[str, Any],
@@ -216,10 +218,7 @@ class _KeepsActions:
     """Stores the last action, query included, as the only element of the list `taken`."""
 
     env: Any
-
-    def __init__(self, env: Any, taken: list[Any]) -> None:  # noqa: ANN401
-        super().__init__(env)  # type: ignore[call-arg] (of the wrapper that this class is mixed into)
-        self.taken = taken
+    taken: list[Any]
 
     def step(self, action: Any) -> Any:  # noqa: ANN401
         """Store the action, and step."""
@@ -250,4 +249,6 @@ def keep_queries(hidden: Any, inside: Any, taken: list[Any]) -> Any:  # noqa: AN
     spaces = [env.action_space if single else env.single_action_space for env in (hidden, inside)]
     if spaces[0] == spaces[1]:
         return hidden
-    return (_ActionKeeper if single else _VectorActionKeeper)(hidden, taken)
+    keeper = _ActionKeeper(hidden) if single else _VectorActionKeeper(hidden)
+    keeper.taken = taken
+    return keeper

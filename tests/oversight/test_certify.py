@@ -9,8 +9,8 @@ import pytest
 
 from agents import METHODS
 from oversight import certify
-from oversight.certificate.certificate import CHANNELS
-from oversight.certificate.leaks import INNOCENTS, LEAKS
+from oversight.certificate.leaks import HARMLESS, LEAKS
+from oversight.certificate.recording import CHANNELS
 from oversight.runs import cli
 
 QUICK = (
@@ -35,27 +35,27 @@ def run(*args: object) -> int:
     ],
     ids=" ".join,
 )
-def test_it_certifies(flags: tuple[str, ...], capsys: Capture) -> None:
+def test_hidden_rewards_change_nothing(flags: tuple[str, ...], capsys: Capture) -> None:
     assert run(*flags) == 0
     shown = capsys.readouterr().out
     for channel in CHANNELS:
         assert f"{channel} " in shown
-    assert shown.count("identical") == len(CHANNELS)
+    assert shown.count("  identical ") == len(CHANNELS)
     assert "certified: " in shown
     assert "NOT" not in shown
 
 
-def test_it_says_where_the_oracle_differs_and_exits_with_1(capsys: Capture) -> None:
+def test_the_oracle_is_not_certified_and_the_command_exits_with_1(capsys: Capture) -> None:
     assert run("--method", "oracle") == 1
     shown = capsys.readouterr().out
     assert re.search(r"experience +differs at step \d+: rewards \(by 1e9\)", shown)
     assert "NOT certified" in shown
 
 
-def test_all_methods_but_the_oracle_are_certified_and_saved(
+def test_all_methods_except_the_oracles_are_certified_and_saved(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.reward_model.STEPS", 4)  # how well they fit is not looked at here
+    monkeypatch.setattr("agents.reward_model.STEPS", 4)  # their fit does not matter here
     path = tmp_path / "certificates.json"
     assert run("--method", "all", "--save", path) == 0
     saved = json.loads(path.read_text())
@@ -69,25 +69,25 @@ def test_all_methods_but_the_oracle_are_certified_and_saved(
     assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 2
 
 
-def test_it_tests_itself(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_the_self_test_reports_each_part(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     few = {name: LEAKS[name] for name in ("pays-hidden-rewards", "logs-true-return")}
     monkeypatch.setattr(certify, "LEAKS", few)
-    monkeypatch.setattr(certify, "INNOCENTS", {"told-later": INNOCENTS["told-later"]})
+    monkeypatch.setattr(certify, "HARMLESS", {"delayed-oversight": HARMLESS["delayed-oversight"]})
     assert run("--self-test") == 0
     shown = capsys.readouterr().out
-    assert "2 of 2 leaks caught, 1 of 1 innocent parts passed" in shown
+    assert "found 2 of 2 leaks; 1 of 1 harmless parts passed" in shown
     for name, channel in (("pays-hidden-rewards", "experience"), ("logs-true-return", "scalars")):
         assert re.search(rf"{name} .*{channel}", shown)
 
 
-def test_a_leak_that_gets_through_is_an_error(
+def test_the_self_test_exits_with_1_when_a_leak_is_not_found(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    blind = replace(INNOCENTS["told-later"], shows="experience")
-    monkeypatch.setattr(certify, "LEAKS", {"told-later": blind})
-    monkeypatch.setattr(certify, "INNOCENTS", {})
+    blind = replace(HARMLESS["delayed-oversight"], shows="experience")
+    monkeypatch.setattr(certify, "LEAKS", {"delayed-oversight": blind})
+    monkeypatch.setattr(certify, "HARMLESS", {})
     assert run("--self-test") == 1
-    assert "0 of 1 leaks caught" in capsys.readouterr().out
+    assert "found 0 of 1 leaks" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_leak_that_gets_through_is_an_error(
         ("--sed 3", "'--sed' did you mean --seed"),
     ],
 )
-def test_what_it_cannot_do_is_one_line(flags: str, words: str, capsys: Capture) -> None:
+def test_bad_settings_are_refused_in_one_line(flags: str, words: str, capsys: Capture) -> None:
     assert run(*flags.split()) == 2
     captured = capsys.readouterr()
     last = captured.err.splitlines()[-1]

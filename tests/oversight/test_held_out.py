@@ -14,10 +14,10 @@ from agents import VectorEnvAdapter
 from envs import PartialOversight, Region
 from envs.wrappers import vector
 from oversight.rl.checkpoint_selection import observed_returns
-from tests.oversight.certificate.payday import (
+from tests.oversight.certificate.numbered_rewards import (
     EvenEpisodes,
     FirstSteps,
-    Payday,
+    NumberedRewards,
     SecondArrivals,
     length,
     pay,
@@ -44,7 +44,7 @@ class Still(BasePolicy):
     """Does nothing, and remembers what it was shown."""
 
     def __init__(self) -> None:
-        env = Payday()
+        env = NumberedRewards()
         super().__init__(env.observation_space, env.action_space)
         self.shown: list[Any] = []
 
@@ -56,9 +56,9 @@ class Still(BasePolicy):
 def watched(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa: ANN401
     """Return lanes of that environment, one wrapper around all of them or one in each."""
     if wrapper == "vector":
-        inside = SyncVectorEnv([Payday] * LANES, autoreset_mode=mode)
+        inside = SyncVectorEnv([NumberedRewards] * LANES, autoreset_mode=mode)
         return VectorEnvAdapter(vector.PartialOversight(inside, observer=observer))
-    lanes = [lambda: PartialOversight(Payday(), observer=observer)] * LANES
+    lanes = [lambda: PartialOversight(NumberedRewards(), observer=observer)] * LANES
     return VectorEnvAdapter(SyncVectorEnv(lanes, autoreset_mode=mode))
 
 

@@ -19,7 +19,7 @@ from agents.config import PPOConfig
 from envs import FixedHorizon, Noisy, NoisyFlag, Query, StepCoin, partial_grid_vec
 from envs.wrappers import DelayedOversight, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify
-from oversight.certificate.setup import Wrapper, around, vector_world
+from oversight.certificate.setup import Wrapper, make_setup, vector_env
 from oversight.certificate.tampering import TAMPERS
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
@@ -47,29 +47,29 @@ def lake() -> gym.Env[Any, Any]:
 
 
 def coin(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return around(lake, method, HALF, wrapper, mode)
+    return make_setup(lake, method, HALF, wrapper, mode)
 
 
 def visible(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     oversight = {"observer": StepCoin(0.5), "flag": "visible"}
-    return around(lake, method, oversight, wrapper, mode)
+    return make_setup(lake, method, oversight, wrapper, mode)
 
 
 def fixed_horizon_inside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return around(lambda: FixedHorizon(lake(), 8), method, HALF, wrapper, mode)
+    return make_setup(lambda: FixedHorizon(lake(), 8), method, HALF, wrapper, mode)
 
 
 def query(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return around(lake, method, {"observer": Query(0.25)}, wrapper, mode)
+    return make_setup(lake, method, {"observer": Query(0.25)}, wrapper, mode)
 
 
 def erring(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     oversight = {"observer": Noisy(StepCoin(0.7), flip=0.3, miss=0.2), "flag": NoisyFlag(0.2)}
-    return around(lake, method, oversight, wrapper, mode)
+    return make_setup(lake, method, oversight, wrapper, mode)
 
 
 def delayed(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = around(lake, method, HALF, wrapper, mode)
+    setup = make_setup(lake, method, HALF, wrapper, mode)
     if wrapper == "vector":
         return replace(setup, outside=partial(vector.DelayedOversight, episodes=2))
     hide = setup.hide
@@ -77,7 +77,7 @@ def delayed(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
 
 
 def scaled(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = around(lake, method, HALF, wrapper, mode)
+    setup = make_setup(lake, method, HALF, wrapper, mode)
     if wrapper == "vector":
         return replace(setup, outside=vector.NormalizeObservedReward)
     hide = setup.hide
@@ -85,7 +85,7 @@ def scaled(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
 
 
 def fixed_horizon_outside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = around(lake, method, HALF, "single", mode)
+    setup = make_setup(lake, method, HALF, "single", mode)
     hide = setup.hide
     keep = ("observed", "observed_reward")
     return replace(setup, hide=lambda env: FixedHorizon(hide(env), 8, keep=keep))
@@ -153,5 +153,5 @@ def test_nor_through_the_fixed_horizon_of_a_native_vector_environment(method: st
         return vector.FixedHorizon(partial_grid_vec(num_envs, reward="true", horizon=6), 8)
 
     hide = partial(vector.PartialOversight, **HALF)
-    setup = around(lake, method, HALF)
-    check(replace(setup, world=vector_world(native, HALF), hide=hide))
+    setup = make_setup(lake, method, HALF)
+    check(replace(setup, make_env=vector_env(native, HALF), hide=hide))

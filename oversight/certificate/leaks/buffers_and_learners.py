@@ -52,9 +52,7 @@ class StoresTruth(PeekingBuffer):
 
 
 class PrivilegedCritic(PeekingBuffer):
-    """The critic learns true returns, since only training needs it, and the policy's advantages
-    come from the critic.
-    """
+    """The critic, which only training needs, learns true returns, and gives the advantages."""
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
         """Compute both, and replace the returns by true ones."""
@@ -90,9 +88,7 @@ class RoutesByTruth(PeekingBuffer):
 
 
 class SortsByTruth(PeekingBuffer):
-    """Minibatches are ordered by true reward, as in prioritized replay, so that the order of
-    updates depends on it.
-    """
+    """Minibatches are ordered by true reward, as in prioritized replay."""
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
         """Yield the rollout in the order of true rewards."""
@@ -144,9 +140,7 @@ class NormalizesByTruth(PeekingPPO):
 
 
 class ImitatesSuccess(PeekingPPO):
-    """Steps with a positive true reward are imitated, as in self-imitation learning, hidden ones
-    included.
-    """
+    """Steps with a positive true reward, hidden or not, are imitated (self-imitation learning)."""
 
     def train(self) -> None:
         """Update, and take a gradient step that makes these actions more probable."""
@@ -171,9 +165,7 @@ class RepeatsFailures(PeekingPPO):
 
 
 class StoresStatistics(PeekingPPO):
-    """The mean true reward is stored in a buffer of the network, which does not use it, but is
-    saved with it.
-    """
+    """The mean true reward is stored in an unused buffer of the network, and saved with it."""
 
     def train(self) -> None:
         """Store the mean, and update."""

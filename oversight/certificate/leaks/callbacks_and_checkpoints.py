@@ -82,9 +82,7 @@ class ResetsOptimizer(Auditor):
 
 
 class SamplesPerFailure(Auditor):
-    """A diagnosis samples an action for each negative true return, so that their number advances
-    the learner's random generator.
-    """
+    """A diagnosis draws from the learner's random generator once per negative true return."""
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model._last_obs, np.ndarray)

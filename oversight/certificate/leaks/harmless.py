@@ -77,9 +77,7 @@ class RepeatsActions(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class Evaluates(Auditor):
-    """An evaluation reads the ledger, samples from a generator of its own, and writes to a file of
-    its own.
-    """
+    """An evaluation reads the ledger, but has a random generator and a file of its own."""
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model._last_obs, np.ndarray)

@@ -21,9 +21,7 @@ from oversight.certificate.tampering import Mask, Numbers
 
 
 class MergesFinalInfo(Peeking):
-    """Same-step autoreset puts the infos of the last step, true rewards among them, in
-    final_info, which is the only entry that is not filtered.
-    """
+    """All infos are filtered except final_info, which holds the true reward of the last step."""
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
         """Step, and add the environment's own `final_info`."""
@@ -33,7 +31,7 @@ class MergesFinalInfo(Peeking):
         return *rest, infos
 
 
-class ObservedRewardIsTrue(Peeking):
+class ObservedIsTrue(Peeking):
     """The entry observed_reward is the true reward where observed is False."""
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
@@ -56,9 +54,7 @@ class AddsSuccess(Peeking):
 
 
 class MonitorsTruth(VectorEnvAdapter):
-    """Episode statistics are taken inside the oversight, so that info['episode'] and the learner's
-    curves hold the true return.
-    """
+    """Episode statistics come from inside the oversight, so that curves show the true return."""
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and report the true return of ended episodes."""
@@ -69,9 +65,7 @@ class MonitorsTruth(VectorEnvAdapter):
 
 
 class GuessesTimeouts(VectorEnvAdapter):
-    """An end with a true reward of zero is taken for a time limit, which shows where hidden
-    rewards are zero, and bootstraps these returns.
-    """
+    """An end with a true reward of zero is taken for a time limit, and its return bootstrapped."""
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and guess which ends are time limits."""
@@ -99,26 +93,26 @@ class DividesByLargest(Payer):
 
 
 class SubtractsGroupMean(Payer):
-    """The mean reward of all lanes is subtracted from observed rewards, as in group-relative
-    advantages, so that they contain the hidden rewards of other lanes.
-    """
+    """The mean reward of all lanes, hidden or not, is subtracted from observed rewards."""
 
     def _pay(self, paid: Numbers, true: Numbers, observed: Mask) -> Numbers:
         return np.where(observed, true - true.mean(), 0.0)
 
 
-class NormalizesByTrueReturns(VecNormalize):
-    """SB3's VecNormalize lies outside the oversight, where it belongs, but reads true rewards
-    through an attribute for its statistics.
-    """
+class TrueReturnNormalizer(VecNormalize):
+    """SB3's VecNormalize lies outside, but takes its statistics from true rewards inside."""
 
     def _update_reward(self, reward: Numbers) -> None:
         super()._update_reward(truth_of(self).rewards)
 
 
-def normalized(env: AnyVectorEnv) -> NormalizesByTrueReturns:
+def normalized(env: AnyVectorEnv) -> TrueReturnNormalizer:
     """Return SB3's version of an environment, normalized by true returns."""
-    return NormalizesByTrueReturns(VectorEnvAdapter(env), norm_obs=False)
+    return TrueReturnNormalizer(VectorEnvAdapter(env), norm_obs=False)
+
+
+def _normalizer(name: str, wrapper: type[Payer]) -> Planted:
+    return leak(name, wrapper, part="normalizer", outside=wrapper)
 
 
 LEAKS = (
@@ -130,26 +124,12 @@ LEAKS = (
         shows="experience",
     ),
     leak("final-info-not-filtered", MergesFinalInfo, part="info", outside=MergesFinalInfo),
-    leak(
-        "observed-reward-is-true", ObservedRewardIsTrue, part="info", outside=ObservedRewardIsTrue
-    ),
+    leak("observed-reward-is-true", ObservedIsTrue, part="info", outside=ObservedIsTrue),
     leak("adds-success", AddsSuccess, part="info", outside=AddsSuccess),
     leak("monitor-inside", MonitorsTruth, part="info", adapt=MonitorsTruth),
     leak("timeout-without-reward", GuessesTimeouts, part="info", adapt=GuessesTimeouts),
-    leak(
-        "running-deviation-inside",
-        DividesByDeviation,
-        part="normalizer",
-        outside=DividesByDeviation,
-    ),
-    leak("scaled-by-the-largest", DividesByLargest, part="normalizer", outside=DividesByLargest),
-    leak(
-        "group-mean-subtracted", SubtractsGroupMean, part="normalizer", outside=SubtractsGroupMean
-    ),
-    leak(
-        "normalizer-of-true-returns",
-        NormalizesByTrueReturns,
-        part="normalizer",
-        adapt=normalized,
-    ),
+    _normalizer("running-deviation-inside", DividesByDeviation),
+    _normalizer("scaled-by-the-largest", DividesByLargest),
+    _normalizer("group-mean-subtracted", SubtractsGroupMean),
+    leak("normalizer-of-true-returns", TrueReturnNormalizer, part="normalizer", adapt=normalized),
 )

@@ -70,9 +70,7 @@ class RaisesFlag(Peeking):
 
 
 class Shield(Peeking):
-    """A shield replaces actions that had a negative true reward on the same square before, so that
-    the agent moves elsewhere.
-    """
+    """A shield replaces actions that had a negative true reward on the same square before."""
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
         """Reset, and forget which actions were harmful."""
@@ -126,9 +124,7 @@ def sign_as_proxy(env: Any) -> vector.PartialOversight:  # noqa: ANN401
 
 
 class PaysByNextFlag(Peeking):
-    """In same-step autoreset, the flag of the next episode decides about the last step of this
-    one, so that hidden episodes before observed ones pay.
-    """
+    """Same-step autoreset: the next episode's flag decides about the last step of this episode."""
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
         """Step, and pay where the returned observation has its flag set."""
@@ -138,9 +134,7 @@ class PaysByNextFlag(Peeking):
 
 
 class PaysResetSteps(Peeking):
-    """In next-step autoreset, the steps that only reset a lane are stored, and pay the reward that
-    the environment returns there.
-    """
+    """Next-step autoreset: steps that only reset a lane pay, and are stored as data."""
 
     ended: Any = False
 
@@ -160,7 +154,7 @@ class StoresResetSteps(VectorEnvAdapter):
 
 
 class ReplaysFailures(Peeking):
-    """With autoreset disabled, lanes with a low true return play the same level again."""
+    """Autoreset disabled: lanes with a low true return play the same level again."""
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None

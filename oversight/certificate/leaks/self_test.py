@@ -9,8 +9,6 @@ from rich.text import Text
 
 from oversight.certificate.certificate import Certificate, certify
 from oversight.certificate.leaks.planted import Planted
-from oversight.certificate.setup import Setup
-from oversight.certificate.tampering import TAMPERS
 from oversight.runs.console import plain_table
 
 STEPS = 512
@@ -49,18 +47,9 @@ def run_self_test(
     verdicts = {}
     for name, planted in parts.items():
         setup = replace(planted.plant(planted.start()), seed=seed, steps=STEPS)
-        verdicts[name] = Verdict(planted, certify_until_failure(setup))
+        verdicts[name] = Verdict(planted, certify(setup, until_failure=True))
         on_run_end(name)
     return verdicts
-
-
-def certify_until_failure(setup: Setup) -> Certificate:
-    """Certify with one tamper at a time; return the first certificate that fails, or the last."""
-    for name, tamper in TAMPERS.items():
-        certificate = certify(setup, {name: tamper})
-        if not certificate.passed:
-            break
-    return certificate
 
 
 def self_test_table(verdicts: Mapping[str, Verdict]) -> Table:

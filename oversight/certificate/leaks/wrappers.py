@@ -54,9 +54,7 @@ class MasksLate(Payer):
 
 
 class DrawsNoisePerReward(Payer):
-    """Noise is drawn for each nonzero reward, hidden ones included, so that the noise on observed
-    rewards depends on the number of hidden ones.
-    """
+    """Noise is drawn for hidden rewards too, so that later noise depends on their number."""
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401
         super().__init__(env)

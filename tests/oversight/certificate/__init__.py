@@ -1,1 +1,1 @@
-"""Tests of the certificate of non-interference."""
+"""Tests of the certificate that hidden rewards change nothing."""

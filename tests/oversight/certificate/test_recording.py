@@ -1,17 +1,22 @@
-"""Trace: equal values have equal digests, and every other value another."""
+"""Traces tell any two values apart, and recordings contain all of a run."""
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import VectorWrapper
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from oversight.certificate.certificate import Trace
-from tests.oversight.certificate.digests import differ, traced
+from oversight.certificate import TAMPERS
+from oversight.certificate.recording import CHANNELS, Trace, record_training
+from oversight.certificate.tampering import unchanged
+from tests.oversight.certificate.setups import Fails, quick
+from tests.oversight.certificate.traces import differ, trace_of
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.binary(max_size=3), st.floats()
@@ -56,7 +61,7 @@ def test_equal_values_have_equal_digests(value: object) -> None:
 
 
 @given(VALUES, VALUES)
-def test_two_values_differ_exactly_if_their_bits_or_types_do(one: object, other: object) -> None:
+def test_digests_are_equal_only_when_bits_and_types_are(one: object, other: object) -> None:
     assert differ(one, other) == (repr(exactly(one)) != repr(exactly(other)))
 
 
@@ -98,23 +103,23 @@ def nan(payload: int) -> float:
         (torch.tensor([0.0]), torch.tensor([-0.0])),
     ],
 )
-def test_what_looks_alike_differs(one: object, other: object) -> None:
+def test_values_that_look_alike_differ(one: object, other: object) -> None:
     assert differ(one, other)
     assert not differ(one, one)
     assert not differ(other, other)
 
 
-def test_a_tensor_is_the_array_of_its_values() -> None:
+def test_a_tensor_has_the_digest_of_its_array() -> None:
     assert not differ(torch.arange(3.0, requires_grad=True), np.arange(3, dtype=np.float32))
 
 
-def test_a_view_is_what_it_shows() -> None:
+def test_a_view_has_the_digest_of_its_copy() -> None:
     grid = np.arange(12).reshape(3, 4)
     assert not differ(grid[:, ::2], grid[:, ::2].copy())
     assert differ(grid[:, ::2], grid[:, 1::2])
 
 
-def test_an_array_of_objects_is_what_it_holds() -> None:
+def test_an_array_of_objects_has_the_digest_of_its_elements() -> None:
     one, other = np.empty(2, dtype=object), np.empty(2, dtype=object)
     one[0], other[0] = np.zeros(3), np.zeros(3)
     assert not differ(one, other)
@@ -123,32 +128,83 @@ def test_an_array_of_objects_is_what_it_holds() -> None:
 
 
 @given(st.lists(st.integers(0, 1), max_size=6), st.lists(st.integers(0, 1), max_size=6))
-def test_the_difference_is_the_first(one: list[int], other: list[int]) -> None:
+def test_the_difference_is_the_first_one(one: list[int], other: list[int]) -> None:
     longest = range(max(len(one), len(other)))
     first = next((step for step in longest if one[step : step + 1] != other[step : step + 1]), None)
-    found = traced(*one).difference(traced(*other), "channel")
+    found = trace_of(*one).difference(trace_of(*other), "channel")
     assert found == (None if first is None else (first, f"value {first}"))
 
 
-def test_names_and_steps_count_too() -> None:
+def test_traces_differ_when_names_or_steps_do() -> None:
     one, other = Trace(), Trace()
-    one.note("channel", 8, "rewards", 1.0)
-    other.note("channel", 8, "returns", 1.0)
+    one.add("channel", 8, "rewards", 1.0)
+    other.add("channel", 8, "returns", 1.0)
     assert one.difference(other, "channel") == (8, "returns")
     other = Trace()
-    other.note("channel", 16, "rewards", 1.0)
+    other.add("channel", 16, "rewards", 1.0)
     assert one.difference(other, "channel") == (16, "rewards")
 
 
-def test_channels_are_apart() -> None:
-    one, other = traced(1), traced(1)
-    one.note("another", 0, "value", 1)
+def test_channels_are_compared_separately() -> None:
+    one, other = trace_of(1), trace_of(1)
+    one.add("another", 0, "value", 1)
     assert one.difference(other, "channel") is None
     assert one.difference(other, "another") == (0, "value")
     assert one.difference(other, "a third") is None
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, [lambda: 0], {"a": object()}])
-def test_what_cannot_be_compared_is_refused(value: object) -> None:
+def test_a_value_that_cannot_be_compared_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"cannot be compared bit for bit: let the environment"):
-        traced(value)
+        trace_of(value)
+
+
+class Counted(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Counts how many environments were made, and which are open."""
+
+    open: list[object] = []  # noqa: RUF012 (of the class, so that a test can read it)
+    made = 0
+
+    def __init__(self, env: Any) -> None:  # noqa: ANN401
+        super().__init__(env)
+        self.open.append(self)
+        Counted.made += 1
+
+    def close(self, **arguments: Any) -> None:  # noqa: ANN401
+        """Close."""
+        self.open.remove(self)
+        super().close(**arguments)
+
+
+def test_a_recording_keeps_errors_and_warnings_and_leaves_the_global_generator() -> None:
+    before = torch.get_rng_state()
+    recording = record_training(replace(quick(), outside=Fails), unchanged)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert str(recording.error) == "it broke"
+    channels = recording.trace.channels
+    assert [entry.name for entry in channels["errors"]] == ["RuntimeError: it broke"]
+    assert channels["warnings"][0].name == "UserWarning: it creaks"
+    assert recording.steps == 8
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_environments_are_closed_when_training_ends_or_fails(fails: bool) -> None:
+    Counted.open.clear()
+    Counted.made = 0
+
+    def outside(env: Any) -> Any:  # noqa: ANN401
+        return Counted(Fails(env) if fails else env)
+
+    setup = replace(quick(), outside=outside, steps=256, held_out=0.5)
+    recording = record_training(setup, unchanged)
+    assert (recording.error is not None) == fails
+    assert Counted.open == []
+    assert (Counted.made == 1) == fails  # one for training, and some for held-out episodes
+
+
+def test_two_recordings_of_one_setup_are_equal() -> None:
+    one, other = (record_training(quick(), TAMPERS["random"]) for _ in range(2))
+    for channel in (*CHANNELS, "truth"):
+        assert one.trace.difference(other.trace, channel) is None
+    another_seed = record_training(replace(quick(), seed=1), unchanged)
+    assert another_seed.trace.difference(one.trace, "parameters")

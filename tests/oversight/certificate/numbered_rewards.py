@@ -1,4 +1,4 @@
-"""An environment whose every reward tells its lane, episode and step, and observers of those."""
+"""An environment whose rewards encode lane, episode and step, and observers of these."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from envs.observers import InformationLevel, Observer
 from envs.observers.observer import Decision, StepContext
 
 
-class Payday(gym.Env[Any, Any]):
+class NumberedRewards(gym.Env[Any, Any]):
     """Pays 100 x lane + 10 x episode + step, negative in odd steps; the seed is the lane.
 
     Episodes have two to four steps, the longer the higher the lane.
@@ -34,7 +34,7 @@ class Payday(gym.Env[Any, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Pay."""
+        """Count, and pay."""
         reward = pay(self.lane, self.episode, self.elapsed)
         self.elapsed += 1
         return self._observation(), reward, self.elapsed == length(self.lane), False, {}
@@ -49,64 +49,61 @@ def pay(lane: int, episode: int, step: int) -> float:
 
 
 def length(lane: int) -> int:
-    """Return the steps of every episode of a lane."""
+    """Return the length of every episode of a lane."""
     return 2 + lane % 3
 
 
 @dataclass(frozen=True)
 class EvenEpisodes(Observer):
-    """Watches every second episode, the first one too."""
+    """Observes episodes 0, 2, 4 and so on."""
 
     @property
     def information_level(self) -> InformationLevel:
-        """It decides by episode."""
+        """It decides for each episode."""
         return InformationLevel.EPISODE
 
     def decide(self, context: StepContext) -> Decision:
-        """Look at the number."""
-        watched = context.episode % np.uint64(2) == 0
-        return Decision(watched)
+        """Observe even episodes."""
+        return Decision(context.episode % np.uint64(2) == 0)
 
-    def watches(self, episode: int, step: int) -> bool:
-        """Return the same for one step."""
+    def observes(self, episode: int, step: int) -> bool:
+        """Return whether one step is observed."""
         return episode % 2 == 0
 
 
 @dataclass(frozen=True)
 class FirstSteps(Observer):
-    """Watches the first step of every episode."""
+    """Observes the first step of every episode."""
 
     @property
     def information_level(self) -> InformationLevel:
-        """It decides by step."""
+        """It decides for each step."""
         return InformationLevel.STEP
 
     def decide(self, context: StepContext) -> Decision:
-        """Look at the number."""
-        watched = context.step == 0
-        return Decision(watched)
+        """Observe step 0."""
+        return Decision(context.step == 0)
 
-    def watches(self, episode: int, step: int) -> bool:
-        """Return the same for one step."""
+    def observes(self, episode: int, step: int) -> bool:
+        """Return whether one step is observed."""
         return step == 0
 
 
 @dataclass(frozen=True)
 class SecondArrivals(Observer):
-    """Watches the steps after which the observation says that two were taken."""
+    """Observes the second step of every episode, by the observation after it."""
 
     @property
     def information_level(self) -> InformationLevel:
-        """It reads where a step arrives."""
+        """It reads the observation after a step."""
         return InformationLevel.ARRIVAL
 
     def decide(self, context: StepContext) -> Decision:
-        """Look at the observation."""
-        watched = context.arrival[:, 2] == 2
-        return Decision(watched)
+        """Observe the steps that lead to a count of 2."""
+        return Decision(context.arrival[:, 2] == 2)
 
-    def watches(self, episode: int, step: int) -> bool:
-        """Return the same for one step."""
+    def observes(self, episode: int, step: int) -> bool:
+        """Return whether one step is observed."""
         return step == 1
 
 

@@ -1,0 +1,1 @@
+"""Tests of the planted leaks and of the self-test."""

@@ -1,0 +1,135 @@
+"""Every planted leak is found in its channel, and healthy setups and harmless parts pass."""
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from oversight.certificate import TAMPERS, Setup, certify
+from oversight.certificate.leaks import CHAPTERS, HARMLESS, LEAKS, Planted
+from oversight.certificate.leaks.callbacks_and_checkpoints import Auditor
+from oversight.certificate.leaks.harmless import HARMLESS as HARMLESS_PARTS
+from oversight.certificate.leaks.planted import LaneTruth, Part, Step, Truth
+from oversight.certificate.recording import CHANNELS
+
+ALL = {**LEAKS, **HARMLESS}
+STARTS = {planted.start.__name__: planted.start for planted in ALL.values()}
+HARMLESS_AS_THEY_ARE = {
+    part.start.__name__
+    for part in HARMLESS.values()
+    for setup in [part.start()]
+    if part.plant(setup) == setup
+}
+
+PAID_TRUTH = ("oracle-environment", "method-asks-for-the-truth")  # by design of their environment
+OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
+READ_TRUTH = [name for name in LEAKS if name not in (*PAID_TRUTH, *OWN_SUM)]
+NEED_32_STEPS = ("timeout-without-reward", "stops-at-true-return", "rolls-back-by-true-return")
+CHANGE_NO_TRAINING = (
+    *("logs-true-return", "warns-of-outliers"),
+    *("selects-by-true-return", "scored-by-true-return"),
+)
+
+
+def short(planted: Planted) -> Setup:
+    """Return the healthy setup, trained for two rollouts of 32 steps in each lane."""
+    return replace(planted.start(), steps=512)
+
+
+def leaking(leak: Planted) -> Setup:
+    """Return the setup with a leak, in rollouts of half the length if it shows by then."""
+    setup = short(leak)
+    if leak.name not in NEED_32_STEPS:
+        setup = replace(setup, ppo=replace(setup.ppo, n_steps=16, batch_size=64), steps=256)
+    return leak.plant(setup)
+
+
+class EmptyTruth(Truth):
+    """Stores and adds zeros instead of true rewards."""
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and add zeros wherever `Truth` adds true rewards."""
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        self.steps.append(np.zeros(self.num_envs))
+        added = {"true_reward": self.rewards, "_true_reward": terminated | truncated}
+        infos.get("final_info", infos).update(added)
+        self.infos = infos
+        return observations, rewards, terminated, truncated, infos
+
+
+class EmptyLaneTruth(LaneTruth):
+    """Stores a return of zero."""
+
+    def step(self, action: Any) -> Step:  # noqa: ANN401
+        """Step, and store nothing."""
+        return self.env.step(action)
+
+
+EMPTY: dict[Any, Any] = {Truth: EmptyTruth, LaneTruth: EmptyLaneTruth}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_leak_is_found_in_the_channel_where_it_shows_first(name: str) -> None:
+    leak = LEAKS[name]
+    alone = name in CHANGE_NO_TRAINING
+    certificate = certify(leaking(leak), until_failure=not alone)
+    assert not certificate.passed
+    if leak.shows != "errors":
+        assert certificate.first is not None
+        assert certificate.first.channel == leak.shows
+    differences = {each.channel: each.difference for each in certificate.differing}
+    error = differences.get("errors")
+    assert (error is not None and error.name != "none") == (leak.shows == "errors")
+    if alone:
+        assert list(differences) == [leak.shows]
+
+
+@pytest.mark.parametrize("name", READ_TRUTH)
+def test_a_leak_passes_when_the_truth_that_it_reads_is_empty(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Auditor, "returns", lambda self: np.zeros(0))
+    setup = leaking(LEAKS[name])
+    setup = replace(setup, inside=EMPTY[setup.inside])
+    assert certify(setup, {"1e9": TAMPERS["1e9"]}).passed
+
+
+@pytest.mark.parametrize("name", [name for name in STARTS if name not in HARMLESS_AS_THEY_ARE])
+def test_a_healthy_setup_passes(name: str) -> None:
+    certificate = certify(replace(STARTS[name](), steps=512))
+    assert certificate.passed
+    assert certificate.observed > 0
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_harmless_part_passes(name: str) -> None:
+    part = HARMLESS[name]
+    certificate = certify(part.plant(short(part)))
+    assert certificate.passed
+    assert certificate.observed > 0
+
+
+def test_the_library_is_large_and_complete() -> None:
+    assert len(LEAKS) == 51
+    assert len(HARMLESS) == 18
+    assert len(ALL) == len(LEAKS) + len(HARMLESS)
+    assert sum(len(chapter.LEAKS) for chapter in CHAPTERS) == len(LEAKS)
+    assert len(HARMLESS_PARTS) == len(HARMLESS)
+    assert {leak.part for leak in LEAKS.values()} == set(get_args(Part))
+    assert {leak.shows for leak in LEAKS.values()} == set(CHANNELS)
+
+
+def test_every_part_has_a_name_and_a_sentence() -> None:
+    assert len({planted.description for planted in ALL.values()}) == len(ALL)
+    for name, planted in ALL.items():
+        assert planted.name == name == name.lower()
+        assert " " not in name
+        assert planted.description.endswith(".")
+        assert (planted.shows is None) == (name in HARMLESS)
+
+
+def test_each_leak_changes_its_setup() -> None:
+    for leak in LEAKS.values():
+        setup = leak.start()
+        assert leak.plant(setup) != setup

@@ -1,0 +1,151 @@
+"""Tampered environments replace hidden rewards, and change nothing else."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from envs import GridVectorEnv
+from oversight.certificate.tampering import (
+    TAMPERS,
+    Tampered,
+    TamperedGrid,
+    TamperedVector,
+    unchanged,
+)
+from tests.oversight.certificate.numbered_rewards import OBSERVERS, NumberedRewards, length, pay
+from tests.oversight.certificate.traces import differ
+
+LANES, STEPS, SEED = 4, 40, 7
+ALL = {"unchanged": unchanged, **TAMPERS}
+each_observer = pytest.mark.parametrize("observer", OBSERVERS, ids=lambda each: type(each).__name__)
+each_tamper = pytest.mark.parametrize("name", ALL)
+
+
+def steps_of(lane: int, mode: AutoresetMode) -> list[tuple[int, int] | None]:
+    """Return the episode and step of each step of a lane, and None for steps that only reset it."""
+    gap = [None] if mode is AutoresetMode.NEXT_STEP else []
+    steps: list[tuple[int, int] | None] = []
+    for episode in range(STEPS):
+        steps += [(episode, step) for step in range(length(lane))]
+        steps += gap
+    return steps[:STEPS]
+
+
+def expected_rewards(
+    observer: Any,  # noqa: ANN401
+    name: str,
+    lanes: list[list[tuple[int, int] | None]],
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return what is observed and what is paid, [steps, lanes], by a loop over both."""
+    generator = np.random.default_rng(SEED)
+    observed, paid = np.zeros((STEPS, len(lanes)), dtype=bool), np.zeros((STEPS, len(lanes)))
+    for step in range(STEPS):
+        places = [lane[step] for lane in lanes]
+        true = [0.0 if at is None else pay(lane, *at) for lane, at in enumerate(places)]
+        tampered = ALL[name](np.array(true), generator)
+        for lane, at in enumerate(places):
+            observed[step, lane] = at is not None and observer.observes(*at)
+            paid[step, lane] = true[lane] if observed[step, lane] else tampered[lane]
+    return observed, paid
+
+
+class RewardLog(list[tuple[NDArray[Any], ...]]):
+    """What a tampered environment reports of its steps."""
+
+    def __call__(self, *arrays: NDArray[Any]) -> None:
+        """Store copies."""
+        self.append(tuple(array.copy() for array in arrays))
+
+    def stacked(self) -> tuple[NDArray[Any], ...]:
+        """Return each array for all steps, [steps, lanes]."""
+        return tuple(np.stack(arrays) for arrays in zip(*self, strict=True))
+
+
+def assert_same(one: object, other: object) -> None:
+    assert not differ(one, other)
+
+
+@each_tamper
+@each_observer
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_vector_environment_is_tampered_with_where_it_is_hidden(
+    mode: AutoresetMode,
+    observer: Any,  # noqa: ANN401
+    name: str,
+) -> None:
+    plain = SyncVectorEnv([NumberedRewards] * LANES, autoreset_mode=mode)
+    inner, log = SyncVectorEnv([NumberedRewards] * LANES, autoreset_mode=mode), RewardLog()
+    env = TamperedVector(inner, {"observer": observer}, ALL[name], log, SEED)
+    assert_same(env.reset(seed=0), plain.reset(seed=0))
+    observed, paid = expected_rewards(
+        observer, name, [steps_of(lane, mode) for lane in range(LANES)]
+    )
+    for step in range(STEPS):
+        actions = np.zeros(LANES, dtype=np.int64)
+        observations, rewards, *rest = env.step(actions)
+        others, _, *expected = plain.step(actions)
+        assert_same((observations, rest), (others, expected))
+        assert_same(rewards, paid[step])
+        ended = rest[0] | rest[1]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            resets = [each.reset(options={"reset_mask": ended.copy()}) for each in (env, plain)]
+            assert_same(*resets)
+    assert_same(log.stacked(), (observed, ~observed, paid))
+
+
+@each_tamper
+@each_observer
+def test_a_single_environment_is_tampered_with_where_it_is_hidden(
+    observer: Any,  # noqa: ANN401
+    name: str,
+) -> None:
+    plain, log = NumberedRewards(), RewardLog()
+    env = Tampered(NumberedRewards(), {"observer": observer}, ALL[name], log, SEED)
+    assert_same(env.reset(seed=0), plain.reset(seed=0))
+    observed, paid = expected_rewards(observer, name, [steps_of(0, AutoresetMode.DISABLED)])
+    for step in range(STEPS):
+        observation, reward, *rest = env.step(0)
+        other, _, *expected = plain.step(0)
+        assert_same((observation, rest), (other, expected))
+        assert_same(reward, float(paid[step, 0]))
+        if rest[0]:
+            assert_same(env.reset(), plain.reset())
+    assert_same(log.stacked(), (observed, ~observed, paid))
+
+
+def moves(seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(4, size=(300, 16))
+
+
+@each_tamper
+def test_the_grid_is_tampered_with_at_squares_that_nobody_watches(name: str) -> None:
+    log, generator = RewardLog(), np.random.default_rng(SEED)
+    arguments: Any = {"num_envs": 16, "reward": "true", "oversight_probability": 0.5}
+    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], log, SEED, **arguments)
+    assert_same(env.reset(seed=3), plain.reset(seed=3))
+    seen = np.zeros(2, dtype=int)
+    for actions in moves(0):
+        observations, rewards, *rest = env.step(actions)
+        others, true, terminated, truncated, infos = plain.step(actions)
+        assert_same((observations, rest), (others, [terminated, truncated, infos]))
+        observed = infos.get("final_info", infos)["observed"]
+        hidden = terminated & ~observed  # an end that nobody saw
+        assert_same(rewards, np.where(hidden, ALL[name](true, generator), true))
+        assert_same(log[-1], (observed, hidden, rewards))
+        seen += observed.sum(), hidden.sum()
+    assert seen.min() > 50
+
+
+@pytest.mark.parametrize("reward", ["observed", "proxy"])
+@each_tamper
+def test_the_grid_that_hides_its_rewards_is_the_same_whatever_they_are(
+    name: str, reward: str
+) -> None:
+    arguments: Any = {"num_envs": 16, "reward": reward, "oversight_probability": 0.5}
+    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], RewardLog(), SEED, **arguments)
+    assert_same(env.reset(seed=3), plain.reset(seed=3))
+    for actions in moves(1):
+        assert_same(env.step(actions), plain.step(actions))
