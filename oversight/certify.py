@@ -22,7 +22,7 @@ from oversight.certificate.leaks.self_test import (
     self_test_summary,
     self_test_table,
 )
-from oversight.certificate.setup import Wrapper, partial_grid_env
+from oversight.certificate.setup import Wrapper, make_partial_grid_setup
 from oversight.rl.config import require_at_least_one, require_batch, require_seed
 from oversight.runs import cli
 from oversight.runs.console import print_line
@@ -137,8 +137,7 @@ def setup_of(settings: CertifyConfig, name: str) -> Setup:
     """Return how a method is trained with these settings."""
     probability = settings.observed_probability
     if settings.uses_own_oversight:
-        env = partial_grid_env({"oversight_probability": probability})
-        setup = Setup(make_env=env, method=method(name))
+        setup = make_partial_grid_setup(name, probability)
     else:
         wrapper: Wrapper = "single" if settings.wrapper == "single" else "vector"
         oversight = {"observed_probability": probability}

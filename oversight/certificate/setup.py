@@ -15,13 +15,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import Method, RoutedPPO, VectorEnvAdapter, method
 from agents.config import PPOConfig
-from envs import PartialOversight, RecordTruth
+from envs import GridVectorEnv, PartialOversight, RecordTruth
+from envs.gridworld import OVERSEEN
+from envs.gridworld_env import add_oversight
 from envs.wrappers import vector
 from oversight.certificate.tampering import (
     OnRewards,
     Tamper,
     Tampered,
-    TamperedGrid,
     TamperedVector,
     keep_queries,
 )
@@ -98,34 +99,23 @@ class Setup:
 TAMPER_SEED = 101  # stream of the tampers' draws, apart from those of oversight.rl.config
 
 
-def partial_grid_env(arguments: Mapping[str, Any]) -> EnvFactory:
-    """Return a factory of `PartialGrid-v0` as it is used for training.
-
-    Args:
-        arguments: of `GridVectorEnv`.
-    """
-
-    def make_env(setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path) -> Any:  # noqa: ANN401
-        seed = stream_seed(setup.seed, TAMPER_SEED)
-        own = {"num_envs": setup.num_envs, "reward": setup.method.reward}
-        env = TamperedGrid(tamper, on_rewards, seed, **own, **arguments)
-        return setup.outside(setup.hide(env))
-
-    return make_env
-
-
-def vector_env(make: Callable[[int], AnyVectorEnv], oversight: Mapping[str, Any]) -> EnvFactory:
+def vector_env(
+    make: Callable[[int], AnyVectorEnv], oversight: Mapping[str, Any], *, pays_at_ends: bool = False
+) -> EnvFactory:
     """Return a factory of a vector environment with one wrapper for all lanes.
 
     Args:
         make: from a number of lanes to an environment that pays true rewards.
         oversight: arguments of `PartialOversight`, for the tamper.
+        pays_at_ends: as for `TamperedVector`.
     """
 
     def make_env(setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path) -> Any:  # noqa: ANN401
         seed = stream_seed(setup.seed, TAMPER_SEED)
         taken: list[Any] = []
-        env = TamperedVector(make(setup.num_envs), oversight, tamper, on_rewards, seed, taken)
+        tampering = (tamper, on_rewards, seed, taken)
+        inner = make(setup.num_envs)
+        env = TamperedVector(inner, oversight, *tampering, pays_at_ends=pays_at_ends)
         recorded = vector.RecordTruth(env, ledgers / "truth.ledger")
         return setup.outside(keep_queries(setup.hide(setup.inside(recorded)), recorded, taken))
 
@@ -191,6 +181,23 @@ def make_setup(
     else:
         env = single_envs(make, oversight, mode)
     return Setup(make_env=env, method=learns, hide=hide)
+
+
+def make_partial_grid_setup(chosen: Method | str, oversight_probability: float) -> Setup:
+    """Return the setup that certifies a method in `PartialGrid-v0`, as it is used for training.
+
+    Args:
+        chosen: a method, or its name.
+        oversight_probability: chance that a terminal square is overseen.
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    learns = method(chosen) if isinstance(chosen, str) else chosen
+    game = partial(GridVectorEnv, oversight_probability=oversight_probability)
+    make_env = vector_env(game, {"observer": OVERSEEN}, pays_at_ends=True)
+    hide = partial(add_oversight, reward=learns.reward)
+    return Setup(make_env=make_env, method=learns, hide=hide)
 
 
 EPISODE_LIMIT = 1000  # steps: an unknown environment may never end an episode

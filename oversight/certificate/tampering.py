@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs import GridVectorEnv, PartialOversight
+from envs import PartialOversight
 from envs.wrappers import vector
 
 Numbers = NDArray[np.float64]
@@ -50,34 +50,6 @@ TAMPERS: dict[str, Tamper] = {
     "random": drawn,
     "negated": negated,
 }
-
-
-class TamperedGrid(GridVectorEnv):
-    """`PartialGrid-v0` as it is used for training, with tampered hidden rewards.
-
-    Rewards on squares without an overseer are hidden; all other steps are known to pay 0.
-
-    Args:
-        tamper: replaces hidden rewards.
-        on_rewards: called with the rewards of each step.
-        seed: of the tamper's draws.
-        **arguments: as for `GridVectorEnv`.
-    """
-
-    def __init__(self, tamper: Tamper, on_rewards: OnRewards, seed: int, **arguments: Any) -> None:  # noqa: ANN401
-        super().__init__(**arguments)
-        self._tamper, self._on_rewards = tamper, on_rewards
-        self._generator = np.random.default_rng(seed)
-
-    def true_reward(self) -> Numbers:
-        """Return observed rewards as they are, and hidden ones tampered."""
-        board, true = self._board, super().true_reward()
-        squares = np.stack([board.agent == board.diamond, board.agent == board.ghost], axis=-1)
-        observed = np.logical_or.reduce(squares & board.overseen, axis=-1)
-        hidden = np.logical_or.reduce(squares & ~board.overseen, axis=-1)
-        rewards = np.where(hidden, self._tamper(true, self._generator), true)
-        self._on_rewards(observed, hidden, rewards)
-        return rewards
 
 
 class _LastResults:
@@ -140,10 +112,10 @@ class _Shadow:
         infos = self._oversight.step(*(self._taken or [action]))[4]
         return self._probe.last_step, infos
 
-    def tampered(self, true: Numbers, observed: Mask) -> Numbers:
-        """Return observed rewards as they are, and hidden ones tampered, [n]."""
-        rewards = np.where(observed, true, self._tamper(true, self._generator))
-        self._on_rewards(observed, ~observed, rewards)
+    def tampered(self, true: Numbers, observed: Mask, hidden: Mask) -> Numbers:
+        """Return the rewards of one step, of which the hidden ones are tampered, [n]."""
+        rewards = np.where(hidden, self._tamper(true, self._generator), true)
+        self._on_rewards(observed, hidden, rewards)
         return rewards
 
 
@@ -181,13 +153,19 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         """Step, and replace the reward if it is hidden."""
         (observation, reward, *rest), infos = self._shadow.step(action)
         true, observed = np.array([reward], dtype=np.float64), np.array([infos["observed"]])
-        return observation, float(self._shadow.tampered(true, observed)[0]), *rest
+        return observation, float(self._shadow.tampered(true, observed, ~observed)[0]), *rest
 
 
 class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
-    """`Tampered` for vector environments in all autoreset modes; arguments as there."""
+    """`Tampered` for vector environments in all autoreset modes.
 
-    def __init__(
+    Args:
+        env, oversight, tamper, on_rewards, seed, taken: as for `Tampered`.
+        pays_at_ends: whether all other steps are known to pay 0, so that only the reward of a step
+            that terminates an episode can be hidden.
+    """
+
+    def __init__(  # noqa: PLR0913
         self,
         env: VectorEnv[Any, Any, Any],
         oversight: Mapping[str, Any],
@@ -195,10 +173,13 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         on_rewards: OnRewards,
         seed: int,
         taken: Sequence[Any] = (),
+        *,
+        pays_at_ends: bool = False,
     ) -> None:
         super().__init__(env)
         probe = _VectorProbe(env)
         partial = vector.PartialOversight(probe, **oversight)
+        self._pays_at_ends = pays_at_ends
         self._shadow = _Shadow(probe, partial, tamper, on_rewards, seed, taken)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
@@ -210,8 +191,9 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         (observations, rewards, *rest), infos = self._shadow.step(actions)
         # the flag of an episode's last step is in final_info; beside it, that of the next is False
         observed = infos["observed"] | infos.get("final_info", infos)["observed"]
+        hidden = rest[0] & ~observed if self._pays_at_ends else ~observed
         true = np.asarray(rewards, dtype=np.float64)
-        return observations, self._shadow.tampered(true, observed), *rest
+        return observations, self._shadow.tampered(true, observed, hidden), *rest
 
 
 class _KeepsActions:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from agents import RoutedPPO, method
 from agents.rollout_buffer import RoutedBuffer, RoutedSamples
+from envs.gridworld_env import add_oversight
 from oversight.certificate.leaks.planted import (
     Planted,
     Truth,
     leak,
     native_grid,
     truth_of,
+    with_parts,
 )
 from oversight.certificate.setup import Setup, identity, make_agent
 from oversight.certificate.tampering import Mask, Numbers
@@ -196,14 +199,17 @@ LEAKS = (
         name="oracle-environment",
         part="learner",
         description="Another method acts in the oracle's environment, which has no oversight.",
-        plant=lambda setup: replace(setup, hide=identity),
+        plant=with_parts(hide=identity),
         shows="experience",
     ),
     Planted(
         name="method-asks-for-the-truth",
         part="learner",
         description="A method other than the oracle declares that it learns from true rewards.",
-        plant=lambda setup: replace(setup, method=replace(method("routed"), reward="true")),
+        plant=with_parts(
+            method=replace(method("routed"), reward="true"),
+            hide=partial(add_oversight, reward="true"),
+        ),
         start=native_grid,
         shows="experience",
     ),

@@ -20,8 +20,8 @@ from envs.wrappers import vector
 from oversight.certificate.setup import (
     DEFAULT_OVERSIGHT,
     Setup,
+    make_partial_grid_setup,
     make_setup,
-    partial_grid_env,
     vector_env,
 )
 from oversight.certificate.tampering import Mask, Numbers
@@ -40,7 +40,7 @@ def grid(**oversight: Any) -> Setup:  # noqa: ANN401
     """
     chosen = oversight or DEFAULT_OVERSIGHT
     return Setup(
-        make_env=vector_env(_true_grid, chosen),
+        make_env=vector_env(GridVectorEnv, chosen),
         inside=Truth,
         hide=partial(vector.PartialOversight, **chosen),
     )
@@ -61,7 +61,7 @@ def grid_with_flag() -> Setup:
 
 def native_grid() -> Setup:
     """Return `PartialGrid-v0` as the training command uses it."""
-    return Setup(make_env=partial_grid_env({"oversight_probability": 0.3}))
+    return make_partial_grid_setup("routed", oversight_probability=0.3)
 
 
 def grid_lanes() -> Setup:
@@ -86,10 +86,6 @@ def cart_disabled() -> Setup:
 
 def _cart(mode: AutoresetMode) -> Setup:
     return replace(make_setup(truthful("CartPole-v1"), mode=mode), inside=Truth)
-
-
-def _true_grid(num_envs: int) -> GridVectorEnv:
-    return GridVectorEnv(num_envs, reward="true")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from envs import GridVectorEnv
+from envs import GridVectorEnv, partial_grid_vec
+from envs.gridworld import OVERSEEN
+from envs.gridworld_env import add_oversight
 from oversight.certificate.tampering import (
     TAMPERS,
     Tampered,
-    TamperedGrid,
     TamperedVector,
     unchanged,
 )
@@ -19,6 +20,7 @@ from tests.oversight.certificate.numbered_rewards import OBSERVERS, NumberedRewa
 from tests.oversight.certificate.traces import differ
 
 LANES, STEPS, SEED = 4, 40, 7
+GRID: dict[str, Any] = {"num_envs": 16, "oversight_probability": 0.5}
 ALL = {"unchanged": unchanged, **TAMPERS}
 each_observer = pytest.mark.parametrize("observer", OBSERVERS, ids=lambda each: type(each).__name__)
 each_tamper = pytest.mark.parametrize("name", ALL)
@@ -120,32 +122,35 @@ def moves(seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(4, size=(300, 16))
 
 
+def tampered_grid(name: str, log: RewardLog, reward: str) -> Any:  # noqa: ANN401
+    game = GridVectorEnv(**GRID)
+    tampered = TamperedVector(game, {"observer": OVERSEEN}, ALL[name], log, SEED, pays_at_ends=True)
+    return add_oversight(tampered, reward=reward)  # type: ignore[arg-type]
+
+
 @each_tamper
-def test_the_grid_is_tampered_with_at_squares_that_nobody_watches(name: str) -> None:
+def test_the_grid_is_tampered_with_where_no_square_is_overseen(name: str) -> None:
     log, generator = RewardLog(), np.random.default_rng(SEED)
-    arguments: Any = {"num_envs": 16, "reward": "true", "oversight_probability": 0.5}
-    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], log, SEED, **arguments)
+    plain, env = partial_grid_vec(**GRID, reward="true"), tampered_grid(name, log, "true")
     assert_same(env.reset(seed=3), plain.reset(seed=3))
-    seen = np.zeros(2, dtype=int)
+    ends = np.zeros(2, dtype=int)
     for actions in moves(0):
         observations, rewards, *rest = env.step(actions)
         others, true, terminated, truncated, infos = plain.step(actions)
         assert_same((observations, rest), (others, [terminated, truncated, infos]))
         observed = infos.get("final_info", infos)["observed"]
-        hidden = terminated & ~observed  # an end that nobody saw
+        hidden = terminated & ~observed
         assert_same(rewards, np.where(hidden, ALL[name](true, generator), true))
         assert_same(log[-1], (observed, hidden, rewards))
-        seen += observed.sum(), hidden.sum()
-    assert seen.min() > 50
+        ends += observed.sum(), hidden.sum()
+    assert ends.min() > 50
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])
 @each_tamper
-def test_the_grid_that_hides_its_rewards_is_the_same_whatever_they_are(
-    name: str, reward: str
-) -> None:
-    arguments: Any = {"num_envs": 16, "reward": reward, "oversight_probability": 0.5}
-    plain, env = GridVectorEnv(**arguments), TamperedGrid(ALL[name], RewardLog(), SEED, **arguments)
+def test_the_grid_under_oversight_does_not_depend_on_hidden_rewards(name: str, reward: str) -> None:
+    plain = partial_grid_vec(**GRID, reward=reward)  # type: ignore[arg-type]
+    env = tampered_grid(name, RewardLog(), reward)
     assert_same(env.reset(seed=3), plain.reset(seed=3))
     for actions in moves(1):
         assert_same(env.step(actions), plain.step(actions))
