@@ -19,11 +19,9 @@ ONE = ("--workers", "1")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(finished_sweep: Path) -> Path:
     """A finished sweep; to be read only."""
-    folder = tmp_path_factory.mktemp("sweep") / "tiny"
-    assert run_sweep("tiny", *ONE, "--folder", folder) == 0
-    return folder
+    return finished_sweep
 
 
 @pytest.fixture

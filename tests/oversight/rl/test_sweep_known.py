@@ -25,11 +25,9 @@ def rows(folder: Path, *but: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep that was done in one go; to be read only."""
-    folder = tmp_path_factory.mktemp("sweep") / "whole"
-    assert run_sweep(*ONE, "--folder", folder) == 0
-    return folder
+def finished(finished_sweep: Path) -> Path:
+    """A finished sweep; to be read only."""
+    return finished_sweep
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,9 @@ METRICS = {
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(request: pytest.FixtureRequest, run_of: Callable[[str], Path]) -> Path:
     """A run of two rollouts of each method."""
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    flags = ("--method", request.param, "--eval-every", "1", "--run-dir", folder)
-    assert run_train(*TINY, *rollouts(2), *flags) == 0
-    return folder
+    return run_of(request.param)
 
 
 def method_of(folder: Path) -> Any:  # noqa: ANN401
@@ -64,7 +62,7 @@ def test_the_summary_says_what_was_run(trained: Path) -> None:
     assert results["env"] == "PartialGrid-v0"
     assert results["method"] == method_of(trained).name
     assert results["seed"] == 0
-    assert results["oversight_probability"] == 0.1
+    assert results["oversight_probability"] == 0.5
     assert results["env_steps"] == 2 * ROLLOUT
     assert results["interrupted"] is False
     assert results["wall_seconds"] > 0

@@ -1,5 +1,6 @@
-"""The whole training command, with hidden rewards replaced: not one bit of its run is another."""
+"""Training does not depend on hidden rewards: with others, a run is equal bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,12 @@ from agents import METHODS
 from envs import GridVectorEnv
 from oversight.certificate.tampering import TAMPERS
 from tests.oversight.rl.tensorboard_events import curves
-from tests.oversight.rl.trained_runs import TINY, difference, outcome, rollouts, run_train, summary
+from tests.oversight.rl.trained_runs import difference, outcome, summary, train_method
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
-"""The methods on which every replacement is tried; on the others, the one that spreads most."""
-
-
-def train(folder: Path, method: str) -> Path:
-    flags = ("--method", method, "--oversight-probability", "0.5", "--eval-every", "2")
-    assert run_train(*TINY, *rollouts(3), "--run-dir", folder, *flags) == 0
-    return folder
+ALL_TAMPERS = ("routed",)
+"""The method on which every replacement is tried; on the others, the one that spreads most. The
+certificate tries all of them on every method."""
 
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -43,21 +39,26 @@ def learned(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 @pytest.mark.parametrize("method", HONEST)
 def test_hidden_rewards_change_nothing_but_the_evaluation(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_of: Callable[[str], Path],
 ) -> None:
-    clean = train(tmp_path / "clean", method)
+    clean = run_of(method)
     for name in TAMPERS if method in ALL_TAMPERS else ("NaN",):
         with monkeypatch.context() as patched:
             tamper(patched, name)
-            other = train(tmp_path / name, method)
+            other = train_method(tmp_path / name, method)
         assert difference(outcome(clean), outcome(other)) is None
         assert learned(clean) == learned(other)
         assert summary(clean)["eval"] != summary(other)["eval"]
 
 
-def test_the_oracle_is_not_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = train(tmp_path / "clean", "oracle")
+def test_hidden_rewards_change_what_the_oracle_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: Callable[[str], Path]
+) -> None:
+    clean = run_of("oracle")
     tamper(monkeypatch, "negated")
-    other = train(tmp_path / "tampered", "oracle")
+    other = train_method(tmp_path / "tampered", "oracle")
     assert difference(outcome(clean), outcome(other)) is not None
     assert learned(clean) != learned(other)

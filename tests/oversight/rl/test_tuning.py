@@ -114,7 +114,7 @@ def test_finished_tuning_is_not_changed(finished: Path, tmp_path: Path) -> None:
 
 def mine(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     """Have the command know a study with half of the episodes hidden from tuning, changed."""
-    tuning = {**TUNING, "trials": 2, "oversight_probability": 0.5}
+    tuning = {**TUNING, "trials": 2, "seeds": (7,), "oversight_probability": 0.5}
     declaration = {**DECLARATION, "settings": {**SETTINGS, **changes}, "tuning": tuning}
     monkeypatch.setitem(rl.STUDIES, "mine", ("", declaration))
 
@@ -130,7 +130,9 @@ def test_tuning_of_other_settings_is_refused(
     assert contents(folder) == before
 
 
-def test_tuning_does_not_depend_on_hidden_rewards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuning_does_not_depend_on_hidden_rewards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine(monkeypatch, **{"grid.horizon": 32})
     flags = ("mine", *ONE, "--methods", "naive", "--folder")
     assert run_tune(*flags, tmp_path / "clean") == 0

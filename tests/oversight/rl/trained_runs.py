@@ -33,6 +33,13 @@ def run_train(*args: object) -> int:
     return cli.run(train.main, [str(arg) for arg in args])
 
 
+def train_method(folder: Path, method: str) -> Path:
+    """Train a method for two rollouts, half of whose squares are overseen; return the folder."""
+    flags = ("--method", method, "--oversight-probability", "0.5", "--eval-every", "1")
+    assert run_train(*TINY, *rollouts(2), *flags, "--run-dir", folder) == 0
+    return folder
+
+
 def run_evaluate(*args: object) -> int:
     """Evaluate in this process; return the exit code."""
     return cli.run(evaluate.main, [str(arg) for arg in args])
