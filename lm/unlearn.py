@@ -13,7 +13,7 @@ from oversight.runs.folder import write_config
 from oversight.runs.parallel import locked
 
 PROGRAM = "python -m lm.unlearn"
-MAY_CHANGE = {"method", "seeds", "recalls", "suite", "workers", "run_dir", *ScaleConfig.__slots__}
+MAY_CHANGE = {"method", "seeds", "recalls", "attack", "workers", "run_dir", *ScaleConfig.__slots__}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over
 processes, but nothing that determines a run."""
 

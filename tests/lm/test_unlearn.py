@@ -100,6 +100,10 @@ def test_a_finished_study_is_not_done_again_and_can_grow(
     assert done == ["gold 1 0.9", "filtered 1 0.9"]
     assert [each["seed"] for each in summary(tmp_path / "a")["results"]] == [0, 1, 0, 1]
     done.clear()
+    assert run_unlearn("--resume", tmp_path / "a", "--attack", "full") == 0
+    assert len(done) == 4  # none has had the attacks of the full suite
+    assert run_unlearn("--resume", tmp_path / "a", "--attack", "relearning") == 0
+    done.clear()
     (tmp_path / "a" / "summary.json").write_text("{")
     cut = tmp_path / "a" / "runs" / "gold-seed1" / "result.json"
     cut.write_text(cut.read_text()[:50])
