@@ -76,6 +76,25 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def rows_of(summary: Mapping[str, Any], **own: str) -> list[dict[str, Any]]:
+    """Return the rows of one run from its summary, one for each selection rule that it has.
+
+    Selection on held-out observed episodes is charged for these episodes.
+
+    Args:
+        summary: the results of a run.
+        own: the columns that a summary does not have.
+    """
+    rows = []
+    selection = {"last": {}, **summary.get("selection", {})}
+    for rule in (each for each in RULES if each in selection):
+        row = {**summary, **summary["eval"]["deployed"], **selection[rule], **own, "rule": rule}
+        if rule == "observed" and row.get("observed_episodes") is not None:
+            row["observed_episodes"] += row.get("held_out_episodes") or 0
+        rows.append({name: row.get(name) for name in COLUMNS})
+    return rows
+
+
 def parse_row(cells: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row from its cells, which may be text or numbers; what is empty is None.
 

@@ -16,7 +16,6 @@ from oversight.rl.config import TrainConfig
 from oversight.rl.result_files import (
     ABOUT,
     KNOWN,
-    METRICS,
     ROWS,
     RULES,
     SETTINGS,
@@ -24,6 +23,7 @@ from oversight.rl.result_files import (
     as_csv,
     differences,
     read_rows,
+    rows_of,
     unpack,
 )
 from oversight.rl.study import Run, Study
@@ -253,7 +253,8 @@ def write_results(
     for job in jobs_of(runs, folder):
         results = summary(RunFolder(job.folder))
         if results is not None:
-            rows += rows_of(study, job.run, results)
+            own = {"run": job.id, "study": study.name, "variation": job.run.variation}
+            rows += rows_of(results, **own)
         elif job.id in known:
             rows += known[job.id]
         else:
@@ -275,30 +276,3 @@ def write_results(
 def jobs_of(runs: Sequence[Run], folder: Path) -> list[Job]:
     """Return a job for each run, with a folder below that of the study."""
     return [Job(run, folder / "runs" / run.id) for run in runs]
-
-
-def rows_of(study: Study, run: Run, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of one run, one for each selection rule.
-
-    The held-out observed episodes count as observed for the rule that uses them.
-    """
-    rows = []
-    for rule in RULES:
-        chosen = results["selection"][rule]
-        spent = results["held_out_episodes"] if rule == "observed" else 0
-        rows.append(
-            {
-                "run": run.id,
-                "study": study.name,
-                "method": run.config.method,
-                "variation": run.variation,
-                "oversight_probability": run.config.oversight_probability,
-                "seed": run.config.seed,
-                "rule": rule,
-                "step": chosen["step"],
-                **{name: chosen[name] for name in METRICS},
-                "observed_episodes": results["observed_episodes"] + spent,
-                **{name: results[name] for name in ("env_steps", "wall_seconds", "commit")},
-            }
-        )
-    return rows

@@ -27,8 +27,8 @@ def test_report_has_figures_and_tables_beside_the_page(damaged: Path) -> None:
     for name in ("headline", "learning-curves", "selection", "label-efficiency"):
         assert {f"figures/{name}.png", f"figures/{name}.svg"} <= set(files)
     for name in (
-        *("unobserved", "observed", "standings", "oracle-selection", "tax", "flag-flip", "seeds"),
-        *("hidden_flag-unobserved", "hidden_flag-seeds"),
+        *("unobserved", "observed", "standings", "oracle-selection", "tax", "flag-flip"),
+        *("hidden_flag-unobserved", "seeds-default", "seeds-hidden_flag"),
     ):
         assert {f"tables/{name}.csv", f"tables/{name}.md"} <= set(files)
     heading = files["tables/unobserved.csv"].decode().splitlines()[0]

@@ -139,8 +139,10 @@ def _multiples(
     return list(grid)
 
 
-def observed_and_unobserved(panel: Panel, look: Styles, methods: Sequence[str]) -> Drawing:
+def observed_and_unobserved(panel: Panel, look: Styles) -> Drawing:
     """Return one small plot per method: its returns in observed and in unobserved episodes."""
+    oracles = [method for method in panel.methods if method not in panel.competitors]
+    methods = [*panel.ranked(), *oracles]
 
     def draw(narrow: bool) -> Figure:
         columns = min(2 if narrow else 4, len(methods))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,13 +19,13 @@ from oversight.rl.report.comparison import (
     verdict,
 )
 from oversight.rl.report.curves import band
-from oversight.rl.report.results import LEVEL, OBSERVED, ORACLE_SELECTION, UNOBSERVED, Study
+from oversight.rl.report.results import LEVEL, OBSERVED, UNOBSERVED, Study
 from oversight.rl.report.tables import Table
 from oversight.rl.result_files import RULES, VERSIONS, Settings, differences
 from oversight.runs.figures import Drawing, Styles
 from oversight.runs.statistics import MIN_SEEDS
 
-Block = TypeVar("Block", Drawing, Table)
+Block = Drawing | Table
 
 ENOUGH_SEEDS = 5
 """With fewer seeds, a 95% interval covers the true value in fewer than 90% of cases."""
@@ -33,14 +33,13 @@ ENOUGH_SEEDS = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A part of the page.
+    """A part of the page: figures and tables, and others that a reader opens.
 
     Attributes:
         anchor: its address on the page.
         title: its heading.
         lead: is shown before all else.
-        drawings: are shown first.
-        tables: follow them.
+        blocks: figures and tables.
         folded: tables that a reader opens.
         module_maps: PNG files in base64, by run.
     """
@@ -48,10 +47,18 @@ class Section:
     anchor: str
     title: str
     lead: str = ""
-    drawings: Sequence[Drawing] = ()
-    tables: Sequence[Table] = ()
+    blocks: Sequence[Block] = ()
     folded: Sequence[Table] = ()
     module_maps: Mapping[str, str] = field(default_factory=dict)
+
+    def with_prefix(self, prefix: str) -> "Section":
+        """Return the section with a prefix in the names of its anchor and its blocks."""
+        return replace(
+            self,
+            anchor=prefix + self.anchor,
+            blocks=[replace(each, name=prefix + each.name) for each in self.blocks],
+            folded=[replace(each, name=prefix + each.name) for each in self.folded],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,61 +81,33 @@ class Chapter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance:
-    """The origin of the numbers.
-
-    Attributes:
-        commits: of the source, with the number of runs of each.
-        versions: of packages, with the number of runs of each.
-        env_steps: of the shortest run, and of the longest if it differs.
-        hours: of all runs together.
-        warnings: what is mixed or unknown.
-    """
-
-    commits: Mapping[str, int]
-    versions: Mapping[str, int]
-    env_steps: Sequence[int]
-    hours: float
-    warnings: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """The content of the page.
 
     Attributes:
         study: its name.
         rule: the selection rule that is used where no other is named.
-        runs: how many of the declared runs have results, in words.
         chapters: one for each variation, the main one first.
         variations: a comparison of all variations, if there are several.
-        seeds: a table for each chapter.
-        provenance: the origin of the numbers.
+        origin: the number of runs, their commits and their versions of packages, in words.
+        seeds: a table of each chapter.
         warnings: all that is missing, damaged or mixed.
     """
 
     study: str
     rule: str
-    runs: str
     chapters: Sequence[Chapter]
     variations: Section | None
-    seeds: Sequence[Table]
-    provenance: Provenance
+    origin: Mapping[str, str]
+    seeds: Section
     warnings: Sequence[str]
 
     @property
-    def drawings(self) -> list[Drawing]:
-        """All figures."""
+    def blocks(self) -> list[Block]:
+        """All figures and tables."""
         sections = [section for chapter in self.chapters for section in chapter.sections]
-        return [drawing for section in sections for drawing in section.drawings]
-
-    @property
-    def tables(self) -> list[Table]:
-        """All tables."""
-        sections = [section for chapter in self.chapters for section in chapter.sections]
-        sections += [self.variations] if self.variations else []
-        found = [table for each in sections for table in (*each.tables, *each.folded)]
-        return [*found, *self.seeds]
+        sections += [*([self.variations] if self.variations else []), self.seeds]
+        return [block for section in sections for block in (*section.blocks, *section.folded)]
 
 
 def build_report(
@@ -148,133 +127,95 @@ def build_report(
     Raises:
         ValueError: if no row has the rule.
     """
-    found = sorted(study.rows["rule"].unique())
-    if rule not in found:
+    rules = sorted(study.rows["rule"].unique())
+    if rule not in rules:
         raise ValueError(
-            f"the study has no checkpoints of rule {rule!r}, only of {', '.join(found)}"
+            f"the study has no checkpoints of rule {rule!r}, only of {', '.join(rules)}"
         )
     rows = dict(list(study.rows.groupby("variation")))
     panels = [Panel(name, rows[name], rule) for name in study.variations]
-    prefixes = ["", *(f"{panel.name}-" for panel in panels[1:])]
     changes = _changes(panels, study.settings)
-    chapters, seeds = [], []
-    for panel, prefix in zip(panels, prefixes, strict=True):
+    chapters = []
+    for panel in panels:
         progress(f"comparing the methods of variation {panel.name}")
-        chapters.append(_chapter(study, panel, routed, prefix, changes.get(panel.name, "")))
-        seeds.append(_named(prefix, tables.seeds_table(panel)))
-    provenance = _provenance(study)
+        chapters.append(_chapter(study, panel, routed, changes.get(panel.name)))
+    origin, mixed = _origin(study)
     few = [warning for panel in panels for warning in _few_seeds(panel)]
     return Report(
         study=study.name,
         rule=rule,
-        runs=f"{len(study.runs)}{f' of {study.declared}' if study.declared else ''} runs",
         chapters=chapters,
         variations=_side_by_side(panels, changes),
-        seeds=seeds,
-        provenance=provenance,
-        warnings=list(dict.fromkeys([*provenance.warnings, *few, *study.problems])),
+        origin=origin,
+        seeds=Section(anchor="seeds", title="", folded=[*map(tables.seeds_table, panels)]),
+        warnings=list(dict.fromkeys([*mixed, *few, *study.problems])),
     )
 
 
-def _chapter(
-    study: Study, panel: Panel, routed: Sequence[str], prefix: str, changes: str
-) -> Chapter:
-    """Return the part of one variation; all sections are made only for the main one."""
+def _chapter(study: Study, panel: Panel, routed: Sequence[str], changes: str | None) -> Chapter:
+    """Return the part of one variation; the main one, which changes nothing, has more sections."""
+    main = changes is None
     present = [method for method in routed if method in panel.methods]
     look = figures.styles(panel, present)
     sections = _sections(study, panel, present, look)
-    if not prefix:
-        sections += _main_sections(study, panel, present, look)
-    shown = [each for each in sections if each.drawings or each.tables or each.module_maps]
+    sections += _main_sections(study, panel, present, look) if main else []
+    shown = [each for each in sections if each.blocks or each.module_maps]
+    prefix = "" if main else f"{panel.name}-"
     return Chapter(
-        title=panel.name if prefix else "",
-        changes=changes,
+        title="" if main else panel.name,
+        changes=changes or "",
         verdict=verdict(panel),
         stopping=early_stopping(panel, next(iter([*present, *routed]), PLAIN)),
-        sections=[
-            replace(
-                each,
-                anchor=prefix + each.anchor,
-                drawings=[_named(prefix, drawing) for drawing in each.drawings],
-                tables=[_named(prefix, table) for table in each.tables],
-                folded=[_named(prefix, table) for table in each.folded],
-            )
-            for each in [_top(panel, look), *shown]
-        ],
+        sections=[each.with_prefix(prefix) for each in [_top(panel, look), *shown]],
     )
-
-
-def _named(prefix: str, block: Block) -> Block:
-    return replace(block, name=prefix + block.name)
 
 
 def _top(panel: Panel, look: Styles) -> Section:
     """Return the figure and the table that are shown first."""
     if not panel.measured():
-        return Section(anchor="top", title="")
+        return _section("top", "")
     alt = f"{verdict(panel)} The numbers are in the table below the figure."
     title = "True return in unobserved episodes"
-    return Section(
-        anchor="top",
-        title="",
-        drawings=[figures.headline(panel, look, alt)],
-        tables=[tables.returns_table(panel, UNOBSERVED, "unobserved", title)],
-    )
+    table = tables.returns_table(panel, UNOBSERVED, "unobserved", title)
+    return _section("top", "", figures.headline(panel, look, alt), table)
+
+
+def _section(
+    anchor: str,
+    title: str,
+    *blocks: Block | None,
+    folded: Sequence[Table] = (),
+    lead: str = "",
+) -> Section:
+    """Return a section of those blocks that are given."""
+    given = [block for block in blocks if block is not None]
+    return Section(anchor=anchor, title=title, lead=lead, blocks=given, folded=folded)
 
 
 def _sections(study: Study, panel: Panel, routed: Sequence[str], look: Styles) -> list[Section]:
-    """Return the sections of every variation; those without content are not shown."""
-    observed = tables.returns_table(panel, OBSERVED, "observed", "True return in observed episodes")
-    oracles = [method for method in panel.methods if method not in panel.competitors]
-    order = [*panel.ranked(), *oracles]
-    stopped = routed if PLAIN in panel.methods else ()
-    stopping = _given(*(tables.stopping_table(panel, method) for method in stopped))
+    """Return the sections of every variation; those without blocks are not shown."""
+    title = "True return in observed episodes"
+    observed = [tables.returns_table(panel, OBSERVED, "observed", title)]
+    both = figures.observed_and_unobserved(panel, look) if panel.measured(OBSERVED) else None
+    stopped = routed if PLAIN in panel.methods and panel.measured() else ()
+    stopping = [tables.stopping_table(panel, method) for method in stopped]
+    lead = " ".join(early_stopping(panel, method) for method in stopped)
     bands = _bands(study, panel)
+    curves = figures.learning_curves(bands, look, panel.levels) if bands else None
     needs = {method: label_efficiency(panel, method) for method in panel.competitors}
     known = {method: need for method, need in needs.items() if need is not None}
+    efficiency = (
+        (figures.efficiency_dots(known, look), tables.efficiency_table(known)) if known else ()
+    )
     return [
-        Section(
-            anchor="standings",
-            title="Best method at each level",
-            tables=_given(tables.standings_table(panel)),
-        ),
-        Section(
-            anchor="share",
-            title="Share of the oracle's return",
-            tables=_given(tables.share_table(panel)),
-        ),
-        Section(
-            anchor="observed",
-            title="Observed and unobserved episodes",
-            drawings=[figures.observed_and_unobserved(panel, look, order)]
-            if panel.measured(OBSERVED)
-            else (),
-            folded=[observed],
-        ),
-        Section(
-            anchor="early-stopping",
-            title="Early stopping",
-            lead=" ".join(early_stopping(panel, method) for method in stopped),
-            tables=stopping[:1],
-            folded=stopping[1:],
-        ),
-        Section(
-            anchor="curves",
-            title="Learning curves",
-            drawings=[figures.learning_curves(bands, look, panel.levels)] if bands else (),
-        ),
-        Section(
-            anchor="label-efficiency",
-            title="Label efficiency",
-            drawings=[figures.efficiency_dots(known, look)] if known else (),
-            tables=[tables.efficiency_table(known)] if known else (),
-        ),
-        Section(anchor="tax", title="Alignment tax", tables=_given(tables.tax_table(panel))),
-        Section(
-            anchor="flag-flip",
-            title="Flag-flip gap",
-            tables=_given(tables.flag_flip_table(panel)),
-        ),
+        _section("standings", "Best method at each level", tables.standings_table(panel)),
+        _section("share", "Share of the oracle's return", tables.share_table(panel)),
+        _section("observed", "Observed and unobserved episodes", both, folded=observed),
+        _section("early-stopping", "Early stopping", *stopping[:1], folded=stopping[1:], lead=lead),
+        _section("curves", "Learning curves", curves),
+        _section("label-efficiency", "Label efficiency", *efficiency),
+        _section("tax", "Alignment tax", tables.tax_table(panel)),
+        _section("flag-flip", "Flag-flip gap", tables.flag_flip_table(panel)),
     ]
 
 
@@ -283,49 +224,32 @@ def _main_sections(
 ) -> list[Section]:
     """Return the sections of the main variation only."""
     rules = [rule for rule in RULES if rule in set(panel.rows["rule"])]
-    gain = {ORACLE_SELECTION, "observed"} <= {*rules}
+    gains = [tables.oracle_selection_table(panel)] if {*rules} >= {*RULES[1:]} else []
+    several = len(rules) > 1 and panel.measured()
     improved, improvements = [], []
     for method in routed:
-        chances = {
-            other: tables.probability_of_improvement(panel, method, other, panel.measured())
-            for other in panel.competitors
-            if other != method
-        }
-        chances = {other: chance for other, chance in chances.items() if chance.seeds}
+        chances = tables.chances(panel, method)
         if chances:
             improved.append(figures.improvement_dots(method, chances, look))
             improvements.append(tables.improvement_table(panel, method))
+    maps = {run: base64.b64encode(png).decode() for run, png in study.module_maps.items()}
     return [
-        Section(
-            anchor="improvement",
-            title="Probability of improvement",
-            drawings=improved,
-            folded=improvements,
-        ),
-        Section(
-            anchor="selection",
-            title="Selection rules",
+        _section("improvement", "Probability of improvement", *improved, folded=improvements),
+        _section(
+            "selection",
+            "Selection rules",
+            figures.selection_dots(panel) if several else None,
+            folded=[*gains, tables.rules_table(panel, rules)],
             lead="Selection by the hidden true reward is not available where oversight is needed. "
             "It is shown only to measure how much it would gain.",
-            drawings=[figures.selection_dots(panel)] if len(rules) > 1 and panel.measured() else (),
-            folded=[
-                *([tables.oracle_selection_table(panel)] if gain else []),
-                tables.rules_table(panel, rules),
-            ],
         ),
         Section(
             anchor="modules",
             title="Module maps",
             lead="The moves of each module from every square, for one run of each method.",
-            module_maps={
-                run: base64.b64encode(png).decode() for run, png in study.module_maps.items()
-            },
+            module_maps=maps,
         ),
     ]
-
-
-def _given(*found: Table | None) -> list[Table]:
-    return [table for table in found if table is not None]
 
 
 def _bands(study: Study, panel: Panel) -> figures.Bands:
@@ -366,35 +290,42 @@ def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Sectio
         return None
     words = "; ".join(f"{name} has {changed}" for name, changed in changes.items() if changed)
     lead = f"True return in unobserved episodes{': ' if words else ''}{words}."
-    return Section(anchor="variations", title="Comparison of variations", lead=lead, tables=found)
+    return _section("variations", "Comparison of variations", *found, lead=lead)
 
 
-def _provenance(study: Study) -> Provenance:
-    """Return the origin of the numbers, with warnings about what is mixed or unknown."""
+def _origin(study: Study) -> tuple[dict[str, str], list[str]]:
+    """Return where the numbers come from, in words, and warnings about what is mixed."""
     runs = study.runs
     commits = dict(runs["commit"].fillna("unknown"))
+    declared = f" of {study.declared}" if study.declared else ""
+    origin = {
+        "Runs": f"{len(runs)}{declared} runs",
+        "Time": f"{runs['wall_seconds'].sum() / 3600:.1f} hours in all",
+        "Commits": _counted(commits),
+    }
+    steps = runs["env_steps"].dropna()
+    if len(steps):
+        ends = dict.fromkeys([f"{steps.min():,}", f"{steps.max():,}"])
+        origin["Environment steps"] = f"{' to '.join(ends)} in each run"
     warnings = _mixed("commits", commits)
     warnings += [
         f"commit {name} has uncommitted changes, so that the source of its runs is unknown"
         for name in dict.fromkeys(commits.values())
         if name.endswith("-dirty")
     ]
-    versions: dict[str, int] = {}
     names = {name for each in study.settings.values() for name in each if name.startswith(VERSIONS)}
     for name in sorted(names):
         package = name.removeprefix(VERSIONS)
-        found = {run: str(own[name]) for run, own in study.settings.items() if name in own}
-        warnings += _mixed(f"versions of {package}", found)
-        for version, count in Counter(found.values()).most_common():
-            versions[f"{package} {version}"] = count
-    steps = runs["env_steps"].dropna()
-    return Provenance(
-        commits=dict(Counter(commits.values()).most_common()),
-        versions=versions,
-        env_steps=sorted({int(steps.min()), int(steps.max())}) if len(steps) else (),
-        hours=float(runs["wall_seconds"].sum()) / 3600,
-        warnings=warnings,
-    )
+        versions = {run: str(own[name]) for run, own in study.settings.items() if name in own}
+        origin[f"Version of {package}"] = _counted(versions)
+        warnings += _mixed(f"versions of {package}", versions)
+    return origin, warnings
+
+
+def _counted(values: Mapping[str, str]) -> str:
+    """Return the values of runs with the number of runs of each, the most frequent first."""
+    counts = Counter(values.values()).most_common()
+    return ", ".join(f"{value} ({count} runs)" for value, count in counts)
 
 
 def _mixed(what: str, values: Mapping[str, str]) -> list[str]:
@@ -429,6 +360,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.filters["svg"] = lambda drawing, form: Markup(
         drawing.inline(narrow=form == "narrow")
     )
@@ -445,13 +377,11 @@ def write_report(
         folder: gets `index.html` and the folders `figures` and `tables`.
         progress: is called with a description of each step.
     """
-    for name in ("figures", "tables"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for drawing in report.drawings:
-        progress(f"drawing {drawing.name}")
-        drawing.save(folder / "figures")
-    for table in report.tables:
-        table.save(folder / "tables")
+    for block in report.blocks:
+        progress(f"writing {block.name}")
+        target = folder / ("tables" if isinstance(block, Table) else "figures")
+        target.mkdir(parents=True, exist_ok=True)
+        block.save(target)
     progress("writing the page")
     page = folder / "index.html"
     page.write_text(render(report), encoding="utf-8")

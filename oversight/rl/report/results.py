@@ -29,6 +29,7 @@ from oversight.rl.result_files import (
     pack,
     parse_row,
     read_csv,
+    rows_of,
     unpack,
 )
 from oversight.runs.folder import RunFolder, flat, read_json, require_writable, write_json
@@ -182,21 +183,15 @@ def _read_summary(run: RunFolder, problems: list[str]) -> list[dict[str, Any]]:
         return []
     try:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))
-        selection = {"last": {}, **summary.get("selection", {})}
-        deployed = summary["eval"]["deployed"]
-        rows = [
-            {**summary, **deployed, **selection[rule], "rule": rule}
-            for rule in RULES
-            if rule in selection
-        ]
+        variation = _variation(name, str(summary.get("method")))
+        rows = rows_of(summary, run=name, variation=variation)
         if summary.get("interrupted"):
             problems.append(f"{name} is not finished: it was interrupted")
             return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems.append(f"{name}: summary.json is damaged ({type(error).__name__}: {error})")
         return []
-    common = {"run": name, "variation": _variation(name, str(summary.get("method")))}
-    return _parse_rows([{**row, **common, **_episodes(row)} for row in rows], name, problems)
+    return _parse_rows(rows, name, problems)
 
 
 def _variation(run: str, method: str) -> str:
@@ -206,14 +201,6 @@ def _variation(run: str, method: str) -> str:
     ('hidden', 'default')
     """
     return run.removeprefix(f"{method}-").rpartition("-p")[0] or MAIN
-
-
-def _episodes(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the observed episodes of a row, with those that only chose its checkpoint."""
-    used, held_out = row.get("observed_episodes"), row.get("held_out_episodes")
-    if row["rule"] != "observed" or not isinstance(used, int) or not isinstance(held_out, int):
-        return {"observed_episodes": used}
-    return {"observed_episodes": used + held_out}
 
 
 def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:

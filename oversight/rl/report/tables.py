@@ -216,7 +216,7 @@ def standings_table(panel: Panel) -> Table | None:
     )
 
 
-def stopping_table(panel: Panel, routed: str) -> Table | None:
+def stopping_table(panel: Panel, routed: str) -> Table:
     """Return the effect of early stopping on plain PPO and on another method, level by level."""
     rows: list[Mapping[str, Cell]] = []
     for level in panel.measured():
@@ -233,8 +233,6 @@ def stopping_table(panel: Panel, routed: str) -> Table | None:
                 f"{routed} minus {PLAIN}": difference(*samples),
             }
         )
-    if not rows:
-        return None
     return Table(
         name=f"early-stopping-{routed}",
         title=f"Early stopping on observed episodes: {PLAIN} and {routed}",
@@ -282,22 +280,30 @@ def improvement_table(panel: Panel, routed: str) -> Table:
     """Return the probability that a method beats each other method, level by level."""
 
     def cell(other: str, level: float) -> Cell:
-        return probability_of_improvement(panel, routed, other, [level])
+        return _chance(panel, routed, other, [level])
 
-    others = [method for method in panel.methods if method != routed]
     return Table(
         name=f"improvement-{routed}",
         title=f"Probability that {routed} beats each other method",
         caption="Probability that a random run beats a random run of the other method; ties count "
         "half (95% interval).",
-        frame=by_level(others, panel.measured(), cell, f"{routed} beats"),
+        frame=by_level(
+            [method for method in panel.methods if method != routed],
+            panel.measured(),
+            cell,
+            f"{routed} beats",
+        ),
     )
 
 
-def probability_of_improvement(
-    panel: Panel, method: str, other: str, levels: Iterable[float]
-) -> Estimate:
-    """Return the probability that one method beats another over the levels that both have."""
+def chances(panel: Panel, routed: str) -> dict[str, Estimate]:
+    """Return the probability that a method beats each competitor, over the levels of both."""
+    others = [method for method in panel.competitors if method != routed]
+    found = {other: _chance(panel, routed, other, panel.measured()) for other in others}
+    return {other: chance for other, chance in found.items() if chance.seeds}
+
+
+def _chance(panel: Panel, method: str, other: str, levels: Iterable[float]) -> Estimate:
     pairs = [(panel.sample(method, level), panel.sample(other, level)) for level in levels]
     pairs = [(ones, others) for ones, others in pairs if len(ones) and len(others)]
     return improvement([ones for ones, _ in pairs], [others for _, others in pairs])
@@ -366,8 +372,8 @@ def seeds_table(panel: Panel) -> Table:
         return ranges(panel.cell(method, level).index)
 
     return Table(
-        name="seeds",
-        title="Seeds",
+        name=f"seeds-{panel.name}",
+        title=f"Seeds of variation {panel.name}",
         caption=f"Seeds of the runs that have a checkpoint of rule {panel.rule}.",
         frame=by_level(panel.methods, panel.levels, cell),
     )

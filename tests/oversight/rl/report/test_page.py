@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from oversight.rl.report.page import Report, build_report
+from oversight.rl.report.page import Report, Section, build_report
 from oversight.rl.report.results import read_study
+from oversight.rl.report.tables import Table
 from tests.oversight.rl.report.study_folders import Rows, rows_of, write_runs, write_study
 
 LEVELS = (0.01, 0.1, 1.0)
@@ -56,9 +57,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return report_of(folder)
 
 
+def tables_of(section: Section) -> list[Table]:
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
 def test_each_level_that_a_variation_shares_has_a_table(report: Report) -> None:
     assert report.variations is not None
-    low, middle = report.variations.tables
+    low, middle = tables_of(report.variations)
     assert (low.name, middle.name) == ("variations-p0.01", "variations-p0.1")
     assert low.heads == ["method", "default", "hidden_flag"]
     assert middle.heads == ["method", "default", "hidden_flag", "long"]
@@ -74,7 +79,7 @@ def test_each_level_that_a_variation_shares_has_a_table(report: Report) -> None:
 
 def test_column_is_marked_among_the_methods_that_it_shows(report: Report) -> None:
     assert report.variations is not None
-    marks = {name: [cell[2] for cell in cells] for name, cells in report.variations.tables[1]}
+    marks = {name: [cell[2] for cell in cells] for name, cells in tables_of(report.variations)[1]}
     assert marks == {"oracle": [""] * 3, "routed": ["best", "", "best"], "naive": [""] * 3}
 
 
@@ -92,7 +97,7 @@ def test_changed_settings_are_named(report: Report) -> None:
 
 
 def test_every_chapter_has_learning_curves(report: Report) -> None:
-    drawn = [drawing.name for drawing in report.drawings]
+    drawn = [drawing.name for drawing in report.blocks]
     for name in ("learning-curves", "hidden_flag-learning-curves", "long-learning-curves"):
         assert drawn.count(name) == 1
 
