@@ -162,6 +162,8 @@ class Recorder(BaseCallback):
         """Add everything that an update can change."""
         assert isinstance(self.model, RoutedPPO)
         state = learner_state(self.model)
+        if not state["reward_source"]:  # most reward sources have no state
+            del state["reward_source"]
         self._add("parameters", **state.pop("policy"))
         self._add("optimizer", **{name: state.pop(name) for name in ("optimizer", "num_updates")})
         self._add("generators", **state)

@@ -16,7 +16,9 @@ from envs.observers.observer import Decision, StepContext
 from envs.wrappers import vector
 from oversight.certificate.leaks.planted import (
     LaneTruth,
+    Part,
     Peeking,
+    Planted,
     Step,
     cart_disabled,
     cart_lanes,
@@ -197,54 +199,37 @@ class SkipsFailures(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=self.level, **arguments)
 
 
-def around_oversight(wrapper: type[gym.Wrapper[Any, Any, Any, Any]]) -> Any:  # noqa: ANN401
-    """Return a function that puts one lane under oversight, with a wrapper outside."""
-    return lambda env: wrapper(PartialOversight(env, observed_probability=0.3))
+def _outside(name: str, wrapper: type[Peeking], part: Part, **options: Any) -> Planted:  # noqa: ANN401
+    return leak(name, wrapper, part=part, outside=wrapper, **options)
+
+
+def _in_lane(name: str, wrapper: type[LaneTruth]) -> Planted:
+    return leak(name, wrapper, part="wrapper", start=cart_lanes, inside=wrapper)
+
+
+def _around_lane(name: str, wrapper: type[gym.Wrapper[Any, Any, Any, Any]], start: Any) -> Planted:  # noqa: ANN401
+    def hide(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        return wrapper(PartialOversight(env, observed_probability=0.3))
+
+    return leak(name, wrapper, part="autoreset", start=start, hide=hide)
 
 
 LEAKS = (
-    leak("score-on-screen", ShowsScore, part="wrapper", start=cart_lanes, inside=ShowsScore),
-    leak(
-        "ends-when-solved", EndsWhenSolved, part="wrapper", start=cart_lanes, inside=EndsWhenSolved
-    ),
-    leak("flag-by-reward", RaisesFlag, part="wrapper", start=grid_with_flag, outside=RaisesFlag),
-    leak("shield-learns-hidden-damage", Shield, part="wrapper", outside=Shield),
+    _in_lane("score-on-screen", ShowsScore),
+    _in_lane("ends-when-solved", EndsWhenSolved),
+    _outside("flag-by-reward", RaisesFlag, "wrapper", start=grid_with_flag),
+    _outside("shield-learns-hidden-damage", Shield, "wrapper"),
     leak("observed-by-alarm", Alarm, part="wrapper", hide=with_alarm),
     leak("proxy-reads-the-truth", sign_as_proxy, part="wrapper", hide=sign_as_proxy),
-    leak(
-        "final-step-by-next-flag",
-        PaysByNextFlag,
-        part="autoreset",
-        start=grid_with_flag,
-        outside=PaysByNextFlag,
-    ),
-    leak(
+    _outside("final-step-by-next-flag", PaysByNextFlag, "autoreset", start=grid_with_flag),
+    _outside(
         "reset-steps-paid",
         PaysResetSteps,
-        part="autoreset",
+        "autoreset",
         start=cart_next_step,
-        outside=PaysResetSteps,
         adapt=StoresResetSteps,
     ),
-    leak(
-        "replays-failed-levels",
-        ReplaysFailures,
-        part="autoreset",
-        start=cart_disabled,
-        outside=ReplaysFailures,
-    ),
-    leak(
-        "difficulty-by-true-return",
-        RaisesDifficulty,
-        part="autoreset",
-        start=cart_lanes,
-        hide=around_oversight(RaisesDifficulty),
-    ),
-    leak(
-        "skips-rehearsed-failures",
-        SkipsFailures,
-        part="autoreset",
-        start=grid_lanes,
-        hide=around_oversight(SkipsFailures),
-    ),
+    _outside("replays-failed-levels", ReplaysFailures, "autoreset", start=cart_disabled),
+    _around_lane("difficulty-by-true-return", RaisesDifficulty, cart_lanes),
+    _around_lane("skips-rehearsed-failures", SkipsFailures, grid_lanes),
 )
