@@ -46,15 +46,15 @@ def test_tables_show_the_constructed_tax_and_gain_of_oracle_selection(damaged: P
     )
 
 
-def test_report_prints_the_verdict_and_warnings(
+def test_report_of_an_export_is_that_of_its_study(
     damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_report(damaged, "--out", tmp_path) == 0
+    assert run_report(damaged.parent / "exported", "--out", tmp_path) == 0
+    assert contents(tmp_path) == contents(damaged / "report")  # the same bytes every time
     printed = capsys.readouterr()
     assert printed.out.startswith("In unobserved episodes, routed wins at p = 0.01, by 0.")
     assert f"page:  {tmp_path / 'index.html'}" in printed.out
     assert "warning: 2 runs are missing: naive-p0.1 (seeds 1-2)" in printed.err
-    assert contents(tmp_path) == contents(damaged / "report")  # the same bytes every time
 
 
 @pytest.mark.parametrize("flags", [[], ["--rule", "last"]])

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oversight import report
 from oversight.rl.report.results import Study, export, read_study
-from oversight.runs import cli
 from tests.oversight.rl.report.study_folders import rows_of, write_runs, write_study
 from tests.oversight.rl.trained_runs import contents
 
@@ -140,11 +138,6 @@ def test_export_holds_the_same_study(damaged: Path, small: Path) -> None:
     assert sorted(whole.module_maps)[2] == "routed-p0.1-seed1"  # the map of seed 0 is damaged
     assert len(whole.module_maps) == len(list((small / "modules").iterdir())) == 3
     assert "paper_return" in (small / "results.csv").read_text().splitlines()[0]
-
-
-def test_report_of_an_export_is_that_of_its_study(damaged: Path, small: Path) -> None:
-    assert cli.run(report.main, [str(small)]) == 0
-    assert contents(small / "report") == contents(damaged / "report")
 
 
 def test_export_of_an_export_is_byte_equal(small: Path, tmp_path: Path) -> None:
