@@ -12,6 +12,13 @@ LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 VAGUE = {"base", "common", "helper", "helpers", "misc", "util", "utils"}
 
+NOT_MIRRORED = {
+    "envs/wrappers/test_every_wrapper.py": "what holds of all wrappers alike",
+    "lm/test_help.py": "the help pages of all commands",
+    "oversight/test_help.py": "the help pages of all commands",
+}
+"""From a test file that is named after no file of the library to what it tests."""
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -68,6 +75,26 @@ def test_files_are_at_most_a_chapter_long() -> None:
 
 def test_file_names_say_what_is_inside() -> None:
     assert [source.path for source in all_sources() if source.path.stem in VAGUE] == []
+
+
+def test_tests_mirror_the_library() -> None:
+    """A test file is named after the file that it tests, perhaps with a topic behind the name."""
+    library = {source.path.with_suffix("") for source in sources(*LIBRARY)}
+    names = [source.path.relative_to("tests").with_suffix("") for source in sources("tests")]
+    alone = [
+        f"{name}.py"
+        for name in names
+        if name.name.startswith("test_")
+        and name.parent.name
+        and not possible_subjects(name) & library
+    ]
+    assert alone == sorted(NOT_MIRRORED)
+
+
+def possible_subjects(name: Path) -> set[Path]:
+    """Return the files that a test file may be about: `test_a_b` about `a_b`, or about `a`."""
+    words = name.name.removeprefix("test_").split("_")
+    return {name.with_name("_".join(words[:count])) for count in range(1, len(words) + 1)}
 
 
 def test_functions_are_short() -> None:

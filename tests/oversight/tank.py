@@ -45,4 +45,4 @@ class Tank(gym.Env[Level, np.int64]):
         return np.array([self.level, 1.0 - self.level], dtype=np.float32)
 
 
-gym.register("Tank-v0", "tests.oversight.stranger:Tank", max_episode_steps=40)
+gym.register("Tank-v0", "tests.oversight.tank:Tank", max_episode_steps=40)

@@ -1,4 +1,4 @@
-"""An environment from outside wraps, trains and certifies, in the README's lines and by command."""
+"""An environment that the library does not know is wrapped, trained in and certified."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from agents import RoutedPPO
 from envs import PartialOversight
 from oversight import certify as command
 from oversight.runs import cli
-from tests.oversight.stranger import Tank
+from tests.oversight.tank import Tank
 
 README = Path(__file__).parents[2] / "README.md"
 LONGEST = 15  # lines
@@ -27,14 +27,14 @@ def snippet() -> list[str]:
     return [line[4:] for line in block.splitlines() if line.startswith((">>> ", "... "))]
 
 
-def test_the_lines_of_the_readme_fit_an_environment_that_the_library_does_not_know() -> None:
+def test_readme_example_fits_an_environment_that_the_library_does_not_know() -> None:
     lines = snippet()
     assert len(lines) <= LONGEST
     first = next(number for number, line in enumerate(lines) if line.startswith("class "))
     body = [line for line in lines[first + 1 :] if not line.startswith(" ")]
     known: dict[str, Any] = {
         **{"gym": gym, "np": np, "PartialOversight": PartialOversight, "RoutedPPO": RoutedPPO},
-        "Line": lambda: gym.make("tests.oversight.stranger:Tank-v0"),
+        "Line": lambda: gym.make("tests.oversight.tank:Tank-v0"),
     }
     *statements, last = lines[:first] + body
     exec("\n".join(statements), known)
@@ -47,8 +47,10 @@ def test_the_lines_of_the_readme_fit_an_environment_that_the_library_does_not_kn
 
 
 @pytest.mark.parametrize("wrapper", ["vector", "single"])
-def test_the_command_certifies_it(wrapper: str, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ("--env", "tests.oversight.stranger:Tank-v0", "--wrapper", wrapper, "--steps", "512")
+def test_certify_accepts_an_unknown_environment(
+    wrapper: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--env", "tests.oversight.tank:Tank-v0", "--wrapper", wrapper, "--steps", "512")
     small = ("--num-envs", "4", "--ppo.n-steps", "32", "--ppo.batch-size", "64")
     assert cli.run(command.main, [*flags, *small]) == 0
     assert "certified: " in capsys.readouterr().out
