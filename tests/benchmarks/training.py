@@ -59,7 +59,7 @@ def steps_per_second(agent: PPO, rollouts: int) -> tuple[float, float]:
     """Train for some rollouts; return the steps per second of wall time and of process time."""
     steps = rollouts * agent.n_steps * agent.n_envs
     wall, process = time.perf_counter(), time.process_time()
-    agent.accumulate_gradients(steps, reset_num_timesteps=False)
+    agent.learn(steps, reset_num_timesteps=False)
     return steps / (time.perf_counter() - wall), steps / (time.process_time() - process)
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     agents = {PEER: peer(), SHIPPED: ours(args.threads), SMALL: ours(args.threads, (64, 64))}
     rollouts = {name: 1 if name == PEER else args.rollouts for name in agents}
     for name in (SHIPPED, SMALL):
-        agents[name].accumulate_gradients(agents[name].n_steps * agents[name].n_envs)  # warm up
+        agents[name].learn(agents[name].n_steps * agents[name].n_envs)  # warm up
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in agents}
     for _ in range(args.repeats):
         for name, agent in agents.items():

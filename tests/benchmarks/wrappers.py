@@ -38,7 +38,7 @@ class Benchmark:
     """rollouts of the default training run"""
 
 
-Round = Callable[[], None]
+Round = Callable[[], object]
 
 
 def vector_round(env: gym.vector.VectorEnv, steps: int) -> Round:
