@@ -1,13 +1,15 @@
 """`python -m lm.prepare`: documents of any source as labeled tokens, for `python -m lm.unlearn`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 from rich.progress import Progress
 
-from lm.data.labeling import LabelerConfig, Name
+from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig, prepare
 from lm.data.shards import Manifest
 from lm.data.sources import find_source
@@ -55,42 +57,17 @@ class PrepareConfig:
     """Split of the data set."""
     text_field: str | None = None
     """Field of a record that holds the text; by default `text`."""
-    labeler: Name = "keywords"
-    """How documents or tokens are labeled."""
-    words: tuple[str, ...] = ()
-    """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
-    for keywords, on virology for tokens."""
-    field: str = "label"
-    """Field of a record that holds the value, the number, or the id in the list."""
-    forget_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to forget."""
-    retain_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to retain, others being unlabeled; by default, all
-    other values mark documents to retain."""
-    low: float = 0.1
-    """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
-    high: float = 0.9
-    """Number above which a document is labeled forget."""
-    labels: Path | None = None
-    """File of labels: one line for each record, or a .json object of labels by id."""
+    labeling: Annotated[LabelerConfig, tyro.conf.arg(name="")] = field(
+        default_factory=LabelerConfig
+    )
     shard_tokens: int = 2**22
     """Tokens of a shard; an interruption loses at most one shard."""
 
     def preparation(self) -> PreparationConfig:
         """Return the settings that the data depend on, besides the tokenizer."""
-        labeler = LabelerConfig(
-            labeler=self.labeler,
-            words=self.words,
-            field=self.field,
-            forget_values=self.forget_values,
-            retain_values=self.retain_values,
-            low=self.low,
-            high=self.high,
-            labels=self.labels,
-        )
         return PreparationConfig(
             source=find_source(self.data, self.subset, self.split, self.text_field),
-            labeler=labeler,
+            labeler=self.labeling,
             documents=self.documents,
             context=self.context,
             shard_tokens=self.shard_tokens,

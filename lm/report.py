@@ -19,7 +19,6 @@ from lm.attacks.results import (
     WorstCase,
     area,
     curve_from_json,
-    savings,
     share,
     steps_to_reach,
     worst_case,
@@ -197,7 +196,7 @@ def compare_with_references(
         if own:
             found[RELEARNED_FACTS if suffix else RELEARNED] = own.values[-1]
         if own and of_gold:
-            found[f"savings_vs_gold{suffix}"] = savings(own, of_gold)
+            found[f"savings_vs_gold{suffix}"] = area(own, of_gold).signed
             found[f"{AREA}{suffix}"] = area(own, of_gold).between
             if of_base:
                 found[f"{SHARE}{suffix}"] = share(own, of_gold, of_base)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lm.attacks.relearning import ATTACKS, Measure, run_attack
-from lm.attacks.results import curve_from_json, curve_to_json, row_to_json, rows_of
+from lm.attacks.results import curve_from_json, rows_of
 from lm.attacks.suite import RELEARNING, SUITES
 from lm.config import RepairConfig, RunConfig
 from lm.data.task import StoryRows, Texts
@@ -219,14 +219,14 @@ class Run:
         model, config, exam = model.to(default_device()), self.config, self.exam
         if name not in ATTACKS:
             rows = self.task.run_inference_attack(model, exam, name, config.grid, self.seed)
-            return {"rows": [row_to_json(row) for row in rows]}
+            return {"rows": [row._asdict() for row in rows]}
         seeds = tuple(self.seed * DRAWS + draw for draw in config.attack.seeds)
         own = replace(config.attack, seeds=seeds)
         if name not in RELEARNING:
             own = replace(own, evaluate_at=config.grid.evaluate_at)
         measure = measure_section(exam, ATTACKS[name].shows)
         curves = run_attack(model, self.task.examples, name, measure, own, config.grid.lora)
-        return {"curves": [curve_to_json(curve) for curve in curves]}
+        return {"curves": [curve._asdict() for curve in curves]}
 
 
 def measure_section(exam: Exam, name: str) -> Measure:
@@ -381,7 +381,7 @@ def summarize_attacks(attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     if not read:
         return {"curves": curves}
     trained = rows_of(map(curve_from_json, curves))
-    return {"curves": curves, "grid": [*map(row_to_json, trained), *read]}
+    return {"curves": curves, "grid": [*(row._asdict() for row in trained), *read]}
 
 
 class Stages:

@@ -52,10 +52,7 @@ class LowRank(nn.Module):
 def adapt(model: LanguageModel, config: LoRAConfig, seed: int = 0) -> list[nn.Parameter]:
     """Freeze a model, add an update to each linear map, and return the parameters of the updates.
 
-    Args:
-        model: changed in place; its output stays the same until B is trained.
-        config: rank and scale.
-        seed: of the initial A.
+    The output of the model stays the same until B is trained.
     """
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)

@@ -66,14 +66,7 @@ def class_log_probabilities(
 def probe(
     model: LanguageModel, task: Task, seed: int, config: ProbeConfig | None = None
 ) -> list[Row]:
-    """Return the share of facts to forget that a probe of each layer predicts, and of its control.
-
-    Args:
-        model: evaluated on its device.
-        task: the stories to unlearn.
-        seed: of the questions and of the shuffle.
-        config: how the probe is fitted.
-    """
+    """Return the share of facts to forget that a probe of each layer predicts, and its control."""
     config = config or ProbeConfig()
     forget = task.splits.forget
     rest = [topic for topic in task.grammar.world.topics if topic not in forget]

@@ -18,7 +18,7 @@ The questions of these attacks are about the facts of the exam, but no exam asks
 Shape suffixes: b batch, t tokens, d width, v vocabulary, p prefix.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -52,12 +52,8 @@ def ask(
 ) -> list[Question]:
     """Return questions about all facts in some parts of some topics, the same for the same seed.
 
-    Args:
-        task: the stories to unlearn.
-        seed: of stories, templates and the order of choices.
-        topics: topics of the questions; those to forget by default.
-        parts: parts of the topics.
-        rounds: number of questions about each fact, each in another story.
+    There are `rounds` questions about each fact, each in another story. The topics are those to
+    forget by default.
     """
     distribution = StoryDistribution(topics=tuple(topics or task.splits.forget), parts=tuple(parts))
     rng = np.random.default_rng([*seed, STREAM])
@@ -78,13 +74,7 @@ def few_shot(
 ) -> list[Row]:
     """Return the share of facts to forget that a model knows after each number of other facts.
 
-    Args:
-        model: evaluated on its device.
-        task: the stories to unlearn.
-        shots: numbers of facts in a prompt; if a prompt does not fit the context, it has as many as
-            fit.
-        seed: of questions and shots.
-        rounds: number of questions about each fact.
+    A prompt that does not fit the context has as many other facts as fit.
     """
     asked = ask(task, [seed, 1], rounds=rounds)
     found = []
@@ -164,17 +154,13 @@ class Prefix(NamedTuple):
 def search(model: LanguageModel, prompts: Continuations, config: GCGConfig, seed: int) -> Prefix:
     """Search a prefix by GCG from a random one, and return the best one found.
 
-    Args:
-        model: not changed.
-        prompts: each with the continuation that should become likely.
-        config: how to search.
-        seed: of the first prefix and of the swaps that are tried.
+    The prompts come with the continuations that should become likely.
 
     Raises:
         ValueError: if prefix and prompts do not fit the model's context.
     """
     generator = torch.Generator().manual_seed(seed)
-    (first,) = _random(1, model, config, generator)
+    first = torch.randint(model.vocab_size, (config.tokens,), generator=generator)
     current = best = Prefix(first, loss_after(model, prompts, first))
     for _ in range(config.steps):
         swaps = _swaps(
@@ -191,7 +177,8 @@ def search_at_random(
 ) -> Prefix:
     """Return the best of as many random prefixes as `search` tries, its control."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = _random(1 + config.steps * config.candidates, model, config, generator)
+    shape = 1 + config.steps * config.candidates, config.tokens
+    drawn = torch.randint(model.vocab_size, shape, generator=generator)
     tried = (Prefix(tokens, loss_after(model, prompts, tokens)) for tokens in drawn)
     return min(tried, key=lambda prefix: prefix.loss)
 
@@ -221,15 +208,7 @@ def token_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor)
 
 def prefixed(prompts: Continuations, prefix: Tensor) -> Continuations:
     """Return prompts with a prefix inserted after their first token."""
-    lengths = prompts.lengths + len(prefix)
-    return Continuations(
-        prefixes=_with(prefix, prompts),
-        lengths=lengths,
-        sources=prompts.sources,
-        tokens=prompts.tokens,
-        places=prompts.places,
-        shape=prompts.shape,
-    )
+    return replace(prompts, prefixes=_with(prefix, prompts), lengths=prompts.lengths + len(prefix))
 
 
 def _with(prefix: Tensor, prompts: Continuations) -> Tensor:
@@ -264,27 +243,8 @@ def _swaps(
     return swaps
 
 
-def _random(
-    count: int, model: LanguageModel, config: GCGConfig, generator: torch.Generator
-) -> Tensor:
-    """Return random prefixes, [count, p]."""
-    return torch.randint(model.vocab_size, (count, config.tokens), generator=generator)
-
-
-_SEARCHES: dict[str, Callable[..., tuple[Tensor, float]]] = {
-    FACTS: search,
-    CONTROL: search_at_random,
-}
-
-
 def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = None) -> list[Row]:
     """Return the share of the second half of the facts that a model knows after a prefix.
-
-    Args:
-        model: not changed.
-        task: the stories to unlearn.
-        seed: of the questions and of the search.
-        config: how the prefix is searched.
 
     Raises:
         ValueError: if prefix and prompts do not fit the model's context.
@@ -310,8 +270,8 @@ def gcg(model: LanguageModel, task: Task, seed: int, config: GCGConfig | None = 
         )
     answers = torch.tensor([question.answer for question in test_questions])
     rows = []
-    for figure, searched in _SEARCHES.items():
-        prefix, _ = searched(model, right, config, seed)
+    for figure, searched in ((FACTS, search), (CONTROL, search_at_random)):
+        prefix = searched(model, right, config, seed).tokens
         scores = log_likelihoods(model, prefixed(asked, prefix))
         known = float(credit(scores, answers).mean())
         rows.append(Row("gcg", {"tokens": config.tokens}, figure, known))

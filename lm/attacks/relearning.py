@@ -56,13 +56,8 @@ def relearn(
 ) -> Curve:
     """Train a copy of a model on all examples in each step, and measure it along the way.
 
-    Args:
-        model: the model to attack, on its device; not changed.
-        examples: stories to train on.
-        measure: measures the attacked model.
-        learning_rate: constant learning rate of AdamW.
-        config: the budget, when to measure, and the other settings of AdamW.
-        lora: settings of low-rank updates; None to train every parameter.
+    Without `lora`, every parameter trains; with it, low-rank updates do. The learning rate is
+    constant.
 
     Raises:
         ValueError: if there is no example.
@@ -71,10 +66,7 @@ def relearn(
     trained = list(attacked.parameters()) if lora is None else adapt(attacked, lora)
     optimizer = AdamW(trained, learning_rate, config.betas, weight_decay=config.weight_decay)
     inputs, targets = (part.to(attacked.device) for part in _batch(examples))
-    table, route = (
-        UNROUTED.to(inputs.device),
-        torch.full_like(inputs, RETAIN),
-    )  # every token teaches every target
+    table, route = UNROUTED.to(inputs.device), torch.full_like(inputs, RETAIN)
     measured = [measure(attacked)]
     for step in range(1, config.steps + 1):
         optimizer.zero_grad()
@@ -162,12 +154,6 @@ ATTACKS = _FULL | {f"lora-{name}": replace(attack, lora=True) for name, attack i
 def draw_examples(task: Task, name: str, count: int, seed: int) -> StoryRows:
     """Sample stories for an attack to train on, the same for the same seed.
 
-    Args:
-        task: the stories to unlearn.
-        name: one of `ATTACKS`.
-        count: number of stories.
-        seed: of the stories.
-
     Raises:
         ValueError: if there is no such attack, or the task has no topic for it.
     """
@@ -202,20 +188,12 @@ def run_attack(
     Models that are attacked with the same config get the same examples. To draw others for each
     seed of a study, put that seed into the config.
 
-    Args:
-        model: the model to attack; not changed.
-        draw: draws examples by attack, number and seed, as `draw_examples` does for a task.
-        name: one of `ATTACKS`.
-        measure: measures the attacked model.
-        config: the grid.
-        lora: settings of LoRA attacks, whose learning rates replace those of the grid.
+    LoRA attacks have the learning rates of `lora` instead of those of the grid.
 
     Raises:
         ValueError: if there is no such attack, or the task has no topic for it.
     """
-    adapter = None
-    if name in ATTACKS and ATTACKS[name].lora:
-        adapter = lora or LoRAConfig()
+    adapter = (lora or LoRAConfig()) if name in ATTACKS and ATTACKS[name].lora else None
     rates = config.learning_rates if adapter is None else adapter.learning_rates
     for seed in config.seeds:
         drawn = draw(name, max(config.num_examples), seed)

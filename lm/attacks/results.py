@@ -11,7 +11,7 @@ of facts higher is worse. Values that are not finite are null in JSON, and NaN w
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, isnan, nan
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,18 +75,8 @@ def worst_case_row(rows: Sequence[Row], attack: str, figure: str) -> Row | None:
     return max(found, key=lambda row: sign * row.value, default=None)
 
 
-def row_to_json(row: Row) -> dict[str, Any]:
-    """Return a row as plain data; a value that is not finite is null.
-
-    >>> row_to_json(Row("few-shot", {"shots": 2}, "facts", 0.5))
-    {'attack': 'few-shot', 'setting': {'shots': 2}, 'figure': 'facts', 'value': 0.5}
-    """
-    value = row.value if isfinite(row.value) else None
-    return row._asdict() | {"setting": dict(row.setting), "value": value}
-
-
 def row_from_json(data: Mapping[str, Any]) -> Row:
-    """Return the row from the data that `row_to_json` returned."""
+    """Return a row from its JSON."""
     value = nan if data["value"] is None else float(data["value"])
     return Row(data["attack"], data["setting"], data["figure"], value)
 
@@ -108,11 +98,6 @@ def worst_case(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> Wors
     Curves are averaged over the seeds of the examples, so that a lucky draw does not count as a
     stronger attack; then the worst over settings and over the steps so far is taken. A run that
     diverged (NaN) gains the attacker nothing.
-
-    Args:
-        curves: of one attack on one model.
-        name: the figure to take, one of those that the curves measured.
-        lower_is_worse: true for a loss, false for an accuracy.
 
     Raises:
         ValueError: if there is no curve, or they do not belong together.
@@ -152,10 +137,6 @@ def steps_to_reach(curve: WorstCase, level: float) -> int | None:
     return None
 
 
-Part = Literal["between", "ahead", "signed"]
-"""Which area: ahead of gold plus behind it, ahead alone, or ahead minus behind."""
-
-
 class Area(NamedTuple):
     """The area between a curve and that of gold, in the unit of the curve times steps, or NaN."""
 
@@ -171,7 +152,10 @@ class Area(NamedTuple):
 
     @property
     def signed(self) -> float:
-        """The area ahead minus the area behind."""
+        """The area ahead minus the area behind: what an attacker saves over relearning from gold.
+
+        It is positive if the unlearned model still knew something, and 0 if it was like gold.
+        """
         return self.ahead - self.behind
 
 
@@ -203,37 +187,19 @@ def area(curve: WorstCase, gold: WorstCase) -> Area:
     return Area(ahead, behind)
 
 
-def savings(curve: WorstCase, gold: WorstCase) -> float:
-    """Return what an attacker saves over relearning from gold, in the curve's unit times steps.
-
-    This is the area under the curve minus that under the curve of gold, with the sign flipped for
-    losses. It is positive if the unlearned model still knew something, and 0 if it was like gold.
-    """
-    return area(curve, gold).signed
-
-
-def share(method: WorstCase, gold: WorstCase, base: WorstCase, part: Part = "between") -> float:
+def share(method: WorstCase, gold: WorstCase, base: WorstCase) -> float:
     """Return the area between a method and gold over that between base and gold.
 
     0 means that the model relearns like gold: the knowledge is gone. 1 means that it is as far from
-    gold as base.
-
-    Args:
-        method: of the unlearned model.
-        gold: of the model that was never trained on the topics.
-        base: of the model that was trained on all, with nothing unlearned.
-        part: which area. A model behind gold is damaged rather than unlearned; `between` counts
-            that, `ahead` ignores it, and `signed` subtracts it.
+    gold as base, the model with nothing unlearned. The area behind gold counts as well, since a
+    model behind gold is damaged rather than unlearned.
 
     Returns:
         The share. It is NaN if base is not ahead of gold overall, so that there was nothing to
         unlearn, or if a value of a curve is not finite.
     """
     whole = area(base, gold)
-    if not whole.signed > 0:
-        return nan
-    mine: float = getattr(area(method, gold), part)
-    return mine / float(getattr(whole, part))
+    return area(method, gold).between / whole.between if whole.signed > 0 else nan
 
 
 def _mean_above_zero(first: float, second: float) -> float:
@@ -244,21 +210,8 @@ def _mean_above_zero(first: float, second: float) -> float:
     return high**2 / (high - low) / 2 if high > 0 else 0.0
 
 
-def curve_to_json(curve: Curve) -> dict[str, Any]:
-    """Return a curve as plain data.
-
-    >>> curve_to_json(Curve("same", 0.002, 16, (0, 1), {"forget_loss": (3.0, nan)}))["values"]
-    {'forget_loss': [3.0, None]}
-    """
-    values = {
-        name: [value if isfinite(value) else None for value in read]
-        for name, read in curve.values.items()
-    }
-    return curve._asdict() | {"steps": list(curve.steps), "values": values}
-
-
 def curve_from_json(data: Mapping[str, Any]) -> Curve:
-    """Return the curve from the data that `curve_to_json` returned."""
+    """Return a curve from its JSON."""
     values = {
         name: tuple(nan if value is None else float(value) for value in read)
         for name, read in data["values"].items()

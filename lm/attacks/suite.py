@@ -74,13 +74,7 @@ def run_inference_attack(
 ) -> list[Row]:
     """Run an attack that does not train the model, and return its rows.
 
-    Args:
-        model: not changed.
-        task: the stories to unlearn.
-        exam: has the questions of attacks that change the model and not the prompt.
-        name: one of `INFERENCE_ATTACKS`.
-        config: settings of the attacks.
-        seed: of the random numbers of the attack.
+    Attacks that change the model, and not the prompt, ask the questions of the exam.
 
     Raises:
         ValueError: if there is no such attack, or the context of the model is too short.

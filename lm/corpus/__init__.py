@@ -3,7 +3,6 @@
 from lm.corpus.grammar import END, Grammar, Kind, StoryDistribution, make_grammar
 from lm.corpus.questions import Question, make_questions
 from lm.corpus.stories import (
-    EntropyBound,
     Stories,
     entropy_lower_bound,
     noisy_labels,
@@ -21,7 +20,6 @@ __all__ = [
     "END",
     "HALVES",
     "PARTS",
-    "EntropyBound",
     "Grammar",
     "Kind",
     "Question",

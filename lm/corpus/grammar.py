@@ -233,9 +233,7 @@ class StoryDistribution:
     """A distribution over stories. The default is that of training."""
 
     topics: tuple[str, ...] | None = None
-    """topics of the stories; all of the world's by default"""
-    weights: tuple[float, ...] | None = None
-    """relative frequency of each topic; equal by default"""
+    """topics of the stories, equally likely; all of the world's by default"""
     parts: tuple[str, ...] = HALVES
     """which facts are stated: those of the halves `first` and `second`, or of the `held_out`
     entities, which no training story names"""
@@ -247,21 +245,6 @@ class StoryDistribution:
     def topic_names(self, world: World) -> tuple[str, ...]:
         """Return the topics of the stories."""
         return world.topics if self.topics is None else self.topics
-
-    def probabilities(self, world: World) -> NDArray[np.float64]:
-        """Return the probability of each topic.
-
-        Raises:
-            ValueError: If weights do not fit the topics.
-        """
-        count = len(self.topic_names(world))
-        weights = np.ones(count) if self.weights is None else np.asarray(self.weights, float)
-        if weights.shape != (count,) or not np.isfinite(weights).all() or (weights <= 0).any():
-            raise ValueError(
-                f"weights must be {count} positive numbers, one for each topic, got {self.weights}"
-            )
-        shares: NDArray[np.float64] = weights / weights.sum()
-        return shares
 
     def fact_templates(self, grammar: Grammar) -> tuple[Template, ...]:
         """Return the templates that state the facts.
@@ -315,7 +298,7 @@ def slot_nats(
     counts = [{s: len(words) for s, words in slot_words(grammar, t).items()} for t in topics]
     nats = {slot: np.log([count[slot] for count in counts]) for slot in counts[0]}
     nats["friend"] = np.log([count["name"] - 1 for count in counts])
-    nats["place"] = nats["place"] - np.log(distribution.probabilities(grammar.world))
+    nats["place"] = nats["place"] - np.log(1 / len(topics))
     return nats
 
 

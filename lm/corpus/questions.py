@@ -39,12 +39,9 @@ class Question:
 def make_questions(
     grammar: Grammar, rng: np.random.Generator, distribution: StoryDistribution | None = None
 ) -> list[Question]:
-    """Return one question about each fact of a distribution.
+    """Return one question about each fact of a distribution, that of training by default.
 
-    Args:
-        grammar: The grammar of the world that is asked about.
-        rng: Draws the story before each question, its template and the order of the choices.
-        distribution: Topics, parts and templates; those of training by default.
+    The generator draws the story before each question, its template and the order of the choices.
 
     Raises:
         ValueError: If a topic or part is unknown.

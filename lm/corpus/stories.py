@@ -1,14 +1,13 @@
 """Sampled stories, imperfect labels of them, and the entropy of their distribution.
 
-Stories are rows of pieces. Each piece carries its kind, the fact that it states, and its surprisal
-for a reader who knows the world. Sampling is vectorized over stories: a sentence of all stories is
-one look-up in a table of templates.
+Stories are rows of pieces. Each piece carries its kind and the fact that it states. Sampling is
+vectorized over stories: a sentence of all stories is one look-up in a table of templates.
 
 Every text can be told in one way only, which the grammar checks. So the entropy of stories is the
 entropy of the choices behind them, and each choice is paid for by the word that first reveals it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +29,6 @@ from lm.corpus.world import QUARTET
 NO_FACT = -1
 _PAD = -1
 
-Fills = Mapping[str, tuple[NDArray[np.int32], NDArray[np.float64]]]
-
 
 @dataclass(frozen=True, eq=False)
 class Stories:
@@ -44,8 +41,6 @@ class Stories:
     """[P] the `Kind` of each piece"""
     facts: NDArray[np.int32]
     """[P] the fact whose entity or value a piece is, or -1"""
-    nats: NDArray[np.float32]
-    """[P] surprisal of each piece given those before, for a reader who knows the world"""
     starts: NDArray[np.int64]
     """[N + 1] first piece of each story, and the end of the last"""
     topics: NDArray[np.int64]
@@ -68,7 +63,6 @@ class _Columns:
     pieces: NDArray[np.int32]
     kinds: NDArray[np.uint8]
     facts: NDArray[np.int32]
-    nats: NDArray[np.float32]
 
 
 class _Place:
@@ -81,33 +75,32 @@ class _Place:
         )
         self._pieces = np.full(shape, _PAD, np.int32)
         self._kinds = np.full(shape, Kind.FRAME, np.uint8)
-        self._nats = np.zeros(shape, np.float32)
         self._slots = {
             slot: np.array([template.slots[slot] for template in templates])
             for slot in templates[0].slots
         }
-        for row, (template, nats) in enumerate(zip(templates, choice_nats(templates), strict=True)):
-            self._nats[row, : len(nats)] = nats
+        for row, template in enumerate(templates):
             for column, piece in enumerate(template.pieces):
                 self._pieces[row, column] = grammar.number.get(piece, _PAD)
         for slot, columns in self._slots.items():
             self._kinds[np.arange(shape[0]), columns] = OF_SLOT.get(slot, Kind.FRAME)
 
     def fill(
-        self, chosen: NDArray[np.int64], fills: Fills, fact: NDArray[np.int64] | None = None
+        self,
+        chosen: NDArray[np.int64],
+        words: Mapping[str, NDArray[np.int32]],
+        fact: NDArray[np.int64] | None = None,
     ) -> _Columns:
         """Return the chosen templates with filled slots, whose words are marked with the fact."""
-        pieces, nats = self._pieces[chosen], self._nats[chosen]
+        pieces = self._pieces[chosen]
         facts = np.full(pieces.shape, NO_FACT, np.int32)
         rows = np.arange(len(chosen))
         for slot, columns in self._slots.items():
             at = rows, columns[chosen]
-            words, costs = fills[slot]
-            pieces[at] = words
-            nats[at] += costs.astype(np.float32)
+            pieces[at] = words[slot]
             if fact is not None:
                 facts[at] = fact
-        return _Columns(pieces, self._kinds[chosen], facts, nats)
+        return _Columns(pieces, self._kinds[chosen], facts)
 
 
 def sample_stories(
@@ -118,12 +111,6 @@ def sample_stories(
 ) -> Stories:
     """Sample stories; the same state of the generator gives the same stories.
 
-    Args:
-        grammar: The grammar of the stories.
-        num_stories: Number of stories.
-        rng: Draws all choices.
-        distribution: Of the stories; that of training by default.
-
     Raises:
         ValueError: If a topic, part or number in `distribution` is not possible.
     """
@@ -133,7 +120,7 @@ def sample_stories(
     world = grammar.world
     names = distribution.topic_names(world)
     entities = distribution.entities(world)
-    topic = rng.choice(len(names), size=num_stories, p=distribution.probabilities(world))
+    topic = rng.choice(len(names), size=num_stories, p=np.full(len(names), 1 / len(names)))
     frame = _Frame(grammar, distribution, topic, rng)
     columns = [frame.sentence(group) for group in grammar.before]
     columns += _fact_sentences(grammar, distribution, entities[topic], rng)
@@ -143,10 +130,7 @@ def sample_stories(
 
 
 class _Frame:
-    """Samples the sentences around the facts.
-
-    The names of the hero and of the friend cost nats where they first occur, and nothing later.
-    """
+    """Samples the sentences around the facts."""
 
     def __init__(
         self,
@@ -156,32 +140,28 @@ class _Frame:
         rng: np.random.Generator,
     ) -> None:
         self._grammar, self._topic, self._rng = grammar, topic, rng
-        self._nats = slot_nats(grammar, distribution)
         words = [slot_words(grammar, name) for name in distribution.topic_names(grammar.world)]
         self._words = {slot: [grammar.ids(of[slot]) for of in words] for slot in words[0]}
         names = self._words["name"][0]
         name = rng.integers(len(names), size=len(topic))
         friend = (name + 1 + rng.integers(len(names) - 1, size=len(topic))) % len(names)
         self._known = {"name": names[name], "friend": names[friend]}
-        self._named: set[str] = set()
 
     def sentence(self, group: Sequence[Template]) -> _Columns:
         """Choose a template for each story, and draw the words of its slots."""
-        fills = {slot: self._fill(slot) for slot in group[0].slots}
+        words = {slot: self._draw(slot) for slot in group[0].slots}
         chosen = self._rng.integers(len(group), size=len(self._topic))
-        return _Place(self._grammar, group).fill(chosen, fills)
+        return _Place(self._grammar, group).fill(chosen, words)
 
-    def _fill(self, slot: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        nats = self._nats[slot][self._topic]
+    def _draw(self, slot: str) -> NDArray[np.int32]:
         if slot in self._known:
-            is_new = slot not in self._named
-            self._named.add(slot)
-            return self._known[slot], nats * is_new
+            return self._known[slot]
         counts = np.array([len(words) for words in self._words[slot]])
         table = np.zeros((len(counts), counts.max()), np.int32)
         for row, words in enumerate(self._words[slot]):
             table[row, : len(words)] = words
-        return table[self._topic, self._rng.integers(counts[self._topic])], nats
+        drawn: NDArray[np.int32] = table[self._topic, self._rng.integers(counts[self._topic])]
+        return drawn
 
 
 def _fact_sentences(
@@ -209,9 +189,8 @@ def _fact_sentences(
         chosen = rng.integers(len(templates), size=num_stories)
         relation = place.relations[chosen]
         value = values[relation, world.values[entity, relation]]
-        cost = np.full(num_stories, entity_nats(num_quartets, count))
-        fills = {"entity": (names[entity], cost), "value": (value, np.zeros(num_stories))}
-        yield place.fill(chosen, fills, entity * len(relations) + relation)
+        words = {"entity": names[entity], "value": value}
+        yield place.fill(chosen, words, entity * len(relations) + relation)
 
 
 def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int64]) -> Stories:
@@ -221,10 +200,9 @@ def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int6
     pieces = np.concatenate([*(c.pieces for c in columns), np.zeros(end, np.int32)], axis=1)
     kinds = np.concatenate([*(c.kinds for c in columns), np.zeros(end, np.uint8)], axis=1)
     facts = np.concatenate([*(c.facts for c in columns), np.full(end, NO_FACT, np.int32)], axis=1)
-    nats = np.concatenate([*(c.nats for c in columns), np.zeros(end, np.float32)], axis=1)
     real = pieces != _PAD
     starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
-    return Stories(grammar, pieces[real], kinds[real], facts[real], nats[real], starts, topics)
+    return Stories(grammar, pieces[real], kinds[real], facts[real], starts, topics)
 
 
 def noisy_labels(
@@ -298,61 +276,38 @@ def _order(
     return shuffled[np.argsort(rank[shuffled], kind="stable")]
 
 
-@dataclass(frozen=True)
-class EntropyBound:
-    """Expected nats and number of words of one story, by kind of word."""
-
-    nats: NDArray[np.float64]
-    """[kinds] expected surprisal, summed over the words of a kind"""
-    words: NDArray[np.float64]
-    """[kinds] expected number of words, punctuation and the end included"""
-
-    @property
-    def per_story(self) -> float:
-        """The entropy of a story, in nats."""
-        return float(self.nats.sum())
-
-
 def entropy_lower_bound(
-    grammar: Grammar, distribution: StoryDistribution | None = None, *, knows_facts: bool = True
-) -> EntropyBound:
-    """Return the least expected loss that any model can have on stories: their entropy.
+    grammar: Grammar, distribution: StoryDistribution | None = None
+) -> NDArray[np.float64]:
+    """Return the least expected loss that any model can have on a story, in nats, [kinds].
 
-    Args:
-        grammar: The grammar of the stories.
-        distribution: Of the stories; that of training by default.
-        knows_facts: Whether the reader knows the facts. A reader who does not pays the logarithm
-            of the number of values for each. The words, names and templates are known either way.
+    This is the entropy of the words of each `Kind`; the sum is the entropy of a story.
 
     Raises:
         ValueError: If a topic, part or number in `distribution` is not possible.
     """
     distribution = distribution or StoryDistribution()
     num_quartets = distribution.entities(grammar.world).shape[1]
-    chances = distribution.probabilities(grammar.world)
-    costs = {slot: float(chances @ nats) for slot, nats in slot_nats(grammar, distribution).items()}
-    nats, words = np.zeros(len(Kind)), np.zeros(len(Kind))
-    words[Kind.FRAME] += 1  # the end, which is certain
+    by_topic = slot_nats(grammar, distribution)
+    costs = {slot: float(np.full(len(n), 1 / len(n)) @ n) for slot, n in by_topic.items()}
+    nats = np.zeros(len(Kind))
     named: set[str] = set()
     for group in (*grammar.before, *grammar.after):
         new = [slot for slot in group[0].slots if slot not in named]
-        named |= {"name", "friend"} & set(new)
-        _add(group, nats, words)
+        named |= {"name", "friend"} & set(new)  # which cost nothing where they occur again
+        _add_choice(group, nats)
         for slot in new:
             nats[OF_SLOT.get(slot, Kind.FRAME)] += costs[slot]
     for earlier in range(distribution.facts_per_story):
-        _add(distribution.fact_templates(grammar), nats, words)
+        _add_choice(distribution.fact_templates(grammar), nats)
         nats[Kind.ENTITY] += entity_nats(num_quartets, earlier)
-        nats[Kind.VALUE] += 0.0 if knows_facts else grammar.world.guess_nats
-    return EntropyBound(nats, words)
+    return nats
 
 
-def _add(group: Iterable[Template], nats: NDArray[np.float64], words: NDArray[np.float64]) -> None:
-    """Add the expected words of one sentence, and the entropy of the choice of its template."""
-    templates = list(group)
+def _add_choice(templates: Sequence[Template], nats: NDArray[np.float64]) -> None:
+    """Add the entropy of the choice of a sentence's template."""
     for template, choice in zip(templates, choice_nats(templates), strict=True):
         kinds = np.zeros(len(choice), int)
         for slot, column in template.slots.items():
             kinds[column] = OF_SLOT.get(slot, Kind.FRAME)
         np.add.at(nats, kinds, choice / len(templates))
-        np.add.at(words, kinds, 1 / len(templates))

@@ -25,8 +25,6 @@ class Tokens:
     """[T] the `Kind` of each token's word"""
     facts: NDArray[np.int32]
     """[T] the fact whose entity or value a token belongs to, or -1"""
-    nats: NDArray[np.float32]
-    """[T] surprisal of each token's word, on the first token of the word"""
     starts: NDArray[np.int64]
     """[N + 1] first token of each story, and the end of the last"""
     topics: NDArray[np.int64]
@@ -39,10 +37,7 @@ class Tokens:
 def encode(stories: Stories, tokenizer: Tokenizer, end: int = 0) -> Tokens:
     """Return the tokens of stories, equal to those of their texts, and their labels.
 
-    Args:
-        stories: to encode.
-        tokenizer: one that never merges across pieces, as any that splits texts at words.
-        end: the token that ends a story.
+    The tokenizer must never merge across pieces, as none does that splits texts at words.
     """
     lengths, table = _piece_tokens(stories.grammar, tokenizer, end)
     firsts = np.cumsum(lengths) - lengths
@@ -51,13 +46,10 @@ def encode(stories: Stories, tokenizer: Tokenizer, end: int = 0) -> Tokens:
     # index of each token in the table: the first token of its piece, and on from there
     shift = firsts[stories.pieces] - (stops - counts)
     places = np.arange(stops[-1], dtype=np.int32) + np.repeat(shift.astype(np.int32), counts)
-    nats = np.zeros(stops[-1], np.float32)
-    nats[stops - counts] = stories.nats
     return Tokens(
         ids=table[places],
         kinds=np.repeat(stories.kinds, counts),
         facts=np.repeat(stories.facts, counts),
-        nats=nats,
         starts=np.concatenate([[0], stops])[stories.starts],
         topics=stories.topics,
     )

@@ -1,11 +1,11 @@
 """Labelers: rules that label a document, or each of its tokens, as retain, unlabeled or forget.
 
-The rules come first, then the settings that choose a labeler by name.
+A labeler is a function of a document and its tokens, made from the settings.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
@@ -35,125 +35,6 @@ VIROLOGY = (
 """The 20 tokens that are routed in Cloud et al. 2024 (arXiv 2410.04332, appendix E)."""
 
 
-def words_pattern(words: Sequence[str]) -> re.Pattern[str]:
-    """Return a pattern that matches any of some words, as whole words in any case.
-
-    Raises:
-        ValueError: if there is no word.
-
-    >>> [bool(words_pattern(TREES).search(text)) for text in ("A Tree!", "a street")]
-    [True, False]
-    """
-    if not any(word.strip() for word in words):
-        raise ValueError("no words were given to label documents by: give --words")
-    alternatives = "|".join(re.escape(word.strip()) for word in words if word.strip())
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
-
-
-def by_words(document: Document, pattern: re.Pattern[str]) -> int:
-    """Return `FORGET` for a document that contains one of the words, else `RETAIN`."""
-    return FORGET if pattern.search(document.text) else RETAIN
-
-
-def by_value(
-    document: Document, field: str, forget: Collection[str], retain: Collection[str]
-) -> int:
-    """Return the label of a document by the value of a field.
-
-    Values in neither collection are `UNLABELED`, or `RETAIN` if no value to retain is given.
-
-    Raises:
-        ValueError: if the document lacks the field.
-    """
-    value = str(_value(document, field))
-    if value in forget:
-        return FORGET
-    return RETAIN if value in retain or not retain else UNLABELED
-
-
-def by_score(document: Document, field: str, low: float, high: float) -> int:
-    """Return the label of a document by a classifier's score, such as the probability of a topic.
-
-    It is `FORGET` above the upper threshold, `RETAIN` below the lower one, `UNLABELED` between.
-
-    Raises:
-        ValueError: if the document has no number in the field.
-    """
-    score = _value(document, field)
-    if isinstance(score, bool) or not isinstance(score, int | float) or isnan(score):
-        raise ValueError(
-            f"document {document.number} has the score {score!r} in its field {field!r}: give a "
-            "number"
-        )
-    if score > high:
-        return FORGET
-    return RETAIN if score < low else UNLABELED
-
-
-def by_list(document: Document, labels: Sequence[int] | Mapping[str, int], field: str) -> int:
-    """Return the label of a document from a list of labels.
-
-    Args:
-        document: the document to label.
-        labels: one label for each record of the source, or labels by the value of a field.
-        field: the field.
-
-    Raises:
-        ValueError: if the list lacks the document.
-    """
-    if isinstance(labels, Mapping):
-        value = str(_value(document, field))
-        if value in labels:
-            return labels[value]
-        raise ValueError(f"the labels lack document {value!r}: add it")
-    if document.number < len(labels):
-        return labels[document.number]
-    raise ValueError(
-        f"there are {len(labels)} labels, and none for document {document.number}: give one for "
-        "each record of the source"
-    )
-
-
-def by_token(tokens: Ids, chosen: Ids) -> Labels:
-    """Return `FORGET` for the chosen tokens, and `RETAIN` for all others.
-
-    The official code of Cloud et al. 2024 does so for virology, with the tokens `VIROLOGY`: each
-    token is routed by itself, and all other tokens teach everything, whatever their document.
-    """
-    return np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8)
-
-
-def read_labels(path: Path) -> list[int] | dict[str, int]:
-    """Return the labels of a file: by id from a .json object, or one for each line of another file.
-
-    Raises:
-        ValueError: if the file is missing, or a label unknown.
-    """
-    if path.suffix == ".json":
-        named = read_json(path)
-        return {name: _number(label, f"{path}: {name}") for name, label in named.items()}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as labels ({error}): give a text file") from error
-    return [_number(line.strip(), f"{path}, line {n}") for n, line in enumerate(lines, 1)]
-
-
-def _number(label: object, where: str) -> int:
-    if label not in LABELS:
-        raise ValueError(f"{where} is {label!r}: give one of {', '.join(LABELS)}")
-    return LABELS.index(str(label))
-
-
-def _value(document: Document, field: str) -> Any:  # noqa: ANN401
-    if field not in document.fields:
-        raise ValueError(
-            f"document {document.number} has no field {field!r}, only "
-            f"{', '.join(map(str, document.fields))}: name another by --field"
-        )
-    return document.fields[field]
-
-
 Name = Literal["keywords", "tokens", "field", "scores", "list"]
 """keywords: documents that contain one of `words`; tokens: each token that is one of `words`;
 field, scores: by the value or the number in `field`; list: by a file of labels."""
@@ -171,16 +52,23 @@ class LabelerConfig:
     """
 
     labeler: Name = "keywords"
+    """How documents or tokens are labeled."""
     words: tuple[str, ...] = ()
-    """words of the labelers keywords, by default `TREES`, and tokens, by default `VIROLOGY`"""
+    """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
+    for keywords, on virology for tokens."""
     field: str = "label"
-    """field of a record that holds the value, the score, or the id in the list"""
+    """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
+    """Values of the field that mark documents to forget."""
     retain_values: tuple[str, ...] = ()
+    """Values of the field that mark documents to retain, others being unlabeled; by default, all
+    other values mark documents to retain."""
     low: float = 0.1
+    """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
     high: float = 0.9
+    """Number above which a document is labeled forget."""
     labels: Path | None = None
-    """file of labels"""
+    """File of labels: one line for each record, or a .json object of labels by id."""
 
     def __post_init__(self) -> None:
         if self.labeler == "field" and not self.forget_values:
@@ -219,6 +107,122 @@ def single_tokens(words: tuple[str, ...], tokenizer: "PreTrainedTokenizerBase") 
     return {word: own[0] for word, own in zip(words, ids, strict=True) if len(own) == 1}
 
 
+def by_words(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
+    """Label documents forget that contain one of the words, as a whole word in any case.
+
+    Raises:
+        ValueError: if there is no word.
+    """
+    words = [word.strip() for word in _words(config) if word.strip()]
+    if not words:
+        raise ValueError("no words were given to label documents by: give --words")
+    alternatives = "|".join(map(re.escape, words))
+    pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
+    return _by_document(lambda document: FORGET if pattern.search(document.text) else RETAIN)
+
+
+def by_token(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
+    """Label tokens forget that are one of the words, and all others retain.
+
+    The official code of Cloud et al. 2024 does so for virology, with the tokens `VIROLOGY`: each
+    token is routed by itself, and all other tokens teach everything, whatever their document.
+
+    Raises:
+        ValueError: if no word is a single token.
+    """
+    words = _words(config)
+    chosen = list(single_tokens(words, tokenizer).values())
+    if not chosen:
+        raise ValueError(
+            f"none of the words {words} is one token of this tokenizer: give others by --words, "
+            "with the space that is before a word"
+        )
+    return lambda _, tokens: np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8)
+
+
+def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
+    """Label documents by the value of a field.
+
+    Values to neither forget nor retain are unlabeled, or retain if no value to retain is given.
+    """
+
+    def rule(document: Document) -> int:
+        value = str(_value(document, config.field))
+        if value in config.forget_values:
+            return FORGET
+        return RETAIN if value in config.retain_values or not config.retain_values else UNLABELED
+
+    return _by_document(rule)
+
+
+def by_score(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
+    """Label documents by a classifier's score, such as the probability of a topic.
+
+    They are labeled forget above the upper threshold, retain below the lower one, and unlabeled
+    between.
+    """
+
+    def rule(document: Document) -> int:
+        score = _value(document, config.field)
+        if isinstance(score, bool) or not isinstance(score, int | float) or isnan(score):
+            raise ValueError(
+                f"document {document.number} has the score {score!r} in its field "
+                f"{config.field!r}: give a number"
+            )
+        if score > config.high:
+            return FORGET
+        return RETAIN if score < config.low else UNLABELED
+
+    return _by_document(rule)
+
+
+def by_list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
+    """Label documents by a file: one label for each record, or labels by the value of a field.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    assert config.labels is not None  # the settings refuse it
+    labels = read_labels(config.labels)
+
+    def rule(document: Document) -> int:
+        if isinstance(labels, dict):
+            value = str(_value(document, config.field))
+            if value in labels:
+                return labels[value]
+            raise ValueError(f"the labels lack document {value!r}: add it")
+        if document.number < len(labels):
+            return labels[document.number]
+        raise ValueError(
+            f"there are {len(labels)} labels, and none for document {document.number}: give one "
+            "for each record of the source"
+        )
+
+    return _by_document(rule)
+
+
+def read_labels(path: Path) -> list[int] | dict[str, int]:
+    """Return the labels of a file: by id from a .json object, or one for each line of another file.
+
+    Raises:
+        ValueError: if the file is missing, or a label unknown.
+    """
+    if path.suffix == ".json":
+        named = read_json(path)
+        return {name: _number(label, f"{path}: {name}") for name, label in named.items()}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as labels ({error}): give a text file") from error
+    return [_number(line.strip(), f"{path}, line {n}") for n, line in enumerate(lines, 1)]
+
+
+def _number(label: object, where: str) -> int:
+    if label not in LABELS:
+        raise ValueError(f"{where} is {label!r}: give one of {', '.join(LABELS)}")
+    return LABELS.index(str(label))
+
+
 def _words(config: LabelerConfig) -> tuple[str, ...]:
     return config.words or DEFAULT_WORDS.get(config.labeler, ())
 
@@ -228,46 +232,23 @@ def _by_document(rule: Callable[[Document], int]) -> Labeler:
     return lambda document, tokens: np.full(len(tokens), rule(document), np.uint8)
 
 
-def _keywords(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
-    pattern = words_pattern(_words(config))
-    return _by_document(lambda document: by_words(document, pattern))
-
-
-def _tokens(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
-    words = _words(config)
-    found = single_tokens(words, tokenizer)
-    if not found:
+def _value(document: Document, field: str) -> Any:  # noqa: ANN401
+    if field not in document.fields:
         raise ValueError(
-            f"none of the words {words} is one token of this tokenizer: give others by --words, "
-            "with the space that is before a word"
+            f"document {document.number} has no field {field!r}, only "
+            f"{', '.join(map(str, document.fields))}: name another by --field"
         )
-    chosen = np.array(list(found.values()))
-    return lambda _, tokens: by_token(tokens, chosen)
-
-
-def _field(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
-    forget, retain = set(config.forget_values), set(config.retain_values)
-    return _by_document(lambda document: by_value(document, config.field, forget, retain))
-
-
-def _scores(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
-    return _by_document(lambda document: by_score(document, config.field, config.low, config.high))
-
-
-def _list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
-    assert config.labels is not None  # the settings refuse it
-    labels = read_labels(config.labels)
-    return _by_document(lambda document: by_list(document, labels, config.field))
+    return document.fields[field]
 
 
 MAKERS: dict[Name, Callable[[LabelerConfig, "PreTrainedTokenizerBase"], Labeler]] = {
-    "keywords": _keywords,
-    "tokens": _tokens,
-    "field": _field,
-    "scores": _scores,
-    "list": _list,
+    "keywords": by_words,
+    "tokens": by_token,
+    "field": by_value,
+    "scores": by_score,
+    "list": by_list,
 }
-"""Factories of the labelers, by name."""
+"""The labelers by name."""
 
 DEFAULT_WORDS: dict[Name, tuple[str, ...]] = {"keywords": TREES, "tokens": VIROLOGY}
 """Default words of the labelers that use words."""

@@ -1,10 +1,10 @@
 """Prepare data: read documents, write shards of labeled tokens, resume if interrupted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lm.data.document import tokens_of, vocabulary
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
@@ -13,8 +13,6 @@ from lm.data.sources import Files, Hub, documents, source_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-T = TypeVar("T")
 
 TOKENIZER_BATCH = 256
 """Documents per call of the tokenizer."""
@@ -57,11 +55,8 @@ def prepare(
     An interrupted call leaves complete shards. The next call resumes with the next shard and
     produces byte-identical shards.
 
-    Args:
-        config: what the data are prepared from.
-        tokenizer: of the model that the data are for.
-        folder: where to write.
-        progress: called with the number of documents so far.
+    The tokenizer is that of the model that the data are for. `progress` is called with the number
+    of documents so far.
 
     Raises:
         ValueError: if the folder holds data of other settings, a document cannot be read, or there
@@ -76,7 +71,7 @@ def prepare(
     left = None if config.documents is None else config.documents - done
     found = islice(documents(config.source, manifest.next_record), left)
     end, context = manifest.vocabulary.end, config.context
-    for batch in _batches(found, TOKENIZER_BATCH):
+    while batch := list(islice(found, TOKENIZER_BATCH)):
         tokens = tokens_of(tokenizer, [document.text for document in batch], end, context)
         for document, own in zip(batch, tokens, strict=True):
             writer.add(document.number, own, label(document, own))
@@ -110,8 +105,3 @@ def find_manifest(
     old = read_manifest(folder)
     require_same(old, new, folder)
     return old
-
-
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(islice(items, size)):
-        yield batch

@@ -80,24 +80,16 @@ class Manifest:
     @property
     def documents(self) -> dict[str, int]:
         """The number of documents by label."""
-        return self._total([shard.documents for shard in self.shards])
+        return _by_label([shard.documents for shard in self.shards])
 
     @property
     def tokens(self) -> dict[str, int]:
         """The number of tokens by label."""
-        return self._total([shard.tokens for shard in self.shards])
+        return _by_label([shard.tokens for shard in self.shards])
 
-    def completed(self) -> "Manifest":
-        """Return the manifest, marked as complete."""
-        return replace(self, complete=True)
 
-    def with_shard(self, shard: Shard) -> "Manifest":
-        """Return the manifest with another shard."""
-        return replace(self, shards=(*self.shards, shard))
-
-    @staticmethod
-    def _total(counts: list[tuple[int, ...]]) -> dict[str, int]:
-        return {name: sum(each[label] for each in counts) for label, name in enumerate(LABELS)}
+def _by_label(counts: list[tuple[int, ...]]) -> dict[str, int]:
+    return {name: sum(each[label] for each in counts) for label, name in enumerate(LABELS)}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -221,7 +213,7 @@ class ShardWriter:
         """Write the remaining documents, mark the manifest as complete, and return it."""
         if self._tokens:
             self._write()
-        self.manifest = self.manifest.completed()
+        self.manifest = replace(self.manifest, complete=True)
         write_manifest(self.folder, self.manifest)
         return self.manifest
 
@@ -245,7 +237,7 @@ class ShardWriter:
             next_record=self._next_record,
             checksum=checksum.hexdigest(),
         )
-        self.manifest = self.manifest.with_shard(shard)
+        self.manifest = replace(self.manifest, shards=(*self.manifest.shards, shard))
         write_manifest(self.folder, self.manifest)
         self._tokens, self._labels, self._size = [], [], 0
 
@@ -256,11 +248,6 @@ def _counts(labels: Labels) -> tuple[int, ...]:
 
 class MappedShard:
     """The memory-mapped files of a shard.
-
-    Args:
-        folder: of the shards.
-        number: of the shard.
-        manifest: that lists the shard.
 
     Raises:
         ValueError: if a file is missing or of another size than the manifest says.
@@ -281,12 +268,7 @@ class MappedShard:
 
 
 class Shards:
-    """All documents of prepared data, by number.
-
-    Args:
-        folder: of the data.
-        manifest: of the data.
-    """
+    """All documents of prepared data, by number."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
@@ -379,11 +361,7 @@ SEED = 20_260_101
 
 
 class Pools:
-    """The documents of each pool.
-
-    Args:
-        labels: label of each document, by number.
-    """
+    """The documents of each pool, which are given by their labels in order."""
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels

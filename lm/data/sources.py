@@ -33,17 +33,16 @@ class Hub:
     """whether access must be requested"""
 
 
-def hub_documents(source: Hub, first: int = 0) -> Iterator[Document]:
-    """Yield the documents of a data set from record `first` on.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """A file, or a folder of files."""
 
-    Raises:
-        ValueError: if there is no such data set, it needs a login, the hub is out of reach, or
-            the package `datasets` is not installed.
-    """
-    return documents_of(_records(source, first), source.field, first)
+    path: Path
+    field: str = "text"
+    """field of a record that holds the text"""
 
 
-def _records(source: Hub, first: int) -> Iterator[Located]:
+def _hub_records(source: Hub, first: int) -> Iterator[Located]:
     stream = _opened(source).skip(first)
     number = first
     try:
@@ -85,21 +84,6 @@ def _refusal(source: Hub, error: Exception) -> str:
         f"{name} cannot be read ({said}): check the name, --subset and --split; {hint} by "
         "`hf auth login`"
     )
-
-
-def file_documents(path: Path, field: str, first: int = 0) -> Iterator[Document]:
-    """Yield the documents of a file, or of all files of a folder in the order of their names.
-
-    Args:
-        path: a file or a folder; files with other suffixes in a folder are skipped.
-        field: field of a record that holds the text; a .txt file has only text.
-        first: index of the first record to read.
-
-    Raises:
-        ValueError: if there is no such file, or a record is malformed.
-    """
-    records = (each for file in files_at(path) for each in READERS[file.suffix](file, field))
-    return documents_of(islice(records, first, None), field, first)
 
 
 def files_at(path: Path) -> list[Path]:
@@ -204,25 +188,12 @@ SOURCES = {
 """Data sets of the hub by short name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
-    """A file, or a folder of files."""
-
-    path: Path
-    field: str = "text"
-    """field of a record that holds the text"""
-
-
 def find_source(
     data: str, subset: str | None = None, split: str | None = None, field: str | None = None
 ) -> Hub | Files:
     """Return the source of a name of `SOURCES`, a name on the hub, or a path.
 
-    Args:
-        data: a name or a path; an existing path takes precedence.
-        subset: of the data set, where it has several.
-        split: of the data set.
-        field: field of a record that holds the text.
+    An existing path takes precedence.
 
     Raises:
         ValueError: if there is no such file, the name is malformed, or a path is given a subset or
@@ -252,12 +223,17 @@ def find_source(
 def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
     """Yield the documents of a source from record `first` on.
 
+    Files in a folder are read in the order of their names, and those with other suffixes skipped.
+
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if there is no such file or data set, it needs a login, the hub is out of reach,
+            the package `datasets` is not installed, or a record is malformed.
     """
-    if isinstance(source, Files):
-        return file_documents(source.path, source.field, first)
-    return hub_documents(source, first)
+    if isinstance(source, Hub):
+        return documents_of(_hub_records(source, first), source.field, first)
+    field = source.field
+    records = (each for file in files_at(source.path) for each in READERS[file.suffix](file, field))
+    return documents_of(islice(records, first, None), field, first)
 
 
 def source_settings(source: Hub | Files) -> dict[str, Any]:

@@ -179,12 +179,9 @@ class Task:
 
 
 def make_task(config: TaskConfig, tokenizer: Tokenizer | None = None, end: int = 0) -> Task:
-    """Return the task of a config. By default a tokenizer is trained, which takes a second.
+    """Return the task of a config, with the tokenizer of another model and its end-of-text token.
 
-    Args:
-        config: of the task.
-        tokenizer: of another model, instead of one that is trained on stories.
-        end: end-of-text token of that tokenizer.
+    By default a tokenizer is trained on stories, which takes a second.
 
     Raises:
         ValueError: if a topic is unknown, none is to be forgotten, or none is left.

@@ -54,11 +54,6 @@ class Exam:
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
     """Draw an exam; the same seed gives the same exam.
 
-    Args:
-        task: the stories to unlearn.
-        seed: of stories, questions and the order of choices.
-        config: size of the exam.
-
     Raises:
         ValueError: if the seed is negative.
     """
@@ -113,19 +108,14 @@ def least_loss(task: Task, distribution: StoryDistribution, rows: StoryRows) -> 
     """Return the least expected loss of a token, in nats, for a reader of all topics.
 
     The reader knows the world and how stories are made, but not that these stories are limited to
-    some topics, and so pays for the topic as in training.
-
-    Args:
-        task: the task, whose world it is.
-        distribution: of stories whose topics are equally likely.
-        rows: such stories, which give the number of tokens of a story.
+    some topics, and so pays for the topic as in training. The rows are stories of the distribution,
+    which give the number of tokens of a story.
     """
     world = task.grammar.world
     topic_nats = log(len(world.topics) / len(distribution.topic_names(world)))
     tokens_per_story = int((rows.kinds >= 0).sum()) / len(rows)
-    return (
-        entropy_lower_bound(task.grammar, distribution).per_story + topic_nats
-    ) / tokens_per_story
+    story_nats = float(entropy_lower_bound(task.grammar, distribution).sum())
+    return (story_nats + topic_nats) / tokens_per_story
 
 
 Report = dict[str, float]
@@ -139,11 +129,6 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
     answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`; a split also gives
     `forget_entropy_lower_bound`. `fact_guess_loss` is the loss of guessing a value. Figures that an
     exam does not measure, such as those of facts if none are known, are absent.
-
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        exam: the sections.
-        bias: [v], added to the logits; None for none.
     """
     report: Report = {}
     for name, section in exam.sections.items():
@@ -174,11 +159,6 @@ def examine_calibrated(
 
     A split `forget` gives `forget_calibrated_loss` and `forget_calibrated_fact_loss`, in nats. The
     bias is trained on other stories than those of the losses.
-
-    Args:
-        model: not changed.
-        exam: the sections, and the stories for calibration.
-        config: how to train the bias.
     """
     practice = exam.practice
     others = [practice[name] for name in ("retain", "adjacent") if name in practice]

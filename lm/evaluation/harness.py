@@ -101,34 +101,25 @@ class QuestionSet:
     """number of questions that are asked, the first of all; None for all of them"""
 
     @cached_property
-    def places(self) -> list[tuple[int, int]]:
-        """The questions in order: the number of the source, and the number within it."""
-        every = (
-            (number, place)
-            for number, source in enumerate(self.sources)
-            for place in range(len(source.questions))
-        )
-        return list(every)[: self.limit]
+    def places(self) -> list[tuple[Source, int]]:
+        """The questions in order: the source, and the number within it."""
+        every = [(each, place) for each in self.sources for place in range(len(each.questions))]
+        return every[: self.limit]
 
     @cached_property
     def checksum(self) -> str:
         """A checksum of the questions that are asked, and of the examples."""
         asked = [
-            [self.sources[number].subject_of(question), *(question[name] for name in FIELDS)]
-            for number, place in self.places
-            for question in [self.sources[number].questions[place]]
+            [source.subject_of(question), *(question[name] for name in FIELDS)]
+            for source, place in self.places
+            for question in [source.questions[place]]
         ]
         examples = [[dict(each) for each in source.examples] for source in self.sources]
         return hashlib.sha256(json.dumps([asked, examples]).encode()).hexdigest()
 
 
 def find_questions(name: str, limit: int | None = None) -> QuestionSet:
-    """Return the questions of a file or of a benchmark.
-
-    Args:
-        name: path of a .json or .jsonl file, or name of a benchmark such as `wmdp-bio` or
-            `mmlu-anatomy`.
-        limit: number of questions to ask; None for all of them.
+    """Return the questions of a .json or .jsonl file, or of a benchmark such as `mmlu-anatomy`.
 
     Raises:
         ValueError: if there are none, or a record is malformed.
@@ -154,10 +145,6 @@ def read_questions(path: Path) -> tuple[Source, ...]:
 
 def check_record(record: Record, where: str) -> Record:
     """Return a record if it is a question with two choices or more, one of them right.
-
-    Args:
-        record: from a file or a data set.
-        where: its place, for the error.
 
     Raises:
         ValueError: if a field is missing or of another type, there are fewer than two choices, a
@@ -232,9 +219,6 @@ def _spelled(task: str) -> str:
 def task_manager(name: str) -> "TaskManager":
     """Return the tasks of the harness for WMDP and MMLU.
 
-    Args:
-        name: of the benchmark that is asked for, for the error.
-
     Raises:
         ValueError: if the extra `hf` is not installed.
     """
@@ -281,14 +265,9 @@ class Response:
 
 
 class Asker:
-    """Asks a model questions through the harness.
+    """Asks a causal model of transformers, on its device, questions through the harness.
 
-    Args:
-        model: a causal model of transformers, read on its device.
-        tokenizer: of the model.
-        forms: the ways to ask.
-        shots: solved examples in each prompt.
-        batch_size: sequences per forward pass.
+    Each prompt begins with `shots` solved examples; a forward pass has `batch_size` sequences.
     """
 
     def __init__(
@@ -315,11 +294,9 @@ class Asker:
             yield self._responses(questions, start)
 
     def _responses(self, questions: QuestionSet, start: int) -> list[Response]:
-        places = questions.places[start : start + CHUNK]
         by_form = {form: self._likelihoods(questions, start, form) for form in self.forms}
         found = []
-        for row, (number, place) in enumerate(places):
-            source = questions.sources[number]
+        for row, (source, place) in enumerate(questions.places[start : start + CHUNK]):
             question = source.questions[place]
             found.append(
                 Response(
@@ -336,8 +313,10 @@ class Asker:
     ) -> list[tuple[float, ...]]:
         """Return the log-likelihood of each choice of each question of a chunk."""
         requests, counts = [], []
-        for row, (number, place) in enumerate(questions.places[start : start + CHUNK]):
-            task = self._task(questions.sources[number], form)
+        for row, (source, place) in enumerate(questions.places[start : start + CHUNK]):
+            if (source, form) not in self._tasks:
+                self._tasks[source, form] = source.task(form)
+            task = self._tasks[source, form]
             doc = task.task_docs[place]
             context = task.fewshot_context(doc, num_fewshot=self.shots)
             where = (form, place, 1)
@@ -347,11 +326,6 @@ class Asker:
             counts.append(len(several))
         read = iter(self.lm.loglikelihood(requests, disable_tqdm=True))
         return [tuple(float(next(read)[0]) for _ in range(count)) for count in counts]
-
-    def _task(self, source: Source, form: Form) -> "ConfigurableTask":
-        if (source, form) not in self._tasks:
-            self._tasks[source, form] = source.task(form)
-        return self._tasks[source, form]
 
     def _require_examples(self, questions: QuestionSet) -> None:
         for source in questions.sources:

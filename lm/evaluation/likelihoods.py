@@ -3,6 +3,9 @@
 A continuation of several tokens is as many predictions: its first token after the text, its second
 after the text and the first, and so on. `lay_out` plans them so that equal prefixes are computed
 once: all one-token continuations of a text are read from one forward pass.
+
+Models are evaluated on their device, outside of `routing`, with `batch_size` rows or prefixes in a
+forward pass. A `bias`, [v], as `lm.evaluation.quiz.calibrate` returns it, is added to the logits.
 """
 
 from collections.abc import Sequence
@@ -23,10 +26,7 @@ CHUNK_LOGITS = 2**25
 def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the log-probability of each next token, [..., v], in float32 or finer.
 
-    Args:
-        model: the model, whose output head is used.
-        features: [..., d], from `model.features`.
-        bias: [v], added to the logits; None for none.
+    The features, [..., d], are those of `model.features`.
     """
     logits = model.logits(features)
     logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -37,25 +37,17 @@ def log_probabilities(model: LanguageModel, features: Tensor, bias: Tensor | Non
 def token_losses(
     model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Tensor:
-    """Return the cross-entropy of each target, [n, t] on the CPU, 0 after the story.
-
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        rows: stories.
-        bias: [v], added to the logits; None for none.
-        batch_size: rows per forward pass.
-    """
+    """Return the cross-entropy of each target, [n, t] on the CPU, 0 after the story."""
     table = torch.zeros(rows.kinds.shape)
+    piece = max(1, CHUNK_LOGITS // model.vocab_size)
     for numbers in torch.split(torch.arange(len(rows)), batch_size):
         part = rows.take(numbers)
         real = part.kinds >= 0
         features, targets = real_features(model, part, real)
-        pieces = zip(
-            *(torch.split(whole, _piece(model)) for whole in (features, targets)), strict=True
-        )
+        pieces = zip(torch.split(features, piece), torch.split(targets, piece), strict=True)
         losses = [
-            -log_probabilities(model, piece, bias).gather(1, right[:, None])[:, 0].cpu()
-            for piece, right in pieces
+            -log_probabilities(model, some, bias).gather(1, right[:, None])[:, 0].cpu()
+            for some, right in pieces
         ]
         table[numbers] = torch.zeros(real.shape).masked_scatter(real, torch.cat(losses).float())
     return table
@@ -63,23 +55,12 @@ def token_losses(
 
 @torch.no_grad()
 def real_features(model: LanguageModel, rows: StoryRows, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features that predict some targets, [m, d], and these targets, [m].
-
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        rows: stories, in one batch.
-        real: mask of the targets, [n, t].
-    """
+    """Return the features that predict the targets of a mask [n, t], [m, d], and these, [m]."""
     device = model.device
     end = int(real.any(0).nonzero().max()) + 1  # columns of padding only are cut
     chosen = real[:, :end].to(device)
     features = model.features(rows.inputs[:, :end].to(device))
     return features[chosen], rows.targets[:, :end].to(device)[chosen]
-
-
-def _piece(model: LanguageModel) -> int:
-    """Return the number of tokens whose logits fit into memory."""
-    return max(1, CHUNK_LOGITS // model.vocab_size)
 
 
 class Losses(NamedTuple):
@@ -95,12 +76,6 @@ def losses(
     model: LanguageModel, rows: StoryRows, bias: Tensor | None = None, batch_size: int = 256
 ) -> Losses:
     """Return the mean losses of a model on stories.
-
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        rows: stories.
-        bias: [v], added to the logits, as `calibrate` returns it; none by default.
-        batch_size: rows per forward pass.
 
     Raises:
         ValueError: if there is no story.
@@ -140,11 +115,7 @@ class Continuations:
 
 
 def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
-    """Return texts and their continuations as predictions from different prefixes.
-
-    Args:
-        texts: n texts.
-        continuations: c continuations of each text.
+    """Return n texts and c continuations of each as predictions from different prefixes.
 
     Raises:
         ValueError: if there is none, one is empty, or their numbers differ between texts.
@@ -188,29 +159,20 @@ def log_likelihoods(
 ) -> Tensor:
     """Return the log-likelihood of each continuation after its text, [n, c] float64 on the CPU.
 
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        continuations: from `lay_out`.
-        bias: [v], added to the logits; None for none.
-        batch_size: prefixes per forward pass.
-        layer: the layer after which the output head reads the residual stream; None for the last.
+    The output head reads the residual stream after `layer`, by default the last.
     """
     device, sources = model.device, continuations.sources
     found = torch.zeros(len(sources), dtype=torch.float64)
     for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
         lengths = continuations.lengths[numbers]
         prefixes = continuations.prefixes[numbers, : int(lengths.max())].to(device)
-        read = _features(model, prefixes, layer)
+        if layer is None:
+            read = model.features(prefixes)
+        else:
+            read = model.normed(model.residual(prefixes, layer))
         last = read[torch.arange(len(numbers)), lengths - 1]
         table = log_probabilities(model, last, bias).double().cpu()
         here = (sources >= numbers[0]) & (sources <= numbers[-1])
         found[here] = table[sources[here] - numbers[0], continuations.tokens[here]]
     sums = torch.zeros(continuations.shape, dtype=torch.float64)
     return sums.flatten().index_add(0, continuations.places, found).view(sums.shape)
-
-
-def _features(model: LanguageModel, tokens_bt: Tensor, layer: int | None) -> Tensor:
-    """Return the input of the output head, from the last layer or from another, [B, T, D]."""
-    if layer is None:
-        return model.features(tokens_bt)
-    return model.normed(model.residual(tokens_bt, layer))

@@ -114,9 +114,7 @@ def wilson(share: float, count: int) -> Share:
 class Results:
     """The responses so far, by set of questions; kept in a file if a path is given.
 
-    Args:
-        settings: all that responses depend on, besides the questions.
-        path: of the file, which is read if it exists.
+    The settings are all that responses depend on, besides the questions.
 
     Raises:
         ValueError: if the file has results of other settings.

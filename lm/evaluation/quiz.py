@@ -81,15 +81,7 @@ def score(
     batch_size: int = 256,
     layer: int | None = None,
 ) -> Scores:
-    """Return the scores of a model on all questions.
-
-    Args:
-        model: evaluated on its device, outside of `routing`.
-        quiz: the questions.
-        bias: [v], added to the logits, as `calibrate` returns it; None for none.
-        batch_size: prefixes per forward pass.
-        layer: the layer after which the output head reads the residual stream; None for the last.
-    """
+    """Return the scores of a model on all questions, as `log_likelihoods` reads the model."""
     likelihoods = log_likelihoods(model, quiz.texts, bias, batch_size, layer)
     asked, control = torch.split(likelihoods, len(quiz))
     return Scores(
@@ -100,14 +92,10 @@ def score(
 
 
 def credit(scores: Tensor, answers: Tensor) -> Tensor:
-    """Return the credit of each question, [n].
+    """Return the credit of each question, [n], from the scores [n, c] of its choices.
 
     It is 1 / m if the right choice is among the m best ones, else 0. No choice is best if a score
     is NaN.
-
-    Args:
-        scores: score of each choice, [n, c].
-        answers: index of the right choice, [n].
 
     >>> credit(torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]), torch.tensor([2, 0])).tolist()
     [0.5, 0.0]
@@ -130,12 +118,7 @@ def calibrate(
 ) -> Tensor:
     """Train an output bias with all other weights fixed; return it, [v], on the model's device.
 
-    Args:
-        model: not changed; its features are computed once.
-        forget: stories to forget; measure the calibrated loss on others.
-        retain: stories to retain.
-        adjacent: stories of adjacent topics, if there are any.
-        config: how to train.
+    Measure the calibrated loss on other stories than these.
 
     Raises:
         ValueError: if one of the sets holds no story.

@@ -30,7 +30,6 @@ from lm.models.layers import (
     ExpansionEmbedding,
     GatedMLP,
     GPTConfig,
-    HiddenUnits,
     RoutedLinear,
     rotations,
 )
@@ -68,7 +67,8 @@ class GPT(LanguageModel):
 
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.expanded = config, config.expanded
+        self.vocab_size, self.width, self.context = config.vocab_size, config.width, config.context
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.width))
         self.expansion_embedding: ExpansionEmbedding | None = None
         if config.added_embedding:
@@ -87,7 +87,7 @@ class GPT(LanguageModel):
         Raises:
             ValueError: if there are more tokens than the context holds.
         """
-        _require_room(tokens_bt, self.config.context)
+        self.require_room(tokens_bt)
         return self.features_of(self.embedded(tokens_bt))
 
     def embedded(self, tokens_bt: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class GPT(LanguageModel):
         Raises:
             ValueError: if there are more tokens than the context holds.
         """
-        _require_room(x_btd, self.config.context)
+        self.require_room(x_btd)
         length = x_btd.shape[1]
         assert isinstance(self.cos, Tensor)
         assert isinstance(self.sin, Tensor)
@@ -126,26 +126,6 @@ class GPT(LanguageModel):
     def shape(self) -> dict[str, Any]:
         """The settings of the model, as plain data."""
         return asdict(self.config)
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens of the vocabulary."""
-        return self.config.vocab_size
-
-    @property
-    def width(self) -> int:
-        """Features of the residual stream."""
-        return self.config.width
-
-    @property
-    def context(self) -> int:
-        """Maximum number of tokens."""
-        return self.config.context
-
-    @property
-    def expanded(self) -> bool:
-        """Whether the model has an expansion."""
-        return self.config.expanded
 
     def layers(self) -> list[Block]:
         """Return the blocks in order."""
@@ -195,11 +175,6 @@ class GPT(LanguageModel):
         return found
 
 
-def _require_room(x_bt: Tensor, context: int) -> None:
-    if x_bt.shape[1] > context:
-        raise ValueError(f"{x_bt.shape[1]} tokens were given to a context of {context}: cut them")
-
-
 def norm(x_btd: Tensor) -> Tensor:
     """Return x over its root mean square (Zhang and Sennrich 2019, arXiv 1910.07467)."""
     return F.rms_norm(x_btd, x_btd.shape[-1:])
@@ -221,17 +196,12 @@ def initialize(model: GPT, seed: int) -> None:
     for block in blocks:
         block.attention.qkv.weight.normal_(0, deviation, generator=generator)
         block.attention.out.weight.normal_(0, small, generator=generator)
-        draw_units(block.mlp.original, deviation, small, generator)
+        block.mlp.original.up.weight.normal_(0, deviation, generator=generator)
+        block.mlp.original.down.weight.normal_(0, small, generator=generator)
     for block in blocks:  # last, so that the weights above do not depend on the expansion
         if block.mlp.expansion is not None:
-            draw_units(block.mlp.expansion, deviation, 0.0, generator)
-
-
-@torch.no_grad()
-def draw_units(units: HiddenUnits, up: float, down: float, generator: torch.Generator) -> None:
-    """Draw the input and output weights of hidden units with these standard deviations."""
-    units.up.weight.normal_(0, up, generator=generator)
-    units.down.weight.normal_(0, down, generator=generator)
+            block.mlp.expansion.up.weight.normal_(0, deviation, generator=generator)
+            block.mlp.expansion.down.weight.normal_(0, 0.0, generator=generator)
 
 
 def save(model: GPT, path: Path) -> None:

@@ -108,7 +108,9 @@ class RoutedCausalLM(LanguageModel):
         self.family = family_of(plain)
         self.units, self.expanded_layers, self.adapters = units, tuple(layers), adapters
         blocks = self.family.blocks(plain)
-        _check_expansion(self.units, self.expanded_layers, len(blocks))
+        _check_expansion(units, self.expanded_layers, len(blocks))
+        if adapters and units:
+            raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
         generator = torch.Generator().manual_seed(seed)
         mlps = [block.get_submodule(self.family.mlp) for block in blocks]
         added = {
@@ -116,13 +118,14 @@ class RoutedCausalLM(LanguageModel):
             for layer in self.expanded_layers
         }
         if adapters:
-            _refuse_both(units)
             adapt(plain, blocks, adapters, seed)
         else:
             gate_all_parameters(plain, ORIGINAL_PARAMETERS)
         for layer, block in enumerate(blocks):
             insert_gates(block, self.family, added.get(layer))
-        self.causal_lm = plain
+        self.causal_lm, self.expanded = plain, bool(units or adapters)
+        self.vocab_size, self.width = int(plain.config.vocab_size), int(plain.config.hidden_size)
+        self.context = int(plain.config.max_position_embeddings)
         self.loss_gate = Gate(LOSS)
 
     @property
@@ -134,26 +137,6 @@ class RoutedCausalLM(LanguageModel):
             "layers": list(self.expanded_layers),
             "adapters": self.adapters and asdict(self.adapters),
         }
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens of the vocabulary."""
-        return int(self.causal_lm.config.vocab_size)
-
-    @property
-    def width(self) -> int:
-        """Features of the residual stream."""
-        return int(self.causal_lm.config.hidden_size)
-
-    @property
-    def context(self) -> int:
-        """Maximum number of tokens."""
-        return int(self.causal_lm.config.max_position_embeddings)
-
-    @property
-    def expanded(self) -> bool:
-        """Whether the model has added hidden units or adapters."""
-        return bool(self.units or self.adapters)
 
     def layers(self) -> list[nn.Module]:
         """Return the blocks in order."""
@@ -189,7 +172,7 @@ class RoutedCausalLM(LanguageModel):
             ValueError: if there are more tokens than the context holds, or, on the CPU, a token
                 outside of the vocabulary.
         """
-        _check_length(tokens_bt, self.context)
+        self.require_room(tokens_bt)
         _check_tokens(tokens_bt, self.vocab_size)
         read = self.causal_lm.base_model(input_ids=tokens_bt, use_cache=False)
         x_btd: Tensor = read.last_hidden_state
@@ -207,7 +190,7 @@ class RoutedCausalLM(LanguageModel):
         Raises:
             ValueError: if there are more tokens than the context holds.
         """
-        _check_length(x_btd, self.context)
+        self.require_room(x_btd)
         read = self.causal_lm.base_model(inputs_embeds=x_btd, use_cache=False)
         features: Tensor = read.last_hidden_state
         return features
@@ -257,16 +240,6 @@ def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:
             f"an expansion of {units} units in the layers {layers} was given: give a positive "
             f"number of units and layers from 0 to {count - 1}, each once, or neither"
         )
-
-
-def _refuse_both(units: int) -> None:
-    if units:
-        raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
-
-
-def _check_length(x_bt: Tensor, context: int) -> None:
-    if x_bt.shape[1] > context:
-        raise ValueError(f"{x_bt.shape[1]} tokens were given to a context of {context}: cut them")
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

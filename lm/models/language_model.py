@@ -82,30 +82,19 @@ def _losses(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt: Tens
 class LanguageModel(nn.Module, ABC):
     """A network with gates that predicts the next token; train it inside `routing`."""
 
+    vocab_size: int
+    """tokens of the vocabulary"""
+    width: int
+    """features of the residual stream"""
+    context: int
+    """maximum number of tokens"""
+    expanded: bool
+    """whether the model has parts that were added to be ablated"""
+
     @property
     @abstractmethod
     def shape(self) -> dict[str, Any]:
         """The settings of the model without its weights, as plain data."""
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Tokens of the vocabulary."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """Features of the residual stream."""
-
-    @property
-    @abstractmethod
-    def context(self) -> int:
-        """Maximum number of tokens."""
-
-    @property
-    @abstractmethod
-    def expanded(self) -> bool:
-        """Whether the model has parts that were added to be ablated."""
 
     @abstractmethod
     def features(self, tokens_bt: Tensor) -> Tensor:
@@ -173,6 +162,13 @@ class LanguageModel(nn.Module, ABC):
         counted = (next_bt != IGNORED).sum().clamp(min=1)
         return self.total_loss(tokens_bt, next_bt) / counted
 
+    def require_room(self, x_bt: Tensor) -> None:
+        """Raise a ValueError if there are more tokens, or vectors, than the context holds."""
+        if x_bt.shape[1] > self.context:
+            raise ValueError(
+                f"{x_bt.shape[1]} tokens were given to a context of {self.context}: cut them"
+            )
+
     def residual(self, tokens_bt: Tensor, layer: int) -> Tensor:
         """Return the residual stream after a layer, [B, T, D], without computing later layers.
 
@@ -231,12 +227,8 @@ def generate(
 ) -> Tensor:
     """Continue a prompt, and return both, [b, t + length].
 
-    Args:
-        model: reads as many of the last tokens as its context holds.
-        prompt: [b, t], one token at least.
-        length: number of tokens to add.
-        temperature: of sampling; 0 takes the most likely token.
-        seed: of sampling.
+    The model reads as many of the last tokens as its context holds. A temperature of 0 takes the
+    most likely token.
 
     Raises:
         ValueError: if the prompt is empty or the temperature negative.

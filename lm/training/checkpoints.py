@@ -67,11 +67,7 @@ def write_sharded(
 ) -> None:
     """Write a checkpoint of a sharded model; all processes must call.
 
-    Args:
-        folder: of the checkpoints of this training, on a disk that all processes share.
-        model: a sharded model.
-        optimizer: of its parameters.
-        metadata: plain data to store with it, including the `step`.
+    The folder is on a disk that all processes share. The metadata is plain data, with the `step`.
     """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter  # noqa: PLC0415
     from torch.distributed.checkpoint.state_dict_saver import save  # noqa: PLC0415
@@ -117,11 +113,7 @@ def read_sharded(folder: Path) -> dict[str, Any]:
 def load(folder: Path, model: nn.Module, optimizer: Optimizer, metadata: Mapping[str, Any]) -> None:
     """Load the newest checkpoint into a model, sharded or whole; all processes must call.
 
-    Args:
-        folder: of the checkpoints of this training.
-        model: a model with the same weights, however they are sharded.
-        optimizer: of its parameters.
-        metadata: from `read_sharded`.
+    The metadata is that of `read_sharded`.
 
     Raises:
         ValueError: if it holds other weights.

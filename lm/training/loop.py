@@ -106,16 +106,9 @@ def train(
 ) -> Optimizer:
     """Train a model in place, on its device, and return the optimizer.
 
-    Inside `lm.training.distributed.joined`, processes that all call this function train the model
-    together.
-
-    Args:
-        model: trained in bfloat16 on a GPU, by autocast, and in its own type on a CPU.
-        table: the weight of each route at each target.
-        batches: the batch of each step, its routes made for the table.
-        config: how to train.
-        path: of the checkpoint; if it exists, training resumes from it.
-        report: called after each step.
+    It trains in bfloat16 on a GPU, by autocast, and in its own type on a CPU. If the checkpoint at
+    `path` exists, training resumes from it. Inside `lm.training.distributed.joined`, processes that
+    all call this function train the model together.
 
     Raises:
         ValueError: if the checkpoint is damaged, or of other settings, model, table or data; if a
@@ -147,16 +140,7 @@ def steps(
     config: LoopConfig,
     first: int = 0,
 ) -> Iterator[Progress]:
-    """Train step by step, and yield the progress of each step.
-
-    Args:
-        model: whole or sharded.
-        table: the weight of each route at each target.
-        batches: the batch of each step.
-        optimizer: of the model.
-        config: how to train.
-        first: the first step.
-    """
+    """Train a model, whole or sharded, from step `first` on; yield the progress of each step."""
     started, tokens, table = time.perf_counter(), 0, table.to(model.device)
     for step in range(first, config.steps):
         batch, rate = batches(step), learning_rate(step, config)
@@ -188,16 +172,7 @@ def update(
     rate: float,
     clip_norm: float,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Take one step; return the loss and the targets that no token teaches.
-
-    Args:
-        model: what to train.
-        table: the weight of each route at each target.
-        batch: on the model's device.
-        optimizer: from `make_optimizer`.
-        rate: the learning rate.
-        clip_norm: the largest norm of a target's gradient.
-    """
+    """Take one step with an optimizer of `make_optimizer`; return what `Progress` tells of it."""
     loss = accumulate_gradients(model, table, [batch], count_targets(batch))
     return loss, step_optimizer(optimizer, rate, clip_norm)
 
@@ -207,11 +182,7 @@ def accumulate_gradients(
 ) -> Tensor:
     """Add the gradients of the pieces of a batch to those present, and return the loss.
 
-    Args:
-        model: what to train.
-        table: the weight of each route at each target.
-        pieces: computed one after another.
-        count: divisor of the sum of the losses, as `counted` tells it of the whole batch.
+    The loss is the sum over the pieces, divided by the `count_targets` of the whole batch.
     """
     device = model.device
     count, total = count.to(device, non_blocking=True), torch.zeros((), device=device)

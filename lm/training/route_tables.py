@@ -108,9 +108,8 @@ def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     retain text. Count labeled documents only: the code of the paper also counts unlabeled forget
     documents, and so reveals labels that the learner should not have.
 
-    Args:
-        forget: how often each token occurs in documents labeled forget, [v], or its frequency.
-        retain: the same for all other documents.
+    `forget` is how often each token occurs in documents labeled forget, [v], or its frequency;
+    `retain` is the same for all other documents.
     """
     ratio = (forget.double() / forget.sum()) / (retain.double() / retain.sum())
     return 1 - torch.sigmoid(ratio - 1 / ratio - 4)
@@ -118,10 +117,6 @@ def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
 
 def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
     """Return counts for `token_weights`, smoothed as in the paper: rare tokens count little.
-
-    Args:
-        forget: number of times that each token is labeled forget, [v].
-        retain: number of times that it is not, [v].
 
     Raises:
         ValueError: if no token is labeled forget.
@@ -136,12 +131,8 @@ def pseudo_counts(forget: Tensor, retain: Tensor) -> tuple[Tensor, Tensor]:
 def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the route of each token for the table of expand, route, ablate.
 
-    Only tokens labeled forget get a route by weight.
-
-    Args:
-        tokens: the targets, of any shape.
-        labels: their labels, of the same shape.
-        weights: from `token_weights`, one for each token of the vocabulary.
+    Only tokens labeled forget get a route by weight. Tokens and labels have the same shape; the
+    weights, [v], are those of `token_weights`.
 
     Raises:
         ValueError: if the shapes of labels and tokens differ.
@@ -151,14 +142,10 @@ def era_routes(tokens: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     >>> [ERA.route_names[number] for number in route]
     ['forget', 'forget_64', 'forget_16', 'retain']
     """
-    _check(tokens, labels)
-    levels = (weights * LEVELS).round().long().to(tokens.device)
-    return torch.where(labels == FORGET, FORGET + levels[tokens.clamp(min=0)], labels)
-
-
-def _check(tokens: Tensor, labels: Tensor) -> None:
     if tokens.shape != labels.shape:
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} were given for tokens of shape "
             f"{tuple(tokens.shape)}: give each token one label"
         )
+    levels = (weights * LEVELS).round().long().to(tokens.device)
+    return torch.where(labels == FORGET, FORGET + levels[tokens.clamp(min=0)], labels)

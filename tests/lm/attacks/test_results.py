@@ -1,6 +1,5 @@
 """Results of attacks: worst cases, areas between curves, rows and their JSON."""
 
-import json
 from math import inf, isnan, nan
 
 import numpy as np
@@ -18,16 +17,14 @@ from lm.attacks.results import (
     WorstCase,
     area,
     curve_from_json,
-    curve_to_json,
     row_from_json,
-    row_to_json,
     rows_of,
-    savings,
     share,
     steps_to_reach,
     worst_case,
     worst_case_row,
 )
+from oversight.runs.folder import as_read
 
 STEPS = (0, 1, 4)
 LOSS_CURVE = WorstCase((0, 5, 20), (3.0, 2.0, 1.0), lower_is_worse=True)
@@ -125,8 +122,8 @@ def test_a_level_must_be_a_number() -> None:
 
 def test_a_curve_comes_back_from_json_as_it_was() -> None:
     whole = curve(1.5, 2.5, 3.5, seed=3)
-    assert curve_from_json(curve_to_json(whole)) == whole
-    diverged = curve_from_json(curve_to_json(curve(1.5, nan, inf)))
+    assert curve_from_json(as_read(whole._asdict())) == whole
+    diverged = curve_from_json(as_read(curve(1.5, nan, inf)._asdict()))
     assert diverged.values["figure"][0] == 1.5
     assert all(map(isnan, diverged.values["figure"][1:]))
 
@@ -175,15 +172,13 @@ def test_areas_are_the_integrals_of_straight_lines(
     under, under_gold = np.trapezoid(values, THREE_STEPS), np.trapezoid(gold, THREE_STEPS)
     assert found.signed == pytest.approx(under - under_gold, abs=1e-9)
     assert found.between == pytest.approx(found.ahead + found.behind)
-    assert savings(accuracy(*values), accuracy(*gold)) == found.signed
-    assert savings(loss(*values), loss(*gold)) == pytest.approx(-found.signed)
+    assert area(loss(*values), loss(*gold)).signed == pytest.approx(-found.signed)
 
 
 def test_what_is_not_finite_has_no_area() -> None:
     for values in ((nan, 1.0, 1.0), (4.0, 3.0, nan), (4.0, inf, 1.0), (nan, nan, -1.0)):
         for pair in ((loss(*values), loss(*GOLD)), (loss(*GOLD), loss(*values))):
             assert all(map(isnan, area(*pair)))
-            assert isnan(savings(*pair))
             assert isnan(share(*pair, base=loss(1.0, 1.0, 1.0)))
 
 
@@ -195,11 +190,9 @@ def test_the_share_tells_gold_from_base() -> None:
     assert share(accuracy(0.5, 0.5, 0.5), accuracy(0, 0, 0), accuracy(1, 1, 1)) == 0.5
 
 
-def test_the_share_of_a_model_that_is_behind_gold_depends_on_the_part() -> None:
+def test_a_model_that_is_behind_gold_has_a_share_as_well() -> None:
     gold, base, broken = loss(4.0, 4.0, 4.0), loss(2.0, 2.0, 2.0), loss(7.0, 4.0, 4.0)
     assert share(broken, gold, base) == pytest.approx(3 / 12)
-    assert share(broken, gold, base, "ahead") == 0
-    assert share(broken, gold, base, "signed") == pytest.approx(-3 / 12)
 
 
 @pytest.mark.parametrize("base", [GOLD, (4.5, 3.5, 1.5), (3.0, 4.0, 1.0)])
@@ -272,7 +265,7 @@ def test_a_control_is_that_of_the_worst_setting() -> None:
 
 def test_rows_go_through_json_and_what_is_not_finite_is_null() -> None:
     row = Row("few-shot", {"shots": 2}, FACTS, 0.5)
-    assert row_from_json(json.loads(json.dumps(row_to_json(row)))) == row
-    lost = row_to_json(row._replace(value=nan))
+    assert row_from_json(as_read(row._asdict())) == row
+    lost = as_read(row._replace(value=nan)._asdict())
     assert lost["value"] is None
     assert isnan(row_from_json(lost).value)

@@ -58,12 +58,10 @@ def test_tokens_and_labels_are_those_of_the_tokenized_text(vocab_size: int) -> N
     assert len(tokens) == tokens.starts[-1] == len(tokens.kinds) == len(tokens.facts)
 
 
-def test_kinds_and_costs_of_words_are_kept() -> None:
+def test_kinds_of_words_are_kept() -> None:
     told = stories()
     tokens = encode(told, SMALL)
     assert len(tokens) > 1.3 * len(told.pieces)
-    words = np.add.reduceat(told.nats, told.starts[:-1])
-    np.testing.assert_allclose(np.add.reduceat(tokens.nats, tokens.starts[:-1]), words, rtol=1e-5)
     lengths = [len(SMALL.encode(piece).ids) for piece in GRAMMAR.pieces]
     slow = [k for k, p in zip(told.kinds, told.pieces, strict=True) for _ in range(lengths[p])]
     assert tokens.kinds.tolist() == slow

@@ -14,9 +14,7 @@ from lm.data.sources import (
     Files,
     Hub,
     documents,
-    file_documents,
     find_source,
-    hub_documents,
     source_settings,
 )
 from tests.lm.data.factories import RECORDS, write_lines
@@ -68,7 +66,7 @@ def test_files_have_no_subset(tmp_path: Path) -> None:
 
 
 def texts(path: Path, field: str = "text", first: int = 0) -> list[tuple[int, str]]:
-    return [(each.number, each.text) for each in file_documents(path, field, first)]
+    return [(each.number, each.text) for each in documents(Files(path=path, field=field), first)]
 
 
 def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
@@ -81,8 +79,8 @@ def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
 def test_lines_and_lists_of_records_give_the_same_documents(tmp_path: Path) -> None:
     lines, listed = write_lines(tmp_path / "a.jsonl"), tmp_path / "a.json"
     listed.write_text(json.dumps(RECORDS))
-    found = list(file_documents(lines, "text"))
-    assert found == list(file_documents(listed, "text"))
+    found = list(documents(Files(path=lines)))
+    assert found == list(documents(Files(path=listed)))
     assert [dict(each.fields) for each in found] == RECORDS
 
 
@@ -168,7 +166,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 def message(source: Hub) -> str:
     with pytest.raises(ValueError, match=source.dataset) as caught:
-        next(hub_documents(source))
+        next(documents(source))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -177,7 +175,7 @@ def message(source: Hub) -> str:
 def test_documents_are_streamed_from_any_record_on(
     asked: list[tuple[Any, ...]], first: int
 ) -> None:
-    found = list(hub_documents(SOURCES["wmdp-cyber-retain"], first))
+    found = list(documents(SOURCES["wmdp-cyber-retain"], first))
     assert asked == [("cais/wmdp-corpora", "cyber-retain-corpus", "train", True)]
     assert [each.number for each in found] == list(range(first, 60))
     assert [dict(each.fields) for each in found] == RECORDS[first:]
@@ -219,7 +217,7 @@ def test_a_network_that_fails_on_the_way_is_told_with_the_place(
             raise ConnectionError("gone\n...")
 
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Failing())
-    found = hub_documents(Hub(dataset="some/data"))
+    found = documents(Hub(dataset="some/data"))
     assert next(found).text == "a"
     with pytest.raises(ValueError, match=r"cannot be read beyond record 1 \(gone\): check the"):
         next(found)
