@@ -145,7 +145,7 @@ class _Frame:
         names = self._words["name"][0]
         name = rng.integers(len(names), size=len(topic))
         friend = (name + 1 + rng.integers(len(names) - 1, size=len(topic))) % len(names)
-        self._known = {"name": names[name], "friend": names[friend]}
+        self._known: dict[str, NDArray[np.int32]] = {"name": names[name], "friend": names[friend]}
 
     def sentence(self, group: Sequence[Template]) -> _Columns:
         """Choose a template for each story, and draw the words of its slots."""
@@ -160,8 +160,7 @@ class _Frame:
         table = np.zeros((len(counts), counts.max()), np.int32)
         for row, words in enumerate(self._words[slot]):
             table[row, : len(words)] = words
-        drawn: NDArray[np.int32] = table[self._topic, self._rng.integers(counts[self._topic])]
-        return drawn
+        return table[self._topic, self._rng.integers(counts[self._topic])]
 
 
 def _fact_sentences(
