@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ("agents", "configs", "envs", "lm", "oversight")
-LONGEST_FILE = 500
+LONGEST_FILE = 520
 LONGEST_FUNCTION = 60
 VAGUE = {"base", "common", "helper", "helpers", "misc", "util", "utils"}
 
