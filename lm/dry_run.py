@@ -57,15 +57,15 @@ class Shape(NamedTuple):
     """What the estimates depend on."""
 
     total: int
-    """all parameters"""
+    """All parameters."""
     added: int
-    """parameters that the method adds"""
+    """Parameters that the method adds."""
     trained: int
-    """parameters that train"""
+    """Parameters that train."""
     block: int
-    """parameters of a block"""
+    """Parameters of a block."""
     lookups: int
-    """parameters that are looked up and do not multiply"""
+    """Parameters that are looked up and do not multiply."""
     layers: int
     width: int
     vocab_size: int

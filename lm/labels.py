@@ -205,13 +205,13 @@ class Routed:
     """
 
     texts: Texts
-    """in memory, or on a disk"""
+    """The texts, in memory or on a disk."""
     labels: Tensor
-    """of the texts, [n]"""
+    """The labels of the texts, [n]."""
     unit: Unit = "document"
-    """which tokens of a text labeled forget are labeled so"""
+    """Which tokens of a text labeled forget get the label."""
     weights: Tensor | None = None
-    """of each token of the vocabulary, where forget tokens are routed by weight, [v]"""
+    """Weight of each token of the vocabulary if forget tokens are routed by weight, [v]."""
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.texts.topics.shape:

@@ -35,29 +35,29 @@ class Method:
     """One way to train a model and to remove from it what is to be forgotten."""
 
     summary: str = field(compare=False)
-    """its sentence on model cards"""
+    """The sentence that describes the method on model cards."""
     table: RouteTable = UNROUTED
-    """weight of each route at each target"""
+    """Weight of each route at each target."""
     unit: Unit = "document"
-    """whether a label is of all tokens of a text, or of the topic's own words"""
+    """Whether a label applies to all tokens of a text, or to the topic's own words."""
     unlabeled_fraction: float = 0.0
-    """fraction of the texts labeled retain whose label is dropped, at random"""
+    """Fraction of the texts labeled retain whose label is dropped at random."""
     classified: bool = False
-    """whether the labels are predictions of a classifier trained on them (`lm.labels`)"""
+    """Whether the labels are predictions of a classifier trained on them (`lm.labels`)."""
     weighted: bool = False
-    """whether forget tokens are routed by how typical of forget texts they are"""
+    """Whether forget tokens are routed by how typical of forget texts they are."""
     expanded: bool = False
-    """whether the model is trained with added hidden units"""
+    """Whether the model is trained with added hidden units."""
     embedded: bool = False
-    """whether the expansion has an embedding as well"""
+    """Whether the expansion has an embedding as well."""
     adapted: bool = False
-    """whether a pretrained model trains by pairs of adapters, of which one is ablated"""
+    """Whether a pretrained model is trained by pairs of adapters, one of which is ablated."""
     ablation: Ablation = "nothing"
-    """what is removed after training"""
+    """What is removed after training."""
     posthoc: str | None = None
-    """the method of `lm.posthoc` that follows training and ablation"""
+    """The method of `lm.posthoc` that runs after training and ablation."""
     uses_true_labels: bool = False
-    """whether it gets perfect labels, whatever the labels of the run: true of a reference"""
+    """Whether the method gets perfect labels, as a reference, whatever the labels of the run."""
 
     @property
     def unlearns(self) -> bool:

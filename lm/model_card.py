@@ -1,6 +1,6 @@
 """The card of an unlearned model: what was removed and how, at what cost, and how robustly.
 
-It is made from results alone, those of the run and of the references of the same seed, and says
+It is made from results alone, those of the run and of the references of the same seed, and states
 `unknown` where a reference was not run.
 """
 

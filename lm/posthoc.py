@@ -41,9 +41,9 @@ class PostHoc(ABC):
     """
 
     name: ClassVar[str]
-    """how the command line calls the method"""
+    """The name of the method on the command line."""
     summary: ClassVar[str]
-    """its sentence on model cards"""
+    """The sentence that describes the method on model cards."""
     may_be_zero: ClassVar[tuple[str, ...]] = ("steps",)
 
     retain_weight: float
@@ -147,9 +147,9 @@ class Likelihoods(NamedTuple):
     """How likely the texts of a batch are to a model."""
 
     nats_b: Tensor
-    """negative log-probability of each text"""
+    """Negative log-probability of each text."""
     tokens_b: Tensor
-    """tokens of each text"""
+    """Tokens of each text."""
 
     @property
     def mean(self) -> Tensor:

@@ -114,11 +114,11 @@ class TrainingData:
     """The texts that a method trains on, with their labels, and held-out texts for the repair."""
 
     texts: Texts
-    """to train on, the same for all methods with the same seed"""
+    """The training texts, the same for all methods with the same seed."""
     labels: Tensor
-    """of the texts, [n]: as given, or as the classifier of the method predicts them"""
+    """Labels of the texts, [n]: as given, or as the method's classifier predicts them."""
     held_out: StoryRows
-    """other texts, all labeled retain"""
+    """Held-out texts, all labeled retain."""
 
     @property
     def forget(self) -> Texts:
@@ -244,8 +244,8 @@ class Training:
         config: settings that all methods share.
         task: of the texts.
         name: of the method.
-        seed: of the first weights and of the order of texts, both the same for all methods, the
-            weights of an expansion aside.
+        seed: of the first weights and of the order of texts, both the same for all methods,
+            except for the weights of an expansion.
         data: texts to train on, with their labels.
     """
 

@@ -142,9 +142,9 @@ class Relearning(NamedTuple):
     """A measure that is read while an attack relearns."""
 
     attack: str
-    """one of `lm.attacks.relearning.ATTACKS`"""
+    """One of `lm.attacks.relearning.ATTACKS`."""
     measure: str
-    """what was measured at each step"""
+    """The figure that was measured at each step."""
 
 
 LOSS_CURVE = Relearning("same", "forget_loss")

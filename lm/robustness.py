@@ -37,15 +37,15 @@ class Robustness(NamedTuple):
     method: str
     attack: str
     figure: str
-    """facts or loss"""
+    """The measured figure: facts or loss."""
     worst_case: Estimate
-    """of the method"""
+    """The worst case of the method."""
     gold: Estimate
-    """the worst case of gold"""
+    """The worst case of gold."""
     lead: Estimate
-    """how far the attack is ahead of the attack on gold of the same seed; above 0 it is ahead"""
+    """Lead of the attack over the attack on gold of the same seed; above 0 it is ahead."""
     robust: bool | None
-    """whether the method is robust to the attack; None if unknown, as without gold"""
+    """Whether the method is robust to the attack; None if that is unknown, as without gold."""
 
 
 def robustness(results: Results) -> list[Robustness]:

@@ -83,7 +83,7 @@ def run_method(
         name: one of `lm.methods.METHODS`.
         seed: of stories, labels, first weights and examples.
         folder: of the run. A method that begins with the model of another method takes it from that
-            method's run beside this one, if there is one.
+            method's run in the same study, if there is one.
         progress: is called as the run advances.
 
     Raises:
@@ -126,7 +126,7 @@ def train_as_worker(
 def train(training: Training, folder: Path, report: Report) -> LanguageModel:
     """Return the trained model of a run; all processes must call this together.
 
-    If another method trains alike, and its run beside this one is finished and has the same
+    If another method trains alike, and its run in the same study is finished and has the same
     settings, its model is taken and its notes are copied; otherwise training starts or resumes.
     """
     other = begins_with(training.name)
@@ -154,7 +154,7 @@ class Run:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
         own = {**asdict(config), "loop": config.loop.identity, **task.identity}
-        del own["suite"]  # each attack is a stage of its own, whichever others there are
+        del own["suite"]  # each attack is a separate stage, whatever the suite
         self.stages = Stages(folder, {"method": name, "seed": seed, **own})
 
     @cached_property

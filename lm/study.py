@@ -1,6 +1,6 @@
 """A study: which runs it has, how they are executed, and what is written when they end.
 
-Runs are executed side by side in processes of their own, or one after another by all processes of
+Runs are executed in parallel in separate processes, or one after another by all processes of
 `torchrun` together: rank 0 does everything, and the other ranks take part in training.
 """
 
@@ -339,7 +339,7 @@ _NONE: Job | None = None
 
 
 def stop_workers() -> None:
-    """Tell the other ranks that no job is left; call it on rank 0."""
+    """Broadcast to the other ranks that no job is left; call it on rank 0."""
     broadcast(None)
 
 

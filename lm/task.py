@@ -140,13 +140,13 @@ class DocumentTexts:
     """Documents by number (`lm.data.task.Texts`), which are read when they are needed."""
 
     shards: Shards
-    """of the documents"""
+    """Shards of the documents."""
     labels: Labels
-    """of all documents in them"""
+    """Labels of all documents in the shards."""
     numbers: NDArray[np.int64]
-    """of these documents"""
+    """Indices of these documents in the shards."""
     context: int
-    """tokens of a row; longer documents are cut"""
+    """Number of tokens in a row; longer documents are cut."""
 
     @property
     def topics(self) -> Tensor:

@@ -12,19 +12,19 @@ class AttackConfig:
     """
 
     learning_rates: tuple[float, ...] = (5e-4, 2e-3)
-    """learning rates of AdamW"""
+    """Learning rates of AdamW; each is tried with each number of examples."""
     num_examples: tuple[int, ...] = (8, 32)
-    """numbers of stories to train on; smaller sets are subsets of larger ones"""
+    """Numbers of texts to train on; smaller sets are subsets of larger ones."""
     steps: int = 20
-    """training steps, the budget of the attacker"""
+    """Number of training steps, which is the attacker's budget."""
     evaluate_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40)
-    """steps after which to measure, besides the last; those beyond the budget are ignored"""
+    """Steps after which the model is evaluated, in addition to the last; later ones are ignored."""
     seeds: tuple[int, ...] = (0,)
-    """seeds of the examples, over which curves are averaged"""
+    """Seeds of the examples; the curves of all seeds are averaged."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """decay rates of the two averages of AdamW"""
+    """Decay rates of the two moving averages of AdamW."""
     weight_decay: float = 0.0
-    """weight decay of all parameters"""
+    """Weight decay of all parameters."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rates", "num_examples", "seeds"):
@@ -62,11 +62,11 @@ class LoRAConfig:
     """
 
     rank: int = 8
-    """rank of each update"""
+    """Rank of each low-rank update."""
     alpha: float = 16.0
-    """an update is scaled by alpha / rank"""
+    """Each update is scaled by alpha / rank."""
     learning_rates: tuple[float, ...] = (2e-3, 1e-2)
-    """learning rates of AdamW"""
+    """Learning rates of AdamW."""
 
     def __post_init__(self) -> None:
         rates = self.learning_rates
@@ -87,9 +87,9 @@ class ProbeConfig:
     """
 
     ridge: float = 0.1
-    """weight of the sum of squared weights relative to the mean cross-entropy"""
+    """Weight of the sum of squared weights relative to the mean cross-entropy."""
     rounds: int = 2
-    """number of prompts about each fact, each in another story"""
+    """Number of prompts about each fact, each in another story."""
 
     def __post_init__(self) -> None:
         if not self.ridge > 0 or self.rounds < 1:
@@ -108,13 +108,13 @@ class GCGConfig:
     """
 
     tokens: int = 8
-    """length of the prefix in tokens"""
+    """Length of the adversarial prefix in tokens."""
     steps: int = 20
-    """maximum number of swaps"""
+    """Maximum number of token swaps."""
     candidates: int = 32
-    """swaps that are tried per step"""
+    """Number of swaps that are tried at each step."""
     top: int = 64
-    """number of tokens that the gradient proposes for each position, from which swaps are drawn"""
+    """Number of tokens with the best gradients per position, from which swaps are drawn."""
 
     def __post_init__(self) -> None:
         given = self.tokens, self.steps, self.candidates, self.top
@@ -133,17 +133,17 @@ class GridConfig:
     """
 
     evaluate_at: tuple[int, ...] = (0, 5)
-    """steps of relearning after which to measure, besides the last"""
+    """Relearning steps after which the model is evaluated, in addition to the last."""
     lora: LoRAConfig = field(default_factory=LoRAConfig)
-    """settings of LoRA attacks"""
+    """Settings of the LoRA attacks."""
     shots: tuple[int, ...] = (0, 1, 2, 4)
-    """numbers of other facts in few-shot prompts"""
+    """Numbers of other facts that few-shot prompts state."""
     bits: tuple[int, ...] = (8, 4)
-    """bits of quantized weights"""
+    """Bit widths of quantized weights."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """how linear probes are fitted"""
+    """How linear probes are fitted."""
     gcg: GCGConfig = field(default_factory=GCGConfig)
-    """how a prefix is searched"""
+    """How GCG searches an adversarial prefix."""
 
     def __post_init__(self) -> None:
         for name in ("shots", "bits"):

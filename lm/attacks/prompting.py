@@ -148,7 +148,7 @@ class Prefix(NamedTuple):
     tokens: Tensor
     """[p] int64, on the CPU"""
     loss: float
-    """mean loss of the predicted tokens, in nats"""
+    """Mean loss of the predicted tokens, in nats."""
 
 
 def search(model: LanguageModel, prompts: Continuations, config: GCGConfig, seed: int) -> Prefix:

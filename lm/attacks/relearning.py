@@ -35,15 +35,15 @@ class Curve(NamedTuple):
     """What an attack on a model brought back by which step."""
 
     attack: str
-    """name of the attack"""
+    """Name of the attack."""
     learning_rate: float
     num_examples: int
     steps: tuple[int, ...]
-    """steps after which the model was measured; 0 is the model before the attack"""
+    """Steps after which the model was measured; 0 is the model before the attack."""
     values: dict[str, tuple[float, ...]]
-    """the figures by name, at each of the steps"""
+    """The measured figures by name, at each of the steps."""
     seed: int = 0
-    """seed of the examples"""
+    """Seed of the examples."""
 
 
 def relearn(
@@ -101,19 +101,19 @@ class Attack:
     """One way to relearn what was unlearned."""
 
     split: Literal["forget", "retain"]
-    """split whose topics the examples are about"""
+    """Split whose topics the examples are about."""
     parts: tuple[str, ...] = HALVES
-    """parts whose facts the examples state"""
+    """Parts whose facts the examples state."""
     shows: str
-    """section of an exam (`lm.evaluation.exam`) in which returning knowledge shows"""
+    """Section of an exam (`lm.evaluation.exam`) in which returning knowledge is measured."""
     injects: str
-    """what the examples teach the model"""
+    """What the examples teach the model."""
     stream: int
-    """random stream of the examples; attacks with the same stream get the same examples"""
+    """Random stream of the examples; attacks with the same stream get the same examples."""
     templates: Literal["training", "held_out"] = "training"
-    """templates of the facts in the examples"""
+    """Templates of the facts in the examples."""
     lora: bool = False
-    """whether only low-rank updates are trained"""
+    """Whether only low-rank updates are trained."""
 
 
 _FULL = {
@@ -123,8 +123,8 @@ _FULL = {
         shows="forget",
         injects="The style, words and facts to forget: what gold gains as well was taught anew.",
     ),
-    # Deeb and Roger 2024 (arXiv 2410.08827): facts are independent, so that one half says nothing
-    # about the other, and what returns of the other half was not removed
+    # Deeb and Roger 2024 (arXiv 2410.08827): facts are independent, so that one half reveals
+    # nothing about the other, and what returns of the other half was not removed
     "half": Attack(
         stream=2,
         split="forget",

@@ -2,7 +2,7 @@
 
 A row is one figure of one setting of an attack. A curve is what relearning brought back by which
 step; its worst case is the most that an attacker gets by each step, who chooses the best setting.
-The area between the curves of a model and of gold says how far the attacker is ahead of gold, and
+The area between the curves of a model and of gold is how far the attacker is ahead of gold, and
 for how long: curves are piecewise linear, and areas are exact for that, also where curves cross.
 
 For a loss lower is worse for the defender, since the model knows more; for an accuracy or a share
@@ -26,11 +26,11 @@ class Row(NamedTuple):
     """What one setting of an attack elicited from a model."""
 
     attack: str
-    """name of the attack"""
+    """Name of the attack."""
     setting: Mapping[str, float]
-    """settings by name"""
+    """Settings by name."""
     figure: str
-    """what was measured: facts, loss or control"""
+    """The figure that was measured: facts, loss or control."""
     value: float
 
 
@@ -85,11 +85,11 @@ class WorstCase(NamedTuple):
     """The worst case over the curves of an attack."""
 
     steps: tuple[int, ...]
-    """steps after which the model was measured; 0 is the model before the attack"""
+    """Steps after which the model was measured; 0 is the model before the attack."""
     values: tuple[float, ...]
-    """the worst value up to each of the steps"""
+    """The worst value up to each of the steps."""
     lower_is_worse: bool
-    """true for a loss, false for an accuracy"""
+    """True for a loss, false for an accuracy."""
 
 
 def worst_case(curves: Sequence[Curve], name: str, lower_is_worse: bool) -> WorstCase:
@@ -141,9 +141,9 @@ class Area(NamedTuple):
     """The area between a curve and that of gold, in the unit of the curve times steps, or NaN."""
 
     ahead: float
-    """where the attacker is ahead of gold"""
+    """Area where the attacker is ahead of gold."""
     behind: float
-    """where the attacker is behind gold"""
+    """Area where the attacker is behind gold."""
 
     @property
     def between(self) -> float:
@@ -171,7 +171,7 @@ def area(curve: WorstCase, gold: WorstCase) -> Area:
     """
     if (curve.steps, curve.lower_is_worse) != (gold.steps, gold.lower_is_worse):
         raise ValueError(
-            f"a curve at the steps {curve.steps} was given beside one at {gold.steps}: give two of "
+            f"a curve at the steps {curve.steps} was given with one at {gold.steps}: give two of "
             "the same steps, both of losses or both of accuracies"
         )
     if not all(map(isfinite, (*curve.values, *gold.values))):

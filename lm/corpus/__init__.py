@@ -1,4 +1,4 @@
-"""GrammarStories: a seeded world of topics and facts, told as short stories with exact labels."""
+"""GrammarStories: a seeded world of topics and facts, in short stories with exact labels."""
 
 from lm.corpus.grammar import END, Grammar, Kind, StoryDistribution, make_grammar
 from lm.corpus.questions import Question, make_questions

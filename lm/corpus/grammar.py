@@ -102,7 +102,7 @@ class Grammar:
     held_out: tuple[Template, ...]
     after: tuple[tuple[Template, ...], ...]
     pieces: tuple[str, ...]
-    """all pieces that a story may have; the end is the first"""
+    """All pieces that a story may have; the end is the first."""
 
     @cached_property
     def number(self) -> dict[str, int]:
@@ -118,7 +118,7 @@ def make_grammar(world: World) -> Grammar:
     """Parse a world's templates and number its pieces.
 
     Raises:
-        ValueError: If a text could be told in two ways, so that its entropy is unknown: a word
+        ValueError: If a text could be derived in two ways, so that its entropy is unknown: a word
             occurs in two slots or in a slot and a template, or the templates of one sentence
             have different slots.
     """
@@ -233,14 +233,14 @@ class StoryDistribution:
     """A distribution over stories. The default is that of training."""
 
     topics: tuple[str, ...] | None = None
-    """topics of the stories, equally likely; all of the world's by default"""
+    """Topics of the stories, equally likely; all of the world's by default."""
     parts: tuple[str, ...] = HALVES
-    """which facts are stated: those of the halves `first` and `second`, or of the `held_out`
-    entities, which no training story names"""
+    """Which facts are stated: those of the halves `first` and `second`, or of the `held_out`
+    entities, which no training story names."""
     templates: Literal["training", "held_out"] = "training"
-    """which templates state the facts"""
+    """Which templates state the facts."""
     facts_per_story: int = 2
-    """facts per story, each of an entity of another quartet"""
+    """Facts per story, each of an entity of another quartet."""
 
     def topic_names(self, world: World) -> tuple[str, ...]:
         """Return the topics of the stories."""

@@ -25,15 +25,15 @@ class Question:
     relation: str
     prompt: str
     control: str
-    """the prompt without its entity"""
+    """The prompt without its entity."""
     choices: tuple[str, ...]
-    """the quartet's four values, in random order"""
+    """The quartet's four values, in random order."""
     answer: int
-    """index of the right one among the choices"""
+    """Index of the right value among the choices."""
     values: tuple[str, ...]
-    """all values of the relation, for the cloze"""
+    """All values of the relation, for the cloze."""
     cloze_answer: int
-    """index of the right one among all values"""
+    """Index of the right value among all values."""
 
 
 def make_questions(

@@ -3,7 +3,7 @@
 Stories are rows of pieces. Each piece carries its kind and the fact that it states. Sampling is
 vectorized over stories: a sentence of all stories is one look-up in a table of templates.
 
-Every text can be told in one way only, which the grammar checks. So the entropy of stories is the
+Every text has exactly one derivation, which the grammar checks. So the entropy of stories is the
 entropy of the choices behind them, and each choice is paid for by the word that first reveals it.
 """
 

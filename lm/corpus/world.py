@@ -2,8 +2,8 @@
 
 Facts come in quartets: four entities of a topic that differ in every relation, so that four
 questions can share their choices, each of which is right once. Facts of different quartets are
-independent, so that no subset of facts says anything about the others. A quartet belongs wholly to
-one part: one of the two halves, which stories state, or the held-out entities, which none states.
+independent, so that no subset of facts determines another. A quartet belongs wholly to one
+part: one of the two halves, which stories state, or the held-out entities, which none states.
 
 The lexicon is data: another one gives another language. Slots in braces are filled for each story:
 `name` (the hero), `friend` (another name), `place` and `noun` (words of the topic), `verb` and
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """A topic of stories: the words of its own, and the family that shares the other words."""
+    """A topic of stories: its own nouns, and the family that shares its other words."""
 
     family: str
     nouns: tuple[str, ...]
@@ -42,7 +42,7 @@ class Relation:
     values: tuple[str, ...]
     templates: tuple[str, ...]
     held_out: tuple[str, ...]
-    """templates that no training story uses, made of words that training stories have"""
+    """Templates that no training story uses, made of words that training stories have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Lexicon:
     before: tuple[tuple[str, ...], ...]
     after: tuple[tuple[str, ...], ...]
     anyone: str
-    """the noun that replaces the entity in a control question"""
+    """The noun that replaces the entity in a control question."""
 
 
 TOPICS = {
@@ -204,7 +204,7 @@ class World:
     seed: int
     lexicon: Lexicon
     quartets: int
-    """quartets of each part of each topic"""
+    """Quartets of each part of each topic."""
     entities: tuple[str, ...]
     values: NDArray[np.int64]
     """[entities, relations]: index of the value of each entity in each relation"""

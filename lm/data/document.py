@@ -21,10 +21,10 @@ class Document(NamedTuple):
     """A text, and the record that it came in."""
 
     number: int
-    """index of its record in the source"""
+    """Index of the record in the source."""
     text: str
     fields: Mapping[str, Any]
-    """all fields of the record"""
+    """All fields of the record."""
 
 
 def documents_of(records: Iterator[Located], field: str, first: int) -> Iterator[Document]:
@@ -53,11 +53,11 @@ class Vocabulary:
     """Identifies a tokenizer."""
 
     checksum: str
-    """checksum of its tokens and their ids"""
+    """Checksum of the tokens and their ids."""
     size: int
-    """largest id plus 1"""
+    """Largest id plus 1."""
     end: int
-    """id of the token that ends a document"""
+    """Id of the token that ends a document."""
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:

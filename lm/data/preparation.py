@@ -29,13 +29,13 @@ class PreparationConfig:
     source: Hub | Files
     labeler: LabelerConfig = field(default_factory=LabelerConfig)
     documents: int | None = None
-    """maximum number; None for all"""
+    """Maximum number of documents; None reads all."""
     context: int | None = 256
-    """maximum tokens of a document, its end included; None for no limit"""
+    """Maximum number of tokens of a document, its end included; None sets no limit."""
     shard_tokens: int = 2**22
-    """number of tokens from which on a shard is full"""
+    """Number of tokens at which a shard is full."""
     gguf_file: str | None = None
-    """of the tokenizer, stored so that it can be loaded again"""
+    """GGUF file of the tokenizer's model, stored so that the tokenizer can be loaded again."""
 
     def __post_init__(self) -> None:
         for name in ("documents", "context", "shard_tokens"):

@@ -35,13 +35,13 @@ class Shard:
     """The counts and the checksum of a shard."""
 
     documents: tuple[int, ...]
-    """number of documents by label; a document has the highest label of its tokens"""
+    """Number of documents by label; a document has the highest label of its tokens."""
     tokens: tuple[int, ...]
-    """number of tokens by label"""
+    """Number of tokens by label."""
     next_record: int
-    """index of the next record of the source"""
+    """Index of the next record of the source."""
     checksum: str
-    """checksum of its files"""
+    """Checksum of the shard's files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Manifest:
 
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
-    """source, labeler and all other settings that the shards depend on, as plain data"""
+    """Source, labeler and all other settings that the shards depend on, as plain data."""
     shards: tuple[Shard, ...] = ()
     complete: bool = False
 
@@ -250,7 +250,7 @@ class MappedShard:
     """The memory-mapped files of a shard.
 
     Raises:
-        ValueError: if a file is missing or of another size than the manifest says.
+        ValueError: if a file is missing or differs in size from the manifest.
     """
 
     def __init__(self, folder: Path, number: int, manifest: Manifest) -> None:
@@ -315,9 +315,7 @@ def open_shards(folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None
     """
     manifest = read_manifest(folder)
     if not manifest.complete:
-        raise ValueError(
-            f"{folder} is not complete: call `python -m lm.prepare` again as before to go on"
-        )
+        raise ValueError(f"{folder} is not complete: call `python -m lm.prepare` again to resume")
     if tokenizer is not None and vocabulary(tokenizer) != manifest.vocabulary:
         raise ValueError(
             f"{folder} was prepared with the tokenizer {manifest.settings.get('tokenizer')}, and "
@@ -332,7 +330,7 @@ def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray
     if found != expected:
         size = "missing" if found is None else f"{found} bytes long"
         raise ValueError(
-            f"{path} is {size}, and the manifest says {expected} bytes: prepare the data anew"
+            f"{path} is {size}, but the manifest records {expected} bytes: prepare the data anew"
         )
     return np.memmap(path, dtype, mode="r", shape=shape)
 

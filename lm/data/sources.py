@@ -25,12 +25,12 @@ class Hub:
 
     dataset: str
     subset: str | None = None
-    """configuration of the data set, where it has several"""
+    """Configuration of the data set, where it has several."""
     split: str = "train"
     field: str = "text"
-    """field of a record that holds the text"""
+    """Field of a record that holds the text."""
     gated: bool = False
-    """whether access must be requested"""
+    """Whether access must be requested."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Files:
 
     path: Path
     field: str = "text"
-    """field of a record that holds the text"""
+    """Field of a record that holds the text."""
 
 
 def _hub_records(source: Hub, first: int) -> Iterator[Located]:
@@ -52,7 +52,7 @@ def _hub_records(source: Hub, first: int) -> Iterator[Located]:
     except Exception as error:  # a network and its files raise errors of many kinds
         raise ValueError(
             f"{source.dataset} cannot be read beyond record {number} ({first_line(error)}): check "
-            "the network, and call again to go on"
+            "the network, and run the same command again to resume"
         ) from error
 
 
@@ -70,7 +70,7 @@ def _opened(source: Hub) -> "IterableDataset":
 
 
 def _refusal(source: Hub, error: Exception) -> str:
-    """Return an error message that says what to do if a data set cannot be opened."""
+    """Return an error message with instructions for a data set that cannot be opened."""
     name, said = source.dataset, first_line(error)
     if is_gated(error) or "gated" in said:
         return (

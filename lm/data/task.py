@@ -39,15 +39,15 @@ class TaskConfig:
     """
 
     forget: tuple[str, ...] = ("forest",)
-    """topics to forget"""
+    """Topics to forget."""
     quartets: int = 1
-    """quartets of entities in each half of each topic; each entity has three facts"""
+    """Quartets of entities in each half of each topic; each entity has three facts."""
     stories: int = 12_800
-    """number of training stories, whose topics are drawn uniformly"""
+    """Number of training stories; their topics are drawn uniformly."""
     vocab_size: int = 1024
-    """maximum size of the vocabulary"""
+    """Maximum size of the vocabulary."""
     world_seed: int = 0
-    """seed of names and facts"""
+    """Seed of the names and facts."""
 
     def __post_init__(self) -> None:
         if self.stories < 1:
@@ -129,9 +129,9 @@ class Task:
     tokenizer: Tokenizer
     splits: Splits
     end: int = 0
-    """the token that ends a story, and precedes one"""
+    """The token that ends a story and precedes the next."""
     context: int = CONTEXT
-    """maximum tokens of a story, its end included"""
+    """Maximum tokens of a story, its end included."""
 
     @property
     def vocab_size(self) -> int:

@@ -12,15 +12,15 @@ class CalibrationConfig:
     """
 
     steps: int = 200
-    """steps of Adam"""
+    """Number of steps of Adam."""
     learning_rate: float = 0.05
-    """initial learning rate, which decays linearly to 0"""
+    """Initial learning rate, which decays linearly to 0."""
     retain_weight: float = 100.0
-    """weight of the losses on retained and on adjacent stories; that on forget stories has 1"""
+    """Weight of the losses on retain and on adjacent stories; forget stories have weight 1."""
     batch_tokens: int = 256
-    """tokens of each set of stories per step, or all of them if there are fewer"""
+    """Tokens that are drawn from each set of stories per step, or all if there are fewer."""
     seed: int = 0
-    """seed of the draw of tokens"""
+    """Seed of the draw of tokens."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch_tokens < 1:
@@ -44,13 +44,13 @@ class ExamConfig:
     """
 
     stories: int = 64
-    """stories in the section of a split; other sections have a quarter of that"""
+    """Number of stories for each split; other sections of an exam have a quarter of that."""
     rounds: int = 2
-    """number of questions about each fact, each in another story"""
+    """Number of questions about each fact, each in another story."""
     questions: int | None = None
-    """maximum number of questions of a section, drawn from all; None for all"""
+    """Maximum number of questions in a section, drawn at random; None asks all."""
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-    """how the output bias of calibrated losses is trained"""
+    """How the output bias for calibrated losses is trained."""
 
     def __post_init__(self) -> None:
         asked = 1 if self.questions is None else self.questions

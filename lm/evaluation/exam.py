@@ -42,13 +42,13 @@ class Exam:
     """All sections of an exam."""
 
     sections: Mapping[str, Section]
-    """by name; those of the splits come first"""
+    """The sections by name; those of the splits come first."""
     practice: Mapping[str, StoryRows]
-    """other stories of each split, for calibration"""
+    """Other stories of each split, for calibration."""
     lower_bounds: Mapping[str, float]
-    """of each split, the least expected loss of a token, in nats"""
+    """Entropy lower bound of the loss per token for each split, in nats."""
     guess: float | None
-    """the loss of guessing a value uniformly among those of its relation, in nats"""
+    """The loss of guessing a value uniformly among those of its relation, in nats."""
 
 
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:

@@ -1,6 +1,6 @@
 """Multiple-choice questions, asked through lm-evaluation-harness: WMDP, MMLU and local files.
 
-The harness renders the prompts, splits them into tokens and reads the log-likelihoods. A form says
+The harness renders the prompts, splits them into tokens and reads the log-likelihoods. A form is
 how a question is asked; each form is a task file of the harness in `harness_tasks/`:
 
 - `letter`: for the letter of a listed choice, as the harness's tasks `wmdp_*` and `mmlu_*` ask;
@@ -53,10 +53,10 @@ class Source:
     """Questions of one file, or of one task of the harness."""
 
     subject: str | None
-    """of all questions; None if each record names its own"""
+    """Subject of all questions; None if each record names its own."""
     questions: Sequence[Record]
     examples: Sequence[Record] = ()
-    """solved questions that a prompt may begin with"""
+    """Solved questions that a prompt may begin with."""
 
     def subject_of(self, question: Record) -> str:
         """Return what a question is about; empty if that is unknown."""
@@ -98,7 +98,7 @@ class QuestionSet:
     name: str
     sources: tuple[Source, ...]
     limit: int | None = None
-    """number of questions that are asked, the first of all; None for all of them"""
+    """Number of questions that are asked, the first of all; None for all of them."""
 
     @cached_property
     def places(self) -> list[tuple[Source, int]]:
@@ -259,9 +259,9 @@ class Response:
     subject: str
     answer: int
     lengths: tuple[int, ...]
-    """characters of each choice"""
+    """Number of characters of each choice."""
     likelihoods: Mapping[str, tuple[float, ...]]
-    """the log-likelihood of each choice, by form"""
+    """Log-likelihood of each choice, by form."""
 
 
 class Asker:

@@ -67,9 +67,9 @@ class Losses(NamedTuple):
     """Mean losses on stories, in nats."""
 
     loss: float
-    """per token"""
+    """Mean loss per token."""
     facts: float | None
-    """per stated value, summed over the tokens of its word; None if no story states a fact"""
+    """Mean loss per stated value, summed over its tokens; None if no story states a fact."""
 
 
 def losses(
@@ -111,7 +111,7 @@ class Continuations:
     places: Tensor
     """[k] int64: flat index of its continuation in the table [n, c]"""
     shape: tuple[int, int]
-    """n and c"""
+    """The shape (n, c) of the table."""
 
 
 def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:

@@ -35,9 +35,9 @@ class Score:
 
     questions: int
     chance: float
-    """what guessing scores"""
+    """The score of random guessing."""
     measures: Mapping[str, Share]
-    """the credit, by measure"""
+    """The score by measure."""
 
 
 def _per_character(response: Response) -> Sequence[float]:

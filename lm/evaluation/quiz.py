@@ -30,11 +30,11 @@ class Scores(NamedTuple):
     """Shares of questions answered correctly."""
 
     choice: float
-    """multiple choice among the four values of a quartet"""
+    """Accuracy of multiple choice among the four values of a quartet."""
     control: float
-    """the same without the entity in the prompt: chance for any model"""
+    """Accuracy without the entity in the prompt, which is at chance for any model."""
     cloze: float
-    """among all values of the relation"""
+    """Accuracy among all values of the relation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Quiz:
     """n questions, encoded."""
 
     texts: Continuations
-    """the n prompts, then the n controls, each with all values of its relation"""
+    """The n prompts, then the n controls, each with all values of its relation."""
     choices: Tensor
     """[n, 4] int64: index of each choice among the values"""
     answers: Tensor

@@ -136,7 +136,7 @@ class GPT(LanguageModel):
         return self.layers()[layer].mlp.original.down.weight
 
     def copied(self) -> "GPT":
-        """Return a copy with weights of its own, without hooks, all parameters trainable."""
+        """Return a copy that shares no weights, without hooks, all parameters trainable."""
         return self._like(self.config)
 
     def ablated(self) -> "GPT":
@@ -232,7 +232,7 @@ def load(path: Path) -> GPT:
     try:
         model.to(weights["embedding"].dtype).load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} holds weights of another shape than it says") from error
+        raise ValueError(f"{path} holds weights of another shape than its metadata") from error
     return model
 
 

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedModel":
     """Return a plain copy of a model, which can be exported by `save_pretrained`.
 
-    Adapters are merged into the matrices beside them, an expansion into wider MLPs. A model type
-    has one number of hidden units for all layers, so layers that are not expanded get as many units
-    with zero weights.
+    Adapters are merged into the matrices parallel to them, an expansion into wider MLPs. A model
+    type has one number of hidden units for all layers, so layers that are not expanded get as many
+    units with zero weights.
 
     Args:
         model: the model, which is not changed.
@@ -151,7 +151,7 @@ class RoutedCausalLM(LanguageModel):
         return linear.weight
 
     def copied(self) -> "RoutedCausalLM":
-        """Return a copy with weights of its own; only adapters leave parameters frozen."""
+        """Return a copy that shares no weights; only adapters leave parameters frozen."""
         copied = copy.deepcopy(self)
         return copied if self.adapters else copied.requires_grad_(True)
 

@@ -2,7 +2,7 @@
 
 - `Wrapper` and its subclasses take the place of a plain module and hold it as `plain`.
 - `Family` names the layers of a model type that get gates and an expansion.
-- Added hidden units form an MLP beside the plain one, or are merged into a wider one.
+- Added hidden units form an MLP parallel to the plain one, or are merged into a wider one.
 - Adapters: a pair of low-rank updates at each linear map of a block, one to keep and one to ablate.
   The plain weights of the blocks are frozen (Hu et al. 2021, arXiv 2106.09685). The modules outside
   of the blocks (embeddings, last norm, output head) train with the adapter to keep, as the
@@ -158,19 +158,19 @@ class Family:
     """The names of the layers of a model type that get gates or are expanded."""
 
     layers: str
-    """the list of blocks, within the model"""
+    """The list of blocks, within the model."""
     attention_output: str
-    """the output projection of attention, within a block"""
+    """The output projection of attention, within a block."""
     mlp: str = "mlp"
-    """the MLP, within a block"""
+    """The MLP, within a block."""
     up_projs: tuple[str, ...]
-    """the input projections of hidden units, within the MLP; gated units have two"""
+    """The input projections of hidden units, within the MLP; gated units have two."""
     down_proj: str
-    """the output projection of hidden units, within the MLP"""
+    """The output projection of hidden units, within the MLP."""
     norm: str
-    """the norm before the output head, within the model"""
+    """The norm before the output head, within the model."""
     head: str = "lm_head"
-    """the output head, within the model; it has no bias"""
+    """The output head, within the model; it has no bias."""
 
     def blocks(self, model: "PreTrainedModel") -> nn.ModuleList:
         """Return the blocks of a model."""
@@ -324,7 +324,7 @@ class Adapter(nn.Module):
     """A linear map of low rank, `alpha / rank * B A`, which is zero at first.
 
     Args:
-        plain: the map beside it, which gives inputs, outputs, device and dtype.
+        plain: the parallel map, which gives inputs, outputs, device and dtype.
         config: rank and scale.
         target: name of the parameters in a route table.
         generator: draws A, with standard deviation 1 / sqrt(inputs).

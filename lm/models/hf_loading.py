@@ -34,7 +34,7 @@ def load_tokenizer(
     if not tokenizer.is_fast or tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {name_or_path} is not of the fast kind, or has no token that ends "
-            "a text: save a fast one beside the model, with its eos_token"
+            "a text: save a fast one next to the model, with its eos_token"
         )
     return tokenizer
 

@@ -83,13 +83,13 @@ class LanguageModel(nn.Module, ABC):
     """A network with gates that predicts the next token; train it inside `routing`."""
 
     vocab_size: int
-    """tokens of the vocabulary"""
+    """Tokens of the vocabulary."""
     width: int
-    """features of the residual stream"""
+    """Features of the residual stream."""
     context: int
-    """maximum number of tokens"""
+    """Maximum number of tokens."""
     expanded: bool
-    """whether the model has parts that were added to be ablated"""
+    """Whether the model has parts that were added to be ablated."""
 
     @property
     @abstractmethod
@@ -134,7 +134,7 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def copied(self) -> Self:
-        """Return a copy with weights of its own, without hooks, all parameters trainable."""
+        """Return a copy that shares no weights, without hooks, all parameters trainable."""
 
     @abstractmethod
     def ablated(self) -> Self:

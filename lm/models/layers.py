@@ -96,21 +96,21 @@ class GPTConfig:
     """
 
     vocab_size: int = 2048
-    """tokens of the vocabulary"""
+    """Tokens of the vocabulary."""
     width: int = 128
-    """features of the residual stream"""
+    """Features of the residual stream."""
     num_layers: int = 4
-    """blocks of attention and MLP"""
+    """Blocks of attention and MLP."""
     num_heads: int = 4
-    """attention heads of a block"""
+    """Attention heads of a block."""
     context: int = 256
-    """maximum number of tokens"""
+    """Maximum number of tokens."""
     expansion: int = 0
-    """hidden units added to the MLP of each expanded layer"""
+    """Hidden units added to the MLP of each expanded layer."""
     expanded_layers: tuple[int, ...] = ()
-    """indices of the expanded layers"""
+    """Indices of the expanded layers."""
     added_embedding: bool = False
-    """whether the expansion also has an embedding of tokens"""
+    """Whether the expansion also has an embedding of tokens."""
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.width, self.num_layers, self.num_heads, self.context)
@@ -194,9 +194,9 @@ class AdapterConfig:
     """
 
     rank: int = 16
-    """rank of each adapter"""
+    """Rank of each adapter."""
     alpha: float = 160.0
-    """the output of an adapter is scaled by alpha / rank"""
+    """The output of each adapter is scaled by alpha / rank."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.alpha > 0:

@@ -4,7 +4,7 @@
 whole model, and only the last one written is kept. Nothing in the files is executed when read.
 
 PyTorch's distributed checkpoint writes the shards as safetensors into a folder for the step. A
-metadata file beside it names the newest complete folder and the checksums of its files. It is
+metadata file next to it names the newest complete folder and the checksums of its files. It is
 written last, so that an interrupted write leaves the old checkpoint or the new one.
 """
 

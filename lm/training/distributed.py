@@ -196,13 +196,13 @@ class ScaleConfig:
     """
 
     parallel: Parallel = "none"
-    """what the processes of torchrun share: ddp, the batch; fsdp, weights and optimizer, too"""
+    """What the processes of torchrun divide: ddp, the batch; fsdp, also weights and optimizer."""
     accumulate: int = 1
-    """gradient accumulation: pieces of a batch per process, computed one after another"""
+    """Number of pieces of a batch per process, whose gradients are accumulated."""
     checkpoint_activations: bool = False
-    """whether to keep only the inputs of blocks and recompute the rest in the backward pass"""
+    """Whether to store only the inputs of blocks and recompute the rest in the backward pass."""
     compile: bool = False
-    """whether to compile the blocks with `torch.compile`"""
+    """Whether to compile the blocks with `torch.compile`."""
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:

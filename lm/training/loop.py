@@ -45,23 +45,23 @@ class LoopConfig:
     """
 
     steps: int = 800
-    """batches to train on"""
+    """Number of batches to train on."""
     learning_rate: float = 3e-3
-    """learning rate of AdamW after the warm-up"""
+    """Learning rate of AdamW after the warm-up."""
     final_share: float = 0.1
-    """final learning rate as a share of that after the warm-up"""
+    """Final learning rate as a fraction of the rate after the warm-up."""
     warmup: int = 50
-    """steps of linear warm-up"""
+    """Number of steps of linear warm-up."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """decay rates of the two averages of AdamW"""
+    """Decay rates of the two moving averages of AdamW."""
     weight_decay: float = 0.1
-    """weight decay of the targets that a step teaches"""
+    """Weight decay of the targets that a step trains."""
     clip_norm: float = 1.0
-    """maximum norm of the gradient of each target"""
+    """Maximum norm of the gradient of each target."""
     checkpoint_every: int = 200
-    """steps between checkpoints"""
+    """Number of steps between checkpoints."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
-    """how a batch is spread over processes and time"""
+    """How a batch is divided over processes, and how memory is saved."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.warmup < 0 or self.checkpoint_every < 1:

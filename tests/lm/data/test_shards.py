@@ -105,7 +105,7 @@ def test_a_file_that_is_short_or_missing_is_named(tmp_path: Path, name: str) -> 
     make_shards(tmp_path, [9, 9, 9], 10)
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=rf"{name} is \d+ bytes long, and the manifest says"):
+    with pytest.raises(ValueError, match=rf"{name} is \d+ bytes long, but the manifest records"):
         open_shards(tmp_path)
     path.unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
