@@ -2,7 +2,8 @@
 
 A label states what is known about a token: `retain`, `unlabeled` or `forget`. These are the first
 routes of every table here, in this order, so that the same labels serve every method. A label is
-already a route, except for expand, route, ablate, which has one route for each rounded weight of a token.
+already a route, except for expand, route, ablate, which has one route for each rounded weight of a
+token.
 
 The route of a token applies to its position: to the gradients that its own loss, and the losses of
 later tokens that attend to it, send through the parts of the network at that position. Through

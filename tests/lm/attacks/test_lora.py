@@ -42,7 +42,7 @@ def updates(model: nn.Module) -> dict[str, LowRank]:
 
 # peft 0.21 asks what transformers 5.23 has renamed
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-def test_given_the_same_a_and_b_it_is_what_peft_computes_and_learns() -> None:
+def test_outputs_and_gradients_equal_those_of_peft() -> None:
     plain = plain_model("llama", torch.float64)
     ours = RoutedCausalLM(copy.deepcopy(plain))
     adapt(ours, CONFIG)
@@ -72,7 +72,7 @@ def test_given_the_same_a_and_b_it_is_what_peft_computes_and_learns() -> None:
 
 
 @pytest.mark.parametrize("shape", [SMALL, EXPANDED])
-def test_nothing_changes_at_first_and_only_the_updates_learn(shape: GPTConfig) -> None:
+def test_adapt_keeps_the_outputs_and_trains_only_the_updates(shape: GPTConfig) -> None:
     model = random_gpt(shape)
     before, inputs = weights(model), tokens()[0]
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_nothing_changes_at_first_and_only_the_updates_learn(shape: GPTConfig) -
     assert same(after, before)
 
 
-def test_an_update_adds_b_times_a_by_alpha_over_rank() -> None:
+def test_update_adds_b_times_a_scaled_by_alpha_over_rank() -> None:
     weight = torch.arange(6.0).view(3, 2)
     update = LowRank(weight, LoRAConfig(rank=1, alpha=2.0), torch.Generator())
     with torch.no_grad():
@@ -103,7 +103,7 @@ def test_an_update_adds_b_times_a_by_alpha_over_rank() -> None:
     assert torch.equal(update(weight), expected)
 
 
-def test_relearning_by_lora_moves_the_maps_alone_and_by_the_rank() -> None:
+def test_relearning_with_lora_changes_only_the_updates() -> None:
     model, seen = random_gpt(), Weights()
     before = weights(model)
     config = AttackConfig(steps=3, evaluate_at=(0,))
@@ -124,6 +124,6 @@ def test_relearning_by_lora_moves_the_maps_alone_and_by_the_rank() -> None:
     "wrong",
     [{"rank": 0}, {"alpha": 0.0}, {"learning_rates": ()}, {"learning_rates": (0.1, 0.1)}],
 )
-def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
+def test_lora_config_refuses_invalid_settings(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         LoRAConfig(**wrong)  # type: ignore[arg-type]

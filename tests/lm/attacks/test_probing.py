@@ -60,20 +60,20 @@ def found(model: GPT, ridge: float = 1e-3) -> dict[str, list[float]]:
     return {name: [r.value for r in rows if r.figure == name] for name in (FACTS, CONTROL)}
 
 
-def test_values_that_the_features_hold_are_told_of_entities_never_seen() -> None:
+def test_probe_finds_values_of_unseen_entities_when_features_hold_them() -> None:
     task = tiny_task()
     told = found(written(task, task.grammar.world.topics))
     assert told[FACTS] == [1.0]
     assert told[CONTROL][0] < 0.8
 
 
-def test_features_that_tell_entities_apart_give_no_values_away() -> None:
+def test_probe_finds_no_values_when_features_only_identify_entities() -> None:
     task = tiny_task()
     told = found(written(task, set(task.grammar.world.topics) - set(task.splits.forget)))
     assert told[FACTS][0] <= 0.5  # a quarter, but for eight entities
 
 
-def test_each_layer_has_a_row_of_both_kinds_and_the_model_stays() -> None:
+def test_probe_reports_facts_and_control_for_each_layer() -> None:
     task = tiny_task()
     model = random_model(task)
     before = weights(model)
@@ -85,7 +85,7 @@ def test_each_layer_has_a_row_of_both_kinds_and_the_model_stays() -> None:
 
 
 @torch.no_grad()
-def test_the_last_token_of_each_text_is_read_whatever_the_batch() -> None:
+def test_residuals_are_read_at_the_last_token_of_each_text() -> None:
     task = tiny_task()
     model = random_model(task)
     texts = [prompted(task, question.prompt) for question in ask(task, [1])]
@@ -95,7 +95,7 @@ def test_the_last_token_of_each_text_is_read_whatever_the_batch() -> None:
         assert torch.allclose(read, torch.stack(one_by_one), atol=1e-12)
 
 
-def test_bad_settings_are_refused() -> None:
+def test_probe_config_refuses_invalid_settings() -> None:
     for wrong in ({"ridge": 0.0}, {"rounds": 0}):
         with pytest.raises(ValueError, match="one above 0, and 1"):
             ProbeConfig(**wrong)
@@ -122,7 +122,7 @@ def solution(features: Tensor, labels: Tensor, classes: int, ridge: float) -> Te
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 0.1, 10.0])
-def test_predictions_are_those_of_the_solution_of_the_objective(ridge: float) -> None:
+def test_probe_predictions_match_the_minimizer_of_the_objective(ridge: float) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(40, 5, generator=generator, dtype=torch.float64) * 3 + 1
     labels = torch.randint(3, (40,), generator=generator)
@@ -130,13 +130,13 @@ def test_predictions_are_those_of_the_solution_of_the_objective(ridge: float) ->
     torch.testing.assert_close(found, solution(features, labels, 3, ridge), rtol=0, atol=1e-4)
 
 
-def test_without_a_difference_the_shares_of_the_classes_are_predicted() -> None:
+def test_probe_predicts_class_frequencies_when_features_are_constant() -> None:
     labels = torch.tensor([0, 0, 0, 1])
     found = class_log_probabilities(torch.ones(4, 2), labels, torch.ones(1, 2), 2, ridge=0.1)
     assert found.exp()[0].tolist() == pytest.approx([0.75, 0.25], abs=1e-4)
 
 
-def test_separable_classes_far_from_zero_are_separated_and_a_class_without_label_is_not() -> None:
+def test_probe_separates_uncentered_classes_and_gives_absent_classes_no_probability() -> None:
     features = torch.tensor([[1000.0, 0.0], [1001.0, 0.0], [1004.0, 0.0], [1005.0, 0.0]])
     labels = torch.tensor([0, 0, 2, 2])
     found, again = (
@@ -164,7 +164,9 @@ def slowly(model: LanguageModel, task: Task, layer: int) -> Tensor:
 
 
 @BOTH
-def test_each_layer_is_read_by_the_head(make: Callable[[Task], LanguageModel]) -> None:
+def test_log_likelihoods_read_each_layer_through_the_output_head(
+    make: Callable[[Task], LanguageModel],
+) -> None:
     task = tiny_task()
     model, asked = make(task), ask(task, [2])
     quiz = encode_quiz(task, asked)
@@ -178,7 +180,7 @@ def test_each_layer_is_read_by_the_head(make: Callable[[Task], LanguageModel]) -
 
 
 @BOTH
-def test_each_layer_has_a_row_and_the_last_is_the_model(
+def test_logit_lens_reports_each_layer_and_equals_the_model_at_the_last(
     make: Callable[[Task], LanguageModel],
 ) -> None:
     task = tiny_task()

@@ -46,7 +46,7 @@ def generator() -> np.random.Generator:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_shots_are_sentences_of_other_quartets_before_the_fact_that_is_asked(count: int) -> None:
+def test_shots_state_facts_of_other_quartets_before_the_question(count: int) -> None:
     task = tiny_task()
     world = task.grammar.world
     for question in ask(task, [0]):
@@ -69,7 +69,7 @@ def test_shots_are_sentences_of_other_quartets_before_the_fact_that_is_asked(cou
             assert shown.prompt.count(entity) == question.prompt.count(entity)
 
 
-def test_others_are_the_facts_to_forget_but_those_of_the_quartet() -> None:
+def test_other_facts_are_the_forget_facts_outside_the_quartet() -> None:
     task = tiny_task()
     size = QUARTET * len(task.grammar.world.relations)
     facts = task.grammar.world.facts_of(task.splits.forget).tolist()
@@ -78,7 +78,7 @@ def test_others_are_the_facts_to_forget_but_those_of_the_quartet() -> None:
     assert other_facts(task, second[0]) == first
 
 
-def test_more_shots_begin_with_the_fewer_and_no_prompt_outgrows_the_context() -> None:
+def test_shots_are_nested_and_fit_the_context() -> None:
     task = tiny_task()
     question = ask(task, [0])[0]
     two, three = (with_shots(task, question, n, generator(), CONTEXT).prompt for n in (2, 3))
@@ -92,7 +92,7 @@ def test_more_shots_begin_with_the_fewer_and_no_prompt_outgrows_the_context() ->
         with_shots(task, question, 3, generator(), plain)
 
 
-def test_what_is_known_is_scored_after_each_number_of_shots() -> None:
+def test_few_shot_scores_each_number_of_shots() -> None:
     task = tiny_task()
     facts = task.grammar.world.facts_of(task.splits.forget).tolist()
     knows = few_shot(knower(task, facts), task, (0,), seed=1)
@@ -142,7 +142,7 @@ def models() -> list[LanguageModel]:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_loss_and_gradient_are_those_of_the_slow_way(number: int) -> None:
+def test_loss_and_token_gradient_match_a_slow_reference(number: int) -> None:
     model = models()[number]
     assert loss_after(model, PROMPTS, PREFIX) == pytest.approx(
         slow_loss(model, PREFIX.tolist()), rel=1e-6
@@ -156,7 +156,7 @@ def test_loss_and_gradient_are_those_of_the_slow_way(number: int) -> None:
 
 @FAMILIES
 @torch.no_grad()
-def test_all_layers_leave_what_each_does(family: str) -> None:
+def test_residuals_of_all_layers_equal_those_of_each_layer(family: str) -> None:
     model, tokens = expanded_model(family), torch.arange(10).view(2, 5)
     read = model.residuals(tokens)
     assert len(read) == 2
@@ -167,7 +167,7 @@ def test_all_layers_leave_what_each_does(family: str) -> None:
 
 @FAMILIES
 @torch.no_grad()
-def test_features_of_what_is_embedded_are_those_of_the_tokens(family: str) -> None:
+def test_features_of_embeddings_equal_features_of_tokens(family: str) -> None:
     model, tokens = expanded_model(family), torch.arange(10).view(2, 5)
     assert torch.equal(model.features_of(model.embedded(tokens)), model.features(tokens))
     with pytest.raises(ValueError, match="context of 16"):
@@ -175,7 +175,7 @@ def test_features_of_what_is_embedded_are_those_of_the_tokens(family: str) -> No
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_with_all_tokens_proposed_and_tried_the_swap_is_that_of_brute_force(number: int) -> None:
+def test_search_finds_the_best_swap_when_all_swaps_are_tried(number: int) -> None:
     model = models()[number]
     config = GCGConfig(tokens=2, steps=1, candidates=26, top=13)
     first = torch.randint(13, (1, 2), generator=torch.Generator().manual_seed(3))[0].tolist()
@@ -186,7 +186,7 @@ def test_with_all_tokens_proposed_and_tried_the_swap_is_that_of_brute_force(numb
     assert found.loss == pytest.approx(slow_loss(model, best), rel=1e-6)
 
 
-def test_more_steps_are_never_worse_and_the_model_stays_as_it_is() -> None:
+def test_search_never_gets_worse_with_more_steps() -> None:
     model = models()[0]
     before = weights(model)
     sizes = [GCGConfig(tokens=2, steps=n, candidates=1, top=4) for n in (1, 4, 16)]
@@ -197,7 +197,7 @@ def test_more_steps_are_never_worse_and_the_model_stays_as_it_is() -> None:
     assert same(weights(model), before)
 
 
-def test_the_control_is_the_best_of_as_many_random_prefixes() -> None:
+def test_random_search_returns_the_best_of_its_prefixes() -> None:
     model = models()[0]
     config = GCGConfig(tokens=1, steps=20, candidates=20)  # 401 of 13: all of them
     found = search_at_random(model, PROMPTS, config, seed=0)
@@ -205,7 +205,7 @@ def test_the_control_is_the_best_of_as_many_random_prefixes() -> None:
     assert found.tokens.tolist() == [min(every, key=lambda token: every[token])]
 
 
-def test_prefixed_prompts_are_scored_as_texts_with_the_prefix() -> None:
+def test_prefixed_prompts_score_like_texts_with_the_prefix() -> None:
     model = models()[0]
     texts, continuations = [[0, 5], [0, 3, 7]], [[[4], [9]], [[1], [2]]]
     plain = lay_out([[text[0], *PREFIX.tolist(), *text[1:]] for text in texts], continuations)
@@ -247,7 +247,7 @@ class Locked(GPT):
 
 
 @pytest.mark.parametrize(("parts", "known"), [(HALVES, 1.0), (HALVES[:1], 0.25)])
-def test_the_key_to_one_half_tells_of_the_other_what_is_known_of_it(
+def test_gcg_recovers_the_other_half_when_the_model_knows_it(
     parts: tuple[str, ...], known: float
 ) -> None:
     task = tiny_task()
@@ -257,7 +257,7 @@ def test_the_key_to_one_half_tells_of_the_other_what_is_known_of_it(
     assert [(row.figure, row.value) for row in rows] == [(FACTS, known), (CONTROL, 0.25)]
 
 
-def test_models_of_both_kinds_are_attacked_if_their_context_holds_the_prefix() -> None:
+def test_gcg_attacks_both_kinds_of_model_and_refuses_a_prefix_beyond_the_context() -> None:
     task = tiny_task()
     config = GCGConfig(tokens=2, steps=1, candidates=2, top=2)
     for model in (random_model(task), random_llama(task)):

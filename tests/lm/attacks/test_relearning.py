@@ -52,7 +52,7 @@ def adamw_by_hand(model: GPT, steps: int) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("shape", [SMALL, EXPANDED])
-def test_it_is_adamw_to_the_bit(shape: GPTConfig) -> None:
+def test_relearning_equals_adamw_written_by_hand(shape: GPTConfig) -> None:
     model, noted = random_gpt(shape), Weights()
     curve = relearn(model, stories(), noted, RATE, CONFIG)
     by_hand = adamw_by_hand(model, CONFIG.steps)
@@ -64,7 +64,7 @@ def test_it_is_adamw_to_the_bit(shape: GPTConfig) -> None:
         assert not torch.equal(by_hand[0][name], by_hand[1][name])
 
 
-def test_the_values_are_those_of_the_model_at_each_step() -> None:
+def test_curve_values_are_measured_at_each_step() -> None:
     model, rows, noted = random_gpt(), stories(), Weights()
     curve = relearn(model, rows, loss_of(rows), RATE, CONFIG)
     relearn(model, rows, noted, RATE, CONFIG)
@@ -76,7 +76,7 @@ def test_the_values_are_those_of_the_model_at_each_step() -> None:
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_the_model_stays_as_it_is_and_is_step_0() -> None:
+def test_relearning_leaves_the_model_unchanged_and_starts_from_it() -> None:
     model, noted = random_gpt(), Weights()
     before = weights(model)
     relearn(model, stories(), noted, RATE, CONFIG)
@@ -85,7 +85,7 @@ def test_the_model_stays_as_it_is_and_is_step_0() -> None:
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
-def test_what_was_frozen_or_hooked_is_attacked_like_all_else() -> None:
+def test_relearning_ignores_frozen_parameters_and_hooks() -> None:
     model, rows = random_gpt(), stories()
     free = relearn(model, rows, loss_of(rows), RATE, CONFIG)
     model.requires_grad_(False)
@@ -93,14 +93,14 @@ def test_what_was_frozen_or_hooked_is_attacked_like_all_else() -> None:
     assert relearn(model, rows, loss_of(rows), RATE, CONFIG) == free
 
 
-def test_the_same_twice_is_the_same_to_the_bit() -> None:
+def test_relearning_is_deterministic() -> None:
     one, other = Weights(), Weights()
     for noted in (one, other):
         relearn(random_gpt(), stories(), noted, RATE, CONFIG)
     assert all(map(same, one.seen, other.seen))
 
 
-def test_a_step_too_small_to_be_written_moves_nothing() -> None:
+def test_relearning_changes_nothing_when_the_learning_rate_underflows() -> None:
     rows, noted = stories(), Weights()
     relearn(random_gpt(), rows, noted, 1e-20, CONFIG)
     assert all(same(seen, noted.seen[0]) for seen in noted.seen)
@@ -108,20 +108,20 @@ def test_a_step_too_small_to_be_written_moves_nothing() -> None:
     assert len(set(flat.values["loss"])) == 1
 
 
-def test_what_fills_rows_up_is_nothing_to_learn() -> None:
+def test_relearning_does_not_depend_on_padding() -> None:
     one, other = Weights(), Weights()
     for noted, columns in ((one, SMALL.context), (other, 90)):  # 90 would not fit the context
         relearn(random_gpt(), stories(columns=columns), noted, RATE, CONFIG)
     assert all(map(same, one.seen, other.seen))
 
 
-def test_a_model_keeps_its_precision() -> None:
+def test_relearning_keeps_the_dtype_of_the_model() -> None:
     noted = Weights()
     relearn(random_gpt(dtype=torch.float64), stories(), noted, RATE, CONFIG)
     assert {value.dtype for seen in noted.seen for value in seen.values()} == {torch.float64}
 
 
-def test_it_is_measured_within_the_budget_and_at_its_end() -> None:
+def test_measured_steps_lie_within_the_budget_and_include_its_end() -> None:
     assert AttackConfig().measured == (0, 1, 2, 5, 10, 20)
     assert replace(CONFIG, steps=3).measured == (0, 1, 3)
     assert replace(CONFIG, steps=99).measured == (0, 1, 3, 10, 99)
@@ -143,12 +143,14 @@ def test_it_is_measured_within_the_budget_and_at_its_end() -> None:
         ({"evaluate_at": (0, 2, 2)}, "ascend"),
     ],
 )
-def test_bad_settings_are_refused(change: dict[str, tuple[float, ...]], message: str) -> None:
+def test_attack_config_refuses_invalid_settings(
+    change: dict[str, tuple[float, ...]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         AttackConfig(**change)  # type: ignore[arg-type]
 
 
-def test_no_examples_are_refused() -> None:
+def test_relearn_refuses_an_empty_set_of_examples() -> None:
     none = stories().take(torch.zeros(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="no stories were given"):
         relearn(random_gpt(), none, Weights(), RATE, CONFIG)
@@ -166,25 +168,25 @@ def told(task: Task, name: str) -> tuple[set[str], set[int]]:
     return topics, set(rows.facts[rows.facts >= 0].tolist())
 
 
-def test_the_same_tells_all_that_is_to_be_forgotten(task: Task) -> None:
+def test_examples_of_same_state_all_forget_facts(task: Task) -> None:
     topics, facts = told(task, "same")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
 
 
-def test_the_half_tells_nothing_of_the_other_half(task: Task) -> None:
+def test_examples_of_half_state_only_the_first_half(task: Task) -> None:
     topics, facts = told(task, "half")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], ["first"]).tolist())
 
 
-def test_the_benign_tells_nothing_to_be_forgotten_nor_adjacent(task: Task) -> None:
+def test_examples_of_benign_state_only_retain_facts(task: Task) -> None:
     topics, facts = told(task, "benign")
     assert topics == set(task.splits.retain)
     assert facts <= set(task.grammar.world.facts_of(task.splits.retain).tolist())
 
 
-def test_the_off_tells_all_facts_and_no_sentence_of_training(task: Task) -> None:
+def test_examples_of_off_state_all_facts_in_held_out_templates(task: Task) -> None:
     topics, facts = told(task, "off")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
@@ -204,7 +206,7 @@ def sentences(task: Task, fact: int, templates: Sequence[Template]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["same", "half", "benign", "off"])
-def test_lora_is_given_what_full_training_is(task: Task, name: str) -> None:
+def test_lora_attacks_use_the_examples_of_full_training(task: Task, name: str) -> None:
     one, other = (draw_examples(task, each, 6, seed=2) for each in (name, f"lora-{name}"))
     assert torch.equal(one.tokens, other.tokens)
     assert not ATTACKS[name].lora
@@ -212,7 +214,7 @@ def test_lora_is_given_what_full_training_is(task: Task, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_examples_are_those_of_their_seed_and_not_those_of_training(task: Task, name: str) -> None:
+def test_examples_depend_on_the_seed_and_differ_from_training(task: Task, name: str) -> None:
     one, again, other = (draw_examples(task, name, 8, seed).tokens for seed in (3, 3, 4))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
@@ -220,7 +222,7 @@ def test_examples_are_those_of_their_seed_and_not_those_of_training(task: Task, 
     assert not training & {tuple(row) for row in one.tolist()}
 
 
-def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(task: Task) -> None:
+def test_run_attack_covers_the_grid_with_nested_examples(task: Task) -> None:
     shape = GPTConfig(
         vocab_size=task.vocab_size, width=8, num_layers=1, num_heads=2, context=CONTEXT
     )
@@ -239,7 +241,7 @@ def test_every_setting_is_run_and_the_fewer_examples_are_the_first_of_the_more(t
     assert len({curve.values["loss"] for curve in curves}) == len(curves)
 
 
-def test_lora_has_rates_of_its_own_and_trains_updates_of_either_kind_of_model(task: Task) -> None:
+def test_run_attack_with_lora_uses_its_learning_rates_and_keeps_the_model(task: Task) -> None:
     measure = loss_of(task.sample(2, [9]))
     config = AttackConfig(learning_rates=(1.0,), num_examples=(2,), steps=2, evaluate_at=(0,))
     lora = LoRAConfig(rank=1, learning_rates=(1e-2, 1e-3))
@@ -256,7 +258,7 @@ def test_lora_has_rates_of_its_own_and_trains_updates_of_either_kind_of_model(ta
     assert curves[0].values["loss"][-1] < curves[0].values["loss"][0]
 
 
-def test_an_attack_must_be_known_and_have_topics(task: Task) -> None:
+def test_draw_examples_refuses_unknown_attacks_and_empty_splits(task: Task) -> None:
     with pytest.raises(ValueError, match="choose one of same, half, benign"):
         draw_examples(task, "worse", 1, seed=0)
     everything = replace(task, splits=Splits(task.splits.forget, task.splits.adjacent, ()))

@@ -44,7 +44,7 @@ def curve(*values: float, rate: float = 1e-3, count: int = 4, seed: int = 0) -> 
 
 @settings(deadline=None)
 @given(GRIDS, st.booleans())
-def test_the_envelope_is_that_of_a_slow_loop(
+def test_worst_case_matches_a_slow_reference(
     grid: dict[tuple[float, int], list[tuple[float, ...]]], lower: bool
 ) -> None:
     curves = [
@@ -67,23 +67,23 @@ def test_the_envelope_is_that_of_a_slow_loop(
             assert value == pytest.approx((min if lower else max)(known))
 
 
-def test_what_was_gained_once_is_kept() -> None:
+def test_worst_case_is_cumulative_over_steps() -> None:
     curves = [curve(3, 1, 2), curve(3, 2, 1.5, rate=1e-2)]
     assert worst_case(curves, "figure", lower_is_worse=True).values == (3, 1, 1)
     assert worst_case(curves, "figure", lower_is_worse=False).values == (3, 3, 3)
 
 
-def test_draws_are_averaged_and_settings_are_not() -> None:
+def test_worst_case_averages_seeds_but_not_settings() -> None:
     lucky = [curve(4, 0, 0, seed=0), curve(4, 4, 4, seed=1), curve(4, 3, 1, rate=1e-2)]
     assert worst_case(lucky, "figure", lower_is_worse=True).values == (4, 2, 1)
 
 
-def test_a_diverged_run_gains_nothing() -> None:
+def test_worst_case_ignores_diverged_runs() -> None:
     curves = [curve(3, nan, inf), curve(3, 2.5, 2, rate=1e-2)]
     assert worst_case(curves, "figure", lower_is_worse=True).values == (3, 2.5, 2)
 
 
-def test_curves_that_do_not_belong_together_are_refused() -> None:
+def test_worst_case_refuses_curves_of_different_attacks_or_steps() -> None:
     with pytest.raises(ValueError, match="0 curves were given"):
         worst_case([], "figure", lower_is_worse=True)
     for other in (curve(1, 2, 3)._replace(attack="half"), curve(1, 2, 3)._replace(steps=(0, 1, 2))):
@@ -109,18 +109,18 @@ def test_curves_that_do_not_belong_together_are_refused() -> None:
         (WorstCase((0, 5), (nan, nan), lower_is_worse=True), 1.0, None),
     ],
 )
-def test_a_level_is_reached_from_the_side_of_its_direction(
+def test_steps_to_reach_returns_the_first_step_at_the_level(
     of: WorstCase, level: float, steps: int | None
 ) -> None:
     assert steps_to_reach(of, level) == steps
 
 
-def test_a_level_must_be_a_number() -> None:
+def test_steps_to_reach_refuses_a_nan_level() -> None:
     with pytest.raises(ValueError, match="is NaN"):
         steps_to_reach(LOSS_CURVE, nan)
 
 
-def test_a_curve_comes_back_from_json_as_it_was() -> None:
+def test_curve_survives_a_round_trip_through_json() -> None:
     whole = curve(1.5, 2.5, 3.5, seed=3)
     assert curve_from_json(as_read(whole._asdict())) == whole
     diverged = curve_from_json(as_read(curve(1.5, nan, inf)._asdict()))
@@ -153,7 +153,7 @@ def accuracy(*values: float) -> WorstCase:
         ((4.0, 6.0, 0.0), Area(0.5, 3 + 4.5)),  # crosses at three quarters of the way
     ],
 )
-def test_areas_of_hand_made_curves(values: tuple[float, ...], expected: Area) -> None:
+def test_area_of_hand_made_curves(values: tuple[float, ...], expected: Area) -> None:
     assert area(loss(*values), loss(*GOLD)) == pytest.approx(expected)
     # of an accuracy the same curves mean the opposite
     assert area(accuracy(*values), accuracy(*GOLD)) == pytest.approx(expected[::-1])
@@ -161,7 +161,7 @@ def test_areas_of_hand_made_curves(values: tuple[float, ...], expected: Area) ->
 
 @settings(deadline=None)
 @given(THREE_VALUES, THREE_VALUES)
-def test_areas_are_the_integrals_of_straight_lines(
+def test_area_integrates_piecewise_linear_curves(
     values: tuple[float, ...], gold: tuple[float, ...]
 ) -> None:
     found = area(accuracy(*values), accuracy(*gold))
@@ -175,14 +175,14 @@ def test_areas_are_the_integrals_of_straight_lines(
     assert area(loss(*values), loss(*gold)).signed == pytest.approx(-found.signed)
 
 
-def test_what_is_not_finite_has_no_area() -> None:
+def test_area_is_nan_when_a_value_is_not_finite() -> None:
     for values in ((nan, 1.0, 1.0), (4.0, 3.0, nan), (4.0, inf, 1.0), (nan, nan, -1.0)):
         for pair in ((loss(*values), loss(*GOLD)), (loss(*GOLD), loss(*values))):
             assert all(map(isnan, area(*pair)))
             assert isnan(share(*pair, base=loss(1.0, 1.0, 1.0)))
 
 
-def test_the_share_tells_gold_from_base() -> None:
+def test_share_is_0_for_gold_and_1_for_base() -> None:
     gold, base = loss(4.0, 4.0, 4.0), loss(2.0, 2.0, 2.0)
     assert share(gold, gold, base) == 0
     assert share(base, gold, base) == 1
@@ -196,12 +196,12 @@ def test_a_model_that_is_behind_gold_has_a_share_as_well() -> None:
 
 
 @pytest.mark.parametrize("base", [GOLD, (4.5, 3.5, 1.5), (3.0, 4.0, 1.0)])
-def test_there_is_no_share_of_a_base_that_knew_nothing(base: tuple[float, ...]) -> None:
+def test_share_is_nan_when_the_base_is_not_ahead_of_gold(base: tuple[float, ...]) -> None:
     value = share(loss(1.0, 1.0, 1.0), loss(*GOLD), loss(*base))
     assert isnan(value)
 
 
-def test_only_curves_of_one_kind_are_compared() -> None:
+def test_area_refuses_curves_of_different_kinds() -> None:
     for other in (accuracy(*GOLD), WorstCase((0, 1, 2), GOLD, lower_is_worse=True)):
         with pytest.raises(ValueError, match="of the same steps"):
             area(loss(*GOLD), other)
@@ -215,7 +215,7 @@ def attack_curve(
     return Curve(name, rate, 8, (0, 5), values, seed)
 
 
-def test_curves_become_rows_of_where_their_attack_shows_and_draws_are_averaged() -> None:
+def test_rows_use_the_section_of_their_attack_and_average_seeds() -> None:
     curves = [
         attack_curve("half", 0.1, [0.25, 0.5], [3.0, 2.0]),
         attack_curve("half", 0.1, [0.25, 0.75], [3.0, 1.0], seed=1),
@@ -236,7 +236,7 @@ def test_curves_become_rows_of_where_their_attack_shows_and_draws_are_averaged()
     assert isnan(rows[-1].value)
 
 
-def test_the_worst_is_most_facts_and_least_loss_and_diverging_gains_nothing() -> None:
+def test_worst_case_row_has_most_facts_or_least_loss() -> None:
     rows = rows_of(
         [
             attack_curve("same", 0.1, [0.25, 0.5], [3.0, 2.0]),
@@ -254,7 +254,7 @@ def test_the_worst_is_most_facts_and_least_loss_and_diverging_gains_nothing() ->
     assert worst_case_row([Row("same", {}, LOSS, nan)], "same", LOSS) is None
 
 
-def test_a_control_is_that_of_the_worst_setting() -> None:
+def test_worst_case_control_is_that_of_the_worst_setting() -> None:
     rows = [
         Row("probe", {"layer": layer}, figure, value)
         for layer, facts, control in ((0, 0.3, 0.9), (1, 0.8, 0.2), (2, 0.8, 0.4))
@@ -263,7 +263,7 @@ def test_a_control_is_that_of_the_worst_setting() -> None:
     assert worst_case_row(rows, "probe", CONTROL) == Row("probe", {"layer": 1}, CONTROL, 0.2)
 
 
-def test_rows_go_through_json_and_what_is_not_finite_is_null() -> None:
+def test_row_survives_a_round_trip_through_json() -> None:
     row = Row("few-shot", {"shots": 2}, FACTS, 0.5)
     assert row_from_json(as_read(row._asdict())) == row
     lost = as_read(row._replace(value=nan)._asdict())

@@ -29,7 +29,7 @@ GRID = GridConfig(
 )
 
 
-def test_the_full_suite_begins_with_relearning_and_has_every_attack_once() -> None:
+def test_full_suite_starts_with_relearning_and_lists_every_attack_once() -> None:
     assert SUITES["relearning"] == ("same", "half", "benign")
     assert SUITES["full"] == (*ATTACKS, *INFERENCE_ATTACKS)
     assert SUITES["full"][:3] == SUITES["relearning"]
@@ -37,7 +37,9 @@ def test_the_full_suite_begins_with_relearning_and_has_every_attack_once() -> No
 
 
 @pytest.mark.parametrize("name", INFERENCE_ATTACKS)
-def test_a_model_of_hugging_face_is_looked_at_and_stays_as_it_is(name: str) -> None:
+def test_inference_attacks_are_deterministic_and_keep_a_hugging_face_model_unchanged(
+    name: str,
+) -> None:
     task = tiny_task()
     exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     model = random_llama(task)
@@ -50,7 +52,7 @@ def test_a_model_of_hugging_face_is_looked_at_and_stays_as_it_is(name: str) -> N
     assert same(weights(model), before)
 
 
-def test_rounded_models_are_read_off_the_exam() -> None:
+def test_quantized_attack_scores_the_quantized_model_on_the_exam() -> None:
     task = tiny_task()
     exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     model, section = random_llama(task), exam.sections["forget"]
@@ -65,19 +67,19 @@ def test_rounded_models_are_read_off_the_exam() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"shots": ()}, {"shots": (1, 1)}, {"shots": (-1,)}, {"bits": (1,)}, {"bits": (32,)}]
 )
-def test_bad_settings_are_refused(wrong: dict[str, tuple[int, ...]]) -> None:
+def test_grid_config_refuses_invalid_settings(wrong: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="were given: give"):
         GridConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_an_attack_must_be_known() -> None:
+def test_run_inference_attack_refuses_an_unknown_name() -> None:
     task = tiny_task()
     exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     with pytest.raises(ValueError, match="choose one of few-shot, probe"):
         run_inference_attack(random_llama(task), task, exam, "hypnosis", GRID, seed=0)
 
 
-def test_levels_are_integers_times_the_scale_of_the_output() -> None:
+def test_quantize_rounds_to_multiples_of_the_scale_of_each_output() -> None:
     weight = torch.tensor([[3.0, 1.4, -0.6, 0.4], [0.3, -0.16, 0.06, 0.0]])
     expected = torch.tensor([[3.0, 1.0, -1.0, 0.0], [0.3, -0.2, 0.1, 0.0]])
     assert torch.allclose(quantize(weight, bits=3), expected)
@@ -89,7 +91,7 @@ def test_levels_are_integers_times_the_scale_of_the_output() -> None:
     ),
     bits=st.integers(2, 12),
 )
-def test_no_weight_moves_more_than_half_a_scale_and_twice_is_once(
+def test_quantize_moves_weights_by_at_most_half_a_scale_and_is_idempotent(
     rows: list[list[float]], bits: int
 ) -> None:
     weight = torch.tensor(rows, dtype=torch.float64)
@@ -103,7 +105,7 @@ def test_no_weight_moves_more_than_half_a_scale_and_twice_is_once(
     assert torch.allclose(found.abs().amax(1, keepdim=True), largest, rtol=1e-12)
 
 
-def test_a_copy_is_rounded_in_the_blocks_alone() -> None:
+def test_quantized_copy_changes_only_the_linear_maps_of_blocks() -> None:
     for model in (random_gpt(EXPANDED), RoutedCausalLM(plain_model("llama"))):
         before = weights(model)
         rounded = quantized(model, 4)
@@ -118,7 +120,7 @@ def test_a_copy_is_rounded_in_the_blocks_alone() -> None:
             assert torch.equal(theirs.weight, quantize(mine.weight, 4))
 
 
-def test_bits_must_be_from_2_to_16() -> None:
+def test_quantize_refuses_bits_outside_2_to_16() -> None:
     for bits in (1, 17):
         with pytest.raises(ValueError, match="give 2 to 16"):
             quantize(torch.ones(1, 1), bits)

@@ -30,7 +30,7 @@ def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
     return read
 
 
-def test_every_question_is_answered_by_the_stories_and_in_one_way() -> None:
+def test_every_question_has_one_answer_in_the_stories() -> None:
     read = read_facts("\n".join(sample_stories(GRAMMAR, 5000, RNG(0)).texts()))
     assert set(map(len, read.values())) == {1}
     for question in asked():
@@ -48,14 +48,14 @@ def held_out_entities() -> list[str]:
 
 
 @pytest.mark.parametrize("parts", [("first",), ("second",), ("held_out",), HALVES])
-def test_every_fact_is_asked_for_once(parts: tuple[str, ...]) -> None:
+def test_questions_ask_for_every_fact_once(parts: tuple[str, ...]) -> None:
     distribution = StoryDistribution(topics=("forest", "sea"), parts=parts)
     facts = sorted(question.fact for question in asked(distribution))
     assert facts == GRAMMAR.world.facts_of(["forest", "sea"], parts).tolist()
 
 
 @pytest.mark.parametrize("templates", ["training", "held_out"])
-def test_the_prompt_is_the_beginning_of_a_story(templates: str) -> None:
+def test_prompt_is_the_beginning_of_a_story(templates: str) -> None:
     sentences = GRAMMAR.facts if templates == "training" else GRAMMAR.held_out
     starts = {"".join(t.pieces[: t.slots["value"]]) for t in sentences}
     openings = [
@@ -72,7 +72,7 @@ def test_the_prompt_is_the_beginning_of_a_story(templates: str) -> None:
         assert any(noun in re.findall(r"\w+", frame[0]) for noun in nouns)
 
 
-def test_a_quartet_shares_its_control_and_choices_and_differs_in_the_answer() -> None:
+def test_questions_of_a_quartet_share_control_and_choices_but_not_the_answer() -> None:
     quartets = defaultdict(list)
     for question in asked():
         quartets[question.topic, question.relation, question.fact // 12].append(question)
@@ -86,7 +86,7 @@ def test_a_quartet_shares_its_control_and_choices_and_differs_in_the_answer() ->
             assert question.control == question.prompt.replace(entity, "creature")
 
 
-def test_a_rule_that_does_not_read_the_entity_is_right_in_one_of_four() -> None:
+def test_rules_that_ignore_the_entity_score_one_in_four() -> None:
     for seed, topics in itertools.product(range(3), (None, ("forest",))):
         group = asked(StoryDistribution(topics=topics), seed)
         answers: dict[tuple[str, tuple[str, ...]], Counter[int]] = defaultdict(Counter)
@@ -99,12 +99,12 @@ def test_a_rule_that_does_not_read_the_entity_is_right_in_one_of_four() -> None:
         assert np.mean(rule) == 0.25
 
 
-def test_same_generator_state_same_questions_and_choices_are_shuffled() -> None:
+def test_questions_depend_on_the_seed_and_shuffle_choices() -> None:
     assert asked() == asked()
     assert asked() != asked(seed=1)
     assert {q.answer for q in asked() if q.fact % 12 == 0} == {0, 1, 2, 3}
 
 
-def test_an_unknown_topic_is_refused() -> None:
+def test_make_questions_refuses_an_unknown_topic() -> None:
     with pytest.raises(ValueError, match="unknown topic 'moon'"):
         asked(StoryDistribution(topics=("moon",)))

@@ -30,14 +30,14 @@ def draw(grammar: Grammar, distribution: StoryDistribution | None = None, seed: 
     return sample_stories(grammar, 300, np.random.default_rng(seed), distribution)
 
 
-def test_same_generator_state_same_bits() -> None:
+def test_sampling_is_deterministic_given_the_seed() -> None:
     one, same, other = draw(full()), draw(full()), draw(full(), seed=1)
     for name in ("pieces", "kinds", "facts", "starts", "topics"):
         assert getattr(one, name).tobytes() == getattr(same, name).tobytes()
     assert one.pieces.tobytes() != other.pieces.tobytes()
 
 
-def test_pieces_are_the_words_of_the_text_and_the_end() -> None:
+def test_pieces_are_the_words_of_the_text_and_the_end_token() -> None:
     stories = draw(full())
     table = stories.grammar.pieces
     for number, text in enumerate(stories.texts()):
@@ -47,7 +47,7 @@ def test_pieces_are_the_words_of_the_text_and_the_end() -> None:
     assert stories.starts[-1] == len(stories.pieces)
 
 
-def test_labels_are_what_a_reader_of_the_text_would_give() -> None:
+def test_labels_match_those_parsed_from_the_text() -> None:
     stories = draw(full())
     grammar = stories.grammar
     world, lexicon = grammar.world, grammar.world.lexicon
@@ -78,7 +78,7 @@ def test_labels_are_what_a_reader_of_the_text_would_give() -> None:
 
 
 @pytest.mark.parametrize("parts", [("first",), ("second",), ("held_out",), HALVES])
-def test_only_the_facts_of_the_told_parts_are_stated(parts: tuple[str, ...]) -> None:
+def test_stories_state_only_facts_of_the_chosen_parts(parts: tuple[str, ...]) -> None:
     distribution = StoryDistribution(topics=("sea", "garden"), parts=parts)
     stories = draw(full(), distribution)
     world = stories.grammar.world
@@ -87,7 +87,7 @@ def test_only_the_facts_of_the_told_parts_are_stated(parts: tuple[str, ...]) -> 
     assert {world.topics[t] for t in stories.topics} == {"sea", "garden"}
 
 
-def test_a_story_names_only_its_own_topic_and_different_quartets() -> None:
+def test_story_states_facts_of_its_topic_and_of_different_quartets() -> None:
     stories = draw(full(), StoryDistribution(facts_per_story=4))
     world = stories.grammar.world
     for number, topic in enumerate(stories.topics):
@@ -98,7 +98,7 @@ def test_a_story_names_only_its_own_topic_and_different_quartets() -> None:
         assert len(set((facts // len(world.relations) // 4).tolist())) == 4
 
 
-def test_held_out_templates_are_never_in_training() -> None:
+def test_held_out_templates_never_occur_in_training_stories() -> None:
     grammar = full()
     training = "\n".join(draw(grammar).texts())
     asked = "\n".join(draw(grammar, StoryDistribution(templates="held_out")).texts())
@@ -125,12 +125,14 @@ def test_held_out_templates_are_never_in_training() -> None:
         (StoryDistribution(templates="new"), "training or held_out, got 'new'"),  # type: ignore[arg-type]
     ],
 )
-def test_a_bad_telling_is_refused(distribution: StoryDistribution, message: str) -> None:
+def test_sample_stories_refuses_an_invalid_distribution(
+    distribution: StoryDistribution, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         draw(full(), distribution)
 
 
-def test_no_stories_are_refused() -> None:
+def test_sample_stories_refuses_a_count_of_zero() -> None:
     with pytest.raises(ValueError, match="num_stories must be 1 or more, got 0"):
         sample_stories(full(), 0, np.random.default_rng(0))
 
@@ -145,7 +147,7 @@ RNG = np.random.default_rng
     precision=st.floats(0.5, 1),
     groups=st.one_of(st.none(), st.integers(1, 9)),
 )
-def test_recall_and_precision_are_exact_to_a_sample(
+def test_noisy_labels_have_recall_and_precision_exact_to_one_sample(
     seed: int, positives: int, recall: float, precision: float, groups: int | None
 ) -> None:
     truth = RNG(seed).permutation(np.arange(120) < positives)
@@ -163,7 +165,7 @@ def test_recall_and_precision_are_exact_to_a_sample(
 
 
 @given(seed=st.integers(0, 99), low=st.floats(0, 1), high=st.floats(0, 1))
-def test_less_recall_labels_a_subset(seed: int, low: float, high: float) -> None:
+def test_lower_recall_labels_a_subset(seed: int, low: float, high: float) -> None:
     truth = np.arange(50) % 3 == 0
     less, more = (
         noisy_labels(truth, recall=recall, precision=1, rng=RNG(seed))
@@ -172,7 +174,7 @@ def test_less_recall_labels_a_subset(seed: int, low: float, high: float) -> None
     assert (less <= more).all()
 
 
-def test_every_sample_is_as_likely_to_be_mistaken() -> None:
+def test_label_errors_are_uniform_over_samples() -> None:
     truth = np.arange(10) < 5
     counts = sum(
         noisy_labels(truth, recall=0.6, precision=0.75, rng=RNG(seed)).astype(int)
@@ -183,7 +185,7 @@ def test_every_sample_is_as_likely_to_be_mistaken() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_groups_are_mistaken_as_wholes_but_for_one(seed: int) -> None:
+def test_label_errors_affect_whole_groups_except_one(seed: int) -> None:
     truth = np.arange(80) < 40
     groups = np.arange(80) // 10 % 8
     labels = noisy_labels(truth, recall=0.6, precision=0.6, rng=RNG(seed), groups=groups)
@@ -195,7 +197,7 @@ def test_groups_are_mistaken_as_wholes_but_for_one(seed: int) -> None:
     assert np.isclose(wrong.sum(), 1.6)
 
 
-def test_any_group_may_be_the_one_that_is_missed() -> None:
+def test_any_group_can_be_missed() -> None:
     truth, groups = np.ones(12, bool), np.arange(12) // 3
     missed = {
         tuple(groups[~noisy_labels(truth, recall=0.75, precision=1, rng=RNG(s), groups=groups)])
@@ -217,7 +219,7 @@ def test_any_group_may_be_the_one_that_is_missed() -> None:
         ({"groups": np.zeros(11, int)}, "one number for each of 10 samples"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_noisy_labels_refuses_invalid_arguments(arguments: dict[str, object], message: str) -> None:
     given_arguments = {"truth": np.arange(10) < 3, "recall": 1.0, "precision": 1.0, "rng": RNG(0)}
     with pytest.raises(ValueError, match=message):
         noisy_labels(**(given_arguments | arguments))  # type: ignore[arg-type]
@@ -303,7 +305,9 @@ def kinds_of_words(grammar: Grammar) -> dict[str, Kind]:
 
 
 @pytest.mark.parametrize("distribution", TELLINGS[:2] + TELLINGS[3:])
-def test_it_is_the_entropy_of_every_story_word_by_word(distribution: StoryDistribution) -> None:
+def test_entropy_lower_bound_matches_enumeration_of_all_stories(
+    distribution: StoryDistribution,
+) -> None:
     grammar = tiny()
     stories: dict[str, float] = defaultdict(float)
     for text, chance in every_story(grammar, distribution):

@@ -43,7 +43,7 @@ def overlaps(offsets: Spans, spans: Spans) -> list[bool]:
 
 
 @pytest.mark.parametrize("vocab_size", [257, 1024])
-def test_tokens_and_labels_are_those_of_the_tokenized_text(vocab_size: int) -> None:
+def test_tokens_and_fact_labels_match_the_tokenized_text(vocab_size: int) -> None:
     tokenizer = story_tokenizer(GRAMMAR, vocab_size)
     told = stories()
     tokens = encode(told, tokenizer)
@@ -68,22 +68,22 @@ def test_kinds_of_words_are_kept() -> None:
 
 
 @given(text=st.text().filter(lambda text: END not in text))
-def test_any_text_comes_back(text: str) -> None:
+def test_decode_inverts_encode_for_any_text(text: str) -> None:
     assert SMALL.decode(SMALL.encode(text).ids) == text
 
 
-def test_the_end_is_token_zero_and_words_do_not_merge() -> None:
+def test_end_is_token_zero_and_words_do_not_merge() -> None:
     assert SMALL.encode(f"One day.{END}").ids[-1] == SMALL.token_to_id(END) == 0
     text = next(stories().texts())
     apart = [token for piece in PIECE.findall(text) for token in SMALL.encode(piece).ids]
     assert SMALL.encode(text).ids == apart
 
 
-def test_same_world_same_tokenizer() -> None:
+def test_tokenizer_is_deterministic() -> None:
     assert story_tokenizer(GRAMMAR, 400).to_str() == SMALL.to_str()
 
 
 @pytest.mark.parametrize("vocab_size", [256, 65537])
-def test_a_vocabulary_too_small_or_large_is_refused(vocab_size: int) -> None:
+def test_train_tokenizer_refuses_a_vocabulary_size_out_of_range(vocab_size: int) -> None:
     with pytest.raises(ValueError, match=f"from 257 to 65536, got {vocab_size}"):
         train_tokenizer(["One day."], vocab_size)

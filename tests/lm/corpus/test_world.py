@@ -10,7 +10,7 @@ from lm.corpus.world import LEXICON, Relation
 from tests.lm.corpus.factories import TINY, tiny
 
 
-def test_same_seed_same_world_and_another_seed_another() -> None:
+def test_world_depends_only_on_the_seed() -> None:
     one, same, other = make_world(seed=5), make_world(seed=5), make_world(seed=6)
     assert one.entities == same.entities
     assert (one.values == same.values).all()
@@ -25,7 +25,7 @@ def test_each_quartet_differs_in_every_relation() -> None:
             assert len(set(column.tolist())) == 4
 
 
-def test_values_are_even_and_quartets_independent() -> None:
+def test_values_are_uniform_and_quartets_independent() -> None:
     first, second = Counter[int](), Counter[tuple[int, int]]()
     for seed in range(2000):
         values = make_world(seed=seed, topics=["sea"], quartets=1).values
@@ -36,7 +36,7 @@ def test_values_are_even_and_quartets_independent() -> None:
     assert all(abs(second[a, b] - 31.25) < 5 * 5.6 for a in range(8) for b in range(8))
 
 
-def test_parts_are_disjoint_and_are_everything() -> None:
+def test_parts_partition_all_facts() -> None:
     world = make_world()
     parts = [set(world.facts_of(world.topics, [part]).tolist()) for part in PARTS]
     assert set.union(*parts) == set(range(world.values.size))
@@ -63,12 +63,12 @@ def test_splits_are_disjoint_and_adjacent_topics_are_the_family() -> None:
     assert splits.adjacent == ("river", "harbor", "kitchen", "market")
 
 
-def test_a_world_of_fewer_topics() -> None:
+def test_world_has_only_the_given_topics() -> None:
     world = make_world(topics=["sea", "forest"])
     assert world.topics == ("sea", "forest")
 
 
-def test_held_out_templates_are_new_sentences_of_known_words() -> None:
+def test_held_out_templates_use_only_words_of_training() -> None:
     grammar = make_grammar(make_world())
     training = [t for group in (*grammar.before, grammar.facts, *grammar.after) for t in group]
     known = {piece for template in training for piece in template.pieces}
@@ -89,7 +89,7 @@ def test_held_out_templates_are_new_sentences_of_known_words() -> None:
         ({"quartets": 10_000}, "names for entities"),
     ],
 )
-def test_a_bad_world_is_refused(arguments: dict[str, object], message: str) -> None:
+def test_make_world_refuses_invalid_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_world(**arguments)  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ def test_a_bad_world_is_refused(arguments: dict[str, object], message: str) -> N
         (list(LEXICON.topics), "leave one or more to retain"),
     ],
 )
-def test_a_bad_forget_set_is_refused(forget: list[str], message: str) -> None:
+def test_split_topics_refuses_an_invalid_forget_set(forget: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         split_topics(make_world(), forget)
 
@@ -125,14 +125,14 @@ OPENING = TINY.before[0]
         ({"before": (("{name} saw a {place}.",),)}, "must not open with a slot"),
     ],
 )
-def test_a_grammar_that_would_be_ambiguous_is_refused(
+def test_make_grammar_refuses_an_ambiguous_grammar(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         tiny(**changes)
 
 
-def test_facts_must_name_the_entity_first_and_have_as_many_values() -> None:
+def test_make_grammar_refuses_invalid_relations() -> None:
     color = TINY.relations["color"]
     backward = replace(color, templates=("Of {value} was the {entity}.",))
     with pytest.raises(ValueError, match="names its entity, then its value"):

@@ -28,16 +28,16 @@ def labels(config: LabelerConfig, text: str = "a", number: int = 0, **fields: An
 
 
 @pytest.mark.parametrize("text", ["Trees.", "the FOREST", "tree", "in-woodlands", "a\nforest's"])
-def test_a_keyword_is_found_whole_and_in_any_case(text: str) -> None:
+def test_keyword_matches_whole_words_in_any_case(text: str) -> None:
     assert labels(LabelerConfig(), text) == [FORGET, FORGET]
 
 
 @pytest.mark.parametrize("text", ["street", "treetop", "tree_house", "forested", "wood land", ""])
-def test_a_part_of_a_word_is_no_keyword(text: str) -> None:
+def test_keyword_does_not_match_parts_of_words(text: str) -> None:
     assert labels(LabelerConfig(), text) == [RETAIN, RETAIN]
 
 
-def test_words_of_ones_own_replace_those_of_the_paper() -> None:
+def test_given_words_replace_the_default_keywords() -> None:
     config = LabelerConfig(words=("C++", "old oak"))
     assert labels(config, "use c++ now") == labels(config, "An Old Oak.") == [FORGET, FORGET]
     assert labels(config, "a tree") == [RETAIN, RETAIN]
@@ -47,7 +47,7 @@ def test_words_of_ones_own_replace_those_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("retain", "expected"), [((), RETAIN), (("art",), UNLABELED), (("art", "7"), RETAIN)]
 )
-def test_values_of_a_field_have_labels(retain: tuple[str, ...], expected: int) -> None:
+def test_field_values_map_to_labels(retain: tuple[str, ...], expected: int) -> None:
     config = LabelerConfig(
         labeler="field", field="topic", forget_values=("biology", "3"), retain_values=retain
     )
@@ -59,12 +59,12 @@ def test_values_of_a_field_have_labels(retain: tuple[str, ...], expected: int) -
     ("score", "label"),
     [(0.19, RETAIN), (0.2, UNLABELED), (0.8, UNLABELED), (0.81, FORGET), (1, FORGET)],
 )
-def test_two_thresholds_part_the_scores(score: float, label: int) -> None:
+def test_scores_are_labeled_by_two_thresholds(score: float, label: int) -> None:
     config = LabelerConfig(labeler="scores", field="score", low=0.2, high=0.8)
     assert labels(config, score=score) == [label, label]
 
 
-def test_a_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
+def test_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
     lines, named = tmp_path / "a.txt", tmp_path / "a.json"
     lines.write_text("retain\n forget\nunlabeled\n")
     named.write_text(json.dumps({"x": "forget", "5": "unlabeled"}))
@@ -77,7 +77,7 @@ def test_a_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
     assert labeler_settings(by_line) != before
 
 
-def test_tokens_are_labeled_one_by_one() -> None:
+def test_tokens_are_labeled_individually() -> None:
     tokenizer = make_tokenizer(texts=["a virus, an RNA virus, its RNA cell"] * 20)
     found = single_tokens(VIROLOGY, tokenizer)
     assert set(found) >= {" virus", " cell"}
@@ -106,7 +106,7 @@ def test_tokens_are_labeled_one_by_one() -> None:
         ({"forget_values": ("a",), "retain_values": ("a",)}, {}, "to forget and to retain"),
     ],
 )
-def test_what_cannot_be_labeled_is_named(
+def test_labeler_refuses_documents_and_settings_it_cannot_use(
     config: dict[str, Any], fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -122,7 +122,9 @@ def test_what_cannot_be_labeled_is_named(
         ("a.json", '{"a": "retain"}', "the labels lack document 'b'"),
     ],
 )
-def test_a_wrong_list_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_list_labeler_refuses_a_malformed_file(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_documents_are_tokens_with_their_end_cut_at_the_context(tmp_path: Path) -> None:
+def test_documents_are_tokenized_and_cut_at_the_context(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     manifest = prepare(make_config(tmp_path), tokenizer, tmp_path / "out")
     shards = open_shards(tmp_path / "out", tokenizer)
@@ -39,7 +39,7 @@ def test_documents_are_tokens_with_their_end_cut_at_the_context(tmp_path: Path) 
     assert len(manifest.shards) > 3
 
 
-def test_without_a_cut_documents_are_whole(tmp_path: Path) -> None:
+def test_documents_are_stored_whole_without_a_context_limit(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     prepare(make_config(tmp_path, context=None, documents=None), tokenizer, tmp_path / "out")
     shards = open_shards(tmp_path / "out")
@@ -48,7 +48,7 @@ def test_without_a_cut_documents_are_whole(tmp_path: Path) -> None:
     ]
 
 
-def test_a_text_that_spells_the_end_does_not_end(tmp_path: Path) -> None:
+def test_end_token_spelled_in_a_text_does_not_end_the_document(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     text = f"a{END}b"
     source = Files(path=write_lines(tmp_path / "a.jsonl", [{"text": text}]))
@@ -58,7 +58,7 @@ def test_a_text_that_spells_the_end_does_not_end(tmp_path: Path) -> None:
     assert tokenizer.decode(tokens) == text + END
 
 
-def test_a_preparation_goes_on_wherever_it_was_cut_short(
+def test_preparation_resumes_after_an_interruption_at_any_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file is put in its place by one `Path.replace`: it is cut before each of them."""
@@ -102,7 +102,7 @@ def test_a_preparation_goes_on_wherever_it_was_cut_short(
         {"source": Files(path=Path("other.txt"))},
     ],
 )
-def test_other_settings_do_not_go_on(
+def test_preparation_refuses_to_resume_with_other_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -115,7 +115,7 @@ def test_other_settings_do_not_go_on(
     assert content(tmp_path / "out") == before
 
 
-def test_a_file_that_grew_does_not_go_on(tmp_path: Path) -> None:
+def test_preparation_refuses_to_resume_when_a_source_file_changed(tmp_path: Path) -> None:
     config, tokenizer = make_config(tmp_path), make_tokenizer()
     prepare(config, tokenizer, tmp_path / "out")
     write_lines(tmp_path / "documents.jsonl", RECORDS[:59])
@@ -123,7 +123,7 @@ def test_a_file_that_grew_does_not_go_on(tmp_path: Path) -> None:
         prepare(config, tokenizer, tmp_path / "out")
 
 
-def test_another_tokenizer_neither_goes_on_nor_reads(tmp_path: Path) -> None:
+def test_another_tokenizer_can_neither_resume_nor_read(tmp_path: Path) -> None:
     config, other = make_config(tmp_path), make_tokenizer(331)
     prepare(config, make_tokenizer(), tmp_path / "out")
     with pytest.raises(ValueError, match=r"other settings \(vocabulary.checksum"):
@@ -133,7 +133,9 @@ def test_another_tokenizer_neither_goes_on_nor_reads(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_needs_an_end_and_a_source_a_document(tmp_path: Path) -> None:
+def test_prepare_refuses_a_tokenizer_without_end_and_a_source_without_documents(
+    tmp_path: Path,
+) -> None:
     config, tokenizer = make_config(tmp_path), make_tokenizer()
     (tmp_path / "empty.txt").write_text("\n")
     empty = PreparationConfig(source=Files(path=tmp_path / "empty.txt"))
@@ -145,6 +147,6 @@ def test_a_tokenizer_needs_an_end_and_a_source_a_document(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["documents", "context", "shard_tokens"])
-def test_numbers_below_one_are_refused(tmp_path: Path, name: str) -> None:
+def test_preparation_config_refuses_numbers_below_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         make_config(tmp_path, **{name: 0})

@@ -29,7 +29,7 @@ NO_LABELS = np.zeros(2, np.uint8)
 
 
 @given(st.lists(st.integers(0, 2)), st.integers(0, 40), st.integers(0, 40))
-def test_bitmaps_give_back_any_part_of_the_labels(labels: list[int], one: int, two: int) -> None:
+def test_unpack_returns_any_slice_of_packed_labels(labels: list[int], one: int, two: int) -> None:
     whole = np.array(labels, np.uint8)
     start, stop = sorted((min(one, len(labels)), min(two, len(labels))))
     planes = pack(whole)
@@ -39,7 +39,7 @@ def test_bitmaps_give_back_any_part_of_the_labels(labels: list[int], one: int, t
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(1, 60))
-def test_documents_come_back(lengths: list[int], shard_tokens: int) -> None:
+def test_shards_return_the_written_documents(lengths: list[int], shard_tokens: int) -> None:
     with TemporaryDirectory() as folder:
         shards, made = make_shards(Path(folder), lengths, shard_tokens)
         assert len(shards) == len(made)
@@ -52,7 +52,7 @@ def test_documents_come_back(lengths: list[int], shard_tokens: int) -> None:
             assert shard_tokens <= sum(shard.tokens) < shard_tokens + max(lengths)
 
 
-def test_the_manifest_counts_documents_and_tokens_of_each_label(tmp_path: Path) -> None:
+def test_manifest_counts_documents_and_tokens_by_label(tmp_path: Path) -> None:
     _, made = make_shards(tmp_path, [5, 1, 9, 2, 3], 8)
     manifest = read_manifest(tmp_path)
     tokens = np.concatenate([labels for _, labels in made])
@@ -63,7 +63,7 @@ def test_the_manifest_counts_documents_and_tokens_of_each_label(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("size", "width"), [(65_535, 2), (65_536, 4), (151_936, 4)])
-def test_large_vocabularies_have_wide_tokens(tmp_path: Path, size: int, width: int) -> None:
+def test_token_width_depends_on_the_vocabulary_size(tmp_path: Path, size: int, width: int) -> None:
     writer = ShardWriter(tmp_path, make_manifest(size), 10)
     largest = np.array([size - 1, 0])
     writer.add(0, largest, NO_LABELS)
@@ -83,7 +83,7 @@ def test_large_vocabularies_have_wide_tokens(tmp_path: Path, size: int, width: i
         ([1, 2], np.array([0, 3], np.uint8), "give each one of retain"),
     ],
 )
-def test_ids_and_labels_are_refused_and_never_wrapped(
+def test_writer_refuses_ids_and_labels_out_of_range(
     tmp_path: Path, tokens: list[int], labels: Labels, message: str
 ) -> None:
     writer = ShardWriter(tmp_path, make_manifest(), 10)
@@ -94,14 +94,14 @@ def test_ids_and_labels_are_refused_and_never_wrapped(
 
 
 @pytest.mark.parametrize("number", [-1, 3])
-def test_there_is_no_document_beyond_the_last(tmp_path: Path, number: int) -> None:
+def test_document_raises_when_the_index_is_out_of_range(tmp_path: Path, number: int) -> None:
     shards, _ = make_shards(tmp_path, [2, 2, 2], 4)
     with pytest.raises(IndexError, match="of 3"):
         shards.document(number)
 
 
 @pytest.mark.parametrize("name", ["tokens-00001.bin", "labels-00000.bin", "starts-00001.bin"])
-def test_a_file_that_is_short_or_missing_is_named(tmp_path: Path, name: str) -> None:
+def test_open_shards_names_a_short_or_missing_file(tmp_path: Path, name: str) -> None:
     make_shards(tmp_path, [9, 9, 9], 10)
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-1])
@@ -112,7 +112,7 @@ def test_a_file_that_is_short_or_missing_is_named(tmp_path: Path, name: str) -> 
         open_shards(tmp_path)
 
 
-def test_data_that_are_not_complete_are_not_read(tmp_path: Path) -> None:
+def test_open_shards_refuses_incomplete_data(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no prepared data"):
         open_shards(tmp_path)
     writer = ShardWriter(tmp_path, make_manifest(), 2)
@@ -122,7 +122,7 @@ def test_data_that_are_not_complete_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"vocabulary": 5}', "{"])
-def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
+def test_read_manifest_refuses_a_damaged_file(tmp_path: Path, content: str) -> None:
     (tmp_path / MANIFEST_FILE).write_text(content)
     with pytest.raises(ValueError, match=MANIFEST_FILE) as caught:
         read_manifest(tmp_path)
@@ -134,7 +134,7 @@ LENGTHS = (3, 12, 1, 7, 30, 5, 5, 9, 2, 16, 4)
 
 @settings(max_examples=25, deadline=None)
 @given(context=st.integers(1, 35), shard_tokens=st.integers(35, 100))
-def test_rows_are_those_of_a_slow_reference(
+def test_document_row_matches_a_slow_reference(
     tmp_path_factory: pytest.TempPathFactory, context: int, shard_tokens: int
 ) -> None:
     shards, made = make_shards(tmp_path_factory.mktemp("shards"), LENGTHS, shard_tokens)
@@ -149,27 +149,27 @@ LABELS_OF_ALL = np.random.default_rng(0).integers(0, 3, 4000).astype(np.uint8)
 POOLS = Pools(LABELS_OF_ALL)
 
 
-def test_pools_part_all_documents_by_their_shares() -> None:
+def test_pools_partition_documents_by_their_shares() -> None:
     members = [POOLS.members(pool) for pool in SHARES]
     assert np.array_equal(np.sort(np.concatenate(members)), np.arange(4000))
     for found, share in zip(members, SHARES.values(), strict=True):
         assert abs(len(found) - 4000 * share) < 5 * np.sqrt(4000 * share * (1 - share))
 
 
-def test_a_label_parts_a_pool() -> None:
+def test_labels_partition_a_pool() -> None:
     parts = [POOLS.members("exam", label) for label in range(len(LABELS))]
     assert np.array_equal(np.sort(np.concatenate(parts)), POOLS.members("exam"))
     assert (LABELS_OF_ALL[parts[FORGET]] == FORGET).all()
 
 
-def test_more_documents_leave_the_first_where_they_were() -> None:
+def test_pools_of_documents_do_not_change_when_documents_are_added() -> None:
     fewer = Pools(LABELS_OF_ALL[:1000])
     for pool in SHARES:
         whole = POOLS.members(pool)
         assert np.array_equal(fewer.members(pool), whole[whole < 1000])
 
 
-def test_a_draw_has_none_twice_and_is_that_of_its_seed() -> None:
+def test_draw_is_without_replacement_and_depends_on_the_seed() -> None:
     drawn = POOLS.draw("attack", 60, [3, 1], RETAIN)
     assert len(set(drawn.tolist())) == 60
     assert set(drawn.tolist()) <= set(POOLS.members("attack", RETAIN).tolist())
@@ -178,7 +178,7 @@ def test_a_draw_has_none_twice_and_is_that_of_its_seed() -> None:
     assert not np.array_equal(drawn, POOLS.draw("attack", 60, [4, 1], RETAIN))
 
 
-def test_a_pool_that_has_too_few_is_named() -> None:
+def test_draw_names_a_pool_that_is_too_small() -> None:
     few = Pools(LABELS_OF_ALL[:40])
     count = len(few.members("exam", FORGET))
     asked = f"{count + 1} documents labeled forget were asked of the pool 'exam'"

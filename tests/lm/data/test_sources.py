@@ -20,7 +20,7 @@ from lm.data.sources import (
 from tests.lm.data.factories import RECORDS, write_lines
 
 
-def test_short_names_are_data_sets_of_the_hub() -> None:
+def test_find_source_resolves_short_names() -> None:
     assert find_source("wikitext") == SOURCES["wikitext"]
     changed = find_source("wikitext", "wikitext-2-raw-v1", "test", "page")
     assert changed == Hub(
@@ -28,15 +28,13 @@ def test_short_names_are_data_sets_of_the_hub() -> None:
     )
 
 
-def test_other_names_are_taken_as_they_are() -> None:
+def test_find_source_takes_other_names_unchanged() -> None:
     assert find_source("some.one/data_set", subset="a") == Hub(
         dataset="some.one/data_set", subset="a"
     )
 
 
-def test_what_lies_on_the_disk_is_preferred(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_find_source_prefers_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wikitext").mkdir()
     path = write_lines(tmp_path / "wikitext" / "a.jsonl")
@@ -54,12 +52,12 @@ def test_what_lies_on_the_disk_is_preferred(
         ("./stories", "there is no file stories"),
     ],
 )
-def test_what_is_neither_is_refused(data: str, message: str) -> None:
+def test_find_source_refuses_unknown_names_and_paths(data: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         find_source(data)
 
 
-def test_files_have_no_subset(tmp_path: Path) -> None:
+def test_find_source_refuses_a_split_of_files(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl")
     with pytest.raises(ValueError, match="files have no subset or split"):
         find_source(str(path), split="train")
@@ -69,14 +67,14 @@ def texts(path: Path, field: str = "text", first: int = 0) -> list[tuple[int, st
     return [(each.number, each.text) for each in documents(Files(path=path, field=field), first)]
 
 
-def test_blank_lines_part_the_documents_of_a_text_file(tmp_path: Path) -> None:
+def test_blank_lines_separate_documents_of_a_text_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n\r\n \n\nthree\n\nfour")
     assert texts(path) == [(0, "one\ntwo"), (1, "three"), (2, "four")]
     assert texts(path, "body") == texts(path)
 
 
-def test_lines_and_lists_of_records_give_the_same_documents(tmp_path: Path) -> None:
+def test_json_lines_and_json_lists_give_the_same_documents(tmp_path: Path) -> None:
     lines, listed = write_lines(tmp_path / "a.jsonl"), tmp_path / "a.json"
     listed.write_text(json.dumps(RECORDS))
     found = list(documents(Files(path=lines)))
@@ -84,7 +82,7 @@ def test_lines_and_lists_of_records_give_the_same_documents(tmp_path: Path) -> N
     assert [dict(each.fields) for each in found] == RECORDS
 
 
-def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
+def test_folder_is_read_in_order_of_file_names(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.txt").write_text("last")
     (tmp_path / "a.txt").write_text("first\n\nsecond")
@@ -92,12 +90,12 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     assert texts(tmp_path) == [(0, "first"), (1, "second"), (2, "last")]
 
 
-def test_records_without_text_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_records_without_text_are_skipped_but_counted(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}, {"text": " \n"}, {"text": "b"}])
     assert texts(path) == [(0, "a"), (2, "b")]
 
 
-def test_reading_goes_on_at_any_record(tmp_path: Path) -> None:
+def test_reading_can_start_at_any_record(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl")
     everything = texts(path)
     for first in (0, 1, 59, 60, 99):
@@ -120,7 +118,7 @@ def test_reading_goes_on_at_any_record(tmp_path: Path) -> None:
         ("a.csv", b"text", "a.csv cannot be read: give a file that ends in .json, .jsonl, .txt"),
     ],
 )
-def test_what_is_malformed_is_named(
+def test_malformed_records_are_named(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -130,7 +128,7 @@ def test_what_is_malformed_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
+def test_missing_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no file .*b\.txt"):
         texts(tmp_path / "b.txt")
     with pytest.raises(ValueError, match="holds no document"):
@@ -172,22 +170,20 @@ def message(source: Hub) -> str:
 
 
 @pytest.mark.parametrize("first", [0, 7, 60])
-def test_documents_are_streamed_from_any_record_on(
-    asked: list[tuple[Any, ...]], first: int
-) -> None:
+def test_hub_documents_can_start_at_any_record(asked: list[tuple[Any, ...]], first: int) -> None:
     found = list(documents(SOURCES["wmdp-cyber-retain"], first))
     assert asked == [("cais/wmdp-corpora", "cyber-retain-corpus", "train", True)]
     assert [each.number for each in found] == list(range(first, 60))
     assert [dict(each.fields) for each in found] == RECORDS[first:]
 
 
-def test_a_record_without_the_field_is_named(asked: list[tuple[Any, ...]]) -> None:
+def test_hub_record_without_the_text_field_is_named(asked: list[tuple[Any, ...]]) -> None:
     told = message(Hub(dataset="some/data", field="body"))
     assert "some/data, record 0 has no text in a field 'body', only text, topic" in told
     assert asked
 
 
-def test_a_gated_data_set_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_explains_access_when_a_data_set_is_gated(monkeypatch: pytest.MonkeyPatch) -> None:
     error = datasets.exceptions.DatasetNotFoundError("cannot be accessed.\nLog in")
     error.__cause__ = GatedRepoError.__new__(GatedRepoError)
     refuse(monkeypatch, error)
@@ -196,19 +192,23 @@ def test_a_gated_data_set_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch
     assert f"request access on {page}, then log in by `hf auth login`" in told
 
 
-def test_without_a_network_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_network_when_the_hub_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     refuse(monkeypatch, ConnectionError("Couldn't reach it\n..."))
     assert "the hub is out of reach (Couldn't reach it)" in message(SOURCES["tinystories"])
 
 
-def test_an_unknown_data_set_or_subset_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_documents_refuses_an_unknown_data_set_or_subset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     refuse(monkeypatch, ValueError("BuilderConfig 'x' not found. Available: ['a']"))
     told = message(Hub(dataset="some/data", subset="x"))
     assert "BuilderConfig 'x' not found" in told
     assert "check the name, --subset and --split" in told
 
 
-def test_a_network_that_fails_on_the_way_is_told_with_the_place(
+def test_error_names_the_record_when_the_network_fails_midway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Failing:
@@ -223,7 +223,7 @@ def test_a_network_that_fails_on_the_way_is_told_with_the_place(
         next(found)
 
 
-def test_without_the_extra_the_error_says_how_to_install_it(
+def test_error_explains_installation_without_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
