@@ -32,7 +32,7 @@ def test_a_figure_is_a_picture_that_names_every_method(tmp_path: Path) -> None:
         assert all(f">{method}<" in words for method in ("gold", "unrouted", "filtered", "era"))
 
 
-def test_without_facts_there_is_no_plot_of_them() -> None:
+def test_figures_omit_facts_when_none_were_measured() -> None:
     plain = [{**run, "curves": run["curves"][:1]} for run in RUNS]
     for runs, told in ((RUNS, 2), (plain, 1)):
         drawing = relearning_figure(Results(runs))
@@ -45,12 +45,12 @@ def test_without_facts_there_is_no_plot_of_them() -> None:
         assert ("0.25 is chance" in drawing.caption) == (told == 3)
 
 
-def test_nothing_is_drawn_of_what_was_not_attacked(tmp_path: Path) -> None:
+def test_draw_returns_nothing_without_attacks(tmp_path: Path) -> None:
     assert draw(Results([result("era", 0)]), False, tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
 
 
-def test_no_two_methods_look_alike() -> None:
+def test_styles_of_methods_are_distinct() -> None:
     looks = styles(["gold", "unrouted", *map(str, range(9))])
     assert len({(look.color, look.marker, look.line) for look in looks.values()}) == 11
 
@@ -66,7 +66,7 @@ RESULT = result(
 )
 
 
-def test_every_curve_is_there_and_what_is_unknown_is_not() -> None:
+def test_scalars_include_every_curve_and_omit_unknown_values() -> None:
     assert scalars(RESULT) == [
         *[("forget/loss", step, value) for step, value in enumerate((0.9, 3.0, 2.9))],
         *[("retain/loss", step, 1.0) for step in range(3)],

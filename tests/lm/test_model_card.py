@@ -32,13 +32,13 @@ def result(method: str, forget: float, retain: float, relearned: float) -> dict[
 GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
 
 
-def test_what_was_removed_are_topics_or_documents() -> None:
+def test_card_names_the_forgotten_topics_or_documents() -> None:
     assert "trained to forget forest\n" in card(STUDY, GOLD, [])
     told = card(replace(STUDY, run=replace(STUDY.run, data=Path("prepared/tales"))), GOLD, [])
     assert "trained to forget documents of prepared/tales\n" in told
 
 
-def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
+def test_card_shows_figures_and_cost_relative_to_the_references() -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [GOLD, BASE])
     assert "base_model: a/model" in told
     assert "| forget loss, nats per token | 0.500 | 2.000 | 1.500 | 0.500 |" in told
@@ -49,7 +49,7 @@ def test_figures_and_cost_are_those_of_the_run_beside_the_references() -> None:
 
 
 @pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
-def test_a_model_is_robust_if_an_attack_gets_no_more_than_from_gold(
+def test_card_calls_a_model_robust_when_attacks_gain_no_more_than_from_gold(
     relearned: float, answer: str
 ) -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])
@@ -57,16 +57,16 @@ def test_a_model_is_robust_if_an_attack_gets_no_more_than_from_gold(
     assert "| same | facts | 50% | 50% | yes |" in told
 
 
-def test_without_references_what_they_would_tell_is_unknown() -> None:
+def test_card_reports_unknown_without_references() -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [])
     assert "relative to the unrouted model: unknown, since unrouted was not run" in told
     assert "| same | loss | 0.700 | unknown | unknown, since gold was not run |" in told
 
 
-def test_gold_is_what_others_are_compared_with() -> None:
+def test_card_of_gold_states_that_it_is_the_reference() -> None:
     assert "This is gold, the reference" in card(STUDY, GOLD, [GOLD, BASE])
 
 
-def test_another_seed_is_no_reference() -> None:
+def test_card_ignores_references_of_another_seed() -> None:
     told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [{**GOLD, "seed": 1}])
     assert "since gold was not run" in told

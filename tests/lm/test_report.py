@@ -25,7 +25,7 @@ from tests.lm.result_factories import curve, result, retained
 FACT_CURVE = {"attack": FACTS_CURVE.attack, "measure": FACTS_CURVE.measure}
 
 
-def test_the_worst_attack_is_taken_at_each_step_and_kept() -> None:
+def test_worst_curve_is_the_cumulative_worst_case_over_attacks() -> None:
     one, other = curve([3.0, 1.0, 2.0]), curve([3.0, 2.0, 0.5], learning_rate=2e-3)
     found = worst_curve(result("era", 0, curves=[one, other]), LOSS_CURVE)
     assert found is not None
@@ -34,7 +34,7 @@ def test_the_worst_attack_is_taken_at_each_step_and_kept() -> None:
     assert worst_curve(result("era", 0), LOSS_CURVE) is None
 
 
-def test_for_facts_more_is_worse_and_only_the_attack_by_halves_counts() -> None:
+def test_worst_curve_of_facts_is_highest_and_uses_only_the_half_attack() -> None:
     curves = [
         curve([0.2, 0.5, 0.4], **FACT_CURVE),
         curve([1.0, 1.0, 1.0], "same", FACTS_CURVE.measure),
@@ -44,7 +44,7 @@ def test_for_facts_more_is_worse_and_only_the_attack_by_halves_counts() -> None:
     assert found.values == (0.2, 0.5, 0.5)
 
 
-def test_a_band_is_the_mean_over_seeds_at_each_step() -> None:
+def test_mean_curve_averages_seeds_at_each_step() -> None:
     losses = {0: [3.0, 1.0], 1: [5.0, 2.0]}
     runs = Results([result("era", seed, curves=[curve(each)]) for seed, each in losses.items()])
     assert {step: mean.value for step, mean in mean_curve(runs, "era", LOSS_CURVE).items()} == {
@@ -54,7 +54,7 @@ def test_a_band_is_the_mean_over_seeds_at_each_step() -> None:
     assert mean_curve(Results([result("era", 0)]), "era", LOSS_CURVE) == {}
 
 
-def test_a_row_has_the_means_and_half_their_intervals() -> None:
+def test_table_rows_show_means_and_half_intervals() -> None:
     known = {"mcq_forget": {"repaired": 0.25}, "steps_to_relearn": 7}
     runs = [result("era", seed, 1.0 + 2 * seed, **known) for seed in range(2)]
     shown = io.StringIO()
@@ -73,14 +73,14 @@ def test_a_row_has_the_means_and_half_their_intervals() -> None:
     assert max(len(line.rstrip()) for line in lines) <= 100
 
 
-def test_without_facts_there_is_no_column_of_them() -> None:
+def test_table_omits_facts_when_none_were_measured() -> None:
     table = unlearning_table("documents", Results([result("era", 0)]))
     assert not any("facts" in str(column.header) for column in table.columns)
     assert "facts" not in str(table.caption)
     assert len(table.columns) == 6
 
 
-def test_a_number_is_found_by_its_path_or_is_not_a_number() -> None:
+def test_number_follows_a_path_and_returns_nan_when_missing() -> None:
     assert number({"a": {"b": 2}}, "a.b") == 2.0
     for lacking in ({}, {"a": None}, {"a": 3.0}, {"a": {"b": None}}):
         assert str(number(lacking, "a.b")) == "nan"
@@ -99,25 +99,25 @@ def swept(advantage: float) -> Results:
     )
 
 
-def test_robust_unlearning_is_the_relearned_loss_less_that_of_the_base_before() -> None:
+def test_robust_unlearning_is_relearned_loss_minus_base_loss() -> None:
     labeled = swept(0.2)
     robust = labeled.at(0.5).values("parameters", ROBUST)
     assert robust == pytest.approx({0: 0.3, 1: 0.4, 2: 0.5})
     assert list(labeled.by_recall("parameters", ROBUST)) == [0.5, 1.0]
 
 
-def test_a_reference_serves_every_share() -> None:
+def test_references_serve_every_label_recall() -> None:
     assert list(swept(0.2).by_recall("gold", ROBUST)) == [1.0]
     assert swept(0.2).at(0.5).values("gold", "retain_loss.repaired") == {0: 1.0, 1: 1.0, 2: 1.0}
 
 
-def test_without_the_base_nothing_is_robust() -> None:
+def test_robust_unlearning_is_empty_without_the_base() -> None:
     alone = Results([result("era", 0, 2.0, label_recall=0.5)])
     assert alone.by_recall("era", ROBUST) == {}
     assert alone.recalls == (0.5,)
 
 
-def test_the_verdict_names_the_shares_at_which_a_method_is_ahead() -> None:
+def test_labels_verdict_names_recalls_at_which_a_method_leads() -> None:
     assert labels_verdict(swept(0.2)) == (
         "In robust unlearning, by label recall: parameters leads at 0.5; "
         "no method leads significantly at 1."
@@ -125,7 +125,7 @@ def test_the_verdict_names_the_shares_at_which_a_method_is_ahead() -> None:
     assert labels_verdict(swept(0.0)).endswith("no method leads significantly at 0.5 and 1.")
 
 
-def test_the_table_has_a_row_for_each_method_and_measure() -> None:
+def test_labels_table_has_a_row_for_each_method_and_measure() -> None:
     shown = io.StringIO()
     Console(file=shown, width=120).print(labels_table("labels", swept(0.2)))
     rows = [line.split() for line in shown.getvalue().splitlines() if "unlearning" in line]
@@ -155,7 +155,7 @@ WON = [
 ]
 
 
-def test_a_winner_is_named_with_the_next_their_costs_and_the_seeds() -> None:
+def test_verdict_names_winner_runner_up_costs_and_seeds() -> None:
     assert verdict(Results(WON)) == (
         "parameters relearns most like gold: of the area between the relearning curves of "
         "unrouted and gold, parameters leaves 11% (10% to 12%) in loss and 0% (0% to 0%) in "
@@ -165,7 +165,7 @@ def test_a_winner_is_named_with_the_next_their_costs_and_the_seeds() -> None:
     )
 
 
-def test_the_nearest_comes_first_and_references_and_controls_win_nothing() -> None:
+def test_ranking_is_by_distance_to_gold_without_references_and_controls() -> None:
     controls = [at_distance(m, 0, 0.0) for m in ("gold", "random-region", "unrouted-ablated")]
     assert ranking(Results([*WON, *controls])) == ["parameters", "filtered", "rmu"]
     nothing = "There is no verdict: it needs attacks on gold and on a method of unlearning."
@@ -173,7 +173,7 @@ def test_the_nearest_comes_first_and_references_and_controls_win_nothing() -> No
     assert verdict(Results([result("era", 0)])) == nothing
 
 
-def test_the_best_routed_method_is_told_of_too() -> None:
+def test_verdict_includes_the_best_routed_method() -> None:
     ahead = [at_distance("filtered-tokens", seed, 0.1) for seed in range(3)]
     said = verdict(Results([*WON[:9], *ahead, *[at_distance("modules", s, 7.0) for s in range(3)]]))
     assert said.startswith("filtered-tokens relearns most like gold: ")
@@ -181,13 +181,13 @@ def test_the_best_routed_method_is_told_of_too() -> None:
     assert "modules leaves 70%" in said
 
 
-def test_what_cannot_be_told_apart_is_a_tie() -> None:
+def test_verdict_is_a_tie_when_no_difference_is_significant() -> None:
     tied = [at_distance("era", seed, 1.1 + seed / 10 + (-1) ** seed / 4) for seed in range(3)]
     start = "parameters and era do not differ significantly in relearning like gold: "
     assert verdict(Results([*WON, *tied])).startswith(start)
 
 
-def test_one_seed_is_no_finding_and_without_a_base_areas_are_told() -> None:
+def test_verdict_reports_areas_when_there_is_one_seed_and_no_base() -> None:
     one = [
         {name: value for name, value in each.items() if not name.startswith("share")}
         for each in WON
@@ -202,7 +202,7 @@ def test_one_seed_is_no_finding_and_without_a_base_areas_are_told() -> None:
     )
 
 
-def test_a_method_alone_wins_against_nobody() -> None:
+def test_verdict_names_no_winner_when_there_is_one_method() -> None:
     alone = [each for each in WON if each["method"] in ("gold", "modules")]
     said = verdict(Results([*alone, *[at_distance("modules", seed, 2.0) for seed in range(3)]]))
     assert said.startswith("Of the area between the relearning curves of unrouted and gold, mod")

@@ -34,7 +34,7 @@ def only(results: list[dict[str, Any]], figure: str = FACTS) -> Robustness:
     return next(each for each in robustness(Results(results)) if each.figure == figure)
 
 
-def test_the_worst_setting_is_compared_with_that_of_gold_of_the_same_seed() -> None:
+def test_robustness_compares_worst_settings_with_gold_of_the_same_seed() -> None:
     found = robustness(Results([attacked("gold"), attacked("rmu", facts=0.8, loss=1.0)]))
     assert [(r.method, r.attack, r.figure) for r in found] == [
         ("rmu", "probe", FACTS),
@@ -51,7 +51,9 @@ def test_the_worst_setting_is_compared_with_that_of_gold_of_the_same_seed() -> N
 @pytest.mark.parametrize(
     ("facts", "loss", "held"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
 )
-def test_one_seed_is_compared_by_the_margin(facts: float, loss: float, held: bool) -> None:
+def test_robustness_uses_the_margin_when_there_is_one_seed(
+    facts: float, loss: float, held: bool
+) -> None:
     results = [attacked("gold"), attacked("era", facts=facts, loss=loss)]
     assert only(results).robust is held
     assert only(results, LOSS).robust is held
@@ -66,14 +68,16 @@ def test_one_seed_is_compared_by_the_margin(facts: float, loss: float, held: boo
         ((-0.1, 0.7), False),  # two seeds have no say
     ],
 )
-def test_seeds_have_a_say_from_three_on(leads: tuple[float, ...], held: bool) -> None:
+def test_robustness_tests_significance_from_three_seeds_on(
+    leads: tuple[float, ...], held: bool
+) -> None:
     results = [attacked("gold", seed) for seed in range(len(leads))]
     results += [attacked("rmu", seed, facts=0.25 + lead) for seed, lead in enumerate(leads)]
     assert only(results).robust is held
     assert only(results).lead.seeds == len(leads)
 
 
-def test_without_gold_it_is_not_known() -> None:
+def test_robustness_is_unknown_without_gold() -> None:
     found = only([attacked("rmu"), attacked("gold", 1)])
     assert found.robust is None
     assert isnan(found.lead.value)
@@ -81,7 +85,7 @@ def test_without_gold_it_is_not_known() -> None:
     assert worst_by_seed(Results([attacked("rmu", 3)]), "rmu", "probe", CONTROL) == {3: 0.3}
 
 
-def test_a_sentence_counts_the_attacks_that_each_method_is_robust_to_by_every_figure() -> None:
+def test_robustness_sentence_counts_attacks_for_each_method() -> None:
     results = [
         attacked("gold"),
         attacked("filtered"),
@@ -112,7 +116,7 @@ def test_the_table_has_a_row_for_each_attack_and_a_column_for_each_method() -> N
     ]
 
 
-def test_seeds_give_a_share_its_interval() -> None:
+def test_attacks_table_shows_intervals_over_seeds() -> None:
     results = [attacked("gold", seed, facts=facts) for seed, facts in enumerate((0.2, 0.3, 0.4))]
     table = attacks_table("t", Results(results))
     assert list(table.columns[2].cells)[1] == "30% +-10"

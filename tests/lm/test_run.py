@@ -139,7 +139,7 @@ def test_a_method_after_training_begins_with_the_model_beside_it(
         assert len({(folder / f"{file}.safetensors").read_bytes() for folder in folders}) == count
 
 
-def test_a_model_that_is_taken_over_ends_with_the_same_bits_as_one_trained_anew(
+def test_reused_model_ends_bit_equal_to_one_trained_anew(
     finished: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folders = [finished("unrouted"), finished("npo"), tmp_path / "alone" / "npo"]
@@ -177,7 +177,7 @@ def test_a_classified_model_is_taken_over_if_its_labels_are_the_same(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_what_is_learned_from_depends_on_the_truth_by_labels_alone(
+def test_training_data_depend_on_the_truth_only_through_labels(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = tiny_task()
@@ -372,7 +372,7 @@ def test_repair_lowers_the_loss_on_other_stories_and_leaves_the_model() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 8])
-def test_a_model_that_training_harms_or_cannot_reach_comes_back_as_it_was(taken: int) -> None:
+def test_repair_returns_the_model_unchanged_when_training_does_not_help(taken: int) -> None:
     task = tiny_task()
     model = random_model(task, torch.float32)
     rows = task.sample(8, [1])

@@ -39,7 +39,7 @@ def test_each_method_is_run_with_each_seed_in_its_own_folder(tmp_path: Path) -> 
     assert jobs[0].folder == tmp_path / "runs" / "gold-seed3"
 
 
-def test_what_others_begin_with_comes_first(tmp_path: Path) -> None:
+def test_jobs_order_methods_after_those_they_start_from(tmp_path: Path) -> None:
     study = StudyConfig(method=("rmu", "gold", "modules-rmu", "modules-classified", "unrouted"))
     methods = [job.method for job in jobs_of(study, tmp_path)]
     assert methods == ["unrouted", "gold", "modules-classified", "rmu", "modules-rmu"]
@@ -69,7 +69,7 @@ def test_a_sweep_runs_each_reference_once_and_each_method_at_each_share(tmp_path
         ({"workers": 0}, "workers must be at least 1, got 0"),
     ],
 )
-def test_what_cannot_run_is_refused(changes: dict[str, object], message: str) -> None:
+def test_study_config_refuses_invalid_settings(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StudyConfig(**changes)  # type: ignore[arg-type]
 
@@ -98,7 +98,7 @@ def test_half_written_files_are_removed_and_no_others(job: Job) -> None:
     assert names == {".lock", "training.pt", "result.json"}
 
 
-def test_a_run_that_another_process_has_is_left_alone(
+def test_run_job_leaves_a_run_of_another_process_unchanged(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with locked(job.folder):
@@ -123,7 +123,7 @@ def attacked(method: str, seed: int = 0) -> dict[str, object]:
 ALL = [attacked(method) for method in LOSSES]
 
 
-def test_a_result_is_measured_beside_gold_and_the_base_of_its_seed() -> None:
+def test_results_are_compared_with_gold_and_base_of_the_same_seed() -> None:
     # gold is ahead by 1, 1 and 1.2 nats of era, by 3, 1 and 1 of unrouted, in trapezoids
     found = compare_with_references(attacked("era"), [*ALL, attacked("gold", 1)])
     assert found == pytest.approx(
@@ -143,7 +143,7 @@ def test_a_result_is_measured_beside_gold_and_the_base_of_its_seed() -> None:
     assert compare_with_references(attacked("gold"), ALL)["steps_to_relearn"] is None
 
 
-def test_what_was_not_run_is_not_compared_with() -> None:
+def test_comparison_omits_references_that_were_not_run() -> None:
     own = {"relearned_forget_loss": 0.8, "relearned_facts": 0.5}
     assert compare_with_references(attacked("era", 1), ALL) == own
     assert compare_with_references(result("era", 0), ALL) == {}
@@ -195,7 +195,7 @@ def test_a_run_without_the_grid_that_a_study_asks_for_is_not_finished(tmp_path: 
     ["", "[]", "{}", '{"method": "gold", "seed": 0}', json.dumps(attacked("gold", 1))],
     ids=["empty", "list", "nothing", "part", "another seed"],
 )
-def test_what_is_no_result_of_the_run_is_none(tmp_path: Path, text: str) -> None:
+def test_read_result_returns_none_for_invalid_files(tmp_path: Path, text: str) -> None:
     (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
     job.folder.mkdir(parents=True)
     (job.folder / RESULT).write_text(text)
@@ -242,7 +242,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_do_a_study_as_one_does(
+def test_two_processes_reproduce_the_study_of_one(
     parallel: str, one_process: Path, tmp_path: Path
 ) -> None:
     done = started(2, *TORCHRUN, "--loop.scale.parallel", parallel, "--run-dir", tmp_path)
@@ -268,7 +268,7 @@ def test_two_processes_do_a_study_as_one_does(
         (("--batch-size", "7"), "a batch of 7 rows does not"),
     ],
 )
-def test_what_processes_cannot_share_is_told_once(
+def test_indivisible_batches_are_reported_once(
     args: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     done = started(2, *TORCHRUN, "--run-dir", tmp_path / "study", *args)

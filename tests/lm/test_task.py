@@ -48,7 +48,7 @@ def test_an_exam_has_the_section_that_each_attack_shows(quartets: int) -> None:
     assert {attack.shows for attack in ATTACKS.values()} <= set(exam.sections)
 
 
-def test_where_all_other_topics_are_adjacent_none_is_retained() -> None:
+def test_task_supports_no_benign_attacks_when_no_topic_is_retained() -> None:
     alone = replace(STORIES, splits=Splits(SPLITS.forget, SPLITS.adjacent + SPLITS.retain, ()))
     assert [name for name in ATTACKS if not alone.supports_attack(name)] == [
         "benign",
@@ -66,7 +66,7 @@ def test_settings_say_all_that_stories_depend_on() -> None:
     assert STORIES.decode(STORIES.encode(text)) == text
 
 
-def test_a_sample_goes_on_with_a_story_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_texts_continue_stories_of_their_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lm.task.CONTINUATION", 3)
     task = StoryTask(**vars(make_task(TaskConfig(stories=8, vocab_size=512))))
     model = GPT(
@@ -193,7 +193,7 @@ def test_other_labels_are_another_identity(tmp_path: Path) -> None:
     assert found[0] != found[1]
 
 
-def test_too_few_documents_are_told_with_their_pool(documents: DocumentTask) -> None:
+def test_sample_names_the_pool_when_documents_are_too_few(documents: DocumentTask) -> None:
     with pytest.raises(ValueError, match="400 documents were asked of the pool 'train', which has"):
         documents.sample(400, [0])
 

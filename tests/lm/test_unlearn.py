@@ -182,7 +182,7 @@ def test_wrong_input_ends_with_one_line_and_nothing_written(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_study_is_not_written_over_or_gone_on_with_as_another(
+def test_study_is_neither_overwritten_nor_resumed_with_other_settings(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     folder = tmp_path / "a"

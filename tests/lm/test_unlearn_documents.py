@@ -59,7 +59,7 @@ def study(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def test_what_is_known_is_told_and_nothing_of_facts(study: Path) -> None:
+def test_summary_reports_losses_but_no_facts(study: Path) -> None:
     summary = read_json(study / "summary.json")
     assert {each["method"] for each in summary["results"]} == set(METHODS)
     assert (summary["failed"], summary["missing"]) == ({}, [])
@@ -87,7 +87,7 @@ def test_a_run_has_its_attacks_and_sample_texts(study: Path, method: str) -> Non
     assert all("sea" in text for text in texts["retain"])
 
 
-def test_a_finished_study_is_only_told_again(study: Path) -> None:
+def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
     assert cli.run(unlearn.main, ["--resume", str(study)]) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
@@ -124,7 +124,7 @@ def test_a_new_model_takes_the_tokenizer_of_the_documents(data: Path, tmp_path: 
         (("--attack.num-examples", "30"), "give a smaller --attack.num-examples"),
     ],
 )
-def test_what_cannot_be_unlearned_is_refused(
+def test_unsupported_methods_and_settings_are_refused(
     data: Path,
     tmp_path: Path,
     flags: tuple[str, ...],

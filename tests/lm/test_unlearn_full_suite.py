@@ -20,7 +20,7 @@ SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "filtered")
 
 
 @pytest.mark.slow
-def test_a_study_gets_the_full_grid_and_goes_on_where_it_was(
+def test_resumed_study_adds_the_attacks_of_the_full_suite(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))

@@ -97,7 +97,7 @@ def test_a_study_killed_in_training_and_in_attacks_ends_with_the_same_bits(
     assert "1 runs finished, 0 to do" in finish("--workers", "1", "--resume", tmp_path)
 
 
-def test_workers_end_with_the_study_that_is_killed_and_it_is_gone_on_with_at_once(
+def test_workers_end_when_the_study_is_killed_so_that_it_can_resume_at_once(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
     runs = [tmp_path / "runs" / f"{METHOD}-seed{seed}" for seed in (0, 1)]

@@ -41,7 +41,7 @@ def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("method", RUN)
-def test_what_a_run_leaves_is_a_plain_model_with_the_same_logits(study: Path, method: str) -> None:
+def test_exported_plain_model_has_the_same_logits(study: Path, method: str) -> None:
     run = study / "runs" / f"{method}-seed0"
     plain = transformers.AutoModelForCausalLM.from_pretrained(run / "plain")
     tokenizer = transformers.AutoTokenizer.from_pretrained(run / "plain")
@@ -64,7 +64,7 @@ def test_every_method_begins_with_the_pretrained_model(study: Path) -> None:
     assert first["era"] == pytest.approx(first["unrouted"], abs=1e-5)
 
 
-def test_a_finished_study_is_only_told_again(study: Path) -> None:
+def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
     assert main(["--resume", str(study)]) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
@@ -82,7 +82,7 @@ def test_a_finished_study_is_only_told_again(study: Path) -> None:
         (["--model", "nowhere"], "nowhere is no model that can be loaded"),
     ],
 )
-def test_what_cannot_be_gone_on_from_is_refused(
+def test_unsupported_pretrained_models_are_refused(
     given: list[str], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=told):

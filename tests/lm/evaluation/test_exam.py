@@ -38,7 +38,7 @@ def texts(rows: StoryRows) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_a_section_tells_and_asks_what_it_says(name: str) -> None:
+def test_sections_state_and_ask_their_facts(name: str) -> None:
     topic, parts = SECTIONS[name]
     section = EXAM.sections[name]
     facts = WORLD.facts_of([topic], parts)
@@ -50,7 +50,7 @@ def test_a_section_tells_and_asks_what_it_says(name: str) -> None:
     assert len(section.rows) == (80 if name in EXAM.lower_bounds else 20)
 
 
-def test_reworded_facts_stand_in_templates_of_no_training_story() -> None:
+def test_reworded_facts_use_held_out_templates() -> None:
     reworded = texts(EXAM.sections["forget_reworded"].rows)
     assert all("All say the" in text or "Of " in text for text in reworded)
     for name in SECTIONS:
@@ -73,7 +73,7 @@ def same(one: Exam, other: Exam) -> bool:
     )
 
 
-def test_the_same_seed_gives_the_same_exam() -> None:
+def test_exam_depends_only_on_the_seed() -> None:
     again = make_exam(TASK, 6, ExamConfig(stories=80, rounds=2))
     assert same(EXAM, again)
     assert all(
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_exam() -> None:
     )
 
 
-def test_sets_of_stories_are_drawn_apart() -> None:
+def test_sets_of_stories_are_drawn_independently() -> None:
     drawn = [EXAM.sections[name].rows for name in EXAM.practice]
     drawn += [TASK.sample(80, seed) for seed in ([6], [6, 1], [6, 1000])]
     drawn += EXAM.practice.values()
@@ -97,7 +97,7 @@ def test_sets_of_stories_are_drawn_apart() -> None:
     ("forget", "splits"),
     [(("wood", "hill"), ["forget", "retain"]), (("wood", "lake"), ["forget", "adjacent"])],
 )
-def test_a_split_without_topics_is_left_out(forget: tuple[str, ...], splits: list[str]) -> None:
+def test_exam_omits_splits_without_topics(forget: tuple[str, ...], splits: list[str]) -> None:
     exam = make_exam(tiny_task(*forget), 0, ExamConfig(stories=4, rounds=1))
     assert list(exam.lower_bounds) == list(exam.practice) == splits
     assert list(exam.sections)[: len(splits)] == splits
@@ -105,7 +105,7 @@ def test_a_split_without_topics_is_left_out(forget: tuple[str, ...], splits: lis
 
 
 @pytest.mark.parametrize("topics", [("wood",), ("lake", "hill")])
-def test_the_lower_bound_is_what_a_split_costs_a_reader_of_all_topics(
+def test_lower_bound_is_the_loss_of_a_reader_of_all_topics(
     topics: tuple[str, ...],
 ) -> None:
     distribution = StoryDistribution(topics=topics)
@@ -121,11 +121,11 @@ def test_the_lower_bound_is_what_a_split_costs_a_reader_of_all_topics(
     assert least_loss(TASK, distribution, rows) == pytest.approx(story * len(stories) / tokens)
 
 
-def test_a_guess_costs_the_logarithm_of_the_values() -> None:
+def test_guess_loss_is_the_logarithm_of_the_number_of_values() -> None:
     assert EXAM.guess == pytest.approx(log(5))
 
 
-def test_a_half_of_one_quartet_tells_one_fact_in_a_story() -> None:
+def test_stories_of_half_a_quartet_state_one_fact() -> None:
     sections = EXAM.sections
     values = {name: int((sections[name].rows.kinds == 4).sum()) for name in SECTIONS}
     assert values == dict.fromkeys(EXAM.lower_bounds, 160) | {
@@ -137,12 +137,12 @@ def test_a_half_of_one_quartet_tells_one_fact_in_a_story() -> None:
 
 
 @pytest.mark.parametrize(("seed", "stories", "rounds"), [(-1, 4, 1), (0, 0, 1), (0, 4, 0)])
-def test_no_exam_is_refused(seed: int, stories: int, rounds: int) -> None:
+def test_make_exam_refuses_invalid_settings(seed: int, stories: int, rounds: int) -> None:
     with pytest.raises(ValueError, match="an exam of"):
         make_exam(TASK, seed, ExamConfig(stories=stories, rounds=rounds))
 
 
-def test_the_smallest_exam_has_a_story_in_each_section() -> None:
+def test_smallest_exam_has_one_story_per_section() -> None:
     exam = make_exam(TASK, 0, ExamConfig(stories=1, rounds=1))
     assert {len(section.rows) for section in exam.sections.values()} == {1}
     assert torch.isfinite(torch.tensor(list(exam.lower_bounds.values()))).all()
@@ -152,7 +152,7 @@ SMALL_EXAM = make_exam(TASK, 2, ExamConfig(stories=20, rounds=1))
 SPLITS = ("forget", "adjacent", "retain")
 
 
-def test_a_model_that_knows_nothing_guesses_everywhere() -> None:
+def test_uniform_model_scores_chance_on_every_figure() -> None:
     report = examine(uniform(TASK.vocab_size), SMALL_EXAM)
     chance = {"mcq": 1 / 4, "cloze": 1 / 5}
     assert len(report) == 5 * 7 + 3 + 1
@@ -167,7 +167,7 @@ def test_a_model_that_knows_nothing_guesses_everywhere() -> None:
             assert figure == pytest.approx(guess) if last == "loss" else 0 < figure < guess
 
 
-def test_what_is_forgotten_is_seen_and_what_is_not_too() -> None:
+def test_examine_distinguishes_known_from_forgotten_facts() -> None:
     all_facts = examine(knower(TASK, WORLD.facts_of(WORLD.topics)), SMALL_EXAM)
     retained = examine(knower(TASK, WORLD.facts_of(["hill", "lake"])), SMALL_EXAM)
     for name in ("forget", "forget_first", "forget_second", "forget_reworded"):
@@ -181,7 +181,7 @@ def test_what_is_forgotten_is_seen_and_what_is_not_too() -> None:
         assert {report[f"mcq_{name}_control"] for name in SMALL_EXAM.sections} == {1 / 4}
 
 
-def test_a_bias_goes_into_all_figures() -> None:
+def test_output_bias_affects_losses_and_quizzes() -> None:
     red = single(TASK, " red")
     bias = 100.0 * (torch.arange(TASK.vocab_size) == red)
     report = examine(uniform(TASK.vocab_size), SMALL_EXAM, bias)
@@ -192,14 +192,14 @@ def test_a_bias_goes_into_all_figures() -> None:
     assert report["cloze_forget"] == pytest.approx(answers.count("red") / len(answers) + 1 / 10)
 
 
-def test_the_halves_of_the_facts_are_told_apart() -> None:
+def test_examine_scores_the_halves_separately() -> None:
     report = examine(knower(TASK, WORLD.facts_of(["wood"], ["second"])), SMALL_EXAM)
     assert report["mcq_forget_first"] == 1 / 4
     assert report["mcq_forget_second"] == 1
     assert report["mcq_forget"] == pytest.approx(5 / 8)
 
 
-def test_calibrated_losses_are_of_other_stories_than_the_bias() -> None:
+def test_calibration_uses_practice_stories() -> None:
     model = random_model(TASK)
     config = CalibrationConfig(steps=5)
     report = examine_calibrated(model, SMALL_EXAM, config)
@@ -216,7 +216,7 @@ def test_calibrated_losses_are_of_other_stories_than_the_bias() -> None:
     assert report["retain_calibrated_loss"] < losses(model, SMALL_EXAM.sections["retain"].rows).loss
 
 
-def test_what_is_left_is_calibrated_on_where_only_adjacent_topics_are() -> None:
+def test_calibration_uses_adjacent_topics_when_none_is_retained() -> None:
     exam = make_exam(tiny_task("wood", "lake"), 2, ExamConfig(stories=4, rounds=1))
     model, config = random_model(TASK), CalibrationConfig(steps=2)
     bias = calibrate(model, exam.practice["forget"], exam.practice["adjacent"], config=config)

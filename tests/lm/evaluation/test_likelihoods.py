@@ -56,19 +56,19 @@ def two_stories() -> StoryRows:
     )
 
 
-def test_a_uniform_model_has_the_logarithm_of_the_vocabulary() -> None:
+def test_uniform_model_has_the_log_of_the_vocabulary_size_as_loss() -> None:
     found = losses(uniform(TASK.vocab_size), ROWS)
     assert found.loss == pytest.approx(log(TASK.vocab_size), rel=1e-6)
     assert found.facts == pytest.approx(log(TASK.vocab_size), rel=1e-6)
 
 
-def test_a_value_of_two_tokens_counts_once_with_both() -> None:
+def test_value_of_two_tokens_counts_once_with_summed_loss() -> None:
     found = losses(uniform(8), two_stories())
     assert found.loss == pytest.approx(log(8), rel=1e-6)
     assert found.facts == pytest.approx(4 / 3 * log(8), rel=1e-6)
 
 
-def test_a_bias_shifts_the_logits() -> None:
+def test_bias_shifts_the_logits() -> None:
     shares = torch.tensor([0.3, 0.1, 0.1, 0.2, 0.05, 0.1, 0.1, 0.05])
     found = losses(uniform(8), two_stories(), shares.log())
     values = [3, 5, 6, 3]  # the second word is two tokens
@@ -78,13 +78,13 @@ def test_a_bias_shifts_the_logits() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 256])
-def test_as_a_slow_reference_says(batch_size: int) -> None:
+def test_losses_match_a_slow_reference(batch_size: int) -> None:
     model = random_model(TASK)
     expected = slow(model, ROWS, BIAS)
     assert losses(model, ROWS, BIAS, batch_size) == pytest.approx(expected, rel=1e-6)
 
 
-def test_logits_are_held_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_are_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(TASK)
     whole = token_losses(model, ROWS)
     sizes: list[int] = []
@@ -101,7 +101,7 @@ def test_logits_are_held_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(sizes) == int((ROWS.kinds >= 0).sum())
 
 
-def test_each_token_has_its_place_and_none_after_the_story() -> None:
+def test_token_losses_are_zero_after_the_story() -> None:
     model = random_model(TASK)
     table = token_losses(model, ROWS)
     assert table.shape == ROWS.kinds.shape
@@ -111,7 +111,7 @@ def test_each_token_has_its_place_and_none_after_the_story() -> None:
     torch.testing.assert_close(table, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_to_know_facts_lowers_the_loss_of_these_alone() -> None:
+def test_knowing_facts_lowers_only_their_loss() -> None:
     forget = TASK.to_forget(ROWS.topics)
     mine, others = ROWS.take(forget), ROWS.take(~forget)
     model, nothing = knower(TASK, TASK.grammar.world.facts_of(["wood"])), uniform(TASK.vocab_size)
@@ -120,7 +120,7 @@ def test_to_know_facts_lowers_the_loss_of_these_alone() -> None:
     assert losses(model, others) == losses(nothing, others)
 
 
-def test_an_expansion_is_seen_and_nothing_is_learned() -> None:
+def test_losses_include_the_expansion_and_leave_no_gradients() -> None:
     model = expanded_copy(random_model(TASK, torch.float32), 3, [1])
     before = losses(model, ROWS)
     with torch.no_grad():
@@ -129,14 +129,14 @@ def test_an_expansion_is_seen_and_nothing_is_learned() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_without_a_fact_there_is_no_loss_of_facts() -> None:
+def test_fact_loss_is_none_when_no_fact_is_stated() -> None:
     rows = two_stories()
     plain = replace(rows, kinds=rows.kinds.clamp(max=int(Kind.NOUN)))
     assert losses(uniform(8), plain).facts is None
     assert losses(uniform(8), plain).loss == losses(uniform(8), rows).loss
 
 
-def test_no_story_is_refused() -> None:
+def test_losses_refuse_an_empty_set_of_stories() -> None:
     with pytest.raises(ValueError, match="no stories were given to read losses on"):
         losses(uniform(TASK.vocab_size), ROWS.take(torch.arange(0)))
 
@@ -150,7 +150,7 @@ MORE = [
 ]
 
 
-def test_no_beginning_is_read_twice() -> None:
+def test_lay_out_shares_common_prefixes() -> None:
     laid = lay_out(TEXTS, MORE)
     rows = zip(laid.prefixes.tolist(), laid.lengths.tolist(), strict=True)
     found = [tuple(row[:length]) for row, length in rows]
@@ -166,7 +166,7 @@ def test_no_beginning_is_read_twice() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
 @pytest.mark.parametrize("biased", [False, True])
-def test_continuations_are_those_of_a_slow_reference(batch_size: int, biased: bool) -> None:
+def test_log_likelihoods_match_a_slow_reference(batch_size: int, biased: bool) -> None:
     model = random_gpt(SMALL, torch.float64)
     bias = torch.linspace(-1, 3, SMALL.vocab_size, dtype=torch.float64) if biased else None
     found = log_likelihoods(model, lay_out(TEXTS, MORE), bias, batch_size)
@@ -191,7 +191,7 @@ def test_continuations_are_those_of_a_slow_reference(batch_size: int, biased: bo
         ([[1], [2]], [[[1]], [[1], [2]]]),
     ],
 )
-def test_what_cannot_be_laid_out_is_refused(
+def test_lay_out_refuses_empty_or_uneven_texts(
     texts: list[list[int]], more: list[list[list[int]]]
 ) -> None:
     with pytest.raises(ValueError, match="give one or more texts"):

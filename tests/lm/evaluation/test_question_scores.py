@@ -15,7 +15,7 @@ def values(responses: list[Response], group: str = "all") -> dict[str, float]:
     return {name: share.value for name, share in scores(responses)[group].measures.items()}
 
 
-def test_each_measure_ranks_by_its_own_form() -> None:
+def test_measures_rank_choices_by_their_form() -> None:
     forms = {"letter": (-2.0, -1.0), "answer": (-3.0, -2.0), "choices_only": (-1.0, -3.0)}
     assert values([response("a", 1, **forms, cloze=(-1.0, -2.0))]) == {
         "letter": 1.0,
@@ -26,21 +26,21 @@ def test_each_measure_ranks_by_its_own_form() -> None:
     }
 
 
-def test_equally_likely_choices_share_the_credit() -> None:
+def test_tied_choices_share_the_credit() -> None:
     several = [response("a", answer, letter=(-1.0, -1.0)) for answer in (0, 1, 1)]
     assert values(several) == {"letter": 0.5}
 
 
-def test_a_choice_without_characters_is_never_the_best() -> None:
+def test_empty_choice_never_wins() -> None:
     one = Response("a", 1, (0, 4), {"cloze": (-0.1, -8.0)})
     assert values([one])["cloze_per_character"] == 1.0
 
 
-def test_nan_is_never_right() -> None:
+def test_nan_likelihoods_score_zero() -> None:
     assert values([response("a", 0, letter=(float("nan"), -1.0))]) == {"letter": 0.0}
 
 
-def test_subjects_are_listed_where_there_are_several() -> None:
+def test_subjects_are_listed_when_there_are_several() -> None:
     right = response("b", 0, letter=(-1.0, -2.0))
     wrong = response("a", 1, letter=(-1.0, -2.0))
     assert list(scores([right, right])) == ["all"]
@@ -56,7 +56,7 @@ def test_chance_is_the_mean_over_questions() -> None:
     assert scores([two, four])["all"].chance == pytest.approx(0.375)
 
 
-def test_without_responses_there_is_no_score() -> None:
+def test_scores_are_empty_without_responses() -> None:
     with pytest.raises(ValueError, match="no question was asked"):
         scores([])
 

@@ -30,17 +30,17 @@ def quiz(*topics: str) -> Quiz:
     return encode_quiz(TASK, ask(*topics))
 
 
-def test_a_model_that_knows_nothing_is_at_chance() -> None:
+def test_uniform_model_scores_chance() -> None:
     assert len(quiz()) == len(WORLD.facts_of(WORLD.topics))
     assert score(uniform(TASK.vocab_size), quiz()) == pytest.approx((1 / 4, 1 / 4, 1 / 5))
 
 
-def test_a_model_that_knows_the_facts_is_right_if_it_can_read_the_entity() -> None:
+def test_model_that_knows_the_facts_scores_one_except_on_controls() -> None:
     assert score(knower(TASK, WOOD), quiz("wood")) == (1, 1 / 4, 1)
     assert score(knower(TASK, WOOD), quiz("lake")) == pytest.approx((1 / 4, 1 / 4, 1 / 5))
 
 
-def test_a_model_that_knows_some_facts_guesses_the_rest() -> None:
+def test_model_that_knows_some_facts_scores_chance_on_the_rest() -> None:
     found = score(knower(TASK, WOOD[:6]), quiz("wood"))
     known = 6 / len(WOOD)
     assert found.choice == pytest.approx(known + (1 - known) / 4)
@@ -48,7 +48,7 @@ def test_a_model_that_knows_some_facts_guesses_the_rest() -> None:
     assert found.cloze == pytest.approx(known + (1 - known) / 5)
 
 
-def test_a_value_that_is_no_choice_disturbs_the_cloze_alone() -> None:
+def test_favored_value_outside_the_choices_affects_only_cloze() -> None:
     bias = torch.zeros(TASK.vocab_size)
     favored = f" {WORLD.lexicon.relations['color'].values[0]}"
     bias[single(TASK, favored)] = 100
@@ -61,7 +61,7 @@ def test_a_value_that_is_no_choice_disturbs_the_cloze_alone() -> None:
     assert score(model, present, bias) == (1 / 4, 1 / 4, 1 / 4)
 
 
-def test_the_order_of_choices_does_not_matter() -> None:
+def test_score_does_not_depend_on_the_order_of_choices() -> None:
     for model in (uniform(TASK.vocab_size), knower(TASK, WOOD[:5])):
         expected = score(model, quiz("wood"))
         for shift in range(4):
@@ -102,7 +102,7 @@ def slow(model: GPT, task: Task, asked: Sequence[Question], bias: Tensor) -> lis
 
 
 @pytest.mark.parametrize("batch_size", [5, 256])
-def test_as_a_slow_reference_says_with_values_of_several_tokens(batch_size: int) -> None:
+def test_score_matches_a_slow_reference_when_values_have_several_tokens(batch_size: int) -> None:
     task = tiny_task(vocab_size=272)
     asked = ask("wood", task=task)
     values = {value for question in asked for value in question.values}
@@ -114,23 +114,23 @@ def test_as_a_slow_reference_says_with_values_of_several_tokens(batch_size: int)
     assert found.control == 1 / 4
 
 
-def test_a_random_model_without_the_entity_is_at_chance() -> None:
+def test_random_model_scores_chance_on_controls() -> None:
     assert score(random_model(TASK), quiz()).control == 1 / 4
 
 
-def test_prompts_of_one_text_are_read_once() -> None:
+def test_equal_prompts_are_read_once() -> None:
     asked = ask("wood")
     different = {q.prompt for q in asked} | {q.control for q in asked}
     assert len(quiz("wood").texts.lengths) == len(different) == len(asked) * 5 // 4
 
 
-def test_the_prompt_begins_after_the_end_of_another_story() -> None:
+def test_prompts_start_after_an_end_token() -> None:
     beginnings = quiz().texts.prefixes
     assert (beginnings[:, 0] == 0).all()
     assert (beginnings[:, 1] != 0).all()
 
 
-def test_equal_choices_share_the_credit() -> None:
+def test_tied_choices_share_the_credit() -> None:
     scores = torch.tensor(
         [[1.0, 2, 2, 2], [2, 2, 2, 2], [1, 3, 2, 0], [3, 1, 3, 0], [float("nan"), 1, 0, 0]]
     )
@@ -138,13 +138,13 @@ def test_equal_choices_share_the_credit() -> None:
     assert credit(scores, right).tolist() == pytest.approx([1 / 3, 1 / 4, 1, 0, 0])
 
 
-def test_a_model_of_no_numbers_gets_nothing() -> None:
+def test_model_with_nan_logits_scores_zero() -> None:
     size = TASK.vocab_size
     model = Scripted(size, lambda tokens: torch.full((*tokens.shape, size), torch.nan))
     assert score(model, quiz("wood")) == (0, 0, 0)
 
 
-def test_no_question_is_refused() -> None:
+def test_encode_quiz_refuses_an_empty_list() -> None:
     with pytest.raises(ValueError, match="without questions"):
         encode_quiz(TASK, [])
 
@@ -172,7 +172,7 @@ def objective(model: GPT, bias: Tensor, weight: float = 100.0) -> float:
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 100.0])
-def test_without_features_it_finds_how_often_tokens_occur(weight: float) -> None:
+def test_calibration_finds_token_frequencies_when_features_are_zero(weight: float) -> None:
     model = GPT(uniform(TASK.vocab_size).config)
     with torch.no_grad():
         model.embedding.zero_()
@@ -182,7 +182,7 @@ def test_without_features_it_finds_how_often_tokens_occur(weight: float) -> None
     torch.testing.assert_close(torch.softmax(bias.double(), 0), expected, rtol=0, atol=2e-3)
 
 
-def test_with_features_words_are_predicted_as_often_as_they_occur() -> None:
+def test_calibrated_mean_predictions_match_token_frequencies() -> None:
     model = random_model(TASK, torch.float32)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     bias = calibrate(model, FORGET, RETAIN, config=replace(LONG, retain_weight=3.0))
@@ -193,7 +193,7 @@ def test_with_features_words_are_predicted_as_often_as_they_occur() -> None:
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_word_that_is_only_suppressed_comes_back() -> None:
+def test_calibration_recovers_tokens_that_are_only_suppressed() -> None:
     rule = torch.randn(TASK.vocab_size, TASK.vocab_size, generator=torch.Generator().manual_seed(1))
     muted = torch.zeros(TASK.vocab_size)
     muted[FORGET.targets[FORGET.kinds >= 0]] = -4
@@ -207,7 +207,7 @@ def test_a_word_that_is_only_suppressed_comes_back() -> None:
     assert found[0] == pytest.approx(found[1], abs=0.05)
 
 
-def test_by_default_it_is_near_the_best_and_the_same_for_the_same_seed() -> None:
+def test_default_calibration_is_near_optimal_and_deterministic() -> None:
     model = random_model(TASK, torch.float32)
     config = CalibrationConfig(batch_tokens=100)
     assert min(int((rows.kinds >= 0).sum()) for rows in (FORGET, RETAIN, ADJACENT)) > 100
@@ -220,7 +220,7 @@ def test_by_default_it_is_near_the_best_and_the_same_for_the_same_seed() -> None
     assert objective(model, bias) - best < 0.05 * (before - best)
 
 
-def test_the_loss_is_weighed_by_set_and_not_by_size() -> None:
+def test_calibration_weighs_sets_independently_of_their_size() -> None:
     model = random_model(TASK, torch.float32)
     twice = FORGET.take(torch.arange(len(FORGET)).repeat(2))
     once, repeated = (calibrate(model, rows, RETAIN, config=LONG) for rows in (FORGET, twice))
@@ -228,12 +228,12 @@ def test_the_loss_is_weighed_by_set_and_not_by_size() -> None:
     torch.testing.assert_close(*probabilities, rtol=0, atol=1e-3)
 
 
-def test_no_step_is_no_bias() -> None:
+def test_calibration_returns_zero_bias_when_steps_are_zero() -> None:
     bias = calibrate(random_model(TASK), FORGET, RETAIN, config=CalibrationConfig(steps=0))
     assert bias.equal(torch.zeros(TASK.vocab_size))
 
 
-def test_what_cannot_be_calibrated_is_refused() -> None:
+def test_calibration_refuses_invalid_settings_and_empty_sets() -> None:
     with pytest.raises(ValueError, match="without stories"):
         calibrate(random_model(TASK), FORGET.take(torch.arange(0)), RETAIN)
     with pytest.raises(ValueError, match="steps -1"):

@@ -29,7 +29,7 @@ def gradients(model: GPT, table: RouteTable, route: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("table", [UNROUTED, ERA, PARAMETERS])
-def test_under_weights_of_one_the_model_equals_a_plain_one_bit_for_bit(table: RouteTable) -> None:
+def test_routed_model_equals_a_plain_one_when_all_weights_are_one(table: RouteTable) -> None:
     model = random_gpt()
     plain = copy_of(model)
     with torch.no_grad():
@@ -43,12 +43,12 @@ def test_under_weights_of_one_the_model_equals_a_plain_one_bit_for_bit(table: Ro
         assert torch.equal(mine.grad, theirs.grad)
 
 
-def test_no_parameter_lacks_in_the_plain_model() -> None:
+def test_plain_model_has_all_parameters() -> None:
     model = random_gpt()
     assert len(pairs(copy_of(model), model)) == len(list(model.parameters()))
 
 
-def test_attention_equals_loops() -> None:
+def test_attention_matches_a_slow_reference() -> None:
     layer = random_gpt(dtype=torch.float64).blocks[0]
     assert isinstance(layer, Block)
     x = torch.randn(1, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -83,7 +83,7 @@ def test_rotated_products_depend_on_the_distance_alone() -> None:
     assert not torch.isclose(q_at[3] @ k_at[1], q_at[3] @ k_at[2])
 
 
-def test_a_token_changes_nothing_before_it() -> None:
+def test_attention_is_causal() -> None:
     model, (first, _) = random_gpt(), tokens()
     second = first.clone()
     second[:, 4] = (first[:, 4] + 1) % SMALL.vocab_size
@@ -94,7 +94,9 @@ def test_a_token_changes_nothing_before_it() -> None:
 
 
 @pytest.mark.parametrize("table", [UNROUTED, PARAMETERS])
-def test_a_loss_in_chunks_is_the_same(table: RouteTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_does_not_depend_on_chunking(
+    table: RouteTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = random_gpt(dtype=torch.float64)
     whole = gradients(model, table, labels())
     monkeypatch.setattr(language_model, "CHUNK_LOGITS", 3 * 13 * 4)  # four of six tokens at a time
@@ -135,7 +137,7 @@ def test_the_nano_has_a_million_parameters() -> None:
     assert SIZES["tinystories-28m"].width == 512
 
 
-def test_bad_sizes_are_refused() -> None:
+def test_config_refuses_invalid_sizes() -> None:
     with pytest.raises(ValueError, match="even number of features"):
         GPTConfig(width=12, num_heads=4)
     with pytest.raises(ValueError, match="positive number of units"):
@@ -203,7 +205,7 @@ def test_every_parameter_belongs_to_one_target() -> None:
     assert list(random_gpt().parameter_targets()) == ["original_parameters"]
 
 
-def test_a_random_region_is_silent_and_the_rest_as_before() -> None:
+def test_ablate_random_zeroes_only_a_random_region() -> None:
     model = random_gpt(EXPANDED)
     left = ablate_random(model, 4, [1], seed=3)
     before, after = model.state_dict(), left.state_dict()
@@ -215,7 +217,7 @@ def test_a_random_region_is_silent_and_the_rest_as_before() -> None:
     assert torch.equal(after[changed[0]], ablate_random(model, 4, [1], 3).state_dict()[changed[0]])
 
 
-def test_what_cannot_be_expanded_or_ablated_is_refused() -> None:
+def test_expansion_and_ablation_refuse_invalid_layers_and_units() -> None:
     model = random_gpt(SMALL)
     with pytest.raises(ValueError, match="no expansion to ablate"):
         model.ablated()
@@ -226,7 +228,7 @@ def test_what_cannot_be_expanded_or_ablated_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_model_comes_back_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_saved_model_loads_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> None:
     model = random_gpt(EXPANDED, dtype)
     save(model, tmp_path / "model.safetensors")
     back = load(tmp_path / "model.safetensors")
@@ -254,7 +256,7 @@ def test_the_file_is_laid_out_as_the_format_says(tmp_path: Path) -> None:
     assert max(ends) == len(content) - 8 - length
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_load_refuses_damaged_and_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save(random_gpt(EXPANDED), path)
     whole = path.read_bytes()

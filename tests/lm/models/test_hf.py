@@ -51,7 +51,7 @@ def gradients(
 
 @FAMILIES
 @pytest.mark.parametrize("table", [UNROUTED, ERA, PARAMETERS])
-def test_under_weights_of_one_the_model_equals_the_plain_one_bit_for_bit(
+def test_routed_model_equals_the_plain_one_when_all_weights_are_one(
     family: str, table: RouteTable
 ) -> None:
     plain, model = plain_model(family), RoutedCausalLM(plain_model(family))
@@ -108,9 +108,7 @@ BELOW = {
 
 @FAMILIES
 @pytest.mark.parametrize("target", BELOW)
-def test_a_blocked_activation_stops_what_lies_below_it_and_nothing_else(
-    family: str, target: str
-) -> None:
+def test_blocked_activation_stops_only_the_gradients_below_it(family: str, target: str) -> None:
     table = complete({"blocked": {target: 0}, "open": {}})
     place, parts = BELOW[target]
     found = gradients(expanded_model(family), table, torch.zeros(6, 5, dtype=torch.int64))
@@ -165,7 +163,7 @@ def test_a_model_without_the_named_layers_is_refused_and_left_alone() -> None:
 @pytest.mark.parametrize(
     ("units", "layers"), [(-1, [0]), (0, [0]), (3, []), (3, [2]), (3, [0, 0]), (3, [-1])]
 )
-def test_an_expansion_that_cannot_be_is_refused(units: int, layers: list[int]) -> None:
+def test_invalid_expansion_is_refused(units: int, layers: list[int]) -> None:
     with pytest.raises(ValueError, match="layers from 0 to 1, each once"):
         RoutedCausalLM(plain_model("llama"), units, layers)
 
@@ -278,7 +276,7 @@ def test_ablating_removes_the_expansion_and_nothing_else(family: str) -> None:
     assert torch.equal(logits(left), logits(model))
 
 
-def test_a_model_without_an_expansion_comes_back_as_it_was() -> None:
+def test_contract_restores_a_model_without_expansion() -> None:
     for family in CONFIGS:
         plain = plain_model(family)
         back = contract(RoutedCausalLM(plain_model(family)))
@@ -296,7 +294,7 @@ def test_a_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
 
 @FAMILIES
 @pytest.mark.parametrize("made", [expanded_model, adapted_model])
-def test_a_saved_model_is_the_same_again(
+def test_saved_model_loads_bit_for_bit(
     family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
 ) -> None:
     model, path = made(family), tmp_path / "model.safetensors"

@@ -28,7 +28,7 @@ def logits(model: nn.Module) -> Tensor:
 
 
 @FAMILIES
-def test_adapters_write_nothing_at_first_and_all_else_in_a_block_is_frozen(family: str) -> None:
+def test_new_adapters_keep_the_outputs_and_freeze_their_blocks(family: str) -> None:
     plain = plain_model(family)
     expected = logits(plain)
     names = [name for name, _ in plain.named_parameters()]
@@ -94,9 +94,7 @@ def test_a_plain_model_has_both_adapters_or_the_one_to_keep(family: str) -> None
         (PARAMETERS, 2, {ABLATABLE}),
     ],
 )
-def test_each_label_teaches_its_own_adapter(
-    table: RouteTable, route: int, taught: set[str]
-) -> None:
+def test_labels_train_their_own_adapter(table: RouteTable, route: int, taught: set[str]) -> None:
     model, (read, targets) = adapted_model("llama"), tokens()
     before = {target: [p.clone() for p in some] for target, some in targets_of(model)}
     optimizer = make_optimizer(model, LoopConfig())
@@ -117,12 +115,12 @@ def test_a_token_to_retain_does_not_see_the_other_adapter() -> None:
 
 
 @pytest.mark.parametrize("given", [{"rank": 0}, {"alpha": 0.0}])
-def test_ranks_and_scales_that_cannot_be_are_refused(given: dict[str, Any]) -> None:
+def test_adapter_config_refuses_invalid_ranks_and_scales(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give a rank of 1 or more, and an alpha above 0"):
         AdapterConfig(**given)
 
 
-def test_adapters_beside_added_units_are_refused() -> None:
+def test_adapters_with_added_units_are_refused() -> None:
     with pytest.raises(ValueError, match="3 added hidden units were asked for: choose one"):
         RoutedCausalLM(plain_model("llama"), 3, [0], adapters=AdapterConfig())
 

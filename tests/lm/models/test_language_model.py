@@ -33,7 +33,7 @@ def test_the_residual_stream_of_the_last_layer_is_what_the_head_reads(model: Lan
 
 
 @pytest.mark.parametrize("model", models(), ids=["gpt", *hf_factories.CONFIGS])
-def test_a_layer_writes_by_its_own_matrix(model: LanguageModel) -> None:
+def test_down_proj_is_the_output_matrix_of_its_layer(model: LanguageModel) -> None:
     read = tokens()[0]
     with torch.no_grad():
         before = [model.residual(read, layer) for layer in (0, 1)]
@@ -45,7 +45,7 @@ def test_a_layer_writes_by_its_own_matrix(model: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize("model", models(), ids=["gpt", *hf_factories.CONFIGS])
-def test_a_copy_has_weights_of_its_own_and_nothing_frozen(model: LanguageModel) -> None:
+def test_copy_shares_no_weights_and_has_no_frozen_parameters(model: LanguageModel) -> None:
     read = tokens()[0]
     with torch.no_grad():
         before = model(read)
@@ -58,7 +58,7 @@ def test_a_copy_has_weights_of_its_own_and_nothing_frozen(model: LanguageModel) 
         assert torch.equal(model(read), before)
 
 
-def test_a_layer_that_is_not_there_is_refused() -> None:
+def test_residual_refuses_an_unknown_layer() -> None:
     with pytest.raises(ValueError, match="layer 2 was asked for: give one from 0 to 1"):
         random_gpt(SMALL).residual(tokens()[0], 2)
 
@@ -92,14 +92,16 @@ def require_a_quarter(tokens: int, vocab_size: int, width: int, piece: int) -> N
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
-def test_pieces_hold_a_quarter_of_what_all_logits_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_loss_needs_at_most_a_quarter_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # a hundredth of the vocabulary of Qwen 2.5, and of the logits of a piece
     monkeypatch.setattr(language_model, "CHUNK_LOGITS", language_model.CHUNK_LOGITS // 100)
     require_a_quarter(tokens=1024, vocab_size=1519, width=4, piece=108)
 
 
 @pytest.mark.slow
-def test_so_they_do_with_the_vocabulary_of_qwen() -> None:
+def test_chunked_loss_saves_memory_with_the_vocabulary_of_qwen() -> None:
     require_a_quarter(tokens=1024, vocab_size=151_936, width=64, piece=108)
 
 
