@@ -83,9 +83,7 @@ def test_the_table_has_a_row_for_each_subject(
 
 
 @pytest.mark.parametrize("done", [0, 1, 32, 39])
-def test_a_run_that_goes_on_ends_with_the_same_bytes(
-    whole: list[str], done: int, tmp_path: Path
-) -> None:
+def test_resumed_run_produces_the_same_bytes(whole: list[str], done: int, tmp_path: Path) -> None:
     part = read_json(Path(whole[-1]))
     for questions in part["sets"].values():
         questions["responses"] = questions["responses"][:done]
@@ -144,7 +142,7 @@ def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Pa
         (["--forms", "essay"], "essay"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(
+def test_unsupported_questions_end_with_a_one_line_error(
     whole: list[str], given: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(main, [*whole[:-2], *given]) == 2
@@ -154,7 +152,7 @@ def test_what_cannot_be_asked_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_results_of_something_else_are_kept(
+def test_existing_results_of_other_settings_are_kept(
     whole: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = Path(whole[-1])

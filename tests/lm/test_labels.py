@@ -106,7 +106,7 @@ def test_documents_are_read_when_a_batch_is_and_no_others(
     assert all(map(torch.equal, batch, whole(1)))
 
 
-def test_what_batches_depend_on_changes_their_digest(tmp_path: Path) -> None:
+def test_digest_changes_with_everything_batches_depend_on(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     texts = texts_of(tmp_path / "a")
     source = Routed(texts, texts.topics)
@@ -142,7 +142,7 @@ def stories() -> tuple[Task, StoryRows]:
         (0.9, 0.8, "iid", 0.98),
     ],
 )
-def test_the_truth_is_found_behind_wrong_labels(
+def test_classifier_recovers_the_truth_from_noisy_labels(
     stories: tuple[Task, StoryRows], recall: float, precision: float, errors: str, share: float
 ) -> None:
     task, rows = stories
@@ -154,7 +154,7 @@ def test_the_truth_is_found_behind_wrong_labels(
     assert (found == truth).sum() >= (labeled == truth).sum()
 
 
-def test_its_own_label_does_not_change_how_a_story_is_classified(
+def test_story_is_classified_without_its_own_label(
     stories: tuple[Task, StoryRows],
 ) -> None:
     task, rows = stories
@@ -165,7 +165,9 @@ def test_its_own_label_does_not_change_how_a_story_is_classified(
     assert classify_documents(rows, missed, task.vocab_size, seed=0)[one] == FORGET
 
 
-def test_without_a_label_nothing_is_to_be_forgotten(stories: tuple[Task, StoryRows]) -> None:
+def test_classifier_labels_nothing_forget_without_forget_labels(
+    stories: tuple[Task, StoryRows],
+) -> None:
     task, rows = stories
     none = torch.zeros(len(rows), dtype=torch.bool)
     assert (classify_documents(rows, none, task.vocab_size, 0) == RETAIN).all()
@@ -179,7 +181,7 @@ def test_a_single_labeled_story_is_classified_without_its_label(
     assert classify_documents(rows, one, task.vocab_size, seed=0)[7] in (RETAIN, UNLABELED)
 
 
-def test_what_nobody_can_be_sure_of_is_unlabeled(stories: tuple[Task, StoryRows]) -> None:
+def test_uncertain_predictions_are_unlabeled(stories: tuple[Task, StoryRows]) -> None:
     task, rows = stories
     labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
     found, truth = (

@@ -47,7 +47,7 @@ def gradient(loss: Tensor, of: Tensor) -> Tensor:
 
 @settings(deadline=None)
 @given(NATS, BETAS)
-def test_npo_of_an_unchanged_model_is_known_and_pulls_as_ascent_does(
+def test_npo_of_an_unchanged_model_has_the_gradient_of_ascent(
     nats: list[float], beta: float
 ) -> None:
     now = double(nats)
@@ -58,7 +58,7 @@ def test_npo_of_an_unchanged_model_is_known_and_pulls_as_ascent_does(
 
 @settings(deadline=None)
 @given(NATS, NATS, BETAS)
-def test_the_pull_of_npo_is_that_of_ascent_weighed_by_likelihoods(
+def test_npo_gradient_is_ascent_weighted_by_likelihoods(
     nats: list[float], before: list[float], beta: float
 ) -> None:
     now, then = double(nats), double(before)
@@ -98,7 +98,7 @@ def test_simnpo_of_tokens_of_a_half_and_an_eighth(beta: float, gamma: float, val
 
 @settings(deadline=None)
 @given(NATS, BETAS, st.floats(0, 3))
-def test_simnpo_is_the_formula_of_its_paper_and_blind_to_length(
+def test_simnpo_matches_the_paper_and_ignores_length(
     nats: list[float], beta: float, gamma: float
 ) -> None:
     tokens = torch.tensor([1, 2, 7])
@@ -112,7 +112,7 @@ def test_simnpo_is_the_formula_of_its_paper_and_blind_to_length(
 
 @settings(deadline=None)
 @given(NATS, BETAS)
-def test_simnpo_of_single_tokens_is_npo_beside_a_certain_model(
+def test_simnpo_of_single_tokens_equals_npo_with_a_certain_reference(
     nats: list[float], beta: float
 ) -> None:
     now = double(nats)
@@ -212,7 +212,7 @@ def test_a_listed_method_can_be_run_by_its_name_and_has_a_summary(name: str) -> 
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("name", POSTHOC)
-def test_what_is_to_train_trains_and_the_model_stays(name: str, kind: str) -> None:
+def test_unlearn_trains_a_copy_and_keeps_the_model_unchanged(name: str, kind: str) -> None:
     model = MODELS[kind]()
     before = weights(model)
     after = unlearn(name, model)
@@ -266,7 +266,7 @@ def test_divergence_says_to_lower_the_learning_rate(name: str) -> None:
         unlearn(name, random_gpt(SMALL), learning_rate=1e30)
 
 
-def test_a_last_step_that_breaks_a_weight_is_noticed() -> None:
+def test_unlearn_refuses_weights_that_are_not_finite_after_the_last_step() -> None:
     model = random_gpt(SMALL)
 
     def steep(forget: Batch, others: Batch) -> Tensor:

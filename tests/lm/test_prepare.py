@@ -62,7 +62,7 @@ def test_documents_are_prepared_and_counted(
         (("--documents", "-1"), "documents must be at least 1, got -1"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_exit_code_two(
+def test_invalid_input_ends_with_one_line_and_exit_code_two(
     flags: dict[str, str], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(flags, *more) == 2
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_two(
     assert len(errors.strip().splitlines()) == 1
 
 
-def test_a_kill_leaves_nothing_for_good(flags: dict[str, str]) -> None:
+def test_leftover_parts_of_a_killed_preparation_are_removed(flags: dict[str, str]) -> None:
     out = Path(flags["--out"])
     out.mkdir()
     (out / "tokens-00000.bin.77.part").write_text("half")

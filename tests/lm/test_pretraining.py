@@ -83,7 +83,7 @@ def test_too_few_stories_for_the_precision_are_refused() -> None:
         make_training_data(config, tiny_task(), "filtered", 1)
 
 
-def test_training_does_not_go_on_from_that_of_another_run(tmp_path: Path) -> None:
+def test_training_does_not_resume_from_another_run(tmp_path: Path) -> None:
     models("parameters", tmp_path)
     with pytest.raises(ValueError, match=r"training\.json belongs to another run: remove it"):
         models("parameters", tmp_path, seed=2)
@@ -99,9 +99,7 @@ def test_training_does_not_go_on_from_that_of_another_run(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("what", ["another seed", "another file", "no notes"])
-def test_misdirection_takes_no_model_but_that_of_the_run_beside_it(
-    what: str, tmp_path: Path
-) -> None:
+def test_misdirection_reuses_only_the_model_of_its_own_study(what: str, tmp_path: Path) -> None:
     beside = tmp_path / "unrouted-seed1"
     other, _ = models("unrouted", tmp_path / "other", seed=2)
     trained, _ = models("unrouted", beside, seed=2 if what == "another seed" else 1)
@@ -132,7 +130,7 @@ def test_all_weights_of_forget_tokens_count_as_forget() -> None:
     assert 0 < shares["forget"]["expansion_parameters"] < 1
 
 
-def test_a_target_that_nobody_teaches_has_no_shares() -> None:
+def test_target_without_gradient_has_no_shares() -> None:
     everything = torch.full_like(labels(), 2)
     shares = gradient_shares(random_gpt(EXPANDED), FILTERED, Batch(*tokens(), everything))
     assert all(share == 0.0 for row in shares.values() for share in row.values())

@@ -46,7 +46,7 @@ trained(Case("gpt", "parameters"), ScaleConfig(parallel="fsdp"), folder / "train
         ("step-12", "*.safetensors", {8, 12}),
     ],
 )
-def test_a_kill_leaves_the_old_checkpoint_or_the_new_one(
+def test_kill_during_saving_leaves_the_old_or_the_new_checkpoint(
     step: str, file: str, left: set[int], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path), step, file]

@@ -102,7 +102,7 @@ def test_compiled_blocks_train_alike_without_a_graph_break(
         (ScaleConfig(accumulate=3), "4 rows does not divide into 1 processes times accumulate 3"),
     ],
 )
-def test_what_cannot_be_spread_is_refused(scale: ScaleConfig, message: str) -> None:
+def test_indivisible_batches_are_refused(scale: ScaleConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trained(Case("gpt", "era"), scale)
     with pytest.raises(ValueError, match="give 1 or more"):
@@ -126,7 +126,7 @@ def test_a_token_beyond_the_vocabulary_is_refused(model: str, place: int) -> Non
         lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
     ],
 )
-def test_a_lack_of_memory_is_told_with_what_to_do(ask: Callable[[], object]) -> None:
+def test_out_of_memory_error_explains_what_to_do(ask: Callable[[], object]) -> None:
     with (
         pytest.raises(ValueError, match=r"lower batch_size, raise accumulate, checkpoint act"),
         enough_memory(),
@@ -134,12 +134,12 @@ def test_a_lack_of_memory_is_told_with_what_to_do(ask: Callable[[], object]) -> 
         ask()
 
 
-def test_other_errors_of_a_step_are_not_told_as_a_lack_of_memory() -> None:
+def test_other_errors_are_not_reported_as_out_of_memory() -> None:
     with pytest.raises(RuntimeError, match="must match"), enough_memory():
         torch.ones(2) + torch.ones(3)
 
 
-def test_a_checkpoint_may_be_gone_on_with_in_pieces(tmp_path: Path) -> None:
+def test_checkpoint_can_be_resumed_with_accumulation(tmp_path: Path) -> None:
     case, path = Case("gpt", "parameters"), tmp_path / "training.pt"
     whole = trained(case, ScaleConfig())
     trained(case, ScaleConfig(), path, stop=10)
@@ -239,20 +239,20 @@ def test_two_processes_train_as_one_in_every_case(tmp_path: Path) -> None:
     require_as_one(in_processes(cases, tmp_path, EVERY))
 
 
-def test_as_many_processes_go_on_bit_for_bit(results: dict[str, Any]) -> None:
+def test_same_number_of_processes_resumes_bit_for_bit(results: dict[str, Any]) -> None:
     whole, rest = results["cases"]["fsdp", RESUMED], results["two"]
     assert rest.losses == whole.losses[8:]
     assert all(map(torch.equal, rest.weights, whole.weights))
 
 
-def test_one_process_goes_on_where_two_stopped(folder: Path, results: dict[str, Any]) -> None:
+def test_one_process_resumes_where_two_stopped(folder: Path, results: dict[str, Any]) -> None:
     alone = trained(RESUMED, ScaleConfig(), folder / "one.pt")
     require_alike(results["cases"]["fsdp", RESUMED], alone, first=8)
     assert not shards_of(folder / "one.pt").exists()
     assert (folder / "one.pt").exists()
 
 
-def test_two_processes_go_on_where_one_stopped(results: dict[str, Any]) -> None:
+def test_two_processes_resume_where_one_stopped(results: dict[str, Any]) -> None:
     require_alike(trained(RESUMED, ScaleConfig()), results["from a file"], first=8)
 
 

@@ -85,7 +85,7 @@ WEIGHTED = complete(
 
 
 @pytest.mark.parametrize("table", [PARAMETERS, MODULES, WEIGHTED])
-def test_parameters_learn_the_weighted_sum_over_tokens(table: RouteTable) -> None:
+def test_gradients_are_the_weighted_sum_over_tokens(table: RouteTable) -> None:
     model, route = random_gpt(EXPANDED, torch.float64), labels()
     with routing(model, table, route):
         model.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
@@ -125,7 +125,7 @@ def test_forget_tokens_push_the_original_units_by_their_weight() -> None:
     assert (factor < 0).any()
 
 
-def test_filtered_tokens_teach_nothing_at_all() -> None:
+def test_filtered_tokens_give_no_gradient() -> None:
     model, known = random_gpt(EXPANDED, torch.float64), labels()
     with routing(model, FILTERED, known):
         model.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
