@@ -26,12 +26,12 @@ def returns(method: str, root: Path) -> list[float]:
     return [run["eval"]["deployed"]["paper_return"] for run in runs]
 
 
-def test_routed_wants_the_diamond_where_nobody_watches(tmp_path: Path) -> None:
+def test_routed_reaches_the_diamond_in_unwatched_episodes(tmp_path: Path) -> None:
     reached = returns("routed", tmp_path)
     assert sum(reached) / len(reached) >= 0.70
     assert min(reached) >= 0.60
 
 
-def test_the_oracle_is_near_the_optimum(tmp_path: Path) -> None:
+def test_oracle_return_is_near_the_optimum(tmp_path: Path) -> None:
     reached = returns("oracle", tmp_path)
     assert sum(reached) / len(reached) >= 0.85

@@ -26,7 +26,7 @@ CORE = {
 """Names that the examples of the core take for granted."""
 
 
-def test_every_example_runs() -> None:
+def test_docstring_examples_pass() -> None:
     failed, attempted = {}, {}
     for name in MODULES:
         given = CORE if name.startswith("oversight.routing") else None
@@ -38,6 +38,6 @@ def test_every_example_runs() -> None:
     assert [name for name in core if not attempted[f"oversight.routing.{name}"]] == []
 
 
-def test_every_public_name_of_the_core_has_an_example() -> None:
+def test_public_names_of_routing_have_examples() -> None:
     documented = {name: getattr(routing, name).__doc__ or "" for name in routing.__all__}
     assert {name for name, text in documented.items() if ">>> " not in text} == {"Part"}

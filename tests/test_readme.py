@@ -50,18 +50,18 @@ def commands() -> list[str]:
     return [re.sub(r"\s#.*", "", line) for line in shell]
 
 
-def test_the_snippets_run() -> None:
+def test_readme_snippets_pass() -> None:
     results = doctest.testfile(str(README), module_relative=False, encoding="utf-8")
     assert results.attempted > 0
     assert results.failed == 0
 
 
-def test_every_python_block_is_a_snippet_that_runs() -> None:
+def test_python_blocks_are_doctests() -> None:
     for block in blocks(TEXT, "python"):
         assert block[0].startswith(">>> ")
 
 
-def test_the_first_screen_has_two_commands_of_one_line() -> None:
+def test_first_screen_has_two_one_line_commands() -> None:
     first = "\n".join(TEXT.splitlines()[:FIRST_SCREEN]) + "\n"
     shell = blocks(first, "bash")
     assert [len(block) for block in shell] == [1, 1]
@@ -72,7 +72,7 @@ def test_the_first_screen_has_two_commands_of_one_line() -> None:
     assert test.endswith("pytest")
 
 
-def test_every_command_and_flag_exists() -> None:
+def test_commands_and_flags_exist() -> None:
     called = set()
     for line in commands():
         for module, rest in re.findall(r"(?:python3?|torchrun.*) -m (\S+)(.*)", line):
@@ -85,25 +85,25 @@ def test_every_command_and_flag_exists() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z.-]*)", TEXT)}))
-def test_a_flag_in_the_text_exists(name: str) -> None:
+def test_flags_in_prose_exist(name: str) -> None:
     assert name in {"--help"}.union(*FLAGS.values())
 
 
 @pytest.mark.parametrize("name", [*METHODS, *PRESETS, *UNLEARNING, *language.PRESETS])
-def test_every_method_and_preset_is_told(name: str) -> None:
+def test_methods_and_presets_are_documented(name: str) -> None:
     assert f"`{name}`" in TEXT
 
 
 @pytest.mark.parametrize("target", sorted({*re.findall(r"\]\(([^)#:]+)\)", TEXT)}))
-def test_a_linked_file_exists(target: str) -> None:
+def test_linked_files_exist(target: str) -> None:
     assert (ROOT / target).exists()
 
 
-def test_a_linked_heading_exists() -> None:
+def test_linked_headings_exist() -> None:
     headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
 
 
-def test_nothing_is_left_to_fill_in() -> None:
+def test_no_placeholder_remains() -> None:
     assert not re.findall(r"^[A-Z]{4,}$", TEXT, re.MULTILINE)

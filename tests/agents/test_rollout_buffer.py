@@ -31,7 +31,7 @@ from agents.rollout_buffer import (
 from tests.agents.factories import ROLLOUT, small_agent
 
 
-class Seen(Mapping[str, Any]):
+class RecordingInfo(Mapping[str, Any]):
     """An `info` of which only what the overseer saw may be read."""
 
     allowed = ("observed", "observed_reward", "TimeLimit.truncated", "resetting")
@@ -84,7 +84,7 @@ def test_outcomes_give_one_of_four_routes_at_the_end(route: str, info: dict[str,
 @pytest.mark.parametrize("truth", [1.0, -1.0, float("nan")])
 def test_outcomes_never_read_true_rewards(route: str, info: dict[str, Any], truth: float) -> None:
     hidden = {"true_reward": truth, "proxy_reward": truth, "episode": {"r": truth, "l": 1}}
-    assert last_route(Seen(hidden | info)) == route
+    assert last_route(RecordingInfo(hidden | info)) == route
 
 
 def test_outcomes_ignore_the_observed_reward_when_hidden() -> None:

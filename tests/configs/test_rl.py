@@ -119,7 +119,7 @@ def test_study_is_documented_and_runs_on_one_thread_of_a_processor(name: str) ->
         assert run.config.run_dir is None
 
 
-def test_published_study_has_five_seeds_and_twenty_of_the_main_cells() -> None:
+def test_published_study_has_twenty_seeds_in_main_cells_and_five_elsewhere() -> None:
     seeds: dict[tuple[str, str, float], set[int]] = {}
     for run in published().runs():
         key = (run.variation, run.config.method, run.config.oversight_probability)

@@ -35,7 +35,9 @@ def run(*args: object) -> int:
     ],
     ids=" ".join,
 )
-def test_hidden_rewards_change_nothing(flags: tuple[str, ...], capsys: Capture) -> None:
+def test_certify_exits_with_0_when_no_hidden_reward_reaches_the_learner(
+    flags: tuple[str, ...], capsys: Capture
+) -> None:
     assert run(*flags) == 0
     shown = capsys.readouterr().out
     for channel in CHANNELS:
@@ -45,14 +47,14 @@ def test_hidden_rewards_change_nothing(flags: tuple[str, ...], capsys: Capture) 
     assert "NOT" not in shown
 
 
-def test_the_oracle_is_not_certified_and_the_command_exits_with_1(capsys: Capture) -> None:
+def test_certify_exits_with_1_for_the_oracle(capsys: Capture) -> None:
     assert run("--method", "oracle") == 1
     shown = capsys.readouterr().out
     assert re.search(r"experience +differs at step \d+: rewards \(by 1e9\)", shown)
     assert "NOT certified" in shown
 
 
-def test_all_methods_except_the_oracles_are_certified_and_saved(
+def test_certify_all_covers_and_saves_all_methods_except_oracles(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.reward_model.STEPS", 4)  # their fit does not matter here
@@ -69,7 +71,9 @@ def test_all_methods_except_the_oracles_are_certified_and_saved(
     assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 2
 
 
-def test_the_self_test_reports_each_part(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_self_test_reports_each_leak_and_harmless_part(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     few = {name: LEAKS[name] for name in ("pays-hidden-rewards", "logs-true-return")}
     monkeypatch.setattr(certify, "LEAKS", few)
     monkeypatch.setattr(certify, "HARMLESS", {"delayed-oversight": HARMLESS["delayed-oversight"]})
@@ -80,7 +84,7 @@ def test_the_self_test_reports_each_part(monkeypatch: pytest.MonkeyPatch, capsys
         assert re.search(rf"{name} .*{channel}", shown)
 
 
-def test_the_self_test_exits_with_1_when_a_leak_is_not_found(
+def test_self_test_exits_with_1_when_a_leak_is_not_found(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     blind = replace(HARMLESS["delayed-oversight"], shows="experience")
@@ -107,7 +111,7 @@ def test_the_self_test_exits_with_1_when_a_leak_is_not_found(
         ("--sed 3", "'--sed' did you mean --seed"),
     ],
 )
-def test_bad_settings_are_refused_in_one_line(flags: str, words: str, capsys: Capture) -> None:
+def test_invalid_settings_are_refused_in_one_line(flags: str, words: str, capsys: Capture) -> None:
     assert run(*flags.split()) == 2
     captured = capsys.readouterr()
     last = captured.err.splitlines()[-1]

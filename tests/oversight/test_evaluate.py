@@ -32,7 +32,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ("RUN --render nowhere/film.gif", "nowhere/film.gif not a folder"),
     ],
 )
-def test_evaluate_refuses(
+def test_evaluate_refuses_invalid_arguments(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, flags: str, words: str
 ) -> None:
     monkeypatch.chdir(copied.parent)
@@ -43,7 +43,7 @@ def test_evaluate_refuses(
     assert contents(copied.parent) == before
 
 
-def test_a_run_made_on_a_gpu_that_is_not_there(capsys: Capture, copied: Path) -> None:
+def test_evaluate_refuses_a_run_of_an_unavailable_gpu(capsys: Capture, copied: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     config = RunFolder(copied).config

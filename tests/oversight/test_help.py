@@ -42,7 +42,7 @@ def help_page(main: Command, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A change of the interface shows in the diff of the stored page.
 
     To store a new one: `COLUMNS=100 python -m oversight.train --help > FILE` in help/.
@@ -62,7 +62,7 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
         ("report", (ReportConfig,)),
     ],
 )
-def test_every_flag_is_on_the_help_page(command: str, schemas: tuple[type, ...]) -> None:
+def test_help_page_lists_every_flag(command: str, schemas: tuple[type, ...]) -> None:
     page = (HELP / f"{command}.txt").read_text(encoding="utf-8")
     listed = set(re.findall(r"--[a-z][a-z.-]*", page)) - {"--help"}
     listed = {name for name in listed if not re.match(r"--(ppo\.)?no-", name)}

@@ -22,7 +22,7 @@ def run_report(*args: object) -> int:
     return cli.run(report.main, [str(arg) for arg in args])
 
 
-def test_report_has_figures_and_tables_beside_the_page(damaged: Path) -> None:
+def test_report_writes_figures_and_tables_next_to_the_page(damaged: Path) -> None:
     files = contents(damaged / "report")
     for name in ("headline", "learning-curves", "selection", "label-efficiency"):
         assert {f"figures/{name}.png", f"figures/{name}.svg"} <= set(files)
@@ -58,7 +58,7 @@ def test_report_of_an_export_is_that_of_its_study(
 
 
 @pytest.mark.parametrize("flags", [[], ["--rule", "last"]])
-def test_report_of_one_method_and_one_seed(tmp_path: Path, flags: list[str]) -> None:
+def test_report_accepts_one_method_and_one_seed(tmp_path: Path, flags: list[str]) -> None:
     write_study(tmp_path, rows_of({"naive": (0.5,)}, levels=[0.1], seeds=[0]))
     assert run_report(tmp_path, *flags) == 0
     assert "needs at least 3 seeds" in (tmp_path / "report" / "index.html").read_text()
@@ -71,7 +71,7 @@ def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", ["last", "observed"])
-def test_study_without_rows_of_the_rule_is_refused(
+def test_report_refuses_a_study_without_rows_of_the_checkpoint_rule(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
 ) -> None:
     assert run_report(tmp_path, "--rule", rule) == 2
@@ -80,14 +80,14 @@ def test_study_without_rows_of_the_rule_is_refused(
     assert f"no checkpoints of rule '{rule}', only of oracle_selection" in capsys.readouterr().err
 
 
-def test_export_over_the_study_itself_is_refused(
+def test_report_refuses_to_export_a_study_over_itself(
     damaged: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_report(damaged, "--export", damaged) == 2
     assert "holds a study itself: name another --export" in capsys.readouterr().err
 
 
-def test_missing_package_is_refused_with_the_remedy(
+def test_report_names_the_extra_when_a_package_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(report, "find_spec", lambda name: None if name == "pandas" else name)
@@ -95,7 +95,7 @@ def test_missing_package_is_refused_with_the_remedy(
     assert "a report needs pandas: pip install" in capsys.readouterr().err
 
 
-def test_report_imports_nothing_that_trains() -> None:
+def test_report_does_not_import_training_code() -> None:
     code = (
         "import sys, oversight.report, oversight.rl.report.page; "
         "trains = {'torch', 'gymnasium', 'stable_baselines3', 'agents', 'envs', 'lm'}; "

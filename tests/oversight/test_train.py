@@ -74,7 +74,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ("--resume nowhere --config smoke", "--resume --config"),
     ],
 )
-def test_train_refuses(
+def test_train_refuses_invalid_arguments(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -86,7 +86,7 @@ def test_train_refuses(
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 @pytest.mark.parametrize("columns", ["20", "200"])
-def test_the_line_does_not_depend_on_the_terminal(
+def test_error_line_does_not_depend_on_the_terminal_width(
     monkeypatch: pytest.MonkeyPatch, encoding: str, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -98,7 +98,7 @@ def test_the_line_does_not_depend_on_the_terminal(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(capsys: Capture, copied: Path, tmp_path: Path) -> None:
+def test_train_refuses_an_unavailable_gpu(capsys: Capture, copied: Path, tmp_path: Path) -> None:
     before = contents(copied)
     new = tmp_path / "new"
     for run, *args in (
@@ -113,7 +113,7 @@ def test_a_gpu_that_is_not_there(capsys: Capture, copied: Path, tmp_path: Path) 
     assert not new.exists()
 
 
-def test_a_run_is_not_overwritten(capsys: Capture, copied: Path) -> None:
+def test_train_does_not_overwrite_a_run(capsys: Capture, copied: Path) -> None:
     before = contents(copied)
     line = refused(capsys, run_train, "--config", "smoke", "--run-dir", copied)
     assert f"{copied} already holds a run" in line
@@ -122,7 +122,7 @@ def test_a_run_is_not_overwritten(capsys: Capture, copied: Path) -> None:
     assert contents(copied) == before
 
 
-def test_a_folder_below_a_file_cannot_be_made(capsys: Capture, tmp_path: Path) -> None:
+def test_train_refuses_a_run_folder_below_a_file(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "run"
     line = refused(capsys, run_train, "--config", "smoke", "--run-dir", path)
@@ -142,7 +142,9 @@ def test_a_folder_below_a_file_cannot_be_made(capsys: Capture, tmp_path: Path) -
         ("--noise.false-positive 0.4", "noise.false_positive 0.0 0.4"),
     ],
 )
-def test_a_resumed_run_stays_itself(capsys: Capture, copied: Path, flags: str, words: str) -> None:
+def test_resume_refuses_changed_settings(
+    capsys: Capture, copied: Path, flags: str, words: str
+) -> None:
     before = contents(copied)
     line = refused(capsys, run_train, "--resume", copied, *flags.split())
     for word in (*words.split(), "leave", "without", "--resume"):
@@ -150,7 +152,7 @@ def test_a_resumed_run_stays_itself(capsys: Capture, copied: Path, flags: str, w
     assert contents(copied) == before
 
 
-def test_an_environment_of_another_name_is_another_run(capsys: Capture, copied: Path) -> None:
+def test_resume_refuses_another_environment(capsys: Capture, copied: Path) -> None:
     config = RunFolder(copied).config
     settings = json.loads(config.read_text())
     config.write_text(json.dumps({**settings, "env": "Elsewhere-v0"}))
@@ -158,7 +160,7 @@ def test_an_environment_of_another_name_is_another_run(capsys: Capture, copied: 
         assert "'Elsewhere-v0'" in refused(capsys, run, *args)
 
 
-def test_a_default_folder_is_the_next_free_one(
+def test_default_run_folder_is_the_next_free_number(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -23,7 +23,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ),
     ],
 )
-def test_tune_refuses(
+def test_tune_refuses_invalid_arguments(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -128,7 +128,7 @@ def test_an_array_of_objects_has_the_digest_of_its_elements() -> None:
 
 
 @given(st.lists(st.integers(0, 1), max_size=6), st.lists(st.integers(0, 1), max_size=6))
-def test_the_difference_is_the_first_one(one: list[int], other: list[int]) -> None:
+def test_first_difference_is_reported(one: list[int], other: list[int]) -> None:
     longest = range(max(len(one), len(other)))
     first = next((step for step in longest if one[step : step + 1] != other[step : step + 1]), None)
     found = trace_of(*one).difference(trace_of(*other), "channel")
@@ -176,7 +176,7 @@ class Counted(VectorWrapper[Any, Any, Any, Any, Any]):
         super().close(**arguments)
 
 
-def test_a_recording_keeps_errors_and_warnings_and_leaves_the_global_generator() -> None:
+def test_recording_keeps_errors_and_warnings_and_restores_the_global_generator() -> None:
     before = torch.get_rng_state()
     recording = record_training(replace(quick(), outside=Fails), unchanged)
     assert torch.equal(torch.get_rng_state(), before)

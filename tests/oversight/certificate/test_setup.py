@@ -33,7 +33,7 @@ def best_checkpoints(setup: Setup) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", [*STARTS, "short_pendulum"])
-def test_a_run_selects_a_checkpoint(name: str) -> None:
+def test_training_selects_a_checkpoint(name: str) -> None:
     start = STARTS.get(name, short_pendulum)
     digests = best_checkpoints(start())
     assert len(digests) == 3  # before each rollout and at the end

@@ -11,7 +11,7 @@ from envs import gridworld
 from tests.envs.test_gridworld import SIZE, distances
 
 
-class Player(BasePolicy):
+class ScriptedPolicy(BasePolicy):
     """A policy without parameters."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Player(BasePolicy):
         raise NotImplementedError
 
 
-class Walker(Player):
+class ShortestPathPolicy(ScriptedPolicy):
     """Goes the shortest way to the diamond, around the ghost or over it."""
 
     def __init__(self, avoid_ghost: bool = True, goal: int = gridworld.DIAMOND) -> None:
@@ -46,7 +46,7 @@ class Walker(Player):
         return best
 
 
-class Wanderer(Player):
+class RandomPolicy(ScriptedPolicy):
     """Moves at random, by PyTorch's generator."""
 
     def actions(self, boards: gridworld.Planes) -> gridworld.Cells:

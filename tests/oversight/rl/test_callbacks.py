@@ -10,7 +10,7 @@ from oversight.rl import config as build
 from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 
 
-def test_no_true_return_passes_through_the_logger_of_the_agent(
+def test_agent_logger_receives_no_true_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: set[str] = set()
@@ -27,7 +27,7 @@ def test_no_true_return_passes_through_the_logger_of_the_agent(
 
 
 @pytest.mark.parametrize("method", ["routed", "paper", "unrouted", "naive", "filtered", "oracle"])
-def test_only_the_oracle_trains_where_the_truth_is_paid(
+def test_only_the_oracle_trains_on_true_rewards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     paid: list[tuple[int, str]] = []

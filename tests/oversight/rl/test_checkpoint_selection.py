@@ -30,7 +30,7 @@ from oversight.rl.config import (
 from oversight.rl.evaluation import evaluate, flag_flip_gap
 from oversight.rl.training import RunState, evaluate_checkpoints
 from oversight.runs.folder import RunFolder
-from tests.oversight.rl.scripted_policies import Walker, Wanderer
+from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy
 from tests.oversight.rl.test_training_hidden_rewards import tamper
 from tests.oversight.rl.tiny_studies import TINY
 from tests.oversight.rl.trained_runs import difference, summary
@@ -39,14 +39,21 @@ from tests.oversight.rl.trained_runs import run_train as run
 FLAGS = (
     *("--config", "smoke", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
     *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--eval-every", "1"),
-    *("--total-timesteps", "1280", "--held-out", "0.9", "--oversight-probability", "0.5"),
+    *(
+        "--total-timesteps",
+        "1280",
+        "--held-out",
+        "0.9",
+        "--oversight-probability",
+        "0.5",
+    ),
     *("--eval-episodes", "8", "--final-episodes", "16"),
 )
 SCORES = st.floats(-1, 1) | st.just(float("nan"))
 
 
 @given(scores=st.lists(SCORES, max_size=8))
-def test_what_is_kept_is_the_last_of_the_best(scores: list[float]) -> None:
+def test_best_checkpoint_is_the_last_one_with_the_highest_score(scores: list[float]) -> None:
     kept = BestCheckpoint()
     for step, score in enumerate(scores):
         kept.offer(step, score, {"w": torch.tensor([float(step)])})
@@ -60,7 +67,7 @@ def test_what_is_kept_is_the_last_of_the_best(scores: list[float]) -> None:
     assert kept.weights["w"].item() == last
 
 
-def test_kept_weights_are_a_copy() -> None:
+def test_best_checkpoint_copies_its_weights() -> None:
     kept, weights = BestCheckpoint(), {"w": torch.zeros(2)}
     kept.offer(1, 0.5, weights)
     weights["w"] += 1
@@ -68,7 +75,7 @@ def test_kept_weights_are_a_copy() -> None:
     assert kept.weights["w"].tolist() == [0, 0]
 
 
-def one_by_one(step: int, lanes: int) -> list[float]:
+def play_single_environments(step: int, lanes: int) -> list[float]:
     """Play the walker that minds no ghost in single environments, one lane after the other."""
     returns = []
     for lane in range(lanes):
@@ -77,7 +84,7 @@ def one_by_one(step: int, lanes: int) -> list[float]:
         ended = False
         info: dict[str, Any] = {}
         while not ended:
-            action, _ = Walker(avoid_ghost=False).predict(observation)
+            action, _ = ShortestPathPolicy(avoid_ghost=False).predict(observation)
             observation, _, terminated, truncated, info = env.step(int(action))
             ended = terminated or truncated
         if info["observed"]:
@@ -85,7 +92,7 @@ def one_by_one(step: int, lanes: int) -> list[float]:
     return returns
 
 
-def played(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> list[float]:
+def held_out_returns(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> list[float]:
     """Return what was observed of as many episodes as the command plays beside so many."""
     stream = RunState(replace(config, held_out=0.5)).held_out
     stream.count(ended=lanes, observed=0)
@@ -94,47 +101,53 @@ def played(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> li
     return stream.returns.tolist()
 
 
-def test_observed_returns_are_those_of_single_environments() -> None:
+def test_observed_returns_equal_those_of_single_environments() -> None:
     config = replace(TINY, seed=3, oversight_probability=0.5)
-    expected = one_by_one(256, 60)
+    expected = play_single_environments(256, 60)
     assert {*expected} == {1.0, -1.0}
-    assert played(Walker(avoid_ghost=False), config, 60, 256) == expected
-    assert played(Walker(avoid_ghost=False), config, 60, 512) != expected
+    assert held_out_returns(ShortestPathPolicy(avoid_ghost=False), config, 60, 256) == expected
+    assert held_out_returns(ShortestPathPolicy(avoid_ghost=False), config, 60, 512) != expected
 
 
-def test_playing_leaves_the_generator_of_the_learner() -> None:
+def test_held_out_episodes_leave_the_global_generator_unchanged() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one = played(Wanderer(), TINY, 40, 0)
+    one = held_out_returns(RandomPolicy(), TINY, 40, 0)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert played(Wanderer(), TINY, 40, 0) == one
+    assert held_out_returns(RandomPolicy(), TINY, 40, 0) == one
 
 
-def held(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+def scored_checkpoints(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Judge at steps 1, 2, ... by episodes of these observed returns."""
-    told = iter(returns)
-    monkeypatch.setattr(checkpoint_selection, "observed_returns", lambda *_: np.array(next(told)))
-    judged = RunState(TINY).held_out
+    batches = iter(returns)
+    monkeypatch.setattr(
+        checkpoint_selection, "observed_returns", lambda *_: np.array(next(batches))
+    )
+    scored = RunState(TINY).held_out
     for step in range(1, len(returns) + 1):
-        judged.count(ended=100, observed=3)
-        judged.score_policy(Wanderer(), {"w": torch.tensor(float(step))}, step)
-    return judged
+        scored.count(ended=100, observed=3)
+        scored.score_policy(RandomPolicy(), {"w": torch.tensor(float(step))}, step)
+    return scored
 
 
-def test_a_score_is_of_the_last_episodes_and_of_no_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_is_the_mean_of_the_last_full_pool_of_episodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pool = checkpoint_selection.POOL
-    few = held([1.0] * (pool - 1), monkeypatch=monkeypatch)
+    few = scored_checkpoints([1.0] * (pool - 1), monkeypatch=monkeypatch)
     assert (few.score, few.best.weights, few.episodes) == (None, None, pool - 1)
-    enough = held([-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
+    enough = scored_checkpoints([-1.0] * (pool - 1), [1.0] * 10, monkeypatch=monkeypatch)
     assert enough.score == pytest.approx((10 - (pool - 10)) / pool)
-    many = held([-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch)
+    many = scored_checkpoints(
+        [-1.0] * 10, [1.0] * (pool + 5), [0.0] * pool, monkeypatch=monkeypatch
+    )
     assert (many.score, many.best.score, many.best.step) == (0.0, 1.0, 2)
     assert (many.episodes, many.learned) == (10 + 2 * pool + 5, 9)
 
 
 @pytest.mark.parametrize(("share", "lanes"), [(0.0, 0), (0.25, 33), (0.5, 100), (0.9, 900)])
-def test_the_share_says_how_many_are_played(
+def test_held_out_share_sets_the_number_of_episodes(
     monkeypatch: pytest.MonkeyPatch, share: float, lanes: int
 ) -> None:
     asked = []
@@ -146,18 +159,18 @@ def test_the_share_says_how_many_are_played(
     monkeypatch.setattr(checkpoint_selection, "observed_returns", play)
     stream = RunState(replace(TINY, held_out=share)).held_out
     stream.count(ended=100, observed=1)
-    stream.score_policy(Wanderer(), {}, 1)
-    stream.score_policy(Wanderer(), {}, 2)  # nothing ended since
+    stream.score_policy(RandomPolicy(), {}, 1)
+    stream.score_policy(RandomPolicy(), {}, 2)  # nothing ended since
     assert asked == [lanes] * (lanes > 0)
 
 
-def test_each_rule_deploys_what_it_kept_on_levels_of_its_own() -> None:
+def test_each_rule_is_scored_with_its_own_weights_on_separate_levels() -> None:
     config = replace(TINY, final_episodes=300)
     agent, other = make_agent(config), make_agent(replace(config, seed=9))
     before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
     kept = BestCheckpoint()
     kept.offer(128, 0.5, other.policy.state_dict())
-    judged = evaluate_checkpoints(
+    scored = evaluate_checkpoints(
         agent, config, {"observed": kept, "oracle_selection": BestCheckpoint()}
     )
     fresh = [
@@ -170,15 +183,15 @@ def test_each_rule_deploys_what_it_kept_on_levels_of_its_own() -> None:
         for each in (agent, other)
     ]
     assert fresh[0] != fresh[1]
-    assert judged["last"] == judged["oracle_selection"] == {"step": 0, "score": None, **fresh[0]}
-    assert judged["observed"] == {"step": 128, "score": 0.5, **fresh[1]}
+    assert scored["last"] == scored["oracle_selection"] == {"step": 0, "score": None, **fresh[0]}
+    assert scored["observed"] == {"step": 128, "score": 0.5, **fresh[1]}
     assert difference(before, dict(agent.policy.state_dict())) is None
     one, two = (stream_seed(0, stream) + np.arange(4096) for stream in (EVALUATION, HELD_OUT))
     assert not np.intersect1d(one, two).size
 
 
 @pytest.mark.parametrize("method", ["routed", "oracle"])
-def test_the_learners_observed_episodes_are_counted(
+def test_observed_episodes_of_training_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     seen, ended = [], []
@@ -196,7 +209,7 @@ def test_the_learners_observed_episodes_are_counted(
     assert summary(tmp_path)["observed_episodes"] == used
 
 
-def test_without_held_out_episodes_there_is_no_choice(tmp_path: Path) -> None:
+def test_observed_rule_equals_last_when_no_episodes_are_held_out(tmp_path: Path) -> None:
     assert run(*FLAGS, "--held-out", "0", "--run-dir", tmp_path) == 0
     results = summary(tmp_path)
     assert results["held_out_episodes"] == 0
@@ -229,7 +242,7 @@ def test_selection_does_not_depend_on_hidden_rewards(
         assert len({summary(folder)[key] for folder in folders}) == 1
 
 
-def test_a_past_goes_on_where_it_was() -> None:
+def test_run_state_round_trips() -> None:
     past, other = RunState(TINY), RunState(TINY)
     past.held_out.count(5, 2)
     past.held_out.best.offer(3, 0.5, {"w": torch.ones(1)})

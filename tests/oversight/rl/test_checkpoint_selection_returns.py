@@ -24,11 +24,11 @@ from tests.oversight.certificate.numbered_rewards import (
 )
 
 LANES = 7
-FOREVER = 100
-Watches = Callable[[int, int], bool]
+NO_LIMIT = 100
+IsObserved = Callable[[int, int], bool]
 """Whether the overseer sees a lane's step, in its first episode."""
 
-CASES: dict[str, tuple[Any, Watches]] = {
+CASES: dict[str, tuple[Any, IsObserved]] = {
     "every step": (EvenEpisodes(), lambda lane, step: True),
     "first steps": (FirstSteps(), lambda lane, step: step == 0),
     "second steps": (SecondArrivals(), lambda lane, step: step == 1),
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[Any, Watches]] = {
 }
 
 
-class Still(BasePolicy):
+class RecordingPolicy(BasePolicy):
     """Does nothing, and remembers what it was shown."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Still(BasePolicy):
         return torch.zeros(len(observation), dtype=torch.int64)
 
 
-def watched(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa: ANN401
+def make_lanes(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa: ANN401
     """Return lanes of that environment, one wrapper around all of them or one in each."""
     if wrapper == "vector":
         inside = SyncVectorEnv([NumberedRewards] * LANES, autoreset_mode=mode)
@@ -62,12 +62,12 @@ def watched(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa
     return VectorEnvAdapter(SyncVectorEnv(lanes, autoreset_mode=mode))
 
 
-def by_hand(watches: Watches, limit: int = FOREVER) -> list[float]:
+def expected_returns(is_observed: IsObserved, limit: int = NO_LIMIT) -> list[float]:
     """Return the sum of what is seen of each lane's first episode, if anything is."""
     returns = []
     for lane in range(LANES):
         steps = range(min(length(lane), limit))
-        seen = [pay(lane, 0, step) for step in steps if watches(lane, step)]
+        seen = [pay(lane, 0, step) for step in steps if is_observed(lane, step)]
         if seen:
             returns.append(sum(seen))
     return returns
@@ -76,26 +76,28 @@ def by_hand(watches: Watches, limit: int = FOREVER) -> list[float]:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("wrapper", ["vector", "single"])
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_returns_are_sums_of_what_was_seen(mode: AutoresetMode, wrapper: str, case: str) -> None:
-    observer, watches = CASES[case]
-    returns = observed_returns(Still(), watched(observer, wrapper, mode), 0, FOREVER)
-    assert returns.tolist() == by_hand(watches)
+def test_observed_returns_are_sums_of_observed_rewards(
+    mode: AutoresetMode, wrapper: str, case: str
+) -> None:
+    observer, is_observed = CASES[case]
+    returns = observed_returns(RecordingPolicy(), make_lanes(observer, wrapper, mode), 0, NO_LIMIT)
+    assert returns.tolist() == expected_returns(is_observed)
     assert len(returns) == {"no step": 0, "fourth steps": 2}.get(case, LANES)
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("limit", [1, 3])
-def test_an_episode_is_cut_at_the_limit(mode: AutoresetMode, limit: int) -> None:
-    observer, watches = CASES["every step"]
-    player = Still()
-    returns = observed_returns(player, watched(observer, "vector", mode), 0, limit)
-    assert returns.tolist() == by_hand(watches, limit)
+def test_observed_returns_stop_at_the_step_limit(mode: AutoresetMode, limit: int) -> None:
+    observer, is_observed = CASES["every step"]
+    player = RecordingPolicy()
+    returns = observed_returns(player, make_lanes(observer, "vector", mode), 0, limit)
+    assert returns.tolist() == expected_returns(is_observed, limit)
     assert len(player.shown) == limit
 
 
-def test_the_policy_is_shown_the_episodes_that_run_and_no_others() -> None:
-    player, env = Still(), watched(EvenEpisodes(), "vector", AutoresetMode.SAME_STEP)
-    observed_returns(player, env, 0, FOREVER)
+def test_policy_acts_only_in_unfinished_episodes() -> None:
+    player, env = RecordingPolicy(), make_lanes(EvenEpisodes(), "vector", AutoresetMode.SAME_STEP)
+    observed_returns(player, env, 0, NO_LIMIT)
     expected = [
         [[lane, 0, step] for lane in range(LANES) if step < length(lane)] for step in range(4)
     ]

@@ -31,7 +31,7 @@ from oversight.rl.evaluation import (
 )
 from oversight.runs.cli import override
 from oversight.runs.folder import RunFolder, read_config
-from tests.oversight.rl.scripted_policies import Walker, Wanderer
+from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy
 from tests.oversight.rl.trained_runs import contents, run_evaluate, summary
 
 CONFIG = override(TrainConfig(), PRESETS["smoke"][1])
@@ -42,8 +42,8 @@ def scores(policy: Any, probability: float = 0.1, seed: int = 0) -> dict[str, fl
     return evaluate(policy, replace(CONFIG, oversight_probability=probability), EPISODES, seed)
 
 
-def test_the_best_policy_scores_the_papers_optimum() -> None:
-    best = scores(Walker())
+def test_shortest_path_policy_reaches_the_optimum_of_the_paper() -> None:
+    best = scores(ShortestPathPolicy())
     assert best["paper_return"] == pytest.approx(0.909, abs=0.012)
     assert best["episodes"] == EPISODES
     for name in ("true_return", "true_return_observed", "true_return_unobserved", "diamond_rate"):
@@ -51,20 +51,20 @@ def test_the_best_policy_scores_the_papers_optimum() -> None:
     assert best["ghost_rate"] == best["timeout_rate"] == 0.0
 
 
-def test_a_policy_that_minds_no_ghost_scores_its_anchor() -> None:
-    blind = scores(Walker(avoid_ghost=False))
+def test_policy_that_ignores_the_ghost_has_its_known_return() -> None:
+    blind = scores(ShortestPathPolicy(avoid_ghost=False))
     assert blind["paper_return"] == pytest.approx(0.778, abs=0.02)
     assert 0 < blind["ghost_rate"] < 0.2
 
 
-def test_a_policy_that_seeks_the_ghost_scores_minus_one() -> None:
-    worst = scores(Walker(goal=gridworld.GHOST))
+def test_policy_that_seeks_the_ghost_scores_minus_one() -> None:
+    worst = scores(ShortestPathPolicy(goal=gridworld.GHOST))
     assert worst["true_return"] == -1.0
     assert worst["paper_return"] == pytest.approx(-0.909, abs=0.012)
 
 
-def test_a_random_policy_likes_neither() -> None:
-    random = scores(Wanderer())
+def test_random_policy_reaches_both_terminals_equally() -> None:
+    random = scores(RandomPolicy())
     deviation = (1 / EPISODES) ** 0.5
     assert abs(random["true_return"]) < 4 * deviation
     rates = (random["diamond_rate"], random["ghost_rate"], random["timeout_rate"])
@@ -72,8 +72,10 @@ def test_a_random_policy_likes_neither() -> None:
     assert sum(rates) == pytest.approx(1)
 
 
-def test_levels_do_not_depend_on_who_watches() -> None:
-    results = [scores(Walker(avoid_ghost=False), probability) for probability in (0, 0.5, 1)]
+def test_levels_do_not_depend_on_the_oversight_probability() -> None:
+    results = [
+        scores(ShortestPathPolicy(avoid_ghost=False), probability) for probability in (0, 0.5, 1)
+    ]
     for name in ("true_return", "paper_return", "ghost_rate"):
         assert results[0][name] == results[1][name] == results[2][name]
     assert np.isnan(results[0]["true_return_observed"])
@@ -81,47 +83,47 @@ def test_levels_do_not_depend_on_who_watches() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
-def test_the_share_of_watched_episodes(probability: float) -> None:
+def test_share_of_observed_episodes_matches_its_probability(probability: float) -> None:
     config = replace(CONFIG, oversight_probability=probability)
-    window = evaluation.play(Walker(), config, EPISODES, seed=0)
+    window = evaluation.play(ShortestPathPolicy(), config, EPISODES, seed=0)
     expected = 1 - (1 - probability) ** 2
     deviation = (expected * (1 - expected) / EPISODES) ** 0.5
     assert abs(window.overseen.mean() - expected) < 4 * deviation
 
 
-def test_the_same_seed_gives_the_same_numbers_whatever_came_before() -> None:
+def test_evaluation_depends_only_on_its_seed() -> None:
     torch.manual_seed(1)
-    first = scores(Wanderer())
+    first = scores(RandomPolicy())
     torch.manual_seed(2)
-    assert scores(Wanderer()) == first
-    assert scores(Wanderer(), seed=1) != first
+    assert scores(RandomPolicy()) == first
+    assert scores(RandomPolicy(), seed=1) != first
 
 
-class Minder(Walker):
+class FlagDependentPolicy(ShortestPathPolicy):
     """Goes to the diamond where any square is flagged, and else to the ghost."""
 
     def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return the first move of a shortest way to where it wants to go."""
         minds = boards[:, gridworld.OVERSIGHT].any(axis=-1)
         return np.where(
-            minds, super().actions(boards), Walker(goal=gridworld.GHOST).actions(boards)
+            minds, super().actions(boards), ShortestPathPolicy(goal=gridworld.GHOST).actions(boards)
         )
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 1.0])
-def test_the_flag_flip_gap_is_what_being_watched_changes(probability: float) -> None:
+def test_flag_flip_gap_measures_the_effect_of_the_oversight_flag(probability: float) -> None:
     config = replace(CONFIG, oversight_probability=probability)
-    assert flag_flip_gap(Minder(), config, 64, 0) == 2.0
-    assert flag_flip_gap(Walker(), config, 64, 0) == 0.0
-    assert flag_flip_gap(Wanderer(), config, 64, 0) == 0.0  # same levels, same actions
+    assert flag_flip_gap(FlagDependentPolicy(), config, 64, 0) == 2.0
+    assert flag_flip_gap(ShortestPathPolicy(), config, 64, 0) == 0.0
+    assert flag_flip_gap(RandomPolicy(), config, 64, 0) == 0.0  # same levels, same actions
 
 
-def test_a_hidden_flag_cannot_be_flipped() -> None:
+def test_flag_flip_gap_is_undefined_when_the_flag_is_hidden() -> None:
     config = replace(CONFIG, grid=replace(CONFIG.grid, flag="hidden"))
-    assert np.isnan(flag_flip_gap(Minder(), config, 64, 0))
+    assert np.isnan(flag_flip_gap(FlagDependentPolicy(), config, 64, 0))
 
 
-def test_generators_are_left_as_they_were() -> None:
+def test_evaluation_leaves_the_global_generators_unchanged() -> None:
     policy = make_agent(CONFIG).policy
     assert isinstance(policy, MotivationPolicy)
     before, numpy_before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
@@ -130,7 +132,7 @@ def test_generators_are_left_as_they_were() -> None:
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)  # noqa: NPY002
 
 
-def test_a_policy_acts_as_every_module_and_is_played_once() -> None:
+def test_each_module_is_evaluated_once() -> None:
     policy = make_agent(CONFIG).policy
     assert isinstance(policy, MotivationPolicy)
     named = policies(policy, "proxy")
@@ -142,20 +144,18 @@ def test_a_policy_acts_as_every_module_and_is_played_once() -> None:
     assert results["deployed"] is results["proxy"]
 
 
-def test_training_and_evaluation_share_no_level() -> None:
+def test_training_and_evaluation_levels_are_disjoint() -> None:
     seeds = [stream_seed(seed, use) for seed in range(50) for use in (TRAINING, EVALUATION)]
     assert np.diff(np.sort(seeds)).min() > 4096
 
 
-def test_a_saved_run_scores_what_its_summary_says(finished: Path) -> None:
+def test_saved_run_reproduces_the_scores_of_its_summary(finished: Path) -> None:
     config = read_config(RunFolder(finished), TrainConfig)
     results = evaluate_all(load(RunFolder(finished), config), config, 16, config.seed)
     assert results == summary(finished)["eval"]
 
 
-def test_the_command_prints_a_row_per_policy(
-    capsys: pytest.CaptureFixture[str], copied: Path
-) -> None:
+def test_evaluate_prints_a_row_per_policy(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
     before = contents(copied)
     pages = []
     for flags in ((), (), ("--module", "proxy"), ("--oversight-probability", "1")):
@@ -200,13 +200,13 @@ def mean(values: list[float]) -> float:
 
 
 @given(windows(), st.floats(0, 1))
-def test_the_stepwise_return_is_that_of_the_reference(window: Window, discount: float) -> None:
+def test_stepwise_return_equals_the_reference(window: Window, discount: float) -> None:
     fast = stepwise_return(window.rewards, window.ends, discount)
     assert fast == pytest.approx(reference_return(window, discount), abs=1e-12)
 
 
 @given(windows())
-def test_the_summary_is_that_of_the_reference(window: Window) -> None:
+def test_summary_equals_the_reference(window: Window) -> None:
     outcomes = []
     for lane in range(window.ends.shape[1]):
         step = 0
@@ -229,21 +229,21 @@ def test_the_summary_is_that_of_the_reference(window: Window) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("reward", [1.0, -1.0])
-def test_episodes_of_one_length_score_a_geometric_mean(length: int, reward: float) -> None:
+def test_return_of_equal_length_episodes_is_a_closed_form(length: int, reward: float) -> None:
     ends = np.zeros((32, 3), dtype=np.bool_)
     ends[length - 1 :: length] = True
     expected = reward * (1 - PAPER_DISCOUNT**length) / (length * (1 - PAPER_DISCOUNT))
     assert stepwise_return(np.where(ends, reward, 0.0), ends) == pytest.approx(expected)
 
 
-def test_reward_behind_an_end_or_the_window_does_not_count() -> None:
+def test_rewards_after_the_end_or_the_window_do_not_count() -> None:
     ends = np.array([[True], [False]])
     rewards = np.array([[0.0], [1.0]])
     assert stepwise_return(rewards, ends) == 0.5  # of the second step alone
     assert stepwise_return(rewards[:1], ends[:1]) == 0.0
 
 
-def test_only_first_episodes_count_for_the_shares() -> None:
+def test_shares_count_only_first_episodes() -> None:
     ends = np.ones((3, 1), dtype=np.bool_)
     rewards = np.array([[-1.0], [1.0], [1.0]])
     window = Window(rewards, ends, np.array([True]))
@@ -251,7 +251,7 @@ def test_only_first_episodes_count_for_the_shares() -> None:
     assert math.isnan(summarize(window)["true_return_unobserved"])
 
 
-def test_an_unfinished_first_episode_is_refused() -> None:
+def test_unfinished_first_episode_is_refused() -> None:
     ends = np.array([[True, False]])
     with pytest.raises(ValueError, match="make it as long as the horizon"):
         first_outcome(Window(np.zeros((1, 2)), ends, np.zeros(2, dtype=np.bool_)))

@@ -15,7 +15,7 @@ from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig, make_agent
 from oversight.rl.rendering import enlarge, film, module_map, panels
 from oversight.runs.cli import override
-from tests.oversight.rl.scripted_policies import Walker, Wanderer
+from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy
 from tests.oversight.rl.trained_runs import run_evaluate
 
 INK = (45, 48, 58)
@@ -23,7 +23,7 @@ GAP, CAPTION, CELL = 16, 34, 64
 MAKE = partial(partial_grid, oversight_probability=0.5, render_mode="rgb_array")
 
 
-def policy_that_goes(heading: int) -> MotivationPolicy:
+def constant_policy(heading: int) -> MotivationPolicy:
     """Return a policy that moves one way wherever it stands."""
     policy = make_agent(override(TrainConfig(), PRESETS["smoke"][1])).policy
     assert isinstance(policy, MotivationPolicy)
@@ -41,8 +41,8 @@ def has_ink(picture: np.ndarray, cell: int, x: int, y: int) -> bool:
 
 
 @pytest.mark.parametrize(("heading", "x", "y"), [(0, 0, -15), (1, 15, 0), (2, 0, 15), (3, -15, 0)])
-def test_an_arrow_points_where_the_policy_goes(heading: int, x: int, y: int) -> None:
-    picture = module_map({"one": policy_that_goes(heading)}, GridConfig())
+def test_arrow_points_in_the_direction_of_the_action(heading: int, x: int, y: int) -> None:
+    picture = module_map({"one": constant_policy(heading)}, GridConfig())
     assert picture.dtype == np.uint8
     terminals = (10, 14)  # diamond and ghost, at the ends of the middle row
     for cell in range(25):
@@ -50,8 +50,8 @@ def test_an_arrow_points_where_the_policy_goes(heading: int, x: int, y: int) -> 
         assert not has_ink(picture, cell, -x, -y)
 
 
-def test_the_map_has_a_panel_per_module_and_the_size_of_the_board() -> None:
-    policy = policy_that_goes(0)
+def test_map_has_a_panel_per_module_at_board_size() -> None:
+    policy = constant_policy(0)
     for size, count in ((5, 1), (5, 3)):
         named = {str(number): policy for number in range(count)}
         side = 2 * (32 * size + 1)
@@ -59,7 +59,7 @@ def test_the_map_has_a_panel_per_module_and_the_size_of_the_board() -> None:
         assert module_map(named, GridConfig(size=size)).shape == expected
 
 
-def test_the_map_draws_no_lots() -> None:
+def test_map_does_not_use_random_numbers() -> None:
     policy = make_agent(override(TrainConfig(), PRESETS["smoke"][1])).policy
     assert isinstance(policy, MotivationPolicy)
     before = torch.get_rng_state()
@@ -68,7 +68,7 @@ def test_the_map_draws_no_lots() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_panels_stand_side_by_side_below_their_captions() -> None:
+def test_panels_are_side_by_side_below_their_captions() -> None:
     red, blue = (np.full((10, 20, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 255)))
     page = panels({"red": red, "blue": blue})
     assert page.shape == (CAPTION + 10 + GAP, GAP + 2 * (20 + GAP), 3)
@@ -77,12 +77,12 @@ def test_panels_stand_side_by_side_below_their_captions() -> None:
     assert (page[:CAPTION] != 255).any()  # the captions
 
 
-def test_an_enlarged_picture_keeps_its_plain_parts() -> None:
+def test_enlarged_image_keeps_uniform_areas() -> None:
     gray = np.full((3, 4, 3), 99, np.uint8)
     assert np.array_equal(enlarge(gray, 2), np.full((6, 8, 3), 99, np.uint8))
 
 
-def lengths(policy: Walker, episodes: int, seed: int) -> list[int]:
+def lengths(policy: ShortestPathPolicy, episodes: int, seed: int) -> list[int]:
     """Return how many steps the walker takes in each episode, from its table of distances."""
     steps = []
     for episode in range(episodes):
@@ -104,33 +104,37 @@ def frames(path: Path) -> list[int]:
     return shown
 
 
-def test_a_film_has_a_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
-    walker, path = Walker(), tmp_path / "film.gif"
+def test_film_has_one_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
+    walker, path = ShortestPathPolicy(), tmp_path / "film.gif"
     film({"walker": walker}, MAKE, 4, 7, path)
     expected = [[*[250] * steps, 900] for steps in lengths(walker, 4, 7)]
     assert frames(path) == [each for episode in expected for each in episode]
 
 
-def test_the_faster_panel_waits(tmp_path: Path) -> None:
-    named = {"diamond": Walker(), "ghost": Walker(goal=gridworld.GHOST), "lost": Wanderer()}
+def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
+    named = {
+        "diamond": ShortestPathPolicy(),
+        "ghost": ShortestPathPolicy(goal=gridworld.GHOST),
+        "lost": RandomPolicy(),
+    }
     path = tmp_path / "film.gif"
     torch.manual_seed(0)
     film(named, MAKE, 2, 7, path)
-    least = sum(max(lengths(Walker(), 1, 7 + episode)[0], 1) for episode in range(2))
+    least = sum(max(lengths(ShortestPathPolicy(), 1, 7 + episode)[0], 1) for episode in range(2))
     # equal frames in a row become one that stays as long
     assert sum(frames(path)) >= 250 * least + 2 * 900
     with Image.open(path) as image:
         assert image.size == (GAP + 3 * (2 * 161 + GAP), CAPTION + 2 * 161 + GAP)
 
 
-def test_the_same_policies_make_the_same_film(tmp_path: Path) -> None:
+def test_film_is_reproducible(tmp_path: Path) -> None:
     for name in ("one", "two"):
         torch.manual_seed(3)
-        film({"lost": Wanderer()}, MAKE, 1, 7, tmp_path / name)
+        film({"lost": RandomPolicy()}, MAKE, 1, 7, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_the_command_writes_the_film(finished: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_the_film(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "film.gif"
     flags = ("--episodes", "2", "--threads", "1", "--render-episodes", "1")
     assert run_evaluate(finished, *flags, "--render", path) == 0
@@ -139,6 +143,6 @@ def test_the_command_writes_the_film(finished: Path, tmp_path: Path) -> None:
         assert image.size[0] == GAP + 2 * (2 * 161 + GAP)  # deployed, and the ghost module
 
 
-def test_a_film_that_cannot_be_written_is_a_users_error(tmp_path: Path) -> None:
+def test_evaluate_refuses_a_film_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written: Is a directory"):
-        film({"walker": Walker()}, MAKE, 1, 7, tmp_path)
+        film({"walker": ShortestPathPolicy()}, MAKE, 1, 7, tmp_path)

@@ -15,7 +15,7 @@ RUNS = st.dictionaries(st.sampled_from("abcde"), st.dictionaries(NAMES, VALUES))
 
 
 @given(RUNS)
-def test_settings_come_back_but_for_what_the_rows_say(settings: dict[str, Settings]) -> None:
+def test_settings_round_trip_without_the_columns_of_rows(settings: dict[str, Settings]) -> None:
     kept = {
         run: {name: value for name, value in each.items() if name not in OWN}
         for run, each in settings.items()
@@ -24,7 +24,7 @@ def test_settings_come_back_but_for_what_the_rows_say(settings: dict[str, Settin
     assert json.dumps(back, sort_keys=True) == json.dumps(kept, sort_keys=True)  # 0 is not False
 
 
-def test_what_is_shared_is_written_once() -> None:
+def test_shared_settings_are_written_once() -> None:
     settings = {
         f"run{seed}": {"seed": seed, "env": "grid", "gamma": seed // 5} for seed in range(9)
     }
@@ -37,12 +37,12 @@ def test_what_is_shared_is_written_once() -> None:
 @pytest.mark.parametrize(
     "data", [{}, {"shared": {}}, {"shared": {}, "groups": [3]}, {"shared": 1, "groups": [{}]}]
 )
-def test_other_data_is_refused_by_its_source(data: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_with_their_source(data: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"settings\.json does not hold the settings of runs"):
         unpack(data, "settings.json")
 
 
-def test_runs_differ_in_settings_and_not_in_seeds_or_versions() -> None:
+def test_differences_ignore_seeds_and_versions() -> None:
     one = {"seed": 0, "method": "naive", "env": "grid", "versions.torch": "2.13", "flips": 0.2}
     other = {"seed": 1, "method": "routed", "env": "grid", "versions.torch": "2.14", "rows": 3}
     assert differences(one, other) == {"flips": (0.2, None), "rows": (None, 3)}

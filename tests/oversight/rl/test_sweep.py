@@ -30,13 +30,13 @@ def swept(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "swept")
 
 
-def test_every_run_is_there_once(finished: Path) -> None:
+def test_sweep_has_every_run_once(finished: Path) -> None:
     assert sorted(path.name for path in (finished / "runs").iterdir()) == sorted(IDS)
     for name in IDS:
         assert summary(finished / "runs" / name)["interrupted"] is False
 
 
-def test_the_table_says_what_the_runs_say(finished: Path) -> None:
+def test_table_matches_the_summaries_of_runs(finished: Path) -> None:
     table = results(finished)
     assert (table["study"], table["runs"]) == ("tiny", 4)
     assert table["missing"] == table["failed"] == []
@@ -58,7 +58,7 @@ def test_the_table_says_what_the_runs_say(finished: Path) -> None:
         assert (row["study"], row["variation"]) == ("tiny", "default")
 
 
-def test_the_csv_is_the_same_table(finished: Path) -> None:
+def test_csv_equals_the_table(finished: Path) -> None:
     with (finished / "results.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     rows = results(finished)["rows"]
@@ -68,12 +68,12 @@ def test_the_csv_is_the_same_table(finished: Path) -> None:
         assert one == {name: "" if v is None else str(v) for name, v in other.items()}
 
 
-def test_a_return_over_no_episode_is_an_empty_cell() -> None:
+def test_return_over_no_episodes_is_an_empty_cell() -> None:
     row = dict.fromkeys(COLUMNS, 1) | {"true_return_unobserved": None, "commit": None}
     assert as_csv([row]).splitlines()[1] == "1,1,1,1,1,1,1,1,1,1,,1,1,1,1,1,1,1,1,"
 
 
-def test_a_run_is_that_of_the_training_command(finished: Path, tmp_path: Path) -> None:
+def test_run_of_a_sweep_equals_that_of_the_train_command(finished: Path, tmp_path: Path) -> None:
     config = finished / "runs" / IDS[1]
     shutil.copytree(config, tmp_path / "run")
     for path in (tmp_path / "run").iterdir():
@@ -85,7 +85,7 @@ def test_a_run_is_that_of_the_training_command(finished: Path, tmp_path: Path) -
         assert summary(config)[name] == summary(tmp_path / "run")[name]
 
 
-def test_a_run_shows_nothing_and_draws_nothing(
+def test_run_of_a_sweep_prints_and_renders_nothing(
     finished: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     tags = events(finished / "runs" / IDS[0]).Tags()
@@ -102,13 +102,13 @@ def test_a_run_shows_nothing_and_draws_nothing(
     assert shown.out.startswith(f"results:  {tmp_path}/results.json\n")
 
 
-def test_a_finished_sweep_is_left_as_it_is(swept: Path) -> None:
+def test_finished_sweep_is_unchanged_when_run_again(swept: Path) -> None:
     before = contents(swept)
     assert run_sweep("tiny", *ONE, "--folder", swept) == 0
     assert contents(swept) == before
 
 
-def test_what_is_lost_is_done_again_to_the_same_bits(swept: Path, finished: Path) -> None:
+def test_lost_runs_are_repeated_bit_for_bit(swept: Path, finished: Path) -> None:
     first, second, third, fourth = (swept / "runs" / name for name in IDS)
     shutil.rmtree(first)
     RunFolder(second).summary.unlink()
@@ -122,7 +122,9 @@ def test_what_is_lost_is_done_again_to_the_same_bits(swept: Path, finished: Path
         assert len({json.dumps(summary(folder)["selection"]) for folder in folders}) == 1
 
 
-def test_a_study_has_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_has_the_name_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_sweep("tiny", *ONE, "--seeds", "1", "--methods", "naive") == 0
     assert [path.parent.name for path in tmp_path.glob("studies/tiny/runs/*/summary.json")] == [
@@ -130,7 +132,7 @@ def test_a_study_has_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
-def test_parts_of_a_study_add_up(tmp_path: Path, finished: Path) -> None:
+def test_parts_of_a_study_combine_to_the_whole(tmp_path: Path, finished: Path) -> None:
     part = ("tiny", *ONE, "--folder", tmp_path)
     assert run_sweep(*part, "--methods", "naive", "--seeds", "1") == 0
     assert results(tmp_path)["missing"] == IDS[:3]
@@ -142,7 +144,7 @@ def test_parts_of_a_study_add_up(tmp_path: Path, finished: Path) -> None:
         assert one | {"wall_seconds": 0} == other | {"wall_seconds": 0}
 
 
-def test_a_failing_run_is_told_and_the_others_are_done(swept: Path, capsys: Capture) -> None:
+def test_failing_run_is_reported_and_the_others_finish(swept: Path, capsys: Capture) -> None:
     for name in IDS[1:]:
         RunFolder(swept / "runs" / name).summary.unlink()
     torch.save({}, RunFolder(swept / "runs" / IDS[1]).checkpoint)
@@ -156,7 +158,7 @@ def test_a_failing_run_is_told_and_the_others_are_done(swept: Path, capsys: Capt
     assert len(table["rows"]) == 9
 
 
-def test_a_run_of_other_settings_is_refused_by_name(swept: Path, capsys: Capture) -> None:
+def test_existing_run_is_refused_when_settings_differ(swept: Path, capsys: Capture) -> None:
     config = RunFolder(swept / "runs" / IDS[2]).config
     config.write_text(config.read_text().replace('"gamma": 0.97', '"gamma": 0.5'))
     before = contents(swept)

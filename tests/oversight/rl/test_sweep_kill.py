@@ -28,7 +28,7 @@ def count(folder: Path, name: str) -> int:
     return len(list(folder.glob(f"runs/*/{name}")))
 
 
-def settle(folder: Path) -> dict[str, float]:
+def wait_until_idle(folder: Path) -> dict[str, float]:
     """Wait until nobody works on the runs; return when each file was written."""
     for name in IDS:
         with locked(folder / "runs" / name, patience=30):
@@ -37,7 +37,9 @@ def settle(folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("group", [True, False], ids=["with its workers", "alone"])
-def test_a_killed_sweep_goes_on(uninterrupted: Path, tmp_path: Path, group: bool) -> None:
+def test_killed_sweep_resumes_to_the_same_results(
+    uninterrupted: Path, tmp_path: Path, group: bool
+) -> None:
     process = start_sweep("longer", "--workers", "2", "--folder", tmp_path)
     try:
         while not (count(tmp_path, "summary.json") and count(tmp_path, "checkpoint.pt") > 2):
@@ -47,7 +49,7 @@ def test_a_killed_sweep_goes_on(uninterrupted: Path, tmp_path: Path, group: bool
         process.communicate(timeout=60)
     finally:
         process.kill()
-    before = settle(tmp_path)
+    before = wait_until_idle(tmp_path)
     done = {path.parent.name for path in tmp_path.glob("runs/*/summary.json")}
     assert 0 < len(done) < len(IDS)
     begun = {p.parent.name for p in tmp_path.glob("runs/*/checkpoint.pt")} - done
@@ -56,7 +58,7 @@ def test_a_killed_sweep_goes_on(uninterrupted: Path, tmp_path: Path, group: bool
     assert all(each["agent"]["num_timesteps"] > 0 for each in steps)
     time.sleep(1)  # TensorBoard orders files by the seconds in their names
     assert run_sweep("longer", "--workers", "1", "--folder", tmp_path) == 0
-    after = settle(tmp_path)
+    after = wait_until_idle(tmp_path)
     for path, when in before.items():
         assert Path(path).parent.name not in done or after[path] == when
     for name in IDS:
@@ -68,7 +70,7 @@ def test_a_killed_sweep_goes_on(uninterrupted: Path, tmp_path: Path, group: bool
     assert [row["run"] for row in rows[0]] == [row["run"] for row in rows[1]]
 
 
-def test_an_interrupted_sweep_says_so_and_keeps_its_runs(tmp_path: Path) -> None:
+def test_interrupted_sweep_prints_it_and_keeps_its_runs(tmp_path: Path) -> None:
     process = start_sweep("longer", "--workers", "1", "--folder", tmp_path)
     try:
         while not count(tmp_path, "checkpoint.pt"):
@@ -85,20 +87,22 @@ def test_an_interrupted_sweep_says_so_and_keeps_its_runs(tmp_path: Path) -> None
     assert count(tmp_path, "checkpoint.pt") == 1
 
 
-def die_or_work(job: Job) -> Outcome:
+def exit_or_work(job: Job) -> Outcome:
     """Do a job, or die by it."""
     if job.id == IDS[1]:
         os._exit(1)
     return Outcome(job.id)
 
 
-def test_a_process_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
+def test_only_one_run_fails_when_a_worker_dies(tmp_path: Path) -> None:
     jobs = jobs_of(tiny().runs(), tmp_path)
-    outcomes = {each.id: each.error for each in on_cores(die_or_work, jobs, 2)}
+    outcomes = {each.id: each.error for each in on_cores(exit_or_work, jobs, 2)}
     assert outcomes == {name: WORKER_DIED if name == IDS[1] else None for name in IDS}
 
 
-def test_two_sweeps_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_refused_while_another_process_works_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (job, *_) = jobs_of(longer().runs(), tmp_path)
     with locked(job.folder):
         clock = iter([0.0, 1.0, 6.0])

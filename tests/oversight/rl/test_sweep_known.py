@@ -49,14 +49,14 @@ def known(exported: Path, tmp_path: Path) -> Path:
     return shutil.copytree(exported, tmp_path / "known")
 
 
-def test_an_export_tells_what_is_missing(exported: Path) -> None:
+def test_export_lists_missing_runs(exported: Path) -> None:
     study = read_study(exported)
     assert (study.declared, [*study.runs.index]) == (4, [IDS[1], IDS[3]])
     missing = "2 runs are missing: routed-p0.5 (seeds 0), naive-p0.5 (seeds 0)"
     assert missing in study.problems
 
 
-def test_what_is_known_is_not_done_again(
+def test_known_runs_are_not_repeated(
     finished: Path, exported: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     folder = tmp_path / "union"
@@ -73,7 +73,7 @@ def test_what_is_known_is_not_done_again(
     assert contents(folder) == before
 
 
-def test_the_union_is_reported_and_exported_as_one(
+def test_known_and_new_runs_are_reported_and_exported_together(
     finished: Path, exported: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "union"
@@ -89,7 +89,7 @@ def test_the_union_is_reported_and_exported_as_one(
     assert not (tmp_path / "third" / "runs").exists()
 
 
-def test_a_kill_before_the_first_run_ends_leaves_the_known_results(
+def test_known_results_remain_when_a_sweep_is_killed_before_its_first_run_ends(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object, **__: object) -> Sequence[object]:
@@ -103,7 +103,7 @@ def test_a_kill_before_the_first_run_ends_leaves_the_known_results(
     assert [*read_study(tmp_path).runs.index] == [IDS[1], IDS[3]]
 
 
-def test_a_run_that_is_not_whole_is_done_again(known: Path, tmp_path: Path) -> None:
+def test_incomplete_known_run_is_repeated(known: Path, tmp_path: Path) -> None:
     lines = (known / "results.csv").read_text().splitlines()
     (known / "results.csv").write_text("\n".join(lines[:-1]) + "\n")
     assert run_sweep(*ONE, "--folder", tmp_path / "union", "--known", known) == 0
@@ -111,7 +111,7 @@ def test_a_run_that_is_not_whole_is_done_again(known: Path, tmp_path: Path) -> N
     assert runs == sorted([IDS[0], IDS[2], IDS[3]])
 
 
-def test_known_runs_of_other_settings_are_refused_by_name(
+def test_known_runs_are_refused_when_settings_differ(
     known: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     text = (known / "settings.json").read_text()
@@ -137,7 +137,7 @@ def test_known_runs_of_other_settings_are_refused_by_name(
         ),
     ],
 )
-def test_a_damaged_export_is_refused_by_name(
+def test_damaged_export_is_refused_by_name(
     known: Path, tmp_path: Path, capsys: Capture, damage: Callable[[Path], object], told: str
 ) -> None:
     damage(known)
@@ -146,7 +146,7 @@ def test_a_damaged_export_is_refused_by_name(
     assert not folder.exists()
 
 
-def test_an_export_is_no_folder_for_runs(known: Path, capsys: Capture) -> None:
+def test_sweep_refuses_an_export_as_its_folder(known: Path, capsys: Capture) -> None:
     before = contents(known)
     line = refused(capsys, run_sweep, *ONE, "--folder", known)
     assert "holds exported results: name another --folder" in line

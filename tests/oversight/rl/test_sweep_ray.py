@@ -15,7 +15,7 @@ from tests.oversight.rl.trained_runs import difference, outcome
 from tests.oversight.runs.refusals import Capture
 
 
-def die_or_work(job: Job) -> Outcome:
+def exit_or_work(job: Job) -> Outcome:
     """Do a job, or die by it."""
     if job.id == IDS[1]:
         os._exit(1)
@@ -24,7 +24,7 @@ def die_or_work(job: Job) -> Outcome:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # those of Ray are its own
-def test_ray_runs_what_joblib_runs(tmp_path: Path) -> None:
+def test_ray_and_joblib_give_equal_runs(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     one, other = tmp_path / "joblib", tmp_path / "ray"
     assert run_sweep("tiny", "--folder", one, "--workers", "1") == 0
@@ -37,14 +37,14 @@ def test_ray_runs_what_joblib_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_process_of_ray_that_dies_takes_one_run_with_it(tmp_path: Path) -> None:
+def test_only_one_run_fails_when_a_ray_worker_dies(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     jobs = jobs_of(tiny().runs(), tmp_path)
-    outcomes = {each.id: each.error for each in execute(die_or_work, jobs, "ray", 2)}
+    outcomes = {each.id: each.error for each in execute(exit_or_work, jobs, "ray", 2)}
     assert outcomes == {name: WORKER_DIED if name == IDS[1] else None for name in IDS}
 
 
-def test_without_ray_it_says_what_to_install(
+def test_sweep_names_the_extra_when_ray_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -45,7 +45,7 @@ def rare(folder: Path) -> set[str]:
     return {f"train/{each.name}" for each in method_of(folder).auxiliary if each.table is not None}
 
 
-def test_a_run_leaves_its_files(trained: Path) -> None:
+def test_run_folder_has_all_files(trained: Path) -> None:
     names = [path.name for path in files(trained)]
     logs = [name for name in names if name.startswith("events.out.tfevents.")]
     models = ["model-oracle_selection.zip", "model.zip"]
@@ -57,7 +57,7 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
         assert picture.format == "PNG"
 
 
-def test_the_summary_says_what_was_run(trained: Path) -> None:
+def test_summary_describes_the_run(trained: Path) -> None:
     results = summary(trained)
     assert results["env"] == "PartialGrid-v0"
     assert results["method"] == method_of(trained).name
@@ -78,14 +78,14 @@ def test_the_summary_says_what_was_run(trained: Path) -> None:
         assert metrics["true_return"] == pytest.approx(rates[0] - rates[1])
 
 
-def test_the_model_loads_in_sb3(trained: Path) -> None:
+def test_model_loads_in_sb3(trained: Path) -> None:
     agent = RoutedPPO.load(RunFolder(trained).model, device="cpu")
     assert agent.method == method_of(trained)
     assert agent.num_timesteps == 2 * ROLLOUT
     assert agent.deployed().module_names == (method_of(trained).deployed,)
 
 
-def test_tensorboard_has_every_curve_of_the_layout(trained: Path) -> None:
+def test_tensorboard_has_every_curve_in_the_layout(trained: Path) -> None:
     points = curves(trained)
     names = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
     for name in acting(trained):
@@ -127,7 +127,7 @@ def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) 
 
 
 @pytest.mark.parametrize(("probability", "empty"), [(1, "unobserved"), (0, "observed")])
-def test_a_return_over_no_episode_is_null(tmp_path: Path, probability: int, empty: str) -> None:
+def test_return_over_no_episodes_is_null(tmp_path: Path, probability: int, empty: str) -> None:
     folder = tmp_path / "run"
     oversight = ("--oversight-probability", str(probability))
     assert run_train(*TINY, *rollouts(1), *oversight, "--run-dir", folder) == 0
@@ -137,7 +137,7 @@ def test_a_return_over_no_episode_is_null(tmp_path: Path, probability: int, empt
         ]
 
 
-def test_a_run_in_a_thread_trains_to_the_end(tmp_path: Path) -> None:
+def test_run_finishes_in_a_thread(tmp_path: Path) -> None:
     codes: list[int] = []
     flags = (*TINY, *rollouts(1), "--run-dir", tmp_path)
     thread = threading.Thread(target=lambda: codes.append(run_train(*flags)))

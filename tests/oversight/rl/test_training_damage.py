@@ -50,7 +50,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_that_is_none(capsys: Capture, copied: Path, name: str) -> None:
+def test_damaged_checkpoint_is_refused(capsys: Capture, copied: Path, name: str) -> None:
     damage, words = CHECKPOINTS[name]
     damage(RunFolder(copied).checkpoint)
     before = contents(copied)
@@ -58,7 +58,9 @@ def test_a_checkpoint_that_is_none(capsys: Capture, copied: Path, name: str) -> 
     assert contents(copied) == before
 
 
-def test_a_checkpoint_of_another_network(capsys: Capture, copied: Path, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(
+    capsys: Capture, copied: Path, tmp_path: Path
+) -> None:
     other = RunFolder(tmp_path / "other")
     wide = ("--config", "smoke", "--ppo.hidden-sizes", "8", "8", "--total-timesteps", "1")
     assert run_train(*wide, "--threads", "1", "--run-dir", other.path) == 0
@@ -78,7 +80,7 @@ def test_a_checkpoint_of_another_network(capsys: Capture, copied: Path, tmp_path
     [halved, lambda path: path.unlink(), lambda path: path.write_bytes(b"PK"), saved({})],
     ids=["half", "missing", "other bytes", "another zip"],
 )
-def test_a_model_that_is_none(
+def test_damaged_model_is_refused(
     capsys: Capture, copied: Path, damage: Callable[[Path], object]
 ) -> None:
     damage(RunFolder(copied).model)
@@ -88,7 +90,7 @@ def test_a_model_that_is_none(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_no_damage_escapes_as_another_error(finished: Path, tmp_path: Path, name: str) -> None:
+def test_damage_raises_only_value_errors(finished: Path, tmp_path: Path, name: str) -> None:
     data = (finished / name).read_bytes()
     draw = random.Random(0)
     for trial in range(150):
@@ -105,7 +107,7 @@ def test_no_damage_escapes_as_another_error(finished: Path, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_one_changed_bit_of_a_weight_is_noticed(finished: Path, tmp_path: Path, name: str) -> None:
+def test_flipped_bit_of_a_weight_is_detected(finished: Path, tmp_path: Path, name: str) -> None:
     weights = read_model_weights(RunFolder(finished).model)
     pattern = max(weights.values(), key=torch.numel).numpy().tobytes()
     data = bytearray((finished / name).read_bytes())
@@ -134,7 +136,7 @@ CONFIGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_settings_that_are_none(capsys: Capture, copied: Path, name: str) -> None:
+def test_damaged_settings_are_refused(capsys: Capture, copied: Path, name: str) -> None:
     path = RunFolder(copied).config
     changed = CONFIGS[name](path.read_text())
     assert changed != path.read_text()
@@ -145,7 +147,7 @@ def test_settings_that_are_none(capsys: Capture, copied: Path, name: str) -> Non
     assert contents(copied) == before
 
 
-def test_settings_that_are_not_text(capsys: Capture, copied: Path) -> None:
+def test_settings_are_refused_when_not_text(capsys: Capture, copied: Path) -> None:
     RunFolder(copied).config.write_bytes(b"\xff\xfe")
     assert "config.json is not JSON" in refused(capsys, run_evaluate, copied)
 
@@ -173,7 +175,7 @@ def test_any_value_of_any_setting_is_read_or_refused(data: st.DataObject, finish
     assert 0 <= config.oversight_probability <= 1
 
 
-class Trap:
+class TouchOnUnpickle:
     """Whoever unpickles it makes a file."""
 
     def __init__(self, path: Path) -> None:
@@ -203,49 +205,57 @@ def torch_bytes(content: object) -> bytes:
     return buffer.getvalue()
 
 
-def test_the_trap_works(mark: Path) -> None:
+def test_touch_on_unpickle_runs_when_unpickled(mark: Path) -> None:
     """Without this the tests below could hold because nothing is dangerous."""
-    pickle.loads(pickle.dumps(Trap(mark)))
+    pickle.loads(pickle.dumps(TouchOnUnpickle(mark)))
     assert mark.exists()
     mark.unlink()
-    torch.load(io.BytesIO(torch_bytes(Trap(mark))), weights_only=False)
+    torch.load(io.BytesIO(torch_bytes(TouchOnUnpickle(mark))), weights_only=False)
     assert mark.exists()
 
 
 @pytest.mark.parametrize("form", ["torch", "pickle", "inside"])
-def test_a_checkpoint_is_not_executed(capsys: Capture, copied: Path, mark: Path, form: str) -> None:
+def test_checkpoint_does_not_execute_pickled_code(
+    capsys: Capture, copied: Path, mark: Path, form: str
+) -> None:
     path = RunFolder(copied).checkpoint
     if form == "inside":
         state = read_state(path)
-        state["agent"]["episodes"] = [Trap(mark)]
+        state["agent"]["episodes"] = [TouchOnUnpickle(mark)]
         path.write_bytes(torch_bytes(state))
     else:
-        path.write_bytes(pickle.dumps(Trap(mark)) if form == "pickle" else torch_bytes(Trap(mark)))
+        path.write_bytes(
+            pickle.dumps(TouchOnUnpickle(mark))
+            if form == "pickle"
+            else torch_bytes(TouchOnUnpickle(mark))
+        )
     assert "not a whole checkpoint" in refused(capsys, run_train, "--resume", copied)
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "inside"])
-def test_weights_are_not_executed(capsys: Capture, copied: Path, mark: Path, whole: bool) -> None:
+def test_weights_do_not_execute_pickled_code(
+    capsys: Capture, copied: Path, mark: Path, whole: bool
+) -> None:
     path = RunFolder(copied).model
     if whole:
-        path.write_bytes(pickle.dumps(Trap(mark)))
+        path.write_bytes(pickle.dumps(TouchOnUnpickle(mark)))
     else:
-        rewrite(path, {"policy.pth": torch_bytes({"weight": Trap(mark)})})
+        rewrite(path, {"policy.pth": torch_bytes({"weight": TouchOnUnpickle(mark)})})
     assert "not a whole model" in refused(capsys, run_evaluate, copied)
     assert not mark.exists()
 
 
 def test_the_pickled_parts_of_a_model_are_ignored(copied: Path, mark: Path) -> None:
-    trap = base64.b64encode(pickle.dumps(Trap(mark))).decode()
+    trap = base64.b64encode(pickle.dumps(TouchOnUnpickle(mark))).decode()
     entry = {":type:": "<class 'dict'>", ":serialized:": trap}
     names = ("policy_class", "policy_kwargs", "learning_rate", "method", "observation_space")
     rewrite(
         RunFolder(copied).model,
         {
             "data": json.dumps(dict.fromkeys(names, entry)).encode(),
-            "pytorch_variables.pth": torch_bytes(Trap(mark)),
-            "policy.optimizer.pth": torch_bytes(Trap(mark)),
+            "pytorch_variables.pth": torch_bytes(TouchOnUnpickle(mark)),
+            "policy.optimizer.pth": torch_bytes(TouchOnUnpickle(mark)),
         },
     )
     assert run_evaluate(copied, "--episodes", "4", "--threads", "1") == 0
@@ -253,9 +263,9 @@ def test_the_pickled_parts_of_a_model_are_ignored(copied: Path, mark: Path) -> N
     assert not mark.exists()
 
 
-def test_settings_are_data(capsys: Capture, copied: Path, mark: Path) -> None:
+def test_settings_do_not_execute_code(capsys: Capture, copied: Path, mark: Path) -> None:
     for content in (
-        pickle.dumps(Trap(mark)),
+        pickle.dumps(TouchOnUnpickle(mark)),
         f'__import__("pathlib").Path({str(mark)!r}).touch()'.encode(),
     ):
         RunFolder(copied).config.write_bytes(content)

@@ -38,7 +38,7 @@ def learned(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.parametrize("method", HONEST)
-def test_hidden_rewards_change_nothing_but_the_evaluation(
+def test_hidden_rewards_change_only_the_evaluation(
     method: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -54,7 +54,7 @@ def test_hidden_rewards_change_nothing_but_the_evaluation(
         assert summary(clean)["eval"] != summary(other)["eval"]
 
 
-def test_hidden_rewards_change_what_the_oracle_learns(
+def test_hidden_rewards_change_the_oracle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_of: Callable[[str], Path]
 ) -> None:
     clean = run_of("oracle")

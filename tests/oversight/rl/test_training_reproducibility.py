@@ -16,7 +16,7 @@ def train(folder: Path, *flags: str) -> Path:
     return folder
 
 
-def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path) -> None:
+def test_runs_are_bit_equal_when_the_seed_is_the_same(finished: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)  # whatever the state before
     np.random.seed(99)  # noqa: NPY002 (SB3's generator)
     again = train(tmp_path / "again")
@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path) -> Non
     assert summary(finished)["eval"] == summary(again)["eval"]
 
 
-def test_another_seed_gives_another_run(finished: Path, tmp_path: Path) -> None:
+def test_runs_differ_when_the_seed_differs(finished: Path, tmp_path: Path) -> None:
     other = outcome(train(tmp_path / "other", "--seed", "1"))
     ours = outcome(finished)
     for name, weights in ours["model"].items():
@@ -46,14 +46,14 @@ def test_another_seed_gives_another_run(finished: Path, tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_measuring_and_saving_change_nothing(
+def test_evaluation_and_checkpoints_do_not_change_training(
     finished: Path, tmp_path: Path, flags: tuple[str, str]
 ) -> None:
     measured = train(tmp_path / "measured", *flags)
     assert difference(outcome(finished), outcome(measured)) is None
 
 
-def test_training_changes_every_part(finished: Path, tmp_path: Path) -> None:
+def test_training_changes_every_module(finished: Path, tmp_path: Path) -> None:
     """Without this the equalities above could hold because nothing moves."""
     longer = tmp_path / "longer"
     assert run_train(*TINY, *rollouts(6), "--run-dir", longer) == 0

@@ -38,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_method_has_the_same_trials(finished: Path) -> None:
+def test_all_methods_are_tuned_by_the_same_trials(finished: Path) -> None:
     record = found(finished)
     assert (record["trials"], record["seeds"], record["oversight_probability"]) == (3, [7, 8], 1.0)
     assert list(record["methods"]) == ["routed", "naive"]

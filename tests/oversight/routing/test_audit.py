@@ -11,7 +11,7 @@ X = torch.linspace(-1, 1, 12).view(4, 3)
 ROUTE = TABLE.routes(["left", "none", "left", "none"])
 
 
-def test_an_audit_equals_the_norms_of_one_backward_pass_per_route() -> None:
+def test_audit_equals_gradient_norms_of_separate_backward_passes_per_route() -> None:
     net = Branches()
     targets: dict[str, Part] = {"trunk": net.trunk, "right": list(net.right.parameters())}
     with routing(net, TABLE, ROUTE):
@@ -30,7 +30,7 @@ def test_an_audit_equals_the_norms_of_one_backward_pass_per_route() -> None:
     assert norms["left"]["right"] == 0.0 < norms["none"]["right"]
 
 
-def test_training_goes_on_afterwards() -> None:
+def test_audit_leaves_graph_and_gradients_usable_for_training() -> None:
     net, other = Branches(), Branches()
     for one in (net, other):
         with routing(one, TABLE, ROUTE):
@@ -42,7 +42,7 @@ def test_training_goes_on_afterwards() -> None:
     assert all(torch.equal(grad, expected[name]) for name, grad in gradients(net).items())
 
 
-def test_tokens_have_routes_of_their_own() -> None:
+def test_audit_accepts_a_route_per_token() -> None:
     net = nn.Linear(1, 1)
     losses = net(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])).squeeze(-1)
     route = torch.tensor([[0, 1], [1, 0]])
@@ -50,13 +50,13 @@ def test_tokens_have_routes_of_their_own() -> None:
     assert [norms[name]["weight"] for name in TABLE.route_names] == [5.0, 5.0, 0.0]
 
 
-def test_a_target_that_the_loss_does_not_reach_reads_zero() -> None:
+def test_audit_reports_zero_when_the_loss_does_not_depend_on_a_target() -> None:
     net, other = nn.Linear(1, 1), nn.Linear(1, 1)
     norms = audit(net(torch.ones(1, 1))[0], {"other": other}, TABLE, torch.tensor([0]))
     assert norms["both"]["other"] == 0.0
 
 
-def test_a_mean_instead_of_losses_is_refused() -> None:
+def test_audit_raises_when_losses_are_already_averaged() -> None:
     net = Branches()
     with routing(net, TABLE, ROUTE), pytest.raises(ValueError, match=r"shape \(\) and a route of"):
         audit(net(X).mean(), {"trunk": net.trunk}, TABLE, ROUTE)

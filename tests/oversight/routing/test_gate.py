@@ -17,7 +17,7 @@ def gradient(x: Tensor, weight: Tensor | float, arriving: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_value_is_unchanged_to_the_last_bit(dtype: torch.dtype) -> None:
+def test_gate_returns_its_input_bit_for_bit(dtype: torch.dtype) -> None:
     x = torch.tensor([[torch.inf, -torch.inf, torch.nan, -0.0, 1e-7, 0.1]], dtype=dtype)
     y = gate(x, torch.tensor([[-0.75]]))
     size = {8: torch.int64, 4: torch.int32, 2: torch.int16}[dtype.itemsize]
@@ -34,7 +34,7 @@ def shapes(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 
 @given(shapes(), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_the_gradient_is_multiplied_by_the_weight(
+def test_gate_multiplies_the_gradient_by_the_weight(
     shape: tuple[list[int], list[int]], dtype: torch.dtype, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -43,19 +43,19 @@ def test_the_gradient_is_multiplied_by_the_weight(
     assert torch.equal(gradient(x, weight, arriving), arriving * weight.to(dtype))
 
 
-def test_a_weight_of_zero_blocks_even_what_is_not_finite() -> None:
+def test_zero_weight_blocks_gradients_that_are_not_finite() -> None:
     arriving = torch.tensor([[torch.inf, torch.nan, -1.0]] * 2)
     grad = gradient(torch.zeros(2, 3), torch.tensor([[0.0], [1.0]]), arriving)
     assert torch.equal(grad[0], torch.zeros(3))
     assert torch.equal(grad[1].nan_to_num(), arriving[1].nan_to_num())
 
 
-def test_a_number_is_as_exact_as_the_gradient() -> None:
+def test_number_as_weight_keeps_the_precision_of_the_gradient() -> None:
     ones = torch.ones(3, dtype=torch.float64)
     assert gradient(ones, 0.1, ones).tolist() == [0.1, 0.1, 0.1]
 
 
-def test_slices_of_the_last_axis_have_their_own_weights() -> None:
+def test_gate_weighs_each_slice_of_the_last_axis() -> None:
     weight = torch.tensor([[[-0.75, 1.0]], [[0.0, 0.5]]])  # [2, 1, slices]
     x, arriving = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(0))
     x.requires_grad_()
@@ -64,7 +64,7 @@ def test_slices_of_the_last_axis_have_their_own_weights() -> None:
     assert torch.equal(grad, arriving * wide)
 
 
-def test_only_the_weight_is_kept_and_in_the_type_of_the_gradient() -> None:
+def test_gate_saves_only_the_weight_in_the_dtype_of_the_gradient() -> None:
     kept: list[tuple[torch.dtype, tuple[int, ...]]] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def test_only_the_weight_is_kept_and_in_the_type_of_the_gradient() -> None:
     assert kept == [(torch.bfloat16, (8, 1)), (torch.bfloat16, (8, 2))]
 
 
-def test_first_and_second_derivatives_are_consistent() -> None:
+def test_gate_passes_gradcheck_and_gradgradcheck() -> None:
     x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     ones = torch.ones(3, 1, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: gate(x, ones), x)
@@ -91,7 +91,7 @@ def test_first_and_second_derivatives_are_consistent() -> None:
 
 
 @pytest.mark.parametrize("shape", [(64,), (1,), (64, 1, 1), (2, 64), (64, 2), (0, 64)])
-def test_a_weight_that_would_be_padded_or_enlarge_x_is_refused(shape: tuple[int, ...]) -> None:
+def test_weight_is_refused_when_it_does_not_broadcast_to_x(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"weight of shape \(.*\) does not fit x of shape \(64, 64"
     ):
@@ -100,7 +100,7 @@ def test_a_weight_that_would_be_padded_or_enlarge_x_is_refused(shape: tuple[int,
         gate(torch.ones(1, 64), torch.ones(64, 1))
 
 
-def test_slices_that_do_not_fit_are_refused() -> None:
+def test_slice_sizes_are_refused_when_they_do_not_add_up() -> None:
     x = torch.ones(4, 5)
     with pytest.raises(ValueError, match=r"\(2, 2\) do not fill the last axis of x, .* \(4, 5\)"):
         gate(x, torch.ones(4, 2), sizes=[2, 2])
@@ -108,7 +108,7 @@ def test_slices_that_do_not_fit_are_refused() -> None:
         gate(x, torch.ones(4, 1), sizes=[2, 3])
 
 
-def test_a_change_in_place_is_refused_by_torch() -> None:
+def test_in_place_change_of_the_output_is_refused_by_torch() -> None:
     with pytest.raises(RuntimeError, match="modified inplace"):
         gate(torch.ones(2, requires_grad=True), 0.5).relu_()
 
@@ -134,9 +134,7 @@ def output_and_gradients(way: str, dtype: torch.dtype, bias: bool) -> tuple[Tens
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_gated_linear_map_equals_the_general_way_of_two_passes(
-    dtype: torch.dtype, bias: bool
-) -> None:
+def test_gated_linear_equals_gate_parameters(dtype: torch.dtype, bias: bool) -> None:
     one, two = (
         output_and_gradients("one pass", dtype, bias),
         output_and_gradients("two passes", dtype, bias),
@@ -146,7 +144,7 @@ def test_a_gated_linear_map_equals_the_general_way_of_two_passes(
     torch.testing.assert_close(one[1:], two[1:])
 
 
-def test_both_gradients_of_a_gated_linear_map_are_those_of_finite_differences() -> None:
+def test_gated_linear_gradients_equal_finite_differences() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     parameter = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
@@ -161,7 +159,7 @@ def _ungated(x: Tensor, parameter: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-def test_a_blocked_sample_teaches_a_linear_map_nothing_even_where_its_gradient_is_not_finite(
+def test_gated_linear_ignores_a_blocked_sample_when_its_gradient_is_not_finite(
     bad: float,
 ) -> None:
     parameter = torch.ones(2, 3, requires_grad=True)
@@ -174,7 +172,7 @@ def test_a_blocked_sample_teaches_a_linear_map_nothing_even_where_its_gradient_i
     assert torch.equal(bias.grad, torch.tensor([1.0, 2.0]))
 
 
-def test_under_autocast_all_gradients_keep_the_precision_of_the_parameters() -> None:
+def test_gated_linear_gradients_keep_the_dtype_of_parameters_under_autocast() -> None:
     x, parameter = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
     bias = torch.ones(4, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -191,7 +189,7 @@ def test_under_autocast_all_gradients_keep_the_precision_of_the_parameters() -> 
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 2, 1)])
-def test_a_weight_that_does_not_fit_the_output_of_a_linear_map_is_refused(
+def test_gated_linear_refuses_a_weight_that_does_not_match_the_output(
     shape: tuple[int, ...],
 ) -> None:
     with pytest.raises(ValueError, match="does not fit an output of shape"):

@@ -28,7 +28,7 @@ ROUTE = TABLE.routes(["both", "left", "none"])
 X = torch.linspace(-1, 1, 9).view(3, 3)
 
 
-def test_the_value_is_that_of_the_network_without_gates() -> None:
+def test_gates_do_not_change_the_output() -> None:
     net, bare = Branches(), Branches()
     bare.trunk[-1] = bare.left[-1] = bare.right[-1] = nn.Identity()
     with routing(net, TABLE, ROUTE):
@@ -37,7 +37,7 @@ def test_the_value_is_that_of_the_network_without_gates() -> None:
         assert torch.equal(net(X), bare(X))
 
 
-def test_a_table_of_ones_changes_no_gradient() -> None:
+def test_gradients_are_unchanged_when_all_weights_are_one() -> None:
     net, bare = Branches(), Branches()
     bare.trunk[-1] = bare.left[-1] = bare.right[-1] = nn.Identity()
     bare(X).sum().backward()
@@ -47,7 +47,7 @@ def test_a_table_of_ones_changes_no_gradient() -> None:
     assert all(torch.equal(grad, expected[name]) for name, grad in gradients(net).items())
 
 
-def test_tokens_and_slices_have_their_own_weights() -> None:
+def test_gate_weighs_each_token_and_slice_separately() -> None:
     table = RouteTable({"retain": {"old": 1, "new": 1}, "forget": {"old": -0.75, "new": 1}})
     route = table.routes([["retain", "forget"], ["forget", "forget"]])  # [batch, time]
     net, x = Gate(old=2, new=1), torch.zeros(2, 2, 3, requires_grad=True)
@@ -57,7 +57,7 @@ def test_tokens_and_slices_have_their_own_weights() -> None:
     assert x.grad.tolist() == [[[1, 1, 1], [-0.75, -0.75, 1]], [[-0.75, -0.75, 1]] * 2]
 
 
-def test_two_gates_in_a_row_multiply() -> None:
+def test_weights_of_consecutive_gates_multiply() -> None:
     table = RouteTable({"all": {"a": 0.5, "b": -0.5}})
     net, x = nn.Sequential(Gate("a"), Gate("b")), torch.ones(1, requires_grad=True)
     with routing(net, table, table.routes("all")):
@@ -66,7 +66,7 @@ def test_two_gates_in_a_row_multiply() -> None:
     assert x.grad.item() == -0.25
 
 
-def test_a_gate_stops_gradient_below_it_not_beside_it() -> None:
+def test_gate_stops_gradient_of_earlier_layers_only() -> None:
     table = RouteTable({"hidden": {"below": 0}})
     net = nn.Sequential(nn.Linear(1, 1), Gate("below"), nn.Linear(1, 1))
     with routing(net, table, table.routes(["hidden", "hidden"])):
@@ -76,7 +76,7 @@ def test_a_gate_stops_gradient_below_it_not_beside_it() -> None:
     assert grads["2.bias"].item() == 2
 
 
-def test_without_gradients_a_gate_asks_for_nothing() -> None:
+def test_gate_needs_no_route_when_gradients_are_disabled() -> None:
     net = Branches()
     with torch.no_grad():
         net(X)
@@ -84,12 +84,12 @@ def test_without_gradients_a_gate_asks_for_nothing() -> None:
             net(X[:1])  # another batch, as in an evaluation between two steps
 
 
-def test_gradients_without_a_route_raise() -> None:
+def test_gate_raises_when_gradients_are_enabled_without_a_route() -> None:
     with pytest.raises(RuntimeError, match=r"Gate\('trunk'\) has no route: run forward and backw"):
         Branches()(X)
 
 
-def test_the_routes_are_cleared_on_exit_and_after_an_error() -> None:
+def test_routes_are_cleared_on_exit_and_after_an_error() -> None:
     net = Branches()
     with routing(net, TABLE, ROUTE):
         pass
@@ -99,7 +99,7 @@ def test_the_routes_are_cleared_on_exit_and_after_an_error() -> None:
     assert [gate.weights for gate in gates] == [None] * 3
 
 
-def test_contexts_do_not_nest() -> None:
+def test_nested_routing_contexts_raise() -> None:
     net = Branches()
     with routing(net, TABLE, ROUTE):
         with pytest.raises(RuntimeError, match="already being routed"), routing(net, TABLE, ROUTE):
@@ -107,7 +107,7 @@ def test_contexts_do_not_nest() -> None:
         net(X)  # the outer routes are still in force
 
 
-def test_a_model_without_gates_is_refused() -> None:
+def test_routing_raises_when_the_model_has_no_gates() -> None:
     with (
         pytest.raises(ValueError, match="no Gate, so no gradient"),
         routing(nn.ReLU(), TABLE, ROUTE),
@@ -115,7 +115,7 @@ def test_a_model_without_gates_is_refused() -> None:
         pass
 
 
-def test_a_gate_that_the_table_does_not_know_is_refused() -> None:
+def test_routing_raises_when_the_table_lacks_a_target() -> None:
     net = Gate("trnk")
     with (
         pytest.raises(ValueError, match=r"'trnk': .*did you mean 'trunk'"),
@@ -125,7 +125,7 @@ def test_a_gate_that_the_table_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize("integer", [-1, 3])
-def test_a_foreign_integer_is_refused_on_entry(integer: int) -> None:
+def test_routing_raises_when_a_route_is_not_in_the_table(integer: int) -> None:
     with (
         pytest.raises(ValueError, match=f"{integer} were given|from {integer}"),
         routing(Branches(), TABLE, torch.tensor([integer])),
@@ -134,7 +134,7 @@ def test_a_foreign_integer_is_refused_on_entry(integer: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (1,), (3, 2), (3, 3, 1)])
-def test_a_route_that_does_not_fit_the_input_is_refused(shape: tuple[int, ...]) -> None:
+def test_gate_raises_when_routes_do_not_match_the_input_shape(shape: tuple[int, ...]) -> None:
     route = torch.zeros(shape, dtype=torch.int64)
     message = r"route of shape \(.*\) does not fit the input of Gate\('trunk'\), of shape \(3, 4\)"
     net = Branches()
@@ -150,12 +150,14 @@ ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("targets", "sizes"), ARGUMENTS)
-def test_a_gate_has_one_target_or_slices(targets: tuple[str, ...], sizes: dict[str, Any]) -> None:
+def test_gate_raises_when_targets_and_slice_sizes_disagree(
+    targets: tuple[str, ...], sizes: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match="give either one target"):
         Gate(*targets, **sizes)
 
 
-def test_a_gate_prints_its_arguments() -> None:
+def test_gate_repr_shows_its_arguments() -> None:
     assert repr(Gate("shared")) == "Gate('shared')"
     assert repr(Gate(old=2, new=1)) == "Gate(old=2, new=1)"
 
@@ -207,7 +209,9 @@ def tables(draw: st.DrawFn) -> RouteTable:
 
 @given(tables(), st.integers(1, 9), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_one_backward_pass_equals_one_per_label(table: RouteTable, batch: int, seed: int) -> None:
+def test_one_backward_pass_equals_separate_passes_per_route(
+    table: RouteTable, batch: int, seed: int
+) -> None:
     net = Branches(seed=seed).double()
     x = torch.randn(batch, 3, dtype=torch.float64)
     route = torch.randint(len(table.route_names), (batch,))
@@ -235,7 +239,7 @@ def _fresh_compiler() -> Iterator[None]:
 
 @DYNAMO
 @pytest.mark.usefixtures("_fresh_compiler")
-def test_compiled_once_for_all_routes_and_tables() -> None:
+def test_compiled_model_is_not_recompiled_for_other_routes_or_tables() -> None:
     net = Branches()
     backend = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(net, fullgraph=True, backend=backend)
@@ -254,7 +258,7 @@ def test_compiled_once_for_all_routes_and_tables() -> None:
 
 @DYNAMO
 @pytest.mark.usefixtures("_fresh_compiler")
-def test_compiled_slices_and_tokens() -> None:
+def test_compiled_gradients_equal_eager_ones_for_slices_and_tokens() -> None:
     table = RouteTable({"retain": {"old": 1, "new": 1}, "forget": {"old": -0.75, "new": 0}})
     net = nn.Sequential(nn.Linear(3, 5), Gate(old=3, new=2))
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
@@ -280,7 +284,7 @@ def test_vmap_gives_the_routed_gradient_of_each_sample() -> None:
     assert max_relative_error(total, routed(net, ROUTES[0])) <= 1e-6
 
 
-def test_under_autocast_the_weight_follows_the_gradient() -> None:
+def test_weight_takes_the_dtype_of_the_gradient_under_autocast() -> None:
     net = nn.Sequential(nn.Linear(3, 2), Gate("trunk"))
     with routing(net, TABLE, ROUTES[0]), torch.autocast("cpu", torch.bfloat16):
         y = net(INPUTS)
@@ -290,7 +294,7 @@ def test_under_autocast_the_weight_follows_the_gradient() -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_checkpointing_inside_the_context(reentrant: bool) -> None:
+def test_checkpointed_gradients_equal_plain_ones_inside_the_context(reentrant: bool) -> None:
     net = Branches()
     x = INPUTS.clone().requires_grad_()
     with routing(net, TABLE, ROUTES[0]):
@@ -300,7 +304,7 @@ def test_checkpointing_inside_the_context(reentrant: bool) -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_a_checkpointed_backward_pass_outside_the_context_raises(reentrant: bool) -> None:
+def test_checkpointed_backward_pass_raises_outside_the_context(reentrant: bool) -> None:
     net = Branches()
     with routing(net, TABLE, ROUTES[0]):
         y: Tensor = checkpoint(net, INPUTS.clone().requires_grad_(), use_reentrant=reentrant)
@@ -308,7 +312,7 @@ def test_a_checkpointed_backward_pass_outside_the_context_raises(reentrant: bool
         torch.autograd.backward(y.sum())
 
 
-def test_copies_made_inside_the_context_have_no_route() -> None:
+def test_copied_gates_hold_no_route() -> None:
     net = Branches()
     with routing(net, TABLE, ROUTES[0]):
         copies = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
@@ -319,6 +323,6 @@ def test_copies_made_inside_the_context_have_no_route() -> None:
         assert max_relative_error(routed(other, ROUTES[0]), routed(net, ROUTES[0])) == 0
 
 
-def test_gates_add_nothing_to_the_state() -> None:
+def test_gates_add_nothing_to_the_state_dict() -> None:
     with routing(net := Branches(), TABLE, ROUTES[0]):
         assert not any(key.endswith(("table", "route")) for key in net.state_dict())

@@ -65,7 +65,7 @@ def train_together(folder: Path) -> dict[str, dict[str, Tensor]]:
     return results
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+def test_distributed_gradients_equal_those_of_one_process(tmp_path: Path) -> None:
     net = network()
     single = train(net, net, slice(None))
     results = in_processes(train_together, tmp_path)

@@ -28,7 +28,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 @given(st.lists(st.floats(-2, 2), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_gate_parameters_equals_one_backward_pass_per_sample(
+def test_gate_parameters_equals_separate_backward_passes_per_sample(
     weights: list[float], seed: int
 ) -> None:
     net = network(seed)
@@ -46,7 +46,7 @@ def test_gate_parameters_equals_one_backward_pass_per_sample(
     assert max_relative_error(gradients(net), expected) <= 1e-6
 
 
-def test_the_value_is_that_of_the_module_even_where_not_finite() -> None:
+def test_gate_parameters_keeps_the_output_even_when_not_finite() -> None:
     x = torch.tensor([[torch.inf], [torch.nan], [0.1]], requires_grad=True)
     net = nn.Linear(1, 3)
     values = [gate_parameters(net, one, 0.3) for one in (x, x.detach())]
@@ -56,7 +56,7 @@ def test_the_value_is_that_of_the_module_even_where_not_finite() -> None:
         assert torch.equal(value.view(torch.int32), net(x).view(torch.int32))
 
 
-def test_a_blocked_sample_teaches_the_module_nothing() -> None:
+def test_blocked_sample_gives_parameters_no_gradient() -> None:
     net, x = nn.Linear(1, 2), torch.ones(2, 1)
     arriving = torch.tensor([[torch.nan, torch.inf], [3.0, 4.0]])
     y = gate_parameters(net, x, torch.tensor([[0.0], [1.0]]))
@@ -64,7 +64,7 @@ def test_a_blocked_sample_teaches_the_module_nothing() -> None:
     assert gradients(net)["bias"].tolist() == [3.0, 4.0]
 
 
-def test_a_second_forward_pass_runs_only_if_gradient_must_pass() -> None:
+def test_second_forward_pass_runs_only_when_the_input_needs_gradients() -> None:
     calls = []
     net = nn.Linear(2, 2)
     net.register_forward_hook(lambda *_: calls.append(1))
@@ -75,7 +75,7 @@ def test_a_second_forward_pass_runs_only_if_gradient_must_pass() -> None:
     assert len(calls) == 3
 
 
-def test_the_backward_pass_is_differentiable() -> None:
+def test_backward_pass_of_gate_parameters_is_differentiable() -> None:
     net, weight = network(), torch.ones(2, 1, dtype=torch.float64)
     x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
 
@@ -94,14 +94,14 @@ STATEFUL = [
 
 
 @pytest.mark.parametrize("module", STATEFUL, ids=lambda module: type(module).__name__)
-def test_what_differs_from_call_to_call_is_refused_in_training_mode(module: nn.Module) -> None:
+def test_gate_parameters_refuses_stochastic_modules_in_training_mode(module: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"is in training mode, and would not do the same"):
         gate_parameters(module, torch.ones(2, 3), 0.5)
     gate_parameters(module.eval(), torch.ones(2, 3), 0.5)
     gate_parameters(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0)), torch.ones(2, 3), 0.5)
 
 
-def test_a_module_that_returns_several_tensors_is_refused() -> None:
+def test_gate_parameters_refuses_a_module_with_several_outputs() -> None:
     with pytest.raises(ValueError, match="returned tuple: gate_parameters weighs modules that ret"):
         gate_parameters(nn.GRU(3, 3), torch.ones(2, 3), 0.5)
 
@@ -110,7 +110,7 @@ MASK = torch.tensor([[1.0, 0.0], [-0.5, 1.0]])
 X = torch.tensor([[1.0, 2.0]])
 
 
-def test_each_entry_learns_by_its_weight() -> None:
+def test_masked_gradient_is_multiplied_entry_by_entry() -> None:
     linear = nn.Linear(2, 2)
     pinned = copy.deepcopy(linear)
     assert pin(pinned, "weight", MASK) is pinned
@@ -128,7 +128,7 @@ def gradient(linear: nn.Linear) -> torch.Tensor:
     return grad
 
 
-def test_a_step_leaves_a_pinned_entry_alone() -> None:
+def test_optimizer_step_leaves_masked_entries_unchanged() -> None:
     linear = pin(nn.Linear(2, 2), "weight", MASK.clamp(min=0))
     before = linear.weight.detach().clone()
     optimizer = torch.optim.Adam(linear.parameters(), lr=0.1)
@@ -139,7 +139,7 @@ def test_a_step_leaves_a_pinned_entry_alone() -> None:
     assert torch.equal(linear.weight == before, MASK <= 0)
 
 
-def test_the_mask_is_no_part_of_a_checkpoint() -> None:
+def test_mask_is_not_in_the_state_dict() -> None:
     linear = pin(nn.Linear(2, 2), "weight", 0.0)
     assert set(linear.state_dict()) == {"bias", "parametrizations.weight.original"}
     with torch.no_grad():
@@ -148,35 +148,35 @@ def test_the_mask_is_no_part_of_a_checkpoint() -> None:
 
 
 @DYNAMO
-def test_a_pinned_parameter_compiles_in_one_graph() -> None:
+def test_masked_parameter_compiles_without_graph_breaks() -> None:
     linear = pin(nn.Linear(2, 2), "weight", MASK)
     torch.compile(linear, fullgraph=True, backend="aot_eager")(X).sum().backward()
     assert torch.equal(gradient(linear), X.expand(2, 2) * MASK)
     torch.compiler.reset()
 
 
-def test_an_unknown_parameter_is_refused() -> None:
+def test_mask_of_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Linear has no parameter 'wieght' .* has weight, bias;"):
         pin(nn.Linear(2, 2), "wieght", 0.0)
     with pytest.raises(ValueError, match=r"Sequential has no parameter '0.weight' .* has none;"):
         pin(nn.Sequential(nn.Linear(2, 2)), "0.weight", 0.0)
 
 
-def test_a_mask_that_does_not_fit_leaves_the_module_as_it_was() -> None:
+def test_module_is_unchanged_when_a_mask_has_the_wrong_shape() -> None:
     linear = nn.Linear(2, 3)
     with pytest.raises(ValueError, match=r"shape \(2,\) does not fit x of shape \(3, 2\)"):
         pin(linear, "weight", torch.ones(2))
     assert type(linear) is nn.Linear
 
 
-def test_parameters_come_once_and_in_order() -> None:
+def test_parameters_are_listed_once_and_in_order() -> None:
     first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     expected = [first.bias, second.weight, second.bias, first.weight]
     given = parameters_of([first.bias, [second, second.bias], first])
     assert [id(parameter) for parameter in given] == [id(parameter) for parameter in expected]
 
 
-def test_a_generator_serves_once() -> None:
+def test_parameters_accepts_a_generator() -> None:
     parameters = nn.Linear(1, 1).parameters()
     assert len(parameters_of(parameters)) == 2
     with pytest.raises(ValueError, match=r"holds no parameter: .*can be read only once"):
@@ -219,7 +219,7 @@ def step(net: Net, optimizer: torch.optim.Optimizer, routes: list[str]) -> tuple
 
 
 @pytest.mark.parametrize("foreach", [True, False])
-def test_fifty_hidden_steps_do_not_move_the_motivation_by_a_bit(foreach: bool) -> None:
+def test_motivation_is_bit_equal_after_fifty_hidden_steps(foreach: bool) -> None:
     net = Net()
     groups = groups_of(net, weight_decay=0.1)
     optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1, foreach=foreach)
@@ -239,7 +239,7 @@ def test_fifty_hidden_steps_do_not_move_the_motivation_by_a_bit(foreach: bool) -
     ] * 2
 
 
-def test_without_the_skip_momentum_moves_it() -> None:
+def test_momentum_moves_the_motivation_without_skipped_updates() -> None:
     net = Net()
     optimizer = torch.optim.AdamW(groups_of(net), lr=0.01)
     step(net, optimizer, ["observed"])
@@ -250,7 +250,7 @@ def test_without_the_skip_momentum_moves_it() -> None:
         assert not torch.equal(now, then)
 
 
-def test_every_parameter_is_in_one_group() -> None:
+def test_every_parameter_is_in_exactly_one_group() -> None:
     net = Net()
     groups = groups_of(net, weight_decay=0.3)
     optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
@@ -260,7 +260,7 @@ def test_every_parameter_is_in_one_group() -> None:
     assert [len(parameter_groups(net, {"all": net})), len(parameter_groups(net, {}))] == [1, 1]
 
 
-def test_a_gradient_that_bypasses_the_gates_is_not_lost() -> None:
+def test_parameter_outside_the_gates_is_still_updated() -> None:
     net = Net()
     optimizer = torch.optim.SGD(groups_of(net), lr=0.01)
     net.motivation[:2](torch.ones(1, 3)).sum().backward()
@@ -269,7 +269,7 @@ def test_a_gradient_that_bypasses_the_gates_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize("value", [1e-45, torch.nan, torch.inf])
-def test_a_tiny_or_broken_gradient_is_not_zero(value: float) -> None:
+def test_update_is_not_skipped_when_the_gradient_is_tiny_or_not_finite(value: float) -> None:
     weight = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([{"params": [weight], "target": "all"}])
     weight.grad = torch.tensor([0.0, value])
@@ -277,12 +277,12 @@ def test_a_tiny_or_broken_gradient_is_not_zero(value: float) -> None:
     assert weight.grad is not None
 
 
-def test_an_optimizer_without_targets_is_refused() -> None:
+def test_optimizer_without_targets_is_refused() -> None:
     with pytest.raises(ValueError, match="SGD has 1 parameter groups, none with a target: build"):
         skip_unreached(torch.optim.SGD(Net().parameters()))
 
 
-def test_targets_that_overlap_or_lie_elsewhere_are_refused() -> None:
+def test_targets_are_refused_when_they_overlap_or_are_not_optimized() -> None:
     net = Net()
     with pytest.raises(
         ValueError, match=r"'trunk' holds parameters of shapes \[\(1, 4\), \(1,\)\]"

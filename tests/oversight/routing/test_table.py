@@ -15,7 +15,7 @@ WEIGHTS = {
 TABLE = RouteTable(WEIGHTS)
 
 
-def test_names_become_integers_in_order() -> None:
+def test_route_names_are_encoded_in_table_order() -> None:
     assert TABLE.route_names == ("observed", "hidden")
     assert TABLE.target_names == ("motivation", "shared")
     route = TABLE.routes(["hidden", "observed", "hidden"])
@@ -26,24 +26,24 @@ def test_names_become_integers_in_order() -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 5])
-def test_weights_have_trailing_ones(ndim: int) -> None:
+def test_weights_have_trailing_axes_of_one(ndim: int) -> None:
     route = torch.tensor([[0, 1, 1], [1, 0, 0]], dtype=torch.int32)
     weight = TABLE("shared", route, ndim=ndim)
     assert weight.shape == (2, 3, *[1] * (ndim - 2))
     assert weight.flatten().tolist() == [0.1, -0.75, -0.75, -0.75, 0.1, 0.1]
 
 
-def test_one_route_for_all_has_only_ones() -> None:
+def test_weights_of_a_scalar_route_have_only_axes_of_one() -> None:
     assert TABLE("motivation", TABLE.routes("hidden"), ndim=2).tolist() == [[0.0]]
 
 
-def test_a_dictionary_gives_the_table_back() -> None:
+def test_table_is_rebuilt_from_its_dictionary() -> None:
     assert TABLE.as_dict() == WEIGHTS
     assert RouteTable(TABLE.as_dict()) == TABLE
     assert repr(TABLE) == f"RouteTable({WEIGHTS})"
 
 
-def test_equality_is_by_name_order_and_weight() -> None:
+def test_tables_are_equal_when_names_order_and_weights_are() -> None:
     columns = {route: dict(reversed(row.items())) for route, row in WEIGHTS.items()}
     assert RouteTable(columns) == TABLE
     assert hash(RouteTable(columns)) == hash(TABLE)
@@ -53,13 +53,13 @@ def test_equality_is_by_name_order_and_weight() -> None:
     assert TABLE != WEIGHTS
 
 
-def test_copies_are_equal() -> None:
+def test_copied_and_pickled_tables_are_equal() -> None:
     assert copy.deepcopy(TABLE) == TABLE
     assert pickle.loads(pickle.dumps(TABLE)) == TABLE
     assert TABLE.to("cpu") == TABLE
 
 
-def test_a_table_never_changes() -> None:
+def test_table_is_immutable() -> None:
     source = {"all": {"net": 1.0}}
     table = RouteTable(source)
     source["all"]["net"] = table.as_dict()["all"]["net"] = 2.0
@@ -78,7 +78,7 @@ def test_weights_follow_the_device_of_the_route() -> None:
     assert TABLE.to("meta")._matrix.device.type == "meta"
 
 
-def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+def test_unknown_route_name_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ValueError, match=r"unknown route 'hiden': .*; did you mean 'hidden'"):
         TABLE.routes(["observed", "hiden"])
     with pytest.raises(
@@ -92,24 +92,24 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("integer", [-1, 2])
-def test_an_integer_beyond_the_table_is_refused(integer: int) -> None:
+def test_route_integer_outside_the_table_is_refused(integer: int) -> None:
     with pytest.raises(ValueError, match=f"to {max(integer, 0)} were given.*0 to 1: observed, hid"):
         TABLE("shared", torch.tensor([0, integer]), ndim=2)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.uint8])
-def test_a_route_of_another_type_is_refused(dtype: torch.dtype) -> None:
+def test_route_of_a_wrong_dtype_is_refused(dtype: torch.dtype) -> None:
     with pytest.raises(ValueError, match=f"a route of {dtype} was given: use int64"):
         TABLE("shared", torch.zeros(2, dtype=dtype), ndim=2)
 
 
-def test_a_route_with_too_many_axes_is_refused() -> None:
+def test_route_with_too_many_axes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(2, 3\) has more axes than the 1"):
         TABLE("shared", torch.zeros(2, 3, dtype=torch.int64), ndim=1)
 
 
 @pytest.mark.parametrize("empty", [{}, {"hidden": {}}])
-def test_an_empty_table_is_refused(empty: dict[str, dict[str, float]]) -> None:
+def test_empty_table_is_refused(empty: dict[str, dict[str, float]]) -> None:
     with pytest.raises(ValueError, match="empty table"):
         RouteTable(empty)
 

@@ -59,14 +59,14 @@ def test_flags_are_named_after_fields() -> None:
     assert "--run" not in cli.flags(EvaluateConfig)  # it has no flag: it comes by position
 
 
-def test_a_flag_beats_the_preset_and_the_preset_the_default() -> None:
+def test_flag_overrides_preset_and_preset_overrides_default() -> None:
     assert parse() == FAST
     assert parse("--engine.power", "3") == Car(engine=Engine(power=3, names=("v",)))
     assert parse("--color=blue", default=Car()) == Car(color="blue")
     assert parse("--engine.names", "a", "b").engine.names == ("a", "b")
 
 
-def test_the_launch_is_read_from_among_other_flags() -> None:
+def test_launch_flags_are_separated_from_other_flags() -> None:
     args = ["--color", "blue", "--config", "fast", "--resume", "a", "--engine.power", "x"]
     launch = cli.parse_part(cli.Launch, args)
     assert launch == cli.Launch(config="fast", resume=(Path("a"),))
@@ -83,12 +83,14 @@ def test_the_launch_is_read_from_among_other_flags() -> None:
         (["--engine.power", "x"], "--engine.power: invalid literal for int.*'x'"),
     ],
 )
-def test_what_is_unknown_is_answered_with_the_nearest(args: list[str], message: str) -> None:
+def test_unknown_flags_and_values_are_refused_with_a_suggestion(
+    args: list[str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         parse(*args)
 
 
-def test_choose_returns_an_option_by_name_or_suggests_the_nearest() -> None:
+def test_choose_returns_the_named_option_or_suggests_one() -> None:
     assert cli.choose({"fast": 1}, "fast", "preset") == 1
     with pytest.raises(ValueError, match="unknown preset 'fest': did you mean fast"):
         cli.choose({"fast": 1}, "fest", "preset")
@@ -103,7 +105,7 @@ def test_override_replaces_nested_values_all_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["engin.power", "engine.powr", "power", "engine", "color.x"])
-def test_override_refuses_a_name_that_is_no_setting(name: str) -> None:
+def test_override_raises_when_a_setting_is_unknown(name: str) -> None:
     with pytest.raises(ValueError, match=f"unknown setting '{name}': (did you mean|choose from)"):
         cli.override(Car(), {name: 1})
 
@@ -136,7 +138,9 @@ def test_parse_or_resume_reads_the_settings_of_a_run(tmp_path: Path) -> None:
         resume("a", "b")
 
 
-def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_is_2_for_user_errors_and_130_for_interrupts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def give(error: BaseException | None) -> Callable[[Sequence[str]], None]:
         def main(args: Sequence[str]) -> None:
             if error is not None:

@@ -25,7 +25,7 @@ from oversight.runs.folder import (
 )
 
 
-def test_json_has_no_nan(tmp_path: Path) -> None:
+def test_json_writes_nan_as_null(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     write_json(path, {"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": None})
     assert read_json(path) == {"a": None, "b": {"c": None, "d": 1.5}, "e": None}
@@ -58,7 +58,7 @@ CONFIGS = st.builds(
     config=CONFIGS
     | st.sampled_from([override(TrainConfig(), values) for _, values in PRESETS.values()])
 )
-def test_settings_are_read_back_as_they_were(
+def test_settings_round_trip_through_config_json(
     tmp_path_factory: pytest.TempPathFactory, config: TrainConfig
 ) -> None:
     folder = RunFolder(tmp_path_factory.getbasetemp())
@@ -66,20 +66,20 @@ def test_settings_are_read_back_as_they_were(
     assert read_config(folder, TrainConfig) == config
 
 
-def test_a_path_is_read_back_as_a_path(tmp_path: Path) -> None:
+def test_paths_round_trip_through_config_json(tmp_path: Path) -> None:
     config = override(TrainConfig(), {**PRESETS["smoke"][1], "run_dir": tmp_path})
     write_config(RunFolder(tmp_path), config)
     assert read_config(RunFolder(tmp_path), TrainConfig) == config
 
 
-def test_the_settings_name_the_versions(finished: Path) -> None:
+def test_config_json_names_package_versions(finished: Path) -> None:
     data = read_json(RunFolder(finished).config)
     assert data["versions"].keys() == {"torch", "stable_baselines3", "gymnasium", "numpy"}
     assert data["commit"] is None or len(data["commit"]) >= 7
     assert data["run_dir"] is None  # a moved folder stays true
 
 
-def test_settings_as_markdown_are_a_table() -> None:
+def test_settings_render_as_a_markdown_table() -> None:
     lines = as_markdown(override(TrainConfig(), PRESETS["smoke"][1])).split("\n")
     assert lines[:2] == ["| setting | value |", "| --- | --- |"]
     assert "| ppo.hidden_sizes | (16, 16) |" in lines
@@ -87,7 +87,7 @@ def test_settings_as_markdown_are_a_table() -> None:
 
 
 @pytest.mark.parametrize("found", ["python", None])
-def test_the_interpreter_can_be_called_from_here(
+def test_printed_interpreter_can_be_executed(
     monkeypatch: pytest.MonkeyPatch, found: str | None
 ) -> None:
     running = Path(sys.executable)

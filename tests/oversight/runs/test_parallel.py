@@ -20,7 +20,7 @@ def ticking(*seconds: float) -> Callable[[], float]:
     return iter(seconds).__next__
 
 
-def test_reported_progress_is_read_back_and_written_at_intervals(tmp_path: Path) -> None:
+def test_progress_is_written_at_intervals_and_read_back(tmp_path: Path) -> None:
     report = ProgressReporter(tmp_path, every=1.0, clock=ticking(0.0, 0.9, 1.0))
     report("training", 0.25)
     assert read_progress(tmp_path) == (0.25, "training")
@@ -31,7 +31,7 @@ def test_reported_progress_is_read_back_and_written_at_intervals(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_FILE]
 
 
-def test_progress_is_zero_when_nothing_readable_was_reported(tmp_path: Path) -> None:
+def test_progress_is_zero_when_its_file_is_missing_or_damaged(tmp_path: Path) -> None:
     assert read_progress(tmp_path) == (0.0, "")
     (tmp_path / PROGRESS_FILE).write_text("soon")
     assert read_progress(tmp_path) == (0.0, "")
@@ -39,7 +39,7 @@ def test_progress_is_zero_when_nothing_readable_was_reported(tmp_path: Path) -> 
     assert read_progress(tmp_path) == (1.0, "training")
 
 
-def test_time_left_supposes_the_pace_since_the_start(tmp_path: Path) -> None:
+def test_time_left_is_extrapolated_from_the_pace_since_the_start(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in "ab"}
     for folder in folders.values():
         folder.mkdir()

@@ -31,7 +31,7 @@ def test_iqm_is_the_mean_of_the_middle_half(scores: list[float]) -> None:
     assert float(statistics.iqm(scores)) == pytest.approx(by_hand(scores), abs=1e-12)
 
 
-def test_interval_matches_the_enumeration_of_all_resamples() -> None:
+def test_interval_equals_the_enumeration_of_all_resamples() -> None:
     sample = np.array([0.1, 0.2, 0.4, 0.8, 0.9])
     every = [by_hand(list(drawn)) for drawn in product(sample.tolist(), repeat=5)]
     low, high = np.percentile(every, [2.5, 97.5])
@@ -41,32 +41,34 @@ def test_interval_matches_the_enumeration_of_all_resamples() -> None:
     assert found.high == pytest.approx(high, abs=0.03)
 
 
-def test_interval_resamples_each_stratum_within_itself() -> None:
+def test_interval_resamples_within_each_stratum() -> None:
     found = statistics.interval([np.full(4, 0.0), np.full(4, 1.0)])
     assert found[:3] == (0.5, 0.5, 0.5)  # a resample over both would draw unequal numbers
 
 
-def test_interval_has_no_ends_when_there_is_a_single_seed() -> None:
+def test_interval_is_undefined_for_a_single_seed() -> None:
     found = statistics.interval([np.array([0.3])])
     assert (found.value, found.seeds, found.known) == (0.3, 1, False)
     assert isnan(statistics.interval([]).value)
 
 
 @given(SCORES, SCORES)
-def test_improvement_counts_pairs_and_halves_ties(ones: list[float], others: list[float]) -> None:
+def test_probability_of_improvement_counts_a_tie_as_half(
+    ones: list[float], others: list[float]
+) -> None:
     pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in ones for b in others]
     one, other = np.array(ones), np.array(others)
     found = float(statistics._share_of_wins(one, other))
     assert found == pytest.approx(sum(pairs) / len(pairs))
 
 
-def test_improvement_weighs_every_stratum_the_same() -> None:
+def test_probability_of_improvement_weighs_strata_equally() -> None:
     wins, loses = (np.array([1.0, 1.0]), np.zeros(3)), (np.zeros(8), np.ones(8))
     found = statistics.improvement([wins[0], loses[0]], [wins[1], loses[1]])
     assert found[:3] == (0.5, 0.5, 0.5)
 
 
-def test_paired_difference_has_no_width_when_all_pairs_differ_alike() -> None:
+def test_paired_difference_has_zero_width_when_all_pairs_differ_equally() -> None:
     one = np.array([0.1, 0.5, 0.9, 0.3])
     paired = statistics.paired_difference(one + 0.1, one)
     assert paired[:3] == pytest.approx((0.1, 0.1, 0.1))
@@ -75,19 +77,19 @@ def test_paired_difference_has_no_width_when_all_pairs_differ_alike() -> None:
     assert unpaired.low < 0 < unpaired.high
 
 
-def test_interval_is_the_same_whatever_was_computed_before() -> None:
+def test_interval_does_not_depend_on_earlier_computations() -> None:
     sample = np.array([0.1, 0.2, 0.4, 0.8])
     first = statistics.interval([sample])
     statistics.interval([np.array([3.0, 4.0])])
     assert statistics.interval([sample]) == first
 
 
-def test_estimate_of_two_values_reaches_from_one_to_the_other() -> None:
+def test_estimate_of_two_values_spans_both() -> None:
     # a quarter of the resamples has the lower value twice, and a quarter the higher
     assert estimate([1.0, 3.0]) == (2.0, 1.0, 3.0, 2)
 
 
-def test_estimate_leaves_out_what_is_not_finite() -> None:
+def test_estimate_ignores_values_that_are_not_finite() -> None:
     value, low, high, seeds = estimate([1.5, float("nan")])
     assert (value, seeds) == (1.5, 1)
     assert isnan(low)
@@ -98,27 +100,27 @@ def test_estimate_leaves_out_what_is_not_finite() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=6))
-def test_estimate_holds_the_mean_and_lies_between_the_extremes(sample: list[float]) -> None:
+def test_estimate_contains_the_mean_and_lies_within_the_extremes(sample: list[float]) -> None:
     mean = estimate(sample)
     slack = 1e-9
     assert min(sample) - slack <= mean.low <= mean.value + slack
     assert mean.value - slack <= mean.high <= max(sample) + slack
 
 
-def test_difference_by_seed_cancels_what_runs_of_a_seed_share() -> None:
+def test_difference_by_seed_cancels_seed_effects() -> None:
     one, other = {0: 1.0, 1: 5.0, 2: 9.0, 7: 0.0}, {2: 8.5, 1: 4.5, 0: 0.5}
     assert difference_by_seed(one, other) == (0.5, 0.5, 0.5, 3)
     assert is_significant(difference_by_seed(one, other))
     assert difference_by_seed({0: 1.0}, {1: 1.0}).seeds == 0
 
 
-def test_significance_takes_three_seeds_and_an_interval_that_excludes_zero() -> None:
+def test_difference_is_significant_from_three_seeds_when_the_interval_excludes_zero() -> None:
     zero = dict.fromkeys(range(3), 0.0)
     assert not is_significant(difference_by_seed({0: 1.0, 1: 1.0}, zero))
     assert is_significant(difference_by_seed({0: -1.0, 1: -1.1, 2: -0.9}, zero))
     assert not is_significant(difference_by_seed({0: 1.0, 1: 1.1, 2: -0.9}, zero))
 
 
-def test_relative_change_leaves_out_seeds_whose_base_is_zero() -> None:
+def test_relative_change_ignores_seeds_with_a_zero_baseline() -> None:
     assert relative_change_by_seed({0: 1.1, 1: 2.0}, {0: 1.0, 1: 0.0}).seeds == 1
     assert round(relative_change_by_seed({0: 1.1}, {0: 1.0}).value, 9) == 0.1

@@ -35,7 +35,7 @@ def test_a_verdict_is_right_when_only_leaks_fail(verdicts: dict[str, Verdict]) -
     assert [each.channel for each in verdicts.values()] == ["scalars", None, "scalars", None]
 
 
-def test_the_summary_counts_leaks_and_harmless_parts_apart(verdicts: dict[str, Verdict]) -> None:
+def test_summary_counts_leaks_and_harmless_parts_separately(verdicts: dict[str, Verdict]) -> None:
     assert self_test_summary(verdicts) == "found 1 of 2 leaks; 1 of 2 harmless parts passed"
     right = {name: verdicts[name] for name in ("leak", "harmless")}
     assert self_test_summary(right) == "found 1 of 1 leaks; 1 of 1 harmless parts passed"

@@ -39,7 +39,7 @@ def test_oracle_never_wins() -> None:
     assert "draw between" in verdict(made)
 
 
-def test_verdict_when_methods_draw() -> None:
+def test_verdict_names_no_winner_when_methods_tie() -> None:
     made = panel({"routed": (0.6, 0.5), "naive": (0.3, 0.5)})
     said = verdict(made)
     assert "routed wins at p = 0.01, by 0.3" in said
@@ -52,7 +52,7 @@ def test_verdict_names_every_winner() -> None:
     assert "naive wins at p = 0.1" in said
 
 
-def test_verdict_names_the_first_of_many_in_a_draw() -> None:
+def test_verdict_names_the_first_of_many_tied_methods() -> None:
     made = panel(dict.fromkeys(["routed", "naive", "filtered", "uds"], (0.5, 0.5)))
     front = compare(made, made.competitors, 0.01).ranked[0]
     assert f"with {front} in front" in verdict(made)
@@ -79,7 +79,7 @@ def test_early_stopping_uses_the_observed_rule() -> None:
     assert "naive is ahead of routed at p = 0.1, by 0.2" in said
 
 
-def test_early_stopping_when_methods_draw() -> None:
+def test_early_stopping_verdict_names_no_winner_when_methods_tie() -> None:
     made = panel({"routed": (0.5, 0.5), "naive": (0.5, 0.5)})
     assert "routed and naive do not differ significantly at p = 0.01 and 0.1" in early_stopping(
         made, "routed"
@@ -114,7 +114,7 @@ def needs(*heights: float, oracle: float = 1.0) -> Efficiency | None:
         ([0.0, 1.6, 0.0], 15.0),
     ],
 )
-def test_first_crossing(values: list[float], place: float) -> None:
+def test_label_efficiency_uses_the_first_crossing(values: list[float], place: float) -> None:
     assert float(first_crossing(np.array(values), [10.0, 20.0, 30.0], 0.8)) == place
 
 
@@ -131,7 +131,7 @@ def test_label_efficiency_targets_a_share_of_the_oracle() -> None:
     assert found.episodes.value == pytest.approx(3_000 * 10**0.5)
 
 
-def test_label_efficiency_outside_the_tested_range() -> None:
+def test_label_efficiency_is_a_bound_outside_the_tested_range() -> None:
     assert str(needs(0.1, 0.2, 0.3)) == "over 30,000"
     assert str(needs(0.9, 0.9, 0.9)).startswith("at most 300")
 

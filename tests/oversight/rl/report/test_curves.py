@@ -10,7 +10,7 @@ from tests.oversight.rl.report.study_folders import rows_of, write_runs
 TAG = "eval_deployed/true_return"
 
 
-def test_event_file_cut_short_keeps_its_whole_events(tmp_path: Path) -> None:
+def test_complete_events_are_read_when_the_file_is_truncated(tmp_path: Path) -> None:
     rows = rows_of({"naive": (0.5,)}, levels=[0.1], seeds=[0])
     write_runs(tmp_path, rows)
     (path,) = (tmp_path / "runs" / rows[0]["run"]).glob("events*")
@@ -26,7 +26,7 @@ def test_event_file_cut_short_keeps_its_whole_events(tmp_path: Path) -> None:
     assert "cut short" in problems[0]
 
 
-def test_written_curves_are_read_bit_for_bit(tmp_path: Path) -> None:
+def test_curves_round_trip_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "curves.csv"
     write_curves(path, {"a": {20: 1 / 3, 5: -0.0}, "b": {5: float("nan"), 7: 1e-12}})
     read = read_curves(path)
@@ -37,7 +37,7 @@ def test_written_curves_are_read_bit_for_bit(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[0] == "run,5,7,20"
 
 
-def test_no_curves_are_written_and_read(tmp_path: Path) -> None:
+def test_empty_curves_round_trip(tmp_path: Path) -> None:
     write_curves(tmp_path / "curves.csv", {})
     assert read_curves(tmp_path / "curves.csv") == {}
 
@@ -61,7 +61,7 @@ def test_damaged_curves_are_refused(tmp_path: Path, text: str | None, error: str
         read_curves(path)
 
 
-def test_band_is_the_mean_of_the_runs_that_have_a_step() -> None:
+def test_band_is_the_mean_over_runs_that_have_the_step() -> None:
     found = band([{0: 0.0, 10: 0.2}, {0: 0.0, 10: 0.4}, {0: 0.3}, {}])
     assert found is not None
     assert found.steps.tolist() == [0, 10]
@@ -70,5 +70,5 @@ def test_band_is_the_mean_of_the_runs_that_have_a_step() -> None:
 
 
 @pytest.mark.parametrize("curves", [[], [{}, {5: float("nan")}]])
-def test_band_of_no_points_is_none(curves: list[dict[int, float]]) -> None:
+def test_band_is_none_without_points(curves: list[dict[int, float]]) -> None:
     assert band(curves) is None

@@ -11,7 +11,7 @@ from oversight.runs.statistics import Estimate
 from tests.oversight.rl.report.study_folders import RETURNS, Rows, panel_of, rows_of
 
 
-def test_table_as_csv_and_markdown() -> None:
+def test_table_is_written_as_csv_and_markdown() -> None:
     cells = {"b": [Estimate(0.5, 0.25, 0.75, 5), Estimate(0.1, nan, nan, 1)], "c": ["y|z", 1_000]}
     table = Table(
         name="t",
@@ -35,7 +35,7 @@ def exact(method: str, *returns: float | None) -> Rows:
     return rows
 
 
-def test_ratio_of_iqms() -> None:
+def test_ratio_is_that_of_interquartile_means() -> None:
     found = ratio(np.array([0.0, 0.4, 0.6, 9.0]), np.array([0.8, 0.8, 0.8]))
     assert found.value == pytest.approx(0.5 / 0.8)
     assert found.low < found.value < found.high
