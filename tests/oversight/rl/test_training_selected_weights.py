@@ -15,7 +15,7 @@ from oversight.rl.evaluation import evaluate
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.rl.tensorboard_events import curves
-from tests.oversight.rl.test_training_damage import Trap
+from tests.oversight.rl.test_training_damage import TouchOnUnpickle
 from tests.oversight.rl.trained_runs import (
     TINY,
     contents,
@@ -137,7 +137,7 @@ def test_damaged_or_incompatible_weights_are_refused(
 ) -> None:
     path, mark = RunFolder(copied_run).model_of(rule), copied_run.parent / "executed"
     half = path.read_bytes()[: path.stat().st_size // 2]
-    for content in (half, b"", pickle.dumps(Trap(mark))):
+    for content in (half, b"", pickle.dumps(TouchOnUnpickle(mark))):
         path.write_bytes(content)
         line = refused(capsys, run_evaluate, copied_run, "--weights", rule)
         assert f"model-{rule}.zip is not a whole model" in line
