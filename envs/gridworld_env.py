@@ -19,6 +19,7 @@ from envs.observers.observer import Mask, check_probability
 from envs.wrappers import PartialOversight
 from envs.wrappers.options import Reward
 from envs.wrappers.vector import PartialOversight as VectorPartialOversight
+from envs.wrappers.vector.infos import check_arrays
 
 
 class GridEnv(gym.Env[gridworld.Planes, np.int64]):
@@ -471,13 +472,7 @@ def _check_state(
     """Raise a ValueError if a name, shape, dtype or value is not that of a running episode."""
     if state.keys() != current.keys():
         raise ValueError(f"state must hold {sorted(current)}, got {sorted(state)}")
-    for name, array in current.items():
-        given = np.asarray(state[name])
-        if given.shape != array.shape or given.dtype != array.dtype:
-            raise ValueError(
-                f"state[{name!r}] must be {array.dtype} of shape {array.shape}, "
-                f"got {given.dtype} of shape {given.shape}: was it saved with other arguments?"
-            )
+    check_arrays(state, current)
     limits = {"elapsed": horizon} | dict.fromkeys(_CELLS, size**2)
     for name, limit in limits.items():
         if state[name].min() < 0 or state[name].max() >= limit:

@@ -4,7 +4,8 @@ Pending rewards are a queue, which is not a pure function of the step's context,
 a wrapper and not an observer.
 """
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,20 +20,77 @@ Lanes = slice | NDArray[np.bool_]
 Shown = tuple[Mask, NDArray[np.float64]]  # whether an observed reward is in it, and the sum, [n]
 
 
-class Delay(Protocol):
+class Delay(ABC):
     """Takes the observed rewards of each step of each lane, and returns what is shown then."""
 
-    arrays: dict[str, NDArray[np.generic]]
-    """All that the future depends on, each with one row a lane."""
+    def __init__(self, num_lanes: int, length: int) -> None:
+        self._observed = np.zeros((num_lanes, length), dtype=np.bool_)
+        self._rewards = np.zeros((num_lanes, length))
+        self._place = np.zeros(num_lanes, dtype=np.intp)  # where the two above are written next
+        self._lanes = np.arange(num_lanes)
+        # All that the future depends on, each with one row a lane.
+        self.arrays: dict[str, NDArray[np.generic]] = {
+            "delayed_observed": self._observed,
+            "delayed_rewards": self._rewards,
+            "delayed_place": self._place,
+        }
 
+    @abstractmethod
     def begin(self, lanes: Lanes) -> None:
         """Go to the next episode of some lanes."""
 
     def restart(self, lanes: Lanes) -> None:
         """Forget all pending rewards of some lanes."""
+        self._observed[lanes], self._rewards[lanes] = False, 0.0
 
+    @abstractmethod
     def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
         """Store what was observed at a step, [n] each, and return what is shown at it."""
+
+
+class StepDelay(Delay):
+    """Shows a step some steps later, and all pending ones on the last step of the episode."""
+
+    def begin(self, lanes: Lanes) -> None:
+        """Forget the previous episode, which was shown in full unless it was cut short."""
+        self.restart(lanes)
+
+    def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
+        """Replace the oldest step by this one; in lanes that ended, show all pending steps."""
+        at = self._lanes, self._place
+        observed_then, shown = self._observed[at], self._rewards[at]
+        self._observed[at], self._rewards[at] = observed, rewards
+        self._place[:] = (self._place + 1) % self._rewards.shape[1]
+        if ended.any():
+            order = self._place[ended, None] + np.arange(self._rewards.shape[1])
+            pending = self._rewards[ended][np.arange(len(order))[:, None], order % order.shape[1]]
+            # `cumsum` adds one after the other: the same bits in any number of lanes.
+            parts = np.concatenate([shown[ended, None], pending], axis=1)
+            shown[ended] = np.cumsum(parts, axis=1)[:, -1]
+            observed_then[ended] |= self._observed[ended].any(axis=1)
+        return observed_then, shown
+
+
+class EpisodeDelay(Delay):
+    """Shows an episode's observed return on the last step of an episode some episodes later."""
+
+    def __init__(self, num_lanes: int, episodes: int) -> None:
+        super().__init__(num_lanes, episodes + 1)  # the running episode has a place, too
+
+    def begin(self, lanes: Lanes) -> None:
+        """Store the previous episode, and forget the oldest."""
+        self._place[lanes] = (self._place[lanes] + 1) % self._rewards.shape[1]
+        at = self._lanes[lanes], self._place[lanes]
+        self._observed[at], self._rewards[at] = False, 0.0
+
+    def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
+        """Add the step to its episode; in lanes that ended, show the oldest pending episode."""
+        at = self._lanes, self._place
+        self._observed[at] |= observed
+        self._rewards[at] += rewards
+        oldest = self._lanes, (self._place + 1) % self._rewards.shape[1]
+        due = self._observed[oldest] & ended
+        return due, np.where(due, self._rewards[oldest], 0.0)
 
 
 def choose_delay(steps: int | None, episodes: int | None, num_lanes: int) -> Delay:
@@ -52,77 +110,6 @@ def choose_delay(steps: int | None, episodes: int | None, num_lanes: int) -> Del
     assert episodes is not None
     check_count(episodes, "episodes", 1)
     return EpisodeDelay(num_lanes, int(episodes))
-
-
-class StepDelay:
-    """Shows a step some steps later, and all pending ones on the last step of the episode."""
-
-    def __init__(self, num_lanes: int, steps: int) -> None:
-        self._observed = np.zeros((num_lanes, steps), dtype=np.bool_)
-        self._rewards = np.zeros((num_lanes, steps))
-        self._place = np.zeros(num_lanes, dtype=np.intp)  # of the oldest, in the two above
-        self._lanes = np.arange(num_lanes)
-        self.arrays = {
-            "delayed_observed": self._observed,
-            "delayed_rewards": self._rewards,
-            "delayed_place": self._place,
-        }
-
-    def begin(self, lanes: Lanes) -> None:
-        """Forget the previous episode, which was shown in full unless it was cut short."""
-        self._observed[lanes] = False
-        self._rewards[lanes] = 0.0
-
-    restart = begin
-
-    def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
-        """Replace the oldest step by this one; in lanes that ended, show all pending steps."""
-        at = self._lanes, self._place
-        observed_then, shown = self._observed[at], self._rewards[at]
-        self._observed[at], self._rewards[at] = observed, rewards
-        self._place[:] = (self._place + 1) % self._rewards.shape[1]
-        if ended.any():
-            order = self._place[ended, None] + np.arange(self._rewards.shape[1])
-            pending = self._rewards[ended][np.arange(len(order))[:, None], order % order.shape[1]]
-            # `cumsum` adds one after the other: the same bits in any number of lanes.
-            parts = np.concatenate([shown[ended, None], pending], axis=1)
-            shown[ended] = np.cumsum(parts, axis=1)[:, -1]
-            observed_then[ended] |= self._observed[ended].any(axis=1)
-        return observed_then, shown
-
-
-class EpisodeDelay:
-    """Shows an episode's observed return on the last step of an episode some episodes later."""
-
-    def __init__(self, num_lanes: int, episodes: int) -> None:
-        self._observed = np.zeros((num_lanes, episodes + 1), dtype=np.bool_)
-        self._rewards = np.zeros((num_lanes, episodes + 1))
-        self._place = np.zeros(num_lanes, dtype=np.intp)  # of the running episode in the two above
-        self._lanes = np.arange(num_lanes)
-        self.arrays = {
-            "delayed_observed": self._observed,
-            "delayed_rewards": self._rewards,
-            "delayed_place": self._place,
-        }
-
-    def begin(self, lanes: Lanes) -> None:
-        """Store the previous episode, and forget the oldest."""
-        self._place[lanes] = (self._place[lanes] + 1) % self._rewards.shape[1]
-        at = self._lanes[lanes], self._place[lanes]
-        self._observed[at], self._rewards[at] = False, 0.0
-
-    def restart(self, lanes: Lanes) -> None:
-        """Forget every episode of some lanes."""
-        self._observed[lanes], self._rewards[lanes] = False, 0.0
-
-    def show(self, observed: Mask, rewards: NDArray[np.float64], ended: Mask) -> Shown:
-        """Add the step to its episode; in lanes that ended, show the oldest pending episode."""
-        at = self._lanes, self._place
-        self._observed[at] |= observed
-        self._rewards[at] += rewards
-        oldest = self._lanes, (self._place + 1) % self._rewards.shape[1]
-        due = self._observed[oldest] & ended
-        return due, np.where(due, self._rewards[oldest], 0.0)
 
 
 ALL = slice(None)

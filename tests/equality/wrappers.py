@@ -1,6 +1,6 @@
 """Trajectories: what environments and wrappers return over 500 steps, single and of many lanes.
 
-As a program, `python -m tests.equality.wrappers GROUP SCRATCH [--without-numba]` prints the digests
+As a program, `python -m tests.equality.wrappers GROUP SCRATCH` prints the digests
 of a group of trajectories as JSON; `cases` starts it in the checkout under test.
 """
 
@@ -27,7 +27,6 @@ STEPS, LANES = 500, 4
 MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 STREAMS = ("observations", "rewards", "terminated", "truncated", "infos")
 FLAGS = ("visible", "hidden")
-WITHOUT_NUMBA = "--without-numba"
 
 Make = Callable[[], Any]
 """Returns a new environment, single or of many lanes."""
@@ -331,18 +330,13 @@ GROUPS = {"partial oversight": partial_oversight, "other wrappers": others, "gri
 
 
 def cases() -> list[Case]:
-    """Return a case for each group, and for the one that numba can speed up another without it."""
+    """Return a case for each group."""
 
-    def run(group: str, *options: str) -> Callable[[Path], Digests]:
-        return lambda scratch: dict(json.loads(driver("wrappers", group, scratch, *options)))
+    def run(group: str) -> Callable[[Path], Digests]:
+        return lambda scratch: dict(json.loads(driver("wrappers", group, scratch)))
 
-    return [
-        *(Case(f"trajectories, {group}", run(group)) for group in GROUPS),
-        Case("trajectories, partial oversight, no numba", run("partial oversight", WITHOUT_NUMBA)),
-    ]
+    return [Case(f"trajectories, {group}", run(group)) for group in GROUPS]
 
 
 if __name__ == "__main__":
-    if WITHOUT_NUMBA in sys.argv:
-        sys.modules["numba"] = None  # type: ignore[assignment] # so its import fails
     main(sys.argv[1], Path(sys.argv[2]))

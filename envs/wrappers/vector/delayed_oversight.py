@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_shows_oversight
 from envs.wrappers.delayed_oversight import Shown, check_infos, choose_delay
-from envs.wrappers.vector.infos import Arrays, autoreset_mode, join_states, split_state
+from envs.wrappers.vector.infos import Arrays, StatefulWrapper, autoreset_mode
 
 
-class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
+class DelayedOversight(StatefulWrapper, RecordConstructorArgs):
     """Shows and pays observed rewards some steps or some episodes later, lane by lane.
 
     Lane i equals `envs.DelayedOversight` around the same environment. Every autoreset mode is kept;
@@ -41,11 +41,10 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         episodes: int | None = None,
     ) -> None:
         RecordConstructorArgs.__init__(self, steps=steps, episodes=episodes)
-        VectorWrapper.__init__(self, env)
+        StatefulWrapper.__init__(self, env)
         self._pays = check_shows_oversight(env)
         self._delay = choose_delay(steps, episodes, env.num_envs)
         self._mode = autoreset_mode(env)
-        self._started = False
         self._resetting = np.zeros(env.num_envs, dtype=np.bool_)  # lanes that the next step resets
 
     def reset(
@@ -95,32 +94,7 @@ class DelayedOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         paid = _paid(rewards, (observed, seen), (shown, due)) if self._pays else rewards
         return observations, paid, terminated, truncated, _late(infos, shown, due, ended, apart)
 
-    def get_state(self) -> Arrays:
-        """Copy all that the future depends on, given the same arguments and actions.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If the environment inside has no state to copy.
-        """
-        return join_states(self._state(), self.env)
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called; a reset must come first.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If a name, shape or dtype is not that of a state of these lanes.
-        """
-        current = self._state()
-        own, inside = split_state(state, current)
-        self.env.set_state(inside)  # type: ignore[attr-defined]
-        for name, array in current.items():
-            array[:] = own[name]
-
-    def _state(self) -> Arrays:
-        """Return the arrays of this wrapper alone, one row a lane."""
-        if not self._started:
-            raise ResetNeeded("no episode is running: call reset() first")
+    def _own_state(self) -> Arrays:
         return {**self._delay.arrays, "delayed_resetting": self._resetting}
 
 

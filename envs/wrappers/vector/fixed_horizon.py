@@ -1,24 +1,23 @@
 """FixedHorizon for native vector environments, whose lanes start and end together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs.wrappers.fixed_horizon import check_horizon, check_keep, select_entries
-from envs.wrappers.vector.infos import Arrays, join_states, keeps_state, split_state
+from envs.wrappers.vector.infos import Arrays, StatefulWrapper, keeps_state
 from envs.wrappers.vector.record_truth import RecordTruth
 
 PREFIX = "horizon_"  # of the wrapper's own names in a state
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 
-class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
     """Gives every episode of every lane exactly `horizon` steps, so that its end reveals nothing.
 
     Lane by lane it equals `SyncVectorEnv` of `envs.FixedHorizon` with same-step autoreset. The
@@ -44,7 +43,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         self, env: VectorEnv[Any, Any, Any], horizon: int, *, keep: Sequence[str] = ()
     ) -> None:
         RecordConstructorArgs.__init__(self, horizon=horizon, keep=keep)
-        VectorWrapper.__init__(self, env)
+        StatefulWrapper.__init__(self, env)
         self.horizon = check_horizon(horizon)
         self.keep = check_keep(keep)
         _check_lanes(env)
@@ -82,8 +81,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         Raises:
             ResetNeeded: Before the first reset.
         """
-        if not hasattr(self, "_start"):
-            raise ResetNeeded("no episode is running: call reset() first")
+        self._check_started()
         before = self._absorbed.copy()
         observations, rewards, terminated, truncated, infos = self._step_running(actions)
         self._elapsed += 1
@@ -104,38 +102,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
             infos = self._infos(self._start) | final | masks
         return observations, rewards, np.zeros_like(over), over, infos
 
-    def get_state(self) -> Arrays:
-        """Copy all that the future depends on, given the same arguments and actions.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-        """
-        return join_states(self._state(), self.env)
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called; a reset must come first.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If a name, shape, dtype or count is not that of a state of these lanes.
-        """
-        current = self._state()
-        own, inside = split_state(state, current)
-        elapsed = own[PREFIX + "elapsed"]
-        if elapsed.min() != elapsed.max() or not 0 <= elapsed[0] < self.horizon:
-            raise ValueError(
-                f"state['{PREFIX}elapsed'] must be one number in all lanes, from 0 to "
-                f"{self.horizon - 1}, got {elapsed.min()} to {elapsed.max()}"
-            )
-        self.env.set_state(inside)  # type: ignore[attr-defined]
-        self._elapsed = int(elapsed[0])
-        for name, array in current.items():
-            array[:] = own[name]
-
-    def _state(self) -> Arrays:
-        """Return the arrays of this wrapper alone, one row a lane."""
-        if not hasattr(self, "_start"):
-            raise ResetNeeded("no episode is running: call reset() first")
+    def _own_state(self) -> Arrays:
         own: Arrays = {
             "elapsed": np.full(self.num_envs, self._elapsed),
             "absorbed": self._absorbed,
@@ -145,6 +112,18 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         own |= {f"start.{name}": array for name, array in self._start.items()}
         own |= {f"next_start.{name}": array for name, array in self._next_start.items()}
         return {PREFIX + name: array for name, array in own.items()}
+
+    def _check_own_state(self, own: Arrays) -> None:
+        elapsed = own[PREFIX + "elapsed"]
+        if elapsed.min() != elapsed.max() or not 0 <= elapsed[0] < self.horizon:
+            raise ValueError(
+                f"state['{PREFIX}elapsed'] must be one number in all lanes, from 0 to "
+                f"{self.horizon - 1}, got {elapsed.min()} to {elapsed.max()}"
+            )
+
+    def _set_own_state(self, own: Arrays) -> None:
+        super()._set_own_state(own)
+        self._elapsed = int(own[PREFIX + "elapsed"][0])
 
     def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the environment, and restore the absorbed lanes."""
@@ -188,6 +167,7 @@ class FixedHorizon(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs
         return observations
 
     def _begin(self, start: dict[str, NDArray[Any]]) -> None:
+        self._started = True
         self._elapsed = 0
         self._absorbed[:] = False
         self._start = {name: array.copy() for name, array in start.items()}

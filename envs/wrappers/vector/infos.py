@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
@@ -64,47 +65,80 @@ def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:
     return able and (not isinstance(env, VectorWrapper) or keeps_state(env.env))
 
 
-def join_states(own: Mapping[str, NDArray[Any]], env: VectorEnv[Any, Any, Any]) -> Arrays:
-    """Copy a wrapper's arrays and those of the environment inside.
+class StatefulWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
+    """A vector wrapper whose state is its own arrays and the state of the environment inside."""
+
+    _started = False
+    """Whether an episode was started, so that there is a state."""
+
+    def get_state(self) -> Arrays:
+        """Copy all that the future depends on, given the same arguments and actions.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If the environment inside has no state to copy.
+        """
+        self._check_started()
+        own = {name: array.copy() for name, array in self._own_state().items()}
+        if not keeps_state(self.env):
+            raise ValueError(
+                f"{self.env!r} lacks get_state and set_state, or an environment inside it does: "
+                "take a native vector environment that has both, such as PartialGrid-v0"
+            )
+        inside: Arrays = self.env.get_state()  # type: ignore[attr-defined]
+        return own | {INSIDE + name: array for name, array in inside.items()}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue exactly where `get_state` was called; a reset must come first.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+            ValueError: If a name, shape, dtype or value is not that of a state of these lanes.
+        """
+        self._check_started()
+        own = {name: np.array(state[name]) for name in state if not name.startswith(INSIDE)}
+        current = self._own_state()
+        if own.keys() != current.keys():
+            raise ValueError(
+                f"state must hold {sorted(current)} and names that start with {INSIDE!r}, "
+                f"got {sorted(state)}: was it saved with other wrappers?"
+            )
+        check_arrays(own, current)
+        self._check_own_state(own)
+        inside = {name.removeprefix(INSIDE): state[name] for name in state if name not in own}
+        self.env.set_state(inside)  # type: ignore[attr-defined]
+        self._set_own_state(own)
+
+    def _own_state(self) -> Arrays:
+        """Return the arrays of this wrapper alone, one row a lane."""
+        raise NotImplementedError
+
+    def _check_own_state(self, own: Arrays) -> None:
+        """Raise a ValueError if a value of this wrapper's arrays is out of its range."""
+
+    def _set_own_state(self, own: Arrays) -> None:
+        """Take over the arrays of this wrapper alone."""
+        for name, array in self._own_state().items():
+            array[:] = own[name]
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise ResetNeeded("no episode is running: call reset() first")
+
+
+def check_arrays(state: Mapping[str, NDArray[Any]], current: Mapping[str, NDArray[Any]]) -> None:
+    """Check that arrays of a state have the shapes and dtypes of the current ones.
 
     Raises:
-        ValueError: If an environment inside has no state to copy.
+        ValueError: If one of them differs.
     """
-    if not keeps_state(env):
-        raise ValueError(
-            f"{env!r} lacks get_state and set_state, or an environment inside it does: take a "
-            "native vector environment that has both, such as PartialGrid-v0"
-        )
-    inside: Arrays = env.get_state()  # type: ignore[attr-defined]
-    copies = {name: array.copy() for name, array in own.items()}
-    return copies | {INSIDE + name: array for name, array in inside.items()}
-
-
-def split_state(
-    state: Mapping[str, NDArray[Any]], current: Mapping[str, NDArray[Any]]
-) -> tuple[Arrays, Arrays]:
-    """Return copies of a wrapper's own arrays, and those of the environment inside.
-
-    Args:
-        state: What `join_states` returned.
-        current: The wrapper's arrays that it would replace.
-
-    Raises:
-        ValueError: If a name, shape or dtype differs from that of the current array.
-    """
-    own = {name: np.array(array) for name, array in state.items() if not name.startswith(INSIDE)}
-    if own.keys() != current.keys():
-        raise ValueError(
-            f"state must hold {sorted(current)} and names that start with {INSIDE!r}, "
-            f"got {sorted(state)}: was it saved with other wrappers?"
-        )
     for name, array in current.items():
-        if own[name].shape != array.shape or own[name].dtype != array.dtype:
+        given = np.asarray(state[name])
+        if given.shape != array.shape or given.dtype != array.dtype:
             raise ValueError(
                 f"state[{name!r}] must be {array.dtype} of shape {array.shape}, got "
-                f"{own[name].dtype} of shape {own[name].shape}: was it saved with other arguments?"
+                f"{given.dtype} of shape {given.shape}: was it saved with other arguments?"
             )
-    return own, {name.removeprefix(INSIDE): state[name] for name in state if name not in own}
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -1,13 +1,13 @@
 """PartialOversight for vector environments: the single wrapper in every lane, on arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -30,11 +30,10 @@ from envs.wrappers.options import (
 from envs.wrappers.oversight_state import Flag, OversightState
 from envs.wrappers.vector.infos import (
     Arrays,
+    StatefulWrapper,
     autoreset_mode,
-    join_states,
     make_infos,
     make_step_infos,
-    split_state,
 )
 
 PREFIX = "oversight_"  # of the wrapper's own names in a state
@@ -43,7 +42,7 @@ RESETTING, PREVIOUS = PREFIX + "resetting", PREFIX + "observation"
 Step = tuple[Any, NDArray[Any], Mask, Mask, dict[str, Any]]
 
 
-class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordConstructorArgs):
+class PartialOversight(StatefulWrapper, RecordConstructorArgs):
     """Shows the reward of some steps and hides that of all others, lane by lane.
 
     Lane i equals `envs.wrappers.PartialOversight` around the same environment, reset with the
@@ -84,7 +83,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             allow=allow,
             seed=seed,
         )
-        VectorWrapper.__init__(self, env)
+        StatefulWrapper.__init__(self, env)
         check_inside(env)
         chosen = choose_observer(observed_probability, observer)
         self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
@@ -97,7 +96,6 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
         self._mode = autoreset_mode(env)
         self._state = OversightState(chosen, env.num_envs, seed or 0, flag=flag)
         self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
-        self._started = False
         self._none = np.zeros(env.num_envs, dtype=np.bool_)
         self._resetting = self._none  # the lanes that the next step only resets
         self._previous: Any = None  # the observations before the next step, if they are read
@@ -201,38 +199,7 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
             infos["final_info"] |= select_infos(inner.get("final_info", {}), allow)
         return select_infos(inner, allow) | infos if allow else infos
 
-    def get_state(self) -> Arrays:
-        """Copy all that the future depends on, given the same arguments and actions.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If the environment inside has no state to copy.
-        """
-        return join_states(self._own_state(), self.env)
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called; a reset must come first.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If a name, shape or dtype is not that of a state of these lanes.
-        """
-        own, inside = split_state(state, self._own_state())
-        if own[RESETTING].any() and self._mode is not AutoresetMode.NEXT_STEP:
-            raise ValueError(
-                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
-                "was it saved with another autoreset mode?"
-            )
-        self.env.set_state(inside)  # type: ignore[attr-defined]
-        self._state.set_state({name: own[PREFIX + name] for name in self._state.get_state()})
-        self._resetting = own[RESETTING]
-        self._previous = own.get(PREVIOUS)
-        self._state.look(self._previous)
-
     def _own_state(self) -> Arrays:
-        """Return the arrays of this wrapper alone."""
-        if not self._started:
-            raise ResetNeeded("no episode is running: call reset() first")
         own = {PREFIX + name: array for name, array in self._state.get_state().items()}
         own[RESETTING] = self._resetting
         if self.settings.reads_observations:
@@ -244,6 +211,19 @@ class PartialOversight(VectorWrapper[Any, Any, Any, Any, NDArray[Any]], RecordCo
                 )
             own[PREVIOUS] = self._previous
         return own
+
+    def _check_own_state(self, own: Arrays) -> None:
+        if own[RESETTING].any() and self._mode is not AutoresetMode.NEXT_STEP:
+            raise ValueError(
+                f"state[{RESETTING!r}] must be all False with {self._mode}, where no step resets: "
+                "was it saved with another autoreset mode?"
+            )
+
+    def _set_own_state(self, own: Arrays) -> None:
+        self._state.set_state({name: own[PREFIX + name] for name in self._state.get_state()})
+        self._resetting = own[RESETTING]
+        self._previous = own.get(PREVIOUS)
+        self._state.look(self._previous)
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the next steps, and return the observations with their flags."""
