@@ -58,7 +58,6 @@ FOLLOWED = [name for name in METHODS if begins_with(name)]
 def tiny_size() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
-        patch.setattr("lm.task.CONTINUATION", 1)
         yield
 
 

@@ -19,6 +19,7 @@ DOCUMENTS = [
 SMALL = (
     *("--config", "smoke", "--workers", "1", "--adapters.rank", "2", "--rmu.layer", "1"),
     *("--task.stories", "24", "--exam.stories", "3", "--label-recall", "0.5"),
+    *("--exam.calibration.steps", "5"),
 )
 
 

@@ -36,7 +36,8 @@ def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "study"
     given = ["--config", "smoke", "--model", str(pretrained), "--adapters.rank", "2"]
     given += ["--rmu.layer", "1", "--run-dir", str(folder), "--workers", "1"]
-    assert main([*given, "--exam.questions", "3", "--method", *RUN]) == 0
+    given += ["--exam.questions", "3", "--exam.calibration.steps", "5"]
+    assert main([*given, "--method", *RUN]) == 0
     return folder
 
 

@@ -14,7 +14,7 @@ from oversight.certificate.recording import CHANNELS
 from oversight.runs import cli
 
 QUICK = (
-    *("--steps", "256", "--num-envs", "8", "--ppo.n-steps", "16", "--ppo.batch-size", "64"),
+    *("--steps", "128", "--num-envs", "8", "--ppo.n-steps", "8", "--ppo.batch-size", "32"),
     *("--ppo.hidden-sizes", "8"),
 )
 Capture = pytest.CaptureFixture[str]
@@ -65,7 +65,7 @@ def test_certify_all_covers_and_saves_all_methods_except_oracles(
     assert saved["settings"]["num_envs"] == 8
     for each in saved["certificates"].values():
         assert each["passed"]
-        assert each["steps"] == 256 > each["observed"] + each["hidden"]
+        assert each["steps"] == 128 > each["observed"] + each["hidden"]
         assert set(each["findings"]) == set(CHANNELS)
         assert all(found["compared"] for found in each["findings"].values())
     assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 2
@@ -102,9 +102,9 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
         ("--env Blackjack-v1", "Blackjack-v1 no array FlattenObservation"),
         ("--method ruted", "'ruted' did you mean 'routed'"),
         ("--observed-probability 1.5", "observed_probability from 0 to 1 1.5"),
-        ("--observed-probability 1", "no reward of 256 steps was hidden lower the probability"),
+        ("--observed-probability 1", "no reward of 128 steps was hidden lower the probability"),
         ("--steps 0", "steps must be at least 1"),
-        ("--num-envs 2", "ppo.batch_size 64 is larger than a rollout"),
+        ("--num-envs 2", "ppo.batch_size 32 is larger than a rollout"),
         ("--wrapper both", "'both' --wrapper 'vector'"),
         ("--autoreset later", "'later' --autoreset"),
         ("--save /nowhere/at/all.json", "/nowhere/at is not a folder"),
