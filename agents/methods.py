@@ -51,7 +51,7 @@ ROUTED = Method(
 )
 
 # Cloud et al. 2024 (arXiv 2410.04332), section 4.3 and appendix F: overseen episodes teach only
-# the expert of their outcome, from a reward that never tells the outcomes apart.
+# the expert of their outcome, from a reward that does not distinguish the outcomes.
 PAPER = replace(
     ROUTED,
     name="paper",

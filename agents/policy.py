@@ -45,7 +45,7 @@ class Network:
 
 
 class MotivationNet(nn.Module):
-    """One or two motivation modules, blended by a learned weight, beside a critic of its own.
+    """One or two motivation modules, blended by a learned weight, and a separate critic.
 
     With two modules the actor's features are `m * first + (1 - m) * second`, where the mixture
     `m` is a number in [0, 1] for each observation (Cloud et al. 2024, arXiv 2410.04332, appendix

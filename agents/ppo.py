@@ -238,7 +238,7 @@ class RoutedPPO(PPO):
         )
 
     def _epoch(self, objective: Objective, statistics: Statistics) -> bool:
-        """Pass over the rollout once; return whether the policy moved too far to go on."""
+        """Pass over the rollout once; return whether the policy moved too far to continue."""
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):

@@ -28,7 +28,7 @@ observed, but the time limit or the rollout's end cut it; that may count as `hid
 """
 POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
 UNRESOLVED, UNUSED = -1, -2
-"""An episode that goes on, and a step that belongs to none: it only reset the environment."""
+"""The route of an unfinished episode, and that of a step that only reset the environment."""
 
 
 class Outcomes:
@@ -78,7 +78,7 @@ class Outcomes:
             starts: whether the step was the first of its episode, [lanes].
 
         Returns:
-            [lanes], `UNRESOLVED` where the episode goes on and `UNUSED` where there was none.
+            [lanes], `UNRESOLVED` where the episode is unfinished and `UNUSED` where there was none.
         """
         self.observed[starts] = False
         self.returns[starts] = 0.0
@@ -168,7 +168,7 @@ def assign(
 
     Args:
         last: the route at each episode's last step, [steps, lanes]; see `write_back`.
-        unfinished: the route of each lane's episode that goes on, [lanes].
+        unfinished: the route of each lane's unfinished episode, [lanes].
         assignment: which route each episode takes.
         order: the generator to draw from.
         propensity: probability that the end of an episode is observed.

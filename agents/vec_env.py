@@ -155,7 +155,7 @@ class VectorEnvAdapter(VecEnv):
         infos: dict[str, Any],
         listed: list[Info],
     ) -> VecEnvObs:
-        """Tell how episodes ended, and return the observations to go on from."""
+        """Report how episodes ended, and return the next observations."""
         same_step = self.mode is AutoresetMode.SAME_STEP
         last = infos["final_obs"] if same_step else observations
         lanes = np.flatnonzero(dones).tolist()

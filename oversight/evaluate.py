@@ -51,7 +51,7 @@ class EvaluateConfig:
     threads: int = 1
     """CPU threads of PyTorch."""
     render: Path | None = None
-    """Write a GIF of the deployed policy beside the other module, on the same levels."""
+    """Write a GIF of the deployed policy next to the other module, on the same levels."""
     render_episodes: int = 6
     """Episodes of the GIF."""
 
@@ -138,7 +138,7 @@ def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
 def render(
     named: dict[str, MotivationPolicy], config: TrainConfig, settings: EvaluateConfig
 ) -> None:
-    """Write a film of the deployed policy beside the module that is not deployed."""
+    """Write a film of the deployed policy next to the module that is not deployed."""
     assert settings.render is not None
     shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
     if "proxy" in named:

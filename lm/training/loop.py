@@ -172,7 +172,7 @@ def update(
     rate: float,
     clip_norm: float,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Take one step with an optimizer of `make_optimizer`; return what `Progress` tells of it."""
+    """Take one step with an optimizer of `make_optimizer`; return the metrics for `Progress`."""
     loss = accumulate_gradients(model, table, [batch], count_targets(batch))
     return loss, step_optimizer(optimizer, rate, clip_norm)
 

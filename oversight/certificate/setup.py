@@ -96,7 +96,7 @@ class Setup:
     seed: int = 0
 
 
-TAMPER_SEED = 101  # stream of the tampers' draws, apart from those of oversight.rl.config
+TAMPER_SEED = 101  # stream of the tampers' draws, distinct from those of oversight.rl.config
 
 
 def vector_env(

@@ -65,7 +65,7 @@ MakeEnv = Callable[[int], VecEnv]
 
 
 class HeldOut:
-    """A stream of episodes beside training, whose observed ones select a checkpoint.
+    """A stream of held-out episodes, whose observed ones select a checkpoint.
 
     The deployed policy plays these episodes under the oversight of the run, on levels of their own.
     They are a given share of all episodes, and the observed ones are charged to the oversight

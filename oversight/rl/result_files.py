@@ -190,7 +190,7 @@ def unpack(data: Mapping[str, Any], source: object) -> dict[str, Settings]:
 
 
 def differences(one: Settings, other: Settings) -> dict[str, tuple[Any, Any]]:
-    """Return what two runs have set differently, method, level, seed and versions apart.
+    """Return what two runs have set differently, except method, level, seed and versions.
 
     >>> differences({"seed": 0, "gamma": 0.5}, {"seed": 1, "gamma": 0.9})
     {'gamma': (0.5, 0.9)}

@@ -43,7 +43,7 @@ from oversight.runs.parallel import JobsProgress, Outcome, locked, one_line
 State = Literal["new", "begun", "finished"]
 
 SUMMARY = ("observed_episodes", "held_out_episodes", "env_steps", "wall_seconds", "commit")
-"""Entries of the summary of a finished run, beside its selection."""
+"""Entries of the summary of a finished run, except its selection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from oversight.runs.folder import (
 
 
 class RunState:
-    """The state of a run beside its agent: seconds trained, episode counts, selected checkpoints.
+    """What a run stores besides its agent: seconds trained, episode counts, selected checkpoints.
 
     Attributes:
         clock: returns the seconds trained so far.

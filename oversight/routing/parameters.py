@@ -209,10 +209,10 @@ def parameter_groups(
     groups: list[dict[str, Any]] = []
     for target, part in targets.items():
         params = parameters_of(part)
-        strangers = [tuple(parameter.shape) for parameter in params if parameter not in free]
-        if strangers:
+        foreign = [tuple(parameter.shape) for parameter in params if parameter not in free]
+        if foreign:
             raise ValueError(
-                f"target {target!r} holds parameters of shapes {strangers} that belong to another "
+                f"target {target!r} holds parameters of shapes {foreign} that belong to another "
                 "target or not to the model: give each parameter of the model to one target at most"
             )
         groups.append({"params": params, "target": target, "weight_decay": weight_decay})

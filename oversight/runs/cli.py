@@ -166,7 +166,7 @@ def resumed_folder(launch: Launch, args: Sequence[str]) -> Path:
     """Return the folder of the run to resume.
 
     Raises:
-        ValueError: if no folder or several are given, or a preset beside the folder.
+        ValueError: if no folder or several are given, or both a preset and a folder.
     """
     if launch.config is not None:
         raise ValueError("--resume takes the settings of the run: leave --config out")
@@ -175,7 +175,8 @@ def resumed_folder(launch: Launch, args: Sequence[str]) -> Path:
     if len(paths) != 1:
         given = ", ".join(sorted(map(str, paths))) or "none"
         raise ValueError(
-            f"--resume needs one run folder, got {given}: --resume FOLDER, or beside --run-dir"
+            f"--resume needs one run folder, got {given}: give --resume FOLDER or "
+            "--run-dir FOLDER --resume"
         )
     return paths.pop()
 

@@ -77,9 +77,9 @@ class DelayedOversight(StatefulWrapper, RecordConstructorArgs):
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         check_infos(infos)
         ended = terminated | truncated
-        apart = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
+        has_final_info = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
         observed, seen = infos["observed"], infos["observed_reward"]
-        if apart:
+        if has_final_info:
             final = infos["final_info"]
             check_infos(final)
             observed = np.where(ended, final["observed"], observed)
@@ -89,10 +89,16 @@ class DelayedOversight(StatefulWrapper, RecordConstructorArgs):
             self._resetting = ended.copy()
         seen = np.where(observed, seen, 0.0)
         shown, due = self._delay.show(observed, seen, ended)
-        if apart:
+        if has_final_info:
             self._delay.begin(ended)
         paid = _paid(rewards, (observed, seen), (shown, due)) if self._pays else rewards
-        return observations, paid, terminated, truncated, _late(infos, shown, due, ended, apart)
+        return (
+            observations,
+            paid,
+            terminated,
+            truncated,
+            _late(infos, shown, due, ended, has_final_info),
+        )
 
     def _own_state(self) -> Arrays:
         return {**self._delay.arrays, "delayed_resetting": self._resetting}
@@ -110,10 +116,10 @@ def _late(
     shown: Mask,
     due: NDArray[np.float64],
     ended: Mask,
-    apart: bool,
+    has_final_info: bool,
 ) -> dict[str, Any]:
     """Return the infos with what is shown at this step, for lanes that were reset in final_info."""
-    if not apart:
+    if not has_final_info:
         return {**infos, "observed": shown, "observed_reward": due}
     final = {
         "observed": shown & ended,

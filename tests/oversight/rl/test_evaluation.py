@@ -63,7 +63,7 @@ def test_policy_that_seeks_the_ghost_scores_minus_one() -> None:
     assert worst["paper_return"] == pytest.approx(-0.909, abs=0.012)
 
 
-def test_random_policy_reaches_both_terminals_equally() -> None:
+def test_random_policy_has_a_mean_return_near_zero() -> None:
     random = scores(RandomPolicy())
     deviation = (1 / EPISODES) ** 0.5
     assert abs(random["true_return"]) < 4 * deviation
@@ -132,7 +132,7 @@ def test_evaluation_leaves_the_global_generators_unchanged() -> None:
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)  # noqa: NPY002
 
 
-def test_each_module_is_evaluated_once() -> None:
+def test_deployed_policy_shares_the_result_of_its_module() -> None:
     policy = make_agent(CONFIG).policy
     assert isinstance(policy, MotivationPolicy)
     named = policies(policy, "proxy")

@@ -176,7 +176,7 @@ def test_parameters_are_listed_once_and_in_order() -> None:
     assert [id(parameter) for parameter in given] == [id(parameter) for parameter in expected]
 
 
-def test_parameters_accepts_a_generator() -> None:
+def test_parameters_refuses_a_generator_when_already_read() -> None:
     parameters = nn.Linear(1, 1).parameters()
     assert len(parameters_of(parameters)) == 2
     with pytest.raises(ValueError, match=r"holds no parameter: .*can be read only once"):

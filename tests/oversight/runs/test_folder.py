@@ -25,7 +25,7 @@ from oversight.runs.folder import (
 )
 
 
-def test_json_writes_nan_as_null(tmp_path: Path) -> None:
+def test_json_writes_numbers_that_are_not_finite_as_null(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     write_json(path, {"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": None})
     assert read_json(path) == {"a": None, "b": {"c": None, "d": 1.5}, "e": None}
