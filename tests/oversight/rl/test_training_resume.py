@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -29,10 +31,10 @@ from tests.oversight.rl.trained_runs import (
 )
 
 LONG = (
-    *(*TINY, *rollouts(40), "--eval-every", "7", "--oversight-probability", "0.5"),
+    *(*TINY, *rollouts(24), "--eval-every", "7", "--oversight-probability", "0.5"),
     *("--held-out", "0.9"),  # enough of it to choose checkpoints by
 )
-TOTAL = 40 * ROLLOUT
+TOTAL = 24 * ROLLOUT
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +159,25 @@ def test_resuming_a_finished_run_changes_nothing(copied: Path) -> None:
     assert after == results
 
 
+@pytest.fixture(scope="module")
+def unannealed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Runs of some numbers of rollouts at a constant rate; an annealed one depends on the end."""
+    study = tmp_path_factory.mktemp("unannealed")
+
+    @cache
+    def run_of(number: int) -> Path:
+        flags = (*TINY, "--ppo.no-anneal", *rollouts(number))
+        assert run_train(*flags, "--run-dir", study / f"{number}") == 0
+        return study / f"{number}"
+
+    return run_of
+
+
 @pytest.mark.parametrize("style", ["--resume FOLDER", "--run-dir FOLDER --resume"])
-def test_finished_run_can_be_extended(copied: Path, tmp_path: Path, style: str) -> None:
-    # at a constant rate, since an annealed one depends on where training ends
-    flags = (*TINY, "--ppo.no-anneal")
-    short, long = tmp_path / "short", tmp_path / "long"
-    assert run_train(*flags, *rollouts(3), "--run-dir", short) == 0
-    assert run_train(*flags, *rollouts(7), "--run-dir", long) == 0
+def test_finished_run_can_be_extended(
+    unannealed: Callable[[int], Path], tmp_path: Path, style: str
+) -> None:
+    short, long = shutil.copytree(unannealed(3), tmp_path / "short"), unannealed(7)
     where = style.replace("FOLDER", str(short)).split()
     assert resume(*where, *rollouts(7)) == 0
     assert_same_run(short, long)

@@ -33,16 +33,11 @@ CHANGE_NO_TRAINING = (
 
 
 def short(planted: Planted) -> Setup:
-    """Return the healthy setup, trained for two rollouts of 32 steps in each lane."""
-    return replace(planted.start(), steps=512)
-
-
-def leaking(leak: Planted) -> Setup:
-    """Return the setup with a leak, in rollouts of half the length if it shows by then."""
-    setup = short(leak)
-    if leak.name not in NEED_32_STEPS:
+    """Return the setup with the part, in two rollouts of 16 steps if it shows by then, or of 32."""
+    setup = replace(planted.start(), steps=512)
+    if planted.name not in NEED_32_STEPS:
         setup = replace(setup, ppo=replace(setup.ppo, n_steps=16, batch_size=64), steps=256)
-    return leak.plant(setup)
+    return planted.plant(setup)
 
 
 class EmptyTruth(Truth):
@@ -73,7 +68,7 @@ EMPTY: dict[Any, Any] = {Truth: EmptyTruth, LaneTruth: EmptyLaneTruth}
 def test_a_leak_is_found_in_the_channel_where_it_shows_first(name: str) -> None:
     leak = LEAKS[name]
     alone = name in CHANGE_NO_TRAINING
-    certificate = certify(leaking(leak), until_failure=not alone)
+    certificate = certify(short(leak), until_failure=not alone)
     assert not certificate.passed
     if leak.shows != "errors":
         assert certificate.first is not None
@@ -90,7 +85,7 @@ def test_a_leak_passes_when_the_truth_that_it_reads_is_empty(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Auditor, "returns", lambda self: np.zeros(0))
-    setup = leaking(LEAKS[name])
+    setup = short(LEAKS[name])
     setup = replace(setup, inside=EMPTY[setup.inside])
     assert certify(setup, {"1e9": TAMPERS["1e9"]}).passed
 
@@ -105,7 +100,7 @@ def test_a_healthy_setup_passes(name: str) -> None:
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_harmless_part_passes(name: str) -> None:
     part = HARMLESS[name]
-    certificate = certify(part.plant(short(part)))
+    certificate = certify(short(part))
     assert certificate.passed
     assert certificate.observed > 0
 
