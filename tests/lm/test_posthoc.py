@@ -243,9 +243,9 @@ def test_no_steps_change_nothing(name: str) -> None:
 def test_stories_to_forget_get_less_likely_and_others_do_not(name: str, kind: str) -> None:
     model = MODELS[kind]()
     forgot, kept = (loss_of(rows) for rows in (FORGET, OTHERS))
-    after = unlearn(name, model, steps=20)
+    after = unlearn(name, model, steps=10)
     assert forgot(after)["loss"] > forgot(model)["loss"]
-    held = unlearn(name, model, steps=20, retain_weight=100.0)
+    held = unlearn(name, model, steps=10, retain_weight=100.0)
     assert kept(held)["loss"] < kept(model)["loss"]
 
 

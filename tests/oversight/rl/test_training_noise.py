@@ -108,38 +108,40 @@ def test_selection_uses_noisy_reports_and_evaluation_true_rewards() -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["routed", "signed", "imputed"])
+def train(folder: Path, method: str, *noise: str) -> Path:
+    """Train a method for three rollouts; return the folder."""
+    flags = (*LONG, *rollouts(3), "--method", method, *noise)
+    assert run_train(*flags, "--run-dir", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module", params=["routed", "signed", "imputed"])
+def exact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without noise of a method that learns from reports."""
+    return train(tmp_path_factory.mktemp(request.param) / request.param, request.param)
+
+
 def test_training_is_bit_equal_when_the_noisy_overseer_makes_no_error(
-    tmp_path: Path, method: str
+    exact: Path, tmp_path: Path
 ) -> None:
-    learned, results = [], []
-    for never in ("0", "1e-300"):
-        folder = tmp_path / never
-        flags = (*LONG, *rollouts(4), "--method", method, "--noise.flips", never)
-        assert run_train(*flags, "--run-dir", folder) == 0
-        found = outcome(folder)
+    folders = [exact, train(tmp_path / "noiseless", exact.name, "--noise.flips", "1e-300")]
+    learned = [outcome(folder) for folder in folders]
+    for found in learned:
         del found["state"]["environment"]  # the observer's own counts are in one of them
-        learned.append(found)
-        results.append([summary(folder)[name] for name in ("eval", "selection")])
     assert difference(learned[0], learned[1]) is None
-    assert results[0] == results[1]
+    for name in ("eval", "selection"):
+        assert summary(folders[0])[name] == summary(folders[1])[name]
 
 
-@pytest.mark.parametrize("method", ["routed", "signed", "imputed"])
-def test_noise_changes_methods_that_learn_from_reports(tmp_path: Path, method: str) -> None:
-    for name, noise in (("exact", ()), ("noisy", NOISE)):
-        flags = (*LONG, *rollouts(3), "--method", method, *noise)
-        assert run_train(*flags, "--run-dir", tmp_path / name) == 0
-    one, other = (outcome(tmp_path / name)["model"] for name in ("exact", "noisy"))
-    assert difference(one, other) is not None
+def test_noise_changes_methods_that_learn_from_reports(exact: Path, tmp_path: Path) -> None:
+    noisy = train(tmp_path / "noisy", exact.name, *NOISE)
+    assert difference(outcome(exact)["model"], outcome(noisy)["model"]) is not None
 
 
 @pytest.mark.parametrize("method", ["oracle", "oracle-sampled"])
 def test_noise_does_not_change_an_oracle(tmp_path: Path, method: str) -> None:
-    for name, noise in (("exact", ()), ("noisy", NOISE)):
-        flags = (*LONG, *rollouts(3), "--method", method, *noise)
-        assert run_train(*flags, "--run-dir", tmp_path / name) == 0
-    assert_same_run(tmp_path / "exact", tmp_path / "noisy")
+    folders = train(tmp_path / "exact", method), train(tmp_path / "noisy", method, *NOISE)
+    assert_same_run(*folders)
 
 
 def test_noisy_run_resumes_bit_for_bit(tmp_path: Path) -> None:

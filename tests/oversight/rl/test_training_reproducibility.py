@@ -36,18 +36,14 @@ def test_runs_differ_when_the_seed_differs(finished: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--eval-every", "1"),
-        ("--eval-every", "1000"),
-        ("--eval-episodes", "33"),
-        ("--final-episodes", "5"),
-        ("--checkpoint-every", "3"),
+        ("--eval-every", "1", "--eval-episodes", "33", "--held-out", "0.8"),
+        ("--eval-every", "1000", "--final-episodes", "5", "--checkpoint-every", "3"),
         ("--held-out", "0"),
-        ("--held-out", "0.8"),
     ],
     ids=" ".join,
 )
 def test_evaluation_and_checkpoints_do_not_change_training(
-    finished: Path, tmp_path: Path, flags: tuple[str, str]
+    finished: Path, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     measured = train(tmp_path / "measured", *flags)
     assert difference(outcome(finished), outcome(measured)) is None
