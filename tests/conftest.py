@@ -7,10 +7,12 @@ import gc
 import os
 from collections.abc import Iterator
 
+# These are read when a library is first imported, in this process and in those that it starts.
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no network
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 import pytest
 import torch
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is first imported; tests ask no network
 
 
 def pytest_collection_finish() -> None:
