@@ -3,14 +3,12 @@
 import json
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agents import METHODS
 from oversight import certify
-from oversight.certificate import TAMPERS
 from oversight.certificate.leaks import HARMLESS, LEAKS
 from oversight.certificate.recording import CHANNELS
 from oversight.runs import cli
@@ -59,10 +57,7 @@ def test_certify_exits_with_1_for_the_oracle(capsys: Capture) -> None:
 def test_certify_all_covers_and_saves_all_methods_except_oracles(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # neither the fit of their reward models nor every way to tamper matters here
-    monkeypatch.setattr("agents.reward_model.STEPS", 4)
-    one = {"1e9": TAMPERS["1e9"]}
-    monkeypatch.setattr(certify, "certify", partial(certify.certify, tampers=one))
+    monkeypatch.setattr("agents.reward_model.STEPS", 4)  # their fit does not matter here
     path = tmp_path / "certificates.json"
     assert run("--method", "all", "--save", path) == 0
     saved = json.loads(path.read_text())

@@ -13,9 +13,8 @@ from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import difference, outcome, summary, train_method
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-ALL_TAMPERS = ("routed",)
-"""The method on which every replacement is tried; on the others, the one that spreads most. The
-certificate tries all of them on every method."""
+ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
+"""The methods on which every replacement is tried; on the others, the one that spreads most."""
 
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
