@@ -14,7 +14,6 @@ from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_question
 from lm.evaluation.question_scores import Results, fingerprint, scores, scores_table
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
-from oversight.runs.console import print_line
 
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
@@ -81,7 +80,7 @@ def main(args: Sequence[str]) -> None:
         title = f"{questions.name}, asked of {config.model}"
         console.print(scores_table(title, scores(results.responses(questions))))
     if config.out is not None:
-        print_line(console, f"results:  {config.out}")
+        console.out(f"results:  {config.out}", highlight=False)
 
 
 def prepare(config: AskConfig) -> tuple[Asker, Results]:

@@ -15,7 +15,6 @@ from lm.data.shards import Manifest
 from lm.data.sources import find_source
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.parallel import locked
 
 PROGRAM = "python -m lm.prepare"
@@ -89,7 +88,7 @@ def main(args: Sequence[str]) -> None:
             config, tokenizer, settings.out, lambda done: bar.update(task, completed=done)
         )
     for line in summary(manifest, settings.out):
-        print_line(Console(), line)
+        Console().out(line, highlight=False)
 
 
 def summary(manifest: Manifest, folder: Path) -> list[str]:

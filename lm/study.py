@@ -31,7 +31,6 @@ from lm.report import (
 from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, RESULT, run_method, train_as_worker
 from lm.training.distributed import broadcast, processes
-from oversight.runs.console import print_line
 from oversight.runs.folder import (
     RunFolder,
     create,
@@ -143,7 +142,7 @@ def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
     new = [job for job in jobs if read_result(job) is None]
     console = Console(stderr=True)
     started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}"
-    print_line(console, started)
+    console.out(started, highlight=False)
     failed: dict[str, str] = {}
     try:
         if new:
@@ -218,8 +217,8 @@ def report(
         console.print(table(title, results))
         for above, part in _attacked(study, results):
             console.print(attacks_table(above, part))
-            print_line(console, robustness_sentence(robustness(part)))
-        print_line(console, sentence)
+            console.out(robustness_sentence(robustness(part)), highlight=False)
+        console.out(sentence, highlight=False)
     path = folder.path
     lines = {
         "results": folder.summary,
@@ -228,7 +227,7 @@ def report(
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for what, where in lines.items():
-        print_line(console, f"{what}:  {where}")
+        console.out(f"{what}:  {where}", highlight=False)
 
 
 def heading(study: StudyConfig) -> str:

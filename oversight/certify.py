@@ -25,7 +25,6 @@ from oversight.certificate.leaks.self_test import (
 from oversight.certificate.setup import Wrapper, make_partial_grid_setup
 from oversight.rl.config import require_at_least_one, require_batch, require_seed
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.folder import commit, write_json
 
 MODES = {
@@ -109,8 +108,8 @@ def certify_all(settings: CertifyConfig) -> int:
             certificate = certify(setup_of(settings, name), on_run_end=on_run_end)
         certificates[name] = certificate
         console.print(certificate_table(f"{name} on {settings.env}", certificate))
-        print_line(console, comparison(certificate))
-        print_line(console, verdict(certificate))
+        console.out(comparison(certificate), highlight=False)
+        console.out(verdict(certificate), highlight=False)
     if settings.save is not None:
         save(settings, certificates, settings.save)
     return 0 if all(each.passed for each in certificates.values()) else 1
@@ -123,7 +122,7 @@ def test_itself(seed: int) -> int:
         verdicts = run_self_test(parts, seed, on_run_end)
     console = Console()
     console.print(self_test_table(verdicts))
-    print_line(console, self_test_summary(verdicts))
+    console.out(self_test_summary(verdicts), highlight=False)
     return 0 if all(each.is_right for each in verdicts.values()) else 1
 
 

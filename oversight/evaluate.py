@@ -25,7 +25,6 @@ from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.rendering import film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, read_config
 
 
@@ -154,7 +153,7 @@ def render(
     )
     torch.manual_seed(settings.seed)
     film(shown, make, settings.render_episodes, settings.seed, settings.render)
-    print_line(Console(), f"wrote {settings.render}")
+    Console().out(f"wrote {settings.render}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from oversight.rl.config import require_device
 from oversight.rl.study import declare, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.folder import interpreter
 from oversight.runs.parallel import Engine, execute, require_engine
 
@@ -65,7 +64,7 @@ def main(args: Sequence[str]) -> int:
     )
     failed = sweep(study, runs, folder, settings.known, executor)
     shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
-    print_line(Console(), shown)
+    Console().out(shown, highlight=False)
     return 1 if failed else 0
 
 

@@ -12,7 +12,6 @@ from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.evaluation import results_table
 from oversight.rl.training import train
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, create, interpreter, next_free
 
 PROGRAM = "python -m oversight.train"
@@ -56,7 +55,7 @@ def report(summary: dict[str, Any], folder: RunFolder) -> None:
         "a film": f"{python} -m oversight.evaluate {path} --render film.gif",
     }
     for what, command in next_steps.items():
-        print_line(console, f"{what}:  {command}")
+        console.out(f"{what}:  {command}", highlight=False)
 
 
 if __name__ == "__main__":

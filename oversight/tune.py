@@ -14,7 +14,6 @@ from oversight.rl.config import require_device
 from oversight.rl.study import declare
 from oversight.rl.tuning import tune_study
 from oversight.runs import cli
-from oversight.runs.console import print_line
 from oversight.runs.parallel import Engine, execute, require_engine
 
 PROGRAM = "python -m oversight.tune"
@@ -59,7 +58,7 @@ def main(args: Sequence[str]) -> int:
     )
     path = settings.save or folder / "tuned.json"
     failed = tune_study(study, settings.methods, folder, path, executor)
-    print_line(Console(), f"found:  {path}")
+    Console().out(f"found:  {path}", highlight=False)
     return 1 if failed else 0
 
 

@@ -201,7 +201,7 @@ class Evaluations(PeriodicCallback):
         config: settings of the run.
         writer: receives the results.
         best: keeps the checkpoint of the best true return, which no overseer could select.
-        pictures: whether the writer also receives a picture of the modules.
+        pictures: whether the writer also receives a picture of the modules after training began.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Evaluations(PeriodicCallback):
                 self.writer.add_scalar(tag, metrics[curve], self.num_timesteps)
         self.latest = results["deployed"]["true_return"]
         self.best.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
-        if self.pictures:
+        if self.pictures and self.num_timesteps:  # before training the modules want nothing
             picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
             tag = "modules/policies"
             self.writer.add_image(tag, picture, self.num_timesteps, dataformats="HWC")

@@ -28,7 +28,6 @@ from oversight.rl.result_files import (
 )
 from oversight.rl.study import Run, Study
 from oversight.rl.training import train
-from oversight.runs.console import print_line
 from oversight.runs.folder import (
     RunFolder,
     flat,
@@ -91,7 +90,7 @@ def sweep(
     console = Console(stderr=True)
     finished = len(jobs) - len(begun) - len(new)
     start = f"study {study.name}: {finished} runs finished, {len(begun)} begun, {len(new)} new"
-    print_line(console, f"{start}; folder {folder}")
+    console.out(f"{start}; folder {folder}", highlight=False)
     failed: dict[str, str] = {}
     write_results(study, folder, failed, known)  # names what is missing, also after a kill
     costs = {job.id: job.run.config.total_timesteps for job in begun + new}
@@ -101,7 +100,7 @@ def sweep(
     finally:
         write_results(study, folder, failed, known)
     for run, error in failed.items():
-        print_line(console, f"failed: {run}: {error}")
+        console.out(f"failed: {run}: {error}", highlight=False)
     return failed
 
 

@@ -28,7 +28,6 @@ from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.rl.rendering import module_map
 from oversight.rl.result_files import Rule
-from oversight.runs.console import print_line
 from oversight.runs.folder import (
     RunFolder,
     as_markdown,
@@ -98,7 +97,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     restore_checkpoint(agent, state, folder)
     write_config(folder, replace(config, run_dir=None))
     if console is not None:
-        print_line(console, f"{config.method} on {config.env}, run folder {folder.path}")
+        console.out(f"{config.method} on {config.env}, run folder {folder.path}", highlight=False)
     interrupted = learn(agent, config, folder, state, console)
     summary = {**summarize_run(agent, config, folder, state), "interrupted": interrupted}
     write_json(folder.summary, summary)

@@ -11,7 +11,6 @@ from rich.console import Console
 from oversight.rl.study import Run, Study
 from oversight.rl.sweep import Job, summary, work
 from oversight.runs.cli import Values, override
-from oversight.runs.console import print_line
 from oversight.runs.folder import RunFolder, flat, require_writable, write_json
 from oversight.runs.parallel import JobsProgress, Outcome, one_line
 
@@ -66,13 +65,13 @@ def tune_study(
     unfinished = [job for job in jobs if result(job) is None]
     console = Console(stderr=True)
     start = f"tuning for {study.name}: {len(jobs)} methods, {len(unfinished)} to do"
-    print_line(console, f"{start}, folder {folder}")
+    console.out(f"{start}, folder {folder}", highlight=False)
     failed: dict[str, str] = {}
     progress = JobsProgress({job.id: 1 for job in unfinished}, console)
     progress.run(executor(tune, unfinished), failed)
     write_json(path, record(study, jobs))
     for name, error in failed.items():
-        print_line(console, f"failed: {name}: {error}")
+        console.out(f"failed: {name}: {error}", highlight=False)
     return failed
 
 

@@ -1,10 +1,10 @@
 """The routing core: which samples may teach which part of a network. Torch and nothing else."""
 
 from oversight.routing.audit import audit
-from oversight.routing.gate import gate, gate_linear
-from oversight.routing.module import Gate, routing
+from oversight.routing.gate import Gate, gate, routing
 from oversight.routing.parameters import (
     Part,
+    gate_linear,
     gate_parameters,
     parameter_groups,
     parameters_of,

@@ -1,16 +1,19 @@
-"""The one mechanism: an identity whose gradient is weighted on the way back.
+"""Gates: named points of a network at which the gradient of each sample is weighted by its route.
 
-Routing at the weights of a linear map, in one pass.
+- `gate` is the one mechanism: an identity whose gradient is weighted on the way back.
+- `Gate` is the module that stands at a target, and `routing` gives all gates the routes of a step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn import functional as F
+
+from oversight.routing.table import RouteTable, refuse_name
 
 
 def gate(x: Tensor, weight: Tensor | float, sizes: Sequence[int] | None = None) -> Tensor:
@@ -41,7 +44,7 @@ def gate(x: Tensor, weight: Tensor | float, sizes: Sequence[int] | None = None) 
     """
     if not isinstance(weight, Tensor):
         weight = x.new_full((), weight)
-    _check(tuple(x.shape), tuple(weight.shape), sizes)
+    _require_fit(tuple(x.shape), tuple(weight.shape), sizes)
     slices = None if sizes is None else tuple(sizes)
     weight = weight.to(x.device, x.dtype)
     gated: Tensor = _Gate.apply(x, weight, slices)  # type: ignore[no-untyped-call]
@@ -81,7 +84,7 @@ def _weigh(grad: Tensor, weight: Tensor) -> Tensor:
     return torch.where(weight == 0, 0, grad * weight)
 
 
-def _check(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[int] | None) -> None:
+def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[int] | None) -> None:
     """Refuse a weight that would be padded or would enlarge x: that is how masks get misread."""
     if sizes is not None and (not x or sum(sizes) != x[-1]):
         raise ValueError(
@@ -101,80 +104,155 @@ def _check(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[int] | N
         )
 
 
-def gate_linear(
-    x: Tensor, parameter: Tensor, weight: Tensor | float, bias: Tensor | None = None
-) -> Tensor:
-    """Return `F.linear(x, parameter, bias)`, and let each sample teach both by its weight.
+class Gate(nn.Module):
+    """A named point in a network: identity forward, the gradient weighted by target and route.
 
-    The gradient that passes through to `x` stays whole. `gate_parameters` does this for any
-    module, at the price of a second forward pass; a linear map has no need of one.
+    It holds no parameters, and does nothing while gradients are off. While they are on it needs
+    `routing`, and raises without it. `Gate("motivation")` guards the whole tensor;
+    `Gate(original=2048, expansion=64)` guards slices of the last axis, each its own target. Two
+    gates in a row multiply.
+
+    A gate stops gradient below it, not beside it. In `nn.Sequential(trunk, Gate("shared"), down)`
+    a blocked sample does not teach `trunk`, but it still teaches `down`, which reads the gated
+    tensor; use `gate_parameters` to hold the reader back, or make it a target of its own.
 
     Args:
-        x: the input, [..., inputs].
-        parameter: the matrix, [outputs, inputs].
-        weight: as in `gate`, for the output.
-        bias: [outputs], or none.
+        target: the target of the whole tensor, instead of slices.
+        sizes: the width of each target's slice of the last axis, in order.
+
+    >>> table = RouteTable({"observed": {"motivation": 1}, "hidden": {"motivation": 0}})
+    >>> net = nn.Sequential(nn.Linear(2, 3), Gate("motivation"))
+    >>> with routing(net, table, table.routes(["hidden", "hidden"])):
+    ...     net(torch.ones(2, 2)).sum().backward()
+    >>> net[0].bias.grad
+    tensor([0., 0., 0.])
+    """
+
+    def __init__(self, target: str | None = None, /, **sizes: int) -> None:
+        super().__init__()
+        if (target is None) == (not sizes) or any(size < 1 for size in sizes.values()):
+            raise ValueError(
+                f"a Gate was given the target {target!r} and the slices {sizes}: give either one "
+                "target, Gate('shared'), or slices of positive width, Gate(original=8, added=2)"
+            )
+        self.targets: tuple[str, ...] = tuple(sizes) if target is None else (target,)
+        self.sizes: tuple[int, ...] | None = tuple(sizes.values()) or None
+        # a plain attribute, neither buffer nor global: torch.compile sees it change for free
+        self.weights: Tensor | None = None  # [*route], or [*route, slices]
+        self.passes = False  # whether the table lets every route through here
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x; in the backward pass its gradient is weighted by the routes in force now."""
+        weight = self.weight_for(x)
+        return x if weight is None else gate(x, weight, self.sizes)
+
+    def weight_for(self, x: Tensor) -> Tensor | None:
+        """Return the weights in force now, shaped to broadcast against x, one column per slice.
+
+        None if there is nothing to weigh: gradients are off, or every route passes. A module that
+        weighs something else than a gradient's path, say its own parameters, may ask a Gate of its
+        own for them.
+
+        Raises:
+            RuntimeError: outside `routing`, while gradients are on.
+            ValueError: if the routes do not fit x.
+        """
+        if not torch.is_grad_enabled():
+            return None
+        if self.weights is None:
+            raise RuntimeError(
+                f"Gate({self.extra_repr()}) has no route: run forward and backward inside "
+                "`with routing(model, table, route):`, or evaluate under torch.no_grad()"
+            )
+        route = self.weights.shape[:-1] if self.sizes else self.weights.shape
+        rest = x.ndim - len(route)
+        if x.shape[: len(route)] != route or (self.sizes and rest < 1):
+            raise ValueError(
+                f"a route of shape {tuple(route)} does not fit the input of "
+                f"Gate({self.extra_repr()}), of shape {tuple(x.shape)}: the route's axes must be "
+                "the first ones of the input, one route per sample or per token"
+            )
+        if self.passes:
+            return None
+        shape = [*route, *[1] * rest]
+        if self.sizes:
+            shape[-1] = len(self.sizes)
+        return self.weights.reshape(shape)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, for printing."""
+        if self.sizes is None:
+            return repr(self.targets[0])
+        return ", ".join(f"{t}={n}" for t, n in zip(self.targets, self.sizes, strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy made inside `routing` would keep its route for ever
+        return {**self.__dict__, "weights": None}
+
+
+@contextmanager
+def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None]:
+    """Give every `Gate` of a model the weights of one step, by a table and its routes.
+
+    Run forward and backward inside, both of the same step: activation checkpointing runs the
+    forward pass again during the backward one, and reads the routes in force then.
+
+    Args:
+        model: a network with gates; it may be compiled, or wrapped for distributed training.
+        table: the weight of each route at each target; it must know the targets of all gates.
+        route: one integer per sample, [batch], or per token, [batch, time]; see
+            `RouteTable.routes`. Its axes must be the first ones of every gated tensor. Put it on
+            the model's device, or each gate copies it there.
 
     Raises:
-        ValueError: if the weight does not fit the output.
+        ValueError: if the model has no gate, a gate's target is not in the table, or the route is
+            not made of the table's integers.
+        RuntimeError: if the model is already being routed: contexts do not nest.
 
-    >>> parameter = torch.ones(1, 2, requires_grad=True)
-    >>> x = torch.ones(3, 2, requires_grad=True)
-    >>> gate_linear(x, parameter, torch.tensor([[1.0], [0.0], [0.5]])).sum().backward()
-    >>> parameter.grad, x.grad.sum()
-    (tensor([[1.5000, 1.5000]]), tensor(6.))
+    >>> net = nn.Sequential(nn.Linear(1, 1), Gate("all"))
+    >>> table = RouteTable({"half": {"all": 0.5}})
+    >>> with routing(net, table, table.routes("half")):
+    ...     net(torch.ones(1, 1)).sum().backward()
+    >>> net[0].bias.grad
+    tensor([0.5000])
     """
-    if not isinstance(weight, Tensor):
-        weight = x.new_full((), weight)
-    room = (*x.shape[:-1], parameter.shape[0])
-    fits = len(weight.shape) == len(room) and all(
-        w in (1, n) for w, n in zip(weight.shape, room, strict=True)
-    )
-    if weight.shape and not fits:
+    gates = _gates(model)
+    _require_targets(gates, table)
+    passed = table.passed
+    columns = dict(zip(table.target_names, table.rows(route).unbind(-1), strict=True))
+    try:
+        for point in gates:
+            weights = [columns[target] for target in point.targets]
+            point.weights = torch.stack(weights, -1) if point.sizes else weights[0]
+            point.passes = passed.issuperset(point.targets)
+        yield
+    finally:
+        for point in gates:
+            point.weights = None
+
+
+def _gates(model: nn.Module) -> list[Gate]:
+    """Return the gates of a model; a plain walk, several times as fast as `model.modules()`."""
+    found: dict[int, nn.Module] = {}
+    unseen = [model]
+    while unseen:
+        module = unseen.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            unseen += module.children()
+    return [module for module in found.values() if isinstance(module, Gate)]
+
+
+def _require_targets(gates: list[Gate], table: RouteTable) -> None:
+    if not gates:
         raise ValueError(
-            f"a weight of shape {tuple(weight.shape)} does not fit an output of shape {room}: give "
-            "a number, or a tensor with as many axes as the output, each 1 or that of the output"
+            "the model has no Gate, so no gradient would be routed: put a Gate at each target"
         )
-    output: Tensor = _Linear.apply(x, parameter, weight.to(x.device), bias)  # type: ignore[no-untyped-call]
-    return output
-
-
-class _Linear(Function):
-    """A linear map whose parameters' gradients are weighted; its backward is differentiable."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, parameter: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x, parameter, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
-        x, parameter, weight, bias = inputs
-        ctx.bias_dtype = None if bias is None else bias.dtype
-        ctx.save_for_backward(x, parameter, weight)
-
-    @staticmethod
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        grad: Tensor,
-    ) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
-        x, parameter, weight = ctx.saved_tensors
-        needs_x, needs_parameter, _, needs_bias = ctx.needs_input_grad
-        to_x = to_parameter = to_bias = None
-        if needs_x:
-            # under autocast the gradient comes in half precision
-            to_x = (grad @ parameter.to(grad.dtype)).to(x.dtype)
-        if needs_parameter or needs_bias:
-            scale = weight.to(grad.dtype)
-            # 0 times anything is 0, since a blocked sample's gradient may be inf or NaN
-            weighed = (grad * scale).masked_fill_(scale == 0, 0).flatten(0, -2)
-            if needs_parameter:
-                to_parameter = (weighed.mT @ x.to(grad.dtype).flatten(0, -2)).to(parameter.dtype)
-            if needs_bias:
-                to_bias = weighed.sum(0).to(ctx.bias_dtype)
-        return to_x, to_parameter, None, to_bias
-
-
-# `apply` asks for it at every call, and would take longer to derive it than to multiply
-_Linear.forward.__signature__ = signature(_Linear.forward)  # type: ignore[attr-defined]
+    for target in (target for point in gates for target in point.targets):
+        if target not in table.target_names:
+            refuse_name("target", target, table.target_names)
+    if any(point.weights is not None for point in gates):
+        raise RuntimeError(
+            "the model is already being routed: close that `routing` context first; contexts do "
+            "not nest, since a backward pass must see the routes of its own forward pass"
+        )

@@ -1,16 +1,10 @@
-"""Plain output on a terminal: lines printed as they are, and one look for all tables."""
+"""One look for all tables on a terminal."""
 
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-
-def print_line(console: Console, line: str) -> None:
-    """Print a line without highlighting, markup or wrapping, so that it can be copied."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:

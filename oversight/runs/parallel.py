@@ -25,8 +25,6 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from oversight.runs.console import print_line
-
 Engine = Literal["joblib", "ray"]
 
 WORKER_DIED = "its process died: killed, or out of memory"
@@ -312,7 +310,7 @@ class JobsProgress:
         self.ended.add(outcome.id)
         state = "done" if outcome.error is None else f"FAILED: {outcome.error}"
         line = f"{len(self.ended)}/{len(self.costs)} {outcome.id}: {state}, {self.left()}"
-        print_line(self.console, line)
+        self.console.out(line, highlight=False)
 
     def _reported(self, name: str) -> tuple[float, str]:
         return read_progress(self.folders[name]) if name in self.folders else (0.0, "")

@@ -111,7 +111,7 @@ def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) 
     assert {"settings/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
     assert tags["images"] == ["modules/policies"]
     images = read.Images("modules/policies")
-    assert [image.step for image in images] == [0, ROLLOUT, 2 * ROLLOUT]
+    assert [image.step for image in images] == [ROLLOUT, 2 * ROLLOUT]
     (layout,) = read.Tensors("custom_scalars__config__")
     page = layout_pb2.Layout.FromString(layout.tensor_proto.string_val[0])
     patterns = [
