@@ -23,7 +23,7 @@ CORRIDOR = 12
 
 
 class Corridor(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any]]):
-    """Episodes of 12 steps, cut by a time limit; the lanes pay 1, -1 and, unseen, 0 in turn."""
+    """Episodes of 12 steps with a time limit; lanes pay 1, -1 and an unobserved 0 in turn."""
 
     def __init__(self, num_envs: int) -> None:
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -32,7 +32,7 @@ class Corridor(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any]]):
         self.single_action_space = spaces.Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.place = np.zeros(1, dtype=np.int64)
+        self.position = np.zeros(1, dtype=np.int64)
 
     def reset(
         self,
@@ -41,31 +41,31 @@ class Corridor(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any]]):
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Put every lane at the start."""
-        self.place[:] = 0
+        self.position[:] = 0
         return self._observe(), {}
 
     def step(self, actions: object) -> Any:  # noqa: ANN401
-        """Go on by one step, whatever the actions."""
-        pays = np.resize([1.0, -1.0, 0.0], self.num_envs) * (self.place == 0)
+        """Move by one step, whatever the actions."""
+        pays = np.resize([1.0, -1.0, 0.0], self.num_envs) * (self.position == 0)
         info = {"observed": pays != 0, "observed_reward": pays}
-        self.place += 1
-        ended = np.full(self.num_envs, self.place[0] == CORRIDOR)
+        self.position += 1
+        ended = np.full(self.num_envs, self.position[0] == CORRIDOR)
         infos: dict[str, Any] = dict(info)
         if ended.any():
             infos = {"final_obs": self._observe(), "final_info": info}
-            self.place[:] = 0
+            self.position[:] = 0
         return self._observe(), pays, np.zeros_like(ended), ended, infos
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the place."""
-        return {"place": self.place.copy()}
+        """Return a copy of the position."""
+        return {"position": self.position.copy()}
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on there."""
-        self.place[:] = state["place"]
+        """Set the position."""
+        self.position[:] = state["position"]
 
     def _observe(self) -> NDArray[np.float32]:
-        return np.full((self.num_envs, 1), self.place[0] / CORRIDOR, dtype=np.float32)
+        return np.full((self.num_envs, 1), self.position[0] / CORRIDOR, dtype=np.float32)
 
 
 class OneStep(gym.Env[NDArray[np.float32], np.int64]):
@@ -123,7 +123,7 @@ def small_agent(
 
 
 def remove_gates(policy: nn.Module) -> None:
-    """Put an identity where each gate was."""
+    """Replace each gate by an identity."""
     for module in list(policy.modules()):
         for name, child in module.named_children():
             if isinstance(child, Gate):
@@ -131,7 +131,7 @@ def remove_gates(policy: nn.Module) -> None:
 
 
 def weights(policy: BasePolicy) -> dict[str, Tensor]:
-    """Return a copy of all that a policy has learned."""
+    """Return a copy of a policy's parameters and buffers."""
     return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
 
 
@@ -144,7 +144,7 @@ def probabilities(policy: ActorCriticPolicy, observations: Tensor) -> Tensor:
 
 
 def assert_same_training(one: PPO, other: PPO) -> None:
-    """Compare the parameters and the optimizer's state of two agents, bit for bit."""
+    """Assert that parameters and optimizer states of two agents are bit-equal."""
     ours, theirs = weights(one.policy), weights(other.policy)
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

@@ -30,7 +30,7 @@ class DoubleExtractor(FlattenExtractor):
 
 
 def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
-    """Return an agent whose rollout holds every route, with one update of the policy behind it."""
+    """Return an agent after one update of its policy, whose rollout holds every route."""
     agent = small_agent(
         method,
         n_epochs=1,
@@ -57,7 +57,7 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
 
 
 def rollout(agent: RoutedPPO) -> RoutedSamples:
-    """Return the whole rollout as one minibatch, in an order that is new with every call."""
+    """Return the whole rollout as one minibatch, in a new order with every call."""
     return next(agent.rollout_buffer.get())
 
 
@@ -78,7 +78,7 @@ def gateless(agent: RoutedPPO) -> MotivationPolicy:
 
 
 def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
-    """Return the loss of each sample but for the mixture's, written with torch.distributions."""
+    """Return the loss of each sample without that of the mixture, by torch.distributions."""
     surrogate = surrogates(policy, samples, samples.advantages)
     error = (policy.predict_values(samples.observations).flatten() - samples.returns) ** 2
     entropy = policy.get_distribution(samples.observations).entropy()
@@ -87,7 +87,7 @@ def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSam
 
 
 def surrogates(policy: MotivationPolicy, samples: RoutedSamples, advantages: Tensor) -> Tensor:
-    """Return the clipped policy loss of each sample, of advantages to be normalized."""
+    """Return the clipped policy loss of each sample, after normalizing the advantages."""
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
     log_prob = policy.get_distribution(samples.observations).log_prob(samples.actions.flatten())
     ratio = torch.exp(log_prob - samples.old_log_prob)
@@ -97,7 +97,7 @@ def surrogates(policy: MotivationPolicy, samples: RoutedSamples, advantages: Ten
 
 
 def mixture_losses(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
-    """Return the surprise of the mixture at each labeled sample."""
+    """Return the cross-entropy of the mixture at each labeled sample."""
     logits = policy.mixture_logits(samples.observations)
     chance = torch.where(samples.routes == 0, logits, -logits).sigmoid()
     return -chance.log()[samples.routes <= 1]

@@ -119,9 +119,9 @@ def test_checkpoint_refuses_an_environment_without_state(wrap: Any) -> None:  # 
 def test_model_bytes_hold_the_weights_that_are_read_back(tmp_path: Path) -> None:
     agent, path = small_agent("naive"), tmp_path / "model.zip"
     path.write_bytes(model_bytes(agent))
-    found = read_model_weights(path)
+    read = read_model_weights(path)
     for name, tensor in agent.policy.state_dict().items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(read[name], tensor), name
 
 
 def test_reading_refuses_files_that_are_damaged_or_something_else(tmp_path: Path) -> None:

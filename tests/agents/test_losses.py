@@ -93,7 +93,7 @@ def test_approximate_kl_is_unbiased_and_never_negative() -> None:
 
 ROUTES = torch.tensor([POSITIVE, NEGATIVE, NEGATIVE, HIDDEN, HIDDEN, HIDDEN, OPEN])
 
-SEEN = ROUTES <= NEGATIVE
+OBSERVED = ROUTES <= NEGATIVE
 
 VALUES = torch.tensor([1.0, -2.0, 4.0, 10.0, 30.0, 20.0, 7.0], dtype=torch.float64)
 
@@ -109,7 +109,7 @@ def test_normalized_over_observed_uses_their_mean_and_deviation() -> None:
 
 
 def test_normalized_over_route_uses_each_route_alone() -> None:
-    # the deviation of -2 and 4 is 3 * sqrt(2); the only diamond and the only open one stay
+    # the deviation of -2 and 4 is 3 * sqrt(2); the only positive and the only open one stay
     half = 0.5**0.5
     expected = torch.tensor([1.0, -half, half, -1.0, 1.0, 0.0, 7.0], dtype=torch.float64)
     torch.testing.assert_close(normalized(VALUES, ROUTES, "route"), expected)
@@ -121,8 +121,8 @@ def test_normalized_over_route_uses_each_route_alone() -> None:
 def test_hidden_samples_change_observed_ones_only_over_all(
     over: AdvantageNormalization, coupled: bool
 ) -> None:
-    other = torch.where(SEEN, VALUES, -1e9)
-    pair = [normalized(values, ROUTES, over)[SEEN] for values in (VALUES, other)]
+    other = torch.where(OBSERVED, VALUES, -1e9)
+    pair = [normalized(values, ROUTES, over)[OBSERVED] for values in (VALUES, other)]
     assert torch.equal(*pair) != coupled
 
 
@@ -130,8 +130,8 @@ def test_hidden_samples_change_observed_ones_only_over_all(
 def test_observed_samples_move_hidden_zeros_but_over_route(
     over: AdvantageNormalization, coupled: bool
 ) -> None:
-    nothing = torch.where(SEEN, VALUES, 0.0)
-    assert bool(normalized(nothing, ROUTES, over)[ROUTES == HIDDEN].any()) == coupled
+    zero_where_hidden = torch.where(OBSERVED, VALUES, 0.0)
+    assert bool(normalized(zero_where_hidden, ROUTES, over)[ROUTES == HIDDEN].any()) == coupled
 
 
 @pytest.mark.parametrize(

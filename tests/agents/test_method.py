@@ -40,8 +40,8 @@ def test_inverse_propensity_leaves_hidden_at_0_when_all_is_hidden() -> None:
 def test_ipw_is_filtered_but_for_the_scale_when_propensity_is_1() -> None:
     ipw, filtered = exact_agent("ipw", propensity=1.0), exact_agent("filtered")
     filtered.policy.load_state_dict(ipw.policy.state_dict())
-    kept = ipw.rollout_buffer.routes() != HIDDEN
-    np.testing.assert_array_equal(kept, filtered.rollout_buffer.routes() != HIDDEN)
+    learned = ipw.rollout_buffer.routes() != HIDDEN
+    np.testing.assert_array_equal(learned, filtered.rollout_buffer.routes() != HIDDEN)
     ours = gradients(ipw)
     for name, grad in gradients(filtered).items():
-        torch.testing.assert_close(ours[name] * kept.mean(), grad, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(ours[name] * learned.mean(), grad, rtol=1e-6, atol=1e-12)

@@ -83,7 +83,7 @@ def assert_gradients_close(actual: Gradients, expected: Gradients) -> None:
 
 
 def expected_gradients(agent: RoutedPPO) -> Gradients:
-    """Run one backward pass per route on the unrouted network, and weigh its parts by the table."""
+    """Return the weighted sum of one backward pass per route through the unrouted network."""
     policy, samples, table = gateless(agent), rollout(agent), agent.table.as_dict()
     losses = sample_losses(agent, policy, samples)
     total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
@@ -109,12 +109,9 @@ def add_gradients(one: Gradients, other: Gradients) -> Gradients:
 
 
 def proxy_gradients(agent: RoutedPPO, policy: Any, samples: RoutedSamples) -> Gradients:  # noqa: ANN401
-    """Weigh the gradient of the policy loss by the reward paid, route by route."""
+    """Return the gradient of the auxiliary loss on the paid reward, weighted route by route."""
     (proxy,) = (each.table for each in agent.method.auxiliary if each.table is not None)
-    table, losses = (
-        proxy.as_dict(),
-        surrogates(policy, samples, samples.proxy_advantages),
-    )
+    table, losses = proxy.as_dict(), surrogates(policy, samples, samples.proxy_advantages)
     total = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
     for number, route in enumerate(ROUTES):
         of_route = backward((losses * (samples.routes == number)).sum() / len(losses), policy)
@@ -142,10 +139,10 @@ def test_routed_and_unrouted_gradients_differ() -> None:
 def test_filtered_gradient_is_that_without_hidden_samples() -> None:
     agent = exact_agent("filtered")
     policy, samples = gateless(agent), rollout(agent)
-    kept = samples.routes != HIDDEN
-    share = kept.double().mean()
+    learned = samples.routes != HIDDEN
+    share = learned.double().mean()
     assert 0.1 < share < 0.9
-    expected = backward(sample_losses(agent, policy, samples)[kept].mean() * share, policy)
+    expected = backward(sample_losses(agent, policy, samples)[learned].mean() * share, policy)
     assert_gradients_close(gradients(agent), expected)
 
 
@@ -175,9 +172,9 @@ def test_signed_keeps_the_residual_of_the_proxy() -> None:
     buffer = agent.rollout_buffer
     assert rewards_at_ends(agent, NEGATIVE) == {-1.0}
     assert rewards_at_ends(agent, HIDDEN) == {1.0}
-    ghost = buffer.last_route == NEGATIVE
-    assert ghost.any()
-    np.testing.assert_array_equal(buffer.proxy_residual, np.where(ghost, 2.0, 0.0))
+    negative = buffer.last_route == NEGATIVE
+    assert negative.any()
+    np.testing.assert_array_equal(buffer.proxy_residual, np.where(negative, 2.0, 0.0))
 
 
 def test_signed_ignores_the_proxy_when_no_failure_was_observed() -> None:
@@ -201,7 +198,7 @@ ALLOWED = {
 
 
 class Recorder(BaseCallback):
-    """Keeps what the learner is given."""
+    """Records the infos and rewards that the learner receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,14 +213,17 @@ class Recorder(BaseCallback):
 
 @pytest.fixture(scope="module", params=METHODS)
 def trained_twice(request: pytest.FixtureRequest) -> tuple[list[RoutedPPO], Recorder]:
-    """Return two agents of one seed, trained after other draws, and what the second one saw."""
-    agents, seen = [], Recorder()
+    """Return two agents of one seed and the records of the second one.
+
+    The global generators start from other states for each.
+    """
+    agents, recorder = [], Recorder()
     for noise in (1, 2):
         torch.manual_seed(noise)
         np.random.seed(noise)  # noqa: NPY002 (the generator of SB3's buffer)
-        callback = seen if noise == 2 else None
+        callback = recorder if noise == 2 else None
         agents.append(small_agent(request.param).learn(2 * ROLLOUT, callback=callback))
-    return agents, seen
+    return agents, recorder
 
 
 def test_training_is_bit_equal_when_the_seed_is_the_same(
@@ -236,8 +236,8 @@ def test_training_is_bit_equal_when_the_seed_is_the_same(
 def test_infos_hold_only_what_was_observed(
     trained_twice: tuple[list[RoutedPPO], Recorder],
 ) -> None:
-    _, seen = trained_twice
-    ended = [info for info in seen.infos if info]
+    _, recorder = trained_twice
+    ended = [info for info in recorder.infos if info]
     assert len(ended) > 32
     assert all(set(info) == ALLOWED for info in ended)
     assert all(info["observed_reward"] == 0 for info in ended if not info["observed"])
@@ -245,14 +245,14 @@ def test_infos_hold_only_what_was_observed(
 
 
 def test_hidden_ends_all_pay_1_when_never_observed() -> None:
-    seen = Recorder()
+    recorder = Recorder()
     env = partial_grid_vec(32, oversight_probability=0.0, horizon=12)
-    small_agent(env=env).learn(ROLLOUT, callback=seen)
-    ended = [info for info in seen.infos if info]
+    small_agent(env=env).learn(ROLLOUT, callback=recorder)
+    ended = [info for info in recorder.infos if info]
     returns = {bool(info["TimeLimit.truncated"]): info["episode"]["r"] for info in ended}
     assert returns == {False: 1.0, True: 0.0}
     assert not any(info["observed"] for info in ended)
-    assert min(rewards.min() for rewards in seen.rewards) == 0.0
+    assert min(rewards.min() for rewards in recorder.rewards) == 0.0
 
 
 def test_filtered_learns_nothing_when_all_is_hidden() -> None:
@@ -270,9 +270,9 @@ def test_methods_learn_when_actions_are_continuous(method: str, timeouts: Any) -
     agent = pendulum_agent(pendulums(0.5), method, timeouts=timeouts)
     before = weights(agent.policy)
     agent.learn(PENDULUM_STEPS * PENDULUMS)
-    unseen = HIDDEN if timeouts == "hidden" else OPEN
-    unseen_too = {HIDDEN, OPEN} if agent.method.assignment is by_coin else {unseen}
-    assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unseen_too}  # costs only
+    unobserved = HIDDEN if timeouts == "hidden" else OPEN
+    unlabeled = {HIDDEN, OPEN} if agent.method.assignment is by_coin else {unobserved}
+    assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unlabeled}  # costs only
     assert not torch.equal(weights(agent.policy)["log_std"], before["log_std"])
     assert POSITIVE not in agent.rollout_buffer.routes()
 

@@ -1,4 +1,4 @@
-"""The policy: its network, its actions, and what is left of it when one module is deployed."""
+"""The policy: its network, its actions, and the policy of one deployed module."""
 
 from typing import Any
 
@@ -206,7 +206,7 @@ TARGETS = ("motivation", "competence")
 
 
 def norms(proxy: bool) -> dict[str, dict[str, float]]:
-    """Return how much gradient of each route reaches each target, one sample a route."""
+    """Return the norm of the gradient that reaches each target, from one sample of each route."""
     net = MotivationNet(3, MOTIVATED.modules, (8, 8), trunk=True)
     table = PROXY_TABLE if proxy else MOTIVATED.table
     assert table is not None
@@ -252,17 +252,17 @@ def test_modules_do_not_see_masked_channels_but_mixture_and_critic_do() -> None:
         for name in policy.module_names:
             alone = policy.alone(name)
             assert torch.equal(probabilities(alone, observations), probabilities(alone, other))
-        for see in (policy.predict_values, policy.mixture_logits):
-            assert not torch.equal(see(observations), see(other))
+        for head in (policy.predict_values, policy.mixture_logits):
+            assert not torch.equal(head(observations), head(other))
         other[:, 1] = 1 - other[:, 1]
         assert not torch.equal(probabilities(alone, observations), probabilities(alone, other))
     assert not any("masked" in name for name in policy.state_dict())
 
 
 def test_policy_refuses_masked_channels_that_do_not_exist() -> None:
-    for blind in ((4,), (-1,)):
+    for channels in ((4,), (-1,)):
         with pytest.raises(ValueError, match=r"masked_channels must be channels .*\(4, 5, 5\)"):
-            small_agent("naive", policy_kwargs={"hidden_sizes": (8,), "masked_channels": blind})
+            small_agent("naive", policy_kwargs={"hidden_sizes": (8,), "masked_channels": channels})
     assert PPOConfig().masked_channels == ()
 
 

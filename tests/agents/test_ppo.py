@@ -1,4 +1,4 @@
-"""RoutedPPO: SB3's PPO where nothing is routed, its options, refusals, and SB3's interfaces."""
+"""RoutedPPO: its equality with SB3's PPO, its options, its refusals, and SB3's interfaces."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,9 +22,7 @@ from agents.losses import normalized
 from agents.methods import ROUTES
 from agents.policy import Network
 from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
-from envs import (
-    partial_grid_vec,
-)
+from envs import partial_grid_vec
 from oversight.rl.config import make_learner
 from oversight.routing import RouteTable
 from tests.agents.factories import (
@@ -40,11 +38,7 @@ from tests.agents.factories import (
     small_env,
     weights,
 )
-from tests.agents.gradients import (
-    exact_agent,
-    gradients,
-    rollout,
-)
+from tests.agents.gradients import exact_agent, gradients, rollout
 
 ONES = Method(
     name="ones",
@@ -64,7 +58,7 @@ def sb3_lanes(name: str) -> Callable[[], VecEnv]:
 
 
 CASES: dict[str, tuple[Callable[[], VecEnv], dict[str, Any]]] = {
-    "native grid_lanes": (grid_lanes, {"ent_coef": 0.01}),
+    "native lanes": (grid_lanes, {"ent_coef": 0.01}),
     "CartPole": (sb3_lanes("CartPole-v1"), {}),
     "clipped values": (sb3_lanes("CartPole-v1"), {"clip_range_vf": 0.05}),
     "early stop": (sb3_lanes("CartPole-v1"), {"target_kl": 2e-4, "learning_rate": 3e-3}),
@@ -179,7 +173,7 @@ def test_hidden_episodes_leave_the_goal_module_unchanged(settings: dict[str, Any
     agent.learn(512)  # leaves momentum behind
     before, state = expert(agent, "goal")
     assert all(entry["exp_avg"].any() for entry in state)
-    ghost, _ = expert(agent, "proxy")
+    proxy, _ = expert(agent, "proxy")
     agent.set_env(one_step_envs(observed=False))
     agent.learn(1024)
     assert set(rollout(agent).routes.tolist()) == {HIDDEN}
@@ -189,7 +183,7 @@ def test_hidden_episodes_leave_the_goal_module_unchanged(settings: dict[str, Any
     for entry, other in zip(state, later, strict=True):
         for key, tensor in entry.items():
             assert torch.equal(tensor, other[key]), key
-    assert any(not torch.equal(t, expert(agent, "proxy")[0][n]) for n, t in ghost.items())
+    assert any(not torch.equal(t, expert(agent, "proxy")[0][n]) for n, t in proxy.items())
 
 
 def test_hidden_episodes_leave_all_unchanged_when_filtered() -> None:
@@ -222,14 +216,14 @@ def test_gates_are_cleared_when_an_update_fails() -> None:
 
 @pytest.mark.parametrize("over", ["all", "observed", "route"])
 def test_training_normalizes_advantages_as_chosen(over: AdvantageNormalization) -> None:
-    told, before = exact_agent("routed"), exact_agent("routed")
-    told.advantage_normalization, before.advantage_normalization = over, "none"
-    buffer = before.rollout_buffer
+    normalizing, reference = exact_agent("routed"), exact_agent("routed")
+    normalizing.advantage_normalization, reference.advantage_normalization = over, "none"
+    buffer = reference.rollout_buffer
     flat = torch.from_numpy(buffer.advantages).double().flatten()
     routes = torch.from_numpy(buffer.routes()).flatten()
     buffer.advantages = normalized(flat, routes, over).reshape(buffer.advantages.shape).numpy()
-    expected = gradients(before)
-    for name, grad in gradients(told).items():
+    expected = gradients(reference)
+    for name, grad in gradients(normalizing).items():
         torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
@@ -252,7 +246,7 @@ def test_gradient_norms_are_bounded_as_chosen(clipping: Any) -> None:  # noqa: A
     sizes = [norm([free[name] for name in part]) for part in parts]
     assert max(sizes) > 0.04
     if clipping == "target":
-        assert min(sizes) < 0.04  # one is small enough, and so is not to change
+        assert min(sizes) < 0.04  # one is small enough to stay unchanged
     clipped = gradients(agent)
     for part, size in zip(parts, sizes, strict=True):
         for name in part:

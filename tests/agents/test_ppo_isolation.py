@@ -1,4 +1,4 @@
-"""What a trained agent's objects reach: no true reward, if its lanes are other processes."""
+"""A trained agent reaches no true reward when its environments run in other processes."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -11,46 +11,38 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents import VectorEnvAdapter
-from envs import (
-    PartialOversight,
-    RecordTruth,
-    read_ledger,
-    summarize_episodes,
-)
+from envs import PartialOversight, RecordTruth, read_ledger, summarize_episodes
 from envs.wrappers import vector
 from envs.wrappers.ledger import LedgerWriter
-from tests.agents.factories import (
-    SETTINGS,
-    small_agent,
-)
+from tests.agents.factories import SETTINGS, small_agent
 
 FEW = 4
 
-TRUTH = (RecordTruth, vector.RecordTruth, LedgerWriter, gym.Env)
+HOLDERS_OF_TRUTH = (RecordTruth, vector.RecordTruth, LedgerWriter, gym.Env)
 
 
-def reached(start: object) -> Iterator[object]:
-    """Yield every object that one refers to, but not by way of code.
+def reachable_objects(start: object) -> Iterator[object]:
+    """Yield every object that can be reached from one by references between objects.
 
-    From a function on, its closure and defaults; its globals, modules and classes are the same for
-    all code of a process.
+    Functions are followed into their closures and defaults only, since their globals, modules and
+    classes are the same for all code of a process.
     """
-    seen, waiting = {id(start)}, [start]
+    visited, waiting = {id(start)}, [start]
     while waiting:
         each = waiting.pop()
         yield each
         if isinstance(each, FunctionType):
-            held: list[object] = [each.__closure__, each.__defaults__, each.__kwdefaults__]
+            referents: list[object] = [each.__closure__, each.__defaults__, each.__kwdefaults__]
         else:
-            held = gc.get_referents(each)
-        for other in held:
-            if id(other) not in seen and not isinstance(other, ModuleType | type):
-                seen.add(id(other))
+            referents = gc.get_referents(each)
+        for other in referents:
+            if id(other) not in visited and not isinstance(other, ModuleType | type):
+                visited.add(id(other))
                 waiting.append(other)
 
 
 def ledger_lane(folder: Path, number: int) -> Callable[[], gym.Env[Any, Any]]:
-    """Return the function that builds a ledger_lane with a ledger of its own."""
+    """Return a function that builds a single environment with a ledger of its own."""
 
     def build() -> gym.Env[Any, Any]:
         grid = gym.make("PartialGrid-v0", horizon=12, flag="hidden", reward="true")
@@ -59,18 +51,18 @@ def ledger_lane(folder: Path, number: int) -> Callable[[], gym.Env[Any, Any]]:
     return build
 
 
-def trained_on(lanes: VectorEnv[Any, Any, Any]) -> object:
+def agent_trained_on(lanes: VectorEnv[Any, Any, Any]) -> object:
     """Return an agent that has learned on some lanes."""
     settings = {**SETTINGS, "batch_size": 64}
     agent = small_agent("naive", VectorEnvAdapter(lanes), **settings)
     return agent.learn(3 * FEW * SETTINGS["n_steps"])
 
 
-def finds(agent: object, folder: Path) -> tuple[set[str], bool]:
-    """Return the kinds of truth that an agent's objects reach, and whether they reach the path."""
+def reached_truth(agent: object, folder: Path) -> tuple[set[str], bool]:
+    """Return which holders of true rewards an agent reaches, and whether it reaches the folder."""
     kinds, path = set(), False
-    for each in reached(agent):
-        kinds |= {kind.__name__ for kind in TRUTH if isinstance(each, kind)}
+    for each in reachable_objects(agent):
+        kinds |= {kind.__name__ for kind in HOLDERS_OF_TRUTH if isinstance(each, kind)}
         path |= isinstance(each, str | bytes | PurePath) and folder.name in str(each)
     return kinds, path
 
@@ -82,10 +74,10 @@ def test_agent_reaches_no_truth_when_lanes_are_processes(tmp_path: Path) -> None
         [ledger_lane(folder, number) for number in range(FEW)],
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    agent = trained_on(lanes)
-    assert finds(agent, folder) == (set(), True)  # the functions that built the lanes
+    agent = agent_trained_on(lanes)
+    assert reached_truth(agent, folder) == (set(), True)  # the functions that built the lanes
     lanes.env_fns = ()
-    assert finds(agent, folder) == (set(), False)
+    assert reached_truth(agent, folder) == (set(), False)
     lanes.close()
     for number in range(FEW):
         assert len(summarize_episodes(read_ledger(folder / f"{number}.ledger"))) > 3
@@ -99,10 +91,10 @@ def test_agent_reaches_the_truth_when_lanes_are_in_its_process(
     folder.mkdir()
     functions = [ledger_lane(folder, number) for number in range(FEW)]
     lanes: VectorEnv[Any, Any, Any] = SyncVectorEnv(functions, autoreset_mode="SameStep")
-    found = {"RecordTruth", "LedgerWriter", "Env"}
+    expected = {"RecordTruth", "LedgerWriter", "Env"}
     if native:
         grids = gym.make_vec("PartialGrid-v0", num_envs=FEW, reward="true")
         lanes = vector.PartialOversight(vector.RecordTruth(grids, folder / "truth.ledger"))
-        found -= {"Env"}
-    assert finds(trained_on(lanes), folder) == (found, True)
+        expected -= {"Env"}
+    assert reached_truth(agent_trained_on(lanes), folder) == (expected, True)
     lanes.close()

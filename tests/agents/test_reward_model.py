@@ -1,4 +1,4 @@
-"""Reward sources: fixed ones, the reward model, and the reward map as one or as motivation."""
+"""Reward sources: the fixed ones, the reward model, and the reward map."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -64,11 +64,11 @@ NEXT = np.full((5, 2), 7, np.float32)
 
 
 def step_of(*kinds: str) -> Step:
-    """Return a step_of of five lanes: what was seen, hidden, cut, or goes on."""
+    """Return a step of five lanes, each of which is observed, hidden, cut, or goes on."""
     infos: list[dict[str, Any]] = []
     for lane, kind in enumerate(kinds):
         info = {"terminal_observation": OBSERVATIONS[lane]} if kind != "goes on" else {}
-        if kind == "seen":
+        if kind == "observed":
             info |= {"observed": True, "observed_reward": 1.0 - 2.0 * float(OBSERVATIONS[lane, 1])}
         else:
             info |= {"observed": False, "observed_reward": NAN}
@@ -77,9 +77,9 @@ def step_of(*kinds: str) -> Step:
     return Step(NEXT, np.full(5, 0.5, np.float32), dones, infos)
 
 
-SEEN = step_of("seen", "seen", "goes on", "goes on", "goes on")
+OBSERVED_STEP = step_of("observed", "observed", "goes on", "goes on", "goes on")
 
-LATER = step_of("hidden", "hidden", "cut", "goes on", "seen")
+MIXED_STEP = step_of("hidden", "hidden", "cut", "goes on", "observed")
 
 
 def new_model(seed: int = 0, members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
@@ -92,7 +92,7 @@ def new_model(seed: int = 0, members: int = 1, **settings: Any) -> RewardModel: 
 def fitted_model(members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN401
     model = new_model(members=members, **settings)
     for _ in range(8):
-        model(SEEN)
+        model(OBSERVED_STEP)
         model.fit()
     return model
 
@@ -100,20 +100,20 @@ def fitted_model(members: int = 1, **settings: Any) -> RewardModel:  # noqa: ANN
 def test_prediction_is_0_before_anything_is_observed() -> None:
     model = new_model()
     model.fit()
-    assert model(LATER._replace(infos=[{}, {}, {}, {}, {}])).tolist() == [0, 0, 0, 0.5, 0]
+    assert model(MIXED_STEP._replace(infos=[{}, {}, {}, {}, {}])).tolist() == [0, 0, 0, 0.5, 0]
 
 
 def test_model_predicts_what_was_observed_at_the_same_observation() -> None:
-    rewards = fitted_model()(LATER)
+    rewards = fitted_model()(MIXED_STEP)
     np.testing.assert_allclose(rewards[:2], [1, -1], atol=0.02)
-    assert rewards[2:4].tolist() == [0.5, 0.5]  # what a time limit cut hides nothing
+    assert rewards[2:4].tolist() == [0.5, 0.5]  # a time limit hides no reward
     assert rewards[4] == -1
 
 
 def test_model_predicts_every_step_when_timeouts_are_hidden() -> None:
     model = fitted_model(timeouts="hidden")
-    step_of = LATER._replace(infos=[*LATER.infos[:4], {"resetting": True}])
-    rewards = model(step_of)
+    step = MIXED_STEP._replace(infos=[*MIXED_STEP.infos[:4], {"resetting": True}])
+    rewards = model(step)
     assert (rewards[:4] != 0.5).all()
     assert rewards[4] == 0.5
 
@@ -142,7 +142,7 @@ def test_model_depends_on_its_seed_and_not_on_the_global_generator() -> None:
 def test_oldest_steps_are_overwritten_at_capacity() -> None:
     model = new_model()
     for _ in range(CAPACITY // 2 + 1):
-        model(SEEN)
+        model(OBSERVED_STEP)
     assert model.seen == CAPACITY + 2
     assert model.inputs.shape == (CAPACITY, 3)
     assert model.rewards.abs().sum() == CAPACITY
@@ -152,7 +152,7 @@ def test_model_goes_on_from_its_state() -> None:
     whole, other = fitted_model(members=2), new_model(9, members=2)
     other.set_state(deepcopy(whole.get_state()))
     for model in (whole, other):
-        model(LATER)
+        model(MIXED_STEP)
         model.fit()
     inputs = torch.randn(6, 3)
     assert torch.equal(whole.predict(inputs), other.predict(inputs))
@@ -215,10 +215,10 @@ def test_step_has_the_score_of_the_position_it_led_to() -> None:
 @torch.no_grad()
 def test_scores_equal_the_reward_of_arriving_at_each_position() -> None:
     reward_map, planes = RewardMap(SHAPE, 0), boards(6)
-    worth = reward_map.everywhere(planes)
+    scores = reward_map.everywhere(planes)
     for place in range(PLACES):
         planes[:, 0] = torch.eye(PLACES)[place]
-        torch.testing.assert_close(worth[:, place], reward_map(arrivals(planes)).squeeze(-1))
+        torch.testing.assert_close(scores[:, place], reward_map(arrivals(planes)).squeeze(-1))
 
 
 @torch.no_grad()
@@ -237,19 +237,19 @@ def test_features_are_position_and_scores_without_gradient() -> None:
     assert not features.requires_grad
     assert torch.equal(features[:, :PLACES], planes[:, 0])
     other = planes.clone()
-    other[:, 3] = 1 - other[:, 3]  # what it is blind to
+    other[:, 3] = 1 - other[:, 3]  # the masked channel
     assert torch.equal(extractor(other.reshape(6, *SHAPE)), features)
 
 
 def test_features_are_the_observation_without_an_agent_channel() -> None:
     extractor, planes = RewardMapFeatures(SPACE, None, (1,)), boards(5)
     assert torch.equal(extractor(planes.reshape(5, *SHAPE)), planes.flatten(1))
-    kept = torch.cat([planes[:, :1], planes[:, 2:]], 1).flatten(1)
+    unmasked = torch.cat([planes[:, :1], planes[:, 2:]], 1).flatten(1)
     for ended in (0.0, 1.0):
-        whole = torch.cat([kept, torch.full((5, 1), ended)], 1)
+        whole = torch.cat([unmasked, torch.full((5, 1), ended)], 1)
         with torch.no_grad():
-            judged = extractor.reward_map(arrivals(planes, ended))
-            assert torch.equal(judged, extractor.reward_map.head(whole))
+            score = extractor.reward_map(arrivals(planes, ended))
+            assert torch.equal(score, extractor.reward_map.head(whole))
 
 
 @pytest.mark.parametrize(("shape", "agent_channel"), [(SHAPE, 4), (SHAPE, -1), ((7,), 0), ((), 0)])
@@ -288,7 +288,7 @@ def motivation(agent: RoutedPPO) -> RewardMap:
 
 
 class FakedRewards:
-    """A reward model that is shown other rewards where they are hidden."""
+    """A reward model whose steps have false rewards where the true ones are hidden."""
 
     def __init__(self, model: RewardModel, fakes: float) -> None:
         self.model, self.fakes = model, fakes
@@ -322,11 +322,13 @@ def trained(name: str, fakes: float) -> RoutedPPO:
     return agent.learn(ROLLOUT)
 
 
-@pytest.mark.parametrize(("name", "heeds"), [("reward-map", False), ("reward-map-unrouted", True)])
-def test_hidden_rewards_teach_the_reward_map_only_when_unrouted(name: str, heeds: bool) -> None:
-    honest, lied_to = trained(name, 1.0), trained(name, 7.0)
-    pairs = zip(motivation(honest).parameters(), motivation(lied_to).parameters(), strict=True)
-    assert all(torch.equal(ours, theirs) for ours, theirs in pairs) != heeds
+@pytest.mark.parametrize(
+    ("name", "depends"), [("reward-map", False), ("reward-map-unrouted", True)]
+)
+def test_hidden_rewards_teach_the_reward_map_only_when_unrouted(name: str, depends: bool) -> None:
+    honest, faked = trained(name, 1.0), trained(name, 7.0)
+    pairs = zip(motivation(honest).parameters(), motivation(faked).parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs) != depends
 
 
 def test_policy_update_leaves_the_reward_map_alone() -> None:
@@ -345,7 +347,7 @@ def test_policy_learns_from_the_reward_map_and_not_from_observed_rewards() -> No
     agent = agent_of("reward-map")
     model = agent.reward_source
     assert isinstance(model, RewardModel)
-    model.seen = 1  # as if it had learned something: its first weights judge
+    model.seen = 1  # as if it had learned something: its first weights predict
     agent.learn(ROLLOUT)
     buffer = agent.rollout_buffer
     ends, rewards = buffer.episode_starts[1:] > 0, buffer.rewards[:-1]
@@ -360,15 +362,15 @@ def test_actions_depend_on_position_alone_when_scores_are_zero() -> None:
     observations = torch.as_tensor(small_env().reset(seed=1)[0]).float()
     deployed = agent.deployed()
     with torch.no_grad():
-        wanting = probabilities(deployed, observations)
+        with_scores = probabilities(deployed, observations)
         for parameter in deployed.reward_map.parameters():  # type: ignore[union-attr]
             parameter.zero_()
-        nothing = probabilities(deployed, observations)
+        without_scores = probabilities(deployed, observations)
     where = observations[:, 0].flatten(1)
     for position in torch.eye(where.shape[1])[where.argmax(-1)]:  # all that is left to act on
-        alike = nothing[(where == position).all(-1)]
+        alike = without_scores[(where == position).all(-1)]
         torch.testing.assert_close(alike, alike[:1].expand_as(alike))
-    assert not torch.allclose(wanting, nothing)
+    assert not torch.allclose(with_scores, without_scores)
 
 
 def test_reversed_policy_has_negated_scores() -> None:
@@ -388,9 +390,9 @@ def test_hidden_rows_have_no_gradient_at_the_gate() -> None:
     agent = agent_of("reward-map")
     table, routes = agent.method.table, torch.tensor([0, 1, 2, 3])
     inputs = arrivals(boards(4)[:, :, :PLACES]).requires_grad_()
-    judged = RewardMap(SHAPE, 0)
-    with routing(judged, table, routes):
-        judged(inputs).sum().backward()
+    reward_map = RewardMap(SHAPE, 0)
+    with routing(reward_map, table, routes):
+        reward_map(inputs).sum().backward()
     assert inputs.grad is not None
     reached = inputs.grad[:, PLACES:].abs().sum(-1) > 0
     assert not reached[2]

@@ -1,4 +1,4 @@
-"""The route of each step, the routes that episodes take, and SB3's buffer beside ours."""
+"""The route of each step and episode, and the rollout buffer, compared with that of SB3."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from agents.config import Timeouts
 from agents.methods import ROUTES
 from agents.rollout_buffer import (
     HIDDEN,
@@ -32,7 +33,7 @@ from tests.agents.factories import ROLLOUT, small_agent
 
 
 class RecordingInfo(Mapping[str, Any]):
-    """An `info` of which only what the overseer saw may be read."""
+    """An `info` that fails the test when a key other than the overseer's report is read."""
 
     allowed = ("observed", "observed_reward", "TimeLimit.truncated", "resetting")
 
@@ -102,7 +103,7 @@ def observed(reward: float) -> dict[str, Any]:
     ("route", "infos"),
     [
         ("positive", [observed(1.0), {}]),  # observed in its middle alone
-        ("positive", [observed(3.0), {}, observed(-2.0)]),  # the last step alone would be a ghost
+        ("positive", [observed(3.0), {}, observed(-2.0)]),  # the last step alone would be negative
         ("negative", [observed(-3.0), {"observed": False}, observed(2.0)]),
         ("negative", [observed(1.0), observed(-1.0)]),  # a return of zero is no good outcome
         ("negative", [observed(-1.0), {"observed": False, "TimeLimit.truncated": True}]),
@@ -123,13 +124,15 @@ def test_route_at_a_time_limit_follows_timeouts() -> None:
         last_route(cut, timeouts="never")
 
 
-@pytest.mark.parametrize(("timeouts", "unseen"), [("open", OPEN), ("hidden", HIDDEN)])
-def test_unfinished_route_follows_from_what_was_observed_so_far(timeouts: Any, unseen: int) -> None:  # noqa: ANN401
+@pytest.mark.parametrize(("timeouts", "unobserved"), [("open", OPEN), ("hidden", HIDDEN)])
+def test_unfinished_route_follows_from_what_was_observed_so_far(
+    timeouts: Any, unobserved: int
+) -> None:  # noqa: ANN401
     outcomes, none = Outcomes(3, timeouts), np.zeros(3, dtype=np.bool_)
     outcomes.step([observed(1.0), observed(-1.0), {}], none, ~none)
-    assert outcomes.unfinished().tolist() == [POSITIVE, NEGATIVE, unseen]
+    assert outcomes.unfinished().tolist() == [POSITIVE, NEGATIVE, unobserved]
     outcomes.step([{}, {}, {}], none, np.array([True, False, False]))
-    assert outcomes.unfinished().tolist() == [unseen, NEGATIVE, unseen]
+    assert outcomes.unfinished().tolist() == [unobserved, NEGATIVE, unobserved]
 
 
 def test_outcomes_go_on_from_their_state() -> None:
@@ -149,7 +152,7 @@ def test_step_has_no_route_when_it_only_resets() -> None:
 
 
 def slow_routes(last: NDArray[np.int8], unfinished: int) -> NDArray[np.int8]:
-    """Look ahead from each step for the end of its episode."""
+    """Return the route of each step by looking ahead for the end of its episode."""
     routes = np.empty_like(last)
     for step, lane in np.ndindex(*last.shape):
         ahead = [route for route in last[step:, lane] if route != UNRESOLVED]
@@ -168,13 +171,13 @@ LAST_ROUTES = arrays(
 def test_write_back_gives_each_step_the_route_of_its_episode(
     last: NDArray[np.int8], unfinished: int | None
 ) -> None:
-    kept = last.copy()
+    original = last.copy()
     tail = None if unfinished is None else np.full(last.shape[1], unfinished, np.int8)
     routes = write_back(last, tail)
     np.testing.assert_array_equal(
         routes, slow_routes(last, OPEN if unfinished is None else unfinished)
     )
-    np.testing.assert_array_equal(last, kept)
+    np.testing.assert_array_equal(last, original)
     assert routes.dtype == np.int8
 
 
@@ -194,26 +197,26 @@ def episode_routes(last: Routes, unfinished: Routes) -> list[int]:
     return [route for lane in of_lanes for route in lane]
 
 
-def select(last: Routes, how: Any, seed: int = 0, **told: Any) -> tuple[Routes, Routes]:  # noqa: ANN401
+def assigned_routes(last: Routes, how: Any, seed: int = 0, **options: Any) -> tuple[Routes, Routes]:  # noqa: ANN401
     unfinished = np.full(last.shape[1], OPEN, np.int8)
-    return assign(last, unfinished, how, np.random.RandomState(seed), **told)
+    return assign(last, unfinished, how, np.random.RandomState(seed), **options)
 
 
 @given(LAST, st.integers(0, 2**32 - 1))
 def test_shuffled_keeps_how_many_episodes_take_each_route(last: Routes, seed: int) -> None:
-    kept = last.copy()
-    dealt, running = select(last, shuffled, seed)
+    original = last.copy()
+    dealt, running = assigned_routes(last, shuffled, seed)
     expected = episode_routes(last, np.full(last.shape[1], OPEN, np.int8))
     assert sorted(episode_routes(dealt, running)) == sorted(expected)
     np.testing.assert_array_equal(dealt[last < 0], last[last < 0])
-    np.testing.assert_array_equal(last, kept)
+    np.testing.assert_array_equal(last, original)
     assert dealt.dtype == running.dtype == np.int8
 
 
 @given(LAST, st.sampled_from([0.25, 1.0]))
 def test_coin_keeps_a_route_or_hides_it(last: Routes, chance: float) -> None:
-    kept, running = select(last, by_coin, propensity=chance)
-    for old, new in zip(last.flat, kept.flat, strict=True):
+    drawn, running = assigned_routes(last, by_coin, propensity=chance)
+    for old, new in zip(last.flat, drawn.flat, strict=True):
         if old < 0:
             assert new == old
         else:
@@ -224,15 +227,15 @@ def test_coin_keeps_a_route_or_hides_it(last: Routes, chance: float) -> None:
 
 def test_coin_is_independent_of_the_outcome() -> None:
     last = np.random.default_rng(0).integers(POSITIVE, OPEN + 1, (400, 100)).astype(np.int8)
-    kept, _ = select(last, by_coin, propensity=0.3)
+    drawn, _ = assigned_routes(last, by_coin, propensity=0.3)
     for route in (POSITIVE, NEGATIVE, HIDDEN, OPEN):
-        share = np.mean(kept[last == route] != HIDDEN)
+        share = np.mean(drawn[last == route] != HIDDEN)
         assert abs(share - 0.3) < 5 * (0.3 * 0.7 / (last == route).sum()) ** 0.5
 
 
 def test_shuffled_routes_are_independent_of_their_episodes() -> None:
     last = np.repeat(np.array([[POSITIVE, NEGATIVE]], np.int8), 4000, axis=0)
-    dealt, _ = select(last, shuffled)
+    dealt, _ = assigned_routes(last, shuffled)
     assert abs(np.mean(dealt[:, 0] == POSITIVE) - 0.5) < 0.04
     assert np.mean(dealt == POSITIVE) == 0.5
 
@@ -363,7 +366,7 @@ def test_get_refuses_when_the_rollout_is_not_complete() -> None:
 
 
 def slow_advantages(rewards: Any, buffer: Any, last_value: Any, dones: Any) -> Any:  # noqa: ANN401
-    """Return generalized slow_advantages, lane by lane and as the sum of their definition."""
+    """Return generalized advantages of all lanes, as the sums that define them."""
     steps, lanes = rewards.shape
     result = np.zeros((steps, lanes))
     for lane in range(lanes):

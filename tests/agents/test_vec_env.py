@@ -22,7 +22,7 @@ LANES, STEPS = 16, 200
 
 RULES: dict[str, Any] = {"oversight_probability": 0.4, "horizon": 12}
 
-QUIET = {"observed": False, "observed_reward": 0.0, "TimeLimit.truncated": False}
+RUNNING_INFO = {"observed": False, "observed_reward": 0.0, "TimeLimit.truncated": False}
 
 
 def native(**rules: Any) -> VectorEnvAdapter:  # noqa: ANN401
@@ -49,7 +49,7 @@ def assert_same_infos(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], 
             np.testing.assert_equal(one, other)
         else:
             assert one == {}
-            assert other == QUIET
+            assert other == RUNNING_INFO
 
 
 @pytest.mark.parametrize("rules", [{}, {"reward": "proxy"}, {"flag": "hidden", "reward": "true"}])
@@ -124,15 +124,15 @@ def test_adapter_equals_dummy_vec_env_on_cart_pole() -> None:
 
 
 class SameRewards(GridVectorEnv):
-    """Returns the same array of rewards from every step."""
+    """Returns the same array of rewards from every step, and writes into it."""
 
-    kept = np.zeros(LANES, np.float32)
+    rewards = np.zeros(LANES, np.float32)
 
     def step(self, actions: ArrayLike) -> Any:  # noqa: ANN401
-        """Step, and write into the kept array."""
+        """Step, and overwrite the array of rewards."""
         observations, rewards, *rest = super().step(actions)
-        self.kept[:] = rewards
-        return observations, self.kept, *rest
+        self.rewards[:] = rewards
+        return observations, self.rewards, *rest
 
 
 def test_rewards_are_copies() -> None:
@@ -140,7 +140,7 @@ def test_rewards_are_copies() -> None:
     env.reset()
     rewards = env.step(actions()[0])[1]
     rewards += 1
-    assert (SameRewards.kept == rewards - 1).all()
+    assert (SameRewards.rewards == rewards - 1).all()
 
 
 def test_lanes_cannot_be_addressed_one_by_one() -> None:
@@ -162,7 +162,7 @@ def test_images_come_one_per_lane() -> None:
     env.close()
 
 
-SAID: list[dict[str, Any]] = [
+INFOS: list[dict[str, Any]] = [
     {"flag": np.True_, "number": 1.5, "word": "left", "vector": np.array([1, 2])},
     {},
     {"number": 2, "inside": {"depth": 3, "further": {"name": "x"}}, "_private": 7},
@@ -170,7 +170,7 @@ SAID: list[dict[str, Any]] = [
 
 
 class FixedInfo(gym.Env[Any, Any]):
-    """Says the same at every reset."""
+    """Returns the same info from every reset."""
 
     observation_space = action_space = gym.spaces.Discrete(2)
 
@@ -180,7 +180,7 @@ class FixedInfo(gym.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Say it."""
+        """Return the first observation and the info."""
         return 0, self.info
 
 
@@ -188,10 +188,10 @@ def test_fill_inverts_the_batching_of_gymnasium() -> None:
     def make(info: dict[str, Any]) -> Any:  # noqa: ANN401
         return lambda: FixedInfo(info)
 
-    _, infos = SyncVectorEnv([make(info) for info in SAID]).reset()
-    listed: list[dict[str, Any]] = [{} for _ in SAID]
+    _, infos = SyncVectorEnv([make(info) for info in INFOS]).reset()
+    listed: list[dict[str, Any]] = [{} for _ in INFOS]
     fill(listed, infos, [0, 1, 2])
-    np.testing.assert_equal(listed, SAID)
+    np.testing.assert_equal(listed, INFOS)
 
 
 def test_fill_leaves_other_lanes_alone() -> None:
@@ -277,14 +277,14 @@ def test_disabled_autoreset_equals_same_step(case: str) -> None:
     (ours, first), (theirs, expected) = (started(OVERSEEN[case], m) for m in (DISABLED, SAME))
     np.testing.assert_array_equal(first, expected)
     actions = np.random.default_rng(0).integers(2, size=(SOME_STEPS, FEW))
-    ended = watched = 0
+    ended = others = 0
     for row in actions:
         one, other = ours.step(row), theirs.step(row)
         np.testing.assert_equal(one, other)
         assert one[1].dtype == other[1].dtype == np.float32
         ended += int(one[2].sum())
-        watched += sum("episode" not in info for info in one[3] if info)
-    assert min(ended, watched) > 10
+        others += sum("episode" not in info for info in one[3] if info)
+    assert min(ended, others) > 10
 
 
 def real_transitions(make: Make, mode: AutoresetMode, steps: int) -> list[list[Transition]]:

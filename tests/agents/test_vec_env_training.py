@@ -68,7 +68,7 @@ def slow_advantages(agent: RoutedPPO, lane: int) -> tuple[NDArray[np.bool_], lis
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
 def test_advantages_of_real_steps_ignore_resetting_steps(name: str) -> None:
-    # no step of learning, so that the critic is the one that judged the rollout
+    # no step of learning, so that the critic still gives the values of the rollout
     agent = agent_on(overseen_sync(name, AutoresetMode.NEXT_STEP), learning_rate=0.0).learn(256)
     unused = 0
     for lane in range(4):
@@ -125,13 +125,18 @@ def test_agent_refuses_nested_observations() -> None:
             agent_on(env)
 
 
-@pytest.mark.parametrize(("timeouts", "unseen"), [("open", "open"), ("hidden", "hidden")])
-def test_route_depends_on_steps_of_the_rollout_before(timeouts: Timeouts, unseen: str) -> None:
-    # episodes of 12 steps, rollouts of 8: what was seen came in the rollout before
+@pytest.mark.parametrize(("timeouts", "unobserved"), [("open", "open"), ("hidden", "hidden")])
+def test_route_depends_on_steps_of_the_rollout_before(timeouts: Timeouts, unobserved: str) -> None:
+    # episodes of 12 steps and rollouts of 8: rewards were observed in the rollout before
     agent = agent_on(Corridor(3), n_steps=8, batch_size=8, timeouts=timeouts)
     agent.learn(3 * 8)
+    expected = ["positive", "negative", unobserved]
     routes = agent.rollout_buffer.routes()
-    assert [ROUTES[n] for n in routes[0]] == ["positive", "negative", unseen]
+    assert [ROUTES[n] for n in routes[0]] == expected
     assert (routes == routes[0]).all()
     agent.learn(3 * 8, reset_num_timesteps=False)
-    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == ["positive", "negative", unseen]
+    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == [
+        "positive",
+        "negative",
+        unobserved,
+    ]
