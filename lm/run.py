@@ -43,7 +43,6 @@ from lm.pretraining import (
 )
 from lm.task import UnlearningTask, sample_texts
 from lm.training.batches import Batch, Rows
-from lm.training.checkpoints import remove
 from lm.training.distributed import broadcast, processes
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import RETAIN, UNROUTED
@@ -176,7 +175,7 @@ class Run:
         """Return the model as the method trains it, and remove the checkpoints of training."""
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
-        remove(self.folder / CHECKPOINT)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return model
 
     def examine_trained(self, model: LanguageModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A compact GPT whose parts are targets of gradient routing, its file, and random ablations.
+"""A compact GPT whose parts are targets of gradient routing, and random ablations.
 
 - Rotary positions; RMS norms without gain, since the weights that follow can learn one.
 - No biases and no dropout, so that a model is a function of its matrices.
@@ -9,15 +9,11 @@
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +30,6 @@ from lm.models.layers import (
     rotations,
 )
 from oversight.routing import Gate
-from oversight.runs.folder import from_json, replace_file
 
 
 class Block(nn.Module):
@@ -202,38 +197,6 @@ def initialize(model: GPT, seed: int) -> None:
         if block.mlp.expansion is not None:
             block.mlp.expansion.up.weight.normal_(0, deviation, generator=generator)
             block.mlp.expansion.down.weight.normal_(0, 0.0, generator=generator)
-
-
-def save(model: GPT, path: Path) -> None:
-    """Write a model; an interrupted write leaves the old file or the new one.
-
-    Raises:
-        ValueError: if the file cannot be written.
-    """
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    replace_file(path, serialize(tensors, {"gpt": json.dumps(asdict(model.config))}))
-
-
-def load(path: Path) -> GPT:
-    """Return the model that `save` wrote.
-
-    Raises:
-        ValueError: if there is no such file, or it is damaged, or of something else.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            shape = json.loads(file.metadata()["gpt"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is no model saved by this project, or not all of one: {error}"
-        ) from error
-    model = GPT(from_json(GPTConfig, shape, str(path)))
-    try:
-        model.to(weights["embedding"].dtype).load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} holds weights of another shape than its metadata") from error
-    return model
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A causal language model of Hugging Face as a `LanguageModel`, its file, and its plain export.
+"""A causal language model of Hugging Face as a `LanguageModel`, and its plain export.
 
 Gates and an expansion are inserted into the plain model in place. `contract` merges the expansion
 back into plain layers, which `transformers` loads without code of this project.
@@ -7,15 +7,11 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
 import copy
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lm.models.hf_layers import (
@@ -250,55 +246,3 @@ def _check_tokens(tokens: Tensor, vocab_size: int) -> None:
             f"tokens from {int(tokens.min())} to {int(tokens.max())} were given to a vocabulary "
             f"of {vocab_size}: encode the text by the model's own tokenizer"
         )
-
-
-SHAPE = "causal_lm"
-"""The key of the shape in the metadata of the file."""
-
-
-def save(model: RoutedCausalLM, path: Path) -> None:
-    """Write a model; an interrupted write may leave half a file, so write to a draft.
-
-    Raises:
-        ValueError: if the file cannot be written.
-    """
-    try:
-        save_file(_once(model), path, {SHAPE: json.dumps(model.shape)})
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be written: {error}") from error
-
-
-def load(path: Path) -> RoutedCausalLM:
-    """Return the model that `save` wrote, on the CPU.
-
-    Raises:
-        ValueError: if there is no such file, or it is damaged, or of something else.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            shape = json.loads(file.metadata()[SHAPE])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = AutoConfig.for_model(**shape["plain"])
-        dtype = next(iter(weights.values())).dtype
-        plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        adapters = shape["adapters"] and AdapterConfig(**shape["adapters"])
-        model = RoutedCausalLM(plain, shape["units"], shape["layers"], adapters=adapters)
-        known = set(_once(model))
-        if known != set(weights):
-            raise KeyError(f"weights {sorted(known ^ set(weights))} are missing or unknown")
-        model.load_state_dict(weights, strict=False)  # tied weights are stored once
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is no model saved by this project, or not all of one: {error}"
-        ) from error
-    return model
-
-
-def _once(model: RoutedCausalLM) -> dict[str, Tensor]:
-    """Return the tensors of a model by name; tied ones, which have two names, once."""
-    found: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        found.setdefault(id(tensor), (name, tensor))
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in found.values()}

@@ -173,6 +173,16 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
+def gather(tensor: Tensor) -> Tensor | None:
+    """Return a tensor whole, on the CPU of rank 0; None in other processes. All must call this."""
+    if is_sharded(tensor):
+        from torch.distributed.tensor import DTensor  # noqa: PLC0415
+
+        assert isinstance(tensor, DTensor)
+        tensor = tensor.full_tensor()
+    return tensor.cpu() if processes().rank == 0 else None
+
+
 def distribute_like(whole: Tensor, like: Tensor) -> Tensor:
     """Return a whole tensor, which every process has, sharded as another one if that is sharded."""
     if not is_sharded(like):

@@ -92,15 +92,6 @@ MODULES = complete({"retain": _NO_EXPANSION, "unlabeled": _ADAPTER, "forget": _A
 Without the adapter, the model equals that of filtering by the same labels, bit for bit.
 """
 
-TABLES = {
-    "era": ERA,
-    "filtered": FILTERED,
-    "modules": MODULES,
-    "parameters": PARAMETERS,
-    "unrouted": UNROUTED,
-}
-"""Tables by name."""
-
 
 def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     """Return the weight w of each token for `era_routes`: 1 unless it is typical of forget text.

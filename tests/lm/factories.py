@@ -7,6 +7,16 @@ from torch import Tensor
 
 from lm.models.gpt import GPT
 from lm.training.batches import checksum
+from lm.training.route_tables import ERA, FILTERED, MODULES, PARAMETERS, UNROUTED
+
+TABLES = {
+    "era": ERA,
+    "filtered": FILTERED,
+    "modules": MODULES,
+    "parameters": PARAMETERS,
+    "unrouted": UNROUTED,
+}
+"""Route tables by the name of their method."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 import copy
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.models import files, language_model
+from lm.models import language_model
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_layers import drawn_units
 from lm.models.hf_loading import load_pretrained
@@ -21,7 +20,6 @@ from oversight.routing import RouteTable, routing
 from tests.lm.models.hf_factories import (
     CONFIGS,
     FAMILIES,
-    adapted_model,
     expanded_model,
     plain_model,
     plain_name,
@@ -290,33 +288,6 @@ def test_a_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
     merged = contract(expanded_model("gpt_neo"))
     expected = logits(merged)
     assert torch.equal(logits(RoutedCausalLM(merged, 2, layers)), expected)
-
-
-@FAMILIES
-@pytest.mark.parametrize("made", [expanded_model, adapted_model])
-def test_saved_model_loads_bit_for_bit(
-    family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
-) -> None:
-    model, path = made(family), tmp_path / "model.safetensors"
-    files.save(model, path)
-    again = files.load(path)
-    assert isinstance(again, RoutedCausalLM)
-    added = model.units, model.expanded_layers, model.adapters
-    assert (again.units, again.expanded_layers, again.adapters) == added
-    with torch.no_grad():
-        assert torch.equal(again(tokens()[0]), model(tokens()[0]))
-    sizes = {target: len(some) for target, some in model.parameter_targets().items()}
-    assert {target: len(some) for target, some in again.parameter_targets().items()} == sizes
-
-
-def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    files.save(RoutedCausalLM(plain_model("qwen2")), path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="is no model saved by this project"):
-        files.load(path)
-    with pytest.raises(ValueError, match="cannot be written"):
-        files.save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")
 
 
 STORY = (

@@ -11,8 +11,8 @@ from lm.models.language_model import IGNORED, LanguageModel
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig, Progress, train
-from lm.training.route_tables import RETAIN, TABLES
-from tests.lm.factories import TensorRows
+from lm.training.route_tables import RETAIN
+from tests.lm.factories import TABLES, TensorRows
 from tests.lm.models.gpt_factories import EXPANDED, random_gpt
 from tests.lm.models.hf_factories import adapted_model, expanded_model
 

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
 from lm.training.batches import Rows, count_targets
-from lm.training.checkpoints import shards_of
 from lm.training.distributed import Parallel, ScaleConfig, compile_and_checkpoint, local_pieces
 from lm.training.loop import LoopConfig, accumulate_gradients, enough_memory, train
-from lm.training.route_tables import TABLES, UNROUTED
-from tests.lm.factories import TensorRows
+from lm.training.route_tables import UNROUTED
+from tests.lm.factories import TABLES, TensorRows
 from tests.lm.models.gpt_factories import EXPANDED
 from tests.lm.training.processes import (
     CONFIG,
@@ -185,7 +184,7 @@ def resumed(folder: Path, chosen: Sequence[tuple[Parallel, Case]]) -> dict[str, 
     results = cases(folder, chosen)
     trained(RESUMED, SHARDED, folder / "two.pt", STOPPED)
     if dist.get_rank() == 0:
-        shutil.copytree(shards_of(folder / "two.pt"), shards_of(folder / "one.pt"))
+        shutil.copy(folder / "two.pt", folder / "one.pt")
     dist.barrier()
     return {
         "cases": results,
@@ -248,8 +247,6 @@ def test_same_number_of_processes_resumes_bit_for_bit(results: dict[str, Any]) -
 def test_one_process_resumes_where_two_stopped(folder: Path, results: dict[str, Any]) -> None:
     alone = trained(RESUMED, ScaleConfig(), folder / "one.pt")
     require_alike(results["cases"]["fsdp", RESUMED], alone, first=8)
-    assert not shards_of(folder / "one.pt").exists()
-    assert (folder / "one.pt").exists()
 
 
 def test_two_processes_resume_where_one_stopped(results: dict[str, Any]) -> None:
@@ -260,18 +257,16 @@ def test_shards_train_the_same_in_less_memory(results: dict[str, Any]) -> None:
     require_alike(results["cases"]["fsdp", RESUMED], results["in less memory"])
 
 
-def test_damaged_shards_and_those_of_another_training_are_refused(
+def test_checkpoint_of_two_processes_is_refused_when_damaged_or_of_another_run(
     folder: Path, results: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "training.pt"
-    shutil.copytree(shards_of(folder / "two.pt"), shards_of(path))
+    shutil.copy(folder / "two.pt", path)
     with pytest.raises(ValueError, match="belongs to another run, by its table and data"):
         trained(Case("gpt", "unrouted"), ScaleConfig(), path)
-    (shards_of(path) / f"step-{STEPS + 4}").mkdir()  # what a kill leaves half written
     assert trained(RESUMED, ScaleConfig(), path).losses == []
-    (shard, *_) = shards_of(path).glob(f"step-{STEPS}/*1-of-*")
-    content = bytearray(shard.read_bytes())
-    content[-1] ^= 1
-    shard.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a whole checkpoint: remove"):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a whole checkpoint"):
         trained(RESUMED, ScaleConfig(), path)

@@ -15,9 +15,9 @@ from lm.models.hf import RoutedCausalLM
 from lm.training import checkpoints
 from lm.training.batches import Rows
 from lm.training.loop import LoopConfig, Progress, learning_rate, make_optimizer, train, update
-from lm.training.route_tables import ERA, MODULES, PARAMETERS, TABLES, UNROUTED
+from lm.training.route_tables import ERA, MODULES, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable
-from tests.lm.factories import TensorRows
+from tests.lm.factories import TABLES, TensorRows
 from tests.lm.models.gpt_factories import EXPANDED
 from tests.lm.models.hf_factories import FAMILIES, expanded_model, plain_model
 

@@ -17,13 +17,14 @@ from lm.training.route_tables import (
     MODULES,
     PARAMETERS,
     RETAIN,
-    TABLES,
+    UNROUTED,
     complete,
     era_routes,
     pseudo_counts,
     token_weights,
 )
 from oversight.routing import RouteTable, routing
+from tests.lm.factories import TABLES
 from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
 
 
@@ -131,7 +132,7 @@ def test_filtered_tokens_give_no_gradient() -> None:
         model.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
     filtered = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
-    with routing(model, TABLES["unrouted"], known):
+    with routing(model, UNROUTED, known):
         losses = model.token_losses(*tokens())
         (losses[known == RETAIN].sum() / losses.numel()).backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(filtered, [p.grad for p in model.parameters()])
