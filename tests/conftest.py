@@ -1,4 +1,4 @@
-"""What all tests share: one thread each, no waiting for the disk, and results of costly set-ups.
+"""Fixtures of all tests: one thread each, and no waiting for the disk.
 
 Networks are small, and as many tests run at once as there are cores.
 """
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 # These are read when a library is first imported, in this process and in those that it starts.
-os.environ["HF_HUB_OFFLINE"] = "1"  # tests ask no network
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests use no network
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import pytest
@@ -16,7 +16,7 @@ import torch
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what lives as long as the process: modules and tests."""
+    """Exclude modules and tests from garbage collection, since they live until the end."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -24,7 +24,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Give PyTorch's threads back, which commands set."""
+    """Use one thread of PyTorch, and restore the number of threads after each test."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -33,5 +33,5 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for no disk: what a power failure leaves behind is not tested here."""
+    """Replace `fsync`, since no test depends on what a power failure leaves behind."""
     monkeypatch.setattr("os.fsync", lambda _: None)

@@ -1,4 +1,4 @@
-"""What the README says can be run, runs, and what it names exists."""
+"""The README's examples run, and the commands, flags and files that it names exist."""
 
 import doctest
 import re

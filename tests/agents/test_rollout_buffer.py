@@ -126,8 +126,8 @@ def test_route_at_a_time_limit_follows_timeouts() -> None:
 
 @pytest.mark.parametrize(("timeouts", "unobserved"), [("open", OPEN), ("hidden", HIDDEN)])
 def test_unfinished_route_follows_from_what_was_observed_so_far(
-    timeouts: Any, unobserved: int
-) -> None:  # noqa: ANN401
+    timeouts: Timeouts, unobserved: int
+) -> None:
     outcomes, none = Outcomes(3, timeouts), np.zeros(3, dtype=np.bool_)
     outcomes.step([observed(1.0), observed(-1.0), {}], none, ~none)
     assert outcomes.unfinished().tolist() == [POSITIVE, NEGATIVE, unobserved]

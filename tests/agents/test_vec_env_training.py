@@ -135,8 +135,4 @@ def test_route_depends_on_steps_of_the_rollout_before(timeouts: Timeouts, unobse
     assert [ROUTES[n] for n in routes[0]] == expected
     assert (routes == routes[0]).all()
     agent.learn(3 * 8, reset_num_timesteps=False)
-    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == [
-        "positive",
-        "negative",
-        unobserved,
-    ]
+    assert [ROUTES[n] for n in agent.rollout_buffer.routes()[3]] == expected

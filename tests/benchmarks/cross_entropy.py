@@ -1,8 +1,8 @@
 """What memory the losses of a large vocabulary take, in pieces and all at once.
 
 Run as `python -m tests.benchmarks.cross_entropy`. Each way runs forward and backward in a process
-of its own, whose peak is told in two ways: the most bytes that tensors held at a time, and by how
-much the memory of the process grew.
+of its own, whose peak is measured in two ways: the most bytes that tensors held at a time, and the
+growth of the memory of the process.
 """
 
 import subprocess
@@ -39,7 +39,7 @@ class Benchmark:
 
 
 def losses(way: str, x_btd: Tensor, head_vd: Tensor, next_bt: Tensor) -> Tensor:
-    """Return the loss of each token, as one writes it first or as the model computes it."""
+    """Return the loss of each token by plain PyTorch or by the model's function."""
     if way == "pieces":
         return cross_entropy(x_btd, head_vd, None, next_bt)
     logits = F.linear(x_btd, head_vd).flatten(0, 1)
@@ -68,14 +68,14 @@ def main() -> None:
         return
     print(f"vocabulary {args.vocab_size:,}, width {args.width}: forward and backward, MiB")
     for tokens in args.tokens:
-        found = []
+        peaks = []
         for way in WAYS:
             command = [sys.executable, "-m", "tests.benchmarks.cross_entropy", "--way", way]
             command += ["--tokens", str(tokens), "--width", str(args.width)]
             command += ["--vocab-size", str(args.vocab_size), "--threads", str(args.threads)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found.append([float(figure) for figure in told.split()])
-        (held, grown), (held_pieces, grown_pieces) = found
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            peaks.append([float(figure) for figure in printed.split()])
+        (held, grown), (held_pieces, grown_pieces) = peaks
         print(
             f"{tokens} tokens: plain holds {held:.0f} and grows by {grown:.0f}; in pieces "
             f"{held_pieces:.0f} and {grown_pieces:.0f}; ratios {held_pieces / held:.3f} and "

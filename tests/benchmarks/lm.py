@@ -78,7 +78,7 @@ def make(way: str, args: Benchmark) -> Step:
 
 
 def plain_step(model: GPT, batch: Batch) -> Step:
-    """Return the step that one writes first."""
+    """Return the step of a plain training loop."""
     plain, settings = copy_of(model), LoopConfig()
     optimizer = torch.optim.AdamW(plain.parameters(), settings.learning_rate, fused=True)
 

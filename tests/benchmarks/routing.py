@@ -32,14 +32,14 @@ class Benchmark:
 
 
 def trained(args: Benchmark) -> RoutedPPO:
-    """Return an agent with one rollout and one update behind it."""
+    """Return an agent after one rollout and one update."""
     config = TrainConfig(device="cpu", threads=args.threads)
     ppo = replace(config.ppo, hidden_sizes=args.hidden_sizes)
     return make_agent(replace(config, ppo=ppo)).learn(config.rollout)
 
 
 def stop_routing(agent: RoutedPPO) -> RoutedPPO:
-    """Put an identity where each gate was; the losses stay as they are."""
+    """Replace each gate by an identity; the losses stay the same."""
     for module in list(agent.policy.modules()):
         for name, child in module.named_children():
             if isinstance(child, Gate):

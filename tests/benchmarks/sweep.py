@@ -50,7 +50,7 @@ def runs_of(args: Benchmark) -> list[Run]:
 
 
 def process_seconds() -> float:
-    """Return the process time of this process and of its workers, which are ended for it."""
+    """End the workers, and return the process time of this process and of them."""
     get_reusable_executor().shutdown(wait=True)
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
@@ -73,10 +73,10 @@ def main() -> None:
     runs = runs_of(args)
     turns: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for _ in range(args.repeats):
-        for workers, found in turns.items():
-            found.append(sweep(runs, workers))
+        for workers, rates in turns.items():
+            rates.append(sweep(runs, workers))
     (one, one_cost), (two, two_cost) = (
-        [median(column) for column in zip(*found, strict=True)] for found in turns.values()
+        [median(column) for column in zip(*rates, strict=True)] for rates in turns.values()
     )
     print(f"{args.runs} runs of {args.rollouts} rollouts, {joblib.cpu_count()} cores")
     print(f"1 worker:  {one:>6,.0f} runs an hour, {one_cost:.1f} s of process time a run")

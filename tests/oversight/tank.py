@@ -1,4 +1,4 @@
-"""An environment that the library does not know: a tank whose level is to be kept in the middle."""
+"""An environment outside of the library: a tank whose level should stay in the middle."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Level = NDArray[np.float32]
 
 
 class Tank(gym.Env[Level, np.int64]):
-    """Three valves; rain comes at random; pays how near the level is to the middle, and ends dry.
+    """A tank with random inflow and three valves, rewarded by the nearness of its level to 1/2.
 
     Args:
         rain: mean inflow of a step.
@@ -27,13 +27,13 @@ class Tank(gym.Env[Level, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Level, dict[str, Any]]:
-        """Fill the tank somewhere."""
+        """Draw the first level."""
         super().reset(seed=seed)
         self.level = float(self.np_random.uniform(0.2, 0.8))
         return self._observation(), {"overflow": 0.0}
 
     def step(self, action: np.int64) -> tuple[Level, float, bool, bool, dict[str, Any]]:
-        """Let it rain, and open a valve; what flows over is in info, as is the true reward."""
+        """Add the inflow and open a valve; info has the overflow and the true reward."""
         inflow = float(self.np_random.exponential(self.rain))
         raised = self.level + inflow - 0.05 * int(action)
         self.level = float(np.clip(raised, 0.0, 1.0))

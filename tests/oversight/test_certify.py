@@ -1,4 +1,4 @@
-"""`python -m oversight.certify`: what it prints, its exit codes, and what it refuses."""
+"""The command `oversight.certify`: its output, its exit codes, and its refusals."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_certify_all_covers_and_saves_all_methods_except_oracles(
         assert each["passed"]
         assert each["steps"] == 128 > each["observed"] + each["hidden"]
         assert set(each["findings"]) == set(CHANNELS)
-        assert all(found["compared"] for found in each["findings"].values())
+        assert all(finding["compared"] for finding in each["findings"].values())
     assert capsys.readouterr().out.count("certified: ") == len(METHODS) - 2
 
 
@@ -87,8 +87,8 @@ def test_self_test_reports_each_leak_and_harmless_part(
 def test_self_test_exits_with_1_when_a_leak_is_not_found(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    blind = replace(HARMLESS["delayed-oversight"], shows="experience")
-    monkeypatch.setattr(certify, "LEAKS", {"delayed-oversight": blind})
+    not_found = replace(HARMLESS["delayed-oversight"], shows="experience")
+    monkeypatch.setattr(certify, "LEAKS", {"delayed-oversight": not_found})
     monkeypatch.setattr(certify, "HARMLESS", {})
     assert run("--self-test") == 1
     assert "found 0 of 1 leaks" in capsys.readouterr().out

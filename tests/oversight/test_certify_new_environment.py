@@ -1,4 +1,4 @@
-"""An environment that the library does not know is wrapped, trained in and certified."""
+"""An environment outside of the library can be wrapped, trained in and certified."""
 
 import re
 from pathlib import Path
@@ -20,14 +20,14 @@ LONGEST = 15  # lines
 
 
 def snippet() -> list[str]:
-    """Return the README's lines about an environment of one's own, without prompts."""
+    """Return the lines of the README's example of a custom environment, without prompts."""
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (block,) = [each for each in blocks if "certify(" in each]
     return [line[4:] for line in block.splitlines() if line.startswith((">>> ", "... "))]
 
 
-def test_readme_example_fits_an_environment_that_the_library_does_not_know() -> None:
+def test_readme_example_works_for_another_environment() -> None:
     lines = snippet()
     assert len(lines) <= LONGEST
     first = next(number for number, line in enumerate(lines) if line.startswith("class "))

@@ -1,4 +1,4 @@
-"""The command `oversight.evaluate`: what it refuses, in one line and with exit code 2."""
+"""The command `oversight.evaluate` refuses invalid arguments in one line, with exit code 2."""
 
 from pathlib import Path
 

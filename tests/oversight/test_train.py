@@ -1,4 +1,4 @@
-"""The command `oversight.train`: folders, and what it refuses in one line with exit code 2."""
+"""The command `oversight.train`: its folders, and its refusals in one line with exit code 2."""
 
 import io
 import json
@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from oversight.runs.folder import (
-    RunFolder,
-)
+from oversight.runs.folder import RunFolder
 from tests.oversight.rl.trained_runs import (
     TINY,
     contents,

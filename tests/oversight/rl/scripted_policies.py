@@ -1,4 +1,4 @@
-"""Policies whose results are known: they walk the shortest way, or at random."""
+"""Policies of known returns: one walks the shortest way, and one walks at random."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class ScriptedPolicy(BasePolicy):
 
 
 class ShortestPathPolicy(ScriptedPolicy):
-    """Goes the shortest way to the diamond, around the ghost or over it."""
+    """A policy that walks the shortest way to its goal, around the other terminal or over it."""
 
     def __init__(self, avoid_ghost: bool = True, goal: int = gridworld.DIAMOND) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ShortestPathPolicy(ScriptedPolicy):
 
 
 class RandomPolicy(ScriptedPolicy):
-    """Moves at random, by PyTorch's generator."""
+    """A policy that draws uniform moves from PyTorch's global generator."""
 
     def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
         """Return uniform moves."""

@@ -1,4 +1,4 @@
-"""What TensorBoard would show of a run."""
+"""The events of a run as TensorBoard reads them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 
 def events(folder: Path) -> EventAccumulator:
-    """Return a run's events as TensorBoard reads them, every one of them."""
+    """Return all events of a run, without TensorBoard's sampling."""
     accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
     accumulator.Reload()
     return accumulator

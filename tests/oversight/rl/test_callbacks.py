@@ -1,4 +1,4 @@
-"""What evaluation measures stays out of the agent's hands."""
+"""The agent and its logger receive none of the true returns that evaluation measures."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The choice of checkpoints: what each rule keeps, what it is charged, and what judges it."""
+"""Checkpoint selection: which weights a rule selects, its episodes, and its final scores."""
 
 from dataclasses import replace
 from math import isnan
@@ -39,14 +39,7 @@ from tests.oversight.rl.trained_runs import run_train as run
 FLAGS = (
     *("--config", "smoke", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
     *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--eval-every", "1"),
-    *(
-        "--total-timesteps",
-        "1280",
-        "--held-out",
-        "0.9",
-        "--oversight-probability",
-        "0.5",
-    ),
+    *("--total-timesteps", "1280", "--held-out", "0.9", "--oversight-probability", "0.5"),
     *("--eval-episodes", "8", "--final-episodes", "16"),
 )
 SCORES = st.floats(-1, 1) | st.just(float("nan"))
@@ -54,29 +47,29 @@ SCORES = st.floats(-1, 1) | st.just(float("nan"))
 
 @given(scores=st.lists(SCORES, max_size=8))
 def test_best_checkpoint_is_the_last_one_with_the_highest_score(scores: list[float]) -> None:
-    kept = BestCheckpoint()
+    best = BestCheckpoint()
     for step, score in enumerate(scores):
-        kept.offer(step, score, {"w": torch.tensor([float(step)])})
+        best.offer(step, score, {"w": torch.tensor([float(step)])})
     real = [score for score in scores if not isnan(score)]
     if not real:
-        assert (kept.step, kept.score, kept.weights) == (0, None, None)
+        assert (best.step, best.score, best.weights) == (0, None, None)
         return
     last = max(step for step, score in enumerate(scores) if score == max(real))
-    assert (kept.step, kept.score) == (last, max(real))
-    assert kept.weights is not None
-    assert kept.weights["w"].item() == last
+    assert (best.step, best.score) == (last, max(real))
+    assert best.weights is not None
+    assert best.weights["w"].item() == last
 
 
 def test_best_checkpoint_copies_its_weights() -> None:
-    kept, weights = BestCheckpoint(), {"w": torch.zeros(2)}
-    kept.offer(1, 0.5, weights)
+    best, weights = BestCheckpoint(), {"w": torch.zeros(2)}
+    best.offer(1, 0.5, weights)
     weights["w"] += 1
-    assert kept.weights is not None
-    assert kept.weights["w"].tolist() == [0, 0]
+    assert best.weights is not None
+    assert best.weights["w"].tolist() == [0, 0]
 
 
 def play_single_environments(step: int, lanes: int) -> list[float]:
-    """Play the walker that minds no ghost in single environments, one lane after the other."""
+    """Return the observed returns of the policy that ignores the ghost, in single environments."""
     returns = []
     for lane in range(lanes):
         env = gym.make("PartialGrid-v0", oversight_probability=0.5, reward="observed")
@@ -93,7 +86,7 @@ def play_single_environments(step: int, lanes: int) -> list[float]:
 
 
 def held_out_returns(player: BasePolicy, config: TrainConfig, lanes: int, step: int) -> list[float]:
-    """Return what was observed of as many episodes as the command plays beside so many."""
+    """Return the observed returns of the held-out episodes for a number of training episodes."""
     stream = RunState(replace(config, held_out=0.5)).held_out
     stream.count(ended=lanes, observed=0)
     stream.score_policy(player, {}, step)
@@ -119,7 +112,7 @@ def test_held_out_episodes_leave_the_global_generator_unchanged() -> None:
 
 
 def scored_checkpoints(*returns: list[float], monkeypatch: pytest.MonkeyPatch) -> HeldOut:
-    """Judge at steps 1, 2, ... by episodes of these observed returns."""
+    """Score checkpoints at steps 1, 2, ... by episodes of these observed returns."""
     batches = iter(returns)
     monkeypatch.setattr(
         checkpoint_selection, "observed_returns", lambda *_: np.array(next(batches))
@@ -150,10 +143,10 @@ def test_score_is_the_mean_of_the_last_full_pool_of_episodes(
 def test_held_out_share_sets_the_number_of_episodes(
     monkeypatch: pytest.MonkeyPatch, share: float, lanes: int
 ) -> None:
-    asked = []
+    lane_counts = []
 
     def play(policy: object, env: VecEnv, seed: int, limit: int) -> Any:  # noqa: ANN401
-        asked.append(env.num_envs)
+        lane_counts.append(env.num_envs)
         return np.zeros(0)
 
     monkeypatch.setattr(checkpoint_selection, "observed_returns", play)
@@ -161,17 +154,17 @@ def test_held_out_share_sets_the_number_of_episodes(
     stream.count(ended=100, observed=1)
     stream.score_policy(RandomPolicy(), {}, 1)
     stream.score_policy(RandomPolicy(), {}, 2)  # nothing ended since
-    assert asked == [lanes] * (lanes > 0)
+    assert lane_counts == [lanes] * (lanes > 0)
 
 
 def test_each_rule_is_scored_with_its_own_weights_on_separate_levels() -> None:
     config = replace(TINY, final_episodes=300)
     agent, other = make_agent(config), make_agent(replace(config, seed=9))
     before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
-    kept = BestCheckpoint()
-    kept.offer(128, 0.5, other.policy.state_dict())
+    best = BestCheckpoint()
+    best.offer(128, 0.5, other.policy.state_dict())
     scored = evaluate_checkpoints(
-        agent, config, {"observed": kept, "oracle_selection": BestCheckpoint()}
+        agent, config, {"observed": best, "oracle_selection": BestCheckpoint()}
     )
     fresh = [
         {
@@ -194,18 +187,18 @@ def test_each_rule_is_scored_with_its_own_weights_on_separate_levels() -> None:
 def test_observed_episodes_of_training_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    seen, ended = [], []
+    observed, ended = [], []
     label = RoutedBuffer.label
 
     def spy(self: RoutedBuffer, infos: Any, dones: Any, starts: Any) -> None:  # noqa: ANN401
-        seen.append(sum(bool(info.get("observed")) for info in infos))
+        observed.append(sum(bool(info.get("observed")) for info in infos))
         ended.append(int(dones.sum()))
         label(self, infos, dones, starts)
 
     monkeypatch.setattr(RoutedBuffer, "label", spy)
     assert run(*FLAGS, "--method", method, "--run-dir", tmp_path) == 0
-    assert 0 < sum(seen) < sum(ended)
-    used = sum(ended) if method == "oracle" else sum(seen)
+    assert 0 < sum(observed) < sum(ended)
+    used = sum(ended) if method == "oracle" else sum(observed)
     assert summary(tmp_path)["observed_episodes"] == used
 
 
@@ -243,12 +236,12 @@ def test_selection_does_not_depend_on_hidden_rewards(
 
 
 def test_run_state_round_trips() -> None:
-    past, other = RunState(TINY), RunState(TINY)
-    past.held_out.count(5, 2)
-    past.held_out.best.offer(3, 0.5, {"w": torch.ones(1)})
-    past.best.offer(4, -0.5, {"w": torch.zeros(1)})
-    state = past.get_state()
-    other.set_state(state)
-    again = other.get_state()
+    saved, loaded = RunState(TINY), RunState(TINY)
+    saved.held_out.count(5, 2)
+    saved.held_out.best.offer(3, 0.5, {"w": torch.ones(1)})
+    saved.best.offer(4, -0.5, {"w": torch.zeros(1)})
+    state = saved.get_state()
+    loaded.set_state(state)
+    again = loaded.get_state()
     assert again.pop("seconds") >= state.pop("seconds")
     assert difference(again, state) is None

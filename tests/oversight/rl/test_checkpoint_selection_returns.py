@@ -1,4 +1,4 @@
-"""Observed returns of an environment whose every reward tells where it was paid."""
+"""Observed returns in an environment whose rewards identify lane, episode and step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,20 +41,20 @@ CASES: dict[str, tuple[Any, IsObserved]] = {
 
 
 class RecordingPolicy(BasePolicy):
-    """Does nothing, and remembers what it was shown."""
+    """A policy that always takes action 0 and records its observations."""
 
     def __init__(self) -> None:
         env = NumberedRewards()
         super().__init__(env.observation_space, env.action_space)
-        self.shown: list[Any] = []
+        self.recorded: list[Any] = []
 
     def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:  # noqa: ANN401
-        self.shown.append(observation.numpy().astype(int).tolist())
+        self.recorded.append(observation.numpy().astype(int).tolist())
         return torch.zeros(len(observation), dtype=torch.int64)
 
 
 def make_lanes(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # noqa: ANN401
-    """Return lanes of that environment, one wrapper around all of them or one in each."""
+    """Return lanes of the environment, with one wrapper around all of them or one in each."""
     if wrapper == "vector":
         inside = SyncVectorEnv([NumberedRewards] * LANES, autoreset_mode=mode)
         return VectorEnvAdapter(vector.PartialOversight(inside, observer=observer))
@@ -63,13 +63,13 @@ def make_lanes(observer: Any, wrapper: str, mode: AutoresetMode) -> VecEnv:  # n
 
 
 def expected_returns(is_observed: IsObserved, limit: int = NO_LIMIT) -> list[float]:
-    """Return the sum of what is seen of each lane's first episode, if anything is."""
+    """Return the observed return of each lane's first episode, where a step is observed."""
     returns = []
     for lane in range(LANES):
         steps = range(min(length(lane), limit))
-        seen = [pay(lane, 0, step) for step in steps if is_observed(lane, step)]
-        if seen:
-            returns.append(sum(seen))
+        observed = [pay(lane, 0, step) for step in steps if is_observed(lane, step)]
+        if observed:
+            returns.append(sum(observed))
     return returns
 
 
@@ -89,16 +89,16 @@ def test_observed_returns_are_sums_of_observed_rewards(
 @pytest.mark.parametrize("limit", [1, 3])
 def test_observed_returns_stop_at_the_step_limit(mode: AutoresetMode, limit: int) -> None:
     observer, is_observed = CASES["every step"]
-    player = RecordingPolicy()
-    returns = observed_returns(player, make_lanes(observer, "vector", mode), 0, limit)
+    policy = RecordingPolicy()
+    returns = observed_returns(policy, make_lanes(observer, "vector", mode), 0, limit)
     assert returns.tolist() == expected_returns(is_observed, limit)
-    assert len(player.shown) == limit
+    assert len(policy.recorded) == limit
 
 
 def test_policy_acts_only_in_unfinished_episodes() -> None:
-    player, env = RecordingPolicy(), make_lanes(EvenEpisodes(), "vector", AutoresetMode.SAME_STEP)
-    observed_returns(player, env, 0, NO_LIMIT)
+    policy, env = RecordingPolicy(), make_lanes(EvenEpisodes(), "vector", AutoresetMode.SAME_STEP)
+    observed_returns(policy, env, 0, NO_LIMIT)
     expected = [
         [[lane, 0, step] for lane in range(LANES) if step < length(lane)] for step in range(4)
     ]
-    assert player.shown == expected
+    assert policy.recorded == expected

@@ -1,4 +1,4 @@
-"""Evaluation scores policies of known worth, on fresh levels, and disturbs nothing."""
+"""Evaluation gives policies of known returns these returns, and changes no other state."""
 
 import math
 from dataclasses import replace
@@ -52,9 +52,9 @@ def test_shortest_path_policy_reaches_the_optimum_of_the_paper() -> None:
 
 
 def test_policy_that_ignores_the_ghost_has_its_known_return() -> None:
-    blind = scores(ShortestPathPolicy(avoid_ghost=False))
-    assert blind["paper_return"] == pytest.approx(0.778, abs=0.02)
-    assert 0 < blind["ghost_rate"] < 0.2
+    careless = scores(ShortestPathPolicy(avoid_ghost=False))
+    assert careless["paper_return"] == pytest.approx(0.778, abs=0.02)
+    assert 0 < careless["ghost_rate"] < 0.2
 
 
 def test_policy_that_seeks_the_ghost_scores_minus_one() -> None:
@@ -100,13 +100,15 @@ def test_evaluation_depends_only_on_its_seed() -> None:
 
 
 class FlagDependentPolicy(ShortestPathPolicy):
-    """Goes to the diamond where any square is flagged, and else to the ghost."""
+    """A policy that goes to the diamond if any square is flagged, and to the ghost otherwise."""
 
     def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
-        """Return the first move of a shortest way to where it wants to go."""
-        minds = boards[:, gridworld.OVERSIGHT].any(axis=-1)
+        """Return the first move of a shortest way to the goal of each board."""
+        flagged = boards[:, gridworld.OVERSIGHT].any(axis=-1)
         return np.where(
-            minds, super().actions(boards), ShortestPathPolicy(goal=gridworld.GHOST).actions(boards)
+            flagged,
+            super().actions(boards),
+            ShortestPathPolicy(goal=gridworld.GHOST).actions(boards),
         )
 
 
@@ -166,8 +168,8 @@ def test_evaluate_prints_a_row_per_policy(capsys: pytest.CaptureFixture[str], co
     assert [row[0] for row in rows] == ["deployed", "goal", "proxy", "mixture"]
     alone = [line.split() for line in pages[2].splitlines() if line.count("%") == 3]
     assert alone == [rows[2]]
-    watched = [line.split() for line in pages[3].splitlines() if line.count("%") == 3]
-    assert [row[3] for row in watched] == ["-"] * 4  # nobody is unwatched
+    all_observed = [line.split() for line in pages[3].splitlines() if line.count("%") == 3]
+    assert [row[3] for row in all_observed] == ["-"] * 4  # no episode is unobserved
     assert contents(copied) == before
 
 
@@ -182,7 +184,7 @@ def windows(draw: st.DrawFn) -> Window:
 
 
 def reference_return(window: Window, discount: float) -> float:
-    """Sum up every step's future by itself."""
+    """Return the mean over steps of the discounted sum of rewards until the episode ends."""
     steps, lanes = window.rewards.shape
     rewards: list[list[float]] = window.rewards.tolist()
     total = 0.0
@@ -213,11 +215,11 @@ def test_summary_equals_the_reference(window: Window) -> None:
         while not window.ends[step, lane]:
             step += 1
         outcomes.append(float(window.rewards[step, lane]))
-    watched = list(zip(outcomes, window.overseen.tolist(), strict=True))
+    observed = list(zip(outcomes, window.overseen.tolist(), strict=True))
     expected = {
         "true_return": mean(outcomes),
-        "true_return_observed": mean([outcome for outcome, seen in watched if seen]),
-        "true_return_unobserved": mean([outcome for outcome, seen in watched if not seen]),
+        "true_return_observed": mean([outcome for outcome, seen in observed if seen]),
+        "true_return_unobserved": mean([outcome for outcome, seen in observed if not seen]),
         "paper_return": reference_return(window, PAPER_DISCOUNT),
         "diamond_rate": outcomes.count(1.0) / len(outcomes),
         "ghost_rate": outcomes.count(-1.0) / len(outcomes),

@@ -1,4 +1,4 @@
-"""The module map shows what modules do, and films show every step."""
+"""The module map shows the actions of each module, and films show every step."""
 
 from functools import partial
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_enlarged_image_keeps_uniform_areas() -> None:
 
 
 def lengths(policy: ShortestPathPolicy, episodes: int, seed: int) -> list[int]:
-    """Return how many steps the walker takes in each episode, from its table of distances."""
+    """Return how many steps the policy takes in each episode, from its table of distances."""
     steps = []
     for episode in range(episodes):
         lane = np.array([seed + episode], dtype=np.uint64)
@@ -94,20 +94,20 @@ def lengths(policy: ShortestPathPolicy, episodes: int, seed: int) -> list[int]:
 
 def frames(path: Path) -> list[int]:
     """Return the milliseconds of every frame."""
-    shown = []
+    durations = []
     with Image.open(path) as image:
         assert image.format == "GIF"
         assert image.info["loop"] == 0
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
-            shown.append(int(image.info["duration"]))
-    return shown
+            durations.append(int(image.info["duration"]))
+    return durations
 
 
 def test_film_has_one_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
-    walker, path = ShortestPathPolicy(), tmp_path / "film.gif"
-    film({"walker": walker}, MAKE, 4, 7, path)
-    expected = [[*[250] * steps, 900] for steps in lengths(walker, 4, 7)]
+    policy, path = ShortestPathPolicy(), tmp_path / "film.gif"
+    film({"shortest path": policy}, MAKE, 4, 7, path)
+    expected = [[*[250] * steps, 900] for steps in lengths(policy, 4, 7)]
     assert frames(path) == [each for episode in expected for each in episode]
 
 
@@ -115,7 +115,7 @@ def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
     named = {
         "diamond": ShortestPathPolicy(),
         "ghost": ShortestPathPolicy(goal=gridworld.GHOST),
-        "lost": RandomPolicy(),
+        "random": RandomPolicy(),
     }
     path = tmp_path / "film.gif"
     torch.manual_seed(0)
@@ -130,7 +130,7 @@ def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
 def test_film_is_reproducible(tmp_path: Path) -> None:
     for name in ("one", "two"):
         torch.manual_seed(3)
-        film({"lost": RandomPolicy()}, MAKE, 1, 7, tmp_path / name)
+        film({"random": RandomPolicy()}, MAKE, 1, 7, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -140,9 +140,9 @@ def test_evaluate_writes_the_film(finished: Path, tmp_path: Path) -> None:
     assert run_evaluate(finished, *flags, "--render", path) == 0
     assert frames(path)[-1] >= 900
     with Image.open(path) as image:
-        assert image.size[0] == GAP + 2 * (2 * 161 + GAP)  # deployed, and the ghost module
+        assert image.size[0] == GAP + 2 * (2 * 161 + GAP)  # deployed, and the proxy module
 
 
 def test_evaluate_refuses_a_film_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written: Is a directory"):
-        film({"walker": ShortestPathPolicy()}, MAKE, 1, 7, tmp_path)
+        film({"shortest path": ShortestPathPolicy()}, MAKE, 1, 7, tmp_path)

@@ -1,4 +1,4 @@
-"""Settings of many runs in one file come back as they were, and differ by name."""
+"""Settings of many runs in one file: they are read back unchanged and compared by name."""
 
 import json
 from typing import Any
@@ -16,12 +16,14 @@ RUNS = st.dictionaries(st.sampled_from("abcde"), st.dictionaries(NAMES, VALUES))
 
 @given(RUNS)
 def test_settings_round_trip_without_the_columns_of_rows(settings: dict[str, Settings]) -> None:
-    kept = {
+    expected = {
         run: {name: value for name, value in each.items() if name not in OWN}
         for run, each in settings.items()
     }
     back = unpack(json.loads(json.dumps(pack(settings))), "a file")
-    assert json.dumps(back, sort_keys=True) == json.dumps(kept, sort_keys=True)  # 0 is not False
+    assert json.dumps(back, sort_keys=True) == json.dumps(
+        expected, sort_keys=True
+    )  # 0 is not False
 
 
 def test_shared_settings_are_written_once() -> None:

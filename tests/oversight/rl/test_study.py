@@ -1,4 +1,4 @@
-"""Studies: which runs they declare, in which order, and which declarations they refuse."""
+"""Studies: the runs that a declaration makes, their order, and refused declarations."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A sweep: every run of a study once, as training does it, and one table of what came out."""
+"""A sweep trains every run of a study once, and writes one table of their results."""
 
 import csv
 import json

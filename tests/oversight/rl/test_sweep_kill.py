@@ -1,4 +1,4 @@
-"""A sweep that was killed goes on: nothing is lost, nothing repeated, and every bit is the same."""
+"""A killed sweep resumes: it loses no run, repeats none, and its results are bit-equal."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def count(folder: Path, name: str) -> int:
 
 
 def wait_until_idle(folder: Path) -> dict[str, float]:
-    """Wait until nobody works on the runs; return when each file was written."""
+    """Wait until no process works on the runs; return when each file was written."""
     for name in IDS:
         with locked(folder / "runs" / name, patience=30):
             pass
@@ -70,7 +70,7 @@ def test_killed_sweep_resumes_to_the_same_results(
     assert [row["run"] for row in rows[0]] == [row["run"] for row in rows[1]]
 
 
-def test_interrupted_sweep_prints_it_and_keeps_its_runs(tmp_path: Path) -> None:
+def test_interrupted_sweep_prints_so_and_keeps_its_runs(tmp_path: Path) -> None:
     process = start_sweep("longer", "--workers", "1", "--folder", tmp_path)
     try:
         while not count(tmp_path, "checkpoint.pt"):
@@ -88,7 +88,7 @@ def test_interrupted_sweep_prints_it_and_keeps_its_runs(tmp_path: Path) -> None:
 
 
 def exit_or_work(job: Job) -> Outcome:
-    """Do a job, or die by it."""
+    """Do a job, or end the process in the second one."""
     if job.id == IDS[1]:
         os._exit(1)
     return Outcome(job.id)

@@ -1,4 +1,4 @@
-"""A sweep goes on from exported results, on a machine that never saw the runs' folders."""
+"""A sweep continues from exported results, without the folders of their runs."""
 
 import json
 import shutil
@@ -16,10 +16,10 @@ from tests.oversight.runs.refusals import Capture, refused
 ONE = ("tiny", "--workers", "1")
 
 
-def rows(folder: Path, *but: str) -> list[dict[str, Any]]:
+def rows(folder: Path, *without: str) -> list[dict[str, Any]]:
     """Return the rows of a sweep, without some of their cells."""
     return [
-        {name: cell for name, cell in row.items() if name not in but}
+        {name: cell for name, cell in row.items() if name not in without}
         for row in results(folder)["rows"]
     ]
 
@@ -37,7 +37,7 @@ def exported(finished: Path) -> Path:
     shutil.copytree(finished, half)
     for name in IDS[::2]:
         shutil.rmtree(half / "runs" / name)
-    assert run_sweep(*ONE, "--folder", half, "--seeds", "1") == 0  # tells what is missing
+    assert run_sweep(*ONE, "--folder", half, "--seeds", "1") == 0  # writes which runs are missing
     export(read_study(half), folder)
     shutil.rmtree(half)
     return folder
@@ -65,10 +65,10 @@ def test_known_runs_are_not_repeated(
     assert sorted(path.name for path in (folder / "runs").iterdir()) == sorted(IDS[::2])
     assert rows(folder, "wall_seconds") == rows(finished, "wall_seconds")
     assert results(folder)["missing"] == []
-    assert rows(folder)[3:6] == rows(finished)[3:6]  # the seconds of the first machine, too
+    assert rows(folder)[3:6] == rows(finished)[3:6]  # with the seconds of the first sweep
 
     before = contents(folder)
-    assert run_sweep(*ONE, "--folder", folder) == 0  # it took over what was known
+    assert run_sweep(*ONE, "--folder", folder) == 0  # it has copied the known runs
     assert "study tiny: 4 runs finished, 0 begun, 0 new" in capsys.readouterr().err
     assert contents(folder) == before
 
@@ -124,7 +124,7 @@ def test_known_runs_are_refused_when_settings_differ(
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: (path / "study.json").unlink(), "known holds no exported results"),
         (lambda path: (path / "settings.json").write_text("{}"), "does not hold the settings"),
@@ -138,11 +138,11 @@ def test_known_runs_are_refused_when_settings_differ(
     ],
 )
 def test_damaged_export_is_refused_by_name(
-    known: Path, tmp_path: Path, capsys: Capture, damage: Callable[[Path], object], told: str
+    known: Path, tmp_path: Path, capsys: Capture, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(known)
     folder = tmp_path / "union"
-    assert told in refused(capsys, run_sweep, *ONE, "--folder", folder, "--known", known)
+    assert message in refused(capsys, run_sweep, *ONE, "--folder", folder, "--known", known)
     assert not folder.exists()
 
 

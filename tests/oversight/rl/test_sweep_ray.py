@@ -1,4 +1,4 @@
-"""A sweep on Ray: the same bits as on the cores of this machine, and a dying process is told."""
+"""A sweep on Ray: its runs equal those of joblib, and a dying process fails only its run."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from tests.oversight.runs.refusals import Capture
 
 
 def exit_or_work(job: Job) -> Outcome:
-    """Do a job, or die by it."""
+    """Do a job, or end the process in the second one."""
     if job.id == IDS[1]:
         os._exit(1)
     return Outcome(job.id)

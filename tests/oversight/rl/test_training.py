@@ -1,4 +1,4 @@
-"""A run's folder: its files, its results as strict JSON, its settings there and back."""
+"""A training run's folder: its files, its summary, its model and its curves."""
 
 import json
 import re
@@ -12,9 +12,7 @@ from PIL import Image
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from agents import METHODS, RoutedPPO
-from oversight.runs.folder import (
-    RunFolder,
-)
+from oversight.runs.folder import RunFolder
 from tests.oversight.rl.tensorboard_events import curves, events
 from tests.oversight.rl.trained_runs import ROLLOUT, TINY, files, rollouts, run_train, summary
 
@@ -34,14 +32,15 @@ def method_of(folder: Path) -> Any:  # noqa: ANN401
     return METHODS[json.loads(RunFolder(folder).config.read_text())["method"]]
 
 
-def acting(folder: Path) -> set[str]:
+def evaluated_policies(folder: Path) -> set[str]:
+    """Return the names of the policies that a run evaluates."""
     method = method_of(folder)
     others = {"mixture": len(method.modules) == 2, "reversed": method.network.has_reward_map}
-    return {"deployed", *method.modules, *(name for name, there in others.items() if there)}
+    return {"deployed", *method.modules, *(name for name, exists in others.items() if exists)}
 
 
-def rare(folder: Path) -> set[str]:
-    """Return the losses of episodes that so short a run may not have."""
+def losses_of_rare_episodes(folder: Path) -> set[str]:
+    """Return the losses over episodes that a short run may not have."""
     return {f"train/{each.name}" for each in method_of(folder).auxiliary if each.table is not None}
 
 
@@ -68,7 +67,7 @@ def test_summary_describes_the_run(trained: Path) -> None:
     assert results["wall_seconds"] > 0
     speed = results["env_steps"] / results["wall_seconds"]
     assert results["env_steps_per_second"] == pytest.approx(speed)
-    assert results["eval"].keys() == acting(trained)
+    assert results["eval"].keys() == evaluated_policies(trained)
     assert results["eval"]["deployed"] == results["eval"][method_of(trained).deployed]
     for metrics in results["eval"].values():
         assert metrics.keys() == METRICS
@@ -88,7 +87,7 @@ def test_model_loads_in_sb3(trained: Path) -> None:
 def test_tensorboard_has_every_curve_in_the_layout(trained: Path) -> None:
     points = curves(trained)
     names = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
-    for name in acting(trained):
+    for name in evaluated_policies(trained):
         for curve in names:
             assert [step for step, _ in points[f"eval_{name}/{curve}"]] == [0, ROLLOUT, 2 * ROLLOUT]
     for tag in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "oversight/observed_fraction"):
@@ -102,7 +101,7 @@ def test_tensorboard_has_every_curve_in_the_layout(trained: Path) -> None:
         assert [step for step, _ in points[f"train/{tag}"]] == [ROLLOUT, 2 * ROLLOUT]
     recorded = {tag for tag in ("train/mixture_loss", "train/proxy_loss") if tag in points}
     auxiliary = {f"train/{each.name}" for each in method_of(trained).auxiliary}
-    assert auxiliary - rare(trained) <= recorded <= auxiliary
+    assert auxiliary - losses_of_rare_episodes(trained) <= recorded <= auxiliary
 
 
 def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) -> None:
@@ -117,13 +116,13 @@ def test_tensorboard_has_the_layout_the_settings_and_the_picture(trained: Path) 
     patterns = [
         tag for part in page.category for chart in part.chart for tag in chart.multiline.tag
     ]
-    # TensorBoard takes them for regular expressions: each must find its own curve and no other
-    found = [[tag for tag in tags["scalars"] if re.search(each, tag)] for each in patterns]
-    missing = {each for each, curves in zip(patterns, found, strict=True) if not curves}
-    assert missing <= {f"^{tag}$" for tag in rare(trained)}
-    assert all(len(curves) <= 1 for curves in found)
-    shown = {tag for curves in found for tag in curves}
-    assert {f"eval_{name}/true_return_unobserved" for name in acting(trained)} <= shown
+    # TensorBoard reads them as regular expressions: each must match its own curve and no other
+    matches = [[tag for tag in tags["scalars"] if re.search(each, tag)] for each in patterns]
+    missing = {each for each, curves in zip(patterns, matches, strict=True) if not curves}
+    assert missing <= {f"^{tag}$" for tag in losses_of_rare_episodes(trained)}
+    assert all(len(curves) <= 1 for curves in matches)
+    shown = {tag for curves in matches for tag in curves}
+    assert {f"eval_{name}/true_return_unobserved" for name in evaluated_policies(trained)} <= shown
 
 
 @pytest.mark.parametrize(("probability", "empty"), [(1, "unobserved"), (0, "observed")])

@@ -1,4 +1,4 @@
-"""Damaged and foreign files of a run are refused by name, and the others left as they are."""
+"""Damaged and foreign files of a run are refused by name, and no file is changed."""
 
 import base64
 import io
@@ -176,7 +176,7 @@ def test_any_value_of_any_setting_is_read_or_refused(data: st.DataObject, finish
 
 
 class TouchOnUnpickle:
-    """Whoever unpickles it makes a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -191,7 +191,7 @@ def mark(tmp_path: Path) -> Path:
 
 
 def rewrite(archive: Path, changes: dict[str, bytes]) -> None:
-    """Replace files inside a zip."""
+    """Replace files inside a zip archive."""
     with zipfile.ZipFile(archive) as old:
         members = {name: old.read(name) for name in old.namelist()}
     with zipfile.ZipFile(archive, "w") as new:
@@ -206,7 +206,7 @@ def torch_bytes(content: object) -> bytes:
 
 
 def test_touch_on_unpickle_runs_when_unpickled(mark: Path) -> None:
-    """Without this the tests below could hold because nothing is dangerous."""
+    """Show that the object that the tests below use is dangerous."""
     pickle.loads(pickle.dumps(TouchOnUnpickle(mark)))
     assert mark.exists()
     mark.unlink()

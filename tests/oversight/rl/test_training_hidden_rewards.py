@@ -1,4 +1,4 @@
-"""Training does not depend on hidden rewards: with others, a run is equal bit for bit."""
+"""Training does not depend on hidden rewards: a run with other ones is bit-equal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,25 +14,25 @@ from tests.oversight.rl.trained_runs import difference, outcome, summary, train_
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
 ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
-"""The methods on which every replacement is tried; on the others, the one that spreads most."""
+"""The methods that are trained with every replacement; the others only with NaN."""
 
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Replace the truth where no overseen square is reached, in every grid of this process."""
+    """Replace true rewards where no overseen square is reached, in every grid of this process."""
     generator = np.random.default_rng(0)
-    truth = GridVectorEnv.true_reward
+    true_reward = GridVectorEnv.true_reward
 
-    def other(self: GridVectorEnv) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def tampered_reward(self: GridVectorEnv) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         board = self.board
-        seen = (board.agent == board.diamond) & self.overseen[:, 0]
-        seen |= (board.agent == board.ghost) & self.overseen[:, 1]
-        return np.where(seen, truth(self), TAMPERS[name](truth(self), generator))
+        observed = (board.agent == board.diamond) & self.overseen[:, 0]
+        observed |= (board.agent == board.ghost) & self.overseen[:, 1]
+        return np.where(observed, true_reward(self), TAMPERS[name](true_reward(self), generator))
 
-    monkeypatch.setattr(GridVectorEnv, "true_reward", other)
+    monkeypatch.setattr(GridVectorEnv, "true_reward", tampered_reward)
 
 
-def learned(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """The curves that the agent's own logger wrote."""
+def training_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the curves that the agent's own logger wrote."""
     return {tag: points for tag, points in curves(folder).items() if not tag.startswith("eval_")}
 
 
@@ -49,7 +49,7 @@ def test_hidden_rewards_change_only_the_evaluation(
             tamper(patched, name)
             other = train_method(tmp_path / name, method)
         assert difference(outcome(clean), outcome(other)) is None
-        assert learned(clean) == learned(other)
+        assert training_curves(clean) == training_curves(other)
         assert summary(clean)["eval"] != summary(other)["eval"]
 
 
@@ -60,4 +60,4 @@ def test_hidden_rewards_change_the_oracle(
     tamper(monkeypatch, "negated")
     other = train_method(tmp_path / "tampered", "oracle")
     assert difference(outcome(clean), outcome(other)) is not None
-    assert learned(clean) != learned(other)
+    assert training_curves(clean) != training_curves(other)

@@ -1,4 +1,4 @@
-"""An overseer who errs: at the declared rates, in what is learned from, and in no measurement."""
+"""A noisy overseer errs at the declared rates in training, and in no measurement."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,46 +26,46 @@ LONG = (*FLAGS, "--oversight-probability", "0.5", "--held-out", "0.9", "--ppo.no
 
 
 def random_episode_ends(reward: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Play at random; return reports, paid and true rewards of episodes at a terminal."""
-    erring = make_env(NOISY, LANES, reward)
+    """Play random actions; return the rewards and reports of episodes that end at a terminal."""
+    noisy = make_env(NOISY, LANES, reward)
     exact = make_env(EXACT, LANES, "observed")
     truthful = make_env(EXACT, LANES, "true")
-    for env in (erring, exact, truthful):
+    for env in (noisy, exact, truthful):
         env.reset(seed=5)
-    found: dict[str, list[Any]] = {
-        "watched": [],
+    ends: dict[str, list[Any]] = {
+        "overseen": [],
         "reported": [],
         "report": [],
         "paid": [],
         "true": [],
     }
     for actions in np.random.default_rng(0).integers(4, size=(100, LANES)):
-        _, paid, terminated, _, infos = erring.step(actions)
-        _, _, _, _, plain = exact.step(actions)
+        _, paid, terminated, _, infos = noisy.step(actions)
+        _, _, _, _, exact_infos = exact.step(actions)
         _, true, _, _, _ = truthful.step(actions)
         assert not paid[~terminated].any()
-        found["watched"].append(plain["final_info"]["observed"][terminated])
-        found["reported"].append(infos["final_info"]["observed"][terminated])
-        found["report"].append(infos["final_info"]["observed_reward"][terminated])
-        found["paid"].append(paid[terminated])
-        found["true"].append(true[terminated])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+        ends["overseen"].append(exact_infos["final_info"]["observed"][terminated])
+        ends["reported"].append(infos["final_info"]["observed"][terminated])
+        ends["report"].append(infos["final_info"]["observed_reward"][terminated])
+        ends["paid"].append(paid[terminated])
+        ends["true"].append(true[terminated])
+    return {name: np.concatenate(parts) for name, parts in ends.items()}
 
 
 def assert_share(mask: np.ndarray[Any, np.dtype[np.bool_]], share: float) -> None:
-    """Require a share within four standard deviations of a declared one."""
+    """Assert that a share lies within four standard deviations of the declared one."""
     assert mask.size > 1000
     assert abs(mask.mean() - share) < 4 * (share * (1 - share) / mask.size) ** 0.5
 
 
 def test_reports_have_the_declared_error_rates() -> None:
-    seen = random_episode_ends("observed")
-    reported, true, report = seen["reported"], seen["true"], seen["report"]
-    assert not (reported & ~seen["watched"]).any()
-    assert_share(reported[seen["watched"]], 0.8)
+    ends = random_episode_ends("observed")
+    reported, true, report = ends["reported"], ends["true"], ends["report"]
+    assert not (reported & ~ends["overseen"]).any()
+    assert_share(reported[ends["overseen"]], 0.8)
     assert_share(report[reported & (true > 0)] < 0, 0.3)
     assert_share(report[reported & (true < 0)] > 0, 1 - 0.7 * 0.6)
-    assert np.array_equal(seen["paid"], np.where(reported, report, 1.0))
+    assert np.array_equal(ends["paid"], np.where(reported, report, 1.0))
     assert not report[~reported].any()
 
 
@@ -76,33 +76,35 @@ def test_rewards_are_unreported_only_in_unseen_rows() -> None:
         env.reset(seed=5)
     dropped = 0
     for actions in np.random.default_rng(0).integers(4, size=(50, LANES)):
-        *_, plain = exact.step(actions)
+        *_, exact_infos = exact.step(actions)
         _, paid, terminated, _, infos = with_blind_spot.step(actions)
         at = np.argmax(infos["final_obs"][terminated][:, 0].reshape(-1, 25), axis=1) // 5
-        reported, would = (each["final_info"]["observed"][terminated] for each in (infos, plain))
-        assert np.array_equal(reported, would & (at >= 2))
+        reported, overseen = (
+            each["final_info"]["observed"][terminated] for each in (infos, exact_infos)
+        )
+        assert np.array_equal(reported, overseen & (at >= 2))
         assert (paid[terminated][~reported] == 1).all()
-        dropped += (would & (at < 2)).sum()
+        dropped += (overseen & (at < 2)).sum()
     assert dropped > 100
 
 
 def test_noise_changes_the_observed_reward_and_not_the_proxy() -> None:
-    seen = random_episode_ends("proxy")
-    assert (seen["paid"] == 1).all()
-    assert {-1.0, 0.0, 1.0} == set(seen["report"])
-    assert np.array_equal(seen["report"], random_episode_ends("observed")["report"])
+    ends = random_episode_ends("proxy")
+    assert (ends["paid"] == 1).all()
+    assert {-1.0, 0.0, 1.0} == set(ends["report"])
+    assert np.array_equal(ends["report"], random_episode_ends("observed")["report"])
 
 
 def test_selection_uses_noisy_reports_and_evaluation_true_rewards() -> None:
     inverted = replace(EXACT, noise=NoiseConfig(flips=1.0))
-    selected_by, true = (
+    reported, true = (
         observed_returns(
             ShortestPathPolicy(), VectorEnvAdapter(make_env(config, 64, "observed")), 0, limit=99
         )
         for config in (inverted, EXACT)
     )
     assert (true == 1).all()
-    assert np.array_equal(selected_by, -true)
+    assert np.array_equal(reported, -true)
     assert evaluate(ShortestPathPolicy(), inverted, 64, 0) == evaluate(
         ShortestPathPolicy(), EXACT, 64, 0
     )
@@ -126,8 +128,8 @@ def test_training_is_bit_equal_when_the_noisy_overseer_makes_no_error(
 ) -> None:
     folders = [exact, train(tmp_path / "noiseless", exact.name, "--noise.flips", "1e-300")]
     learned = [outcome(folder) for folder in folders]
-    for found in learned:
-        del found["state"]["environment"]  # the observer's own counts are in one of them
+    for each in learned:
+        del each["state"]["environment"]  # the observer's own counts are in one of them
     assert difference(learned[0], learned[1]) is None
     for name in ("eval", "selection"):
         assert summary(folders[0])[name] == summary(folders[1])[name]

@@ -1,4 +1,4 @@
-"""The same seed gives the same bits, and measuring changes nothing."""
+"""Runs of the same seed are bit-equal, whatever is measured during training."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_evaluation_and_checkpoints_do_not_change_training(
 
 
 def test_training_changes_every_module(finished: Path, tmp_path: Path) -> None:
-    """Without this the equalities above could hold because nothing moves."""
+    """Show that the equalities above are not those of weights that never change."""
     longer = tmp_path / "longer"
     assert run_train(*TINY, *rollouts(6), "--run-dir", longer) == 0
     ours, other = (read_model_weights(RunFolder(path).model) for path in (finished, longer))

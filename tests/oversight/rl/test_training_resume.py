@@ -32,7 +32,7 @@ from tests.oversight.rl.trained_runs import (
 
 LONG = (
     *(*TINY, *rollouts(24), "--eval-every", "7", "--oversight-probability", "0.5"),
-    *("--held-out", "0.9"),  # enough of it to choose checkpoints by
+    *("--held-out", "0.9"),  # enough episodes to select checkpoints by
 )
 TOTAL = 24 * ROLLOUT
 
@@ -57,12 +57,13 @@ def steps(folder: Path) -> int:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that models, checkpoints, results and curves of two runs are bit-equal."""
     assert difference(outcome(one), outcome(other)) is None
     assert summary(one)["eval"] == summary(other)["eval"]
     for name in ("env_steps", "observed_episodes", "held_out_episodes", "selection"):
         assert summary(one)[name] == summary(other)[name]
-    chosen = [read_state(RunFolder(path).checkpoint)["selection"] for path in (one, other)]
-    assert difference(*chosen) is None
+    selections = [read_state(RunFolder(path).checkpoint)["selection"] for path in (one, other)]
+    assert difference(*selections) is None
     for rule in RULES:
         saved, again = (RunFolder(path).model_of(rule) for path in (one, other))
         assert saved.exists() == again.exists()
@@ -87,13 +88,13 @@ def test_killed_run_resumes_to_the_same_bits(uninterrupted: Path, tmp_path: Path
 
 
 class Kill(BaseException):
-    """Ends a run in this process as abruptly as its code can notice."""
+    """An exception that no code handles, in place of the death of the process."""
 
 
 def at_evaluation(
     monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]
 ) -> None:
-    """Do something when a run begins its evaluation of that number."""
+    """Call `action` when a run begins its evaluation of that number."""
     measure, count = Evaluations.measure, itertools.count()
 
     def measure_or_act(self: Evaluations) -> None:
@@ -147,11 +148,11 @@ def test_interrupted_run_prints_how_to_resume_it(
 
 
 def test_resuming_a_finished_run_changes_nothing(copied: Path) -> None:
-    before, shown, results = outcome(copied), curves(copied), summary(copied)
+    before, points, results = outcome(copied), curves(copied), summary(copied)
     seconds = read_state(RunFolder(copied).checkpoint)["seconds"]
     assert resume("--resume", copied) == 0
     assert difference(outcome(copied), before) is None
-    assert curves(copied) == shown
+    assert curves(copied) == points
     after = summary(copied)
     assert after["wall_seconds"] >= seconds
     for changing in ("wall_seconds", "env_steps_per_second", "commit"):
@@ -161,7 +162,7 @@ def test_resuming_a_finished_run_changes_nothing(copied: Path) -> None:
 
 @pytest.fixture(scope="module")
 def unannealed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Runs of some numbers of rollouts at a constant rate; an annealed one depends on the end."""
+    """Runs of any number of rollouts at a constant rate, since annealing depends on the number."""
     study = tmp_path_factory.mktemp("unannealed")
 
     @cache

@@ -1,4 +1,4 @@
-"""The weights that each rule chose lie in a file each, and are evaluated by the rule's name."""
+"""The weights that each rule selects have a file each, and are evaluated by the rule's name."""
 
 import pickle
 import shutil
@@ -46,7 +46,7 @@ def selected_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied_run(selected_run: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
+    """A copy of that run, to be changed."""
     return shutil.copytree(selected_run, tmp_path / "copied_run")
 
 
@@ -84,8 +84,8 @@ def test_selected_weights_reproduce_the_scores_of_the_summary(
     config = read_config(RunFolder(selected_run), TrainConfig)
     deployed = load(RunFolder(selected_run), config, rule)["deployed"]
     scores = evaluate(deployed, config, config.final_episodes, config.seed, HELD_OUT)
-    said = summary(selected_run)["selection"][rule]
-    assert scores == {name: said[name] for name in scores}
+    expected = summary(selected_run)["selection"][rule]
+    assert scores == {name: expected[name] for name in scores}
 
 
 @pytest.mark.parametrize("rule", CHOSEN)

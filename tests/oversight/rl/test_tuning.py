@@ -1,4 +1,4 @@
-"""Tuning: the same trials for every method, judged by what was observed, whatever is killed."""
+"""Tuning runs the same trials for every method, scores observed returns, and resumes."""
 
 import json
 import shutil
@@ -25,7 +25,8 @@ ONE = ("--workers", "1")
 RATE = "ppo.learning_rate"
 
 
-def found(folder: Path) -> dict[str, Any]:
+def tuned_settings(folder: Path) -> dict[str, Any]:
+    """Return the file that a tuning wrote."""
     read: dict[str, Any] = json.loads((folder / "tuned.json").read_text())
     return read
 
@@ -39,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_methods_are_tuned_by_the_same_trials(finished: Path) -> None:
-    record = found(finished)
+    record = tuned_settings(finished)
     assert (record["trials"], record["seeds"], record["oversight_probability"]) == (3, [7, 8], 1.0)
     assert list(record["methods"]) == ["routed", "naive"]
     low, high = TUNING["space"][RATE]
@@ -53,8 +54,8 @@ def test_all_methods_are_tuned_by_the_same_trials(finished: Path) -> None:
         assert best["changes"][RATE] == rates[scores.index(max(scores))]
         for number, trial in enumerate(best["trials"]):
             runs = [finished / f"runs/{method}-trial{number}-seed{seed}" for seed in (7, 8)]
-            kept = [summary(run)["selection"]["observed"]["score"] for run in runs]
-            assert trial["score"] == np.mean(kept)
+            selected = [summary(run)["selection"]["observed"]["score"] for run in runs]
+            assert trial["score"] == np.mean(selected)
             for run, seed in zip(runs, (7, 8), strict=True):
                 stored = json.loads((run / "config.json").read_text())
                 assert stored["ppo"]["learning_rate"] == trial["changes"][RATE]
@@ -63,11 +64,11 @@ def test_all_methods_are_tuned_by_the_same_trials(finished: Path) -> None:
 
 
 class Kill(BaseException):
-    """Ends a process, as far as its code can tell."""
+    """An exception that no code handles, in place of the death of the process."""
 
 
 def killed_at(number: int) -> Callable[[Job], Outcome]:
-    """Return work that is killed in the run of that number."""
+    """Return a worker that is killed when it starts the run of that number."""
     done = iter(range(100))
 
     def work_or_die(job: Job) -> Outcome:
@@ -98,11 +99,13 @@ def test_killed_tuning_resumes_to_the_same_settings(
 
     monkeypatch.setattr(tuning, "work", spy)
     assert run_tune(*flags) == 0
-    assert found(tmp_path)["methods"]["naive"] == found(finished)["methods"]["naive"]
+    assert (
+        tuned_settings(tmp_path)["methods"]["naive"] == tuned_settings(finished)["methods"]["naive"]
+    )
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
         path.name for path in (finished / "runs").glob("naive-*")
     )
-    assert len(calls) <= 6 - number + 1  # the first run of the interrupted trial is asked again
+    assert len(calls) <= 6 - number + 1  # the first run of the interrupted trial is repeated
 
 
 def test_finished_tuning_is_not_changed(finished: Path, tmp_path: Path) -> None:
@@ -112,8 +115,8 @@ def test_finished_tuning_is_not_changed(finished: Path, tmp_path: Path) -> None:
     assert contents(folder) == before
 
 
-def mine(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
-    """Have the command know a study with half of the episodes hidden from tuning, changed."""
+def declare_study(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Declare a study whose tuning sees half of the episodes, with changed settings."""
     tuning = {**TUNING, "trials": 2, "seeds": (7,), "oversight_probability": 0.5}
     declaration = {**DECLARATION, "settings": {**SETTINGS, **changes}, "tuning": tuning}
     monkeypatch.setitem(rl.STUDIES, "mine", ("", declaration))
@@ -123,7 +126,7 @@ def test_tuning_of_other_settings_is_refused(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     folder = shutil.copytree(finished, tmp_path / "copied")
-    mine(monkeypatch)
+    declare_study(monkeypatch)
     before = contents(folder)
     line = refused(capsys, run_tune, "mine", *ONE, "--folder", folder)
     assert "routed.journal holds the tuning of other settings, seeds or ranges" in line
@@ -133,27 +136,29 @@ def test_tuning_of_other_settings_is_refused(
 def test_tuning_does_not_depend_on_hidden_rewards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine(monkeypatch, **{"grid.horizon": 32})
+    declare_study(monkeypatch, **{"grid.horizon": 32})
     flags = ("mine", *ONE, "--methods", "naive", "--folder")
     assert run_tune(*flags, tmp_path / "clean") == 0
     tamper(monkeypatch, "negated")
     assert run_tune(*flags, tmp_path / "tampered") == 0
-    assert found(tmp_path / "clean") == found(tmp_path / "tampered")
+    assert tuned_settings(tmp_path / "clean") == tuned_settings(tmp_path / "tampered")
     (path,) = tmp_path.glob("clean/runs/*trial1-seed7/summary.json")
     other = tmp_path / "tampered" / path.relative_to(tmp_path / "clean")
-    truth = [summary(each.parent)["selection"]["last"]["true_return"] for each in (path, other)]
-    assert truth[0] != truth[1]
+    true_returns = [
+        summary(each.parent)["selection"]["last"]["true_return"] for each in (path, other)
+    ]
+    assert true_returns[0] != true_returns[1]
 
 
 def test_tuning_fails_when_no_run_has_a_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    mine(monkeypatch, held_out=0.0)
+    declare_study(monkeypatch, held_out=0.0)
     assert run_tune("mine", *ONE, "--folder", tmp_path) == 1
     lines = capsys.readouterr().err.splitlines()[-2:]
     for method, line in zip(("routed", "naive"), lines, strict=True):
         assert line.startswith(f"failed: {method}: {method}-trial0-seed7 has too few observed")
-    assert found(tmp_path)["methods"] == {}
+    assert tuned_settings(tmp_path)["methods"] == {}
 
 
 def test_tuning_names_the_package_when_optuna_is_missing(
@@ -168,6 +173,6 @@ def test_tuning_names_the_package_when_optuna_is_missing(
 def test_study_declares_the_settings_that_tuning_found(finished: Path) -> None:
     study = declare("tiny", {**DECLARATION, "tuned": finished / "tuned.json"})
     for run in study.runs():
-        rate = found(finished)["methods"][run.config.method]["changes"][RATE]
+        rate = tuned_settings(finished)["methods"][run.config.method]["changes"][RATE]
         assert run.config == override(run.config, {RATE: rate})
         assert run.config.ppo.learning_rate == rate

@@ -1,7 +1,7 @@
-"""A study of runs that take a fraction of a second, and its sweeps in this process and others.
+"""Studies of runs that take a fraction of a second, and their sweeps.
 
 As a program, `python -m tests.oversight.rl.tiny_studies ARGS` is `python -m oversight.sweep ARGS`
-with that study among those it knows.
+with these studies registered.
 """
 
 import json
@@ -75,7 +75,7 @@ def run_tune(*args: object) -> int:
 
 
 def start_sweep(*args: object) -> subprocess.Popen[str]:
-    """Start a sweep in a session of its own, its output captured."""
+    """Start a sweep in a new session, whose output is captured."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.oversight.rl.tiny_studies", *map(str, args)],
         stdout=subprocess.PIPE,
@@ -87,7 +87,7 @@ def start_sweep(*args: object) -> subprocess.Popen[str]:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """Return what a sweep wrote."""
+    """Return the results that a sweep wrote."""
     read: dict[str, Any] = json.loads((folder / "results.json").read_text())
     return read
 

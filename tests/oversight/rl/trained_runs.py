@@ -1,4 +1,4 @@
-"""Small runs in this process and in others, and what to compare of them."""
+"""Small training runs in this process and in others, and comparisons of their results."""
 
 import json
 import os
@@ -24,7 +24,7 @@ TINY = (
 
 
 def rollouts(number: int) -> tuple[str, str]:
-    """Return the flag for a run of so many rollouts."""
+    """Return the flag for a run of a number of rollouts."""
     return "--total-timesteps", str(number * ROLLOUT)
 
 
@@ -46,7 +46,7 @@ def run_evaluate(*args: object) -> int:
 
 
 def start(*args: object) -> subprocess.Popen[str]:
-    """Start training in a process of its own, its output captured."""
+    """Start training in another process, whose output is captured."""
     return subprocess.Popen(
         [sys.executable, "-m", "oversight.train", *map(str, args)],
         stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def start(*args: object) -> subprocess.Popen[str]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """Return a run's results, read as JSON that knows no NaN."""
+    """Return a run's results, read as strict JSON, which has no NaN."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -68,10 +68,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Return all that training left behind: the model's weights and the checkpoint.
-
-    All of the checkpoint but the seconds that training took, which are those of the clock.
-    """
+    """Return the weights of a run's model and the state of its agent in the checkpoint."""
     run = RunFolder(folder)
     return {"model": read_model_weights(run.model), "state": read_state(run.checkpoint)["agent"]}
 

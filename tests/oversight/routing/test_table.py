@@ -1,4 +1,4 @@
-"""`RouteTable`: names to integers, integers to weights, and nothing silent."""
+"""`RouteTable`: encoding of routes, weights of routes, and refusals."""
 
 import copy
 import pickle

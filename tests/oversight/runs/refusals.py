@@ -1,4 +1,4 @@
-"""The one line by which a command refuses its arguments."""
+"""The line that a command prints when it refuses its arguments."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def refused(capsys: Capture, run: Run, *args: object) -> str:
-    """Run a command that must fail; return its one line."""
+    """Assert that a command exits with 2 and prints one line of error; return the line."""
     capsys.readouterr()
     assert run(*args) == 2
     captured = capsys.readouterr()

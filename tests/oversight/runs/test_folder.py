@@ -86,16 +86,16 @@ def test_settings_render_as_a_markdown_table() -> None:
     assert "| grid.size | 5 |" in lines
 
 
-@pytest.mark.parametrize("found", ["python", None])
+@pytest.mark.parametrize("is_on_path", [True, False])
 def test_printed_interpreter_can_be_executed(
-    monkeypatch: pytest.MonkeyPatch, found: str | None
+    monkeypatch: pytest.MonkeyPatch, is_on_path: bool
 ) -> None:
     running = Path(sys.executable)
-    monkeypatch.setattr(shutil, "which", lambda _: None if found is None else str(running))
+    monkeypatch.setattr(shutil, "which", lambda _: str(running) if is_on_path else None)
     name = interpreter()
-    assert name == "python" if found else (Path.cwd() / name) == running
+    assert name == "python" if is_on_path else (Path.cwd() / name) == running
     monkeypatch.chdir(running.parent.parent)
-    assert found or interpreter() == f"{running.parent.name}/{running.name}"
+    assert is_on_path or interpreter() == f"{running.parent.name}/{running.name}"
 
 
 def test_run_of_the_old_layout_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:

@@ -35,20 +35,20 @@ def test_interval_equals_the_enumeration_of_all_resamples() -> None:
     sample = np.array([0.1, 0.2, 0.4, 0.8, 0.9])
     every = [by_hand(list(drawn)) for drawn in product(sample.tolist(), repeat=5)]
     low, high = np.percentile(every, [2.5, 97.5])
-    found = statistics.interval([sample])
-    assert found.value == pytest.approx((0.2 + 0.4 + 0.8) / 3)
-    assert found.low == pytest.approx(low, abs=0.03)
-    assert found.high == pytest.approx(high, abs=0.03)
+    estimated = statistics.interval([sample])
+    assert estimated.value == pytest.approx((0.2 + 0.4 + 0.8) / 3)
+    assert estimated.low == pytest.approx(low, abs=0.03)
+    assert estimated.high == pytest.approx(high, abs=0.03)
 
 
 def test_interval_resamples_within_each_stratum() -> None:
-    found = statistics.interval([np.full(4, 0.0), np.full(4, 1.0)])
-    assert found[:3] == (0.5, 0.5, 0.5)  # a resample over both would draw unequal numbers
+    estimated = statistics.interval([np.full(4, 0.0), np.full(4, 1.0)])
+    assert estimated[:3] == (0.5, 0.5, 0.5)  # a resample over both would draw unequal numbers
 
 
 def test_interval_is_undefined_for_a_single_seed() -> None:
-    found = statistics.interval([np.array([0.3])])
-    assert (found.value, found.seeds, found.known) == (0.3, 1, False)
+    estimated = statistics.interval([np.array([0.3])])
+    assert (estimated.value, estimated.seeds, estimated.known) == (0.3, 1, False)
     assert isnan(statistics.interval([]).value)
 
 
@@ -58,14 +58,14 @@ def test_probability_of_improvement_counts_a_tie_as_half(
 ) -> None:
     pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in ones for b in others]
     one, other = np.array(ones), np.array(others)
-    found = float(statistics._share_of_wins(one, other))
-    assert found == pytest.approx(sum(pairs) / len(pairs))
+    share = float(statistics._share_of_wins(one, other))
+    assert share == pytest.approx(sum(pairs) / len(pairs))
 
 
 def test_probability_of_improvement_weighs_strata_equally() -> None:
     wins, loses = (np.array([1.0, 1.0]), np.zeros(3)), (np.zeros(8), np.ones(8))
-    found = statistics.improvement([wins[0], loses[0]], [wins[1], loses[1]])
-    assert found[:3] == (0.5, 0.5, 0.5)
+    estimated = statistics.improvement([wins[0], loses[0]], [wins[1], loses[1]])
+    assert estimated[:3] == (0.5, 0.5, 0.5)
 
 
 def test_paired_difference_has_zero_width_when_all_pairs_differ_equally() -> None:
