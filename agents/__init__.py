@@ -1,8 +1,9 @@
 """Agents: PPO whose gradients are routed into named motivation modules."""
 
-from agents.methods import METHODS, ROUTES, Method, method
+from agents.methods import METHODS, Method, method
 from agents.policy import MotivationPolicy
 from agents.ppo import RoutedPPO
+from agents.rollout_buffer import ROUTES
 from agents.vec_env import VectorEnvAdapter
 
 __all__ = [

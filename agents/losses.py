@@ -7,7 +7,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,11 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from agents.config import AdvantageNormalization
 from agents.policy import MotivationPolicy
 from agents.rollout_buffer import NEGATIVE, POSITIVE, RoutedSamples
 from oversight.routing import RouteTable
+
+AdvantageNormalization = Literal["all", "observed", "route", "none"]
 
 
 def normalize(advantages: Tensor) -> Tensor:
@@ -112,7 +113,8 @@ def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization)
     return advantages
 
 
-class AuxiliaryLoss(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class AuxiliaryLoss:
     """A loss that a method adds to PPO's.
 
     Attributes:
@@ -121,33 +123,22 @@ class AuxiliaryLoss(Protocol):
             table. With a table of its own the loss takes a backward pass of its own.
     """
 
-    @property
-    def name(self) -> str:
-        """Name under which the loss is logged."""
-        ...
-
-    @property
-    def table(self) -> RouteTable | None:
-        """Table by which the loss is routed, if not the policy gradient's."""
-        ...
+    name: str
+    table: RouteTable | None
 
     def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
         """Return the numbers of the samples that it reads, [rows]; None if it does not apply."""
-        ...
+        raise NotImplementedError
 
     def weighted(
-        self,
-        objective: "Objective",
-        policy: ActorCriticPolicy,
-        samples: RoutedSamples,
-        rows: Tensor,
+        self, objective: "Objective", samples: RoutedSamples, rows: Tensor
     ) -> tuple[Tensor, float]:
         """Return the loss on some samples of a minibatch, and its weight."""
-        ...
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class MixtureLoss:
+@dataclass(frozen=True, kw_only=True)
+class MixtureLoss(AuxiliaryLoss):
     """Teaches the mixture the outcome of observed episodes: the first module's is `positive`."""
 
     name: str = "mixture_loss"
@@ -161,41 +152,28 @@ class MixtureLoss:
         return torch.nonzero(observed).squeeze(-1)
 
     def weighted(
-        self,
-        objective: "Objective",
-        policy: ActorCriticPolicy,
-        samples: RoutedSamples,
-        rows: Tensor,
+        self, objective: "Objective", samples: RoutedSamples, rows: Tensor
     ) -> tuple[Tensor, float]:
         """Return the cross-entropy on the observed samples, and `mixture_coef`."""
-        assert isinstance(policy, MotivationPolicy)
-        logits = policy.mixture_logits(samples.observations.index_select(0, rows))
+        assert isinstance(objective.policy, MotivationPolicy)
+        logits = objective.policy.mixture_logits(samples.observations.index_select(0, rows))
         is_first = samples.routes.index_select(0, rows) == POSITIVE
         return mixture_loss(logits, is_first), objective.mixture_coef
 
 
-@dataclass(frozen=True)
-class ProxyLoss:
-    """A second policy loss, of the reward that was paid instead of the one learned from.
+@dataclass(frozen=True, kw_only=True)
+class ProxyLoss(AuxiliaryLoss):
+    """A second policy loss, of the reward that was paid instead of the one learned from."""
 
-    Attributes:
-        table: the weights of its gradients.
-        name: under which it is logged.
-    """
-
-    table: RouteTable
     name: str = "proxy_loss"
+    table: RouteTable
 
     def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
         """Return the samples whose gradients reach a target."""
         return self.table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
 
     def weighted(
-        self,
-        objective: "Objective",
-        policy: ActorCriticPolicy,
-        samples: RoutedSamples,
-        rows: Tensor,
+        self, objective: "Objective", samples: RoutedSamples, rows: Tensor
     ) -> tuple[Tensor, float]:
         """Return the policy loss of the rows, as their share of the minibatch's mean.
 
@@ -204,7 +182,7 @@ class ProxyLoss:
         paid, over = samples.proxy_advantages, objective.normalization
         advantages = normalized(paid, samples.routes, over)
         few = RoutedSamples(*(tensor.index_select(0, rows) for tensor in samples))
-        _, log_prob, _ = _evaluated(policy, few)
+        _, log_prob, _ = _evaluated(objective.policy, few)
         ratio = torch.exp(log_prob - few.old_log_prob)
         loss = policy_loss(ratio, advantages.index_select(0, rows), objective.clip_range)
         return loss * (len(rows) / len(samples.routes)), 1.0
@@ -215,6 +193,7 @@ class Objective:
     """What one update minimizes: PPO's losses, with their weights, and a method's auxiliary ones.
 
     Attributes:
+        policy: the policy that is updated.
         clip_range: bound of the probability ratio.
         clip_range_vf: bound of the change of a value, if any.
         ent_coef, vf_coef, mixture_coef: weights of the losses.
@@ -222,6 +201,7 @@ class Objective:
         auxiliary: the losses that the method adds.
     """
 
+    policy: ActorCriticPolicy
     clip_range: float
     clip_range_vf: float | None
     ent_coef: float
@@ -230,12 +210,12 @@ class Objective:
     normalization: AdvantageNormalization
     auxiliary: Sequence[AuxiliaryLoss] = ()
 
-    def terms(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> dict[str, Tensor]:
+    def terms(self, samples: RoutedSamples) -> dict[str, Tensor]:
         """Return each loss of a minibatch, their weighted sum as `loss`, and the policy's change.
 
         Auxiliary losses that have a table of their own are not among them; see `separate`.
         """
-        values, log_prob, entropy = _evaluated(policy, samples)
+        values, log_prob, entropy = _evaluated(self.policy, samples)
         advantages = normalized(samples.advantages, samples.routes, self.normalization)
         log_ratio = log_prob - samples.old_log_prob
         ratio = torch.exp(log_ratio)
@@ -250,8 +230,8 @@ class Objective:
         for auxiliary in self.auxiliary:
             if auxiliary.table is not None:
                 continue
-            if (rows := auxiliary.rows(policy, samples)) is not None:
-                term, weight = auxiliary.weighted(self, policy, samples, rows)
+            if (rows := auxiliary.rows(self.policy, samples)) is not None:
+                term, weight = auxiliary.weighted(self, samples, rows)
                 terms[auxiliary.name] = term
                 loss = loss + weight * term
         with torch.no_grad():

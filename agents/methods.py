@@ -1,17 +1,22 @@
-"""The registry of methods: to add one, add an entry to `METHODS`.
+"""The methods: what a method is, and the registry of all of them.
 
-Targets of a table are the motivation modules, `mixture` and `competence` where the network has
-them, and `shared`: the action head and the critic.
+A method is a route table, a reward source, auxiliary losses, and the parts of a network. To add
+one, add an entry to `METHODS`. Targets of a table are the motivation modules, `mixture` and
+`competence` where the network has them, and `shared`: the action head and the critic.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from typing import Literal
 
-from agents.losses import MixtureLoss, ProxyLoss
-from agents.method import Method, inverse_propensity
+import numpy as np
+
+from agents.losses import AuxiliaryLoss, MixtureLoss, ProxyLoss
 from agents.policy import Network
 from agents.reward_model import (
+    Learner,
+    SourceFactory,
     observed_else_paid,
     observed_else_zero,
     pessimistic_ensemble,
@@ -19,10 +24,117 @@ from agents.reward_model import (
     routed_reward_map,
     separate_reward_map,
 )
-from agents.rollout_buffer import ROUTES, by_coin, shuffled
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    POSITIVE,
+    ROUTES,
+    Assignment,
+    RewardSource,
+    Routes,
+    by_coin,
+    shuffled,
+)
 from oversight.routing import RouteTable
 
-__all__ = ["METHODS", "ROUTES", "Method", "method", "resolve"]
+Reward = Literal["observed", "proxy", "true"]
+Reweighting = Callable[[RouteTable, Routes, float], RouteTable]
+"""From a table, the routes of a rollout's steps, and the probability that an end is observed."""
+
+
+def paid(learner: Learner) -> RewardSource:
+    """Learn from the reward that the environment pays."""
+    return RewardSource()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """One way to learn under partial oversight.
+
+    Attributes:
+        name: the word that selects it.
+        summary: one sentence for a help page.
+        reward: what the environment must pay it: the `observed` reward with the proxy where it is
+            hidden, the `proxy` alone, or the `true` reward, which only an oracle may see.
+        table: the weight of each route's gradient at each target.
+        source: makes the reward source of an agent: what it learns from, given what is paid.
+        auxiliary: losses that it adds to PPO's.
+        network: the parts of its network.
+        assignment: which routes episodes take; those of their own outcomes by default.
+        reweighting: how the table is weighted for the episodes of a rollout, if it is.
+        needs_propensity: whether it needs the probability that the end of an episode is observed.
+    """
+
+    name: str
+    summary: str
+    reward: Reward
+    table: RouteTable
+    source: SourceFactory = paid
+    auxiliary: tuple[AuxiliaryLoss, ...] = ()
+    network: Network = field(default_factory=Network)
+    assignment: Assignment | None = None
+    reweighting: Reweighting | None = None
+    needs_propensity: bool = False
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of its motivation modules, one or two."""
+        return self.network.modules
+
+    @property
+    def deployed(self) -> str:
+        """The motivation module that acts after training."""
+        return self.network.modules[0]
+
+    @property
+    def needs_gates(self) -> bool:
+        """Whether any gradient is weighted, so that a network without gates could not learn it."""
+        ones = self.table.passed == frozenset(self.table.target_names)
+        tables = [each.table for each in self.auxiliary if each.table is not None]
+        return not ones or bool(tables) or self.reweighting is not None
+
+    def table_for(self, routes: Callable[[], Routes], propensity: float | None) -> RouteTable:
+        """Return the table of one rollout.
+
+        Args:
+            routes: returns the routes of the rollout's steps, [steps, lanes].
+            propensity: probability that the end of an episode is observed.
+        """
+        if self.reweighting is None:
+            return self.table
+        assert propensity is not None, "RoutedPPO refuses such a method without a propensity"
+        return self.reweighting(self.table, routes(), propensity)
+
+
+def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> RouteTable:
+    """Return a table whose target `shared` has inverse-propensity weights (Horvitz, Thompson 1952).
+
+    An episode that was observed stands for the `1 / propensity` that ended alike, one that was
+    hidden for none, and one that ended at no terminal for itself. The weights are divided by their
+    mean over the rollout, so that the size of a step does not depend on the propensity. Where
+    nothing has weight, nothing is learned.
+
+    Args:
+        table: weights by which these are multiplied.
+        routes: of the steps of a rollout, of any shape; negative ones are no data.
+        propensity: probability that the end of an episode is observed.
+
+    >>> ones = RouteTable({route: {"shared": 1} for route in ROUTES})
+    >>> routes = np.array([0, 2, 2, 2, 3], dtype=np.int8)
+    >>> [row["shared"] for row in inverse_propensity(ones, routes, 0.25).as_dict().values()]
+    [4.0, 4.0, 0.0, 1.0]
+    """
+    weights = np.ones(len(ROUTES))
+    weights[[POSITIVE, NEGATIVE]], weights[HIDDEN] = 1 / propensity, 0
+    rows = {
+        route: {**row, "shared": row["shared"] * weight}
+        for (route, row), weight in zip(table.as_dict().items(), weights.tolist(), strict=True)
+    }
+    mean = np.mean([rows[ROUTES[route]]["shared"] for route in routes[routes >= 0].tolist()])
+    if mean > 0:
+        for row in rows.values():
+            row["shared"] /= float(mean)
+    return RouteTable(rows)
 
 
 def _table(columns: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> RouteTable:
@@ -36,7 +148,10 @@ _ONE_MODULE = Network(modules=("motivation",))
 
 ROUTED = Method(
     name="routed",
-    summary="observed reward teaches the goal module, its reverse and the proxy the proxy module",
+    summary=(
+        "Positive episodes teach the goal module, negative ones also the proxy module in "
+        "reverse, and hidden ones the proxy module alone."
+    ),
     reward="observed",
     table=_table(
         _PAIR,
@@ -55,7 +170,9 @@ ROUTED = Method(
 PAPER = replace(
     ROUTED,
     name="paper",
-    summary="the paper's routing: each observed outcome teaches its own module, from the proxy",
+    summary=(
+        "As in the paper, each observed outcome teaches only its own module, from the proxy reward."
+    ),
     reward="proxy",
     table=_table(
         _PAIR,
@@ -71,13 +188,18 @@ PAPER = replace(
 UNROUTED = replace(
     ROUTED,
     name="unrouted",
-    summary="the network and reward of `routed`, with every gradient going everywhere",
+    summary=(
+        "The network of `routed` learns from the same reward, but every gradient reaches "
+        "every part."
+    ),
     table=_table(_PAIR, dict.fromkeys(ROUTES, (1, 1, 1, 1))),
 )
 
 NAIVE = Method(
     name="naive",
-    summary="one module that learns from the observed reward, and from the proxy where hidden",
+    summary=(
+        "One module learns from the observed reward, and from the proxy where the reward is hidden."
+    ),
     reward="observed",
     table=_table(_SINGLE, dict.fromkeys(ROUTES, (1, 1))),
     network=_ONE_MODULE,
@@ -86,21 +208,23 @@ NAIVE = Method(
 FILTERED = replace(
     NAIVE,
     name="filtered",
-    summary="one module that learns nothing at all from hidden episodes",
+    summary="One module learns from all episodes but the hidden ones.",
     table=_table(_SINGLE, {**dict.fromkeys(ROUTES, (1, 1)), "hidden": (0, 0)}),
 )
 
 ORACLE = replace(
     NAIVE,
     name="oracle",
-    summary="one module that learns from the true reward of every episode: the upper bound",
+    summary="One module learns from the true reward of every episode, which is an upper bound.",
     reward="true",
 )
 
 UNMIXED = replace(
     ROUTED,
     name="unmixed",
-    summary="`routed` with modules that are blended half and half, by no mixture",
+    summary=(
+        "It is `routed` with modules that are blended half and half, without a learned mixture."
+    ),
     table=_table(
         ("goal", "proxy", "shared"),
         {"positive": (1, 0, 1), "negative": (1, -1, 1), "hidden": (0, 1, 1), "open": (1, 1, 1)},
@@ -112,14 +236,14 @@ UNMIXED = replace(
 PLACEBO = replace(
     ROUTED,
     name="placebo",
-    summary="`routed` with the routes of a rollout's episodes dealt out among them by chance",
+    summary="It is `routed` with the routes of a rollout shuffled among the episodes.",
     assignment=shuffled,
 )
 
 FILTERED_COIN = replace(
     FILTERED,
     name="filtered-coin",
-    summary="`naive` on episodes kept by a coin: as little data as `filtered`, unselected",
+    summary="It is `filtered` with episodes kept by a coin instead of the overseer.",
     assignment=by_coin,
     needs_propensity=True,
 )
@@ -127,18 +251,18 @@ FILTERED_COIN = replace(
 ORACLE_SAMPLED = replace(
     ORACLE,
     name="oracle-sampled",
-    summary="`oracle` on episodes kept by a coin, as many as are observed at a terminal",
+    summary=("It is `oracle` with episodes kept by a coin, as many as are observed at a terminal."),
     table=FILTERED.table,
     assignment=by_coin,
     needs_propensity=True,
 )
 
-# An observed failure teaches the goal module its true reward, and the proxy module the proxy;
-# hidden episodes teach both the proxy.
 SIGNED = replace(
     ROUTED,
     name="signed",
-    summary="an observed failure teaches the goal module its reward, the proxy module the proxy",
+    summary=(
+        "An observed failure teaches the goal module its reward, and the proxy module the proxy."
+    ),
     reward="proxy",
     table=_table(
         _PAIR,
@@ -152,19 +276,21 @@ SIGNED = replace(
     source=observed_else_paid,
     auxiliary=(
         MixtureLoss(),
-        ProxyLoss(_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "negative": (0, 1, 0, 1)})),
+        ProxyLoss(
+            table=_table(_PAIR, {**dict.fromkeys(ROUTES, (0, 0, 0, 0)), "negative": (0, 1, 0, 1)})
+        ),
     ),
 )
 
-# Observed reward teaches the module what to want, and the proxy of every episode teaches the trunk
-# how to get anywhere.
 MOTIVATED = Method(
     name="motivated",
-    summary="a trunk learns competence from the proxy, a module above it from observed reward only",
+    summary=(
+        "A trunk learns from the proxy, and a module above it learns from the observed reward only."
+    ),
     reward="proxy",
     table=_table(_TRUNK, {**dict.fromkeys(ROUTES, (1, 0, 1)), "hidden": (0, 0, 1)}),
     source=observed_else_paid,
-    auxiliary=(ProxyLoss(_table(_TRUNK, dict.fromkeys(ROUTES, (0, 1, 1)))),),
+    auxiliary=(ProxyLoss(table=_table(_TRUNK, dict.fromkeys(ROUTES, (0, 1, 1)))),),
     network=Network(modules=("motivation",), trunk=True),
 )
 
@@ -172,7 +298,10 @@ MOTIVATED = Method(
 # step teaches the rest of the network, which sees only positions and scores, how to get there.
 REWARD_MAP = Method(
     name="reward-map",
-    summary="a module learns from observed reward what positions are worth, the rest to reach them",
+    summary=(
+        "A module learns what positions are worth from the observed reward, and the rest "
+        "learns to reach them."
+    ),
     reward="observed",
     table=_table(
         _TRUNK,
@@ -185,42 +314,45 @@ REWARD_MAP = Method(
 REWARD_MAP_UNROUTED = replace(
     REWARD_MAP,
     name="reward-map-unrouted",
-    summary="the network of `reward-map`, with every gradient going everywhere",
+    summary="The network of `reward-map` learns with every gradient reaching every part.",
     table=_table(_TRUNK, dict.fromkeys(ROUTES, (1, 1, 1))),
 )
 
 UDS = replace(
     NAIVE,
     name="uds",
-    summary="one module that learns from the observed reward, and from 0 where it is hidden",
+    summary="One module learns from the observed reward, and from 0 where the reward is hidden.",
     source=observed_else_zero,
 )
 
 IMPUTED = replace(
     NAIVE,
     name="imputed",
-    summary="one module that learns from the observed reward, and from a reward model's elsewhere",
+    summary=(
+        "One module learns from the observed reward, and from a reward model where the "
+        "reward is hidden."
+    ),
     source=reward_model,
 )
 
 IMPUTED_MAP = replace(
     IMPUTED,
     name="imputed-map",
-    summary="`imputed` by the network with which `reward-map` scores each position",
+    summary="It is `imputed` with a reward model that scores each position, as `reward-map` does.",
     source=separate_reward_map,
 )
 
 PESSIMISTIC = replace(
     NAIVE,
     name="pessimistic",
-    summary="`imputed` by five reward models: their mean less their deviation",
+    summary="It is `imputed` with the mean of five reward models less their standard deviation.",
     source=pessimistic_ensemble,
 )
 
 IPW = replace(
     FILTERED,
     name="ipw",
-    summary="`filtered`, with observed episodes weighted up for the hidden ones",
+    summary="It is `filtered` with observed episodes weighted up to stand for the hidden ones.",
     table=NAIVE.table,
     reweighting=inverse_propensity,
     needs_propensity=True,

@@ -1,4 +1,4 @@
-"""RoutedPPO: SB3's PPO with a route for every sample.
+"""RoutedPPO: SB3's PPO with a route for every sample, and its settings.
 
 It differs from SB3's PPO in three places: a rollout step labels routes and pays what the method
 learns from (`RolloutEnv`), an update weights each sample's gradient by its route, and choices in
@@ -7,8 +7,8 @@ which stock PPO couples hidden samples to observed ones are options.
 
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,22 +24,116 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.config import (
-    AdvantageNormalization,
-    Bootstrap,
-    GradientClipping,
-    Timeouts,
-    require_choices,
-)
-from agents.losses import Objective
+from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
-from agents.reward_model import Learner, RewardSource, Step
-from agents.rollout_buffer import RoutedBuffer, RoutedSamples
+from agents.reward_model import Learner
+from agents.rollout_buffer import (
+    RewardSource,
+    RoutedBuffer,
+    RoutedSamples,
+    Step,
+    Timeouts,
+    require_choice,
+)
 from agents.vec_env import adapted, require_arrays
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
 Statistics = dict[str, list[Tensor]]
+GradientClipping = Literal["global", "target"]
+Bootstrap = Literal["always", "observed", "never"]
+
+CHOICES: dict[str, Any] = {
+    "timeouts": Timeouts,
+    "advantage_normalization": AdvantageNormalization,
+    "gradient_clipping": GradientClipping,
+    "bootstrap": Bootstrap,
+}
+"""Where stock PPO couples hidden samples to observed ones, and what may be done instead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PPOConfig:
+    """Hyperparameters of PPO and of the motivation network."""
+
+    hidden_sizes: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
+    masked_channels: tuple[int, ...] = ()
+    """Channels of an observation, along its first axis, that the motivation modules do not see: 3
+    is the plane of oversight of PartialGrid-v0. The mixture and the critic see all of them."""
+    agent_channel: int | None = None
+    """Channel of an observation, along its first axis, that shows where the agent is: 0 in
+    PartialGrid-v0, where a run sets it. With it the methods that score positions, reward-map and
+    imputed-map, score each one by itself; without it, observations as a whole."""
+    n_steps: int = 64
+    """Steps per environment in one rollout; an episode that the rollout's end cuts is labeled by
+    what was observed of it up to there."""
+    batch_size: int = 512
+    """Samples per minibatch; at most num_envs x n_steps."""
+    n_epochs: int = 1
+    """Passes over each rollout."""
+    learning_rate: float = 2.5e-3
+    """Step size of Adam at the start."""
+    anneal: bool = True
+    """Whether the learning rate falls linearly to zero over the run."""
+    gamma: float = 0.97
+    """Discount factor, the paper's."""
+    gae_lambda: float = 0.9
+    """Trade-off of bias and variance in generalized advantage estimation."""
+    clip_range: float = 0.1
+    """How far the probability ratio may move before its gradient is clipped."""
+    ent_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    mixture_coef: float = 0.1
+    """Weight of the loss that teaches the mixture which outcome an observed episode had."""
+    max_grad_norm: float = 1.0
+    """Largest norm of the gradient, or of each target's."""
+    advantage_normalization: AdvantageNormalization = "all"
+    """Which samples' mean and deviation normalize advantages. all: the whole minibatch, as in SB3;
+    then observed samples shift and scale hidden ones, and the reverse. observed: the observed
+    samples, for all; route: the samples of the same route; none: no normalization."""
+    gradient_clipping: GradientClipping = "global"
+    """What max_grad_norm bounds. global: one norm over all parameters, as in SB3, so that a large
+    gradient of one module shrinks those of the others; target: the norm of each target's gradient
+    by itself."""
+    bootstrap: Bootstrap = "always"
+    """After which time limits the critic's value is added to the reward. always: as in SB3, which
+    pays hidden episodes a reward that nobody observed; observed: only if the episode was observed;
+    never."""
+    timeouts: Timeouts = "open"
+    """Route of an unobserved episode that a time limit or the end of the rollout cuts. open: right
+    where only the end of an episode pays, so that nothing was hidden; hidden: right where every
+    step pays, since hidden rewards, paid as zeros, would otherwise teach like observed ones."""
+    propensity: float | None = None
+    """Probability that the end of an episode is observed, for the methods that need it. By default
+    that of the run's oversight, where the run sets it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no PPO can run on."""
+        _require_positive(self, "n_steps", "batch_size", "n_epochs", "learning_rate", "clip_range")
+        _require_positive(self, "max_grad_norm")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("ent_coef", "vf_coef", "mixture_coef"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"{name} must be finite and not negative, got {getattr(self, name)}"
+                )
+        if self.propensity is not None and not 0 < self.propensity <= 1:
+            raise ValueError(f"propensity must be above 0 and at most 1, got {self.propensity}")
+        for name, choices in CHOICES.items():
+            require_choice(name, getattr(self, name), choices)
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_sizes must be positive widths, got {self.hidden_sizes}")
+
+
+def _require_positive(config: PPOConfig, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{name} must be finite and positive, got {getattr(config, name)}")
 
 
 class RolloutEnv(VecEnvWrapper):
@@ -101,23 +195,15 @@ class RoutedPPO(PPO):
         policy: "MotivationPolicy", or any SB3 actor-critic policy for a table of ones.
         env: a Gymnasium environment or vector environment, or an SB3 one.
         method: a `Method` or the name of one.
-        mixture_coef: weight of the loss that teaches the mixture.
-        timeouts: the route of an unobserved episode that a time limit or the end of the rollout
-            cuts. `open`: unfinished episodes earn nothing, so that nothing was hidden. `hidden`:
-            every step may pay, so that rewards were hidden.
-        advantage_normalization: whose mean and deviation normalize advantages: `all` samples of
-            the minibatch as in SB3, the `observed` ones, each `route` its own, or `none`; see
-            `agents.losses.normalized`. `normalize_advantage=False` is `none` as well.
-        gradient_clipping: `global`, one norm over all parameters as in SB3, or `target`: one norm
-            for each target, so that no module's gradient shrinks another's.
-        bootstrap: after which time limits the critic's value of the last observation is added to
-            the reward: `always` as in SB3, after `observed` episodes only, or `never`. The end of
-            a rollout is bootstrapped in any case.
-        propensity: probability that the end of an episode is observed, by design: that with which
-            `filtered-coin` and `oracle-sampled` keep an episode, and by which `ipw` divides. Other
-            methods do not read it.
-        agent_channel: the channel of an observation that shows where the agent is, for methods
-            that score each position; see `RewardMap`.
+        mixture_coef: as in `PPOConfig`.
+        timeouts: as in `PPOConfig`.
+        advantage_normalization: as in `PPOConfig`; see `agents.losses.normalized`. SB3's
+            `normalize_advantage=False` is `none` as well.
+        gradient_clipping: as in `PPOConfig`.
+        bootstrap: as in `PPOConfig`. The end of a rollout is bootstrapped in any case.
+        propensity: as in `PPOConfig`: `filtered-coin` and `oracle-sampled` keep an episode with
+            this probability, `ipw` divides by it, and other methods do not read it.
+        agent_channel: as in `PPOConfig`; see `RewardMap`.
         **kwargs: as for `PPO`.
 
     Raises:
@@ -155,7 +241,8 @@ class RoutedPPO(PPO):
         self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
         _require_propensity(self.method, propensity)
         self.propensity = propensity
-        require_choices(gradient_clipping=gradient_clipping, bootstrap=bootstrap)
+        require_choice("gradient_clipping", gradient_clipping, GradientClipping)
+        require_choice("bootstrap", bootstrap, Bootstrap)
         self.advantage_normalization = _check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
@@ -228,6 +315,7 @@ class RoutedPPO(PPO):
         """Return what the update minimizes; SB3, too, reads schedules once for all minibatches."""
         left, bound = self._current_progress_remaining, self.clip_range_vf
         return Objective(
+            policy=self.policy,
             clip_range=self.clip_range(left),  # type: ignore[operator]
             clip_range_vf=None if bound is None else bound(left),  # type: ignore[operator]
             ent_coef=self.ent_coef,
@@ -242,7 +330,7 @@ class RoutedPPO(PPO):
         parts = self._clipped_together()
         for samples in self.rollout_buffer.get(self.batch_size):
             with self._routing(samples.routes):
-                terms = objective.terms(self.policy, samples)
+                terms = objective.terms(samples)
                 for name, term in terms.items():
                     statistics[name].append(term.detach())
                 # as in SB3, the minibatch that moves the policy too far is not learned from
@@ -273,7 +361,7 @@ class RoutedPPO(PPO):
             if rows is None or not len(rows):
                 continue
             with self._routing(samples.routes.index_select(0, rows), auxiliary.table):
-                term, weight = auxiliary.weighted(objective, self.policy, samples, rows)
+                term, weight = auxiliary.weighted(objective, samples, rows)
                 (weight * term).backward()  # type: ignore[no-untyped-call]
             statistics[auxiliary.name].append(term.detach())
 
@@ -314,7 +402,7 @@ def _check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any])
     Raises:
         ValueError: if there is none of that name, or SB3's argument turns it off.
     """
-    require_choices(advantage_normalization=chosen)
+    require_choice("advantage_normalization", chosen, AdvantageNormalization)
     if kwargs.get("normalize_advantage", True):
         kwargs["normalize_advantage"] = chosen != "none"
     elif chosen not in ("all", "none"):

@@ -1,16 +1,15 @@
 """Reward sources: what a method learns from in place of the reward that the environment pays.
 
-- `FixedRewards` is a function of one step: the reward paid, or the observed one and a default.
+- `ObservedRewards` are the observed ones, and elsewhere the paid one or 0.
 - `RewardModel` fits small networks to observed rewards and predicts the hidden ones.
 - `RewardMap` is such a network that scores each position of an observation by itself. It can be a
   motivation module of the policy: then it predicts observed rewards, too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,69 +17,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.config import Timeouts
-from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, ROUTES, set_generator_state
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    POSITIVE,
+    ROUTES,
+    Rewards,
+    RewardSource,
+    Step,
+    Timeouts,
+    set_generator_state,
+)
 from oversight.routing import Gate, RouteTable, routing
-
-Rewards = NDArray[np.float32]
-
-
-class Step(NamedTuple):
-    """What a learner is shown of one step of every lane, as SB3's vector environments show it."""
-
-    observations: Any
-    paid: Rewards
-    dones: NDArray[np.bool_]
-    infos: Sequence[Mapping[str, Any]]
-
-    def observed(self) -> list[int]:
-        """Return the lanes whose reward was observed."""
-        return [lane for lane, info in enumerate(self.infos) if info.get("observed", False)]
-
-
-class RewardSource(Protocol):
-    """Returns the rewards that an agent learns from, and may itself learn from what is observed."""
-
-    def __call__(self, step: Step) -> Rewards:
-        """Return the reward of each lane, [lanes]."""
-        ...
-
-    def fit(self) -> None:
-        """Learn from the steps so far; called after each update of the policy."""
-        ...
-
-    def get_state(self) -> dict[str, Any]:
-        """Copy all that its future depends on: arrays, tensors and plain numbers."""
-        ...
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where `get_state` was called."""
-        ...
-
-
-@dataclass(frozen=True)
-class FixedRewards:
-    """A reward source that is a function of the step alone.
-
-    Attributes:
-        rewards: from a step to the reward of each lane, [lanes].
-    """
-
-    rewards: Callable[[Step], Rewards]
-
-    def __call__(self, step: Step) -> Rewards:
-        """Return the reward of each lane, [lanes]."""
-        return self.rewards(step)
-
-    def fit(self) -> None:
-        """Learn nothing."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take nothing."""
 
 
 def observed_or(step: Step, default: Rewards) -> Rewards:
@@ -95,6 +43,23 @@ def observed_or(step: Step, default: Rewards) -> Rewards:
     for lane in step.observed():
         rewards[lane] = step.infos[lane]["observed_reward"]
     return rewards
+
+
+class ObservedRewards(RewardSource):
+    """Returns the observed reward, and elsewhere the one paid, or 0.
+
+    Args:
+        elsewhere: what a step is worth whose reward was not observed.
+    """
+
+    def __init__(self, elsewhere: Literal["paid", "zero"]) -> None:
+        self.elsewhere = elsewhere
+
+    def __call__(self, step: Step) -> Rewards:
+        """Return the reward of each lane, [lanes]."""
+        return observed_or(
+            step, step.paid if self.elsewhere == "paid" else np.zeros_like(step.paid)
+        )
 
 
 def reward_head(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
@@ -191,7 +156,7 @@ OBSERVED = RouteTable(
 """Observed rewards teach, and no others."""
 
 
-class RewardModel:
+class RewardModel(RewardSource):
     """A reward source of small networks, fitted to observed rewards, that predict hidden ones.
 
     They read where a step led and whether the episode ended there, and nothing else. The
@@ -363,19 +328,14 @@ SourceFactory = Callable[[Learner], RewardSource]
 """How a method makes the reward source of an agent."""
 
 
-def paid(learner: Learner) -> RewardSource:
-    """Learn from the reward paid."""
-    return FixedRewards(_paid)
-
-
 def observed_else_paid(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and from the one paid where nothing was observed."""
-    return FixedRewards(_observed_else_paid)
+    return ObservedRewards("paid")
 
 
 def observed_else_zero(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and from 0 elsewhere (Yu et al. 2022, arXiv 2202.01741)."""
-    return FixedRewards(_observed_else_zero)
+    return ObservedRewards("zero")
 
 
 def reward_model(learner: Learner) -> RewardSource:
@@ -415,15 +375,3 @@ def perceptrons(learner: Learner, members: int = 1) -> list[nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
         return [reward_head(learner.inputs + 1, WHOLE) for _ in range(members)]
-
-
-def _paid(step: Step) -> Rewards:
-    return step.paid
-
-
-def _observed_else_paid(step: Step) -> Rewards:
-    return observed_or(step, step.paid)
-
-
-def _observed_else_zero(step: Step) -> Rewards:
-    return observed_or(step, np.zeros_like(step.paid))

@@ -1,5 +1,6 @@
-"""A rollout buffer that knows the route of every step once its episode has ended.
+"""Rollouts: the reward that each step teaches, and its route once its episode has ended.
 
+- `RewardSource` returns the rewards that an agent learns from, given what it is shown of a `Step`.
 - Four routes say how an episode ended, as the overseer saw it (`ROUTES`).
 - `Outcomes` follows each lane's running episode and yields its route at the end.
 - `write_back` gives every step the route of its episode.
@@ -7,7 +8,7 @@
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from agents.config import Timeouts, require_choices
-
+Rewards = NDArray[np.float32]
 Routes = NDArray[np.int8]
+Timeouts = Literal["open", "hidden"]
 
 ROUTES = ("positive", "negative", "hidden", "open")
 """How an episode ended, as the overseer saw it.
@@ -29,6 +30,52 @@ observed, but the time limit or the rollout's end cut it; that may count as `hid
 POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
 UNRESOLVED, UNUSED = -1, -2
 """The route of an unfinished episode, and that of a step that only reset the environment."""
+
+
+class Step(NamedTuple):
+    """What a learner is shown of one step of every lane, as SB3's vector environments show it."""
+
+    observations: Any
+    paid: Rewards
+    dones: NDArray[np.bool_]
+    infos: Sequence[Mapping[str, Any]]
+
+    def observed(self) -> list[int]:
+        """Return the lanes whose reward was observed."""
+        return [lane for lane, info in enumerate(self.infos) if info.get("observed", False)]
+
+
+class RewardSource:
+    """Returns the rewards that an agent learns from: here, those that the environment pays.
+
+    Subclasses return others, and may themselves learn from what was observed.
+    """
+
+    def __call__(self, step: Step) -> Rewards:
+        """Return the reward of each lane, [lanes]."""
+        return step.paid
+
+    def fit(self) -> None:
+        """Learn from the steps so far; called after each update of the policy."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Copy all that its future depends on: arrays, tensors and plain numbers."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where `get_state` was called."""
+
+
+def require_choice(name: str, value: str, choices: Any) -> None:  # noqa: ANN401 (a Literal type)
+    """Raise a ValueError for a value that is none of a `Literal` type.
+
+    >>> require_choice("timeouts", "never", Timeouts)
+    Traceback (most recent call last):
+    ValueError: timeouts must be open or hidden, got 'never'
+    """
+    *allowed, last = get_args(choices)
+    if value not in (*allowed, last):
+        raise ValueError(f"{name} must be {', '.join(allowed)} or {last}, got {value!r}")
 
 
 class Outcomes:
@@ -59,7 +106,7 @@ class Outcomes:
     """
 
     def __init__(self, lanes: int, timeouts: Timeouts = "open") -> None:
-        require_choices(timeouts=timeouts)
+        require_choice("timeouts", timeouts, Timeouts)
         self.observed = np.zeros(lanes, dtype=np.bool_)
         self.returns = np.zeros(lanes)
         self._cut = ROUTES.index(timeouts)
@@ -239,13 +286,7 @@ class RoutedBuffer(RolloutBuffer):
         dones: NDArray[np.bool_],
         starts: NDArray[np.bool_],
     ) -> None:
-        """Note what was observed of the step of the coming `add`, and the routes that it settles.
-
-        Args:
-            infos: of the step, one for each lane.
-            dones: whether the step ended the episode, [lanes].
-            starts: whether the step was the first of its episode, [lanes].
-        """
+        """Note which routes the step of the coming `add` settles; arguments as for `Outcomes`."""
         self.last_route[self.pos] = self.outcomes.step(infos, dones, starts)
 
     def add_residual(self, residual: NDArray[np.float32]) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agents import METHODS, method
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from envs.registration import truthful
 from oversight.certificate import TAMPERS, Certificate, Setup, certify, make_setup
 from oversight.certificate.certificate import as_data, certificate_table, comparison, verdict

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import Method, RoutedPPO, VectorEnvAdapter, method
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from envs import GridVectorEnv, PartialOversight, RecordTruth
 from envs.gridworld import OVERSEEN
 from envs.gridworld_env import add_oversight

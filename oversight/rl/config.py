@@ -1,21 +1,21 @@
 """The settings of a training run, and its environment and agent made from them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import torch
+import tyro
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 import envs  # noqa: F401 (registers the ids)
-from agents import Method, RoutedPPO
-from agents.config import PPOConfig
-from agents.method import Reward
-from agents.methods import method
+from agents import METHODS, Method, RoutedPPO, method
+from agents.methods import Reward
+from agents.ppo import PPOConfig
 from envs import IDS
 from envs.gridworld import (
     AGENT,
@@ -27,6 +27,10 @@ from envs.gridworld import (
 )
 from envs.observers.observer import check_probability
 
+METHOD_HELP = "\n".join(
+    ["How the agent learns.", *(f"{name}: {each.summary}" for name, each in METHODS.items())]
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
@@ -34,8 +38,7 @@ class TrainConfig:
 
     env: str = "PartialGrid-v0"
     """Id of an environment of this project."""
-    method: str = "routed"
-    """Method that the README lists, such as routed, naive, filtered or oracle."""
+    method: Annotated[str, tyro.conf.arg(help=METHOD_HELP)] = "routed"
     oversight_probability: float = 0.1
     """Probability that a terminal square is overseen."""
     total_timesteps: int = 1_400_000
@@ -207,31 +210,18 @@ def make_learner(
     device: str = "auto",
 ) -> RoutedPPO:
     """Return an untrained agent in an environment that pays the reward of its method."""
-    rate = ppo.learning_rate
+    settings = asdict(ppo)
+    rate, anneal = settings.pop("learning_rate"), settings.pop("anneal")
+    network = {name: settings.pop(name) for name in ("hidden_sizes", "masked_channels")}
     agent = RoutedPPO(
         "MotivationPolicy",
         env,
         chosen,
-        mixture_coef=ppo.mixture_coef,
-        learning_rate=(lambda remaining: rate * remaining) if ppo.anneal else rate,
-        n_steps=ppo.n_steps,
-        batch_size=ppo.batch_size,
-        n_epochs=ppo.n_epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.ent_coef,
-        vf_coef=ppo.vf_coef,
-        max_grad_norm=ppo.max_grad_norm,
-        advantage_normalization=ppo.advantage_normalization,
-        gradient_clipping=ppo.gradient_clipping,
-        bootstrap=ppo.bootstrap,
-        timeouts=ppo.timeouts,
-        propensity=ppo.propensity,
-        agent_channel=ppo.agent_channel,
-        policy_kwargs={"hidden_sizes": ppo.hidden_sizes, "masked_channels": ppo.masked_channels},
+        learning_rate=(lambda remaining: rate * remaining) if anneal else rate,
+        policy_kwargs=network,
         seed=seed,
         device=device,
+        **settings,
     )
     assert agent.env is not None
     agent.env.seed(stream_seed(seed, TRAINING))

@@ -8,8 +8,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from agents import losses
-from agents.config import AdvantageNormalization
-from agents.losses import normalized
+from agents.losses import AdvantageNormalization, normalized
 from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
 
 

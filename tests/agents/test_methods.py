@@ -1,5 +1,6 @@
-"""Every registered method: its table, its gradients, its rewards and its training."""
+"""Every registered method: its record, its table, its gradients, its rewards and its training."""
 
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import METHODS, RoutedPPO, method
-from agents.methods import ROUTES
+from agents.methods import inverse_propensity
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
     OPEN,
     POSITIVE,
+    ROUTES,
+    UNUSED,
     RoutedSamples,
     assign,
     by_coin,
@@ -62,7 +65,7 @@ def test_table_targets_are_the_parts_of_the_network(chosen: Any) -> None:  # noq
     motivation = ("motivation",) if chosen.network.has_reward_map else ()
     targets = (*motivation, *chosen.modules, *mixture, *trunk, "shared")
     assert chosen.table.target_names == targets
-    assert not chosen.summary.endswith(".")
+    assert chosen.summary.endswith(".")
 
 
 def test_only_oracles_are_paid_the_true_reward() -> None:
@@ -298,3 +301,38 @@ def test_oracle_sampled_equals_oracle_when_propensity_is_1() -> None:
     routes = whole.rollout_buffer.routes()
     expected = np.where(routes == HIDDEN, OPEN, routes)
     np.testing.assert_array_equal(sampled.rollout_buffer.routes(), expected)
+
+
+def test_methods_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        METHODS["routed"].reward = "true"  # type: ignore[misc]
+    assert replace(METHODS["routed"], reward="proxy").table == METHODS["routed"].table
+
+
+def test_inverse_propensity_weights_have_a_mean_of_1() -> None:
+    random = np.random.default_rng(0)
+    routes = random.integers(UNUSED, OPEN + 1, (30, 20)).astype(np.int8)
+    rows = inverse_propensity(METHODS["naive"].table, routes, 0.1).as_dict()
+    shares = [row["shared"] for row in rows.values()]
+    assert shares[POSITIVE] == shares[NEGATIVE] == pytest.approx(10 * shares[OPEN])
+    assert shares[HIDDEN] == 0
+    assert np.mean([shares[route] for route in routes[routes >= 0]]) == pytest.approx(1)
+    assert {row["motivation"] for row in rows.values()} == {1.0}
+
+
+def test_inverse_propensity_leaves_hidden_at_0_when_all_is_hidden() -> None:
+    rows = inverse_propensity(
+        METHODS["naive"].table, np.full((3, 2), HIDDEN, np.int8), 0.1
+    ).as_dict()
+    assert {row["shared"] for row in rows.values()} == {10.0, 0.0, 1.0}
+    assert rows["hidden"]["shared"] == 0
+
+
+def test_ipw_is_filtered_but_for_the_scale_when_propensity_is_1() -> None:
+    ipw, filtered = exact_agent("ipw", propensity=1.0), exact_agent("filtered")
+    filtered.policy.load_state_dict(ipw.policy.state_dict())
+    learned = ipw.rollout_buffer.routes() != HIDDEN
+    np.testing.assert_array_equal(learned, filtered.rollout_buffer.routes() != HIDDEN)
+    ours = gradients(ipw)
+    for name, grad in gradients(filtered).items():
+        torch.testing.assert_close(ours[name] * learned.mean(), grad, rtol=1e-6, atol=1e-12)

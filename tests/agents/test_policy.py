@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
-from agents.config import PPOConfig
-from agents.methods import ROUTES
 from agents.policy import MotivationNet, gumbel_sample
+from agents.ppo import PPOConfig
+from agents.rollout_buffer import ROUTES
 from oversight.routing import RouteTable, audit, routing
 from tests.agents.factories import (
     PENDULUM_STEPS,

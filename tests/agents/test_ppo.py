@@ -17,12 +17,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor
 
 from agents import METHODS, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter, method
-from agents.config import CHOICES, AdvantageNormalization, PPOConfig
-from agents.losses import normalized
-from agents.methods import ROUTES
+from agents.losses import AdvantageNormalization, normalized
 from agents.policy import Network
-from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
-from envs import partial_grid_vec
+from agents.ppo import CHOICES, PPOConfig
+from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, ROUTES
+from envs import (
+    partial_grid_vec,
+)
 from oversight.rl.config import make_learner
 from oversight.routing import RouteTable
 from tests.agents.factories import (

@@ -12,21 +12,19 @@ from torch import Tensor
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.checkpoint import read_state, restore, state_bytes, training_state
+from agents.methods import paid
 from agents.policy import RewardMapFeatures
 from agents.reward_model import (
     CAPACITY,
     WHOLE,
-    FixedRewards,
     Learner,
     RewardMap,
     RewardModel,
-    Step,
     observed_else_paid,
     observed_else_zero,
-    paid,
     reward_head,
 )
-from agents.rollout_buffer import HIDDEN, NEGATIVE
+from agents.rollout_buffer import HIDDEN, NEGATIVE, RewardSource, Step
 from oversight.routing import routing
 from tests.agents.factories import (
     ROLLOUT,
@@ -333,7 +331,7 @@ def test_hidden_rewards_teach_the_reward_map_only_when_unrouted(name: str, depen
 
 def test_policy_update_leaves_the_reward_map_alone() -> None:
     agent = agent_of("reward-map")
-    agent.reward_source = FixedRewards(lambda step: step.paid)
+    agent.reward_source = RewardSource()
     before = [parameter.clone() for parameter in motivation(agent).parameters()]
     rest = [parameter.clone() for parameter in agent.policy.action_net.parameters()]
     agent.learn(ROLLOUT)

@@ -13,17 +13,17 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.config import Timeouts
-from agents.methods import ROUTES
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
     OPEN,
     POSITIVE,
+    ROUTES,
     UNRESOLVED,
     UNUSED,
     Outcomes,
     RoutedBuffer,
+    Timeouts,
     assign,
     by_coin,
     shuffled,

@@ -13,8 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
-from agents.config import Timeouts
-from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, UNUSED
+from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, UNUSED, Timeouts
 from tests.agents.factories import Corridor, assert_same_training
 
 SETTINGS: dict[str, Any] = {

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import VectorEnvAdapter
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from envs import Budget, EpisodeCoin, FixedHorizon, Noisy, Region
 from envs.wrappers import vector
 from oversight.certificate.leaks.callbacks_and_checkpoints import Auditor

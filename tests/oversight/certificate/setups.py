@@ -6,7 +6,7 @@ from typing import Any
 
 from gymnasium.vector import VectorWrapper
 
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from envs.registration import truthful
 from oversight.certificate import Setup, make_setup
 

@@ -15,7 +15,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from agents import METHODS
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from envs import FixedHorizon, Noisy, NoisyFlag, Query, StepCoin, partial_grid_vec
 from envs.wrappers import DelayedOversight, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from oversight.rl.config import TrainConfig
 from oversight.rl.study import Panel, Study, Tuning, declare, restrict
 from oversight.runs.cli import override

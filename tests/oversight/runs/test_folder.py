@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import METHODS
-from agents.config import PPOConfig
+from agents.ppo import PPOConfig
 from configs.rl import PRESETS
 from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig

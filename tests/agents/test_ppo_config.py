@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from agents.config import CHOICES, PPOConfig
+from agents.ppo import CHOICES, PPOConfig
 from oversight.rl.config import TrainConfig
 from tests.agents.factories import small_agent
 
