@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Group, RenderableType
 from rich.table import Table
 from torch import nn
 
@@ -18,43 +17,32 @@ from lm.methods import METHODS, Method
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel, piece_length
-from lm.models.layers import ExpansionEmbedding
 from lm.pretraining import gpt_shape
 from lm.training.distributed import Parallel, ScaleConfig
 from oversight.runs.console import plain_table
 
-_QWEN = {
-    **{"model_type": "qwen2", "vocab_size": 151_936, "hidden_size": 896, "num_hidden_layers": 24},
-    **{"intermediate_size": 4864, "num_attention_heads": 14, "num_key_value_heads": 2},
-}
-_SMOL = {
-    **{"model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "num_hidden_layers": 30},
-    **{"intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3},
-}
-_NEO = {
-    **{"model_type": "gpt_neo", "vocab_size": 50_257, "num_layers": 8, "num_heads": 16},
-    **{"attention_types": [[["global", "local"], 4]], "max_position_embeddings": 2048},
-}
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
+_HEADS = ("num_attention_heads", "num_key_value_heads")
+_QWEN = dict(zip((*_SIZES, *_HEADS), (151_936, 896, 24, 4864, 14, 2), strict=True))
+_SMOL = dict(zip((*_SIZES, *_HEADS), (49_152, 576, 30, 1536, 9, 3), strict=True))
+_NEO = {"vocab_size": 50_257, "num_layers": 8, "attention_types": [[["global", "local"], 4]]}
 
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "Qwen2.5-0.5B": _QWEN,
-    "Qwen2.5-0.5B-Instruct": _QWEN,
-    "SmolLM2-135M": _SMOL,
-    "SmolLM2-135M-Instruct": _SMOL,
-    "TinyStories-8M": {**_NEO, "hidden_size": 256},
-    "TinyStories-28M": {**_NEO, "hidden_size": 512},
+PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "Qwen2.5-0.5B": ("qwen2", _QWEN),
+    "SmolLM2-135M": ("llama", _SMOL),
+    "TinyStories-8M": ("gpt_neo", {**_NEO, "hidden_size": 256}),
+    "TinyStories-28M": ("gpt_neo", {**_NEO, "hidden_size": 512}),
 }
-"""Configurations of models on the hub, by the last part of their names."""
+"""Families and configurations of models on the hub, by the last part of their names."""
 
 PEAK = 989e12
 """Dense bfloat16 operations per second of an H100, as stated by its maker."""
-GIB = 2**30
 UTILIZATION = 0.3
 """Share of the peak that training is assumed to reach."""
 
 
 class Shape(NamedTuple):
-    """What the estimates depend on."""
+    """The sizes of a model on which the estimates depend."""
 
     total: int
     """All parameters."""
@@ -64,8 +52,6 @@ class Shape(NamedTuple):
     """Parameters that train."""
     block: int
     """Parameters of a block."""
-    lookups: int
-    """Parameters that are looked up and do not multiply."""
     layers: int
     width: int
     vocab_size: int
@@ -75,7 +61,7 @@ def method_shape(run: RunConfig, method: Method, context: int | None = None) -> 
     """Return the shape of a method's model.
 
     Args:
-        run: the settings.
+        run: settings of the run.
         method: one of `lm.methods.METHODS`.
         context: tokens of a row of documents; by default texts are stories, whose tokenizer gives
             the vocabulary.
@@ -87,45 +73,40 @@ def method_shape(run: RunConfig, method: Method, context: int | None = None) -> 
         if run.model is not None:
             return _pretrained_shape(run, method, run.model)
         vocab_size = run.task.vocab_size if context is None else None
-        own = gpt_shape(run, method, vocab_size, context or CONTEXT)
-        return _shape(GPT(own), _count(GPT(own.plain)))
+        expanded = gpt_shape(run, method, vocab_size, context or CONTEXT)
+        return _shape(GPT(expanded), _count(GPT(expanded.plain)))
 
 
 def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 (slow to import)
 
-    name = model.rstrip("/").rsplit("/", 1)[-1]
+    name = model.rstrip("/").rsplit("/", 1)[-1].removesuffix("-Instruct")
     if name not in PUBLISHED:
         raise ValueError(
             f"the shape of {model} is not known: estimates can be made of {', '.join(PUBLISHED)}"
         )
-    config = AutoConfig.for_model(**PUBLISHED[name], tie_word_embeddings=True)
-    plain, own = (AutoModelForCausalLM.from_config(config) for _ in range(2))
+    family, sizes = PUBLISHED[name]
+    config = AutoConfig.for_model(family, **sizes, tie_word_embeddings=True)
+    plain = AutoModelForCausalLM.from_config(config)
+    total = _count(plain)
     adapters = run.adapters if method.adapted else None
-    shape = _shape(RoutedCausalLM(own, adapters=adapters), _count(plain))
+    shape = _shape(RoutedCausalLM(plain, adapters=adapters), total)
     if not method.expanded:
         return shape
-    # units are drawn from the model's own, which have no storage here, so they are counted
-    of_unit = shape.width * 2 + 1 if config.model_type == "gpt_neo" else shape.width * 3
+    # An expansion draws its units from the weights of the model, which have no storage here.
+    of_unit = shape.width * 2 + 1 if family == "gpt_neo" else shape.width * 3
     added = shape.layers * run.expansion * of_unit
-    return shape._replace(total=shape.total + added, added=added, trained=shape.trained + added)
+    return shape._replace(total=total + added, added=added, trained=shape.trained + added)
 
 
 def _shape(model: LanguageModel, plain: int) -> Shape:
-    total = _count(model)
+    """Return the sizes of a model, which has `plain` parameters without the method's additions."""
     trained = {id(each): each for part in model.parameter_targets().values() for each in part}
-    lookups = [  # tied embeddings multiply, as output heads
-        _count(module)
-        for module in model.modules()
-        if isinstance(module, ExpansionEmbedding)
-        or (isinstance(module, nn.Embedding) and module.num_embeddings != model.vocab_size)
-    ]
     return Shape(
-        total=total,
-        added=total - plain,
+        total=_count(model),
+        added=_count(model) - plain,
         trained=sum(each.numel() for each in trained.values()),
         block=_count(model.layers()[0]),
-        lookups=sum(lookups),
         layers=len(model.layers()),
         width=model.width,
         vocab_size=model.vocab_size,
@@ -136,84 +117,77 @@ def _count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def memory(shape: Shape, rows: int, context: int, scale: ScaleConfig, gpus: int) -> dict[str, int]:
-    """Return the bytes that each GPU holds at the peak of a step, by part.
+def memory(shape: Shape, rows: int, context: int, scale: ScaleConfig, gpus: int) -> int:
+    """Return the bytes that each GPU holds at the peak of a step.
 
     Weights include the bfloat16 copies of autocast and, with fsdp, what is gathered at a time: the
     embedding and two blocks. Activations are 34 bytes per token, layer and feature (Korthikanti et
     al. 2022, arXiv 2205.05198, section 4.1) without the scores of attention, which are not kept.
 
     Args:
-        shape: of the model.
-        rows: of a batch, of all GPUs together.
+        shape: sizes of the model.
+        rows: number of rows in a batch, over all GPUs.
         context: tokens of a row.
         scale: how the batch is divided.
-        gpus: how many there are.
+        gpus: number of GPUs.
     """
     sharing = gpus if scale.parallel == "fsdp" else 1
-    embedding = shape.total - shape.layers * shape.block
-    gathered = 4 * (embedding + 2 * shape.block) if sharing > 1 else 0
-    trained = -(-shape.trained // sharing)
-    own_rows = -(-rows // (gpus * scale.accumulate))
-    features = own_rows * context * shape.width
+    gathered = shape.total - (shape.layers - 2) * shape.block if sharing > 1 else 0
+    weights = 4 * (-(-shape.total // sharing) + gathered) + 2 * shape.total
+    gradients_and_optimizer = 12 * -(-shape.trained // sharing)
+    local_rows = -(-rows // (gpus * scale.accumulate))
     kept = 2 * shape.layers + 34 if scale.checkpoint_activations else 34 * shape.layers
-    piece = own_rows * min(context, piece_length(own_rows, context, shape.vocab_size))
-    return {
-        "weights": 4 * -(-shape.total // sharing) + gathered + 2 * shape.total,
-        "gradients": 4 * trained,
-        "optimizer": 8 * trained,
-        "activations": kept * features,
-        "logits": 12 * piece * shape.vocab_size,  # and gradients, each in bfloat16 and float32
-    }
+    activations = kept * local_rows * context * shape.width
+    piece = min(context, piece_length(local_rows, context, shape.vocab_size))
+    # logits and their gradients, each in bfloat16 and float32
+    logits = 12 * local_rows * piece * shape.vocab_size
+    return weights + gradients_and_optimizer + activations + logits
 
 
 def operations(shape: Shape, context: int) -> int:
     """Return the floating-point operations per token, forward and backward.
 
-    6 for each parameter that multiplies, and 12 for each layer, feature and position that attention
-    reads (Chowdhery et al. 2022, arXiv 2204.02311, appendix B).
+    6 for each parameter, and 12 for each layer, feature and position that attention reads
+    (Chowdhery et al. 2022, arXiv 2204.02311, appendix B).
     """
-    return 6 * (shape.total - shape.lookups) + 12 * shape.layers * shape.width * context
+    return 6 * shape.total + 12 * shape.layers * shape.width * context
 
 
-def estimate(study: StudyConfig, context: int | None = None) -> RenderableType:
-    """Return a table for each kind of model that a study trains, on one GPU and on eight.
+WAYS: dict[str, tuple[int, Parallel]] = {
+    "1 GPU": (1, "none"),
+    "8 GPUs,\nddp": (8, "ddp"),
+    "8 GPUs,\nfsdp": (8, "fsdp"),
+}
+"""Numbers of GPUs and how they share the work, by the headings of columns."""
+
+
+def estimate(study: StudyConfig, context: int | None = None) -> Table:
+    """Return a row for each method of a study, with estimates for one GPU and for eight.
 
     Args:
-        study: the settings.
+        study: settings of the study.
         context: tokens of a row of documents; by default texts are stories.
 
     Raises:
         ValueError: if the shape of the pretrained model is not known.
     """
-    kinds: dict[Shape, list[str]] = {}
+    run, length = study.run, context or CONTEXT
+    tokens = run.loop.steps * run.batch_size * length
+    headings = ["parameters", "added", "trained", *WAYS, "hours on\n1 GPU", "hours on\n8 GPUs"]
+    table = plain_table("estimates of training", "method", headings)
     for name in study.method:
-        kinds.setdefault(method_shape(study.run, METHODS[name], context), []).append(name)
-    parts = [_table(", ".join(names), shape, study.run, context) for shape, names in kinds.items()]
-    note = (
-        f"Estimates in GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an "
-        "H100's peak, which was not measured."
+        shape = method_shape(run, METHODS[name], context)
+        sizes = [
+            memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)
+            for gpus, parallel in WAYS.values()
+        ]
+        hours = tokens * operations(shape, length) / (PEAK * UTILIZATION) / 3600
+        parameters = [f"{count:,}" for count in (shape.total, shape.added, shape.trained)]
+        memories = [f"{size / 2**30:.2f}" for size in sizes]
+        table.add_row(name, *parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}")
+    table.caption = (
+        f"{tokens:,} tokens: {run.loop.steps:,} steps x {run.batch_size:,} x {length:,}. Memory in "
+        f"GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an H100's peak, "
+        "which was not measured."
     )
-    return Group(*parts, note)
-
-
-def _table(title: str, shape: Shape, run: RunConfig, context: int | None) -> Table:
-    context = context or CONTEXT
-    tokens = run.loop.steps * run.batch_size * context
-    caption = (
-        f"{shape.total:,} parameters, {shape.added:,} added, {shape.trained:,} trained; "
-        f"{tokens:,} tokens ({run.loop.steps:,} steps x {run.batch_size:,} x {context:,}), "
-        f"{operations(shape, context):.3g} operations each"
-    )
-    parts = ["weights", "gradients", "optimizer", "activations", "logits"]
-    table = plain_table(title, "", [*parts, "GiB", "hours"])
-    table.caption = caption
-    ways: list[tuple[int, Parallel]] = [(1, "none"), (8, "ddp"), (8, "fsdp")]
-    for gpus, parallel in ways:
-        scale = replace(run.loop.scale, parallel=parallel)
-        held = memory(shape, run.batch_size, context, scale, gpus)
-        sizes = [f"{size / GIB:.2f}" for size in (*held.values(), sum(held.values()))]
-        seconds = tokens * operations(shape, context) / (PEAK * UTILIZATION * gpus)
-        name = "1 GPU" if gpus == 1 else f"{gpus} GPUs, {parallel}"
-        table.add_row(name, *sizes, f"{seconds / 3600:.2g}")
     return table
