@@ -1,10 +1,11 @@
 """Methods that unlearn after training: RMU, gradient difference, NPO and SimNPO.
 
 Each method is one class: its fields are its settings (and the flags `--NAME.FIELD`), `summary` is
-its sentence on model cards and help pages, and `objective` is its loss. To add a method, write such
-a class and list it in `POSTHOC`; `lm.methods` makes it a method by its name.
+its sentence on model cards and help pages, and `objective` or `forget_loss` is its loss. To add a
+method, write such a class and list it in `POSTHOC`; `lm.methods` makes it a method by its name.
 
-All of them take a few steps of AdamW, each on one batch of texts labeled forget and one of others.
+All methods take a few steps of AdamW, each on a batch of texts labeled forget and a batch of
+others.
 
 Shape suffixes: b texts, t tokens, d width.
 """
@@ -48,9 +49,9 @@ class PostHoc(ABC):
 
     retain_weight: float
     """Weight of the loss on texts that are not labeled forget."""
-    steps: int
-    """Steps of AdamW."""
-    learning_rate: float
+    steps: int = 100
+    """Number of steps of AdamW."""
+    learning_rate: float = 1e-3
     """Learning rate of AdamW."""
 
     def __post_init__(self) -> None:
@@ -65,9 +66,9 @@ class PostHoc(ABC):
         """Return the loss to be lowered; it runs models inside `routing`.
 
         Args:
-            trained: the model that trains. Parameters that are frozen here stay as they are.
-            original: the model as it was.
-            seed: of whatever the method draws.
+            trained: the model that trains. The method may freeze parameters of it.
+            original: the model before the method.
+            seed: seed of the random numbers that the method draws.
         """
 
     def unlearn(
@@ -76,15 +77,15 @@ class PostHoc(ABC):
         """Return a copy of a model, trained by the method.
 
         Args:
-            model: on the device where it is; it is not changed.
+            model: a trained model on any device, which stays unchanged.
             forget: texts labeled forget.
             others: texts not labeled forget.
-            batch_size: texts of each kind in a step; fewer if there are not so many.
-            seed: of the order of texts, and of whatever the method draws.
+            batch_size: number of texts of each kind in a step, at most all there are.
+            seed: seed of the order of texts and of the random numbers that the method draws.
 
         Raises:
-            ValueError: if there is no text of one of both kinds, the settings do not fit the model,
-                or a loss or a weight is not finite.
+            ValueError: if texts of one kind are missing, the settings do not fit the model, or a
+                loss or a weight is not finite.
         """
         batches = forget_and_other_batches(forget, others, batch_size, seed)
         trained = model.copied()
@@ -96,10 +97,10 @@ class PostHoc(ABC):
 def forget_and_other_batches(
     forget: Texts, others: Texts, batch_size: int, seed: int
 ) -> tuple[Rows, Rows]:
-    """Return batches of texts labeled forget and of others; all their tokens teach everything.
+    """Return batches of texts labeled forget and of others, whose tokens train all parameters.
 
     Raises:
-        ValueError: if there is no text of one of both kinds.
+        ValueError: if texts of one kind are missing.
     """
     if not len(forget) or not len(others):
         raise ValueError(
@@ -144,12 +145,12 @@ def _require_finite(values: Sequence[Tensor], what: str, step: int, settings: Po
 
 
 class Likelihoods(NamedTuple):
-    """How likely the texts of a batch are to a model."""
+    """Likelihoods of the texts of a batch under a model."""
 
     nats_b: Tensor
     """Negative log-probability of each text."""
     tokens_b: Tensor
-    """Tokens of each text."""
+    """Number of tokens of each text."""
 
     @property
     def mean(self) -> Tensor:
@@ -158,7 +159,7 @@ class Likelihoods(NamedTuple):
 
 
 def likelihoods(model: LanguageModel, batch: Batch) -> Likelihoods:
-    """Return how likely the texts of a batch are to a model; every token teaches all of it."""
+    """Return the likelihoods of the texts of a batch; every token trains all parameters."""
     device = batch.inputs.device
     with routing(model, UNROUTED.to(device), batch.route), precision(device):
         losses_bt = model.token_losses(batch.inputs, batch.targets)
@@ -171,8 +172,8 @@ class RMU(PostHoc):
     """Settings of rmu: representation misdirection (Li et al. 2024, arXiv 2403.03218).
 
     At one layer, activations of forget texts are steered to a random direction, and those of other
-    texts are kept where the original model has them. Only the matrices by which MLPs write to the
-    residual stream train, those of that layer and of the two layers before it.
+    texts are kept close to those of the original model. Only the down projections of the MLPs of
+    that layer and of the two layers before it are trained.
 
     The paper steers a model of 7 billion parameters at layer 7 of 32 with coefficient 6.5 and
     weight 1200; Shilov et al. 2025 (arXiv 2512.05648) steer small GPTs with coefficient 20, weight
@@ -195,15 +196,15 @@ class RMU(PostHoc):
     retain_weight: float = 100.0
     """Weight of keeping the activations of other texts."""
     steps: int = 240
-    """Steps of AdamW."""
+    """Number of steps of AdamW."""
     learning_rate: float = 3e-3
     """Learning rate of AdamW."""
 
     def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
-        """Return the mean squared distances of activations from where they are to be.
+        """Return the mean squared distances of activations from their targets.
 
         Raises:
-            ValueError: if the model has no such layer.
+            ValueError: if the model has too few layers.
         """
         count = len(original.layers())
         if self.layer >= count:
@@ -226,14 +227,14 @@ class RMU(PostHoc):
 
 
 def activations(model: LanguageModel, tokens_bt: Tensor, layer: int) -> Tensor:
-    """Return the residual stream after a layer, [B, T, D]; every token teaches all of it."""
+    """Return the residual stream after a layer, [b, t, d]; every token trains all parameters."""
     route = torch.full_like(tokens_bt, RETAIN)
     with routing(model, UNROUTED.to(tokens_bt.device), route):
         return model.residual(tokens_bt, layer)
 
 
 def random_direction(model: LanguageModel, seed: int) -> Tensor:
-    """Return a unit vector, [d], drawn as the paper draws it: no feature is negative."""
+    """Return a random unit vector, [d], whose entries are not negative, as in the paper."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.rand(model.width, generator=generator).to(model.down_proj(0))
     unit: Tensor = drawn / drawn.norm()
@@ -241,7 +242,25 @@ def random_direction(model: LanguageModel, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GradDiff(PostHoc):
+class ForgetLoss(PostHoc):
+    """A method that adds a loss on forget texts to the weighted mean loss on other texts."""
+
+    @abstractmethod
+    def forget_loss(self, trained: LanguageModel, original: LanguageModel, forget: Batch) -> Tensor:
+        """Return the loss of the trained model on a batch of texts labeled forget."""
+
+    def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
+        """Return the loss on forget texts plus the weighted retain loss."""
+
+        def loss(forget: Batch, others: Batch) -> Tensor:
+            on_forget = self.forget_loss(trained, original, forget)
+            return on_forget + self.retain_weight * likelihoods(trained, others).mean
+
+        return loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradDiff(ForgetLoss):
     """Settings of graddiff: gradient difference (Liu et al. 2022, arXiv 2203.12817).
 
     Gradient ascent on forget texts, and descent on others. Both losses are means over tokens. They
@@ -259,32 +278,14 @@ class GradDiff(PostHoc):
 
     retain_weight: float = 20.0
     """Weight of the loss on other texts; the ascent has weight 1."""
-    steps: int = 100
-    """Steps of AdamW."""
-    learning_rate: float = 1e-3
-    """Learning rate of AdamW."""
 
-    def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
-        """Return the retain loss minus the forget loss."""
-
-        def loss(forget: Batch, others: Batch) -> Tensor:
-            ascent = graddiff_loss(likelihoods(trained, forget))
-            return ascent + self.retain_weight * likelihoods(trained, others).mean
-
-        return loss
-
-
-def graddiff_loss(forget: Likelihoods) -> Tensor:
-    """Return minus the mean loss of a token.
-
-    >>> graddiff_loss(Likelihoods(torch.tensor([2.0, 10.0]), torch.tensor([1, 5])))
-    tensor(-2.)
-    """
-    return -forget.mean
+    def forget_loss(self, trained: LanguageModel, original: LanguageModel, forget: Batch) -> Tensor:
+        """Return minus the mean loss of a token."""
+        return -likelihoods(trained, forget).mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NPO(PostHoc):
+class NPO(ForgetLoss):
     """Settings of npo: negative preference optimization (Zhang et al. 2024, arXiv 2404.05868).
 
     A forget text is a dispreferred answer without a preferred one. The gradient is that of ascent
@@ -304,21 +305,12 @@ class NPO(PostHoc):
     """How fast the gradient fades as forget texts become less likely; near 0 it never fades."""
     retain_weight: float = 3.0
     """Weight of the loss on other texts."""
-    steps: int = 100
-    """Steps of AdamW."""
-    learning_rate: float = 1e-3
-    """Learning rate of AdamW."""
 
-    def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
-        """Return the preference loss relative to the original model, plus the retain loss."""
-
-        def loss(forget: Batch, others: Batch) -> Tensor:
-            with torch.no_grad():
-                before = likelihoods(original, forget)
-            preference = npo_loss(likelihoods(trained, forget).nats_b, before.nats_b, self.beta)
-            return preference + self.retain_weight * likelihoods(trained, others).mean
-
-        return loss
+    def forget_loss(self, trained: LanguageModel, original: LanguageModel, forget: Batch) -> Tensor:
+        """Return the preference loss relative to the original model."""
+        with torch.no_grad():
+            before = likelihoods(original, forget)
+        return npo_loss(likelihoods(trained, forget).nats_b, before.nats_b, self.beta)
 
 
 def npo_loss(nats_b: Tensor, reference_nats_b: Tensor, beta: float) -> Tensor:
@@ -326,8 +318,8 @@ def npo_loss(nats_b: Tensor, reference_nats_b: Tensor, beta: float) -> Tensor:
 
     Args:
         nats_b: negative log-probability of each text, -log p.
-        reference_nats_b: the same to the original model, -log p_ref.
-        beta: positive.
+        reference_nats_b: its negative log-probability under the original model, -log p_ref.
+        beta: positive scale of the exponent.
 
     >>> npo_loss(torch.tensor([3.0, 5.0]), torch.tensor([3.0, 5.0]), beta=2.0)
     tensor(0.6931)
@@ -336,7 +328,7 @@ def npo_loss(nats_b: Tensor, reference_nats_b: Tensor, beta: float) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SimNPO(PostHoc):
+class SimNPO(ForgetLoss):
     """Settings of simnpo: simple negative preference optimization (Fan et al. 2024, 2410.07163).
 
     NPO without a reference model: likelihoods are per token instead, so that long texts do not have
@@ -360,28 +352,19 @@ class SimNPO(PostHoc):
     """Margin by which tokens of forget texts are to become unlikely."""
     retain_weight: float = 2.0
     """Weight of the loss on other texts."""
-    steps: int = 100
-    """Steps of AdamW."""
-    learning_rate: float = 1e-3
-    """Learning rate of AdamW."""
 
-    def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
-        """Return the preference loss per token, plus the retain loss."""
-
-        def loss(forget: Batch, others: Batch) -> Tensor:
-            preference = simnpo_loss(likelihoods(trained, forget), self.beta, self.gamma)
-            return preference + self.retain_weight * likelihoods(trained, others).mean
-
-        return loss
+    def forget_loss(self, trained: LanguageModel, original: LanguageModel, forget: Batch) -> Tensor:
+        """Return the preference loss per token."""
+        return simnpo_loss(likelihoods(trained, forget), self.beta, self.gamma)
 
 
 def simnpo_loss(forget: Likelihoods, beta: float, gamma: float) -> Tensor:
-    """Return -(2 / beta) mean log sigmoid(-(beta / tokens) log p - gamma), p that of a text.
+    """Return -(2 / beta) mean log sigmoid(-(beta / tokens) log p - gamma).
 
     Args:
-        forget: how likely texts are.
-        beta: positive.
-        gamma: not negative.
+        forget: likelihoods p of the texts, with their numbers of tokens.
+        beta: positive scale of the log-probability.
+        gamma: margin, not negative.
 
     >>> simnpo_loss(Likelihoods(torch.tensor([4.0]), torch.tensor([2])), beta=0.5, gamma=1.0)
     tensor(2.7726)

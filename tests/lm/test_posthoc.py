@@ -1,4 +1,4 @@
-"""Methods after training: known losses and gradients, and what trains and what stays."""
+"""Tests of the methods after training: losses, gradients and the parameters that they train."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,6 @@ from lm.posthoc import (
     PostHocSettings,
     descend,
     forget_and_other_batches,
-    graddiff_loss,
     likelihoods,
     npo_loss,
     random_direction,
@@ -63,8 +62,8 @@ def test_npo_gradient_is_ascent_weighted_by_likelihoods(
 ) -> None:
     now, then = double(nats), double(before)
     p, reference = ((-beta * each.detach()).exp() for each in (now, then))
-    weighed = -2 * p / (p + reference) / 3
-    torch.testing.assert_close(gradient(npo_loss(now, then, beta), now), weighed)
+    expected = -2 * p / (p + reference) / 3
+    torch.testing.assert_close(gradient(npo_loss(now, then, beta), now), expected)
 
 
 @settings(deadline=None)
@@ -80,7 +79,7 @@ def test_npo_tends_to_ascent_as_beta_tends_to_0(nats: list[float], before: list[
 def test_npo_is_bounded_and_ascent_is_not() -> None:
     far = Likelihoods(torch.tensor([1e6]), torch.tensor([1]))
     assert float(npo_loss(far.nats_b, torch.tensor([1.0]), beta=0.1)) == 0
-    assert float(graddiff_loss(far)) == -1e6
+    assert float(-far.mean) == -1e6
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_simnpo_of_single_tokens_equals_npo_with_a_certain_reference(
     torch.testing.assert_close(single, npo_loss(now, torch.zeros(3), beta))
 
 
-def test_stories_are_as_likely_as_their_tokens_together() -> None:
+def test_likelihoods_sum_the_log_probabilities_of_tokens() -> None:
     model, rows = random_gpt(SMALL), stories()
     batch = Batch(rows.inputs, rows.targets, torch.zeros_like(rows.inputs))
     found = Likelihoods(*(part.detach() for part in likelihoods(model, batch)))
@@ -134,7 +133,7 @@ def test_stories_are_as_likely_as_their_tokens_together() -> None:
     assert float(found.mean) == pytest.approx(float(found.nats_b.sum()) / sum(LENGTHS))
 
 
-def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
+def test_rmu_trains_only_down_projections_up_to_its_layer() -> None:
     model = random_gpt(SMALL)
     before = weights(model)
     steered = RMU(layer=0, steps=3).unlearn(model, stories(1), stories(2), 2, seed=0)
@@ -145,15 +144,15 @@ def test_only_what_mlps_write_by_up_to_the_layer_is_trained() -> None:
     assert moved == {"blocks.0.mlp.original.down.weight"}
 
 
-def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
+def test_rmu_steers_forget_activations_and_keeps_others() -> None:
     model, forget, others = random_gpt(SMALL), stories(1), stories(2)
     weak = RMU(layer=1, coefficient=5.0, retain_weight=1.0, steps=60, learning_rate=3e-2)
-    towards = 5.0 * random_direction(model, 0)
+    target = 5.0 * random_direction(model, 0)
 
     def distances(steered: LanguageModel) -> tuple[float, float]:
         real = [rows.targets >= 0 for rows in (forget, others)]
         with torch.no_grad():
-            away = (steered.residual(forget.inputs, 1) - towards)[real[0]].square().mean()
+            away = (steered.residual(forget.inputs, 1) - target)[real[0]].square().mean()
             drift = steered.residual(others.inputs, 1) - model.residual(others.inputs, 1)
         return float(away), float(drift[real[1]].square().mean())
 
@@ -164,14 +163,14 @@ def test_forget_activations_turn_to_the_direction_and_others_stay() -> None:
     assert distances(strong.unlearn(model, forget, others, 3, seed=0))[1] < drifted
 
 
-def test_the_direction_is_a_unit_vector_without_negative_parts() -> None:
+def test_random_direction_is_a_unit_vector_without_negative_entries() -> None:
     found = random_direction(random_gpt(SMALL), 3)
     assert float(found.norm()) == pytest.approx(1.0)
     assert bool((found >= 0).all())
     assert not torch.equal(found, random_direction(random_gpt(SMALL), 4))
 
 
-def test_a_layer_that_is_not_there_is_refused() -> None:
+def test_rmu_refuses_a_layer_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="layer 2 was given: give a layer below 2"):
         RMU(layer=2).unlearn(random_gpt(SMALL), stories(1), stories(2), 2, 0)
     with pytest.raises(ValueError, match="all must be positive"):
@@ -203,7 +202,7 @@ def unlearn(name: str, model: LanguageModel, seed: int = 0, **changes: float) ->
 
 
 @pytest.mark.parametrize("name", POSTHOC)
-def test_a_listed_method_can_be_run_by_its_name_and_has_a_summary(name: str) -> None:
+def test_listed_methods_can_be_run_by_name_and_have_a_summary(name: str) -> None:
     assert METHODS[name].posthoc == name
     assert METHODS[name].summary == POSTHOC[name].summary
     assert POSTHOC[name].summary.endswith(".")
@@ -218,39 +217,41 @@ def test_unlearn_trains_a_copy_and_keeps_the_model_unchanged(name: str, kind: st
     after = unlearn(name, model)
     assert same(weights(model), before)
     moved = {part for part, value in after.named_parameters() if not value.equal(before[part])}
-    wrote = {id(after.down_proj(layer)) for layer in range(2)}
+    down_projections = {id(after.down_proj(layer)) for layer in range(2)}
     assert moved == {
-        part for part, value in after.named_parameters() if name != "rmu" or id(value) in wrote
+        part
+        for part, value in after.named_parameters()
+        if name != "rmu" or id(value) in down_projections
     }
     assert all(value.requires_grad and value.grad is None for value in after.parameters())
 
 
 @pytest.mark.parametrize("name", POSTHOC)
-def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+def test_unlearn_is_deterministic_for_a_seed(name: str) -> None:
     one, two, other = (weights(unlearn(name, random_gpt(SMALL), seed)) for seed in (5, 5, 6))
     assert same(one, two)
     assert not same(one, other)
 
 
 @pytest.mark.parametrize("name", POSTHOC)
-def test_no_steps_change_nothing(name: str) -> None:
+def test_unlearn_returns_the_same_weights_when_there_are_no_steps(name: str) -> None:
     model = random_gpt(SMALL)
     assert same(weights(unlearn(name, model, steps=0)), weights(model))
 
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("name", WITH_LOSSES)
-def test_stories_to_forget_get_less_likely_and_others_do_not(name: str, kind: str) -> None:
+def test_unlearn_raises_the_forget_loss_and_lowers_the_retain_loss(name: str, kind: str) -> None:
     model = MODELS[kind]()
-    forgot, kept = (loss_of(rows) for rows in (FORGET, OTHERS))
+    forget_loss, retain_loss = (loss_of(rows) for rows in (FORGET, OTHERS))
     after = unlearn(name, model, steps=10)
-    assert forgot(after)["loss"] > forgot(model)["loss"]
-    held = unlearn(name, model, steps=10, retain_weight=100.0)
-    assert kept(held)["loss"] < kept(model)["loss"]
+    assert forget_loss(after)["loss"] > forget_loss(model)["loss"]
+    weighted = unlearn(name, model, steps=10, retain_weight=100.0)
+    assert retain_loss(weighted)["loss"] < retain_loss(model)["loss"]
 
 
 @pytest.mark.parametrize("name", POSTHOC)
-def test_stories_of_one_kind_alone_are_refused(name: str) -> None:
+def test_unlearn_refuses_texts_of_one_kind_alone(name: str) -> None:
     nothing = FORGET.take(torch.zeros(3, dtype=torch.bool))
     for pair, message in (
         ((nothing, OTHERS), "0 stories to forget and 3 others"),
@@ -261,7 +262,7 @@ def test_stories_of_one_kind_alone_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POSTHOC)
-def test_divergence_says_to_lower_the_learning_rate(name: str) -> None:
+def test_unlearn_refuses_a_diverging_loss(name: str) -> None:
     with pytest.raises(ValueError, match=r"the loss is not finite .* lower the learning rate"):
         unlearn(name, random_gpt(SMALL), learning_rate=1e30)
 
@@ -288,6 +289,6 @@ def test_unlearn_refuses_weights_that_are_not_finite_after_the_last_step() -> No
         ("simnpo", {"gamma": -0.5}),
     ],
 )
-def test_numbers_out_of_range_are_refused(name: str, changes: dict[str, float]) -> None:
+def test_methods_refuse_settings_out_of_range(name: str, changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="all must be positive"):
         method(name, **changes)
