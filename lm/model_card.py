@@ -30,60 +30,60 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
     """Return the card of a run's model as Markdown with the front matter of model hubs.
 
     Args:
-        study: the settings of all runs.
-        result: of the run.
-        results: of runs that it may be compared with, of any seed.
+        study: settings of all runs.
+        result: result of the run.
+        results: results of comparable runs, of any seed.
     """
     same_seed = {each["method"]: each for each in results if each["seed"] == result["seed"]}
-    model = [] if study.run.model is None else [f"base_model: {study.run.model}"]
-    parts = [
-        "\n".join(["---", *model, "tags:", "- unlearning", "- gradient-routing", "---"]),
-        f"# {result['method']}, seed {result['seed']}: a model trained to forget {study.subject}",
-        "## What was removed, and how",
-        _training(study, result),
-        "## Effect and cost",
-        _table(_figures(result, same_seed)),
-        _cost(result, same_seed.get(BASE)),
-        "## Attacks",
-        _attacks(study, result, same_seed.get(GOLD)),
-        "## Limits",
-        "One seed of one study, on held-out text of the same kind. An attack that is not listed "
-        "was not tried. `summary.json` compares all models of the study over its seeds.",
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _training(study: StudyConfig, result: Result) -> str:
     run = study.run
-    base = f"a new model of size {run.size}" if run.model is None else run.model
+    model = "" if run.model is None else f"base_model: {run.model}\n"
+    start = f"a new model of size {run.size}" if run.model is None else run.model
     recall = result.get("label_recall", run.labels.recall)
-    return (
-        f"{METHODS[result['method']].summary} Training started from {base} and took "
-        f"{run.loop.steps} steps of {run.batch_size} texts; {recall:.0%} of the texts to forget "
-        f"were labeled forget, with a precision of {run.labels.precision:.0%}."
-    )
+    own, base = (number(each, "retain_loss.repaired") for each in (result, same_seed.get(BASE, {})))
+    unknown = "unknown, since unrouted was not run"
+    cost = unknown if isnan(own / base) else f"{own / base - 1:+.1%}"
+    return f"""---
+{model}tags:
+- unlearning
+- gradient-routing
+---
+
+# {result["method"]}, seed {result["seed"]}: a model trained to forget {study.subject}
+
+## What was removed, and how
+
+{METHODS[result["method"]].summary} Training started from {start} and took {run.loop.steps} steps \
+of {run.batch_size} texts; {recall:.0%} of the texts to forget were labeled forget, with a \
+precision of {run.labels.precision:.0%}.
+
+## Effect and cost
+
+{_effect(result, same_seed)}
+
+Retain loss relative to the unrouted model: {cost}. Time of the run: \
+{number(result, "wall_seconds"):.0f} s.
+
+## Attacks
+
+{_attacks(study, result, same_seed.get(GOLD))}
+
+## Limits
+
+One seed of one study, on held-out text of the same kind. An attack that is not listed was not \
+tried. `summary.json` compares all models of the study over its seeds.
+"""
 
 
-def _figures(result: Result, same_seed: Mapping[str, Result]) -> list[Sequence[str]]:
-    """Return the rows of the run's measures, the heading first."""
+def _effect(result: Result, same_seed: Mapping[str, Result]) -> str:
+    """Return the measures of the run before attacks, next to those of the references."""
     references = [name for name in (GOLD, BASE) if name != result["method"]]
     rows: list[Sequence[str]] = [("", "as trained", "this model", *references)]
     for heading, (measure, form) in FIGURES.items():
         if measure in result:  # documents have no facts
             own = [number(result, f"{measure}.{stage}") for stage in ("before", "repaired")]
             others = [number(same_seed.get(n, {}), f"{measure}.repaired") for n in references]
-            rows.append((heading, *(_shown(value, form) for value in (*own, *others))))
-    return rows
-
-
-def _cost(result: Result, base: Result | None) -> str:
-    own, theirs = (number(each or {}, "retain_loss.repaired") for each in (result, base))
-    unknown = "unknown, since unrouted was not run"
-    change = unknown if isnan(own / theirs) else f"{own / theirs - 1:+.1%}"
-    seconds = number(result, "wall_seconds")
-    return (
-        f"Retain loss relative to the unrouted model: {change}. Time of the run: {seconds:.0f} s."
-    )
+            rows.append((heading, *(_known(value, form) for value in (*own, *others))))
+    return _table(rows)
 
 
 def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
@@ -92,10 +92,9 @@ def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
         return "This is gold, the reference of the other models."
     rows: list[Sequence[str]] = [("attack", "figure", "worst case", "of gold", "robust")]
     for each in robustness(Results([result, *([] if gold is None else [gold])])):
-        if each.method == result["method"]:
-            form = FORMATS[each.figure]
-            values = (_shown(mean.value, form) for mean in (each.worst_case, each.gold))
-            rows.append((each.attack, each.figure, *values, ANSWERS[each.robust]))
+        form = FORMATS[each.figure]
+        values = (_known(mean.value, form) for mean in (each.worst_case, each.gold))
+        rows.append((each.attack, each.figure, *values, ANSWERS[each.robust]))
     attack = study.run.attack
     rates = ", ".join(f"{rate:g}" for rate in attack.learning_rates)
     counts = ", ".join(map(str, attack.num_examples))
@@ -107,7 +106,7 @@ def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
     )
 
 
-def _shown(value: float, form: str) -> str:
+def _known(value: float, form: str) -> str:
     return "unknown" if isnan(value) else f"{value:{form}}"
 
 

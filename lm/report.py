@@ -1,14 +1,13 @@
 """The report of a study: one table of results, and the tables and sentences made from it.
 
 A method forgets well if relearning from its model is like relearning from gold, which never saw the
-texts to forget: an attack adds knowledge itself, and gold shows how much. So methods are ranked by
-the area between their relearning curve and gold's. Losses recover within a few steps even from
-gold, and facts do not, so that both are reported.
+texts to forget: an attack itself adds knowledge, and gold shows how much. So methods are ranked by
+the area between their relearning curve and that of gold. Losses recover within a few steps even
+from gold, and facts do not, so that both are reported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from math import isnan, nan
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,9 +55,9 @@ class Results:
     """The results of runs as one table: a row for each run, a column for each dotted measure.
 
     Attributes:
-        records: the results as they were given.
+        records: the results.
         frame: the table, with a column `robust_unlearning` where it can be computed.
-        methods: those that were run, in the order of `lm.methods.METHODS`.
+        methods: names of the methods that were run, in the order of `lm.methods.METHODS`.
     """
 
     def __init__(self, records: Sequence[Result]) -> None:
@@ -79,50 +78,44 @@ class Results:
 
     @property
     def recalls(self) -> tuple[float, ...]:
-        """The label recalls of all methods but the references, rising."""
-        own = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
-        return tuple(sorted(own))
+        """The label recalls of all methods but the references, in ascending order."""
+        given = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
+        return tuple(sorted(given))
 
     def at(self, recall: float) -> "Results":
         """Return the results at a label recall; the references belong to every recall."""
-        return self._by_recall[recall]
+        return Results(
+            [
+                each
+                for each in self.records
+                if each["method"] in REFERENCES or each["label_recall"] == recall
+            ]
+        )
 
-    @cached_property
-    def _by_recall(self) -> dict[float, "Results"]:
-        return {
-            recall: Results(
-                [
-                    each
-                    for each in self.records
-                    if each["method"] in REFERENCES or each["label_recall"] == recall
-                ]
-            )
-            for recall in self.recalls
-        }
-
-    def values(self, method: str, measure: str) -> dict[int, float]:
-        """Return the finite values of a measure of a method by seed, rising.
+    def values(self, method: str, measure: str, recall: float | None = None) -> dict[int, float]:
+        """Return the finite values of a measure of a method by seed, in ascending order of seeds.
 
         Args:
-            method: its name.
+            method: name of the method.
             measure: a column of the table, such as `forget_loss.after`.
+            recall: label recall of the runs; by default all runs are read.
         """
         if measure not in self.frame:
             return {}
-        rows = self.frame[self.frame["method"] == method].set_index("seed")[measure]
-        known = pd.to_numeric(rows).sort_index()
+        rows = self.frame[self.frame["method"] == method]
+        if recall is not None and method not in REFERENCES:
+            rows = rows[rows["label_recall"] == recall]
+        known = pd.to_numeric(rows.set_index("seed")[measure]).sort_index()
         return {int(seed): float(value) for seed, value in known[np.isfinite(known)].items()}
 
-    def mean(self, method: str, measure: str) -> Estimate:
+    def mean(self, method: str, measure: str, recall: float | None = None) -> Estimate:
         """Return the interquartile mean of a measure over seeds."""
-        return estimate(list(self.values(method, measure).values()))
+        return estimate(list(self.values(method, measure, recall).values()))
 
     def by_recall(self, method: str, measure: str) -> dict[float, Estimate]:
-        """Return the known means of a measure by label recall; a reference has recall 1 alone."""
-        if method in REFERENCES:
-            found = {1.0: self.mean(method, measure)}
-        else:
-            found = {recall: self.at(recall).mean(method, measure) for recall in self.recalls}
+        """Return the known means of a measure by label recall; a reference has only recall 1."""
+        recalls = (1.0,) if method in REFERENCES else self.recalls
+        found = {recall: self.mean(method, measure, recall) for recall in recalls}
         return {recall: mean for recall, mean in found.items() if mean.seeds}
 
 
@@ -139,18 +132,18 @@ def number(result: Result, measure: str) -> float:
 
 
 class Relearning(NamedTuple):
-    """A measure that is read while an attack relearns."""
+    """A measure that is taken during an attack that relearns."""
 
     attack: str
     """One of `lm.attacks.relearning.ATTACKS`."""
     measure: str
-    """The figure that was measured at each step."""
+    """The measure at each step of the attack."""
 
 
 LOSS_CURVE = Relearning("same", "forget_loss")
 """The loss on texts to forget, while the attack trains on others of them."""
 FACTS_CURVE = Relearning("half", "mcq_forget_second")
-"""The facts of one half, while the attack trains on stories of the other half."""
+"""Known facts of one half, while the attack trains on stories of the other half."""
 
 
 def worst_curve(result: Result, curve: Relearning) -> WorstCase | None:
@@ -177,14 +170,14 @@ def compare_with_references(
 ) -> dict[str, float | int | None]:
     """Return the measures that compare a result with gold and unrouted of the same seed.
 
-    - `relearned_forget_loss`, `relearned_facts`: after the worst attack, at its budget;
+    - `relearned_forget_loss`, `relearned_facts`: the measure after all steps of the worst attack;
     - `savings_vs_gold`: area between the relearning curve of the forget loss and gold's, in nats
       times steps; above 0 relearning is ahead of gold;
     - `savings_vs_gold_facts`: the same for the share of forget facts known;
-    - `area_to_gold`, `area_to_gold_facts`: the unsigned area to gold's curve;
-    - `share_of_base`, `share_of_base_facts`: that area divided by the unrouted model's;
-    - `steps_to_relearn`: steps until the forget loss is back at the unrouted model's, None if it
-      never is.
+    - `area_to_gold`, `area_to_gold_facts`: the unsigned area between the curve and that of gold;
+    - `share_of_base`, `share_of_base_facts`: that area divided by the area of the unrouted model;
+    - `steps_to_relearn`: steps until the forget loss returns to that of the unrouted model, None
+      if it never does.
 
     A measure is left out where a run is missing.
     """
@@ -209,46 +202,44 @@ def compare_with_references(
 Format = Callable[[Estimate], str]
 
 
-def shown(form: str, spread: str = "", scale: float = 1.0) -> Format:
+def formatter(form: str, spread: str = "", scale: float = 1.0) -> Format:
     """Return a format of estimates: the value, and half the width of its interval if known.
 
-    >>> shown(".3f", ".3f")(Estimate(1.0, 0.9, 1.1, 5)), shown(".0%")(Estimate(0.5, 0.4, 0.6, 5))
-    ('1.000 +-0.100', '50%')
+    >>> formatter(".3f", ".3f")(Estimate(1.0, 0.9, 1.1, 5))
+    '1.000 +-0.100'
+    >>> formatter(".0%")(Estimate(0.5, 0.4, 0.6, 5))
+    '50%'
     """
 
     def cell(mean: Estimate) -> str:
-        if isnan(mean.value):
+        if not mean.seeds:
             return "-"
         half = scale * (mean.high - mean.low) / 2
-        within = f" +-{half:{spread}}" if spread and not isnan(mean.low) else ""
+        within = f" +-{half:{spread}}" if spread and mean.known else ""
         return f"{mean.value:{form}}{within}"
 
     return cell
 
 
-nats, facts_known = shown(".3f", ".3f"), shown(".0%", ".0f", scale=100)
+nats, facts_known = formatter(".3f", ".3f"), formatter(".0%", ".0f", scale=100)
 
 COLUMNS: dict[str, tuple[str, Format]] = {
-    "forget\nbefore": ("forget_loss.before", shown(".3f")),
+    "forget\nbefore": ("forget_loss.before", formatter(".3f")),
     "forget\nafter": ("forget_loss.repaired", nats),
     "after\nattack": (RELEARNED, nats),
-    "steps to\nrelearn": ("steps_to_relearn", shown(".0f")),
+    "steps to\nrelearn": ("steps_to_relearn", formatter(".0f")),
     "retain\nafter": (RETAINED, nats),
-    "facts\nforget": ("mcq_forget.repaired", shown(".0%")),
-    "facts\nretain": ("mcq_retain.repaired", shown(".0%")),
+    "facts\nforget": ("mcq_forget.repaired", formatter(".0%")),
+    "facts\nretain": ("mcq_retain.repaired", formatter(".0%")),
 }
 """Measures of each method and their formats, by the headings of columns."""
 
 
 def unlearning_table(title: str, results: Results) -> Table:
     """Return a row for each method: interquartile means over seeds, and half of their intervals."""
-    asked = any(
-        results.values(method, measure)
-        for method in results.methods
-        for heading, (measure, _) in COLUMNS.items()
-        if heading.startswith("facts")
-    )
-    columns = {k: v for k, v in COLUMNS.items() if asked or not k.startswith("facts")}
+    facts = [measure for measure, _ in COLUMNS.values() if measure.startswith("mcq")]
+    asked = any(results.values(method, each) for method in results.methods for each in facts)
+    columns = {k: v for k, v in COLUMNS.items() if asked or v[0] not in facts}
     table = plain_table(title, "method", list(columns))
     for method in results.methods:
         cells = (form(results.mean(method, measure)) for measure, form in columns.values())
@@ -284,11 +275,8 @@ def labels_table(title: str, results: Results) -> Table:
     panels = known_panels(results)
     for panel, measure in panels.items():
         for method in results.methods:
-            means = results.by_recall(method, measure)
-            once = method in REFERENCES
-            cells = [means.get(1.0 if once else recall) for recall in results.recalls]
-            texts = ["-" if mean is None else nats(mean) for mean in cells]
-            table.add_row(method, panel.split(",")[0], *texts)
+            means = (results.mean(method, measure, recall) for recall in results.recalls)
+            table.add_row(method, panel.split(",")[0], *map(nats, means))
         table.add_section()
     asked = RELEARNED_FACTS in panels.values()
     table.caption = (
@@ -310,31 +298,32 @@ def verdict(results: Results) -> str:
     if not ranked:
         return f"There is no verdict: it needs attacks on {GOLD} and on a method of unlearning."
     best, rest = ranked[0], ranked[1:]
-    count = results.mean(best, AREA).seeds
-    few = count < MIN_SEEDS
-    tied = [other for other in rest if not is_significant(_lead(results, best, other))]
+    areas = {method: results.values(method, AREA) for method in ranked}
+    tied = [
+        other for other in rest if not is_significant(difference_by_seed(areas[other], areas[best]))
+    ]
     routed = [method for method in ranked if METHODS[method].expanded]
     reported = list(dict.fromkeys([*ranked[:2], *routed[:1]]))
+    count = len(areas[best])
     seeds = "1 seed" if count == 1 else f"{count} seeds"
-    areas = _areas(results, reported) + ("" if few else f", with 95% intervals over {seeds}")
-    if tied and not few:
-        winner = f"{_listed([best, *tied])} do not differ significantly in relearning like gold"
+    clauses = [_areas(results, reported), _cost(results, reported)]
+    if count < MIN_SEEDS:
+        clauses.append(f"with {seeds}, no difference is significant")
     else:
-        winner = f"{best} relearns most like gold" if rest else ""
-    start = f"{winner}: {areas}" if winner else areas[0].upper() + areas[1:]
-    end = f"with {seeds}, no difference is significant" if few else ""
-    return "; ".join(filter(None, [start, _cost(results, reported), end])) + "."
+        clauses[0] += f", with 95% intervals over {seeds}"
+    if tied and count >= MIN_SEEDS:
+        winner = f"{_listed([best, *tied])} do not differ significantly in relearning like gold: "
+    else:
+        winner = f"{best} relearns most like gold: " if rest else ""
+    sentence = winner + "; ".join(filter(None, clauses))
+    return f"{sentence if winner else sentence[0].upper() + sentence[1:]}."
 
 
 def ranking(results: Results) -> list[str]:
     """Return the methods of unlearning that were attacked, the nearest to gold first."""
-    found = {method: results.mean(method, AREA).value for method in results.contenders}
-    known = [method for method, value in found.items() if not isnan(value)]
-    return sorted(known, key=lambda method: found[method])
-
-
-def _lead(results: Results, one: str, other: str) -> Estimate:
-    return difference_by_seed(results.values(other, AREA), results.values(one, AREA))
+    found = {method: results.mean(method, AREA) for method in results.contenders}
+    known = {method: mean.value for method, mean in found.items() if mean.seeds}
+    return sorted(known, key=known.__getitem__)
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -344,21 +333,19 @@ def _listed(words: Sequence[str]) -> str:
 
 def _with_interval(mean: Estimate, form: str) -> str:
     """Return an estimate for a sentence: 12% (8% to 16%)."""
-    within = "" if isnan(mean.low) else f" ({mean.low:z{form}} to {mean.high:z{form}})"
+    within = f" ({mean.low:z{form}} to {mean.high:z{form}})" if mean.known else ""
     return f"{mean.value:z{form}}{within}"
 
 
 def _areas(results: Results, methods: Sequence[str]) -> str:
     """Return the distances of curves from gold's, relative to the unrouted model's if known."""
-    if results.mean(methods[0], SHARE).seeds:
+    if results.values(methods[0], SHARE):
         start = f"of the area between the relearning curves of {BASE} and {GOLD}, "
         measures = [(SHARE, ".0%", "in loss"), (f"{SHARE}_facts", ".0%", "in facts")]
     else:
         start = f"of area between its relearning curve and that of {GOLD}, "
-        measures = [
-            (AREA, ".2f", "nats times steps"),
-            (f"{AREA}_facts", ".2f", "shares of facts times steps"),
-        ]
+        facts = (f"{AREA}_facts", ".2f", "shares of facts times steps")
+        measures = [(AREA, ".2f", "nats times steps"), facts]
     clauses = []
     for method in methods:
         means = [(results.mean(method, measure), form, unit) for measure, form, unit in measures]
@@ -386,18 +373,18 @@ def labels_verdict(results: Results) -> str:
     A method leads if the interval over shared seeds of its difference to each other method excludes
     zero.
     """
-    winners = {recall: _winner(results.at(recall)) for recall in results.recalls}
-    clauses = [
-        f"{method} leads at {_listed([f'{r:g}' for r, w in winners.items() if w == method])}"
-        for method in dict.fromkeys(filter(None, winners.values()))
-    ]
-    undecided = [f"{recall:g}" for recall, method in winners.items() if method is None]
+    recalls: dict[str | None, list[str]] = {}
+    for recall in results.recalls:
+        recalls.setdefault(_leader(results, recall), []).append(f"{recall:g}")
+    undecided = recalls.pop(None, [])
+    clauses = [f"{method} leads at {_listed(at)}" for method, at in recalls.items()]
     clauses += [f"no method leads significantly at {_listed(undecided)}"] if undecided else []
     return f"In robust unlearning, by label recall: {'; '.join(clauses)}."
 
 
-def _winner(results: Results) -> str | None:
-    found = {m: results.values(m, ROBUST) for m in results.methods if m not in REFERENCES}
+def _leader(results: Results, recall: float) -> str | None:
+    methods = [method for method in results.methods if method not in REFERENCES]
+    found = {method: results.values(method, ROBUST, recall) for method in methods}
     found = {method: values for method, values in found.items() if values}
     if len(found) < 2:
         return None

@@ -5,6 +5,7 @@ most `MARGINS`, or, from three seeds on, if the interval of that lead over seeds
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import isfinite, isnan
 from typing import NamedTuple
 
@@ -44,47 +45,40 @@ class Robustness(NamedTuple):
     """The worst case of gold."""
     lead: Estimate
     """Lead of the attack over the attack on gold of the same seed; above 0 it is ahead."""
-    robust: bool | None
-    """Whether the method is robust to the attack; None if that is unknown, as without gold."""
+
+    @property
+    def robust(self) -> bool | None:
+        """Whether the method is robust to the attack; None if that is unknown, as without gold."""
+        if isnan(self.lead.value):
+            return None
+        tied = self.lead.seeds >= MIN_SEEDS and isfinite(self.lead.low) and self.lead.low <= 0
+        return self.lead.value <= MARGINS[self.figure] or tied
 
 
 def robustness(results: Results) -> list[Robustness]:
     """Return a row for each method but gold, attack and figure that was measured.
 
     Args:
-        results: at most one for each method and seed.
+        results: at most one result for each method and seed.
     """
-    found = (
-        _compared(results, method, attack, figure)
-        for method in results.methods
-        for attack in SUITES["full"]
-        for figure in MARGINS
-        if method != GOLD
-    )
-    return [row for row in found if row.worst_case.seeds]
-
-
-def _compared(results: Results, method: str, attack: str, figure: str) -> Robustness:
-    own, gold = (worst_by_seed(results, each, attack, figure) for each in (method, GOLD))
-    lead = difference_by_seed(gold, own) if figure == LOSS else difference_by_seed(own, gold)
-    means = estimate(list(own.values())), estimate(list(gold.values()))
-    robust = _is_robust(lead, MARGINS[figure])
-    return Robustness(method, attack, figure, *means, lead, robust)
-
-
-def _is_robust(lead: Estimate, margin: float) -> bool | None:
-    if isnan(lead.value):
-        return None
-    tied = lead.seeds >= MIN_SEEDS and isfinite(lead.low) and lead.low <= 0
-    return lead.value <= margin or tied
+    found = []
+    for method in results.methods:
+        for attack, figure in product(SUITES["full"], MARGINS):
+            own, gold = (worst_by_seed(results, each, attack, figure) for each in (method, GOLD))
+            if method != GOLD and own:
+                pair = (gold, own) if figure == LOSS else (own, gold)
+                means = (estimate(list(values.values())) for values in (own, gold))
+                found.append(Robustness(method, attack, figure, *means, difference_by_seed(*pair)))
+    return found
 
 
 def robustness_sentence(rows: Sequence[Robustness]) -> str:
     """Return how many attacks each method is robust to by all figures, in one sentence."""
-    known = pd.DataFrame(rows, columns=Robustness._fields).dropna(subset="robust")
-    if known.empty:
+    known = [(row.method, row.attack, row.robust) for row in rows if row.robust is not None]
+    if not known:
         return f"Robustness is unknown: it needs attacks on {GOLD} and on another method."
-    by_attack = known.groupby(["method", "attack"], sort=False)["robust"].all()
+    frame = pd.DataFrame(known, columns=["method", "attack", "robust"])
+    by_attack = frame.groupby(["method", "attack"], sort=False)["robust"].all()
     counts = by_attack.groupby("method", sort=False).agg(["sum", "size"])
     clauses = [f"{name} to {row['sum']} of {row['size']}" for name, row in counts.iterrows()]
     return f"Attacks that methods are robust to, compared with {GOLD}: {', '.join(clauses)}."
@@ -109,6 +103,11 @@ def attack_rows(result: Result) -> list[Row]:
 
 CONTROLS = {"probe": "labels shuffled", "gcg": "random prefixes"}
 """The controls of attacks that have one."""
+UNATTACKED: Mapping[str, tuple[str, Format]] = {
+    FACTS: ("mcq_forget.repaired", facts_known),
+    LOSS: ("forget_loss.repaired", nats),
+}
+"""The measure of a figure before any attack, and its format."""
 
 
 def attacks_table(title: str, results: Results) -> Table:
@@ -117,8 +116,8 @@ def attacks_table(title: str, results: Results) -> Table:
     The shares of forget facts known come first, then the losses on texts to forget.
 
     Args:
-        title: of the table.
-        results: at most one for each method and seed.
+        title: title of the table.
+        results: at most one result for each method and seed.
     """
     methods = results.methods
     table = plain_table(title, "attack", ["", *methods])
@@ -131,15 +130,13 @@ def attacks_table(title: str, results: Results) -> Table:
         by_seed = (worst_by_seed(results, method, attack, figure) for method in methods)
         return [estimate(list(values.values())) for values in by_seed]
 
-    add("none", "facts", facts_known, [results.mean(m, "mcq_forget.repaired") for m in methods])
-    for attack in SUITES["full"]:
-        add(attack, "facts", facts_known, worst_means(attack, FACTS))
-        if attack in CONTROLS:
-            add(f"- {CONTROLS[attack]}", "facts", facts_known, worst_means(attack, CONTROL))
-    table.add_section()
-    add("none", "loss", nats, [results.mean(m, "forget_loss.repaired") for m in methods])
-    for attack in SUITES["full"]:
-        add(attack, "loss", nats, worst_means(attack, LOSS))
+    for figure, (measure, form) in UNATTACKED.items():
+        add("none", figure, form, [results.mean(method, measure) for method in methods])
+        for attack in SUITES["full"]:
+            add(attack, figure, form, worst_means(attack, figure))
+            if figure == FACTS and attack in CONTROLS:
+                add(f"- {CONTROLS[attack]}", figure, form, worst_means(attack, CONTROL))
+        table.add_section()
     table.caption = (
         "The worst setting of each attack. facts: share of the forget facts known, in half and gcg "
         "of the half that the attack does not reveal, 25% by guessing; loss: on texts to forget, "

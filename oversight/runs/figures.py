@@ -141,6 +141,14 @@ def spread(places: Mapping[str, float], gap: float, low: float, high: float) -> 
     return dict(zip(order, (inside + steps).tolist(), strict=True))
 
 
+def save_figure(figure: Figure, folder: Path, name: str) -> Path:
+    """Write a figure as SVG and PNG into a folder, and return the path of the PNG file."""
+    path = folder / f"{name}.png"
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path, dpi=160)
+    return path
+
+
 Draw = Callable[[bool], Figure]
 """Draws a figure, in its narrow form if the argument is true."""
 
@@ -166,9 +174,7 @@ class Drawing:
     def save(self, folder: Path) -> None:
         """Write the wide form as SVG and PNG."""
         with themed():
-            figure = self.draw(False)
-            figure.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
-            figure.savefig(folder / f"{self.name}.png", dpi=160)
+            save_figure(self.draw(False), folder, self.name)
 
     def inline(self, *, narrow: bool) -> str:
         """Return SVG for a page, with the page's color variables and unique identifiers."""
