@@ -67,8 +67,9 @@ def robustness(results: Results) -> list[Robustness]:
             own, gold = (worst_by_seed(results, each, attack, figure) for each in (method, GOLD))
             if method != GOLD and own:
                 pair = (gold, own) if figure == LOSS else (own, gold)
-                means = (estimate(list(values.values())) for values in (own, gold))
-                found.append(Robustness(method, attack, figure, *means, difference_by_seed(*pair)))
+                means = [estimate(list(values.values())) for values in (own, gold)]
+                lead = difference_by_seed(*pair)
+                found.append(Robustness(method, attack, figure, means[0], means[1], lead))
     return found
 
 

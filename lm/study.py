@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from oversight.runs.parallel import (
 )
 
 LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
-"""Parts of a run's own result that the summary omits."""
+"""Parts of the result of a run that the summary omits."""
 CARD, HUB_CARD = "MODEL_CARD.md", "README.md"
 """The card of a run, and its name in an exported folder, where hubs look for it."""
 
@@ -60,11 +61,11 @@ class Job:
     """One run of a study: a method with a seed, at a label recall.
 
     Attributes:
-        study: the settings of all runs.
-        method: its name.
-        seed: of everything.
+        study: settings of all runs.
+        method: name of the method.
+        seed: seed of all random numbers of the run.
         recall: share of the texts to forget that is labeled forget.
-        folder: of this run.
+        folder: folder of this run.
     """
 
     study: StudyConfig
@@ -80,7 +81,7 @@ class Job:
 
     @property
     def cost(self) -> float:
-        """Duration relative to other runs: training is most of it, and some runs take it over."""
+        """Duration relative to other runs: runs that reuse a trained model take about half."""
         return 0.5 if begins_with(self.method) else 1.0
 
 
@@ -88,34 +89,22 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
     """Return the runs of a study, each with its own folder, in the order in which to start them.
 
     The unrouted models come first, and methods that begin with the model of another come last. In a
-    sweep over labels, both references are run once, since robust unlearning is measured from one.
+    sweep over labels, each reference is run once per seed, with all labels.
     """
-    runs = sorted(_runs(study), key=lambda run: (run[0] != BASE, begins_with(run[0]) is not None))
-    return [
-        Job(study, method, seed, recall, folder / "runs" / _name(study, method, seed, recall))
-        for method, seed, recall in runs
-    ]
-
-
-def _runs(study: StudyConfig) -> Iterator[tuple[str, int, float]]:
-    """Yield method, seed and label recall."""
-    if study.sweep == "none":
-        recall = study.run.labels.recall
-        yield from ((method, seed, recall) for method in study.method for seed in study.seeds)
-        return
-    for method in dict.fromkeys([*REFERENCES, *study.method]):
-        recalls = (1.0,) if method in REFERENCES else study.recalls
-        yield from ((method, seed, recall) for seed in study.seeds for recall in recalls)
-
-
-def _name(study: StudyConfig, method: str, seed: int, recall: float) -> str:
-    if study.sweep == "none" or method in REFERENCES:
-        return f"{method}-seed{seed}"
-    return f"{method}-recall{recall:g}-seed{seed}"
+    sweep = study.sweep == "labels"
+    found = []
+    for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.method]):
+        swept = sweep and method not in REFERENCES
+        recalls = study.recalls if swept else (1.0 if sweep else study.run.labels.recall,)
+        for seed, recall in product(study.seeds, recalls):
+            at = f"-recall{recall:g}" if swept else ""
+            run = folder / "runs" / f"{method}{at}-seed{seed}"
+            found.append(Job(study, method, seed, recall, run))
+    return sorted(found, key=lambda job: (job.method != BASE, begins_with(job.method) is not None))
 
 
 def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyConfig, RunFolder]:
-    """Return a study that can run here, and its folder, which is made if it is new.
+    """Return a study that can run on these processes, and its folder, which is made if it is new.
 
     Raises:
         ValueError: if a model or documents cannot be loaded, or processes cannot share the work.
@@ -157,7 +146,7 @@ def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
 
 
 def run_job(job: Job) -> Outcome:
-    """Execute a run to its end from wherever it is, and write its TensorBoard page."""
+    """Start or resume a run, execute it to its end, and write its TensorBoard page."""
     torch.set_num_threads(1)  # sums depend on it, and there is a process for each core
     try:
         with locked(job.folder):
@@ -166,17 +155,12 @@ def run_job(job: Job) -> Outcome:
             config = job.study.run_config(job.recall)
             task, progress = load_task(config), ProgressReporter(job.folder)
             result = run_method(config, task, job.method, job.seed, job.folder, progress)
+            from lm.figures import write_page  # noqa: PLC0415 (slow to import)
+
             write_page(result, job.folder)
     except Exception as error:  # one failing run must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
-
-
-def write_page(result: Result, folder: Path) -> None:
-    """Write the TensorBoard page of a run."""
-    from lm.figures import write_page as write  # noqa: PLC0415 (slow to import)
-
-    write(result, folder)
 
 
 def read_result(job: Job) -> Result | None:
@@ -188,10 +172,10 @@ def read_result(job: Job) -> Result | None:
         result = read_json(job.folder / RESULT)
     except ValueError:
         return None
-    own = (result.get("method"), result.get("seed")) == (job.method, job.seed)
+    same = (result.get("method"), result.get("seed")) == (job.method, job.seed)
     parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
     complete = all(isinstance(result.get(part), list) for part in parts)
-    return result if own and complete else None
+    return result if same and complete else None
 
 
 def results_of(jobs: Sequence[Job]) -> list[Result]:
@@ -211,13 +195,13 @@ def report(
         folder.summary, study, jobs, results.records, {"verdict": sentence, "failed": failed}
     )
     write_cards(study, jobs, results.records)
-    console, title = Console(), heading(study)
+    console = Console()
     if results.records:
         table = labels_table if sweep else unlearning_table
-        console.print(table(title, results))
-        for above, part in _attacked(study, results):
-            console.print(attacks_table(above, part))
-            console.out(robustness_sentence(robustness(part)), highlight=False)
+        console.print(table(heading(study), results))
+        for title, attacked in _attacked(study, results):
+            console.print(attacks_table(title, attacked))
+            console.out(robustness_sentence(robustness(attacked)), highlight=False)
         console.out(sentence, highlight=False)
     path = folder.path
     lines = {
@@ -226,8 +210,8 @@ def report(
         "figures": draw(results, sweep, path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
-    for what, where in lines.items():
-        console.out(f"{what}:  {where}", highlight=False)
+    for name, value in lines.items():
+        console.out(f"{name}:  {value}", highlight=False)
 
 
 def heading(study: StudyConfig) -> str:
@@ -250,12 +234,12 @@ def _attacked(study: StudyConfig, results: Results) -> list[tuple[str, Results]]
 
 
 def draw(results: Results, sweep: bool, folder: Path) -> str:
-    """Draw the figures, and return their paths, or what is missing to draw them."""
+    """Draw the figures, and return their paths, or why there is none."""
     if find_spec("matplotlib") is None:
         return "they need matplotlib: pip install 'oversight-testbed[report]'"
-    from lm.figures import draw as drawn  # noqa: PLC0415 (needs an extra)
+    from lm.figures import draw as draw_figures  # noqa: PLC0415 (needs an extra)
 
-    return ", ".join(map(str, drawn(results, sweep, folder))) or "there is nothing to draw"
+    return ", ".join(map(str, draw_figures(results, sweep, folder))) or "there is nothing to draw"
 
 
 def write_summary(
@@ -268,10 +252,10 @@ def write_summary(
     """Write the summary of a study, atomically.
 
     Args:
-        path: of the file.
-        study: the settings.
-        jobs: all of its runs.
-        results: of those that are finished.
+        path: path of the file.
+        study: settings of the study.
+        jobs: all runs of the study.
+        results: results of the finished runs.
         more: further entries, such as the verdict.
     """
     finished = {(result["method"], result["seed"], result["label_recall"]) for result in results}
@@ -284,33 +268,29 @@ def write_cards(study: StudyConfig, jobs: Sequence[Job], results: Sequence[Resul
     """Write the card of each finished run, atomically, also into its exported model.
 
     Args:
-        study: the settings.
-        jobs: all of its runs.
-        results: of those that are finished.
+        study: settings of the study.
+        jobs: all runs of the study.
+        results: results of the finished runs.
     """
     folders = {(job.method, job.seed, job.recall): job.folder for job in jobs}
+    table = Results(results)
     for result in results:
         recall = result["label_recall"]
         folder = folders[result["method"], result["seed"], recall]
-        comparable = [
-            each
-            for each in results
-            if each["label_recall"] == recall or each["method"] in REFERENCES
-        ]
-        written = card(study, result, comparable).encode()
+        written = card(study, result, table.at(recall).records).encode()
         replace_file(folder / CARD, written)
         if (folder / PLAIN).is_dir():
             replace_file(folder / PLAIN / HUB_CARD, written)
 
 
 def share_over_processes(study: StudyConfig) -> StudyConfig:
-    """Return the settings of a study for the processes that run it: several train by ddp.
+    """Return a study whose runs are divided over the processes: several processes train by ddp.
 
-    Settings that shard weights (fsdp) stay as they are.
+    Settings that shard weights (fsdp) stay unchanged.
 
     Raises:
-        ValueError: if a single process is to share its work, or the processes cannot have equal
-            shares of a batch.
+        ValueError: if a single process is to share its work, or a batch does not divide evenly into
+            the processes.
     """
     run = study.run
     if processes().size > 1 and run.loop.scale.parallel == "none":
