@@ -12,7 +12,6 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import envs
 from agents import RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import (
     load_policy,
@@ -76,30 +75,11 @@ def test_restored_agent_equals_the_uninterrupted_one(case: str, tmp_path: Path) 
         np.testing.assert_array_equal(ours.get_state()[name], array, err_msg=name)
 
 
-SETTINGS: dict[str, Any] = {
-    "n_steps": 64,
-    "batch_size": 32,
-    "gamma": 0.9,
-    "gae_lambda": 0.8,
-    "policy_kwargs": {"hidden_sizes": (8,)},
-    "device": "cpu",
-    "seed": 0,
-}
-
-
-def overseen(name: str) -> gym.Env[Any, Any]:
-    return envs.PartialOversight(gym.make(name), observed_probability=0.5)
-
-
-def agent_on(env: Any, **settings: Any) -> RoutedPPO:  # noqa: ANN401
-    return RoutedPPO("MotivationPolicy", env, "routed", **{**SETTINGS, **settings})
-
-
 def test_checkpoint_holds_the_outcomes_so_far() -> None:
-    first = agent_on(Corridor(3), n_steps=8, batch_size=8)
+    first = small_agent("routed", Corridor(3), n_steps=8, batch_size=8)
     state = deepcopy(training_state(first.learn(3 * 8)))
     first.learn(3 * 8, reset_num_timesteps=False)
-    other = agent_on(Corridor(3), n_steps=8, batch_size=8)
+    other = small_agent("routed", Corridor(3), n_steps=8, batch_size=8)
     restore(other, state)
     other.learn(3 * 8, reset_num_timesteps=False)
     assert_same_training(other, first)
@@ -111,7 +91,8 @@ def test_checkpoint_holds_the_outcomes_so_far() -> None:
 @pytest.mark.parametrize("wrap", [DummyVecEnv, SyncVectorEnv])
 def test_checkpoint_refuses_an_environment_without_state(wrap: Any) -> None:  # noqa: ANN401
     settings = {"autoreset_mode": AutoresetMode.SAME_STEP} if wrap is SyncVectorEnv else {}
-    agent = agent_on(wrap([lambda: overseen("CartPole-v1")], **settings)).learn(64)
+    env = wrap([lambda: gym.make("CartPole-v1")], **settings)
+    agent = small_agent("routed", env, batch_size=32).learn(32)
     with pytest.raises(ValueError, match=rf"{wrap.__name__} cannot be checkpointed.*get_state"):
         training_state(agent)
 

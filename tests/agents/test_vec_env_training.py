@@ -14,17 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, UNUSED, Timeouts
-from tests.agents.factories import Corridor, assert_same_training
+from tests.agents.factories import Corridor, assert_same_training, small_agent
 
-SETTINGS: dict[str, Any] = {
-    "n_steps": 64,
-    "batch_size": 32,
-    "gamma": 0.9,
-    "gae_lambda": 0.8,
-    "policy_kwargs": {"hidden_sizes": (8,)},
-    "device": "cpu",
-    "seed": 0,
-}
+SETTINGS = {"n_steps": 64, "batch_size": 32, "gamma": 0.9, "gae_lambda": 0.8}
 
 
 def overseen(name: str) -> gym.Env[Any, Any]:
@@ -37,7 +29,7 @@ def overseen_sync(name: str, mode: AutoresetMode, count: int = 4) -> VectorEnv[A
 
 
 def agent_on(env: Any, **settings: Any) -> RoutedPPO:  # noqa: ANN401
-    return RoutedPPO("MotivationPolicy", env, "routed", **{**SETTINGS, **settings})
+    return small_agent("routed", env, **{**SETTINGS, **settings})
 
 
 def slow_advantages(agent: RoutedPPO, lane: int) -> tuple[NDArray[np.bool_], list[float]]:
