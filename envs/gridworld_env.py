@@ -17,7 +17,7 @@ from envs.gridworld import Flag, GridConfig
 from envs.observers import Observer, random_streams
 from envs.observers.observer import Mask, check_probability
 from envs.wrappers import PartialOversight
-from envs.wrappers.options import Reward
+from envs.wrappers.oversight import Reward
 from envs.wrappers.vector import PartialOversight as VectorPartialOversight
 from envs.wrappers.vector.infos import check_arrays
 

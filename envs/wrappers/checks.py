@@ -67,7 +67,7 @@ def check_shows_oversight(env: AnyEnv) -> bool:
     for layer in layers(env):
         name = type(layer).__name__
         if name == "PartialOversight":
-            return bool(layer.settings.reward == "observed")  # type: ignore[union-attr]
+            return bool(layer.oversight.reward == "observed")  # type: ignore[union-attr]
         if name in MISPLACED or isinstance(layer, CHANGING):
             raise ValueError(
                 f"{name} lies inside DelayedOversight, where it changes or stores what should come "
@@ -105,5 +105,5 @@ def layers(env: AnyEnv) -> Iterator[AnyEnv]:
             yield from layers(lane)
 
 
-def _pays_truth(oversight: Any) -> bool:  # noqa: ANN401 (a PartialOversight)
-    return bool(oversight.settings.reward == "true")
+def _pays_truth(layer: Any) -> bool:  # noqa: ANN401 (a PartialOversight)
+    return bool(layer.oversight.reward == "true")

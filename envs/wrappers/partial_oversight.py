@@ -8,25 +8,14 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
-from envs.observers import InformationLevel, Observer, random_streams
+from envs.observers import Observer
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
-from envs.wrappers.options import (
-    Proxy,
-    Reward,
-    Settings,
-    add_flag,
-    as_batch,
-    asking_space,
-    choose_observer,
-    flagged_space,
-    select_infos,
-    split_action,
-)
-from envs.wrappers.oversight_state import Flag, OversightState
+from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
+from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
-ALL, NONE = slice(None), slice(0)
+ALL = slice(None)
 
 
 class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -80,33 +69,30 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         allow: tuple[str, ...] = (),
         seed: int | None = None,
     ) -> None:
-        RecordConstructorArgs.__init__(
-            self,
-            observed_probability=observed_probability,
-            observer=observer,
-            proxy=proxy,
-            reward=reward,
-            flag=flag,
-            allow=allow,
-            seed=seed,
-        )
+        arguments: dict[str, Any] = {
+            "observed_probability": observed_probability,
+            "observer": observer,
+            "proxy": proxy,
+            "reward": reward,
+            "flag": flag,
+            "allow": allow,
+            "seed": seed,
+        }
+        RecordConstructorArgs.__init__(self, **arguments)
         gym.Wrapper.__init__(self, env)
         check_inside(env)
-        chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
-        if self.settings.has_flag:
+        self.oversight = Oversight(1, **arguments)
+        if self.oversight.has_flag:
             self.observation_space = flagged_space(env.observation_space)
-        if self.settings.agent_asks:
+        if self.oversight.agent_asks:
             self.action_space = asking_space(env.action_space)
-        self._state = OversightState(chosen, 1, seed or 0, flag=flag)
-        by_episode = self._state.level == InformationLevel.EPISODE
-        self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
-        self._reads = self.settings.reads_observations
-        # Whether the observation must be looked at before the next step.
-        self._looks = self._reads or self.settings.has_flag or not by_episode
-        self._pays_reports = reward == "observed" and proxy is None and self.settings.query is None
-        self._allow = allow
-        self._started = False
+        self._decides_late = self.oversight.decides_late
+        self._reads = self.oversight.reads_observations
+        # Whether a decision or a flag must follow every step, and not only every reset.
+        self._looks = self._reads or self.oversight.has_flag or not self.oversight.by_episode
+        # Whether a step pays its report, so that no array is needed unless a report is flipped.
+        self._pays_reports = reward == "observed" and proxy is None and not self.oversight.query
+        self._none = np.zeros(1, dtype=np.bool_)
         self._observed = False
         self._previous: Any = None  # the observation before the next step, if it is read
 
@@ -115,13 +101,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     ) -> tuple[Any, dict[str, Any]]:
         """Start episode 0 of the seed's oversight, or the next episode of the running one."""
         observation, info = self.env.reset(seed=seed, options=options)
-        if seed is None and self._started:
-            self._state.begin(ALL)
-        else:
-            first = self.settings.first_seed() if seed is None else seed
-            self._state.restart(random_streams.lane_seeds(int(first), 1), ALL)
-        self._started = True
-        infos = select_infos(info, self.settings.allow)
+        self.oversight.reset(None if seed is None else int(seed), ALL)
+        infos = self.oversight.select_infos(info)
         return self._look(observation), infos | {"observed": False, "observed_reward": 0.0}
 
     def step(self, action: Any) -> Step:  # noqa: ANN401 (the environment's)
@@ -132,76 +113,64 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: If an observed reward is not a finite number, or the action is not one of
                 the action space with queries.
         """
-        if not self._started:
+        oversight = self.oversight
+        if not oversight.started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = None
-        if self._waits:
+        if self._decides_late:
             action, question = self._split_query(action)
         observation, reward, terminated, truncated, inner = self.env.step(action)
         arrival = as_batch(observation) if self._reads else None
-        if self._waits:
-            self._state.look(self._previous, question, arrival)
-            self._observed = bool(self._state.observed[0])
-        reported = paid = self._report(reward) if self._observed else 0.0
-        if not self._pays_reports:
-            paid = self._pay(reward, reported, (action, arrival, terminated, truncated))
+        if self._decides_late:
+            oversight.look(self._previous, question, arrival)
+            self._observed = bool(oversight.observed[0])
+        reported = paid = _check_reward(reward) if self._observed else 0.0
+        if not self._pays_reports or oversight.flips is not None:
+            true = float(reward) if oversight.reward == "true" else reported
+            ends = np.array([[terminated], [truncated]])
+            step = (self._previous, as_batch(action), arrival, *ends)
+            reported, paid = self._pay(true, step)
         info = {"observed": self._observed, "observed_reward": reported}
-        if self._allow:
-            info = select_infos(inner, self._allow) | info
+        if oversight.allow:
+            info = oversight.select_infos(inner) | info
         if self._looks:
-            self._state.advance(NONE)
+            oversight.advance(self._none)
             observation = self._look(observation)
         return observation, paid, terminated, truncated, info
 
     def _split_query(self, action: Any) -> tuple[Any, Mask]:  # noqa: ANN401
         """Return the environment's action, and whether it came with a query, [1]."""
-        if not self.settings.agent_asks:
-            return action, np.zeros(1, dtype=np.bool_)
+        if not self.oversight.agent_asks:
+            return action, self._none
         actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
         return actions[0], question
 
-    def _report(self, reward: SupportsFloat) -> float:
-        """Return what the observer reports of an observed reward."""
-        true = _check_reward(reward)
-        flips = self._state.flips
-        if flips is None or true == 0.0:
-            return true
-        flipped = flips.rewards if true > 0 else flips.punishments
-        return -true if flipped[0] else true
-
-    def _pay(self, reward: SupportsFloat, reported: float, step: tuple[Any, ...]) -> float:
-        """Return what the step pays; `step` is the action, observation and ends of the step."""
-        if self.settings.reward == "true":
-            return float(reward)
-        paid = reported
-        if not self._observed or self.settings.reward == "proxy":
-            paid = self._proxy_reward(*step)
-        return paid - self.settings.price if self._state.asks[0] else paid
-
-    def _proxy_reward(
-        self,
-        action: Any,  # noqa: ANN401
-        arrival: Any,  # noqa: ANN401
-        terminated: bool,
-        truncated: bool,
-    ) -> float:
-        """Return what a hidden step pays."""
-        if self.settings.proxy is None:
-            return 0.0
-        ends = (np.array([end], dtype=np.bool_) for end in (terminated, truncated))
-        step = self._previous, as_batch(action), arrival, *ends
-        return float(self.settings.proxy_rewards(*step)[0])
+    def _pay(self, reward: float, step: tuple[Any, ...]) -> tuple[float, float]:
+        """Return what is reported of a step, and what it pays."""
+        rewards, observed = np.array([reward]), self.oversight.observed
+        reported = self.oversight.report(rewards, observed)
+        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._none)
+        return float(reported[0]), float(paid[0])
 
     def _look(self, observation: Any) -> Any:  # noqa: ANN401
         """Decide about the next step, and return the observation with its flag."""
         if self._reads:
             self._previous = as_batch(observation)
-        self._state.look(self._previous)
-        self._observed = bool(self._state.observed[0])
-        if not self.settings.has_flag:
+        self.oversight.look(self._previous)
+        self._observed = bool(self.oversight.observed[0])
+        if not self.oversight.has_flag:
             return observation
         space = self.env.observation_space
-        return add_flag(space, np.asarray(observation)[None], self._state.shown)[0]
+        return add_flag(space, np.asarray(observation)[None], self.oversight.shown)[0]
+
+
+def as_batch(value: Any) -> Any:  # noqa: ANN401 (of any space)
+    """Return a copy of an observation or action with a leading axis of one lane."""
+    if isinstance(value, dict):
+        return {key: as_batch(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(as_batch(part) for part in value)
+    return np.array(value)[None]
 
 
 def _check_reward(reward: SupportsFloat) -> float:

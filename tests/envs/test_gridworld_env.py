@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from envs import GridVectorEnv, partial_grid, partial_grid_vec
 from envs.gridworld import AGENT, DIAMOND, GHOST, Numbers, Planes
 from envs.observers.observer import Mask
-from envs.wrappers.options import Reward
+from envs.wrappers.oversight import Reward
 from tests.envs.comparison import assert_same
 
 Vector = VectorEnv[Any, Any, Any]

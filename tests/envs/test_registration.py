@@ -15,7 +15,7 @@ from stable_baselines3.common import env_checker
 import envs
 from envs import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
 from envs.gridworld import OVERSIGHT, Flag
-from envs.wrappers.options import Reward
+from envs.wrappers.oversight import Reward
 
 VARIANTS = [
     {"flag": flag, "reward": reward} for flag, reward in product(get_args(Flag), get_args(Reward))
@@ -40,7 +40,7 @@ def test_make_vec_gives_the_native_environment_unless_told() -> None:
     native = gym.make_vec("PartialGrid-v0", num_envs=3, size=4, reward="proxy")
     assert isinstance(native.unwrapped, GridVectorEnv)
     assert (native.num_envs, native.unwrapped.size) == (3, 4)
-    assert native.settings.reward == "proxy"  # type: ignore[attr-defined]
+    assert native.oversight.reward == "proxy"  # type: ignore[attr-defined]
     assert native.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     sync = gym.make_vec("PartialGrid-v0", num_envs=3, vectorization_mode="sync")
     assert type(sync) is SyncVectorEnv

@@ -1,6 +1,7 @@
 """What the vector wrappers share: masked infos, states of nested wrappers, and autoreset modes."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,34 @@ def parse_infos(infos: Mapping[str, Any]) -> tuple[Mask, NDArray[np.float64]]:
         observed = observed & infos["_observed"]
     rewards = np.where(observed, infos["observed_reward"], 0.0).astype(np.float64)
     return observed, rewards
+
+
+def before_reset(observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
+    """Return the observations after a step and before the resets of same-step autoreset.
+
+    Args:
+        observations: After the resets, [n, ...].
+        final: Gymnasium's `final_obs`: an array like the observations, or an array of objects.
+        ended: The lanes that were reset, [n].
+    """
+    arrived = deepcopy(observations)
+    if isinstance(final, np.ndarray) and final.dtype != np.object_:
+        arrived[ended] = final[ended]
+        return arrived
+    for lane in np.flatnonzero(ended).tolist():
+        _write(arrived, lane, final[lane])
+    return arrived
+
+
+def _write(observations: Any, lane: int, observation: Any) -> None:  # noqa: ANN401
+    if isinstance(observation, dict):
+        for key, part in observation.items():
+            _write(observations[key], lane, part)
+    elif isinstance(observation, tuple):
+        for whole, part in zip(observations, observation, strict=True):
+            _write(whole, lane, part)
+    else:
+        observations[lane] = observation
 
 
 def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:

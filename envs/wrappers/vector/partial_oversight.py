@@ -11,27 +11,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.observers import Flips, InformationLevel, Observer, random_streams
+from envs.observers import Observer
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_inside
-from envs.wrappers.options import (
-    Proxy,
-    Reward,
-    Settings,
-    add_flag,
-    asking_space,
-    before_reset,
-    check_finite,
-    choose_observer,
-    flagged_space,
-    select_infos,
-    split_action,
-)
-from envs.wrappers.oversight_state import Flag, OversightState
+from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
+from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
 from envs.wrappers.vector.infos import (
     Arrays,
     StatefulWrapper,
     autoreset_mode,
+    before_reset,
     make_infos,
     make_step_infos,
 )
@@ -73,29 +62,26 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         allow: tuple[str, ...] = (),
         seed: int | None = None,
     ) -> None:
-        RecordConstructorArgs.__init__(
-            self,
-            observed_probability=observed_probability,
-            observer=observer,
-            proxy=proxy,
-            reward=reward,
-            flag=flag,
-            allow=allow,
-            seed=seed,
-        )
+        arguments: dict[str, Any] = {
+            "observed_probability": observed_probability,
+            "observer": observer,
+            "proxy": proxy,
+            "reward": reward,
+            "flag": flag,
+            "allow": allow,
+            "seed": seed,
+        }
+        RecordConstructorArgs.__init__(self, **arguments)
         StatefulWrapper.__init__(self, env)
         check_inside(env)
-        chosen = choose_observer(observed_probability, observer)
-        self.settings = Settings(chosen, proxy, reward, flag, allow, seed)
-        if self.settings.has_flag:
+        self.oversight = Oversight(env.num_envs, **arguments)
+        if self.oversight.has_flag:
             self.single_observation_space = flagged_space(env.single_observation_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        if self.settings.agent_asks:
+        if self.oversight.agent_asks:
             self.single_action_space = asking_space(env.single_action_space)
             self.action_space = batch_space(self.single_action_space, env.num_envs)
         self._mode = autoreset_mode(env)
-        self._state = OversightState(chosen, env.num_envs, seed or 0, flag=flag)
-        self._waits = self._state.level >= InformationLevel.ACTION  # decides only after the action
         self._none = np.zeros(env.num_envs, dtype=np.bool_)
         self._resetting = self._none  # the lanes that the next step only resets
         self._previous: Any = None  # the observations before the next step, if they are read
@@ -113,16 +99,11 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         # A copy, since Gymnasium takes the mask out of the options that it is given.
         inside = None if options is None else dict(options)
         observations, inner = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
-        lanes = np.flatnonzero(mask)
-        if seed is None and self._started:
-            self._state.begin(lanes)
-        else:
-            first = self.settings.first_seed() if seed is None else seed
-            self._state.restart(random_streams.lane_seeds(first, self.num_envs)[lanes], lanes)
+        self.oversight.reset(seed, np.flatnonzero(mask))
         self._started = True
         self._resetting = self._resetting & ~mask
         infos = make_infos(self._none.copy(), np.zeros(self.num_envs), mask)
-        return self._look(observations), select_infos(inner, self.settings.allow) | infos
+        return self._look(observations), self.oversight.select_infos(inner) | infos
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401 (the environment's)
         """Take a step in every lane, and pay the rewards that are observed.
@@ -135,7 +116,7 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         if not self._started:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = self._none
-        if self.settings.agent_asks:
+        if self.oversight.agent_asks:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
         observations, rewards, terminated, truncated, inner = self.env.step(actions)
         rewards = check_rewards(rewards, self.num_envs)
@@ -144,42 +125,26 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
             restarted = ended
         arrival = self._arrival(observations, inner, restarted)
-        if self._waits:
-            self._state.look(self._previous, question, arrival)
-        observed = self._state.observed & ~self._resetting
-        reported = report_rewards(rewards, observed, self._state.flips)
-        paid = self._pay(rewards, reported, observed, (actions, arrival, terminated, truncated))
-        self._state.advance(self._resetting)
+        if self.oversight.decides_late:
+            self.oversight.look(self._previous, question, arrival)
+        observed = self.oversight.observed & ~self._resetting
+        reported = self.oversight.report(rewards, observed)
+        step = (self._previous, actions, arrival, terminated, truncated)
+        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._resetting)
+        self.oversight.advance(self._resetting)
         infos = self._make_infos(observed, reported, inner, restarted, arrival)
         beginning = self._resetting if restarted is None else restarted
         if beginning.any():
-            self._state.begin(np.flatnonzero(beginning))
+            self.oversight.begin(np.flatnonzero(beginning))
         if self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = ended
         return self._look(observations), paid, terminated, truncated, infos
 
     def _arrival(self, observations: Any, inner: dict[str, Any], restarted: Mask | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, as far as it is read."""
-        if restarted is None or not (self.settings.reads_observations or self.settings.has_flag):
+        if restarted is None or not (self.oversight.reads_observations or self.oversight.has_flag):
             return observations
         return before_reset(observations, inner["final_obs"], restarted)
-
-    def _pay(
-        self, rewards: NDArray[Any], reported: NDArray[Any], observed: Mask, step: tuple[Any, ...]
-    ) -> NDArray[Any]:
-        """Return what every step pays, in the environment's dtype, [n]."""
-        if self.settings.reward == "true":
-            return rewards.copy()
-        hidden = ~observed if self.settings.reward == "observed" else ~self._none
-        paid = reported
-        if self.settings.proxy is not None:
-            guesses = self.settings.proxy_rewards(self._previous, *step)
-            paid = np.where(hidden, guesses, reported).astype(reported.dtype)
-            paid[self._resetting] = 0
-        elif self.settings.reward == "proxy":
-            paid = np.zeros_like(reported)
-        asks = self._state.asks & ~self._resetting
-        return np.where(asks, paid - paid.dtype.type(self.settings.price), paid)
 
     def _make_infos(
         self,
@@ -190,19 +155,19 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         arrival: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Return the infos of a step, with the environment's own entries that are allowed."""
-        allow, final_obs = self.settings.allow, inner.get("final_obs")
-        if restarted is not None and self.settings.has_flag:
-            self._state.look(arrival)  # for the flags of the last observations
+        final_obs = inner.get("final_obs")
+        if restarted is not None and self.oversight.has_flag:
+            self.oversight.look(arrival)  # for the flags of the last observations
             final_obs = self._with_flags(arrival)
         infos = make_step_infos(observed, reported.astype(np.float64), restarted, final_obs)
-        if allow and restarted is not None:
-            infos["final_info"] |= select_infos(inner.get("final_info", {}), allow)
-        return select_infos(inner, allow) | infos if allow else infos
+        if self.oversight.allow and restarted is not None:
+            infos["final_info"] |= self.oversight.select_infos(inner.get("final_info", {}))
+        return self.oversight.select_infos(inner) | infos
 
     def _own_state(self) -> Arrays:
-        own = {PREFIX + name: array for name, array in self._state.get_state().items()}
+        own = {PREFIX + name: array for name, array in self.oversight.get_state().items()}
         own[RESETTING] = self._resetting
-        if self.settings.reads_observations:
+        if self.oversight.reads_observations:
             if not isinstance(self._previous, np.ndarray):
                 raise ValueError(
                     "the state of PartialOversight holds the observations that its observer or "
@@ -220,20 +185,20 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
             )
 
     def _set_own_state(self, own: Arrays) -> None:
-        self._state.set_state({name: own[PREFIX + name] for name in self._state.get_state()})
+        self.oversight.set_state({name: own[PREFIX + name] for name in self.oversight.get_state()})
         self._resetting = own[RESETTING]
         self._previous = own.get(PREVIOUS)
-        self._state.look(self._previous)
+        self.oversight.look(self._previous)
 
     def _look(self, observations: Any) -> Any:  # noqa: ANN401
         """Decide about the next steps, and return the observations with their flags."""
-        if self.settings.reads_observations:
+        if self.oversight.reads_observations:
             self._previous = deepcopy(observations)
-        self._state.look(self._previous)
-        return self._with_flags(observations) if self.settings.has_flag else observations
+        self.oversight.look(self._previous)
+        return self._with_flags(observations) if self.oversight.has_flag else observations
 
     def _with_flags(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
-        return add_flag(self.env.single_observation_space, observations, self._state.shown)
+        return add_flag(self.env.single_observation_space, observations, self.oversight.shown)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
@@ -251,17 +216,3 @@ def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:
             f"into one in a wrapper inside PartialOversight"
         )
     return array if kind == "f" else array.astype(np.float64)
-
-
-def report_rewards(rewards: NDArray[Any], observed: Mask, flips: Flips | None) -> NDArray[Any]:
-    """Return what the observer reports of each lane's step, [n], and 0.0 for hidden steps.
-
-    Raises:
-        ValueError: If an observed reward is not finite.
-    """
-    shown = np.where(observed, rewards, rewards.dtype.type(0))
-    check_finite(shown, "the environment")
-    if flips is None:
-        return shown
-    wrong = np.where(shown > 0, flips.rewards, flips.punishments & (shown < 0))
-    return np.where(wrong, -shown, shown)

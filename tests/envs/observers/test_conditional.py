@@ -17,7 +17,7 @@ from envs import (
     StepCoin,
 )
 from envs.wrappers import vector
-from envs.wrappers.options import asking_space, split_action
+from envs.wrappers.spaces import asking_space, split_action
 from tests.envs.wrappers.environment_factories import GAMES, frozen
 
 

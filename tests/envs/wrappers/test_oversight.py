@@ -1,11 +1,11 @@
-"""The state of oversight equals asking the observer about every step of every lane."""
+"""Oversight equals asking the observer about every step of every lane."""
 
 import numpy as np
 import pytest
 
 from envs import EpisodeCoin, Noisy, Schedule, StepCoin
 from envs.observers import Decision, Observer, StepContext, random_streams
-from envs.wrappers.oversight_state import OversightState
+from envs.wrappers.oversight import Oversight
 
 OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
@@ -15,25 +15,38 @@ OBSERVERS: dict[str, Observer] = {
 }
 
 
+def make_oversight(lanes: int, observer: Observer) -> Oversight:
+    return Oversight(
+        lanes,
+        observed_probability=None,
+        observer=observer,
+        proxy=None,
+        reward="observed",
+        flag="visible",
+        allow=(),
+        seed=5,
+    )
+
+
 @pytest.mark.parametrize("name", OBSERVERS)
 @pytest.mark.parametrize("lanes", [1, 7])
-def test_state_equals_asking_the_observer_at_every_step(lanes: int, name: str) -> None:
+def test_oversight_equals_asking_the_observer_at_every_step(lanes: int, name: str) -> None:
     observer, generator = OBSERVERS[name], np.random.default_rng(lanes)
-    state = OversightState(observer, lanes, 5, flag="visible")
+    oversight = make_oversight(lanes, observer)
     seeds = random_streams.lane_seeds(11, lanes)
     one, choice = np.ones(1, dtype=np.uint64), np.array([5], dtype=np.uint64)
     seed = random_streams.split(random_streams.split(seeds, one), choice)
     episode, step, played = np.zeros((3, lanes), dtype=np.uint64)
-    state.restart(seeds, slice(None))
+    oversight.reset(11, slice(None))
     for _ in range(200):
-        state.look()
+        oversight.look()
         decision: Decision = observer.decide(StepContext(seed, episode, step, played))
-        np.testing.assert_array_equal(state.observed, decision.observed)
-        np.testing.assert_array_equal(state.shown, decision.observed)
-        state.advance(slice(0))
+        np.testing.assert_array_equal(oversight.observed, decision.observed)
+        np.testing.assert_array_equal(oversight.shown, decision.observed)
+        oversight.advance(np.zeros(lanes, dtype=np.bool_))
         step += np.uint64(1)
         over = np.flatnonzero(generator.random(lanes) < 0.7)
-        state.begin(over)
+        oversight.begin(over)
         played[over] += step[over]
         step[over] = 0
         episode[over] += np.uint64(1)
@@ -42,15 +55,15 @@ def test_state_equals_asking_the_observer_at_every_step(lanes: int, name: str) -
 
 def test_restored_state_decides_like_the_original() -> None:
     for observer in OBSERVERS.values():
-        state, other = (OversightState(observer, 3, 5, flag="visible") for _ in range(2))
-        state.restart(random_streams.lane_seeds(11, 3), slice(None))
+        oversight, other = (make_oversight(3, observer) for _ in range(2))
+        oversight.reset(11, slice(None))
         for lanes in ([0], [0, 2], [1]):
-            state.advance(slice(0))
-            state.begin(np.array(lanes))
-        other.set_state(state.get_state())
-        for each in (state, other):
+            oversight.advance(np.zeros(3, dtype=np.bool_))
+            oversight.begin(np.array(lanes))
+        other.set_state(oversight.get_state())
+        for each in (oversight, other):
             each.look()
-        np.testing.assert_array_equal(state.observed, other.observed)
-        assert (state.flips is None) == (other.flips is None)
-        for name, array in state.get_state().items():
+        np.testing.assert_array_equal(oversight.observed, other.observed)
+        assert (oversight.flips is None) == (other.flips is None)
+        for name, array in oversight.get_state().items():
             np.testing.assert_array_equal(array, other.get_state()[name])

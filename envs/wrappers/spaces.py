@@ -1,0 +1,115 @@
+"""The spaces of an agent that sees which steps are observed, or that queries the overseer.
+
+The single and the vector wrapper share them. Functions act on arrays with a leading axis of lanes.
+"""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+
+from envs.observers.observer import Mask
+
+
+def flagged_space(space: Space[Any]) -> Space[Any]:
+    """Return the space of a single observation with the flag.
+
+    A vector gains an entry at its end, 0 or 1. Planes or an image gain a plane at the end of the
+    shorter of their first and last axes, filled with 0 or the space's highest value. `Discrete(n)`
+    becomes `Discrete(2 * n)`, whose upper half has the flag.
+
+    Raises:
+        ValueError: If the space has no place for the flag.
+    """
+    if isinstance(space, spaces.Discrete):
+        return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)
+    axis = plane_axis(space)
+    if isinstance(space, spaces.MultiBinary):
+        shape = list(space.shape)
+        shape[axis] += 1
+        return spaces.MultiBinary(shape if len(shape) > 1 else shape[0])
+    assert isinstance(space, spaces.Box)
+    plane = space.low.take([0], axis)
+    low = np.concatenate([space.low, np.zeros_like(plane)], axis)
+    high = np.concatenate([space.high, np.full_like(plane, flag_value(space))], axis)
+    return spaces.Box(low, high, dtype=space.dtype.type)
+
+
+def add_flag(space: Space[Any], observations: Any, flags: Mask) -> NDArray[Any]:  # noqa: ANN401
+    """Return observations of a single space, [n, ...], with their flags, [n].
+
+    >>> add_flag(spaces.Discrete(5), np.array([3, 3]), np.array([False, True]))
+    array([3, 8])
+    """
+    array = np.asarray(observations)
+    if isinstance(space, spaces.Discrete):
+        upper: NDArray[Any] = array + flags * array.dtype.type(space.n)
+        return upper
+    axis = plane_axis(space) + 1
+    shape = list(array.shape)
+    shape[axis] = 1
+    marks = np.where(flags, array.dtype.type(flag_value(space)), array.dtype.type(0))
+    plane = np.broadcast_to(marks.reshape(-1, *[1] * (array.ndim - 1)), shape)
+    return np.concatenate([array, plane], axis)
+
+
+def plane_axis(space: Space[Any]) -> int:
+    """Return the axis of a single observation along which the flag is added.
+
+    Raises:
+        ValueError: If the space has no such axis, or two that look alike.
+    """
+    shape = space.shape if isinstance(space, spaces.Box | spaces.MultiBinary) else None
+    if shape is not None and len(shape) == 1:
+        return 0
+    if shape is not None and len(shape) == 3 and shape[0] != shape[2]:
+        return 0 if shape[0] < shape[2] else 2
+    raise ValueError(
+        f"flag='visible' needs a Discrete space, or a Box or MultiBinary one of 1 axis, or of 3 "
+        f"axes of which the first or the last numbers the planes (and is the shorter), got "
+        f"{space}: flatten the observation inside PartialOversight, or take flag='hidden' and "
+        f"read info['observed']"
+    )
+
+
+def flag_value(space: Space[Any]) -> float:
+    """Return the value of the flag of an observed step: 1, or an image's highest value."""
+    if isinstance(space, spaces.Box) and len(space.shape) == 3:
+        highest = float(space.high.max())
+        return highest if np.isfinite(highest) else 1.0
+    return 1.0
+
+
+def asking_space(space: Space[Any]) -> spaces.Discrete:
+    """Return the space of a single action, each of which can also be taken with a query.
+
+    Raises:
+        ValueError: If the space is not discrete.
+    """
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(
+            f"Query() adds the agent's query to a Discrete action space, got {space}: "
+            f"let a rule query, as in Query(rule=...), or make the actions discrete inside "
+            f"PartialOversight"
+        )
+    return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)
+
+
+def split_action(space: spaces.Discrete, actions: NDArray[Any]) -> tuple[NDArray[Any], Mask]:
+    """Return the environment's actions, [n], and which of them came with a query.
+
+    >>> split_action(spaces.Discrete(4), np.array([3, 7]))
+    (array([3, 3]), array([False,  True]))
+
+    Raises:
+        ValueError: If an action is not an integer of the doubled space.
+    """
+    low, size = int(space.start), int(space.n)
+    if actions.dtype.kind not in "iu" or np.any((actions < low) | (actions >= low + 2 * size)):
+        raise ValueError(
+            f"actions must be integers from {low} to {low + 2 * size - 1}, of which those from "
+            f"{low + size} on query the overseer, got {actions!r}"
+        )
+    asks: Mask = actions >= low + size
+    return np.where(asks, actions - actions.dtype.type(size), actions), asks
