@@ -21,6 +21,130 @@ from envs.wrappers.oversight import Reward
 from envs.wrappers.vector import PartialOversight as VectorPartialOversight
 from envs.wrappers.vector.infos import check_arrays
 
+RENDER_MODES = ("ansi", "rgb_array")
+
+
+class Games:
+    """The games of some lanes: which level each lane plays, and where everything is.
+
+    `GridVectorEnv` steps many of them, and `GridEnv` a single one.
+
+    Args:
+        num_lanes: Number of games.
+        size: Rows and columns of the boards.
+        horizon: Maximal number of steps in an episode.
+        oversight_probability: Chance that a terminal square is overseen.
+        render_mode: One of `RENDER_MODES`, or None.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_lanes: int,
+        size: int,
+        horizon: int,
+        oversight_probability: float,
+        render_mode: str | None,
+    ) -> None:
+        GridConfig(size=size, horizon=horizon)  # checks both
+        check_probability(oversight_probability, "oversight_probability")
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(
+                f"render_mode must be one of {RENDER_MODES} or None, got {render_mode!r}"
+            )
+        self.size, self.horizon = size, horizon
+        self.oversight_probability = oversight_probability
+        self.render_mode = render_mode
+        self.started = False
+        self.seed = np.zeros(num_lanes, dtype=np.uint64)
+        self.episode = np.zeros(num_lanes, dtype=np.uint64)
+        self.elapsed = np.zeros(num_lanes, dtype=np.intp)
+        self.board = self._layout(slice(None))
+        self.planes = gridworld.observe(self.board, size)
+        # Where each lane's agent plane starts in the flattened planes.
+        self._origin = np.arange(num_lanes) * self.planes[0].size
+
+    def reset(self, seeds: random_streams.Words | None) -> None:
+        """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode."""
+        if seeds is None:
+            self.episode += np.uint64(1)
+        else:
+            self.seed[:], self.episode[:] = seeds, 0
+        self.started = True
+        self._begin(slice(None))
+
+    def begin_next(self, lanes: gridworld.Cells) -> None:
+        """Start the next episode of some lanes."""
+        self.episode[lanes] += np.uint64(1)
+        self._begin(lanes)
+
+    def move(self, actions: gridworld.Cells) -> tuple[Mask, Mask]:
+        """Move every agent once, and return which lanes terminated and which were truncated."""
+        agent = self.board.agent
+        bits = self.planes.reshape(-1)  # two of which change in every lane
+        bits[self._origin + agent] = 0
+        agent[:] = gridworld.move(agent, actions, self.size)
+        bits[self._origin + agent] = 1
+        self.elapsed += 1
+        terminated = gridworld.is_terminal(self.board)
+        return terminated, (self.elapsed >= self.horizon) & ~terminated
+
+    def render(self) -> tuple[rendering.Frame | str, ...] | None:
+        """Draw every lane in the render mode, or return None without one."""
+        if self.render_mode is None:
+            return None
+        self.check_started()
+        return rendering.frames(self.board, self.size, self.render_mode)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that the future depends on, one row a lane."""
+        counters = {"seed": self.seed, "episode": self.episode, "elapsed": self.elapsed}
+        return counters | self.board._asdict()
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue with other arrays.
+
+        Raises:
+            ValueError: If a name, shape, dtype or value is not that of a running episode.
+        """
+        arrays = self.arrays()
+        if state.keys() != arrays.keys():
+            raise ValueError(f"state must hold {sorted(arrays)}, got {sorted(state)}")
+        check_arrays(state, arrays)
+        cells = ("agent", "ghost", "diamond")
+        limits = {"elapsed": self.horizon} | dict.fromkeys(cells, self.size**2)
+        for name, limit in limits.items():
+            if state[name].min() < 0 or state[name].max() >= limit:
+                raise ValueError(f"state[{name!r}] must be from 0 to {limit - 1}")
+        agent, ghost, diamond = (state[name] for name in cells)
+        if np.any((agent == ghost) | (agent == diamond) | (ghost == diamond)):
+            raise ValueError(
+                "state must hold the agent, ghost and diamond of a lane on distinct cells"
+            )
+        for name, array in arrays.items():
+            array[:] = state[name]
+        self.planes[:] = gridworld.observe(self.board, self.size)
+        self.started = True
+
+    def check_started(self) -> None:
+        """Raise ResetNeeded before the first reset."""
+        if not self.started:
+            raise ResetNeeded("no episode is running: call reset() first")
+
+    def _layout(self, lanes: slice | gridworld.Cells) -> gridworld.Board:
+        seed, episode = self.seed[lanes], self.episode[lanes]
+        return gridworld.layout(seed, episode, self.size, self.oversight_probability)
+
+    def _begin(self, lanes: slice | gridworld.Cells) -> None:
+        """Lay out the current episode of some lanes."""
+        board = self._layout(lanes)
+        for array, fresh in zip(self.board, board, strict=True):
+            array[lanes] = fresh
+        self.elapsed[lanes] = 0
+        self.planes[lanes] = gridworld.observe(board, self.size)
+
 
 class GridEnv(gym.Env[gridworld.Planes, np.int64]):
     """The plain grid game, which pays the true reward.
@@ -68,7 +192,7 @@ class GridEnv(gym.Env[gridworld.Planes, np.int64]):
     - v0: initial version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(rendering.MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's type)
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's type)
 
     def __init__(
         self,
@@ -78,37 +202,23 @@ class GridEnv(gym.Env[gridworld.Planes, np.int64]):
         oversight_probability: float = 0.1,
         render_mode: str | None = None,
     ) -> None:
-        GridConfig(size=size, horizon=horizon)  # checks both
-        check_probability(oversight_probability, "oversight_probability")
-        self.size, self.horizon = size, horizon
-        self.oversight_probability = oversight_probability
-        self.render_mode = rendering.check_mode(render_mode)
+        self.games = Games(1, size, horizon, oversight_probability, render_mode)
+        self.render_mode = render_mode
         self.action_space = spaces.Discrete(gridworld.NUM_ACTIONS)
         self.observation_space = spaces.MultiBinary((gridworld.NUM_PLANES, size, size))
-        self._seed: int | None = None
-        self._episode = 0
-        self._elapsed = 0
         self._over = True
-        self._board: gridworld.Board | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[gridworld.Planes, dict[str, Any]]:
         """Start episode 0 of the lane `seed`, or the next episode of the running lane."""
         super().reset(seed=seed, options=options)
-        if seed is None and self._seed is not None:
-            self._episode += 1
-        else:
-            self._seed, self._episode = self.np_random_seed % 2**64, 0
-        self._board = gridworld.layout(
-            np.array([self._seed], dtype=np.uint64),
-            np.array([self._episode], dtype=np.uint64),
-            self.size,
-            self.oversight_probability,
+        next_episode = seed is None and self.games.started
+        self.games.reset(
+            None if next_episode else random_streams.lane_seeds(self.np_random_seed, 1)
         )
-        self._elapsed = 0
         self._over = False
-        return self._observation(), {}
+        return self.games.planes[0].copy(), {}
 
     def step(
         self, action: np.int64 | int
@@ -119,34 +229,22 @@ class GridEnv(gym.Env[gridworld.Planes, np.int64]):
             ResetNeeded: Before the first reset, and after the end of an episode.
             ValueError: If the action is not an integer from 0 to 3.
         """
-        if self._over or self._board is None:
+        if self._over:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        actions = gridworld.check_actions(action, ()).reshape(1)
-        moved = gridworld.move(self._board.agent, actions, self.size)
-        self._board = self._board._replace(agent=moved)
-        self._elapsed += 1
-        terminated = bool(gridworld.is_terminal(self._board)[0])
-        truncated = not terminated and self._elapsed >= self.horizon
+        ends = self.games.move(gridworld.check_actions(action, ()).reshape(1))
+        terminated, truncated = (bool(lanes[0]) for lanes in ends)
         self._over = terminated or truncated
-        return self._observation(), float(self.true_reward()[0]), terminated, truncated, {}
+        reward = float(self.true_reward()[0])
+        return self.games.planes[0].copy(), reward, terminated, truncated, {}
 
     def true_reward(self) -> gridworld.Numbers:
         """Return the true reward at the agent's place, [1]; see `GridVectorEnv.true_reward`."""
-        assert self._board is not None
-        return gridworld.true_reward(self._board)
+        return gridworld.true_reward(self.games.board)
 
     def render(self) -> rendering.Frame | str | None:
         """Draw the running episode in the render mode, or return None without one."""
-        if self.render_mode is None:
-            return None
-        if self._board is None:
-            raise ResetNeeded("no episode is running: call reset() before render()")
-        return rendering.frames(self._board, self.size, self.render_mode)[0]
-
-    def _observation(self) -> gridworld.Planes:
-        assert self._board is not None
-        planes: gridworld.Planes = gridworld.observe(self._board, self.size)[0]
-        return planes
+        frames = self.games.render()
+        return None if frames is None else frames[0]
 
 
 class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
@@ -197,26 +295,14 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
     ) -> None:
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
-        GridConfig(size=size, horizon=horizon)  # checks both
-        check_probability(oversight_probability, "oversight_probability")
-        self.size, self.horizon = size, horizon
-        self.oversight_probability = oversight_probability
-        self.render_mode = rendering.check_mode(render_mode)
+        self.games = Games(num_envs, size, horizon, oversight_probability, render_mode)
+        self.render_mode = render_mode
         self.metadata = {**GridEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.num_envs = num_envs
         self.single_action_space = spaces.Discrete(gridworld.NUM_ACTIONS)
         self.single_observation_space = spaces.MultiBinary((gridworld.NUM_PLANES, size, size))
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-
-        self._started = False
-        self._seed = np.zeros(num_envs, dtype=np.uint64)
-        self._episode = np.zeros(num_envs, dtype=np.uint64)
-        self._elapsed = np.zeros(num_envs, dtype=np.intp)
-        self._board = self._layout(slice(None))
-        self._planes = gridworld.observe(self._board, size)
-        # Where each lane's agent plane starts in the flattened planes.
-        self._origin = np.arange(num_envs) * self._planes[0].size
 
     def reset(
         self,
@@ -229,18 +315,13 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
             raise ValueError("reset_mask is not supported: a lane resets in the step that ends it")
         if seed is None or isinstance(seed, int):
             super().reset(seed=seed)
-        if seed is None and self._started:
-            self._episode += np.uint64(1)
+        if seed is None and self.games.started:
+            self.games.reset(None)
         else:
-            drawn = self.np_random_seed
+            drawn = self.np_random_seed if seed is None else seed
             assert drawn is not None
-            self._seed[:] = random_streams.lane_seeds(
-                drawn if seed is None else seed, self.num_envs
-            )
-            self._episode[:] = 0
-        self._started = True
-        self._begin(slice(None))
-        return self._planes.copy(), {}
+            self.games.reset(random_streams.lane_seeds(drawn, self.num_envs))
+        return self.games.planes.copy(), {}
 
     def step(
         self, actions: ArrayLike
@@ -251,49 +332,43 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
             ResetNeeded: Before the first reset.
             ValueError: If the actions are not [num_envs] integers from 0 to 3.
         """
-        self._check_started()
-        self._move(gridworld.check_actions(actions, (self.num_envs,)))
-        self._elapsed += 1
-        reward, terminated = self.true_reward(), gridworld.is_terminal(self._board)
-        truncated = (self._elapsed >= self.horizon) & ~terminated
-        ended = terminated | truncated
+        games = self.games
+        games.check_started()
+        terminated, truncated = games.move(gridworld.check_actions(actions, (self.num_envs,)))
+        reward, ended = self.true_reward(), terminated | truncated
         infos: dict[str, Any] = {}
         lanes = np.flatnonzero(ended)
         if lanes.size:
-            infos = {"final_obs": self._planes.copy(), "_final_obs": ended}
+            infos = {"final_obs": games.planes.copy(), "_final_obs": ended}
             infos |= {"final_info": {}, "_final_info": ended.copy()}
-            self._episode[lanes] += np.uint64(1)
-            self._begin(lanes)
-        return self._planes.copy(), reward, terminated, truncated, infos
+            games.begin_next(lanes)
+        return games.planes.copy(), reward, terminated, truncated, infos
 
     def render(self) -> tuple[rendering.Frame | str, ...] | None:
         """Draw every lane in the render mode, or return None without one."""
-        if self.render_mode is None:
-            return None
-        self._check_started()
-        return rendering.frames(self._board, self.size, self.render_mode)
+        return self.games.render()
 
     @property
     def board(self) -> gridworld.Board:
         """A copy of where everything is in the running episodes."""
-        return gridworld.Board._make(array.copy() for array in self._board)
+        return gridworld.Board._make(array.copy() for array in self.games.board)
 
     @property
     def overseen(self) -> Mask:
         """Whether each running episode's diamond and ghost are overseen, [num_envs, 2]."""
-        return self._board.overseen.copy()
+        return self.games.board.overseen.copy()
 
     def true_reward(self) -> gridworld.Numbers:
         """Return the true reward at each agent's place, [num_envs]; the only source of the truth.
 
         The certificate replaces it where nobody observes, to test that nothing else changes.
         """
-        return gridworld.true_reward(self._board)
+        return gridworld.true_reward(self.games.board)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the future depends on, given the same arguments and actions."""
-        self._check_started()
-        return {name: array.copy() for name, array in self._arrays().items()}
+        self.games.check_started()
+        return {name: array.copy() for name, array in self.games.arrays().items()}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue exactly where `get_state` was called.
@@ -301,57 +376,11 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
         Raises:
             ValueError: If a name, shape, dtype or cell is not that of a state of these lanes.
         """
-        arrays = self._arrays()
-        _check_state(state, arrays, self.size, self.horizon)
-        for name, array in arrays.items():
-            array[:] = state[name]
-        self._planes[:] = gridworld.observe(self._board, self.size)
-        self._started = True
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        counters = {"seed": self._seed, "episode": self._episode, "elapsed": self._elapsed}
-        return counters | self._board._asdict()
-
-    def _layout(self, lanes: slice | gridworld.Cells) -> gridworld.Board:
-        seed, episode = self._seed[lanes], self._episode[lanes]
-        return gridworld.layout(seed, episode, self.size, self.oversight_probability)
-
-    def _begin(self, lanes: slice | gridworld.Cells) -> None:
-        """Lay out the current episode of some lanes."""
-        board = self._layout(lanes)
-        for array, fresh in zip(self._board, board, strict=True):
-            array[lanes] = fresh
-        self._elapsed[lanes] = 0
-        self._planes[lanes] = gridworld.observe(board, self.size)
-
-    def _move(self, actions: gridworld.Cells) -> None:
-        """Move every agent, on the board and in the planes, of which two bits a lane change."""
-        agent = self._board.agent
-        bits = self._planes.reshape(-1)
-        bits[self._origin + agent] = 0
-        agent[:] = gridworld.move(agent, actions, self.size)
-        bits[self._origin + agent] = 1
-
-    def _check_started(self) -> None:
-        if not self._started:
-            raise ResetNeeded("no episode is running: call reset() first")
-
-
-class HideOversightPlane(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
-    """Empties the oversight plane of a grid's observations."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        RecordConstructorArgs.__init__(self)
-        gym.ObservationWrapper.__init__(self, env)
-
-    def observation(self, observation: gridworld.Planes) -> gridworld.Planes:
-        """Return the planes of one board with an empty last one."""
-        planes: gridworld.Planes = hide_oversight(observation[None])[0]
-        return planes
+        self.games.set_state(state)
 
 
 class VectorHideOversightPlane(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
-    """`HideOversightPlane` for native vector environments with same-step autoreset."""
+    """Empties the oversight plane in native vector environments with same-step autoreset."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         RecordConstructorArgs.__init__(self)
@@ -383,9 +412,9 @@ class VectorHideOversightPlane(VectorWrapper[Any, Any, Any, Any, Any], RecordCon
 
 
 def hide_oversight(observations: gridworld.Planes) -> gridworld.Planes:
-    """Return a copy of planes, [n, 4, size, size], with an empty oversight plane."""
+    """Return a copy of planes, [..., 4, size, size], with an empty oversight plane."""
     hidden = observations.copy()
-    hidden[:, gridworld.OVERSIGHT] = 0
+    hidden[..., gridworld.OVERSIGHT, :, :] = 0
     return hidden
 
 
@@ -403,7 +432,9 @@ def add_oversight(
     env = wrapper(game, observer=observer, proxy=gridworld.any_terminal, reward=reward)
     if flag == "visible":
         return env
-    return HideOversightPlane(env) if single else VectorHideOversightPlane(env)
+    if single:
+        return gym.wrappers.TransformObservation(env, hide_oversight, env.observation_space)
+    return VectorHideOversightPlane(env)
 
 
 def partial_grid(
@@ -458,25 +489,3 @@ def partial_grid_vec(
     """Return the native vector environment of `PartialGrid-v0`; arguments as in `partial_grid`."""
     env = GridVectorEnv(num_envs, **game)
     return add_oversight(env, flag=flag, reward=reward, observer=observer)  # type: ignore[no-any-return]
-
-
-_CELLS = ("agent", "ghost", "diamond")
-
-
-def _check_state(
-    state: Mapping[str, NDArray[Any]],
-    current: Mapping[str, NDArray[Any]],
-    size: int,
-    horizon: int,
-) -> None:
-    """Raise a ValueError if a name, shape, dtype or value is not that of a running episode."""
-    if state.keys() != current.keys():
-        raise ValueError(f"state must hold {sorted(current)}, got {sorted(state)}")
-    check_arrays(state, current)
-    limits = {"elapsed": horizon} | dict.fromkeys(_CELLS, size**2)
-    for name, limit in limits.items():
-        if state[name].min() < 0 or state[name].max() >= limit:
-            raise ValueError(f"state[{name!r}] must be from 0 to {limit - 1}")
-    agent, ghost, diamond = (state[name] for name in _CELLS)
-    if np.any((agent == ghost) | (agent == diamond) | (ghost == diamond)):
-        raise ValueError("state must hold the agent, ghost and diamond of a lane on distinct cells")

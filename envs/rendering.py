@@ -13,25 +13,12 @@ Coordinates = NDArray[np.float64]
 Shape = Callable[[Coordinates, Coordinates], NDArray[np.bool_]]
 Icon = tuple[tuple[Shape, tuple[int, int, int]], ...]
 
-MODES = ("ansi", "rgb_array")
-
 CELL = 32  # pixels
 _OVERSAMPLE = 8  # sample points for each pixel and axis, averaged for smooth edges
 
 
-def check_mode(mode: str | None) -> str | None:
-    """Return a render mode.
-
-    Raises:
-        ValueError: If there is no such mode.
-    """
-    if mode is not None and mode not in MODES:
-        raise ValueError(f"render_mode must be one of {MODES} or None, got {mode!r}")
-    return mode
-
-
 def frames(board: Board, size: int, mode: str) -> tuple[Frame | str, ...]:
-    """Render every lane of a board in a render mode."""
+    """Render every lane of a board, as text if the mode is `"ansi"` and else as images."""
     picture = draw if mode == "rgb_array" else write
     return tuple(picture(*lane, size=size) for lane in zip(*board, strict=True))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,17 +41,13 @@ class EpisodeCoin(Observer):
         stream: Coins of the same stream fall alike; coins of different streams are independent.
     """
 
+    information_level: ClassVar[InformationLevel] = InformationLevel.EPISODE
     probability: float
     stream: int = 0
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "probability")
         check_count(self.stream, "stream", 0)
-
-    @property
-    def information_level(self) -> InformationLevel:
-        """It decides by episode."""
-        return InformationLevel.EPISODE
 
     def decide(self, context: StepContext) -> Decision:
         """Toss the episode's coin."""
@@ -69,17 +65,13 @@ class StepCoin(Observer):
         stream: As in `EpisodeCoin`.
     """
 
+    information_level: ClassVar[InformationLevel] = InformationLevel.STEP
     probability: float
     stream: int = 0
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "probability")
         check_count(self.stream, "stream", 0)
-
-    @property
-    def information_level(self) -> InformationLevel:
-        """It decides at each step."""
-        return InformationLevel.STEP
 
     def decide(self, context: StepContext) -> Decision:
         """Toss the step's coin."""
@@ -147,6 +139,7 @@ class Budget(Observer):
         stream: As in `EpisodeCoin`.
     """
 
+    information_level: ClassVar[InformationLevel] = InformationLevel.EPISODE
     episodes: int
     every: int = 1
     stream: int = 0
@@ -155,11 +148,6 @@ class Budget(Observer):
         check_count(self.stream, "stream", 0)
         check_count(self.episodes, "episodes", 0)
         check_count(self.every, "every", 1)
-
-    @property
-    def information_level(self) -> InformationLevel:
-        """It decides by episode."""
-        return InformationLevel.EPISODE
 
     def decide(self, context: StepContext) -> Decision:
         """Observe the episodes that are the chosen one of their block."""

@@ -1,7 +1,7 @@
 """Errors of the overseer: reports that are missing or have the wrong sign, and noisy flags."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,7 @@ class Adversarial(Observer):
         side: Reports that are flipped, as in `Noisy`; by default bad outcomes are reported as good.
     """
 
+    information_level: ClassVar[InformationLevel] = InformationLevel.EPISODE
     observer: Observer
     episodes: int
     every: int = 1
@@ -126,11 +127,6 @@ class Adversarial(Observer):
         check_count(self.episodes, "episodes", 0)
         check_count(self.every, "every", 1)
         _check_side(self.side)
-
-    @property
-    def information_level(self) -> InformationLevel:
-        """It decides by episode."""
-        return InformationLevel.EPISODE
 
     def decide(self, context: StepContext) -> Decision:
         """Flip the reports of the first observed episode of each block."""

@@ -1,6 +1,5 @@
 """NormalizeObservedReward: a scale of rewards that does not depend on how much is observed."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -66,30 +65,6 @@ class ObservedReturn:
     def end(self, lanes: Mask | slice) -> None:
         """Begin new sums in some lanes."""
         self.running[lanes] = 0.0
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the sums, [n], and the statistics of all lanes, [3]."""
-        return {"observed_return": self.running.copy(), "return_statistics": self.statistics.copy()}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Continue where `get_state` was called; return the rest of the state.
-
-        Raises:
-            ValueError: If the state is not one of as many lanes.
-        """
-        rest = dict(state)
-        for name, array in (
-            ("observed_return", self.running),
-            ("return_statistics", self.statistics),
-        ):
-            given = rest.pop(name, None)
-            if not isinstance(given, np.ndarray) or given.shape != array.shape:
-                raise ValueError(
-                    f"the state must hold {name} of shape {array.shape}, got {given!r}: it must "
-                    "come from get_state of a NormalizeObservedReward with as many lanes"
-                )
-            array[:] = given
-        return rest
 
     def _merge(self, sums: NDArray[np.float64]) -> None:
         """Add a batch to the statistics (Chan, Golub and LeVeque 1983)."""
@@ -160,15 +135,6 @@ class NormalizeObservedReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             seen = np.array([float(info["observed_reward"])])
             self.returns.add(np.array([True]), seen, self.update_running_mean)
         return observation, float(reward) / self.scale, terminated, truncated, info
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state, which it must have, and the statistics."""
-        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
-        return {**state, **self.returns.get_state()}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called."""
-        self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]
 
 
 def missing_infos(env: object) -> str:

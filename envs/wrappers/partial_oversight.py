@@ -92,6 +92,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._looks = self._reads or self.oversight.has_flag or not self.oversight.by_episode
         # Whether a step pays its report, so that no array is needed unless a report is flipped.
         self._pays_reports = reward == "observed" and proxy is None and not self.oversight.query
+        self._allow = allow
         self._none = np.zeros(1, dtype=np.bool_)
         self._observed = False
         self._previous: Any = None  # the observation before the next step, if it is read
@@ -131,7 +132,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             step = (self._previous, as_batch(action), arrival, *ends)
             reported, paid = self._pay(true, step)
         info = {"observed": self._observed, "observed_reward": reported}
-        if oversight.allow:
+        if self._allow:
             info = oversight.select_infos(inner) | info
         if self._looks:
             oversight.advance(self._none)

@@ -39,7 +39,7 @@ def test_an_id_with_its_module_needs_no_import() -> None:
 def test_make_vec_gives_the_native_environment_unless_told() -> None:
     native = gym.make_vec("PartialGrid-v0", num_envs=3, size=4, reward="proxy")
     assert isinstance(native.unwrapped, GridVectorEnv)
-    assert (native.num_envs, native.unwrapped.size) == (3, 4)
+    assert (native.num_envs, native.unwrapped.games.size) == (3, 4)
     assert native.oversight.reward == "proxy"  # type: ignore[attr-defined]
     assert native.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     sync = gym.make_vec("PartialGrid-v0", num_envs=3, vectorization_mode="sync")
@@ -51,13 +51,14 @@ def test_a_spec_rebuilds_its_environment() -> None:
     rebuilt = gym.make(env.spec)  # type: ignore[arg-type]
     assert isinstance(env.unwrapped, GridEnv)
     assert isinstance(rebuilt.unwrapped, GridEnv)
-    assert (rebuilt.unwrapped.size, rebuilt.unwrapped.oversight_probability) == (4, 0.5)
+    games = rebuilt.unwrapped.games
+    assert (games.size, games.oversight_probability) == (4, 0.5)
     assert not rebuilt.reset(seed=0)[0][OVERSIGHT].any()
     assert str(rebuilt) == str(env)
     native = gym.make_vec("PartialGrid-v0", num_envs=3, horizon=7)
     again = gym.make_vec(native.spec)  # type: ignore[arg-type]
     assert isinstance(again.unwrapped, GridVectorEnv)
-    assert (again.num_envs, again.unwrapped.horizon) == (3, 7)
+    assert (again.num_envs, again.unwrapped.games.horizon) == (3, 7)
 
 
 def test_both_environments_share_their_defaults() -> None:

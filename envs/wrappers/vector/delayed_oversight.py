@@ -1,6 +1,6 @@
 """DelayedOversight for vector environments: the single wrapper in every lane, on arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
 from envs.wrappers.checks import check_shows_oversight
-from envs.wrappers.delayed_oversight import Shown, check_infos, choose_delay
-from envs.wrappers.vector.infos import Arrays, StatefulWrapper, autoreset_mode
+from envs.wrappers.delayed_oversight import check_infos, choose_delay
+from envs.wrappers.vector.infos import (
+    Arrays,
+    StatefulWrapper,
+    autoreset_mode,
+    make_step_infos,
+    parse_step_infos,
+)
 
 
 class DelayedOversight(StatefulWrapper, RecordConstructorArgs):
@@ -77,53 +83,22 @@ class DelayedOversight(StatefulWrapper, RecordConstructorArgs):
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         check_infos(infos)
         ended = terminated | truncated
-        has_final_info = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
-        observed, seen = infos["observed"], infos["observed_reward"]
-        if has_final_info:
-            final = infos["final_info"]
-            check_infos(final)
-            observed = np.where(ended, final["observed"], observed)
-            seen = np.where(ended, final["observed_reward"], seen)
+        reset = ended if self._mode is AutoresetMode.SAME_STEP and ended.any() else None
+        if reset is not None:
+            check_infos(infos["final_info"])
+        observed, seen = parse_step_infos(infos, reset)
         if self._mode is AutoresetMode.NEXT_STEP:
             self._delay.begin(self._resetting)
             self._resetting = ended.copy()
-        seen = np.where(observed, seen, 0.0)
         shown, due = self._delay.show(observed, seen, ended)
-        if has_final_info:
-            self._delay.begin(ended)
-        paid = _paid(rewards, (observed, seen), (shown, due)) if self._pays else rewards
-        return (
-            observations,
-            paid,
-            terminated,
-            truncated,
-            _late(infos, shown, due, ended, has_final_info),
-        )
+        if self._pays:
+            paid = np.where(observed, rewards - seen, rewards)
+            rewards = np.where(shown, paid + due, paid).astype(rewards.dtype)
+        late = make_step_infos(shown, due, reset, infos.get("final_obs"))
+        if reset is not None:
+            self._delay.begin(reset)
+            late["final_info"] = {**infos["final_info"], **late["final_info"]}
+        return observations, rewards, terminated, truncated, {**infos, **late}
 
     def _own_state(self) -> Arrays:
         return {**self._delay.arrays, "delayed_resetting": self._resetting}
-
-
-def _paid(rewards: NDArray[Any], now: Shown, late: Shown) -> NDArray[Any]:
-    """Return the rewards without what was observed now, but with what is shown now."""
-    (observed, seen), (shown, due) = now, late
-    paid = np.where(observed, rewards - seen, rewards)
-    return np.where(shown, paid + due, paid).astype(rewards.dtype)
-
-
-def _late(
-    infos: Mapping[str, Any],
-    shown: Mask,
-    due: NDArray[np.float64],
-    ended: Mask,
-    has_final_info: bool,
-) -> dict[str, Any]:
-    """Return the infos with what is shown at this step, for lanes that were reset in final_info."""
-    if not has_final_info:
-        return {**infos, "observed": shown, "observed_reward": due}
-    final = {
-        "observed": shown & ended,
-        "observed_reward": np.where(ended, due, 0.0),
-    }
-    rest = {"observed": shown & ~ended, "observed_reward": np.where(ended, 0.0, due)}
-    return {**infos, **rest, "final_info": {**infos["final_info"], **final}}

@@ -24,10 +24,11 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
     lanes start together and so end together: on step `horizon` all are truncated, all restart, and
     `final_obs` and `final_info` hold what the episodes ended with.
 
-    A vector environment steps all of its lanes, so that lanes which ended must be restored after
-    each step. That requires SAME_STEP, and `get_state` and `set_state` whose arrays have one row
-    for each lane, as `PartialGrid-v0` has. For any other environment use the single wrapper in each
-    lane, in any autoreset mode: `SyncVectorEnv([lambda: FixedHorizon(make(), 100)] * 8)`.
+    A vector environment steps all of its lanes, so that lanes which ended play on unseen, and are
+    put back to the start of their next episode on step `horizon`. That requires SAME_STEP, and
+    `get_state` and `set_state` whose arrays have one row for each lane, as `PartialGrid-v0` has.
+    For any other environment use the single wrapper in each lane, in any autoreset mode:
+    `SyncVectorEnv([lambda: FixedHorizon(make(), 100)] * 8)`.
 
     Args:
         env: The vector environment; its observations must be arrays.
@@ -53,6 +54,7 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         self._next: NDArray[Any]  # what its next episode starts with
         self._start: dict[str, NDArray[Any]]  # kept info at the start of the running episodes
         self._next_start: dict[str, NDArray[Any]]
+        self._next_state: Arrays  # the environment's, of which the rows of absorbed lanes count
 
     def reset(
         self,
@@ -83,7 +85,7 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         """
         self._check_started()
         before = self._absorbed.copy()
-        observations, rewards, terminated, truncated, infos = self._step_running(actions)
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
         self._elapsed += 1
         ended = (terminated | truncated) & ~before
         info = select_entries(infos, self.keep)
@@ -111,6 +113,7 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         }
         own |= {f"start.{name}": array for name, array in self._start.items()}
         own |= {f"next_start.{name}": array for name, array in self._next_start.items()}
+        own |= {f"next_state.{name}": array for name, array in self._next_state.items()}
         return {PREFIX + name: array for name, array in own.items()}
 
     def _check_own_state(self, own: Arrays) -> None:
@@ -125,28 +128,14 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         super()._set_own_state(own)
         self._elapsed = int(own[PREFIX + "elapsed"][0])
 
-    def _step_running(self, actions: object) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the environment, and restore the absorbed lanes."""
-        if not self._absorbed.any():
-            return self.env.step(actions)
-        before = self.env.get_state()  # type: ignore[attr-defined]
-        returned = self.env.step(actions)
-        self._restore(before)
-        return returned
-
-    def _restore(self, before: Arrays) -> None:
-        """Restore the absorbed lanes to an earlier state."""
-        state = self.env.get_state()  # type: ignore[attr-defined]
-        for name, array in state.items():
-            array[self._absorbed] = before[name][self._absorbed]
-        self.env.set_state(state)  # type: ignore[attr-defined]
-
     def _absorb(
         self, ended: NDArray[np.bool_], observations: NDArray[Any], infos: dict[str, Any]
     ) -> dict[str, NDArray[Any]]:
         """Store how lanes ended and what they start with next; return the info of this step."""
         self._last[ended] = np.stack(infos["final_obs"][ended])
         self._next[ended] = observations[ended]
+        for name, array in self.env.get_state().items():  # type: ignore[attr-defined]
+            self._next_state[name][ended] = array[ended]
         info = select_entries(infos, self.keep)
         final = select_entries(infos["final_info"], self.keep)
         for name in self.keep:
@@ -155,14 +144,15 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
 
     def _restart(self) -> NDArray[Any]:
         """Start the next episode of every lane; absorbed lanes are at its start already."""
-        observations, start = self._next.copy(), self._next_start
+        observations, start, state = self._next.copy(), self._next_start, self._next_state
         if not self._absorbed.all():
-            before = self.env.get_state()  # type: ignore[attr-defined]
             fresh, infos = self.env.reset()
-            self._restore(before)
+            begun = self.env.get_state()  # type: ignore[attr-defined]
+            state = {name: _choose(self._absorbed, state[name], begun[name]) for name in begun}
             observations = _choose(self._absorbed, self._next, fresh)
             info = select_entries(infos, self.keep)
             start = {name: _choose(self._absorbed, start[name], info[name]) for name in self.keep}
+        self.env.set_state(state)  # type: ignore[attr-defined]
         self._begin(start)
         return observations
 
@@ -172,6 +162,7 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         self._absorbed[:] = False
         self._start = {name: array.copy() for name, array in start.items()}
         self._next_start = {name: array.copy() for name, array in start.items()}
+        self._next_state = self.env.get_state()  # type: ignore[attr-defined]
 
     def _infos(self, info: dict[str, NDArray[Any]]) -> dict[str, Any]:
         infos: dict[str, Any] = {}
@@ -197,7 +188,8 @@ def _check_lanes(env: VectorEnv[Any, Any, Any]) -> None:
     if recorded:
         raise ValueError(
             "FixedHorizon got a vector environment with RecordTruth inside, which would record "
-            "steps that are undone: wrap it as RecordTruth(FixedHorizon(env, horizon), path)"
+            "steps that no episode contains: wrap it as RecordTruth(FixedHorizon(env, horizon), "
+            "path)"
         )
     able = keeps_state(env)
     if mode is not AutoresetMode.SAME_STEP or not able:

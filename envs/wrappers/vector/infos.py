@@ -60,6 +60,23 @@ def parse_infos(infos: Mapping[str, Any]) -> tuple[Mask, NDArray[np.float64]]:
     return observed, rewards
 
 
+def parse_step_infos(
+    infos: Mapping[str, Any], ended: Mask | None
+) -> tuple[Mask, NDArray[np.float64]]:
+    """Return what `parse_infos` does, of the step just taken in every lane.
+
+    Args:
+        infos: The infos of a step.
+        ended: The lanes that same-step autoreset has reset, [n], whose infos of the step are in
+            `final_info`; None if there are none.
+    """
+    observed, rewards = parse_infos(infos)
+    if ended is None:
+        return observed, rewards
+    last, last_rewards = parse_infos(infos["final_info"])
+    return np.where(ended, last, observed), np.where(ended, last_rewards, rewards)
+
+
 def before_reset(observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
     """Return the observations after a step and before the resets of same-step autoreset.
 
@@ -139,7 +156,7 @@ class StatefulWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
         self._set_own_state(own)
 
     def _own_state(self) -> Arrays:
-        """Return the arrays of this wrapper alone, one row a lane."""
+        """Return the arrays of this wrapper alone."""
         raise NotImplementedError
 
     def _check_own_state(self, own: Arrays) -> None:

@@ -1,18 +1,16 @@
 """NormalizeObservedReward for vector environments: one scale for all lanes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from numpy.typing import NDArray
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs.wrappers.normalize_observed_reward import ObservedReturn, missing_infos
-from envs.wrappers.vector.infos import parse_infos
+from envs.wrappers.vector.infos import Arrays, StatefulWrapper, parse_step_infos
 
 
-class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+class NormalizeObservedReward(StatefulWrapper, RecordConstructorArgs):
     """Divides rewards by the standard deviation of the discounted return of observed steps.
 
     One lane equals `envs.wrappers.NormalizeObservedReward`. The lanes share their statistics and
@@ -33,7 +31,7 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, gamma: float = 0.99) -> None:
         RecordConstructorArgs.__init__(self, gamma=gamma)
-        VectorWrapper.__init__(self, env)
+        StatefulWrapper.__init__(self, env)
         self.update_running_mean = True
         self.returns = ObservedReturn(env.num_envs, gamma)
         self._same_step = env.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP
@@ -50,6 +48,7 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every lane, or in those of `reset_mask`; the scale is kept."""
+        self._started = True
         self.returns.end((options or {}).get("reset_mask", slice(None)))
         return self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
 
@@ -59,19 +58,14 @@ class NormalizeObservedReward(VectorWrapper[Any, Any, Any, Any, Any], RecordCons
         ended = terminated | truncated
         if "observed" not in infos:
             raise ValueError(missing_infos(self.env))
-        observed, seen = parse_infos(infos)
-        if self._same_step and ended.any():
-            last, seen_last = parse_infos(infos["final_info"])
-            observed, seen = np.where(ended, last, observed), np.where(ended, seen_last, seen)
+        reset = ended if self._same_step and ended.any() else None
+        observed, seen = parse_step_infos(infos, reset)
         self.returns.add(observed, seen, self.update_running_mean)
         self.returns.end(ended)
         return observations, rewards / self.scale, terminated, truncated, infos
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state, which it must have, and the statistics."""
-        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
-        return {**state, **self.returns.get_state()}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called."""
-        self.env.set_state(self.returns.set_state(state))  # type: ignore[attr-defined]
+    def _own_state(self) -> Arrays:
+        return {
+            "observed_return": self.returns.running,
+            "return_statistics": self.returns.statistics,  # of all lanes together
+        }

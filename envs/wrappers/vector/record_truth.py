@@ -1,22 +1,20 @@
 """RecordTruth for vector environments: every lane's true rewards in one ledger."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from envs.wrappers.checks import check_pays_truth
 from envs.wrappers.ledger import LedgerWriter
-from envs.wrappers.vector.infos import autoreset_mode
-
-COUNTERS = ("ledger_episode", "ledger_elapsed", "ledger_resetting")
+from envs.wrappers.vector.infos import Arrays, StatefulWrapper, autoreset_mode
 
 
-class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+class RecordTruth(StatefulWrapper, RecordConstructorArgs):
     """Writes every lane's true rewards to one ledger, and changes nothing.
 
     The documentation of `envs.RecordTruth`, including its threat model, holds here. All autoreset
@@ -38,7 +36,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
         check_pays_truth(env)
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
-        VectorWrapper.__init__(self, env)
+        StatefulWrapper.__init__(self, env)
         self._mode = autoreset_mode(env)
         self._ledger: LedgerWriter | None = None
         self._lanes = np.arange(env.num_envs)
@@ -56,6 +54,7 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
         mask = (options or {}).get("reset_mask")  # SyncVectorEnv takes it out
         lanes = slice(None) if mask is None else np.array(mask)
         start = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._started = True
         self._open().flush()
         self._begin(lanes)
         return start
@@ -84,32 +83,6 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
             self._resetting = np.array(ended)
         return returned
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the environment's state and the ledger's counters; flush, so that both agree."""
-        self._open().flush()
-        state: dict[str, NDArray[Any]] = self.env.get_state()  # type: ignore[attr-defined]
-        counters = zip(COUNTERS, self._counters(), strict=True)
-        return state | {name: array.copy() for name, array in counters}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called.
-
-        Raises:
-            ValueError: If the state has no counters of as many lanes, or is refused inside.
-        """
-        for name in COUNTERS:
-            if np.shape(state.get(name, 0)) != self._lanes.shape:
-                raise ValueError(
-                    f"the state must hold {name}, [{self.num_envs}], got "
-                    f"{state.get(name)!r}: it must come from get_state of a RecordTruth with as "
-                    "many lanes"
-                )
-        inner = {name: array for name, array in state.items() if name not in COUNTERS}
-        self.env.set_state(inner)  # type: ignore[attr-defined]
-        self._open()
-        for name, array in zip(COUNTERS, self._counters(), strict=True):
-            array[:] = state[name]
-
     def close(self, **kwargs: object) -> None:
         """Flush and close the ledger, and the environment."""
         if self._ledger is not None:
@@ -124,8 +97,13 @@ class RecordTruth(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs)
             self._episode[:] = self._ledger.next_episodes(self.num_envs) - 1
         return self._ledger
 
-    def _counters(self) -> tuple[NDArray[Any], ...]:
-        return self._episode, self._elapsed, self._resetting
+    def _own_state(self) -> Arrays:
+        self._open().flush()  # so that the file and the counters agree
+        return {
+            "ledger_episode": self._episode,
+            "ledger_elapsed": self._elapsed,
+            "ledger_resetting": self._resetting,
+        }
 
     def _begin(self, lanes: slice | NDArray[np.bool_ | np.intp]) -> None:
         self._episode[lanes] += 1

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from numpy.typing import NDArray
 
 import envs
 from envs import (
@@ -109,45 +108,6 @@ def test_scale_stays_when_updates_are_off() -> None:
         for _ in range(8):
             env.step(0 if isinstance(env, gym.Env) else np.zeros(4, dtype=int))
         assert env.scale == 1.0
-
-
-class Counter(gym.Env[Any, Any]):
-    """Pays 0, 1, 4, 9 and so on, all observed, and can be put back."""
-
-    observation_space = action_space = gym.spaces.Discrete(2)
-    count = 0
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """Start, and count on."""
-        return 0, {}
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """Pay the square of the count."""
-        reward = float(self.count**2)
-        self.count += 1
-        return 0, reward, False, False, {"observed": True, "observed_reward": reward}
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy the count."""
-        return {"count": np.array(self.count)}
-
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on from there."""
-        assert list(state) == ["count"]
-        self.count = int(state["count"])
-
-
-def test_restored_single_state_continues() -> None:
-    env = NormalizeObservedReward(Counter())
-    env.reset()
-    for _ in range(5):
-        env.step(0)
-    state = env.get_state()
-    expected = [env.step(0)[1] for _ in range(5)]
-    env.set_state(state)
-    assert [env.step(0)[1] for _ in range(5)] == expected
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")

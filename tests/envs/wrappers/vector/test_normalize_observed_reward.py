@@ -45,7 +45,7 @@ def test_one_lane_equals_the_single_wrapper(game: str, mode: AutoresetMode, insi
                 assert lanes.step(np.array([action]))[1] == [0.0]
             elif mode is DISABLED:
                 lanes.reset(options={"reset_mask": np.array([True])})
-    np.testing.assert_equal(lanes.returns.get_state(), single.returns.get_state())
+    np.testing.assert_equal(vars(lanes.returns), vars(single.returns))
 
 
 def test_all_lanes_share_one_scale() -> None:
@@ -110,5 +110,5 @@ def test_restored_state_continues() -> None:
     other.set_state(state)
     np.testing.assert_array_equal(walk(other, 1), expected)
     assert env.scale != 1.0
-    with pytest.raises(ValueError, match=r"observed_return of shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"observed_return.* of shape \(5,\)"):
         other.set_state({**state, "observed_return": np.zeros(2)})
