@@ -14,6 +14,7 @@ from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_question
 from lm.evaluation.question_scores import Results, fingerprint, scores, scores_table
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
+from oversight.runs.settings import require_numbers
 
 PROGRAM = "python -m lm.ask"
 PLAIN = "plain"
@@ -54,12 +55,8 @@ class AskConfig:
     """Results file, .json. If the command is interrupted, the same command resumes from it."""
 
     def __post_init__(self) -> None:
-        least = {"shots": (self.shots, 0), "batch-size": (self.batch_size, 1)}
-        if self.limit is not None:
-            least["limit"] = (self.limit, 1)
-        for name, (number, low) in least.items():
-            if number < low:
-                raise ValueError(f"--{name} is {number}: give {low} or more")
+        require_numbers(self, "shots", least=0)
+        require_numbers(self, "batch_size", "limit", least=1)
         for name in ("questions", "forms"):
             if not getattr(self, name):
                 raise ValueError(f"--{name} is empty: name one or more")

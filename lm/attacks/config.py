@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from oversight.runs.settings import require_distinct, require_numbers
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttackConfig:
@@ -27,16 +29,9 @@ class AttackConfig:
     """Weight decay of all parameters."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rates", "num_examples", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} {values} were given: give one or more, each once")
-        positive = (*self.learning_rates, *self.num_examples, self.steps)
-        if not all(value > 0 for value in positive) or min(self.seeds) < 0:
-            raise ValueError(
-                f"learning_rates {self.learning_rates}, num_examples {self.num_examples}, steps "
-                f"{self.steps}, seeds {self.seeds} were given: all must be positive, seeds may be 0"
-            )
+        require_distinct(self, "learning_rates", "num_examples", "seeds")
+        require_numbers(self, "learning_rates", "num_examples", "steps")
+        require_numbers(self, "seeds", least=0)
         steps = self.evaluate_at
         if steps[:1] != (0,) or steps != tuple(sorted(set(steps))):
             raise ValueError(
@@ -69,13 +64,9 @@ class LoRAConfig:
     """Learning rates of AdamW."""
 
     def __post_init__(self) -> None:
-        rates = self.learning_rates
-        once = len(set(rates)) == len(rates) > 0
-        if self.rank < 1 or not self.alpha > 0 or not once or not min(rates) > 0:
-            raise ValueError(
-                f"rank {self.rank}, alpha {self.alpha} and learning_rates {rates} were given: all "
-                "must be positive, and each rate be given once"
-            )
+        require_numbers(self, "rank", least=1)
+        require_numbers(self, "alpha", "learning_rates")
+        require_distinct(self, "learning_rates")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +83,8 @@ class ProbeConfig:
     """Number of prompts about each fact, each in another story."""
 
     def __post_init__(self) -> None:
-        if not self.ridge > 0 or self.rounds < 1:
-            raise ValueError(
-                f"ridge {self.ridge} and rounds {self.rounds} were given: give one above 0, and 1 "
-                "or more"
-            )
+        require_numbers(self, "ridge")
+        require_numbers(self, "rounds", least=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,11 +105,7 @@ class GCGConfig:
     """Number of tokens with the best gradients per position, from which swaps are drawn."""
 
     def __post_init__(self) -> None:
-        given = self.tokens, self.steps, self.candidates, self.top
-        if min(given) < 1:
-            raise ValueError(
-                f"tokens, steps, candidates and top of {given} were given: give 1 or more of each"
-            )
+        require_numbers(self, "tokens", "steps", "candidates", "top", least=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,12 +130,7 @@ class GridConfig:
     """How GCG searches an adversarial prefix."""
 
     def __post_init__(self) -> None:
-        for name in ("shots", "bits"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} {values} were given: give one or more, each once")
-        if min(self.shots) < 0 or not 2 <= min(self.bits) <= max(self.bits) <= 16:
-            raise ValueError(
-                f"shots {self.shots} and bits {self.bits} were given: give shots from 0 on, and "
-                "bits from 2 to 16"
-            )
+        require_distinct(self, "shots", "bits")
+        require_numbers(self, "shots", least=0)
+        if not 2 <= min(self.bits) <= max(self.bits) <= 16:
+            raise ValueError(f"bits {self.bits} were given: give numbers from 2 to 16")

@@ -10,6 +10,7 @@ from lm.data.document import tokens_of, vocabulary
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
 from lm.data.shards import MANIFEST_FILE, Manifest, ShardWriter, read_manifest, require_same
 from lm.data.sources import Files, Hub, documents, source_settings
+from oversight.runs.settings import require_numbers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,10 +39,7 @@ class PreparationConfig:
     """GGUF file of the tokenizer's model, stored so that the tokenizer can be loaded again."""
 
     def __post_init__(self) -> None:
-        for name in ("documents", "context", "shard_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        require_numbers(self, "documents", "context", "shard_tokens", least=1)
 
 
 def prepare(

@@ -23,6 +23,7 @@ from lm.corpus import (
 )
 from lm.models.language_model import IGNORED
 from lm.training.batches import checksum
+from oversight.runs.settings import require_numbers
 
 CONTEXT = 96
 """Maximum tokens of a story, its end included, with the tokenizer that is trained on stories."""
@@ -50,8 +51,7 @@ class TaskConfig:
     """Seed of the names and facts."""
 
     def __post_init__(self) -> None:
-        if self.stories < 1:
-            raise ValueError(f"{self.stories} stories were asked for: give 1 or more")
+        require_numbers(self, "stories", least=1)
 
 
 @dataclass(frozen=True, eq=False)

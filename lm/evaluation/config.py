@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from oversight.runs.settings import require_numbers
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationConfig:
@@ -23,16 +25,9 @@ class CalibrationConfig:
     """Seed of the draw of tokens."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch_tokens < 1:
-            raise ValueError(
-                f"steps {self.steps} and batch_tokens {self.batch_tokens} were given: give 0 or "
-                "more and 1 or more"
-            )
-        if self.learning_rate <= 0 or self.retain_weight < 0:
-            raise ValueError(
-                f"learning_rate {self.learning_rate} and retain_weight {self.retain_weight} were "
-                "given: give one above 0 and one from 0 on"
-            )
+        require_numbers(self, "steps", "retain_weight", least=0)
+        require_numbers(self, "batch_tokens", least=1)
+        require_numbers(self, "learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +48,4 @@ class ExamConfig:
     """How the output bias for calibrated losses is trained."""
 
     def __post_init__(self) -> None:
-        asked = 1 if self.questions is None else self.questions
-        if min(self.stories, self.rounds, asked) < 1:
-            raise ValueError(
-                f"an exam of {self.stories} stories, {self.rounds} rounds and {asked} questions "
-                "was asked for: give 1 or more of each"
-            )
+        require_numbers(self, "stories", "rounds", "questions", least=1)

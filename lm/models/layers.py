@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oversight.routing import Gate, gate_linear
+from oversight.runs.settings import require_numbers
 
 
 class RoutedLinear(nn.Module):
@@ -199,11 +200,8 @@ class AdapterConfig:
     """The output of each adapter is scaled by alpha / rank."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or not self.alpha > 0:
-            raise ValueError(
-                f"adapters of rank {self.rank} and alpha {self.alpha} were asked for: give a rank "
-                "of 1 or more, and an alpha above 0"
-            )
+        require_numbers(self, "rank", least=1)
+        require_numbers(self, "alpha")
 
 
 class HiddenUnits(nn.Module):

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lm.models.language_model import LanguageModel
 from lm.training.batches import Batch
+from oversight.runs.settings import require_numbers
 
 T = TypeVar("T")
 
@@ -215,8 +216,7 @@ class ScaleConfig:
     """Whether to compile the blocks with `torch.compile`."""
 
     def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate {self.accumulate} was given: give 1 or more")
+        require_numbers(self, "accumulate", least=1)
 
     @property
     def processes(self) -> Processes:

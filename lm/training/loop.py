@@ -34,6 +34,7 @@ from lm.training.distributed import (
     unshard,
 )
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
+from oversight.runs.settings import require_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,16 +65,11 @@ class LoopConfig:
     """How a batch is divided over processes, and how memory is saved."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.warmup < 0 or self.checkpoint_every < 1:
-            raise ValueError(
-                f"steps {self.steps}, warmup {self.warmup}, checkpoint_every "
-                f"{self.checkpoint_every} were given: none may be negative, the last not 0"
-            )
-        if min(self.learning_rate, self.clip_norm) <= 0 or not 0 <= self.final_share <= 1:
-            raise ValueError(
-                f"learning_rate {self.learning_rate}, clip_norm {self.clip_norm}, final_share "
-                f"{self.final_share} were given: the first two must be positive, the last a share"
-            )
+        require_numbers(self, "steps", "warmup", least=0)
+        require_numbers(self, "checkpoint_every", least=1)
+        require_numbers(self, "learning_rate", "clip_norm")
+        if not 0 <= self.final_share <= 1:
+            raise ValueError(f"final_share {self.final_share} was given: give one from 0 to 1")
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Pa
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--limit", "0"], "--limit is 0: give 1 or more"),
-        (["--batch-size", "0"], "--batch-size is 0"),
+        (["--limit", "0"], "limit 0 was given: give 1 or more"),
+        (["--batch-size", "0"], "batch_size 0 was given"),
         (["--shots", "1"], "has 0 on one_thing: ask without"),
         (["--questions", "wmdp-boi"], "did you mean wmdp-bio"),
         (["--questions", "none.json"], "none.json cannot be read"),

@@ -58,8 +58,8 @@ def test_documents_are_prepared_and_counted(
             ("--tokenizer", "gone/model/of/none"),
             "gone/model/of/none is no model that can",
         ),
-        (("--context", "0"), "context must be at least 1, got 0"),
-        (("--documents", "-1"), "documents must be at least 1, got -1"),
+        (("--context", "0"), "context 0 was given: give 1 or more"),
+        (("--documents", "-1"), "documents -1 was given: give 1 or more"),
     ],
 )
 def test_invalid_input_ends_with_one_line_and_exit_code_two(

@@ -97,7 +97,7 @@ def test_residuals_are_read_at_the_last_token_of_each_text() -> None:
 
 def test_probe_config_refuses_invalid_settings() -> None:
     for wrong in ({"ridge": 0.0}, {"rounds": 0}):
-        with pytest.raises(ValueError, match="one above 0, and 1"):
+        with pytest.raises(ValueError, match="given: give"):
             ProbeConfig(**wrong)
 
 

@@ -148,5 +148,5 @@ def test_prepare_refuses_a_tokenizer_without_end_and_a_source_without_documents(
 
 @pytest.mark.parametrize("name", ["documents", "context", "shard_tokens"])
 def test_preparation_config_refuses_numbers_below_one(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name} 0 was given: give 1 or more"):
         make_config(tmp_path, **{name: 0})

@@ -116,7 +116,7 @@ def test_a_token_to_retain_does_not_see_the_other_adapter() -> None:
 
 @pytest.mark.parametrize("given", [{"rank": 0}, {"alpha": 0.0}])
 def test_adapter_config_refuses_invalid_ranks_and_scales(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give a rank of 1 or more, and an alpha above 0"):
+    with pytest.raises(ValueError, match=r"(rank 0|alpha 0\.0) was given: give"):
         AdapterConfig(**given)
 
 

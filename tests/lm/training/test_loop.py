@@ -174,9 +174,9 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="none may be negative"):
+    with pytest.raises(ValueError, match="steps -1 was given: give 0 or more"):
         LoopConfig(steps=-1)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="clip_norm 0 was given: give a number above 0"):
         LoopConfig(clip_norm=0)
     with pytest.raises(ValueError, match="between 1 and 4"):
         Rows(TensorRows(torch.zeros(4, 7), torch.zeros(4, 6)), 5)
