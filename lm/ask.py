@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_questions
 from lm.evaluation.question_scores import Results, fingerprint, scores, scores_table
@@ -68,8 +68,8 @@ def main(args: Sequence[str]) -> None:
     _require_writable(config.out)
     sets = [find_questions(name, config.limit) for name in dict.fromkeys(config.questions)]
     asker, results = prepare(config)
-    progress = _progress(Console(stderr=True))
-    with progress:
+    errors = Console(stderr=True)
+    with Progress(console=errors, disable=not errors.is_terminal) as progress:
         for questions in sets:
             ask(asker, questions, results, progress)
     console = Console()
@@ -128,12 +128,6 @@ def ask(asker: Asker, questions: QuestionSet, results: Results, progress: Progre
     finally:
         if responses:
             results.keep(questions, responses)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.completed}"))
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, disable=not console.is_terminal)
 
 
 def _require_writable(out: Path | None) -> None:

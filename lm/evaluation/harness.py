@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -50,37 +51,24 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Questions of one file, or of one task of the harness."""
+    """Questions of one file, or of one task of the harness, as `check_record` returns them."""
 
-    subject: str | None
-    """Subject of all questions; None if each record names its own."""
     questions: Sequence[Record]
     examples: Sequence[Record] = ()
     """Solved questions that a prompt may begin with."""
-
-    def subject_of(self, question: Record) -> str:
-        """Return what a question is about; empty if that is unknown."""
-        return str(question.get("subject", "")) if self.subject is None else self.subject
 
     def task(self, form: Form) -> "ConfigurableTask":
         """Return the task of the harness that asks these questions in a form."""
         from datasets import Dataset  # noqa: PLC0415 (slow, and part of the extra `hf`)
         from lm_eval.api.task import ConfigurableTask  # noqa: PLC0415
 
-        splits = {"test": self._records(self.questions)}
+        data = {"test": Dataset.from_list(list(self.questions))}
         config = {**_task_file(form), "task": form}
         if self.examples:
-            splits["dev"] = self._records(self.examples)
+            data["dev"] = Dataset.from_list(list(self.examples))
             config["fewshot_split"] = "dev"
-        data = {name: Dataset.from_list(records) for name, records in splits.items()}
         config["custom_dataset"] = lambda **_: data
         return ConfigurableTask(config=config)
-
-    def _records(self, questions: Sequence[Record]) -> list[dict[str, Any]]:
-        return [
-            {**{name: each[name] for name in FIELDS}, "subject": self.subject_of(each)}
-            for each in questions
-        ]
 
 
 def _task_file(form: str) -> dict[str, Any]:
@@ -109,12 +97,8 @@ class QuestionSet:
     @cached_property
     def checksum(self) -> str:
         """A checksum of the questions that are asked, and of the examples."""
-        asked = [
-            [source.subject_of(question), *(question[name] for name in FIELDS)]
-            for source, place in self.places
-            for question in [source.questions[place]]
-        ]
-        examples = [[dict(each) for each in source.examples] for source in self.sources]
+        asked = [source.questions[place] for source, place in self.places]
+        examples = [source.examples for source in self.sources]
         return hashlib.sha256(json.dumps([asked, examples]).encode()).hexdigest()
 
 
@@ -140,26 +124,29 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     questions = [check_record(record, where) for where, record in READERS[path.suffix](path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
-    return (Source(None, questions),)
+    return (Source(questions),)
 
 
-def check_record(record: Record, where: str) -> Record:
-    """Return a record if it is a question with two choices or more, one of them right.
+def check_record(record: Record, where: str, subject: str = "") -> Record:
+    """Return the fields of a question with two choices or more, one of them right.
+
+    A record without a subject gets the one given; an empty one is unknown.
 
     Raises:
         ValueError: if a field is missing or of another type, there are fewer than two choices, a
             choice is empty, or the answer is none of them.
     """
-    fields = ", ".join(FIELDS)
+    record = {"subject": subject, **record}
     missing = [name for name in FIELDS if name not in record]
     if missing:
+        fields = ", ".join(FIELDS)
         raise ValueError(f"{where} lacks {', '.join(missing)}: give an object with {fields}")
     choices, answer = record["choices"], record["answer"]
     fits = {
         "question": isinstance(record["question"], str),
         "choices": isinstance(choices, list) and all(isinstance(each, str) for each in choices),
         "answer": type(answer) is int,
-        "subject": isinstance(record.get("subject", ""), str),
+        "subject": isinstance(record["subject"], str),
     }
     for name, kind in {**FIELDS, "subject": "a text"}.items():
         if not fits[name]:
@@ -175,7 +162,7 @@ def check_record(record: Record, where: str) -> Record:
             f"{where}: its answer is {answer}: give the number of one of the {len(choices)} "
             f"choices, from 0 to {len(choices) - 1}"
         )
-    return record
+    return {name: record[name] for name in fits}
 
 
 def load_benchmark(name: str) -> tuple[Source, ...]:
@@ -222,14 +209,10 @@ def task_manager(name: str) -> "TaskManager":
     Raises:
         ValueError: if the extra `hf` is not installed.
     """
-    try:
-        import lm_eval  # noqa: PLC0415 (slow, and part of the extra `hf`)
-        from lm_eval.tasks import TaskManager  # noqa: PLC0415
-    except ImportError as error:
-        raise ValueError(
-            f"reading {name} needs the package lm-eval: pip install -e '.[hf]'"
-        ) from error
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    _require_harness(f"reading {name}")
+    import lm_eval  # noqa: PLC0415 (slow, and part of the extra `hf`)
+    from lm_eval.tasks import TaskManager  # noqa: PLC0415
+
     folder = Path(lm_eval.__file__).parent / "tasks"
     # only these folders, as the index of all tasks takes seconds
     return TaskManager(
@@ -237,19 +220,26 @@ def task_manager(name: str) -> "TaskManager":
     )
 
 
+def _require_harness(purpose: str) -> None:
+    if find_spec("lm_eval") is None:
+        raise ValueError(f"{purpose} needs the package lm-eval: pip install -e '.[hf]'")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model in memory
+
+
 def _source(task: "ConfigurableTask") -> Source:
     """Return the questions of a task of the harness, each checked."""
-    about = task.config.description.partition(" about ")[2].rstrip(".\n")
+    about = task.config.description.partition(" about ")[2].rstrip(".\n").replace(" ", "_")
+    where = f"{task.config.dataset_path}, {task.task_name}"
     splits = {"test": task.config.test_split, "dev": task.config.fewshot_split}
     records = {
         split: [
-            check_record(record, f"{task.config.dataset_path}, {task.task_name}, record {number}")
+            check_record(record, f"{where}, record {number}", about)
             for number, record in enumerate(task.dataset[name])
         ]
         for split, name in splits.items()
         if name is not None
     }
-    return Source(about.replace(" ", "_"), records["test"], records.get("dev", ()))
+    return Source(records["test"], records.get("dev", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +290,7 @@ class Asker:
             question = source.questions[place]
             found.append(
                 Response(
-                    source.subject_of(question),
+                    question["subject"],
                     question["answer"],
                     tuple(len(choice) for choice in question["choices"]),
                     {form: rows[row] for form, rows in by_form.items()},
@@ -330,7 +320,7 @@ class Asker:
     def _require_examples(self, questions: QuestionSet) -> None:
         for source in questions.sources:
             if self.shots > len(source.examples):
-                subject = source.subject or source.subject_of(source.questions[0])
+                subject = source.questions[0]["subject"]
                 raise ValueError(
                     f"{self.shots} examples were asked for, and {questions.name} has "
                     f"{len(source.examples)}{f' on {subject}' if subject else ''}: ask without, as "
@@ -353,11 +343,7 @@ class Asker:
 def _harness_model(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int
 ) -> "HFLM":
-    try:
-        from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 (slow, and an extra)
-    except ImportError as error:
-        raise ValueError(
-            "asking questions needs the package lm-eval: pip install -e '.[hf]'"
-        ) from error
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model in memory
+    _require_harness("asking questions")
+    from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 (slow, and an extra)
+
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)

@@ -72,7 +72,7 @@ def scores(responses: Sequence[Response]) -> dict[str, Score]:
     if not responses:
         raise ValueError("no question was asked: ask one or more")
     subjects = sorted({each.subject for each in responses})
-    groups = {"all": list(responses)}
+    groups = {"all": responses}
     if len(subjects) > 1:
         groups |= {name: [each for each in responses if each.subject == name] for name in subjects}
     return {name: _score(group) for name, group in groups.items()}
@@ -187,19 +187,10 @@ def fingerprint(model: nn.Module) -> str:
     return f"{found:08x}"
 
 
-HEADINGS = {
-    "letter": "letter",
-    "answer": "answer",
-    "cloze": "cloze",
-    "cloze_per_character": "cloze, per\ncharacter",
-    "choices-only": "choices\nonly",
-}
-
-
 def scores_table(title: str, found: Mapping[str, Score]) -> Table:
     """Return a table with a row for all questions, then one for each subject."""
     measured = [name for name in MEASURES if name in found["all"].measures]
-    headings = ["questions", *(HEADINGS[name] for name in measured), "chance"]
+    headings = ["questions", *(name.replace("_", " ") for name in measured), "chance"]
     table = plain_table(title, "subject", headings)
     for name, score in found.items():
         cells = (percent(score.measures[measure]) for measure in measured)

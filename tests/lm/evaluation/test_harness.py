@@ -37,6 +37,16 @@ ALONE = "The following are questions (with answers) about small animals.\n\n"
 LISTED = "How many legs?\nA. six\nB.  eight\nAnswer:"
 
 
+def source_of(
+    questions: list[dict[str, Any]], subject: str = "", examples: list[dict[str, Any]] | None = None
+) -> Source:
+    """Return questions and examples, all about one subject."""
+    return Source(
+        [{**question, "subject": subject} for question in questions],
+        [{**example, "subject": subject} for example in examples or []],
+    )
+
+
 def prompt_of(form: Form, source: Source, shots: int = 0) -> tuple[str, list[str]]:
     """Return the prompt of the first question of a source, and its continuations."""
     task = source.task(form)
@@ -56,16 +66,16 @@ def prompt_of(form: Form, source: Source, shots: int = 0) -> tuple[str, list[str
     ],
 )
 def test_the_prompt_of_each_form(form: Form, context: str, continuations: list[str]) -> None:
-    source = Source("small_animals", [SPIDER])
+    source = source_of([SPIDER], "small_animals")
     assert prompt_of(form, source) == (context, continuations)
 
 
 def test_without_a_subject_there_is_no_introduction() -> None:
-    assert prompt_of("letter", Source(None, [SPIDER]))[0] == LISTED
+    assert prompt_of("letter", source_of([SPIDER]))[0] == LISTED
 
 
 def test_solved_examples_precede_the_question() -> None:
-    source = Source("small_animals", [SPIDER], [CAT])
+    source = source_of([SPIDER], "small_animals", [CAT])
     solved = "Legs of a cat?\nA. four\nB. two\nAnswer: A\n\n"
     assert prompt_of("letter", source, 1)[0] == ABOUT + solved + LISTED
     named = solved.replace("Answer: A", "Answer: four")
@@ -76,21 +86,21 @@ def test_solved_examples_precede_the_question() -> None:
 
 def test_choices_only_never_shows_a_question() -> None:
     other = {**SPIDER, "question": "What color is it?"}
-    assert prompt_of("choices-only", Source("", [SPIDER], [other]), 1) == prompt_of(
-        "choices-only", Source("", [other], [SPIDER]), 1
+    assert prompt_of("choices-only", source_of([SPIDER], examples=[other]), 1) == prompt_of(
+        "choices-only", source_of([other], examples=[SPIDER]), 1
     )
 
 
 def test_a_question_may_have_up_to_26_choices() -> None:
     many = {"question": "Which?", "choices": [f"c{n}" for n in range(26)], "answer": 25}
-    context, continuations = prompt_of("letter", Source(None, [many]))
+    context, continuations = prompt_of("letter", source_of([many]))
     assert context.endswith("Y. c24\nZ. c25\nAnswer:")
     assert continuations[-1] == " Z"
 
 
 def test_likelihoods_are_the_stored_ones_of_the_harness() -> None:
     stored = json.loads(STORED.read_text())
-    questions = QuestionSet("random", (Source("made_things", random_questions(96)),))
+    questions = QuestionSet("random", (source_of(random_questions(96), "made_things"),))
     model, tokenizer = random_plain_model("llama", torch.float64), small_tokenizer(begins=True)
     asker = Asker(model, tokenizer, ("letter", "answer", "cloze"), batch_size=7)
     found = [each for chunk in asker.ask(questions) for each in chunk]
@@ -117,7 +127,7 @@ def test_a_choice_that_does_not_fit_is_refused(
         monkeypatch.setattr(asker.lm, "tok_encode", lambda text: [0] * text.count(":"))
     question = {"question": "Which?", "choices": choices, "answer": 0}
     with pytest.raises(ValueError, match=message):
-        list(asker.ask(QuestionSet("few", (Source(None, [question]),))))
+        list(asker.ask(QuestionSet("few", (source_of([question]),))))
 
 
 def written(path: Path, text: str) -> Path:
@@ -131,8 +141,7 @@ def test_both_kinds_of_files_hold_the_same_questions(tmp_path: Path) -> None:
     lines = written(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, both)))
     whole = written(tmp_path / "a.json", json.dumps(both, ensure_ascii=False))
     (one,), (other,) = read_questions(lines), read_questions(whole)
-    assert one.questions == other.questions == both
-    assert [one.subject_of(question) for question in one.questions] == ["", "cats"]
+    assert one.questions == other.questions == [{**both[0], "subject": ""}, both[1]]
     assert [place for _, place in find_questions(str(lines), limit=1).places] == [0]
 
 
@@ -240,7 +249,7 @@ def test_benchmarks_have_the_tasks_of_the_harness(
 ) -> None:
     sources = load_benchmark(name)
     assert len(sources) == count
-    assert subjects <= {source.subject for source in sources}
+    assert subjects <= {question["subject"] for each in sources for question in each.questions}
     examples = [example["answer"] for example in sources[0].examples]
     assert examples == ([0, 1] if "mmlu" in name else [])
 
@@ -275,8 +284,8 @@ def test_too_few_examples_are_refused() -> None:
     model, tokenizer = random_plain_model("llama"), small_tokenizer(begins=True)
     asker = Asker(model, tokenizer, FORMS, shots=2)
     for source, message in (
-        (Source("cats", [SPIDER], [CAT]), "2 examples were asked for, and few has 1 on cats"),
-        (Source(None, [SPIDER]), "few has 0: ask without"),
+        (source_of([SPIDER], "cats", [CAT]), "2 examples were asked for, and few has 1 on cats"),
+        (source_of([SPIDER]), "few has 0: ask without"),
     ):
         with pytest.raises(ValueError, match=message):
             next(asker.ask(QuestionSet("few", (source,))))
@@ -284,10 +293,10 @@ def test_too_few_examples_are_refused() -> None:
 
 def test_the_checksum_depends_on_questions_examples_and_limit() -> None:
     several = [
-        (Source(None, [SPIDER, CAT]),),
-        (Source("legs", [SPIDER, CAT]),),
-        (Source(None, [CAT, SPIDER]),),
-        (Source(None, [SPIDER, CAT], [CAT]),),
+        (source_of([SPIDER, CAT]),),
+        (source_of([SPIDER, CAT], "legs"),),
+        (source_of([CAT, SPIDER]),),
+        (source_of([SPIDER, CAT], examples=[CAT]),),
     ]
     sums = {QuestionSet("few", sources).checksum for sources in several}
     sums.add(QuestionSet("few", several[0], limit=1).checksum)
