@@ -1,4 +1,4 @@
-"""The command that asks: figures, a run that goes on, and what it refuses."""
+"""`python -m lm.ask` scores models, resumes, and refuses invalid arguments."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def stored(path: Path, questions: list[dict[str, Any]]) -> Path:
 
 
 def asked(out: Path) -> list[dict[str, Any]]:
-    """Return what was asked of the only set."""
+    """Return the responses to the only set of questions."""
     (found,) = read_json(out)["sets"].values()
     questions: list[dict[str, Any]] = found["responses"]
     return questions
@@ -43,7 +43,7 @@ QUESTIONS = random_questions(20, subject="one_thing") + random_questions(20, 1, 
 
 @pytest.fixture(scope="module")
 def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return the arguments of a finished run, the questions' file and the results' last."""
+    """Return the arguments of a finished run; the last is the file of results."""
     folder = tmp_path_factory.mktemp("asked")
     path = stored(folder / "made.jsonl", QUESTIONS)
     given = ["--model", str(model), "--questions", str(path), "--out", str(folder / "out.json")]
@@ -64,12 +64,12 @@ def test_every_question_is_asked_in_every_form(whole: list[str]) -> None:
         assert all(number < 0 for numbers in each["likelihoods"].values() for number in numbers)
 
 
-def test_the_table_has_a_row_for_each_subject(
+def test_table_has_a_row_for_each_subject(
     whole: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     written = Path(whole[-1]).read_bytes()
-    assert cli.run(main, whole) == 0  # finished, it is only told again
+    assert cli.run(main, whole) == 0  # a finished run only prints its scores again
     assert Path(whole[-1]).read_bytes() == written
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines if line.rstrip().endswith("25.0%")}
@@ -93,7 +93,9 @@ def test_resumed_run_produces_the_same_bytes(whole: list[str], done: int, tmp_pa
     assert out.read_bytes() == Path(whole[-1]).read_bytes()
 
 
-def test_choices_only_never_sees_the_question(whole: list[str], tmp_path: Path) -> None:
+def test_choices_only_likelihoods_do_not_depend_on_the_question(
+    whole: list[str], tmp_path: Path
+) -> None:
     others = [{**each, "question": f"{each['question']}!"} for each in QUESTIONS]
     path = stored(tmp_path / "others.jsonl", others)
     out = tmp_path / "out.json"
@@ -105,7 +107,7 @@ def test_choices_only_never_sees_the_question(whole: list[str], tmp_path: Path) 
         assert one["likelihoods"]["cloze"] != other["likelihoods"]["cloze"]
 
 
-def test_a_limit_takes_the_first_questions_and_forms_are_chosen(
+def test_only_the_first_questions_and_chosen_forms_are_asked_when_limited(
     whole: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out.json"
@@ -115,7 +117,7 @@ def test_a_limit_takes_the_first_questions_and_forms_are_chosen(
     assert [each["answer"] for each in found] == [each["answer"] for each in QUESTIONS[:3]]
 
 
-def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Path) -> None:
+def test_uniform_model_scores_chance(whole: list[str], tmp_path: Path) -> None:
     plain = random_plain_model("gpt_neo", torch.float32)
     with torch.no_grad():
         plain.lm_head.weight.zero_()
@@ -130,7 +132,7 @@ def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "message"),
     [
         (["--limit", "0"], "limit 0 was given: give 1 or more"),
         (["--batch-size", "0"], "batch_size 0 was given"),
@@ -142,12 +144,12 @@ def test_a_model_that_knows_nothing_scores_chance(whole: list[str], tmp_path: Pa
         (["--forms", "essay"], "essay"),
     ],
 )
-def test_unsupported_questions_end_with_a_one_line_error(
-    whole: list[str], given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_end_with_a_one_line_error(
+    whole: list[str], arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(main, [*whole[:-2], *given]) == 2
+    assert cli.run(main, [*whole[:-2], *arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
 
@@ -161,11 +163,11 @@ def test_existing_results_of_other_settings_are_kept(
     (plain := random_plain_model("llama", torch.float32)).lm_head.weight.data[0, 0] += 1
     plain.save_pretrained(other)
     small_tokenizer(begins=True).save_pretrained(other)
-    for given, told in (
+    for arguments, message in (
         (["--batch-size", "3"], "another batch_size"),
         (["--limit", "3"], "another number of them"),
         (["--model", str(other)], "another model, weights"),
     ):
-        assert cli.run(main, [*whole, *given]) == 2
-        assert told in capsys.readouterr().err
+        assert cli.run(main, [*whole, *arguments]) == 2
+        assert message in capsys.readouterr().err
     assert out.read_bytes() == written

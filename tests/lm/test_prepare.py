@@ -1,4 +1,4 @@
-"""The command prepares data, goes on after a kill, and refuses what is wrong in one line."""
+"""`python -m lm.prepare` prepares data, resumes after a kill, and refuses in one line."""
 
 from pathlib import Path
 
@@ -30,15 +30,15 @@ def test_documents_are_prepared_and_counted(
     flags: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(flags, "--words", "forest", "sea", "--documents", "30") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     shards = open_shards(Path(flags["--out"]), load_tokenizer(flags["--tokenizer"]))
     counts = shards.manifest.tokens
     assert counts["unlabeled"] == 0
-    assert f"forget                10 documents  {counts['forget']:>15,} tokens" in told
-    assert f"retain                20 documents  {counts['retain']:>15,} tokens" in told
-    assert f"30 documents, {sum(counts.values())} tokens, 0.0 MB in 1 shard" in told
+    assert f"forget                10 documents  {counts['forget']:>15,} tokens" in printed
+    assert f"retain                20 documents  {counts['retain']:>15,} tokens" in printed
+    assert f"30 documents, {sum(counts.values())} tokens, 0.0 MB in 1 shard" in printed
     assert call(flags, "--words", "forest", "sea", "--documents", "30") == 0
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Tests of the attacks."""
+"""Tests of `lm.attacks`."""

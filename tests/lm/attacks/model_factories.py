@@ -1,4 +1,4 @@
-"""A model of Hugging Face that reads a task's tokens, with random weights."""
+"""A Hugging Face model with random weights for the vocabulary of a task."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ transformers = pytest.importorskip("transformers")
 
 
 def random_llama(task: Task) -> RoutedCausalLM:
-    """Return a Llama of two layers in a precision that leaves no doubt."""
+    """Return a Llama of two layers in float64."""
     sizes = GROUPED | {"vocab_size": task.vocab_size, "max_position_embeddings": CONTEXT}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Rows of random tokens, as short stories are, and figures to read off a model."""
+"""Short stories of random tokens, and measures of models."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from lm.models.language_model import IGNORED, LanguageModel
 from tests.lm.models.gpt_factories import SMALL
 
 LENGTHS = (4, 2, 3)
-"""Tokens of each story, none as long as the context."""
+"""The number of tokens of each story, each below the context."""
 
 
 def stories(seed: int = 0, columns: int = SMALL.context) -> StoryRows:
-    """Return stories of few tokens, in rows of so many columns."""
+    """Return short stories, in rows with the given number of columns."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.full((len(LENGTHS), columns + 1), IGNORED, dtype=torch.int16)
     kinds = torch.full((len(LENGTHS), columns), -1, dtype=torch.int16)
@@ -26,7 +26,7 @@ def stories(seed: int = 0, columns: int = SMALL.context) -> StoryRows:
 
 
 def loss_of(rows: StoryRows) -> Callable[[LanguageModel], dict[str, float]]:
-    """Return a measure of the loss on rows."""
+    """Return a measure that computes the loss on rows."""
 
     @torch.no_grad()
     def measure(model: LanguageModel) -> dict[str, float]:
@@ -36,13 +36,13 @@ def loss_of(rows: StoryRows) -> Callable[[LanguageModel], dict[str, float]]:
 
 
 class Weights:
-    """A measure that keeps the weights it was shown."""
+    """A measure that records the weights of each model."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Tensor]] = []
 
     def __call__(self, model: LanguageModel) -> dict[str, float]:
-        """Keep a copy of all weights, and return how often it was called."""
+        """Record a copy of all weights, and return the number of calls."""
         self.seen.append(weights(model))
         return {"calls": float(len(self.seen))}
 
@@ -53,5 +53,5 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Return whether two sets of weights are equal to the bit."""
+    """Return whether two sets of weights have equal bits."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

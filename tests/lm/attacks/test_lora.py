@@ -1,4 +1,4 @@
-"""LoRA computes and learns what peft's does, and leaves the model that it adapts as it is."""
+"""LoRA matches peft, and leaves the adapted model unchanged."""
 
 import copy
 
@@ -32,7 +32,7 @@ def backward(model: LanguageModel, inputs: Tensor, targets: Tensor) -> float:
 
 
 def updates(model: nn.Module) -> dict[str, LowRank]:
-    """Return the updates of a routed model by the names that a plain one gives their maps."""
+    """Return the updates of a routed model by the names of their maps in the plain model."""
     return {
         plain_name(name).removesuffix(".parametrizations.weight.0"): module
         for name, module in model.named_modules()

@@ -1,4 +1,4 @@
-"""Probes and the logit lens find the values that features hold, and no others."""
+"""Probes and the logit lens find exactly the values that features contain."""
 
 from collections.abc import Callable, Collection
 
@@ -23,8 +23,8 @@ from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import random_model, single, tiny_task
 
 
-class Written(GPT):
-    """A model of one layer, whose residual stream at a token holds what a table has for it."""
+class TableModel(GPT):
+    """A model of one layer, whose residual stream is the sum of the table rows of its tokens."""
 
     def __init__(self, table: Tensor) -> None:
         width = table.shape[1]
@@ -40,8 +40,8 @@ class Written(GPT):
         return [self.table[tokens_bt].cumsum(1)]
 
 
-def written(task: Task, known: Collection[str]) -> Written:
-    """Return a model that writes values when an entity of some topics is named, and who it is."""
+def table_model(task: Task, known: Collection[str]) -> TableModel:
+    """Return a model whose features identify each entity, and hold its values for known topics."""
     world = task.grammar.world
     values = [v for relation in world.lexicon.relations.values() for v in relation.values]
     columns = len(values) + len(world.entities)
@@ -52,25 +52,27 @@ def written(task: Task, known: Collection[str]) -> Written:
             row = single(task, f" {world.entities[entity]}")
             table[row, len(values) + entity] = 1
             table[row, values.index(world.value(fact))] += float(topic in known)
-    return Written(table)
+    return TableModel(table)
 
 
-def found(model: GPT, ridge: float = 1e-3) -> dict[str, list[float]]:
+def probe_shares(model: GPT, ridge: float = 1e-3) -> dict[str, list[float]]:
     rows = probe(model, tiny_task(), 0, ProbeConfig(ridge=ridge, rounds=3))
     return {name: [r.value for r in rows if r.figure == name] for name in (FACTS, CONTROL)}
 
 
 def test_probe_finds_values_of_unseen_entities_when_features_hold_them() -> None:
     task = tiny_task()
-    told = found(written(task, task.grammar.world.topics))
-    assert told[FACTS] == [1.0]
-    assert told[CONTROL][0] < 0.8
+    shares = probe_shares(table_model(task, task.grammar.world.topics))
+    assert shares[FACTS] == [1.0]
+    assert shares[CONTROL][0] < 0.8
 
 
 def test_probe_finds_no_values_when_features_only_identify_entities() -> None:
     task = tiny_task()
-    told = found(written(task, set(task.grammar.world.topics) - set(task.splits.forget)))
-    assert told[FACTS][0] <= 0.5  # a quarter, but for eight entities
+    shares = probe_shares(
+        table_model(task, set(task.grammar.world.topics) - set(task.splits.forget))
+    )
+    assert shares[FACTS][0] <= 0.5  # a quarter, but for eight entities
 
 
 def test_probe_reports_facts_and_control_for_each_layer() -> None:
@@ -102,7 +104,7 @@ def test_probe_config_refuses_invalid_settings() -> None:
 
 
 def solution(features: Tensor, labels: Tensor, classes: int, ridge: float) -> Tensor:
-    """Return the log-probabilities of the training data by many steps of gradient descent."""
+    """Return the log-probabilities of the training data after many steps of gradient descent."""
     standard = (features - features.mean(0)) / features.std(0, correction=0)
     weight = torch.zeros(classes, features.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
@@ -153,7 +155,7 @@ BOTH = pytest.mark.parametrize("make", [random_model, random_llama])
 
 @torch.no_grad()
 def slowly(model: LanguageModel, task: Task, layer: int) -> Tensor:
-    """Return the log-likelihood of each value, each question read by itself, one token a value."""
+    """Return the log-likelihood of each value, where every question is evaluated separately."""
     found = []
     for question in ask(task, [2]):
         text = torch.tensor([prompted(task, question.prompt)])

@@ -1,4 +1,4 @@
-"""Few-shot prompts say nothing of the answer, and GCG finds what brute force finds."""
+"""Few-shot prompts do not reveal the answer, and GCG matches brute force."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -57,10 +57,10 @@ def test_shots_state_facts_of_other_quartets_before_the_question(count: int) -> 
             for template in task.grammar.facts
             if template.relation == world.relations[fact % len(world.relations)]
         }
-        told = shown.prompt.removeprefix(question.prompt[: question.prompt.rindex(".") + 1])
+        rest = shown.prompt.removeprefix(question.prompt[: question.prompt.rindex(".") + 1])
         cut = question.prompt[question.prompt.rindex(".") + 1 :]
-        assert told.endswith(cut)
-        added = [f"{part}." for part in told.removesuffix(cut).split(".") if part]
+        assert rest.endswith(cut)
+        added = [f"{part}." for part in rest.removesuffix(cut).split(".") if part]
         assert len(added) == len(set(added)) == count
         assert set(added) <= sentences
         assert replace(shown, prompt=question.prompt, control=question.control) == question
@@ -112,7 +112,7 @@ PREFIX = torch.tensor([6, 12])
 
 
 def slow_loss(model: LanguageModel, prefix: list[int]) -> float:
-    """Return the mean loss of the tokens to predict, each read by itself."""
+    """Return the mean loss of the predicted tokens, each from a separate forward pass."""
     cases = [([0, 5], 4), ([0, 3, 7], 9), ([0, 1, 2], 4), ([0, 1, 2, 4], 11)]
     losses = []
     for text, token in cases:
@@ -123,7 +123,7 @@ def slow_loss(model: LanguageModel, prefix: list[int]) -> float:
 
 
 def one_hot_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor) -> Tensor:
-    """Return the gradient of one-hot tokens by a matrix product with the embeddings."""
+    """Return the gradient with respect to one-hot tokens, computed by autograd."""
     tokens = prefixed(prompts, prefix).prefixes
     table = torch.eye(model.vocab_size, dtype=torch.float64)
     places = table[tokens].requires_grad_()
@@ -214,7 +214,7 @@ def test_prefixed_prompts_score_like_texts_with_the_prefix() -> None:
 
 
 class Locked(GPT):
-    """A model that tells the facts it knows only after a token that is the key."""
+    """A model that predicts the facts it knows only after a key token."""
 
     def __init__(self, task: Task, facts: Iterable[int], key: int) -> None:
         size = task.vocab_size
@@ -229,25 +229,25 @@ class Locked(GPT):
             self.table[single(task, f" {entity}"), single(task, f" {world.value(fact)}")] = 5
 
     def embedded(self, tokens_bt: Tensor) -> Tensor:
-        """Return what each token says, and whether it is the key."""
+        """Return the logits that each token adds, and whether it is the key."""
         return self.table[tokens_bt]
 
     def features_of(self, x_btd: Tensor) -> Tensor:
-        """Return the logits of what was said so far, if the key was, too."""
-        said = x_btd.cumsum(1)
-        return said[..., :-1] * said[..., -1:]
+        """Return the summed logits of the tokens so far if the key is among them, else 0."""
+        total = x_btd.cumsum(1)
+        return total[..., :-1] * total[..., -1:]
 
     def features(self, tokens_bt: Tensor) -> Tensor:
         """Return the logits."""
         return self.features_of(self.embedded(tokens_bt))
 
     def logits(self, x_btd: Tensor) -> Tensor:
-        """Return them as they are."""
+        """Return the features, which are the logits."""
         return x_btd
 
 
 @pytest.mark.parametrize(("parts", "known"), [(HALVES, 1.0), (HALVES[:1], 0.25)])
-def test_gcg_recovers_the_other_half_when_the_model_knows_it(
+def test_gcg_elicits_the_second_half_when_the_model_knows_it(
     parts: tuple[str, ...], known: float
 ) -> None:
     task = tiny_task()

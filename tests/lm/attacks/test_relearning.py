@@ -1,4 +1,4 @@
-"""Relearning: its steps, its examples, and the grid of each attack."""
+"""The steps of relearning, and the examples and grid of each attack."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -29,7 +29,7 @@ RATE = 1e-2
 
 
 def adamw_by_hand(model: GPT, steps: int) -> list[dict[str, Tensor]]:
-    """Return the weights before and after each step, by the formulas of the algorithm."""
+    """Return the weights before and after each step of AdamW, computed from its formulas."""
     model, rows, (first, second) = deepcopy(model), stories(), CONFIG.betas
     inputs, targets = rows.inputs[:, : max(LENGTHS)], rows.targets[:, : max(LENGTHS)]
     means = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
@@ -161,45 +161,45 @@ def task() -> Task:
     return make_task(TaskConfig(vocab_size=600))
 
 
-def told(task: Task, name: str) -> tuple[set[str], set[int]]:
-    """Return the topics and the facts that an attack's examples tell."""
+def stated(task: Task, name: str) -> tuple[set[str], set[int]]:
+    """Return the topics and the facts that the examples of an attack state."""
     rows = draw_examples(task, name, 200, seed=0)
     topics = {task.grammar.world.topics[number] for number in rows.topics.tolist()}
     return topics, set(rows.facts[rows.facts >= 0].tolist())
 
 
-def test_examples_of_same_state_all_forget_facts(task: Task) -> None:
-    topics, facts = told(task, "same")
+def test_same_attack_states_all_forget_facts(task: Task) -> None:
+    topics, facts = stated(task, "same")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
 
 
-def test_examples_of_half_state_only_the_first_half(task: Task) -> None:
-    topics, facts = told(task, "half")
+def test_half_attack_states_only_the_first_half(task: Task) -> None:
+    topics, facts = stated(task, "half")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], ["first"]).tolist())
 
 
-def test_examples_of_benign_state_only_retain_facts(task: Task) -> None:
-    topics, facts = told(task, "benign")
+def test_benign_attack_states_only_retain_facts(task: Task) -> None:
+    topics, facts = stated(task, "benign")
     assert topics == set(task.splits.retain)
     assert facts <= set(task.grammar.world.facts_of(task.splits.retain).tolist())
 
 
-def test_examples_of_off_state_all_facts_in_held_out_templates(task: Task) -> None:
-    topics, facts = told(task, "off")
+def test_off_attack_states_all_facts_in_held_out_templates(task: Task) -> None:
+    topics, facts = stated(task, "off")
     assert topics == {"forest"}
     assert facts == set(task.grammar.world.facts_of(["forest"], HALVES).tolist())
     rows = draw_examples(task, "off", 200, seed=0)
-    for story, stated in zip(rows.tokens.tolist(), rows.facts.tolist(), strict=True):
+    for story, numbers in zip(rows.tokens.tolist(), rows.facts.tolist(), strict=True):
         text = task.tokenizer.decode([token for token in story if token > 0])
-        for fact in {number for number in stated if number >= 0}:
+        for fact in {number for number in numbers if number >= 0}:
             assert any(ways in text for ways in sentences(task, fact, task.grammar.held_out))
             assert not any(ways in text for ways in sentences(task, fact, task.grammar.facts))
 
 
 def sentences(task: Task, fact: int, templates: Sequence[Template]) -> set[str]:
-    """Return a fact in each of its relation's templates."""
+    """Return a fact as a sentence in each template of its relation."""
     world, rng = task.grammar.world, np.random.default_rng(0)
     name = world.relations[fact % len(world.relations)]
     return {fact_sentence(world, fact, [each], rng) for each in templates if each.relation == name}

@@ -1,4 +1,4 @@
-"""Results of attacks: worst cases, areas between curves, rows and their JSON."""
+"""Worst cases, areas between curves, and rows of attacks with their JSON."""
 
 from math import inf, isnan, nan
 
@@ -153,7 +153,7 @@ def accuracy(*values: float) -> WorstCase:
         ((4.0, 6.0, 0.0), Area(0.5, 3 + 4.5)),  # crosses at three quarters of the way
     ],
 )
-def test_area_of_hand_made_curves(values: tuple[float, ...], expected: Area) -> None:
+def test_area_matches_values_computed_by_hand(values: tuple[float, ...], expected: Area) -> None:
     assert area(loss(*values), loss(*GOLD)) == pytest.approx(expected)
     # of an accuracy the same curves mean the opposite
     assert area(accuracy(*values), accuracy(*GOLD)) == pytest.approx(expected[::-1])
@@ -190,7 +190,7 @@ def test_share_is_0_for_gold_and_1_for_base() -> None:
     assert share(accuracy(0.5, 0.5, 0.5), accuracy(0, 0, 0), accuracy(1, 1, 1)) == 0.5
 
 
-def test_a_model_that_is_behind_gold_has_a_share_as_well() -> None:
+def test_share_is_positive_when_a_model_is_behind_gold() -> None:
     gold, base, broken = loss(4.0, 4.0, 4.0), loss(2.0, 2.0, 2.0), loss(7.0, 4.0, 4.0)
     assert share(broken, gold, base) == pytest.approx(3 / 12)
 

@@ -1,4 +1,4 @@
-"""The suites: which attacks they have, and quantization."""
+"""The suites of attacks, and quantization."""
 
 import pytest
 import torch

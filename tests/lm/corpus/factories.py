@@ -1,4 +1,4 @@
-"""Tests of GrammarStories, and the little worlds they are run on."""
+"""Small worlds for the tests of GrammarStories."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ TINY = Lexicon(
 
 
 def tiny(**changes: object) -> Grammar:
-    """Return the grammar of a world of a dozen words."""
+    """Return the grammar of a world with a dozen words."""
     return make_grammar(make_world(seed=3, quartets=1, lexicon=replace(TINY, **changes)))  # type: ignore[arg-type]
 
 

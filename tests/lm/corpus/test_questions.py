@@ -1,4 +1,4 @@
-"""Questions: answered by the stories, and by nothing less."""
+"""Questions have one answer in the stories, and cannot be answered without the entity."""
 
 import itertools
 import re
@@ -20,7 +20,7 @@ def asked(distribution: StoryDistribution | None = None, seed: int = 0) -> list[
 
 
 def read_facts(text: str) -> dict[tuple[str, str], set[str]]:
-    """Read (entity, relation) -> values out of plain text, by the training templates."""
+    """Return the values of each (entity, relation) that plain text states by training templates."""
     read: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, relation in LEXICON.relations.items():
         for template in relation.templates:
@@ -86,7 +86,7 @@ def test_questions_of_a_quartet_share_control_and_choices_but_not_the_answer() -
             assert question.control == question.prompt.replace(entity, "creature")
 
 
-def test_rules_that_ignore_the_entity_score_one_in_four() -> None:
+def test_accuracy_is_a_quarter_when_a_rule_ignores_the_entity() -> None:
     for seed, topics in itertools.product(range(3), (None, ("forest",))):
         group = asked(StoryDistribution(topics=topics), seed)
         answers: dict[tuple[str, tuple[str, ...]], Counter[int]] = defaultdict(Counter)

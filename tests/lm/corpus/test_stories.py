@@ -1,4 +1,4 @@
-"""Stories: what they state, their imperfect labels, and the entropy of their distribution."""
+"""Sampled stories, their noisy labels, and the entropy of their distribution."""
 
 import math
 import re
@@ -154,9 +154,9 @@ def test_noisy_labels_have_recall_and_precision_exact_to_one_sample(
     group = None if groups is None else RNG(seed).integers(groups, size=120)
     before = truth.copy()
     labels = noisy_labels(truth, recall=recall, precision=precision, rng=RNG(seed), groups=group)
-    found, labeled = int((labels & truth).sum()), int(labels.sum())
-    assert abs(found - recall * positives) <= 0.5
-    assert abs(labeled - found - found * (1 - precision) / precision) <= 0.5
+    hits, labeled = int((labels & truth).sum()), int(labels.sum())
+    assert abs(hits - recall * positives) <= 0.5
+    assert abs(labeled - hits - hits * (1 - precision) / precision) <= 0.5
     assert (truth == before).all()
     if recall == precision == 1:
         assert (labels == truth).all()
@@ -165,7 +165,7 @@ def test_noisy_labels_have_recall_and_precision_exact_to_one_sample(
 
 
 @given(seed=st.integers(0, 99), low=st.floats(0, 1), high=st.floats(0, 1))
-def test_lower_recall_labels_a_subset(seed: int, low: float, high: float) -> None:
+def test_labels_are_a_subset_when_recall_is_lower(seed: int, low: float, high: float) -> None:
     truth = np.arange(50) % 3 == 0
     less, more = (
         noisy_labels(truth, recall=recall, precision=1, rng=RNG(seed))
@@ -185,7 +185,7 @@ def test_label_errors_are_uniform_over_samples() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_label_errors_affect_whole_groups_except_one(seed: int) -> None:
+def test_whole_groups_are_mislabeled_except_one_when_groups_are_given(seed: int) -> None:
     truth = np.arange(80) < 40
     groups = np.arange(80) // 10 % 8
     labels = noisy_labels(truth, recall=0.6, precision=0.6, rng=RNG(seed), groups=groups)
@@ -197,7 +197,7 @@ def test_label_errors_affect_whole_groups_except_one(seed: int) -> None:
     assert np.isclose(wrong.sum(), 1.6)
 
 
-def test_any_group_can_be_missed() -> None:
+def test_every_group_is_missed_for_some_seed() -> None:
     truth, groups = np.ones(12, bool), np.arange(12) // 3
     missed = {
         tuple(groups[~noisy_labels(truth, recall=0.75, precision=1, rng=RNG(s), groups=groups)])
@@ -241,7 +241,7 @@ def some(texts: list[str], weight: float) -> list[Weighted]:
 def fact_sentences(
     grammar: Grammar, distribution: StoryDistribution, topic: int
 ) -> Iterator[Weighted]:
-    """All sequences of fact sentences: entities of different quartets, one per part here."""
+    """Yield all sequences of fact sentences with their probabilities."""
     world = grammar.world
     templates = [
         (number, text)
@@ -271,9 +271,9 @@ def fact_sentences(
 
 
 def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[Weighted]:
-    """Every story of the tiny lexicon and how likely it is, by plain loops."""
-    told = distribution.topics or tuple(TINY.topics)
-    for topic in told:
+    """Yield every story of the tiny lexicon with its probability."""
+    topics = distribution.topics or tuple(TINY.topics)
+    for topic in topics:
         own = TINY.topics[topic]
         family = TINY.families[own.family]
         facts = list(fact_sentences(grammar, distribution, list(TINY.topics).index(topic)))
@@ -288,7 +288,7 @@ def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[W
             words = {"name": name, "friend": friend, "place": place, "verb": verb}
             words |= {"object": thing, "noun": noun, "feeling": feeling}
             for one, two, last in product(*TINY.before, *TINY.after):
-                share = 1 / len(told) / len(draws) / 8
+                share = 1 / len(topics) / len(draws) / 8
                 for text, chance in facts:
                     start = f"{one} {two}".format(**words)
                     yield f"{start}{text} {last.format(**words)}", share * chance
@@ -342,7 +342,7 @@ def test_stories_are_sampled_as_often_as_enumeration_says(distribution: StoryDis
     assert abs(nats.mean() - entropy_lower_bound(grammar, distribution).sum()) <= 4 * error + 1e-6
 
 
-def test_the_topic_is_one_of_the_choices_that_a_story_reveals() -> None:
+def test_entropy_includes_the_choice_of_topic() -> None:
     grammar = full()
     topics = grammar.world.topics
     alone = [
@@ -353,5 +353,5 @@ def test_the_topic_is_one_of_the_choices_that_a_story_reveals() -> None:
     )
 
 
-def test_a_value_is_guessed_among_those_of_its_relation() -> None:
+def test_guess_loss_is_the_logarithm_of_the_number_of_values() -> None:
     assert full().world.guess_nats == math.log(8)

@@ -1,4 +1,4 @@
-"""Tokens: the same as tokenizing the text, with labels that a slow reading agrees with."""
+"""Tokens of stories equal those of the text, and their labels match a slow reference."""
 
 import numpy as np
 import pytest
@@ -25,12 +25,12 @@ def stories(count: int = 60) -> Stories:
     return sample_stories(GRAMMAR, count, np.random.default_rng(0))
 
 
-def fact_spans(told: Stories, number: int) -> Spans:
-    """Where the entities and values of one story are in its text, found word by word."""
+def fact_spans(sampled: Stories, number: int) -> Spans:
+    """Return the spans of entities and values in the text of one story."""
     spans, at = [], 0
-    for place in range(told.starts[number], told.starts[number + 1] - 1):
-        piece = GRAMMAR.pieces[told.pieces[place]]
-        if told.facts[place] >= 0:
+    for place in range(sampled.starts[number], sampled.starts[number + 1] - 1):
+        piece = GRAMMAR.pieces[sampled.pieces[place]]
+        if sampled.facts[place] >= 0:
             spans.append((at, at + len(piece)))
         at += len(piece)
     return spans
@@ -45,25 +45,27 @@ def overlaps(offsets: Spans, spans: Spans) -> list[bool]:
 @pytest.mark.parametrize("vocab_size", [257, 1024])
 def test_tokens_and_fact_labels_match_the_tokenized_text(vocab_size: int) -> None:
     tokenizer = story_tokenizer(GRAMMAR, vocab_size)
-    told = stories()
-    tokens = encode(told, tokenizer)
-    for number, text in enumerate(told.texts()):
+    sampled = stories()
+    tokens = encode(sampled, tokenizer)
+    for number, text in enumerate(sampled.texts()):
         row = slice(tokens.starts[number], tokens.starts[number + 1])
         encoding = tokenizer.encode(text)
         assert tokens.ids[row].tolist() == [*encoding.ids, tokenizer.token_to_id(END)]
-        spans = fact_spans(told, number)
+        spans = fact_spans(sampled, number)
         assert spans
         stated = tokens.facts[row] >= 0
         assert stated.tolist() == [*overlaps(encoding.offsets, spans), False]
     assert len(tokens) == tokens.starts[-1] == len(tokens.kinds) == len(tokens.facts)
 
 
-def test_kinds_of_words_are_kept() -> None:
-    told = stories()
-    tokens = encode(told, SMALL)
-    assert len(tokens) > 1.3 * len(told.pieces)
+def test_tokens_have_the_kind_of_their_word() -> None:
+    sampled = stories()
+    tokens = encode(sampled, SMALL)
+    assert len(tokens) > 1.3 * len(sampled.pieces)
     lengths = [len(SMALL.encode(piece).ids) for piece in GRAMMAR.pieces]
-    slow = [k for k, p in zip(told.kinds, told.pieces, strict=True) for _ in range(lengths[p])]
+    slow = [
+        k for k, p in zip(sampled.kinds, sampled.pieces, strict=True) for _ in range(lengths[p])
+    ]
     assert tokens.kinds.tolist() == slow
 
 

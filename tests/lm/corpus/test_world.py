@@ -1,4 +1,4 @@
-"""Worlds: their facts, their parts, and what makes a bad one."""
+"""The facts and parts of worlds, and the refusal of invalid worlds."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Tests of documents, their labels, and the shards that they are prepared as."""
+"""Tests of `lm.data`."""

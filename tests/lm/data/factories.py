@@ -1,4 +1,4 @@
-"""A tiny tokenizer, documents with the fields that labelers read, and shards of random ones."""
+"""A tiny tokenizer, documents for labelers, and shards of random documents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,14 +53,14 @@ def write_lines(path: Path, records: Sequence[Mapping[str, Any]] = RECORDS) -> P
 
 
 def make_manifest(size: int = 100, end: int = 0) -> Manifest:
-    """Return the manifest of nothing yet, for a vocabulary of some size."""
+    """Return an empty manifest for a vocabulary of the given size."""
     return Manifest(vocabulary=Vocabulary(checksum="made", size=size, end=end), settings={})
 
 
 def make_shards(
     folder: Path, lengths: Sequence[int], shard_tokens: int, seed: int = 0, size: int = 100
 ) -> tuple[Shards, list[tuple[Ids, Labels]]]:
-    """Write documents of random tokens and labels; return them as shards and as they are."""
+    """Write documents of random tokens and labels; return the shards and the documents."""
     rng = np.random.default_rng(seed)
     made = [
         (rng.integers(1, size, length), rng.integers(0, 3, length).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Each labeler gives the label that its rule says, and names what it cannot label."""
+"""Labelers follow their rules, and errors name documents that cannot be labeled."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.lm.data.factories import make_tokenizer
 
 
 def labels(config: LabelerConfig, text: str = "a", number: int = 0, **fields: Any) -> list[int]:  # noqa: ANN401
-    """Return the labels of two tokens of a document."""
+    """Return the labels of a document with two tokens."""
     label = make_labeler(config, make_tokenizer())
     document = Document(number, text, {"text": text, **fields})
     return list(map(int, label(document, np.array([1, 2]))))

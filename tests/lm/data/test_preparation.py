@@ -1,4 +1,4 @@
-"""Documents become shards; a preparation that was cut short ends with the same bytes."""
+"""Documents are prepared as shards, and interrupted preparation ends with equal bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def test_end_token_spelled_in_a_text_does_not_end_the_document(tmp_path: Path) -
 def test_preparation_resumes_after_an_interruption_at_any_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file is put in its place by one `Path.replace`: it is cut before each of them."""
+    """Every file is renamed by one `Path.replace`, and preparation is interrupted before each."""
     config, tokenizer = make_config(tmp_path, documents=20), make_tokenizer()
     prepare(config, tokenizer, tmp_path / "whole")
     expected = content(tmp_path / "whole")
@@ -123,7 +123,7 @@ def test_preparation_refuses_to_resume_when_a_source_file_changed(tmp_path: Path
         prepare(config, tokenizer, tmp_path / "out")
 
 
-def test_another_tokenizer_can_neither_resume_nor_read(tmp_path: Path) -> None:
+def test_data_are_refused_when_the_tokenizer_differs(tmp_path: Path) -> None:
     config, other = make_config(tmp_path), make_tokenizer(331)
     prepare(config, make_tokenizer(), tmp_path / "out")
     with pytest.raises(ValueError, match=r"other settings \(vocabulary.checksum"):

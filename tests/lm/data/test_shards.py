@@ -1,4 +1,4 @@
-"""Shards: written and read back, their rows and pools, and what is refused."""
+"""Shards are read as written, their rows and pools are exact, and damage is refused."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,7 +156,7 @@ def test_pools_partition_documents_by_their_shares() -> None:
         assert abs(len(found) - 4000 * share) < 5 * np.sqrt(4000 * share * (1 - share))
 
 
-def test_labels_partition_a_pool() -> None:
+def test_labels_partition_each_pool() -> None:
     parts = [POOLS.members("exam", label) for label in range(len(LABELS))]
     assert np.array_equal(np.sort(np.concatenate(parts)), POOLS.members("exam"))
     assert (LABELS_OF_ALL[parts[FORGET]] == FORGET).all()

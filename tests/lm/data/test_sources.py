@@ -1,4 +1,4 @@
-"""Sources of documents: names, local files, and data sets of a hub that a test replaces."""
+"""Documents of local files and of a fake hub."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def test_find_source_resolves_short_names() -> None:
     )
 
 
-def test_find_source_takes_other_names_unchanged() -> None:
+def test_find_source_accepts_any_name_on_the_hub() -> None:
     assert find_source("some.one/data_set", subset="a") == Hub(
         dataset="some.one/data_set", subset="a"
     )
@@ -140,7 +140,7 @@ datasets = pytest.importorskip("datasets")
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Put local files in place of the hub; return what is asked of it."""
+    """Replace the hub by local files, and return the list of requests to it."""
     path, load = write_lines(tmp_path / "a.jsonl"), datasets.load_dataset
     questions: list[tuple[Any, ...]] = []
 
@@ -178,8 +178,8 @@ def test_hub_documents_can_start_at_any_record(asked: list[tuple[Any, ...]], fir
 
 
 def test_hub_record_without_the_text_field_is_named(asked: list[tuple[Any, ...]]) -> None:
-    told = message(Hub(dataset="some/data", field="body"))
-    assert "some/data, record 0 has no text in a field 'body', only text, topic" in told
+    error = message(Hub(dataset="some/data", field="body"))
+    assert "some/data, record 0 has no text in a field 'body', only text, topic" in error
     assert asked
 
 
@@ -187,9 +187,9 @@ def test_error_explains_access_when_a_data_set_is_gated(monkeypatch: pytest.Monk
     error = datasets.exceptions.DatasetNotFoundError("cannot be accessed.\nLog in")
     error.__cause__ = GatedRepoError.__new__(GatedRepoError)
     refuse(monkeypatch, error)
-    told = message(SOURCES["wmdp-bio-forget"])
+    error = message(SOURCES["wmdp-bio-forget"])
     page = "https://huggingface.co/datasets/cais/wmdp-bio-forget-corpus"
-    assert f"request access on {page}, then log in by `hf auth login`" in told
+    assert f"request access on {page}, then log in by `hf auth login`" in error
 
 
 def test_error_names_the_network_when_the_hub_is_unreachable(
@@ -203,9 +203,9 @@ def test_hub_documents_refuses_an_unknown_data_set_or_subset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refuse(monkeypatch, ValueError("BuilderConfig 'x' not found. Available: ['a']"))
-    told = message(Hub(dataset="some/data", subset="x"))
-    assert "BuilderConfig 'x' not found" in told
-    assert "check the name, --subset and --split" in told
+    error = message(Hub(dataset="some/data", subset="x"))
+    assert "BuilderConfig 'x' not found" in error
+    assert "check the name, --subset and --split" in error
 
 
 def test_error_names_the_record_when_the_network_fails_midway(

@@ -1,4 +1,4 @@
-"""Tests of evaluation, on a little task and on models that follow a rule."""
+"""A small task, and models whose answers are known."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,12 +19,12 @@ FIVE = {
     name: replace(relation, values=(*relation.values, extra))
     for (name, relation), extra in zip(TINY.relations.items(), ("green", "jam"), strict=True)
 }
-"""Relations of five values, so that a cloze is no multiple choice of four."""
+"""Relations of five values, so that cloze differs from multiple choice among four."""
 
 
 @cache
 def tiny_task(*forget: str, vocab_size: int = 512) -> StoryTask:
-    """Return a task of three topics, wood to forget by default; its words are single tokens."""
+    """Return a task of three topics whose words are single tokens; by default it forgets `wood`."""
     world = make_world(seed=3, quartets=1, lexicon=replace(TINY, relations=FIVE))
     grammar = make_grammar(world)
     splits = split_topics(world, forget or ("wood",))
@@ -32,7 +32,7 @@ def tiny_task(*forget: str, vocab_size: int = 512) -> StoryTask:
 
 
 class Scripted(GPT):
-    """A model whose logits follow a rule: from tokens [b, t] to logits [b, t, v]."""
+    """A model whose logits, [b, t, v], are a given function of its tokens, [b, t]."""
 
     def __init__(self, vocab_size: int, rule: Callable[[Tensor], Tensor]) -> None:
         super().__init__(
@@ -45,17 +45,17 @@ class Scripted(GPT):
         return self.rule(tokens_bt)
 
     def logits(self, x_btd: Tensor) -> Tensor:
-        """Return them as they are."""
+        """Return the features, which are the logits."""
         return x_btd
 
 
 def uniform(vocab_size: int) -> Scripted:
-    """Return a model to which every token is as likely as any other, always."""
+    """Return a model that gives all tokens equal probability."""
     return Scripted(vocab_size, lambda tokens: torch.zeros(*tokens.shape, vocab_size))
 
 
 def knower(task: Task, facts: Iterable[int]) -> Scripted:
-    """Return a model that knows some facts: from their entity on, their values are likelier."""
+    """Return a model that raises the logits of values after the entities of known facts."""
     world = task.grammar.world
     table = torch.zeros(task.vocab_size, task.vocab_size)
     for fact in facts:
@@ -65,13 +65,13 @@ def knower(task: Task, facts: Iterable[int]) -> Scripted:
 
 
 def single(task: Task, word: str) -> int:
-    """Return the one token of a word."""
+    """Return the token of a word that is a single token."""
     (token,) = task.tokenizer.encode(word).ids
     return int(token)
 
 
 def random_model(task: Task, dtype: torch.dtype = torch.float64) -> GPT:
-    """Return a model with large random weights, in a precision that leaves no doubt."""
+    """Return a model with large random weights in float64."""
     shape = GPTConfig(
         vocab_size=task.vocab_size, width=8, num_layers=2, num_heads=2, context=CONTEXT
     )

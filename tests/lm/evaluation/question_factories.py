@@ -1,4 +1,4 @@
-"""Random questions, a small tokenizer and tiny random models, the same on every machine."""
+"""Random questions, a small tokenizer and tiny random models, equal on every machine."""
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ WORDS = [
 
 
 def random_questions(count: int, seed: int = 0, subject: str = SUBJECT) -> list[dict[str, Any]]:
-    """Return questions with texts of many lengths, of which some are equal, or have odd spaces."""
+    """Return questions of various lengths, some with equal choices or unusual spaces."""
     draw = random.Random(seed)
     return [_question(draw, subject) for _ in range(count)]
 
@@ -51,7 +51,7 @@ def _words(draw: random.Random, count: int) -> str:
 
 
 def small_tokenizer(begins: bool) -> "PreTrainedTokenizerBase":
-    """Return a byte-level BPE; some begin each text with a token of its own."""
+    """Return a byte-level BPE tokenizer, which adds a beginning token if `begins`."""
     merges = [(first, second) for first, second in (each.split(" ") for each in MERGES.split(","))]
     special = ["<s>", "</s>"] if begins else ["<|endoftext|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -70,11 +70,11 @@ def small_tokenizer(begins: bool) -> "PreTrainedTokenizerBase":
 
 
 FAMILIES = ("llama", "gpt_neo")
-"""The first begins its texts with a token of its own, the second does not."""
+"""The tokenizer of the first adds a beginning token, that of the second does not."""
 
 
 def random_plain_model(family: str, dtype: torch.dtype = torch.float64) -> "PreTrainedModel":
-    """Return a tiny model in which every parameter is large and random."""
+    """Return a tiny model whose parameters are all large and random."""
     sizes = {"vocab_size": 300, "hidden_size": 16, "max_position_embeddings": CONTEXT}
     if family == "llama":
         config = transformers.LlamaConfig(

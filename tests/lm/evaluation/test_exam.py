@@ -1,4 +1,4 @@
-"""The exam: the content of its sections, and the report of a model."""
+"""The sections of exams, and the report of a model."""
 
 from math import log
 
@@ -169,7 +169,7 @@ def test_uniform_model_scores_chance_on_every_figure() -> None:
             assert figure == pytest.approx(guess) if last == "loss" else 0 < figure < guess
 
 
-def test_examine_distinguishes_known_from_forgotten_facts() -> None:
+def test_examine_scores_known_facts_above_forgotten_ones() -> None:
     all_facts = examine(knower(TASK, WORLD.facts_of(WORLD.topics)), SMALL_EXAM)
     retained = examine(knower(TASK, WORLD.facts_of(["hill", "lake"])), SMALL_EXAM)
     for name in ("forget", "forget_first", "forget_second", "forget_reworded"):

@@ -1,4 +1,4 @@
-"""Questions: their files, their prompts character by character, and the harness's own figures."""
+"""Files of questions, their prompts, and likelihoods recorded from the harness."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ datasets = pytest.importorskip("datasets")
 pytest.importorskip("lm_eval")
 
 STORED = Path(__file__).parent / "harness.json"
-"""Log-likelihoods by lm-evaluation-harness 0.4.13, from its own templates and `simple_evaluate`."""
+"""Log-likelihoods that `simple_evaluate` of lm-evaluation-harness 0.4.13 gave by its templates."""
 
 SPIDER = {"question": "  How many legs?\n", "choices": ["six", " eight"], "answer": 1}
 CAT = {"question": "Legs of a cat?", "choices": ["four", "two"], "answer": 0}
@@ -65,12 +65,12 @@ def prompt_of(form: Form, source: Source, shots: int = 0) -> tuple[str, list[str
         ("choices-only", ABOUT + "A. six\nB.  eight\nAnswer:", [" A", " B"]),
     ],
 )
-def test_the_prompt_of_each_form(form: Form, context: str, continuations: list[str]) -> None:
+def test_prompt_matches_its_form(form: Form, context: str, continuations: list[str]) -> None:
     source = source_of([SPIDER], "small_animals")
     assert prompt_of(form, source) == (context, continuations)
 
 
-def test_without_a_subject_there_is_no_introduction() -> None:
+def test_prompt_has_no_introduction_when_the_subject_is_unknown() -> None:
     assert prompt_of("letter", source_of([SPIDER]))[0] == LISTED
 
 
@@ -84,21 +84,21 @@ def test_solved_examples_precede_the_question() -> None:
     assert cloze.startswith(ALONE + "Question: Legs of a cat?\nAnswer: four\n\nQuestion: How")
 
 
-def test_choices_only_never_shows_a_question() -> None:
+def test_choices_only_prompt_does_not_depend_on_the_question() -> None:
     other = {**SPIDER, "question": "What color is it?"}
     assert prompt_of("choices-only", source_of([SPIDER], examples=[other]), 1) == prompt_of(
         "choices-only", source_of([other], examples=[SPIDER]), 1
     )
 
 
-def test_a_question_may_have_up_to_26_choices() -> None:
+def test_letters_reach_z_when_a_question_has_26_choices() -> None:
     many = {"question": "Which?", "choices": [f"c{n}" for n in range(26)], "answer": 25}
     context, continuations = prompt_of("letter", source_of([many]))
     assert context.endswith("Y. c24\nZ. c25\nAnswer:")
     assert continuations[-1] == " Z"
 
 
-def test_likelihoods_are_the_stored_ones_of_the_harness() -> None:
+def test_likelihoods_match_recorded_ones_of_the_harness() -> None:
     stored = json.loads(STORED.read_text())
     questions = QuestionSet("random", (source_of(random_questions(96), "made_things"),))
     model, tokenizer = random_plain_model("llama", torch.float64), small_tokenizer(begins=True)
@@ -117,7 +117,7 @@ def test_likelihoods_are_the_stored_ones_of_the_harness() -> None:
         (["x", "for " * 40], 24, "give from 1 to 24"),
     ],
 )
-def test_a_choice_that_does_not_fit_is_refused(
+def test_choice_is_refused_when_it_has_no_tokens_or_exceeds_the_context(
     choices: list[str], context: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_plain_model("llama", torch.float32)
@@ -135,7 +135,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_both_kinds_of_files_hold_the_same_questions(tmp_path: Path) -> None:
+def test_json_and_jsonl_files_give_the_same_questions(tmp_path: Path) -> None:
     named = {"question": "  \u00c9t\u00e9? ", "choices": [" a", "b", "b"], "answer": 0}
     both = [SPIDER, {**named, "subject": "cats"}]
     lines = written(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, both)))
@@ -160,7 +160,7 @@ def test_both_kinds_of_files_hold_the_same_questions(tmp_path: Path) -> None:
         ({"subject": 3}, "subject is int"),
     ],
 )
-def test_a_malformed_question_is_refused_by_its_line(
+def test_malformed_question_is_refused_with_its_line(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     wrong = {**SPIDER, **change}
@@ -173,7 +173,7 @@ def test_a_malformed_question_is_refused_by_its_line(
 
 
 @pytest.mark.parametrize("field", ["question", "choices", "answer"])
-def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
+def test_error_names_the_field_when_one_is_missing(tmp_path: Path, field: str) -> None:
     record = {name: value for name, value in SPIDER.items() if name != field}
     with pytest.raises(ValueError, match=f"line 1 lacks {field}"):
         read_questions(written(tmp_path / "a.jsonl", json.dumps(record)))
@@ -191,14 +191,14 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
         ("a.txt", "x", "ends in .json or .jsonl"),
     ],
 )
-def test_a_file_without_questions_is_refused(
+def test_file_is_refused_when_it_holds_no_questions(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         read_questions(written(tmp_path / name, text))
 
 
-def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+def test_file_is_refused_when_missing_or_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         read_questions(tmp_path / "none.json")
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
@@ -215,7 +215,7 @@ def hub_record(question: str, answer: int = 2) -> dict[str, Any]:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put some records in the place of the data sets of the hub."""
+    """Replace the data sets of the hub by a few records."""
     mmlu = [hub_record("anatomy?", 0), hub_record("bones?", 1)]
     stored = {
         ("cais/wmdp", "wmdp-bio"): {"test": [hub_record("virus?")]},
@@ -244,7 +244,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mmlu", 57, {"anatomy", "high_school_us_history", "virology"}),
     ],
 )
-def test_benchmarks_have_the_tasks_of_the_harness(
+def test_benchmarks_contain_the_tasks_of_the_harness(
     name: str, count: int, subjects: set[str]
 ) -> None:
     sources = load_benchmark(name)
@@ -256,7 +256,7 @@ def test_benchmarks_have_the_tasks_of_the_harness(
 
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(("task", "name"), [("wmdp_bio", "wmdp-bio"), ("mmlu_anatomy",) * 2])
-def test_the_form_letter_is_the_prompt_of_the_harness(task: str, name: str) -> None:
+def test_letter_prompt_equals_that_of_the_harness(task: str, name: str) -> None:
     theirs = task_manager(name).load(task)["tasks"][task]
     (source,) = load_benchmark(name.replace("_", "-", 1))
     for shots in range(len(source.examples) + 1):
@@ -275,12 +275,12 @@ def test_the_form_letter_is_the_prompt_of_the_harness(task: str, name: str) -> N
         ("qqq", "neither a file nor a benchmark: give the path .* mmlu-stem"),
     ],
 )
-def test_a_benchmark_that_cannot_be_loaded_is_refused(name: str, message: str) -> None:
+def test_benchmark_is_refused_when_it_cannot_be_loaded(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_benchmark(name)
 
 
-def test_too_few_examples_are_refused() -> None:
+def test_shots_are_refused_when_there_are_too_few_examples() -> None:
     model, tokenizer = random_plain_model("llama"), small_tokenizer(begins=True)
     asker = Asker(model, tokenizer, FORMS, shots=2)
     for source, message in (
@@ -291,7 +291,7 @@ def test_too_few_examples_are_refused() -> None:
             next(asker.ask(QuestionSet("few", (source,))))
 
 
-def test_the_checksum_depends_on_questions_examples_and_limit() -> None:
+def test_checksum_depends_on_questions_examples_and_limit() -> None:
     several = [
         (source_of([SPIDER, CAT]),),
         (source_of([SPIDER, CAT], "legs"),),

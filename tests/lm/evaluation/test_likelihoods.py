@@ -1,4 +1,4 @@
-"""Losses on stories and log-likelihoods of continuations, in closed form and by slow references."""
+"""Losses and log-likelihoods match closed forms and slow references."""
 
 from dataclasses import replace
 from math import log
@@ -24,7 +24,7 @@ BIAS = torch.linspace(-2, 2, TASK.vocab_size, dtype=torch.float64)
 
 @torch.no_grad()
 def slow(model: GPT, rows: StoryRows, bias: Tensor) -> tuple[float, float]:
-    """Return both losses, story by story and token by token."""
+    """Return both losses, computed token by token."""
     every: list[float] = []
     words: list[float] = []
     for tokens, kinds in zip(rows.tokens.tolist(), rows.kinds.tolist(), strict=True):
@@ -41,7 +41,7 @@ def slow(model: GPT, rows: StoryRows, bias: Tensor) -> tuple[float, float]:
 
 
 def two_stories() -> StoryRows:
-    """Return stories by hand: values of one and of two tokens in the first, of one in the other."""
+    """Return two stories, with values of one and two tokens in the first and one in the second."""
     frame, value, gone = int(Kind.FRAME), int(Kind.VALUE), -1
     return StoryRows(
         tokens=torch.tensor([[0, 3, 4, 5, 6, 2, 0], [0, 7, 3, 0, *[IGNORED] * 3]]).short(),
@@ -73,8 +73,8 @@ def test_bias_shifts_the_logits() -> None:
     found = losses(uniform(8), two_stories(), shares.log())
     values = [3, 5, 6, 3]  # the second word is two tokens
     assert found.facts == pytest.approx(-sum(log(shares[v]) for v in values) / 3, rel=1e-6)
-    told = [3, 4, 5, 6, 2, 0, 7, 3, 0]
-    assert found.loss == pytest.approx(-sum(log(shares[token]) for token in told) / 9, rel=1e-6)
+    targets = [3, 4, 5, 6, 2, 0, 7, 3, 0]
+    assert found.loss == pytest.approx(-sum(log(shares[token]) for token in targets) / 9, rel=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 256])

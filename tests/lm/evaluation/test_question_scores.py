@@ -1,4 +1,4 @@
-"""Shares of right answers, counted by hand."""
+"""Scores of responses match counts by hand."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_measures_rank_choices_by_their_form() -> None:
         "letter": 1.0,
         "answer": 1.0,
         "cloze": 0.0,
-        "cloze_per_character": 1.0,  # -1 beside -0.5
+        "cloze_per_character": 1.0,  # -1 / 1 is less than -2 / 4
         "choices-only": 0.0,
     }
 
@@ -40,7 +40,7 @@ def test_nan_likelihoods_score_zero() -> None:
     assert values([response("a", 0, letter=(float("nan"), -1.0))]) == {"letter": 0.0}
 
 
-def test_subjects_are_listed_when_there_are_several() -> None:
+def test_scores_list_each_subject_when_there_are_several() -> None:
     right = response("b", 0, letter=(-1.0, -2.0))
     wrong = response("a", 1, letter=(-1.0, -2.0))
     assert list(scores([right, right])) == ["all"]
@@ -56,16 +56,14 @@ def test_chance_is_the_mean_over_questions() -> None:
     assert scores([two, four])["all"].chance == pytest.approx(0.375)
 
 
-def test_scores_are_empty_without_responses() -> None:
+def test_scores_are_refused_when_there_is_no_response() -> None:
     with pytest.raises(ValueError, match="no question was asked"):
         scores([])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 @pytest.mark.parametrize("count", [1, 50, 1273])
-def test_the_ends_of_an_interval_are_where_the_share_is_just_within(
-    share: float, count: int
-) -> None:
+def test_wilson_interval_ends_where_the_share_is_just_inside(share: float, count: int) -> None:
     found = wilson(share, count)
     for end in (found.low, found.high):
         assert abs(share - end) == pytest.approx(

@@ -77,7 +77,7 @@ def test_score_does_not_depend_on_the_order_of_choices() -> None:
 
 @torch.no_grad()
 def slow(model: GPT, task: Task, asked: Sequence[Question], bias: Tensor) -> list[float]:
-    """Return the three scores, each text with each continuation read for itself."""
+    """Return the three scores, where every continuation is evaluated separately."""
 
     def likelihood(text: str, more: str) -> float:
         first = [0, *task.tokenizer.encode(text).ids]

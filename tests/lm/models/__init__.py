@@ -1,1 +1,1 @@
-"""Tests of the compact GPT."""
+"""Tests of `lm.models`."""

@@ -1,4 +1,4 @@
-"""A small GPT and random tokens for it."""
+"""A small GPT, and random tokens and labels for it."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ EXPANDED = GPTConfig(
 
 
 def tokens(seed: int = 0, rows: int = 3, config: GPTConfig = SMALL) -> tuple[Tensor, Tensor]:
-    """Return tokens and those that follow, [rows, context] each."""
+    """Return inputs and targets, [rows, context] each."""
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, config.context + 1)
     drawn = torch.randint(config.vocab_size, shape, generator=generator)
@@ -34,7 +34,7 @@ def labels(seed: int = 0, rows: int = 3, config: GPTConfig = SMALL) -> Tensor:
 
 
 def random_gpt(config: GPTConfig = SMALL, dtype: torch.dtype = torch.float32) -> GPT:
-    """Return a model whose every matrix is large and random, an expansion's too."""
+    """Return a model whose matrices are all large and random, also those of an expansion."""
     model = GPT(config).to(dtype)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():

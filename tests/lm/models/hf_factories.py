@@ -1,4 +1,4 @@
-"""A tiny model of each family, with random weights."""
+"""Tiny models of each Hugging Face family, with random weights."""
 
 import copy
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ FAMILIES = pytest.mark.parametrize("family", CONFIGS)
 
 
 def plain_model(family: str, dtype: torch.dtype = torch.float32) -> "PreTrainedModel":
-    """Return a plain model, in which every parameter is large and random."""
+    """Return a plain model whose parameters are all large and random."""
     generator = torch.Generator().manual_seed(7)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -51,7 +51,7 @@ def plain_model(family: str, dtype: torch.dtype = torch.float32) -> "PreTrainedM
 
 
 def expanded_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCausalLM:
-    """Return a model whose second layer has three units more, which write something already."""
+    """Return a model with three added units in its second layer, whose output is not zero."""
     model = RoutedCausalLM(plain_model(family, dtype), 3, [1])
     generator = torch.Generator().manual_seed(8)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def expanded_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCau
 
 
 def adapted_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCausalLM:
-    """Return a model with two adapters at each map, all of whose trained weights are random."""
+    """Return a model with two adapters at each linear map, with random trained weights."""
     model = RoutedCausalLM(plain_model(family, dtype), adapters=AdapterConfig(rank=2, alpha=3.0))
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -72,11 +72,11 @@ def adapted_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCaus
 
 
 def tokens(rows: int = 6) -> tuple[Tensor, Tensor]:
-    """Return tokens and those that follow, [rows, 5] each."""
+    """Return inputs and targets, [rows, 5] each."""
     drawn = torch.randint(13, (rows, 6), generator=torch.Generator().manual_seed(0))
     return drawn[:, :-1], drawn[:, 1:]
 
 
 def plain_name(name: str) -> str:
-    """Return the name that a parameter of a routed model has in a plain one."""
+    """Return the name in the plain model of a parameter of a routed model."""
     return name.removeprefix("causal_lm.").replace(".plain", "")

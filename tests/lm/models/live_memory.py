@@ -1,4 +1,4 @@
-"""The most bytes that tensors hold at a time, which is the same on every run."""
+"""Peak memory of tensors in bytes, which is the same in every run."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Run an operation, and count what it returns."""
+        """Run an operation, and count the storages of its results."""
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         given = {tensor.untyped_storage()._cdata for tensor in read}
         returned = function(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""A GPT as one writes it without routing: the reference of values, and of speed.
+"""A GPT without routing, as the reference for outputs and speed.
 
 The same sizes and choices as `lm.models.gpt`, and no gate anywhere.
 """
@@ -14,7 +14,7 @@ from lm.models.layers import GPTConfig
 
 
 class PlainBlock(nn.Module):
-    """Attention and MLP."""
+    """A block of attention and MLP."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def copy_of(model: GPT) -> PlainGPT:
 
 
 def pairs(plain: PlainGPT, model: GPT) -> list[tuple[Tensor, Tensor]]:
-    """Return the parameters of both that mean the same."""
+    """Return pairs of corresponding parameters of both models."""
     found: list[tuple[Tensor, Tensor]] = [(plain.embedding.weight, model.embedding)]
     for mine, theirs in zip(plain.blocks, model.blocks, strict=True):
         assert isinstance(mine, PlainBlock)
@@ -101,7 +101,7 @@ def pairs(plain: PlainGPT, model: GPT) -> list[tuple[Tensor, Tensor]]:
 
 
 def slow_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return causal attention of one head, [time, features], by loops."""
+    """Compute causal attention of one head, [time, features], by loops."""
     rows = []
     for t in range(len(q)):
         scores = torch.stack([q[t] @ k[s] / math.sqrt(q.shape[1]) for s in range(t + 1)])

@@ -1,4 +1,4 @@
-"""A GPT: its values, its gradients by route, its expansion and its file."""
+"""Outputs, gradients by route and the expansion of the compact GPT."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_routed_model_equals_a_plain_one_when_all_weights_are_one(table: RouteTa
         assert torch.equal(mine.grad, theirs.grad)
 
 
-def test_plain_model_has_all_parameters() -> None:
+def test_every_parameter_has_a_counterpart_in_the_plain_model() -> None:
     model = random_gpt()
     assert len(pairs(copy_of(model), model)) == len(list(model.parameters()))
 
@@ -62,7 +62,7 @@ def test_attention_matches_a_slow_reference() -> None:
 
 
 def slow_rotation(x: Tensor) -> Tensor:
-    """Turn [time, heads, features] as complex numbers."""
+    """Rotate [time, heads, features] by multiplying complex numbers."""
     half = x.shape[-1] // 2
     turns = [
         [complex(math.cos(a), math.sin(a)) for a in (t / 10_000 ** (i / half) for i in range(half))]
@@ -72,7 +72,7 @@ def slow_rotation(x: Tensor) -> Tensor:
     return torch.cat([turned.real, turned.imag], dim=-1)
 
 
-def test_rotated_products_depend_on_the_distance_alone() -> None:
+def test_rotated_dot_products_depend_only_on_the_distance() -> None:
     q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
     cos, sin = rotations(8, 20)
     q_at = rotate(q.expand(1, 1, 20, 8), (cos, sin))[0, 0]
@@ -105,7 +105,7 @@ def test_loss_does_not_depend_on_chunking(
     torch.testing.assert_close(rows, by_token, atol=1e-12, rtol=1e-12)
 
 
-def test_the_loss_is_the_mean_over_counted_tokens() -> None:
+def test_loss_is_the_mean_over_tokens_that_are_not_ignored() -> None:
     model, (inputs, targets) = random_gpt(), tokens()
     with torch.no_grad():
         every = model.token_losses(inputs, targets)
@@ -118,7 +118,7 @@ def test_the_loss_is_the_mean_over_counted_tokens() -> None:
         assert model.loss(inputs, targets) == 0
 
 
-def test_the_seed_gives_the_weights_and_the_expansion_does_not_change_them() -> None:
+def test_initial_weights_depend_on_the_seed_and_not_on_the_expansion() -> None:
     config = GPTConfig(vocab_size=13, width=8, num_heads=2, expansion=2, expanded_layers=(0, 3))
     first, again = GPT(config, seed=3), GPT(config, seed=3)
     assert all(
@@ -129,7 +129,7 @@ def test_the_seed_gives_the_weights_and_the_expansion_does_not_change_them() -> 
     assert not torch.equal(GPT(config, seed=4).embedding, first.embedding)
 
 
-def test_the_nano_has_a_million_parameters() -> None:
+def test_nano_model_has_a_million_parameters() -> None:
     assert sum(p.numel() for p in GPT(size("nano")).parameters()) == 1_048_576
     assert size("nano", 512).vocab_size == 512
     assert SIZES["tinystories-28m"].width == 512
@@ -158,7 +158,9 @@ def logits(model: GPT) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_expanding_and_ablating_untrained_units_leaves_every_bit(dtype: torch.dtype) -> None:
+def test_outputs_keep_their_bits_when_untrained_units_are_added_or_ablated(
+    dtype: torch.dtype,
+) -> None:
     model = random_gpt(CONFIG, dtype)
     expanded = expanded_copy(model, 5, [0, 2])
     back = expanded.ablated()
@@ -169,7 +171,7 @@ def test_expanding_and_ablating_untrained_units_leaves_every_bit(dtype: torch.dt
     assert back.embedding.data_ptr() != model.embedding.data_ptr()
 
 
-def test_only_the_chosen_layers_get_units_that_can_learn() -> None:
+def test_only_chosen_layers_get_trainable_units() -> None:
     expanded = expanded_copy(random_gpt(CONFIG), 5, [0, 2])
     blocks = [block for block in expanded.blocks if isinstance(block, Block)]
     added = [block.mlp.expansion for block in blocks]
@@ -185,7 +187,7 @@ def test_only_the_chosen_layers_get_units_that_can_learn() -> None:
     ]
 
 
-def test_ablating_removes_what_the_expansion_writes_and_nothing_else() -> None:
+def test_ablation_removes_only_the_output_of_the_expansion() -> None:
     trained = random_gpt(EXPANDED)
     left = trained.ablated()
     assert not torch.equal(logits(left), logits(trained))
@@ -203,7 +205,7 @@ def test_every_parameter_belongs_to_one_target() -> None:
     assert list(random_gpt().parameter_targets()) == ["original_parameters"]
 
 
-def test_ablate_random_zeroes_only_a_random_region() -> None:
+def test_ablate_random_zeroes_only_the_drawn_units() -> None:
     model = random_gpt(EXPANDED)
     left = ablate_random(model, 4, [1], seed=3)
     before, after = model.state_dict(), left.state_dict()

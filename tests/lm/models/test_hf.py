@@ -1,4 +1,4 @@
-"""Models of Hugging Face: values, gradients by route, plain exports and files, by family."""
+"""Outputs, gradients by route and plain exports of each Hugging Face family."""
 
 import copy
 import os
@@ -35,7 +35,7 @@ ROWS = dict(enumerate(("retain", "unlabeled", "forget")))
 def gradients(
     model: RoutedCausalLM, table: RouteTable, route: Tensor, rows: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Return the gradient of the losses' sum over some rows, by the names of the model."""
+    """Return the gradients of the summed loss of some rows by parameter name."""
     chosen = torch.ones(6, dtype=torch.bool) if rows is None else rows
     inputs, targets = (part[chosen] for part in tokens())
     model.zero_grad()
@@ -82,7 +82,7 @@ def test_routing_at_parameters_equals_a_split_by_hand(family: str) -> None:
 
 
 @FAMILIES
-def test_where_parameters_are_blocked_the_gradient_is_zero_and_nowhere_else(family: str) -> None:
+def test_gradient_is_zero_exactly_where_parameters_are_blocked(family: str) -> None:
     model = expanded_model(family)
     forget = gradients(model, PARAMETERS, torch.full((6, 5), 2))
     retain = gradients(model, PARAMETERS, torch.zeros(6, 5, dtype=torch.int64))
@@ -115,7 +115,9 @@ def test_blocked_activation_stops_only_the_gradients_below_it(family: str, targe
     assert stopped
 
 
-def test_a_loss_in_chunks_and_routes_by_row_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_stay_equal_when_the_loss_is_chunked_or_routes_are_given_by_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = expanded_model("gpt_neo", torch.float64)
     by_row = gradients(model, PARAMETERS, LABELS)
     by_token = LABELS[:, None].expand(6, 5)
@@ -125,7 +127,7 @@ def test_a_loss_in_chunks_and_routes_by_row_are_the_same(monkeypatch: pytest.Mon
         torch.testing.assert_close(other, whole, atol=1e-9, rtol=1e-9)
 
 
-def test_the_loss_is_the_mean_over_counted_tokens() -> None:
+def test_loss_is_the_mean_over_tokens_that_are_not_ignored() -> None:
     model, (inputs, targets) = expanded_model("llama"), tokens()
     with torch.no_grad():
         every = model.token_losses(inputs, targets)
@@ -144,7 +146,7 @@ def test_every_parameter_belongs_to_one_target(family: str) -> None:
     assert list(targets) == ["original_parameters", "expansion_parameters"]
 
 
-def test_a_model_without_the_named_layers_is_refused_and_left_alone() -> None:
+def test_model_is_refused_unchanged_when_it_lacks_the_named_layers() -> None:
     plain = plain_model("llama")
     plain.config.model_type = "gpt2"
     before = [name for name, _ in plain.named_modules()]
@@ -167,7 +169,7 @@ def test_invalid_expansion_is_refused(units: int, layers: list[int]) -> None:
 
 
 @pytest.mark.parametrize("bad", [13, -1])
-def test_tokens_beyond_the_vocabulary_or_the_context_are_refused(bad: int) -> None:
+def test_tokens_are_refused_when_they_exceed_the_vocabulary_or_the_context(bad: int) -> None:
     model, (inputs, targets) = RoutedCausalLM(plain_model("qwen2")), tokens()
     wrong = copy.deepcopy(inputs)
     wrong[2, 3] = bad
@@ -184,7 +186,7 @@ HIDDEN = {"gpt_neo": 32, "llama": 12, "qwen2": 12}
 
 @torch.no_grad()
 def logits(model: nn.Module) -> Tensor:
-    """Return the logits of a routed or a plain model."""
+    """Return the logits of a routed or plain model."""
     found = model(tokens()[0])
     every: Tensor = found if isinstance(model, RoutedCausalLM) else found.logits
     return every
@@ -197,7 +199,7 @@ def weight_of(mlp: nn.Module, name: str) -> Tensor:
 
 
 @FAMILIES
-def test_expanding_changes_no_bit_and_no_random_number(family: str) -> None:
+def test_expansion_changes_neither_outputs_nor_the_global_random_state(family: str) -> None:
     plain, before = plain_model(family), torch.get_rng_state()
     expected = logits(plain)
     model = RoutedCausalLM(plain, 5, [0, 1])
@@ -210,7 +212,7 @@ def test_expanding_changes_no_bit_and_no_random_number(family: str) -> None:
     assert not any(p.any() for p in added if p.shape != (5, 8))
 
 
-def test_added_units_read_at_the_scale_of_the_old_ones_and_by_the_seed() -> None:
+def test_added_units_have_the_scale_of_the_plain_ones_and_depend_on_the_seed() -> None:
     model, family = plain_model("llama"), RoutedCausalLM(plain_model("llama")).family
     mlp = family.blocks(model)[0].get_submodule("mlp")
     first, again, other = (
@@ -224,7 +226,7 @@ def test_added_units_read_at_the_scale_of_the_old_ones_and_by_the_seed() -> None
 
 
 @FAMILIES
-def test_merged_units_compute_the_same_in_a_plain_model_loaded_without_our_code(
+def test_contracted_model_has_equal_logits_when_loaded_by_transformers_alone(
     family: str, tmp_path: Path
 ) -> None:
     model = expanded_model(family)
@@ -240,7 +242,7 @@ def test_merged_units_compute_the_same_in_a_plain_model_loaded_without_our_code(
 
 
 @FAMILIES
-def test_expanding_and_contracting_untrained_units_leaves_the_logits(
+def test_logits_stay_equal_when_untrained_units_are_added_and_contracted(
     family: str, tmp_path: Path
 ) -> None:
     plain = plain_model(family)
@@ -256,7 +258,7 @@ def test_expanding_and_contracting_untrained_units_leaves_the_logits(
 
 
 @FAMILIES
-def test_ablating_removes_the_expansion_and_nothing_else(family: str) -> None:
+def test_ablation_removes_only_the_expansion(family: str) -> None:
     model = expanded_model(family)
     optimizer = make_optimizer(model, LoopConfig())
     update(model, ERA, rows()(0), optimizer, 1e-2, 1.0)
@@ -274,7 +276,7 @@ def test_ablating_removes_the_expansion_and_nothing_else(family: str) -> None:
     assert torch.equal(logits(left), logits(model))
 
 
-def test_contract_restores_a_model_without_expansion() -> None:
+def test_contract_restores_the_plain_model_when_there_is_no_expansion() -> None:
     for family in CONFIGS:
         plain = plain_model(family)
         back = contract(RoutedCausalLM(plain_model(family)))
@@ -284,7 +286,7 @@ def test_contract_restores_a_model_without_expansion() -> None:
 
 
 @pytest.mark.parametrize("layers", [[0], [0, 1]])
-def test_a_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
+def test_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
     merged = contract(expanded_model("gpt_neo"))
     expected = logits(merged)
     assert torch.equal(logits(RoutedCausalLM(merged, 2, layers)), expected)
@@ -298,7 +300,7 @@ STORY = (
 
 @pytest.mark.slow
 @pytest.mark.skipif("SMOLLM2_GGUF" not in os.environ, reason="SMOLLM2_GGUF gives no file")
-def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -> None:
+def test_real_model_can_be_expanded_routed_and_contracted(tmp_path: Path) -> None:
     path = Path(os.environ["SMOLLM2_GGUF"])
     plain, tokenizer = load_pretrained(path.parent, gguf_file=path.name)
     story = torch.tensor([tokenizer(STORY)["input_ids"]])
@@ -311,7 +313,7 @@ def test_a_real_model_is_gated_expanded_routed_and_plain_again(tmp_path: Path) -
     with routing(model, PARAMETERS, torch.full_like(inputs, 2)):
         loss = model.loss(inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-    assert float(loss.detach()) < 3  # it has learned to tell stories
+    assert float(loss.detach()) < 3  # the pretrained model knows stories
     original, expansion = model.parameter_targets().values()
     assert not any(parameter.grad.any() for parameter in original if parameter.grad is not None)
     assert any(parameter.grad.any() for parameter in expansion if parameter.grad is not None)

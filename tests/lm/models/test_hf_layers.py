@@ -1,4 +1,4 @@
-"""A pair of adapters: inert at first, taught by their own tokens, merged into a plain model."""
+"""Pairs of adapters start at zero, train on their tokens, and merge into a plain model."""
 
 import copy
 from typing import Any
@@ -21,14 +21,14 @@ KEPT, ABLATABLE = "original_parameters", "expansion_parameters"
 
 @torch.no_grad()
 def logits(model: nn.Module) -> Tensor:
-    """Return the logits of a routed or a plain model."""
+    """Return the logits of a routed or plain model."""
     found = model(tokens()[0])
     every: Tensor = found if isinstance(found, Tensor) else found.logits
     return every
 
 
 @FAMILIES
-def test_new_adapters_keep_the_outputs_and_freeze_their_blocks(family: str) -> None:
+def test_outputs_stay_equal_and_blocks_are_frozen_when_adapters_are_added(family: str) -> None:
     plain = plain_model(family)
     expected = logits(plain)
     names = [name for name, _ in plain.named_parameters()]
@@ -46,7 +46,7 @@ def test_new_adapters_keep_the_outputs_and_freeze_their_blocks(family: str) -> N
 
 
 @FAMILIES
-def test_the_gradients_are_those_of_low_rank_updates_of_the_matrices(family: str) -> None:
+def test_adapter_gradients_equal_those_of_low_rank_updates(family: str) -> None:
     model, (read, targets) = adapted_model(family, torch.float64), tokens()
     with routing(model, UNROUTED, torch.zeros_like(read)):
         model.loss(read, targets).backward()  # type: ignore[no-untyped-call]
@@ -70,7 +70,7 @@ def test_the_gradients_are_those_of_low_rank_updates_of_the_matrices(family: str
 
 
 @FAMILIES
-def test_a_plain_model_has_both_adapters_or_the_one_to_keep(family: str) -> None:
+def test_contracted_model_contains_both_adapters_or_only_the_kept_one(family: str) -> None:
     model = adapted_model(family, torch.float64)
     torch.testing.assert_close(logits(contract(model)), logits(model))
     silent = copy.deepcopy(model)
@@ -94,7 +94,9 @@ def test_a_plain_model_has_both_adapters_or_the_one_to_keep(family: str) -> None
         (PARAMETERS, 2, {ABLATABLE}),
     ],
 )
-def test_labels_train_their_own_adapter(table: RouteTable, route: int, taught: set[str]) -> None:
+def test_each_label_trains_only_its_adapter(
+    table: RouteTable, route: int, taught: set[str]
+) -> None:
     model, (read, targets) = adapted_model("llama"), tokens()
     before = {target: [p.clone() for p in some] for target, some in targets_of(model)}
     optimizer = make_optimizer(model, LoopConfig())
@@ -107,7 +109,7 @@ def test_labels_train_their_own_adapter(table: RouteTable, route: int, taught: s
     assert moved == taught
 
 
-def test_a_token_to_retain_does_not_see_the_other_adapter() -> None:
+def test_ablatable_adapter_is_masked_when_a_token_is_labeled_retain() -> None:
     model, (read, _) = adapted_model("qwen2", torch.float64), tokens()
     with routing(model, MODULES, torch.zeros_like(read)):
         seen = model(read).detach()
@@ -126,5 +128,5 @@ def test_adapters_with_added_units_are_refused() -> None:
 
 
 def targets_of(model: RoutedCausalLM) -> list[tuple[str, list[nn.Parameter]]]:
-    """Return targets and parameters."""
+    """Return each target with its parameters."""
     return list(model.parameter_targets().items())

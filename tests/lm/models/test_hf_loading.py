@@ -1,4 +1,4 @@
-"""A folder loads whole, and what cannot be loaded is refused in one line."""
+"""Pretrained models load with their tokenizer, and failures give an error of one line."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.lm.models.hf_factories import plain_model, transformers
 
 
 def folder(path: Path, words: int) -> Path:
-    """Write a tiny model and a tokenizer of so many words."""
+    """Write a tiny model, and a tokenizer with the given number of words."""
     tokenizer = Tokenizer(WordLevel({f"w{n}": n for n in range(words)}, unk_token="w0"))
     tokenizer.pre_tokenizer = Whitespace()
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w0")
@@ -24,7 +24,7 @@ def folder(path: Path, words: int) -> Path:
     return path
 
 
-def test_a_folder_loads_in_float32_with_its_tokenizer(tmp_path: Path) -> None:
+def test_model_is_loaded_in_float32_with_its_tokenizer(tmp_path: Path) -> None:
     model, tokenizer = load_pretrained(folder(tmp_path, 13))
     assert tokenizer("w3 w12")["input_ids"] == [3, 12]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -32,14 +32,14 @@ def test_a_folder_loads_in_float32_with_its_tokenizer(tmp_path: Path) -> None:
     assert all(torch.equal(expected[name], part) for name, part in model.state_dict().items())
 
 
-def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(tmp_path: Path) -> None:
+def test_tokenizer_is_refused_when_it_has_more_tokens_than_the_embedding(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 14 tokens and the model's embedding 13") as caught:
         load_pretrained(folder(tmp_path, 14))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("gguf_file", [None, "model.gguf"])
-def test_a_folder_that_is_not_there_or_holds_no_model_is_refused(
+def test_folder_is_refused_when_missing_or_without_a_model(
     tmp_path: Path, gguf_file: str | None
 ) -> None:
     for path in (tmp_path / "nothing", tmp_path):
@@ -48,7 +48,7 @@ def test_a_folder_that_is_not_there_or_holds_no_model_is_refused(
         assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_asks_for_a_login_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_explains_login_when_a_model_is_gated(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         try:
             raise GatedRepoError.__new__(GatedRepoError)
@@ -61,7 +61,7 @@ def test_a_model_that_asks_for_a_login_is_refused(monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_extra_the_error_says_how_to_install_it(
+def test_error_explains_installation_when_the_extra_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)

@@ -1,4 +1,4 @@
-"""The interface of every language model, the memory of the loss, and sampling."""
+"""The interface of language models, the memory of their loss, and generation."""
 
 import pytest
 import torch
@@ -14,13 +14,13 @@ from tests.lm.models.live_memory import LiveBytes
 
 
 def models() -> list[LanguageModel]:
-    """Return a small GPT, and a tiny model of each family."""
+    """Return a small GPT and a tiny model of each Hugging Face family."""
     families = map(hf_factories.plain_model, hf_factories.CONFIGS)
     return [random_gpt(SMALL), *map(RoutedCausalLM, families)]
 
 
 @pytest.mark.parametrize("model", models(), ids=["gpt", *hf_factories.CONFIGS])
-def test_the_residual_stream_of_the_last_layer_is_what_the_head_reads(model: LanguageModel) -> None:
+def test_head_reads_the_normed_residual_stream_of_the_last_layer(model: LanguageModel) -> None:
     read, last = tokens()[0], len(model.layers()) - 1
     with torch.no_grad():
         left = model.residual(read, last)
@@ -67,7 +67,7 @@ BYTES = 4
 
 
 def work(way: str, tokens: int, vocab_size: int, width: int) -> tuple[int, list[Tensor]]:
-    """Return the most bytes held in a forward and a backward pass, and both gradients."""
+    """Return the peak memory of a forward and a backward pass in bytes, and both gradients."""
     generator = torch.Generator().manual_seed(0)
     x_btd = torch.randn(4, tokens // 4, width, generator=generator).requires_grad_()
     head_vd = torch.randn(vocab_size, width, generator=generator).requires_grad_()
@@ -80,7 +80,7 @@ def work(way: str, tokens: int, vocab_size: int, width: int) -> tuple[int, list[
 
 
 def require_a_quarter(tokens: int, vocab_size: int, width: int, piece: int) -> None:
-    """Compare both ways where pieces have so many tokens; the peaks are known."""
+    """Require the expected memory peaks, a quarter or less for chunks, and equal gradients."""
     plain, grads = work("plain", tokens, vocab_size, width)
     pieces, same = work("pieces", tokens, vocab_size, width)
     # logits, their gradient, and the logarithms of the shares
@@ -105,7 +105,7 @@ def test_chunked_loss_saves_memory_with_the_vocabulary_of_qwen() -> None:
     require_a_quarter(tokens=1024, vocab_size=151_936, width=64, piece=108)
 
 
-def test_bytes_are_counted_while_tensors_live() -> None:
+def test_live_memory_counts_bytes_until_tensors_are_freed() -> None:
     with LiveBytes() as live:
         one = torch.ones(100)
         half = one[:50]
@@ -117,7 +117,7 @@ def test_bytes_are_counted_while_tensors_live() -> None:
     assert (live.now, live.peak) == (0, 800)
 
 
-def test_greedy_tokens_are_the_likeliest_past_the_context_too() -> None:
+def test_greedy_generation_takes_the_likeliest_token_when_the_text_exceeds_the_context() -> None:
     model, prompt = random_gpt(), tokens()[0][:, :2]
     text = generate(model, prompt, 7)
     assert text.shape == (3, 9)
@@ -128,7 +128,7 @@ def test_greedy_tokens_are_the_likeliest_past_the_context_too() -> None:
             assert torch.equal(text[:, place], logits.argmax(-1))
 
 
-def test_drawn_tokens_follow_the_distribution_and_the_seed() -> None:
+def test_sampled_tokens_follow_the_distribution_and_depend_on_the_seed() -> None:
     model, prompt = random_gpt(), tokens()[0][:1, :3].expand(20_000, 3)
     drawn = generate(model, prompt, 1, temperature=0.7, seed=4)
     assert torch.equal(drawn, generate(model, prompt, 1, temperature=0.7, seed=4))
@@ -138,7 +138,7 @@ def test_drawn_tokens_follow_the_distribution_and_the_seed() -> None:
     torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)
 
 
-def test_bad_prompts_are_refused() -> None:
+def test_generate_refuses_empty_prompts_and_negative_temperatures() -> None:
     with pytest.raises(ValueError, match="one token at least"):
         generate(random_gpt(), torch.zeros(1, 0, dtype=torch.int64), 1)
     with pytest.raises(ValueError, match="temperature from 0 on"):

@@ -1,1 +1,1 @@
-"""Tests of routed training."""
+"""Tests of `lm.training`."""

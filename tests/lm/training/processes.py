@@ -1,4 +1,4 @@
-"""Training, in one process or in each of several, on batches that fall on them unevenly."""
+"""Training in one or several processes, on batches that are spread unevenly over them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ MIXED, ONE_SIDED, SPARSE = "mixed", "only retain in one process", "only retain i
 
 
 class Case(NamedTuple):
-    """What is trained: a model of a kind, by a table, on batches of a kind."""
+    """A kind of model, a route table and a kind of batches to train on."""
 
     model: str
     table: str
@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 
 class Uneven:
-    """Batches of four rows of up to six tokens, more of them in the first rows."""
+    """Batches of four rows of up to six targets, of which the first rows have fewer."""
 
     def __init__(self, kind: str) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -52,14 +52,14 @@ class Uneven:
 
 
 def model_of(kind: str) -> LanguageModel:
-    """Return a tiny expanded or adapted model, the same each time."""
+    """Return a tiny expanded or adapted model, always with the same weights."""
     if kind == "gpt":
         return random_gpt(EXPANDED)
     return adapted_model("qwen2") if kind == "adapters" else expanded_model(kind)
 
 
 class Trained(NamedTuple):
-    """What training comes to."""
+    """Losses and skipped targets of each step, and the final weights."""
 
     losses: list[float]
     skipped: list[tuple[str, ...]]
@@ -67,7 +67,7 @@ class Trained(NamedTuple):
 
 
 def trained(case: Case, scale: ScaleConfig, path: Path | None = None, stop: int = STEPS) -> Trained:
-    """Train, and stop after some steps as one who is interrupted."""
+    """Train a model, and interrupt it after `stop` steps."""
     losses: list[float] = []
     skipped: list[tuple[str, ...]] = []
 

@@ -1,4 +1,4 @@
-"""Processes train one model as a single process does, and what cannot be divided is refused."""
+"""Several processes train like one, and batches that do not divide are refused."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ MODELS = pytest.mark.parametrize("model", ["gpt", "llama"])
 
 
 def gradients(model: LanguageModel, table: str, scale: ScaleConfig) -> list[Tensor]:
-    """Return the gradients of a batch, computed as the settings say."""
+    """Return the gradients of a batch under settings of scale."""
     batch = Uneven("mixed")(0)
     with compile_and_checkpoint(model, scale):
         accumulate_gradients(model, TABLES[table], local_pieces(batch, scale), count_targets(batch))
@@ -49,7 +49,7 @@ def gradients(model: LanguageModel, table: str, scale: ScaleConfig) -> list[Tens
 
 @MODELS
 @pytest.mark.parametrize("table", TABLES)
-def test_pieces_add_up_to_the_whole(model: str, table: str) -> None:
+def test_gradients_equal_those_of_the_whole_batch_when_accumulated(model: str, table: str) -> None:
     whole = gradients(model_of(model), table, ScaleConfig())
     for accumulate in (2, 4):
         pieces = gradients(model_of(model), table, ScaleConfig(accumulate=accumulate))
@@ -58,14 +58,14 @@ def test_pieces_add_up_to_the_whole(model: str, table: str) -> None:
 
 @MODELS
 @pytest.mark.parametrize("table", TABLES)
-def test_activations_that_are_computed_again_teach_the_same_bits(model: str, table: str) -> None:
+def test_gradients_keep_their_bits_when_activations_are_recomputed(model: str, table: str) -> None:
     kept = gradients(model_of(model), table, ScaleConfig())
     again = gradients(model_of(model), table, ScaleConfig(checkpoint_activations=True))
     assert all(map(torch.equal, kept, again))
 
 
 @MODELS
-def test_blocks_are_computed_again_and_left_as_they_were(model: str) -> None:
+def test_blocks_run_twice_and_are_restored_when_activations_are_recomputed(model: str) -> None:
     computed: list[nn.Module] = []
     net, scale = model_of(model), ScaleConfig(checkpoint_activations=True)
     for layer in net.layers():
@@ -80,7 +80,7 @@ def test_blocks_are_computed_again_and_left_as_they_were(model: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
 @pytest.mark.parametrize("checkpoint_activations", [False, True])
 @MODELS
-def test_compiled_blocks_train_alike_without_a_graph_break(
+def test_losses_stay_equal_without_graph_breaks_when_blocks_are_compiled(
     model: str, checkpoint_activations: bool
 ) -> None:
     torch.compiler.reset()
@@ -101,7 +101,9 @@ def test_compiled_blocks_train_alike_without_a_graph_break(
         (ScaleConfig(accumulate=3), "4 rows does not divide into 1 processes times accumulate 3"),
     ],
 )
-def test_indivisible_batches_are_refused(scale: ScaleConfig, message: str) -> None:
+def test_parallel_training_is_refused_when_alone_or_when_batches_do_not_divide(
+    scale: ScaleConfig, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         trained(Case("gpt", "era"), scale)
     with pytest.raises(ValueError, match="give 1 or more"):
@@ -110,7 +112,7 @@ def test_indivisible_batches_are_refused(scale: ScaleConfig, message: str) -> No
 
 @MODELS
 @pytest.mark.parametrize("place", [0, 6])
-def test_a_token_beyond_the_vocabulary_is_refused(model: str, place: int) -> None:
+def test_training_refuses_tokens_outside_the_vocabulary(model: str, place: int) -> None:
     tokens = torch.zeros(4, 7, dtype=torch.int64)
     tokens[2, place] = 13
     batches = Rows(TensorRows(tokens, torch.zeros(4, 6)), batch_size=4)
@@ -167,20 +169,20 @@ EVERY = tuple(
 SHARDED = ScaleConfig(parallel="fsdp")
 SMALL = ScaleConfig(parallel="fsdp", accumulate=2, checkpoint_activations=True)
 RESUMED, STOPPED = Case("gpt", "parameters", SPARSE), 10
-"""What is stopped after step 10, and goes on from its checkpoint after step 8."""
+"""The case that is stopped after step 10, and resumes from its checkpoint of step 8."""
 
 Results = dict[tuple[str, Case], Trained]
 
 
 def cases(folder: Path, chosen: Sequence[tuple[Parallel, Case]]) -> Results:
-    """Train every case; in each process."""
+    """Train every case in each process."""
     return {
         (parallel, case): trained(case, ScaleConfig(parallel=parallel)) for parallel, case in chosen
     }
 
 
 def resumed(folder: Path, chosen: Sequence[tuple[Parallel, Case]]) -> dict[str, Any]:
-    """Train cases, and stop and go on in several ways; in each process."""
+    """Train cases in each process, and resume stopped training in several ways."""
     results = cases(folder, chosen)
     trained(RESUMED, SHARDED, folder / "two.pt", STOPPED)
     if dist.get_rank() == 0:
@@ -196,7 +198,7 @@ def resumed(folder: Path, chosen: Sequence[tuple[Parallel, Case]]) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where checkpoints are, some of which another process went on from."""
+    """Return a folder with the checkpoint of training that was stopped in one process."""
     folder = tmp_path_factory.mktemp("processes")
     trained(RESUMED, ScaleConfig(), folder / "file.pt", STOPPED)
     return folder
@@ -204,12 +206,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = in_processes(resumed, folder, QUICK)
-    return told
+    results: dict[str, Any] = in_processes(resumed, folder, QUICK)
+    return results
 
 
-def require_alike(one: Trained, other: Trained, first: int = 0) -> None:
-    """Require the same training to rounding, of the steps from one on."""
+def require_close(one: Trained, other: Trained, first: int = 0) -> None:
+    """Require equal training up to rounding, from step `first` on."""
     assert len(other.losses) == STEPS - first
     assert other.losses == pytest.approx(one.losses[first:], abs=1e-5)
     assert other.skipped == one.skipped[first:]
@@ -217,44 +219,48 @@ def require_alike(one: Trained, other: Trained, first: int = 0) -> None:
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
 
 
-def require_as_one(results: Results) -> None:
+def require_like_one_process(results: Results) -> None:
     for (_, case), result in results.items():
         alone = trained(case, ScaleConfig())
         skips = case.batches == SPARSE and case.table in ("modules", "parameters")
         assert [bool(skipped) for skipped in alone.skipped] == [False, skips] * (STEPS // 2)
-        require_alike(alone, result)
+        require_close(alone, result)
         start = [p.detach() for p in model_of(case.model).parameters()]
         assert any(
             not torch.allclose(a, b, atol=1e-2) for a, b in zip(start, result.weights, strict=True)
         )
 
 
-def test_two_processes_train_as_one(results: dict[str, Any]) -> None:
-    require_as_one(results["cases"])
+def test_two_processes_train_like_one(results: dict[str, Any]) -> None:
+    require_like_one_process(results["cases"])
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_in_every_case(tmp_path: Path) -> None:
-    require_as_one(in_processes(cases, tmp_path, EVERY))
+def test_two_processes_train_like_one_in_every_case(tmp_path: Path) -> None:
+    require_like_one_process(in_processes(cases, tmp_path, EVERY))
 
 
-def test_same_number_of_processes_resumes_bit_for_bit(results: dict[str, Any]) -> None:
+def test_weights_keep_their_bits_when_two_processes_resume_their_own_checkpoint(
+    results: dict[str, Any],
+) -> None:
     whole, rest = results["cases"]["fsdp", RESUMED], results["two"]
     assert rest.losses == whole.losses[8:]
     assert all(map(torch.equal, rest.weights, whole.weights))
 
 
-def test_one_process_resumes_where_two_stopped(folder: Path, results: dict[str, Any]) -> None:
+def test_one_process_resumes_the_checkpoint_of_two(folder: Path, results: dict[str, Any]) -> None:
     alone = trained(RESUMED, ScaleConfig(), folder / "one.pt")
-    require_alike(results["cases"]["fsdp", RESUMED], alone, first=8)
+    require_close(results["cases"]["fsdp", RESUMED], alone, first=8)
 
 
-def test_two_processes_resume_where_one_stopped(results: dict[str, Any]) -> None:
-    require_alike(trained(RESUMED, ScaleConfig()), results["from a file"], first=8)
+def test_two_processes_resume_the_checkpoint_of_one(results: dict[str, Any]) -> None:
+    require_close(trained(RESUMED, ScaleConfig()), results["from a file"], first=8)
 
 
-def test_shards_train_the_same_in_less_memory(results: dict[str, Any]) -> None:
-    require_alike(results["cases"]["fsdp", RESUMED], results["in less memory"])
+def test_sharded_training_stays_equal_when_accumulating_and_recomputing(
+    results: dict[str, Any],
+) -> None:
+    require_close(results["cases"]["fsdp", RESUMED], results["in less memory"])
 
 
 def test_checkpoint_of_two_processes_is_refused_when_damaged_or_of_another_run(

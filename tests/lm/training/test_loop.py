@@ -1,4 +1,4 @@
-"""The training loop moves what a table says, resumes bit for bit, and trains every family."""
+"""The training loop respects the route table, resumes with equal bits and trains each family."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ CONFIG = LoopConfig(steps=12, warmup=3, learning_rate=1e-2, checkpoint_every=4)
 
 
 def rows(label: int | None = None) -> Rows:
-    """Return batches of random tokens, with one label or with all of them."""
+    """Return batches of random tokens, with one label or with random ones."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(13, (20, 7), generator=generator)
     mixed = torch.randint(3, (20, 6), generator=generator)
@@ -48,7 +48,9 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 @pytest.mark.parametrize(("label", "still"), [(0, "expansion"), (2, "original")])
-def test_a_masked_target_does_not_move_by_a_bit(label: int, still: str) -> None:
+def test_parameters_and_moments_stay_unchanged_when_their_target_is_masked(
+    label: int, still: str
+) -> None:
     model = GPT(EXPANDED, seed=1)
     optimizer = make_optimizer(model, CONFIG)
     for step in range(3):  # all targets gain momentum first
@@ -70,7 +72,7 @@ def test_a_masked_target_does_not_move_by_a_bit(label: int, still: str) -> None:
         assert same(before[target], after[target]) == target.startswith(still)
 
 
-def test_the_same_seed_gives_the_same_bits() -> None:
+def test_training_is_deterministic_given_the_seed() -> None:
     assert same(run(), run())
 
 
@@ -89,7 +91,7 @@ def test_learning_lowers_the_loss() -> None:
     assert losses[-1] < 1.0
 
 
-def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+def test_killed_run_resumes_with_equal_bits(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     code = (
         "import os, signal, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
@@ -113,7 +115,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert checkpoints.read(path)["step"] == 12
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     first = run(path)
     steps: list[int] = []
@@ -132,7 +134,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
         (PARAMETERS, LoopConfig(steps=13), "by its config"),
     ],
 )
-def test_a_checkpoint_of_other_settings_is_refused(
+def test_checkpoint_is_refused_when_settings_differ(
     tmp_path: Path, table: RouteTable, config: LoopConfig, message: str
 ) -> None:
     path = tmp_path / "checkpoint.pt"
@@ -154,7 +156,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
         run(path)
 
 
-def test_an_epoch_reads_each_row_once() -> None:
+def test_each_epoch_reads_every_row_once() -> None:
     batches = Rows(
         TensorRows(torch.arange(20)[:, None].expand(20, 7), torch.zeros(20, 6)), batch_size=4
     )
@@ -167,13 +169,13 @@ def test_an_epoch_reads_each_row_once() -> None:
     assert torch.equal(inputs + 1, targets)
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
+def test_learning_rate_warms_up_and_decays() -> None:
     config = LoopConfig(steps=103, warmup=2, learning_rate=1.0, final_share=0.2)
     rates = [learning_rate(step, config) for step in (0, 1, 2, 102)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 0.2], abs=1e-3)
 
 
-def test_bad_settings_are_refused() -> None:
+def test_loop_config_and_rows_refuse_invalid_settings() -> None:
     with pytest.raises(ValueError, match="steps -1 was given: give 0 or more"):
         LoopConfig(steps=-1)
     with pytest.raises(ValueError, match="clip_norm 0 was given: give a number above 0"):
@@ -190,7 +192,7 @@ HF_CONFIG = LoopConfig(steps=4, warmup=1, learning_rate=1e-2, checkpoint_every=2
     ("table", "label", "still"),
     [(PARAMETERS, 0, "expansion"), (PARAMETERS, 2, "original"), (MODULES, 1, "original")],
 )
-def test_a_masked_target_of_each_family_does_not_move_by_a_bit(
+def test_parameters_of_each_family_stay_unchanged_when_their_target_is_masked(
     family: str, table: RouteTable, label: int, still: str
 ) -> None:
     model = expanded_model(family)
@@ -205,7 +207,7 @@ def test_a_masked_target_of_each_family_does_not_move_by_a_bit(
 
 
 @pytest.mark.parametrize("method", TABLES)
-def test_every_table_trains_it(method: str) -> None:
+def test_every_table_trains_a_hugging_face_model(method: str) -> None:
     loss, skipped = update(
         (model := expanded_model("qwen2")),
         TABLES[method],
@@ -235,7 +237,9 @@ def test_learning_lowers_the_loss_of_each_family(family: str) -> None:
     assert losses[-1] < 1.5
 
 
-def test_a_stopped_run_resumes_bit_for_bit_and_only_with_its_expansion(tmp_path: Path) -> None:
+def test_stopped_run_resumes_with_equal_bits_only_when_the_expansion_is_the_same(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "checkpoint.pt"
     whole, stopped, resumed = (expanded_model("llama") for _ in range(3))
     train(whole, ERA, rows(), HF_CONFIG)

@@ -1,4 +1,4 @@
-"""What each token teaches is what its route says, by weights set by hand."""
+"""Gradients of each route match a reference with explicit weights."""
 
 from collections.abc import Iterator
 
@@ -64,7 +64,7 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], expansion_mask: Tensor) -
 
 
 def by_hand(model: GPT, table: RouteTable, route: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield each parameter's gradient: that of every token's own copy, weighted, and summed."""
+    """Yield the gradient of each parameter as the weighted sum over the copies of all tokens."""
     copies = {
         name: parameter.detach().expand(3, 6, *parameter.shape).clone().requires_grad_()
         for name, parameter in model.named_parameters()
@@ -98,7 +98,7 @@ def test_gradients_are_the_weighted_sum_over_tokens(table: RouteTable) -> None:
 
 
 def hidden_gradient(table: RouteTable, route: Tensor) -> Tensor:
-    """Return the gradient of what feeds the expanded layer's original units, [b, t, f]."""
+    """Return the gradient of the original units of the expanded layer, [b, t, f]."""
     model, kept = random_gpt(EXPANDED, torch.float64), list[Tensor]()
 
     def keep(_module: object, _args: object, y: Tensor) -> None:
@@ -115,7 +115,7 @@ def hidden_gradient(table: RouteTable, route: Tensor) -> Tensor:
     return grad
 
 
-def test_forget_tokens_push_the_original_units_by_their_weight() -> None:
+def test_forget_tokens_scale_the_gradient_of_original_units_by_their_weight() -> None:
     weights = torch.linspace(0, 1, 13, dtype=torch.float64)
     known = labels()
     route = era_routes(tokens()[1], known, weights)
@@ -138,7 +138,7 @@ def test_filtered_tokens_give_no_gradient() -> None:
     torch.testing.assert_close(filtered, [p.grad for p in model.parameters()])
 
 
-def test_the_token_rule_gives_the_weights_of_the_paper() -> None:
+def test_token_weights_match_the_formula_of_the_paper() -> None:
     # Cloud et al. 2024, table 3: frequencies per 10,000 tokens, forget and retain, and the weight
     rows = [(73.1, 18.7, 0.585), (10.3, 3.6, 0.810), (8.4, 4.2, 0.922), (5.1, 7.1, 0.991)]
     rest = [10_000 - sum(row[i] for row in rows) for i in (0, 1)]
@@ -150,13 +150,13 @@ def test_the_token_rule_gives_the_weights_of_the_paper() -> None:
     assert typical[0] < 1e-6
 
 
-def test_counts_come_from_labeled_tokens_alone() -> None:
+def test_pseudo_counts_use_only_labeled_tokens() -> None:
     forget, retain = pseudo_counts(torch.tensor([0, 1, 0, 0]), torch.tensor([0, 1, 1, 0]))
     assert forget.tolist() == [1, 2, 1, 1]
     assert retain.tolist() == [20, 21, 21, 20]
 
 
-def test_the_labels_are_the_first_routes_of_every_table() -> None:
+def test_every_table_begins_with_the_labels() -> None:
     for table in TABLES.values():
         assert table.route_names[: len(LABELS)] == LABELS
         assert set(table.target_names) == set(TARGETS)
@@ -164,7 +164,7 @@ def test_the_labels_are_the_first_routes_of_every_table() -> None:
         assert row["original"] == row["original_parameters"] == row["loss"] == 1
 
 
-def test_bad_labels_are_refused() -> None:
+def test_era_routes_and_counts_refuse_invalid_labels() -> None:
     with pytest.raises(ValueError, match="give each token one label"):
         era_routes(torch.zeros(2, 3), torch.zeros(2, 4), torch.ones(3))
     with pytest.raises(ValueError, match="nothing to count"):
