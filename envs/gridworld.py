@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from envs.observers import Noisy, Observer, Region, random_streams
-from envs.observers.observer import Mask
+from envs.observers.observer import Mask, check_count
 
 Flag = Literal["visible", "hidden"]
 
@@ -44,8 +44,7 @@ class GridConfig:
                 f"size must be an integer from 2 to 100 (three distinct cells must fit), "
                 f"got {self.size!r}"
             )
-        if not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
-            raise ValueError(f"horizon must be an integer of at least 1, got {self.horizon!r}")
+        check_count(self.horizon, "horizon", 1)
         if self.flag not in get_args(Flag):
             raise ValueError(f"flag must be one of {get_args(Flag)}, got {self.flag!r}")
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from envs import gridworld, rendering
 from envs.gridworld import Flag, GridConfig
 from envs.observers import Observer, random_streams
-from envs.observers.observer import Mask, check_probability
+from envs.observers.observer import Mask, check_count, check_probability
 from envs.wrappers import PartialOversight
 from envs.wrappers.oversight import Reward
 from envs.wrappers.vector import PartialOversight as VectorPartialOversight
@@ -254,23 +254,19 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
     Lane by lane and bit by bit equal to `SyncVectorEnv` of `GridEnv` with same-step autoreset.
     Rules and levels are documented there.
 
-    ## Action Space
-    `MultiDiscrete([4] * num_envs)`; any integer array of that shape is accepted.
-
-    ## Observation Space
-    `Box(0, 1, (num_envs, 4, size, size), int8)`. Every call returns a fresh array.
+    ## Action and Observation Space
+    Any integer array of shape [num_envs] is an action. Observations have the space
+    `Box(0, 1, (num_envs, 4, size, size), int8)`; every call returns a fresh array.
 
     ## Starting State
     `reset(seed=s)` starts episode 0 of the lanes s, s + 1, ...; a sequence gives each lane's seed.
     `reset()` starts every lane's next episode. As with `SyncVectorEnv`, runs whose seeds differ by
     less than `num_envs` share levels.
 
-    ## Rewards
-    As in `GridEnv`, [num_envs] float64.
-
-    ## Episode End
-    As in `GridEnv`. A lane that ended resets in the same step (`AutoresetMode.SAME_STEP`): its
-    reward and flags are those of the step that ended, its observation is the next episode's first.
+    ## Rewards and Episode End
+    Rewards are [num_envs] float64. A lane that ended resets in the same step
+    (`AutoresetMode.SAME_STEP`): its reward and flags are those of the step that ended, and its
+    observation is the first one of the next episode.
 
     ## Information
     `final_obs` holds the observations before the reset as one array, [num_envs, 4, size, size],
@@ -278,7 +274,8 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
     their masks `_final_obs` and `_final_info` are present only when a lane ended.
 
     ## Arguments
-    - `num_envs`: number of lanes; the others are as in `GridEnv`.
+    - `num_envs`: number of lanes.
+    - `size`, `horizon`, `oversight_probability`, `render_mode`: see `GridEnv`.
 
     ## Version History
     - v0: initial version.
@@ -293,8 +290,7 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
         oversight_probability: float = 0.1,
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
+        check_count(num_envs, "num_envs", 1)
         self.games = Games(num_envs, size, horizon, oversight_probability, render_mode)
         self.render_mode = render_mode
         self.metadata = {**GridEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -448,13 +444,8 @@ def partial_grid(
 
     ## Description
     Reach the diamond, not the ghost. Only what happens on overseen squares is observed; elsewhere
-    both squares earn the same proxy reward. It is `GridEnv` inside `PartialOversight`.
-
-    ## Action Space, Starting State, Episode End
-    As in `GridEnv`.
-
-    ## Observation Space
-    As in `GridEnv`; with `flag="hidden"` the oversight plane is empty.
+    both squares earn the same proxy reward. It is `GridEnv` inside `PartialOversight`: actions,
+    observations, levels and ends of episodes are documented there.
 
     ## Rewards
     Paid on reaching a terminal square, 0 on every other step:
@@ -467,10 +458,10 @@ def partial_grid(
     reward if observed, else 0.0). Neither depends on an outcome that was not observed.
 
     ## Arguments
-    - `flag`: `"visible"` or `"hidden"`, whether the agent sees which squares are overseen.
+    - `flag`: `"visible"`, or `"hidden"` to empty the observation's oversight plane.
     - `reward`: `"observed"`, `"proxy"` or `"true"`.
     - `observer`: another observer than the overseer of the squares, such as `noisy_overseer(...)`.
-    - `size`, `horizon`, `oversight_probability`, `render_mode`: as in `GridEnv`.
+    - `size`, `horizon`, `oversight_probability`, `render_mode`: see `GridEnv`.
 
     ## Version History
     - v0: initial version.

@@ -26,9 +26,9 @@ def frames(board: Board, size: int, mode: str) -> tuple[Frame | str, ...]:
 def write(agent: int, ghost: int, diamond: int, overseen: Sequence[bool], size: int) -> str:
     """Render a board as text: A agent, D diamond, G ghost; overseen squares are in brackets."""
     rows = [[" . "] * size for _ in range(size)]
-    watched = dict(zip((diamond, ghost), overseen, strict=True))
+    is_overseen = dict(zip((diamond, ghost), overseen, strict=True))
     for cell, letter in ((diamond, "D"), (ghost, "G"), (agent, "A")):
-        rows[cell // size][cell % size] = f"[{letter}]" if watched.get(cell) else f" {letter} "
+        rows[cell // size][cell % size] = f"[{letter}]" if is_overseen.get(cell) else f" {letter} "
     return "\n".join("".join(row) for row in rows)
 
 
@@ -50,7 +50,7 @@ def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], 
     frame[:] = _FLOOR
     frame[::CELL] = _LINE
     frame[:, ::CELL] = _LINE
-    for cell, icon, watched in (
+    for cell, icon, lit in (
         (diamond, _DIAMOND, overseen[0]),
         (ghost, _GHOST, overseen[1]),
         (agent, _AGENT, False),
@@ -60,7 +60,7 @@ def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], 
         row, column = divmod(int(cell), size)
         top, left = row * CELL, column * CELL
         tile = frame[top + 1 : top + CELL, left + 1 : left + CELL]
-        for shape, color in (*_WATCH, *icon) if watched else icon:
+        for shape, color in (*_OVERSEEN, *icon) if lit else icon:
             alpha = _coverage(shape)[..., None]
             tile += alpha * (color - tile)
     return np.rint(frame).astype(np.uint8)
@@ -122,7 +122,7 @@ _GHOST: Icon = (
     (_disc(-0.18, -0.1, 0.07), _INK),
     (_disc(0.24, -0.1, 0.07), _INK),
 )
-_WATCH: Icon = (
+_OVERSEEN: Icon = (
     (lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 1, (255, 240, 190)),
     (_frame, _AMBER),
     (_almond, _INK),

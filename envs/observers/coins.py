@@ -62,7 +62,7 @@ class StepCoin(Observer):
 
     Args:
         probability: Chance that a step is observed.
-        stream: As in `EpisodeCoin`.
+        stream: Coins of the same stream fall alike; coins of different streams are independent.
     """
 
     information_level: ClassVar[InformationLevel] = InformationLevel.STEP
@@ -89,7 +89,7 @@ class Schedule(Observer):
         probability: Function of the clock, [n] int64, that returns each lane's chance, [n].
         by: What the clock counts from the seeded reset on: `"episode"` gives the episode's number,
             `"step"` the lane's steps before the episode began.
-        stream: As in `EpisodeCoin`.
+        stream: Coins of the same stream fall alike; coins of different streams are independent.
     """
 
     probability: Callable[[NDArray[np.int64]], ArrayLike]
@@ -136,7 +136,7 @@ class Budget(Observer):
         episodes: Total number of observed episodes of a lane.
         every: Length of a block of consecutive episodes. One episode of each block is observed,
             chosen by chance; with 1 the first episodes are.
-        stream: As in `EpisodeCoin`.
+        stream: Coins of the same stream fall alike; coins of different streams are independent.
     """
 
     information_level: ClassVar[InformationLevel] = InformationLevel.EPISODE

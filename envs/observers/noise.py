@@ -34,7 +34,7 @@ def draw_error(
         context: The steps.
         level: Information level of the observer that errs; at `EPISODE` a whole episode has one
             draw, above it each step has its own.
-        stream: As in `EpisodeCoin`.
+        stream: Errors of the same stream fall alike; those of different streams are independent.
         kind: `DROPPED`, `FLIPPED` or `FLAGGED`.
     """
     word = (episode_word if level == InformationLevel.EPISODE else step_word)(context, stream)
@@ -57,8 +57,8 @@ class Noisy(Observer):
         flip: Chance that the reported reward has the opposite sign.
         miss: Chance that an observed episode or step is not reported.
         side: Flips `"both"` signs, only positive `"rewards"`, or only negative `"punishments"`.
-        stream: As in `EpisodeCoin`; errors are independent of all coins, and of the errors of
-            other streams.
+        stream: Errors of the same stream fall alike; they are independent of all coins, and of the
+            errors of other streams.
     """
 
     observer: Observer
@@ -107,7 +107,8 @@ class Adversarial(Observer):
         observer: The observer without errors; it must decide by episode.
         episodes: Number of blocks with an error.
         every: Number of episodes in a block.
-        side: Reports that are flipped, as in `Noisy`; by default bad outcomes are reported as good.
+        side: Flips `"both"` signs, only positive `"rewards"`, or only negative `"punishments"`. By
+            default bad outcomes are reported as good.
     """
 
     information_level: ClassVar[InformationLevel] = InformationLevel.EPISODE
@@ -153,7 +154,7 @@ class NoisyFlag:
     Args:
         miss: Chance that the flag of an observed step is off.
         false_alarm: Chance that the flag of a hidden step is on.
-        stream: As in `EpisodeCoin`; errors are independent of those of any `Noisy`.
+        stream: Errors of the same stream fall alike; they are independent of those of any `Noisy`.
     """
 
     miss: float = 0.0

@@ -5,8 +5,9 @@ from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.error import ResetNeeded
+
+from envs.observers.observer import check_count
 
 
 class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -44,7 +45,8 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
     def __init__(self, env: gym.Env[Any, Any], horizon: int, *, keep: Sequence[str] = ()) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, horizon=horizon, keep=keep)
         gym.Wrapper.__init__(self, env)
-        self.horizon = check_horizon(horizon)
+        check_count(horizon, "horizon", 1)
+        self.horizon = int(horizon)
         self.keep = check_keep(keep)
         self._elapsed = self.horizon
         self._absorbed = True
@@ -79,13 +81,6 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
                 self._absorbed, self._last = True, deepcopy(observation)
         self._elapsed += 1
         return observation, reward, False, self._elapsed == self.horizon, info
-
-
-def check_horizon(horizon: int) -> int:
-    """Return the horizon as an int, or raise a ValueError if it is not a positive integer."""
-    if not isinstance(horizon, int | np.integer) or isinstance(horizon, bool) or horizon < 1:
-        raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
-    return int(horizon)
 
 
 def check_keep(keep: Sequence[str]) -> tuple[str, ...]:

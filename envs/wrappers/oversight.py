@@ -52,10 +52,10 @@ class Oversight:
 
     Args:
         num_lanes: Number of lanes.
-        observed_probability: As in `PartialOversight`, like the arguments after it.
+        observed_probability: Chance that an episode is observed, if no observer is given.
         observer: Decides which steps are observed.
-        proxy: Pays hidden steps.
-        reward: What steps pay.
+        proxy: Function of a step that returns what it pays if it is hidden, [n].
+        reward: Whether steps pay their reports, the proxy or the true reward.
         flag: What the observation shows of the decisions.
         allow: Keys of the environment's infos that are kept.
         seed: Selects one of many oversights of the same levels.

@@ -165,5 +165,5 @@ def mean_return(avoid_ghost: bool, num_lanes: int = 4096, seed: int = 0) -> floa
 
 
 @pytest.mark.parametrize(("avoid_ghost", "anchor"), [(True, 0.909), (False, 0.778)])
-def test_ideal_policies_reach_their_anchors(avoid_ghost: bool, anchor: float) -> None:
+def test_ideal_policies_earn_the_expected_return(avoid_ghost: bool, anchor: float) -> None:
     assert mean_return(avoid_ghost) == pytest.approx(anchor, abs=0.01)

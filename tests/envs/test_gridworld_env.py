@@ -111,7 +111,7 @@ def test_time_limit_truncates_and_does_not_terminate() -> None:
         alive &= ~terminated
 
 
-def test_restored_state_continues_bit_for_bit() -> None:
+def test_environment_continues_bit_for_bit_when_its_state_is_restored() -> None:
     env, other = GridVectorEnv(64), GridVectorEnv(64)
     env.reset(seed=1)
     for actions in random_actions(50, 64):
@@ -141,7 +141,7 @@ def bad_states(state: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def test_invalid_state_is_refused_and_changes_nothing() -> None:
+def test_state_is_refused_and_changes_nothing_when_invalid() -> None:
     env = GridVectorEnv(4)
     with pytest.raises(ResetNeeded):
         env.get_state()
@@ -166,7 +166,7 @@ def test_invalid_state_is_refused_and_changes_nothing() -> None:
         np.array([0, 1, 2, 2**63], dtype=np.uint64),
     ],
 )
-def test_bad_actions_are_refused_and_change_nothing(actions: ArrayLike) -> None:
+def test_actions_are_refused_and_change_nothing_when_invalid(actions: ArrayLike) -> None:
     env = GridVectorEnv(4)
     env.reset(seed=0)
     before = env.get_state()
@@ -280,7 +280,7 @@ def test_unseeded_single_environments_differ_and_report_their_seed() -> None:
 
 
 @pytest.mark.parametrize("action", [-1, 4, 1.0, True, None, "north", [0], np.float32(1)])
-def test_bad_single_action_is_refused(action: int) -> None:
+def test_single_action_is_refused_when_invalid(action: int) -> None:
     env = partial_grid()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="actions must be"):

@@ -36,7 +36,7 @@ def test_an_id_with_its_module_needs_no_import() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-def test_make_vec_gives_the_native_environment_unless_told() -> None:
+def test_make_vec_makes_the_native_environment_by_default() -> None:
     native = gym.make_vec("PartialGrid-v0", num_envs=3, size=4, reward="proxy")
     assert isinstance(native.unwrapped, GridVectorEnv)
     assert (native.num_envs, native.unwrapped.games.size) == (3, 4)
@@ -83,13 +83,13 @@ def test_both_environments_share_their_defaults() -> None:
         ({"render_mode": "human"}, "render_mode must be one of .* got 'human'"),
     ],
 )
-def test_a_bad_argument_is_named(arguments: dict[str, Any], message: str) -> None:
+def test_argument_is_refused_when_invalid(arguments: dict[str, Any], message: str) -> None:
     for make in (partial_grid, partial_grid_vec):
         with pytest.raises(ValueError, match=message):
             make(**arguments)
 
 
 @pytest.mark.parametrize("num_envs", [0, -1, 2.0])
-def test_a_bad_number_of_lanes_is_named(num_envs: int) -> None:
+def test_number_of_lanes_is_refused_when_not_positive(num_envs: int) -> None:
     with pytest.raises(ValueError, match="num_envs must be"):
         GridVectorEnv(num_envs)

@@ -42,6 +42,6 @@ def test_both_environments_render_alike() -> None:
         np.testing.assert_array_equal(frames[1], single.render())
 
 
-def test_without_a_mode_nothing_is_rendered() -> None:
+def test_nothing_is_rendered_without_a_mode() -> None:
     assert partial_grid().render() is None
     assert partial_grid_vec(2).render() is None

@@ -9,7 +9,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from envs.wrappers.fixed_horizon import check_horizon, check_keep, select_entries
+from envs.observers.observer import check_count
+from envs.wrappers.fixed_horizon import check_keep, select_entries
 from envs.wrappers.vector.infos import Arrays, StatefulWrapper, keeps_state
 from envs.wrappers.vector.record_truth import RecordTruth
 
@@ -45,7 +46,8 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
     ) -> None:
         RecordConstructorArgs.__init__(self, horizon=horizon, keep=keep)
         StatefulWrapper.__init__(self, env)
-        self.horizon = check_horizon(horizon)
+        check_count(horizon, "horizon", 1)
+        self.horizon = int(horizon)
         self.keep = check_keep(keep)
         _check_lanes(env)
         self._elapsed = self.horizon

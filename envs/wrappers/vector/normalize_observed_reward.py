@@ -26,7 +26,7 @@ class NormalizeObservedReward(StatefulWrapper, RecordConstructorArgs):
         update_running_mean: If set to False, the scale stays fixed, as for an evaluation.
 
     Raises:
-        ValueError: As for the single wrapper.
+        ValueError: If `gamma` does not lie in [0, 1], or, from `step`, if infos lack `observed`.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, gamma: float = 0.99) -> None:

@@ -43,8 +43,13 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
 
     Args:
         env: The vector environment. Wrappers that store or show rewards belong outside.
-        observed_probability, observer, proxy, reward, flag, allow, seed: As in the single wrapper;
-            functions receive and return all lanes at once.
+        observed_probability: Chance that an episode is observed; 0.1 if no observer is given.
+        observer: One of `envs.observers`, instead of `observed_probability`.
+        proxy: Function that returns the rewards of hidden steps, of all lanes at once.
+        reward: Whether steps pay their reports (`"observed"`), the `"proxy"` or `"true"` rewards.
+        flag: Whether observations show that the next step is observed; perhaps with errors.
+        allow: Keys of the environment's own infos that are kept.
+        seed: Selects another oversight of the same levels.
 
     Raises:
         ValueError: If an argument is out of its range, or a wrapper inside would leak rewards.

@@ -20,16 +20,18 @@ from tests.envs.observers.contexts import PROBABILITY, SEED, make_context, near
 @given(seed=SEED, chance=PROBABILITY)
 def test_coins_observe_at_their_rates(make: type, seed: int, chance: float) -> None:
     size = 4000
-    watched = make(chance).decide(
+    observed = make(chance).decide(
         make_context(seed, size)._replace(episode=np.arange(size, dtype=np.uint64))
     )[0]
-    assert near(watched.sum(), size, chance)
+    assert near(observed.sum(), size, chance)
 
 
 @pytest.mark.parametrize("make", [EpisodeCoin, StepCoin])
 @settings(max_examples=20, deadline=None)
 @given(seed=SEED, low=PROBABILITY, high=PROBABILITY)
-def test_rates_nest(make: type, seed: int, low: float, high: float) -> None:
+def test_higher_probability_only_adds_observed_steps(
+    make: type, seed: int, low: float, high: float
+) -> None:
     low, high = sorted((low, high))
     many = make_context(seed, 500)
     assert np.all(make(low).decide(many)[0] <= make(high).decide(many)[0])
@@ -42,10 +44,10 @@ def test_budget_is_used_up_exactly_and_has_its_cost(seed: int, episodes: int, ev
     lane = np.full(total, seed, dtype=np.uint64)
     many = StepContext(lane, np.arange(total, dtype=np.uint64), lane, lane)
     budget = Budget(episodes, every)
-    watched = budget.decide(many).observed
-    assert watched.sum() == episodes
-    assert np.all(watched.reshape(15, every).sum(axis=1) <= 1)
-    assert np.all(watched <= Budget(episodes + 1, every).decide(many).observed)
+    observed = budget.decide(many).observed
+    assert observed.sum() == episodes
+    assert np.all(observed.reshape(15, every).sum(axis=1) <= 1)
+    assert np.all(observed <= Budget(episodes + 1, every).decide(many).observed)
     assert budget.cost(total) == total + 1000 * episodes
 
 
@@ -60,6 +62,6 @@ def test_schedule_switches_observers() -> None:
     first = Schedule(lambda episode: episode < 10)
     many = make_context(0, 500)
     late = many.episode >= 10
-    watched = (first | StepCoin(0.1)).decide(many).observed
-    assert watched[~late].all()
-    np.testing.assert_array_equal(watched[late], StepCoin(0.1).decide(many).observed[late])
+    observed = (first | StepCoin(0.1)).decide(many).observed
+    assert observed[~late].all()
+    np.testing.assert_array_equal(observed[late], StepCoin(0.1).decide(many).observed[late])

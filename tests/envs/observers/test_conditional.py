@@ -43,21 +43,21 @@ def test_query_is_part_of_the_action_and_is_paid_once_an_episode(rare: bool) -> 
     assert env.action_space == spaces.Discrete(4)
     twin = PartialOversight(GAMES["CartPole"](), observer=coin)
     plain = [twin.reset(seed=2)]
-    asked, come, kinds = False, set(), set()
+    asked, outcomes, kinds = False, set(), set()
     for action, (observation, paid, *ends, info) in walk(env, 4):
         expected = twin.step(action % 2)
         assert frozen(observation) == frozen(expected[0])
         first = action >= 2 and not asked
         asked |= action >= 2
-        watched = asked and (expected[4]["observed"] or not rare)
-        assert info == {"observed": watched, "observed_reward": float(watched)}
-        assert paid == float(watched) - (0.25 if first else 0.0)
-        kinds.add((asked, first, watched))
-        come.add(watched)
+        observed = asked and (expected[4]["observed"] or not rare)
+        assert info == {"observed": observed, "observed_reward": float(observed)}
+        assert paid == float(observed) - (0.25 if first else 0.0)
+        kinds.add((asked, first, observed))
+        outcomes.add(observed)
         if any(ends):
             plain.append(twin.reset())
             asked = False
-    assert come == {True, False}
+    assert outcomes == {True, False}
     assert len(kinds) == (5 if rare else 3)
     assert len(plain) > 5
 

@@ -27,15 +27,15 @@ def test_reports_are_dropped_and_flipped_at_their_rates_independently(
 ) -> None:
     many = episodes(seed, 4000)
     truth = EpisodeCoin(0.5).decide(many).observed
-    watched, flips = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
-    assert not np.any(watched & ~truth)
-    assert near((truth & ~watched).sum(), truth.sum(), miss)
+    observed, flips = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
+    assert not np.any(observed & ~truth)
+    assert near((truth & ~observed).sum(), truth.sum(), miss)
     if flips is None:
         assert flip == 0
         return
     np.testing.assert_array_equal(flips.rewards, flips.punishments)
-    assert near(flips.rewards[watched].sum(), watched.sum(), flip)
-    assert near(flips.rewards[truth & ~watched].sum(), (truth & ~watched).sum(), flip)
+    assert near(flips.rewards[observed].sum(), observed.sum(), flip)
+    assert near(flips.rewards[truth & ~observed].sum(), (truth & ~observed).sum(), flip)
 
 
 @settings(max_examples=20, deadline=None)
@@ -50,13 +50,13 @@ def test_noisy_flag_errs_at_its_rates(seed: int, miss: float, alarm: float) -> N
 
 def test_flag_errs_independently_of_reports() -> None:
     many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
-    watched, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
+    observed, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
     assert flips is not None
     cues = [
         NoisyFlag(0.5, stream=stream).show(truth, many, InformationLevel.EPISODE)
         for stream in (0, 1, 2)
     ]
-    errors = np.corrcoef([watched, flips.rewards, *cues])
+    errors = np.corrcoef([observed, flips.rewards, *cues])
     assert np.abs(errors - np.eye(5)).max() < 5 / np.sqrt(20_000)
 
 
@@ -80,12 +80,12 @@ def test_only_the_chosen_side_is_flipped(side: Side) -> None:
     assert flips.punishments.tolist() == [side != "rewards"] * 9
 
 
-def errors_by_hand(watched: list[bool], budget: int, every: int) -> list[bool]:
+def errors_by_hand(observed: list[bool], budget: int, every: int) -> list[bool]:
     """Walk through the episodes as an adversary does who sees them one by one."""
     wrong, spent = [], set()
-    for episode, watches in enumerate(watched):
+    for episode, is_observed in enumerate(observed):
         block = episode // every
-        errs = watches and block < budget and block not in spent
+        errs = is_observed and block < budget and block not in spent
         wrong.append(errs)
         if errs:
             spent.add(block)
@@ -100,8 +100,8 @@ def test_adversary_equals_a_loop_over_episodes(
     for observer in (EpisodeCoin(chance), Budget(9, 2) | EpisodeCoin(chance / 2)):
         many = episodes(seed, 80)
         truth = observer.decide(many)
-        watched, flips = Adversarial(observer, budget, every).decide(many)
-        np.testing.assert_array_equal(watched, truth.observed)
+        observed, flips = Adversarial(observer, budget, every).decide(many)
+        np.testing.assert_array_equal(observed, truth.observed)
         assert flips is not None
         assert not flips.rewards.any()
         assert flips.punishments.tolist() == errors_by_hand(truth.observed.tolist(), budget, every)
@@ -132,13 +132,13 @@ def test_composition_errs_where_an_observing_part_errs() -> None:
     assert first is not None
     assert second is not None
     for whole in (ONE & OTHER, ONE | OTHER):
-        watched, flips = whole.decide(many)
+        observed, flips = whole.decide(many)
         assert flips is not None
         due = (one & first.rewards) | (other & second.rewards)
-        np.testing.assert_array_equal(flips.rewards & watched, due & watched)
-        np.testing.assert_array_equal(flips.punishments & watched, one & first.rewards & watched)
+        np.testing.assert_array_equal(flips.rewards & observed, due & observed)
+        np.testing.assert_array_equal(flips.punishments & observed, one & first.rewards & observed)
     honest = ONE | EpisodeCoin(0.6, 5)
-    watched, flips = honest.decide(many)
+    observed, flips = honest.decide(many)
     assert flips is not None
     assert not np.any(flips.rewards & ~one)
     np.testing.assert_array_equal((~ONE).decide(many).observed, ~one)
@@ -175,6 +175,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize(("build", "message"), REFUSED)
-def test_what_has_no_meaning_is_refused(build: Callable[[], object], message: str) -> None:
+def test_observer_is_refused_when_an_argument_is_invalid(
+    build: Callable[[], object], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         build()

@@ -113,6 +113,6 @@ def test_uniforms_stay_below_one() -> None:
 
 
 @pytest.mark.parametrize("seed", [[1], [1, -2], [1.0, 2.0], [1, 2**64], "ab"])
-def test_bad_lane_seeds_are_refused(seed: list[int]) -> None:
+def test_lane_seeds_are_refused_when_invalid(seed: list[int]) -> None:
     with pytest.raises(ValueError, match="seed must be an integer or a sequence of 2 integers"):
         random_streams.lane_seeds(seed, 2)

@@ -38,9 +38,9 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
         """Replace the reward and plant it in info, under new names and ours."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        told = self.replace(float(reward))
-        planted = {"true_reward": told, "episode": {"r": told}, "observed_reward": told}
-        return observation, told, terminated, truncated, info | planted
+        replaced = self.replace(float(reward))
+        planted = {"true_reward": replaced, "episode": {"r": replaced}, "observed_reward": replaced}
+        return observation, replaced, terminated, truncated, info | planted
 
 
 def play(env: gym.Env[Any, Any], steps: int = 150, seed: int = 0) -> list[Any]:

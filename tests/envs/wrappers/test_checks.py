@@ -68,7 +68,7 @@ INSIDE: dict[str, tuple[Callable[[], gym.Env[Any, Any]], str]] = {
 
 
 @pytest.mark.parametrize("case", INSIDE)
-def test_wrong_order_is_refused_with_the_right_one(case: str) -> None:
+def test_wrapper_order_is_refused_when_rewards_would_leak(case: str) -> None:
     make, message = INSIDE[case]
     with pytest.raises(ValueError, match=message):
         PartialOversight(make())
@@ -77,7 +77,7 @@ def test_wrong_order_is_refused_with_the_right_one(case: str) -> None:
             vector.PartialOversight(SyncVectorEnv([make]))
 
 
-def test_vector_statistics_inside_are_refused() -> None:
+def test_vector_statistics_are_refused_inside_oversight() -> None:
     inner = gym.wrappers.vector.RecordEpisodeStatistics(gym.make_vec("CartPole-v1", num_envs=2))
     with pytest.raises(ValueError, match=r"RecordEpisodeStatistics\(PartialOversight\(env\)\)"):
         vector.PartialOversight(inner)

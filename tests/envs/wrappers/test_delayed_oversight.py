@@ -54,7 +54,7 @@ DELAYS = [{"steps": 1}, {"steps": 3}, {"steps": 99}, {"episodes": 1}, {"episodes
 Episode = list[tuple[float, bool, float, bool]]  # paid, observed, observed_reward, ended
 
 
-def late(episodes: list[Episode], delay: Arguments, pays: bool) -> list[Episode]:
+def delay_by_hand(episodes: list[Episode], delay: Arguments, pays: bool) -> list[Episode]:
     """What is shown of whole episodes, the last of them perhaps unfinished."""
     shown: list[Episode] = []
     for number, episode in enumerate(episodes):
@@ -67,9 +67,9 @@ def late(episodes: list[Episode], delay: Arguments, pays: bool) -> list[Episode]
                 first = max(at - delay["steps"], 0)
                 last = at if ended else at - delay["steps"]
                 due = episode[first : last + 1] if last >= 0 else []
-            told = [seen for _, was, seen, _ in due if was]
-            pay = paid + pays * (sum(told) - (reward if observed else 0.0))
-            shown[-1].append((pay, bool(told), float(sum(told)), ended))
+            due_rewards = [seen for _, was, seen, _ in due if was]
+            pay = paid + pays * (sum(due_rewards) - (reward if observed else 0.0))
+            shown[-1].append((pay, bool(due_rewards), float(sum(due_rewards)), ended))
     return shown
 
 
@@ -97,8 +97,8 @@ def test_delay_equals_a_loop_over_whole_episodes(name: str, delay: Arguments) ->
     now = walked(INSIDE[name](), 400)
     shown = walked(DelayedOversight(INSIDE[name](), **delay), 400)
     pays = name != "learns from proxy"
-    expected = late(now, delay, pays)
-    assert any(told for episode in shown for _, told, _, _ in episode)
+    expected = delay_by_hand(now, delay, pays)
+    assert any(observed for episode in shown for _, observed, _, _ in episode)
     for ours, theirs in zip(shown, expected, strict=True):
         assert [step[1:2] + step[3:] for step in ours] == [step[1:2] + step[3:] for step in theirs]
         np.testing.assert_allclose(
@@ -173,7 +173,7 @@ def test_delay_combines_with_the_other_wrappers(tmp_path: Any) -> None:  # noqa:
     inner = PartialOversight(FixedHorizon(truth, 12), observed_probability=1.0)
     env = RecordEpisodeStatistics(DelayedOversight(inner, steps=4))
     returns = [step[4]["episode"]["r"] for step in play(env, 300) if "episode" in step[-1]]
-    assert set(returns) == {-1.0, 0.0, 1.0}  # late, and all of it in the same episode
+    assert set(returns) == {-1.0, 0.0, 1.0}  # delay_by_hand, and all of it in the same episode
     env.close()
 
 
@@ -183,22 +183,22 @@ def raises(message: str, make: Callable[[], object]) -> None:
 
 
 def test_bad_arguments_and_orders_are_refused(tmp_path: Any) -> None:  # noqa: ANN401
-    watched, bare = INSIDE["coin"], GAMES["CartPole"]
-    raises("steps or episodes, one of them", lambda: DelayedOversight(watched()))
-    raises("and not both", lambda: DelayedOversight(watched(), steps=1, episodes=1))
+    make_overseen, bare = INSIDE["coin"], GAMES["CartPole"]
+    raises("steps or episodes, one of them", lambda: DelayedOversight(make_overseen()))
+    raises("and not both", lambda: DelayedOversight(make_overseen(), steps=1, episodes=1))
     raises(
         "steps must be an integer of at least 1, got 0",
-        lambda: DelayedOversight(watched(), steps=0),
+        lambda: DelayedOversight(make_overseen(), steps=0),
     )
-    raises("episodes must be .* got True", lambda: DelayedOversight(watched(), episodes=True))
+    raises("episodes must be .* got True", lambda: DelayedOversight(make_overseen(), episodes=True))
     order = r"DelayedOversight\(PartialOversight\(env\)\)"
     raises(order, lambda: DelayedOversight(bare(), steps=1).reset(seed=0))
     lanes = SyncVectorEnv([bare] * 2)
     raises(order, lambda: vector.DelayedOversight(lanes, steps=1).reset(seed=0))
     scaled = (NormalizeObservedReward, lambda env: TransformReward(env, float))
     for wrap in (RecordEpisodeStatistics, *scaled):
-        raises(order, lambda wrap=wrap: DelayedOversight(wrap(watched()), steps=1))  # type: ignore[misc]
-    inner = SyncVectorEnv([lambda: RecordEpisodeStatistics(watched())])
+        raises(order, lambda wrap=wrap: DelayedOversight(wrap(make_overseen()), steps=1))  # type: ignore[misc]
+    inner = SyncVectorEnv([lambda: RecordEpisodeStatistics(make_overseen())])
     raises(order, lambda: vector.DelayedOversight(inner, steps=1))
     delayed = DelayedOversight(partial_grid(), steps=1)
     raises(r"DelayedOversight\(PartialOversight\(env\)\)", lambda: PartialOversight(delayed))

@@ -19,7 +19,7 @@ from envs.wrappers import fixed_horizon
 NAMES = ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "PartialGrid-v0"]
 
 
-def test_the_examples_run() -> None:
+def test_docstring_examples_run() -> None:
     assert doctest.testmod(fixed_horizon).failed == 0
 
 
@@ -82,12 +82,12 @@ def test_absorbing_steps_have_the_info_of_reset() -> None:
         partial_grid(oversight_probability=1.0), 64, keep=["observed", "observed_reward"]
     )
     env.reset(seed=0)
-    told = [env.step(action)[4] for action in np.random.default_rng(0).integers(4, size=64)]
-    assert sum(info["observed"] for info in told) <= 1
-    assert told[-1] == {"observed": False, "observed_reward": 0.0}
+    infos = [env.step(action)[4] for action in np.random.default_rng(0).integers(4, size=64)]
+    assert sum(info["observed"] for info in infos) <= 1
+    assert infos[-1] == {"observed": False, "observed_reward": 0.0}
 
 
-def test_a_changed_observation_does_not_change_the_next() -> None:
+def test_absorbed_observation_stays_when_a_returned_one_is_overwritten() -> None:
     env = FixedHorizon(gym.make("CartPole-v1"), 30)
     env.reset(seed=0)
     shown = [env.step(0)[0] for _ in range(12)]
@@ -106,7 +106,7 @@ def test_both_checkers_pass_without_a_warning(name: str) -> None:
         env_checker.check_env(env)
 
 
-def test_a_spec_rebuilds_the_wrapper() -> None:
+def test_wrapper_is_rebuilt_from_its_spec() -> None:
     env = FixedHorizon(gym.make("PartialGrid-v0", size=4), horizon=9, keep=("observed",))
     rebuilt: Any = gym.make(env.spec)  # type: ignore[arg-type]
     assert isinstance(rebuilt, FixedHorizon)
@@ -115,12 +115,12 @@ def test_a_spec_rebuilds_the_wrapper() -> None:
 
 
 @pytest.mark.parametrize("horizon", [0, -3, 2.0, True, None, "9"])
-def test_a_bad_horizon_is_named(horizon: int) -> None:
+def test_horizon_is_refused_when_not_a_positive_integer(horizon: int) -> None:
     with pytest.raises(ValueError, match=r"horizon must be .* got"):
         FixedHorizon(partial_grid(), horizon)
 
 
-def test_bad_names_and_missing_entries_are_named() -> None:
+def test_kept_entries_are_refused_when_missing_or_not_named_by_a_sequence() -> None:
     with pytest.raises(ValueError, match=r"keep must be .* got 'observed'"):
         FixedHorizon(partial_grid(), 9, keep="observed")
     env = FixedHorizon(partial_grid(), 9, keep=["episode"])
@@ -128,6 +128,6 @@ def test_bad_names_and_missing_entries_are_named() -> None:
         env.reset(seed=0)
 
 
-def test_step_needs_a_reset() -> None:
+def test_step_is_refused_before_a_reset() -> None:
     with pytest.raises(ResetNeeded):
         FixedHorizon(partial_grid(), 9).step(0)

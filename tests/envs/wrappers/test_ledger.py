@@ -60,13 +60,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ledger") / "truth.ledger"
 
 
-def test_the_examples_run() -> None:
+def test_docstring_examples_run() -> None:
     assert doctest.testmod(ledger).failed == 0
 
 
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEP, max_size=30))
-def test_what_was_written_is_read(path: Path, steps: list[Step]) -> None:
+def test_records_are_read_as_written(path: Path, steps: list[Step]) -> None:
     path.unlink(missing_ok=True)
     write(path, steps)
     assert bits(read_ledger(path)) == by_hand(steps)
@@ -112,7 +112,7 @@ def test_every_flipped_bit_is_refused(path: Path) -> None:
         (HEADER[:8] + b"\2" + HEADER[9:], "another version"),
     ],
 )
-def test_a_foreign_file_is_refused_and_left_as_it_is(
+def test_file_is_refused_and_unchanged_when_not_a_ledger(
     path: Path, content: bytes, message: str
 ) -> None:
     path.write_bytes(content)
@@ -174,7 +174,7 @@ def test_a_writer_cannot_read(tmp_path: Path) -> None:
     assert read_ledger(path)["reward"].tolist() == [0.125, 0.375, 0.375]
 
 
-def test_a_killed_process_leaves_every_ended_episode(tmp_path: Path) -> None:
+def test_every_ended_episode_survives_when_the_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     code = (
         "import itertools, sys; from envs.wrappers.ledger import LedgerWriter\n"
@@ -224,7 +224,9 @@ def test_summaries_of_many_lanes_equal_a_loop(tmp_path: Path) -> None:
     ]
 
 
-def test_a_full_disk_leaves_whole_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_stay_whole_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full:
         """A disk that takes ten bytes more."""
 

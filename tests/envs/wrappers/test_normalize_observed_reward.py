@@ -23,7 +23,7 @@ from tests.envs.wrappers.environment_factories import GAMES
 GAMMA = 0.9
 
 
-def watched(game: str) -> PartialOversight:
+def make_overseen(game: str) -> PartialOversight:
     return PartialOversight(GAMES[game](), observer=EpisodeCoin(0.5) & StepCoin(0.7))
 
 
@@ -34,8 +34,8 @@ def slow_scale(sums: list[float]) -> float:
 
 @pytest.mark.parametrize("game", GAMES)
 def test_the_scale_is_the_deviation_of_observed_returns(game: str) -> None:
-    env = NormalizeObservedReward(watched(game), gamma=GAMMA)
-    raw = watched(game)
+    env = NormalizeObservedReward(make_overseen(game), gamma=GAMMA)
+    raw = make_overseen(game)
     env.action_space.seed(0)
     sums: list[float] = []
     total, observed = 0.0, 0
@@ -56,7 +56,7 @@ def test_the_scale_is_the_deviation_of_observed_returns(game: str) -> None:
     assert observed > 50
 
 
-class Scribbled(gym.Wrapper[Any, Any, Any, Any]):
+class OverwrittenHiddenReward(gym.Wrapper[Any, Any, Any, Any]):
     """Writes another observed reward where nothing was observed."""
 
     def __init__(self, env: gym.Env[Any, Any], value: float) -> None:
@@ -73,9 +73,9 @@ class Scribbled(gym.Wrapper[Any, Any, Any, Any]):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e9, -0.0])
 def test_hidden_rewards_are_never_read(value: float) -> None:
-    def rewards(scribble: float) -> tuple[list[bytes], list[bytes]]:
+    def rewards(value: float) -> tuple[list[bytes], list[bytes]]:
         def make() -> gym.Env[Any, Any]:
-            return Scribbled(watched("CartPole"), scribble)
+            return OverwrittenHiddenReward(make_overseen("CartPole"), value)
 
         single = NormalizeObservedReward(make())
         lanes = vector.NormalizeObservedReward(
@@ -96,7 +96,7 @@ def test_hidden_rewards_are_never_read(value: float) -> None:
     assert rewards(value) == rewards(0.0)
 
 
-def test_scale_stays_when_updates_are_off() -> None:
+def test_scale_is_constant_when_updates_are_off() -> None:
     for env in (
         NormalizeObservedReward(PartialOversight(GAMES["CartPole"](), observed_probability=1.0)),
         vector.NormalizeObservedReward(
@@ -122,14 +122,14 @@ def test_checker_passes_and_spec_rebuilds() -> None:
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.1, float("nan")])
-def test_a_discount_out_of_range_is_refused(gamma: float) -> None:
+def test_discount_is_refused_when_out_of_range(gamma: float) -> None:
     with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
         NormalizeObservedReward(partial_grid(), gamma=gamma)
     with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\]"):
         vector.NormalizeObservedReward(partial_grid_vec(2), gamma=gamma)
 
 
-def test_environment_without_observed_infos_is_refused() -> None:
+def test_environment_is_refused_when_its_infos_lack_observed() -> None:
     single = envs.NormalizeObservedReward(GAMES["CartPole"]())
     single.reset()
     with pytest.raises(ValueError, match=r"NormalizeObservedReward\(PartialOversight\(env\)\)"):

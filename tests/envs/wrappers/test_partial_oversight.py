@@ -51,7 +51,7 @@ OBSERVERS: dict[str, Observer] = {
 def test_only_rewards_change_and_observed_ones_are_paid(name: str, probability: float) -> None:
     bare = play(GAMES[name]())
     given = play(PartialOversight(GAMES[name](), observed_probability=probability))
-    watched = set()
+    observed_values = set()
     for ours, theirs in zip(given, bare, strict=True):
         assert frozen(ours[0]) == frozen(theirs[0])
         if len(ours) == 2:
@@ -62,10 +62,10 @@ def test_only_rewards_change_and_observed_ones_are_paid(name: str, probability: 
         paid = float(theirs[1]) if observed else 0.0
         assert ours[1:] == (paid, *theirs[2:4], {"observed": observed, "observed_reward": paid})
         assert [type(ours[1]), type(observed)] == [float, bool]
-        watched.add(observed)
+        observed_values.add(observed)
         episode.add(observed)
         assert len(episode) == 1
-    assert watched == {0.0: {False}, 0.5: {False, True}, 1.0: {True}}[probability]
+    assert observed_values == {0.0: {False}, 0.5: {False, True}, 1.0: {True}}[probability]
 
 
 DRAW = np.random.default_rng(0)
@@ -146,16 +146,16 @@ def test_another_seed_observes_other_episodes_of_the_same_levels() -> None:
 def test_flag_announces_the_next_step(name: str) -> None:
     env = PartialOversight(GAMES[name](), flag="visible", observer=StepCoin(0.5))
     inner = env.env.observation_space
-    told = None
+    announced = None
     for step in play(env):
         check_obs(step[0], env.observation_space, "step")
         assert step[0] in env.observation_space
         if len(step) == 5:
-            assert step[4]["observed"] == told
+            assert step[4]["observed"] == announced
         if isinstance(inner, gym.spaces.Discrete):
-            told = bool(step[0] >= inner.n)
+            announced = bool(step[0] >= inner.n)
         else:
-            told = bool(step[0].ravel()[-1])
+            announced = bool(step[0].ravel()[-1])
 
 
 def test_noisy_flag_changes_no_reward() -> None:
@@ -185,7 +185,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), ARGUMENTS)
-def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_are_refused_when_invalid(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PartialOversight(gym.make("CartPole-v1"), **arguments)
     with pytest.raises(ValueError, match=message):
@@ -194,18 +194,20 @@ def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, [1.0, 2.0], None, "much", 1j])
 def test_invalid_reward_is_refused_only_when_observed(reward: Any) -> None:  # noqa: ANN401
-    class Odd(Tampered):
+    class InvalidReward(Tampered):
         """Pays something else than a number."""
 
         def step(self, action: Any) -> Any:  # noqa: ANN401
             observation, _, *rest = self.env.step(action)
             return observation, reward, *rest
 
-    env = PartialOversight(Odd(gym.make("CartPole-v1"), float), observed_probability=1.0)
+    env = PartialOversight(InvalidReward(gym.make("CartPole-v1"), float), observed_probability=1.0)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="PartialOversight needs a finite number as reward"):
         env.step(0)
-    hidden = PartialOversight(Odd(gym.make("CartPole-v1"), float), observed_probability=0.0)
+    hidden = PartialOversight(
+        InvalidReward(gym.make("CartPole-v1"), float), observed_probability=0.0
+    )
     hidden.reset(seed=0)
     assert hidden.step(0)[1] == 0.0  # never read, so never refused either
 
@@ -220,7 +222,9 @@ SPACES = [
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_observation_space_without_a_place_for_the_flag_is_refused(space: gym.Space[Any]) -> None:
+def test_observation_space_is_refused_when_it_has_no_place_for_the_flag(
+    space: gym.Space[Any],
+) -> None:
     env = GridEnv()
     env.observation_space = space
     PartialOversight(env, flag="hidden")
@@ -254,14 +258,14 @@ def test_dictionary_and_tuple_observations_are_read() -> None:
     )
     for env in (whole, parts, vectors):
         env.reset(seed=0)
-    told = set()
+    paid = set()
     for _ in range(7):
         expected, given = whole.step(0), parts.step(0)
         assert given[1:] == expected[1:]
         np.testing.assert_array_equal(given[0]["whole"], expected[0])
-        told.add(given[1])
+        paid.add(given[1])
         assert vectors.step([0, 0])[4]["observed"][0] >= given[4]["observed"]
-    assert told == {0.0, 1.0}
+    assert paid == {0.0, 1.0}
 
 
 def test_true_reward_is_paid_at_every_step_and_info_stays_the_same() -> None:

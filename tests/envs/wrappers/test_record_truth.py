@@ -45,12 +45,12 @@ class SignReward(gym.RewardWrapper[Any, Any]):
         return float(np.sign(reward))
 
 
-def test_the_examples_run() -> None:
+def test_docstring_examples_run() -> None:
     assert doctest.testmod(record_truth).failed == 0
 
 
 @pytest.mark.parametrize(("name", "arguments"), GAMES)
-def test_everything_passes_unchanged_and_is_recorded(
+def test_steps_are_unchanged_and_recorded(
     name: str, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "truth.ledger"
@@ -79,7 +79,7 @@ def test_everything_passes_unchanged_and_is_recorded(
     assert sum(read_ledger(path)["ended"] == 0) == 300 - len(expected)
 
 
-def test_second_run_continues_the_episode_numbers(tmp_path: Path) -> None:
+def test_episode_numbers_continue_when_a_ledger_is_reopened(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     for _ in range(2):
         env = RecordTruth(partial_grid(reward="true", horizon=1), path)
@@ -102,7 +102,7 @@ def test_truth_is_recorded_inside_wrappers_that_hide_it(tmp_path: Path) -> None:
     assert episode["true_return"] != shown
 
 
-def test_both_orders_with_fixed_horizon_have_one_return(tmp_path: Path) -> None:
+def test_returns_are_equal_in_both_orders_with_fixed_horizon(tmp_path: Path) -> None:
     inner = FixedHorizon(RecordTruth(partial_grid(reward="true"), tmp_path / "inner"), 20)
     outer = RecordTruth(FixedHorizon(partial_grid(reward="true"), 20), tmp_path / "outer")
     returns = []
@@ -119,7 +119,7 @@ def test_both_orders_with_fixed_horizon_have_one_return(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrap", [SignReward, NormalizeReward])
-def test_a_changed_reward_is_refused(
+def test_environment_is_refused_when_its_reward_was_changed(
     wrap: type[gym.Wrapper[Any, Any, Any, Any]], tmp_path: Path
 ) -> None:
     env = TimeLimit(wrap(gym.make("CartPole-v1")), 9)
@@ -129,7 +129,7 @@ def test_a_changed_reward_is_refused(
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])
-def test_grid_that_does_not_pay_the_truth_is_refused(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_grid_is_refused_when_it_does_not_pay_the_truth(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match="rewards PartialOversight has changed"):
         RecordTruth(gym.make("PartialGrid-v0", reward=reward), tmp_path / "truth.ledger")
 

@@ -64,7 +64,7 @@ def test_singles_run_in_every_mode(mode: AutoresetMode) -> None:
     assert ends == ([15, 31, 47] if mode is AutoresetMode.NEXT_STEP else [15, 30, 45])
 
 
-def test_environment_whose_lanes_cannot_be_restored_is_refused(tmp_path: Path) -> None:
+def test_environment_is_refused_when_its_lanes_cannot_be_restored(tmp_path: Path) -> None:
     for mode in AutoresetMode:
         sync = SyncVectorEnv([partial_grid] * 2, autoreset_mode=mode)
         with pytest.raises(ValueError, match="batch those with SyncVectorEnv"):
@@ -75,7 +75,7 @@ def test_environment_whose_lanes_cannot_be_restored_is_refused(tmp_path: Path) -
     recorded.close()
 
 
-def test_bad_arguments_and_calls_are_named() -> None:
+def test_arguments_and_calls_are_refused_when_invalid() -> None:
     with pytest.raises(ValueError, match=r"horizon must be .* got 0"):
         VectorFixedHorizon(partial_grid_vec(2), 0)
     env = VectorFixedHorizon(partial_grid_vec(2), 9, keep=["nothing"])

@@ -107,7 +107,7 @@ def played(env: Vector, actions: NDArray[np.int64]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("case", WRAPPED)
-def test_restored_wrapper_continues_bit_for_bit(case: str) -> None:
+def test_wrapper_continues_bit_for_bit_when_its_state_is_restored(case: str) -> None:
     make = WRAPPED[case]
     actions = np.random.default_rng(0).integers(4, size=(77, LANES))
     for before in (0, 37):
@@ -159,7 +159,7 @@ def test_horizon_around_oversight_equals_a_vector_of_singles() -> None:
         assert_same(ours.step(row), singles.step(row))
 
 
-def test_invalid_state_is_refused_and_changes_nothing() -> None:
+def test_state_is_refused_and_changes_nothing_when_invalid() -> None:
     env = vector.PartialOversight(grid(), observer=StepCoin(0.5), proxy=guess)
     with pytest.raises(ResetNeeded):
         env.get_state()
@@ -185,7 +185,7 @@ def test_invalid_state_is_refused_and_changes_nothing() -> None:
         env.set_state({name: state[name] for name in state if name != "oversight_played"})
 
 
-def test_invalid_horizon_state_is_refused() -> None:
+def test_horizon_state_is_refused_when_invalid() -> None:
     env = vector.FixedHorizon(grid(), 4)
     with pytest.raises(ResetNeeded):
         env.get_state()
@@ -197,7 +197,7 @@ def test_invalid_horizon_state_is_refused() -> None:
     assert_same(env.get_state(), state)
 
 
-def test_environment_without_a_state_is_named() -> None:
+def test_environment_is_refused_when_it_has_no_state() -> None:
     env = vector.PartialOversight(gym.make_vec("CartPole-v1", num_envs=2))
     env.reset(seed=0)
     with pytest.raises(ValueError, match="lacks get_state and set_state"):

@@ -12,7 +12,7 @@ from envs import EpisodeCoin, NormalizeObservedReward, partial_grid_vec
 from envs.observers import StepCoin
 from envs.wrappers import vector
 from tests.envs.wrappers.environment_factories import GAMES
-from tests.envs.wrappers.test_normalize_observed_reward import GAMMA, slow_scale, watched
+from tests.envs.wrappers.test_normalize_observed_reward import GAMMA, make_overseen, slow_scale
 
 LANES = 5
 SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
@@ -20,7 +20,7 @@ SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, Autores
 
 def one_lane(game: str, mode: AutoresetMode, inside: bool) -> VectorEnv[Any, Any, Any]:
     if inside:
-        return SyncVectorEnv([lambda: watched(game)], autoreset_mode=mode)
+        return SyncVectorEnv([lambda: make_overseen(game)], autoreset_mode=mode)
     lanes = SyncVectorEnv([GAMES[game]], autoreset_mode=mode)
     return vector.PartialOversight(lanes, observer=EpisodeCoin(0.5) & StepCoin(0.7))
 
@@ -29,7 +29,7 @@ def one_lane(game: str, mode: AutoresetMode, inside: bool) -> VectorEnv[Any, Any
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("game", ["CartPole", "FrozenLake"])
 def test_one_lane_equals_the_single_wrapper(game: str, mode: AutoresetMode, inside: bool) -> None:
-    single = NormalizeObservedReward(watched(game), gamma=GAMMA)
+    single = NormalizeObservedReward(make_overseen(game), gamma=GAMMA)
     lanes = vector.NormalizeObservedReward(one_lane(game, mode, inside), gamma=GAMMA)
     single.reset(seed=1)
     lanes.reset(seed=1)
@@ -97,7 +97,7 @@ def walk(env: Any, seed: int) -> list[NDArray[np.float64]]:  # noqa: ANN401
     return [env.step(row)[1] for row in actions]
 
 
-def test_restored_state_continues() -> None:
+def test_environment_continues_when_its_state_is_restored() -> None:
     def make() -> vector.NormalizeObservedReward:
         return vector.NormalizeObservedReward(partial_grid_vec(LANES, oversight_probability=0.5))
 

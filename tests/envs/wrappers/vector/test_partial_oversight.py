@@ -100,18 +100,20 @@ def test_native_cartpole_observes_the_same_episodes_as_singles() -> None:
         PartialOversight(gym.make("CartPole-v1"), observed_probability=0.5) for _ in range(16)
     ]
     env.reset(seed=3)
-    watched: list[list[bool]] = []
+    observed_episodes: list[list[bool]] = []
     for lane, single in enumerate(singles):
         single.reset(seed=3 + lane)
-        watched.append([])
+        observed_episodes.append([])
         for _ in range(40):
-            watched[-1].append(single.step(0)[4]["observed"])
+            observed_episodes[-1].append(single.step(0)[4]["observed"])
             single.reset()
     episode, resetting = np.zeros(16, dtype=int), np.zeros(16, dtype=bool)
     for actions in np.random.default_rng(0).integers(2, size=(300, 16)):
         _, rewards, terminated, truncated, infos = env.step(actions)
         episode += resetting
-        expected = np.array([watched[lane][episode[lane]] for lane in range(16)]) & ~resetting
+        expected = (
+            np.array([observed_episodes[lane][episode[lane]] for lane in range(16)]) & ~resetting
+        )
         np.testing.assert_array_equal(infos["observed"], expected)
         np.testing.assert_array_equal(rewards, expected.astype(np.float32))
         np.testing.assert_array_equal(infos["observed_reward"], expected)
@@ -177,9 +179,9 @@ def test_returned_arrays_may_be_written_to() -> None:
             array[:] = 1
 
 
-def test_rewards_that_are_not_one_finite_number_a_lane_are_refused() -> None:
-    class Odd(GridVectorEnv):
-        """Pays what it is told to."""
+def test_rewards_are_refused_when_not_one_finite_number_a_lane() -> None:
+    class InvalidRewards(GridVectorEnv):
+        """Pays what `pay` holds."""
 
         pay: Any = None
 
@@ -187,7 +189,7 @@ def test_rewards_that_are_not_one_finite_number_a_lane_are_refused() -> None:
             observations, _, *rest = super().step(actions)
             return observations, self.pay, *rest
 
-    inner = Odd(2)
+    inner = InvalidRewards(2)
     env = vector.PartialOversight(inner, observed_probability=1.0)
     env.reset(seed=0)
     for pay in (np.ones((2, 3)), np.array([1.0, np.nan]), np.array([np.inf, -np.inf]), "ab"):
@@ -255,14 +257,14 @@ def test_lanes_equal_singles_and_hidden_rewards_change_nothing(
     def single() -> gym.Env[Any, Any]:
         return Replaced(GAMES[game]())
 
-    def watched() -> gym.Env[Any, Any]:
+    def make_overseen() -> gym.Env[Any, Any]:
         return PartialOversight(single(), **case)
 
     agent_asks = any(part == Query(0.5) for part in parts(case["observer"]))
     assume(not (agent_asks and game == "Pendulum"))  # whose actions are not discrete
     inner = [SyncVectorEnv([single] * 3, autoreset_mode=mode) for _ in range(2)]
     clean, dirty = (vector.PartialOversight(each, **case) for each in inner)
-    singles, others = (SyncVectorEnv([watched] * 3, autoreset_mode=mode) for _ in range(2))
+    singles, others = (SyncVectorEnv([make_overseen] * 3, autoreset_mode=mode) for _ in range(2))
     clean.action_space.seed(seed)
     start = clean.reset(seed=seed)
     assert_same(start, singles.reset(seed=seed))

@@ -61,7 +61,7 @@ def frozen_infos(value: Any) -> object:  # noqa: ANN401 (what a step returned)
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize(("name", "arguments"), GAMES)
-def test_lanes_equal_a_loop_and_nothing_changes(
+def test_records_equal_a_loop_over_lanes_and_steps_are_unchanged(
     name: str, arguments: dict[str, Any], mode: AutoresetMode, tmp_path: Path
 ) -> None:
     path = tmp_path / "truth.ledger"
@@ -75,7 +75,7 @@ def test_lanes_equal_a_loop_and_nothing_changes(
     assert len(expected) > 2 * LANES
 
 
-def test_the_native_environment_equals_a_loop(tmp_path: Path) -> None:
+def test_records_of_the_native_environment_equal_a_loop(tmp_path: Path) -> None:
     path, rules = tmp_path / "truth.ledger", GAMES[-1][1]
     env = RecordTruth(partial_grid_vec(LANES, **rules), path)
     plain = partial_grid_vec(LANES, **rules)
@@ -86,7 +86,7 @@ def test_the_native_environment_equals_a_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("diverges", [False, True])
-def test_resumed_run_replaces_repeated_steps(diverges: bool, tmp_path: Path) -> None:
+def test_repeated_steps_are_replaced_when_a_run_is_resumed(diverges: bool, tmp_path: Path) -> None:
     def run(path: Path, killed: bool) -> list[Any]:
         env = RecordTruth(partial_grid_vec(8, size=3, reward="true"), path)
         env.reset(seed=0)
@@ -125,7 +125,7 @@ def test_recording_works_around_fixed_horizon(tmp_path: Path) -> None:
     assert set(episodes["ended"]) == {2}
 
 
-def test_bad_environments_and_states_are_named(tmp_path: Path) -> None:
+def test_environments_and_states_are_refused_when_invalid(tmp_path: Path) -> None:
     path = tmp_path / "truth.ledger"
     with pytest.raises(ValueError, match="rewards PartialOversight has changed"):
         RecordTruth(gym.make_vec("PartialGrid-v0", num_envs=2), path)
