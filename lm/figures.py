@@ -114,7 +114,7 @@ def recall_figure(results: Results) -> Figure:
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Return a figure and its plots, side by side."""
-    figure = sheet(narrow=False, height=3.2)
+    figure = sheet(3.2)
     plots = list(figure.subplots(1, len(titles), squeeze=False).flat)
     for axes, title in zip(plots, titles, strict=True):
         axes.set_title(title)

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +15,13 @@ from oversight.rl.study import declare, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
 from oversight.runs.folder import interpreter
-from oversight.runs.parallel import Engine, execute, require_engine
+from oversight.runs.parallel import EngineConfig
 
 PROGRAM = "python -m oversight.sweep"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepConfig:
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig(EngineConfig):
     """Run a study: finished runs are kept, interrupted ones are resumed."""
 
     study: Annotated[str, tyro.conf.Positional]
@@ -37,16 +36,6 @@ class SweepConfig:
     """Folder of the study; by default studies/STUDY."""
     known: Path | None = None
     """Results that `oversight.report` exported; their runs count as finished."""
-    workers: int | None = None
-    """Runs at a time; by default one per core, or as many as the cluster has room for."""
-    engine: Engine = "joblib"
-    """Where runs are executed: joblib on the cores of this machine, ray on a cluster."""
-    address: str | None = None
-    """Address of a running Ray cluster that shares the folder; by default one starts here."""
-
-    def __post_init__(self) -> None:
-        """Refuse an engine that cannot run, before anything is written."""
-        require_engine(self.engine, self.workers, self.address)
 
 
 def main(args: Sequence[str]) -> int:
@@ -59,10 +48,7 @@ def main(args: Sequence[str]) -> int:
         study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds
     )
     folder = settings.folder or Path("studies") / study.name
-    executor = partial(
-        execute, engine=settings.engine, workers=settings.workers, address=settings.address
-    )
-    failed = sweep(study, runs, folder, settings.known, executor)
+    failed = sweep(study, runs, folder, settings.known, settings.execute)
     shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
     Console().out(shown, highlight=False)
     return 1 if failed else 0

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +13,13 @@ from oversight.rl.config import require_device
 from oversight.rl.study import declare
 from oversight.rl.tuning import tune_study
 from oversight.runs import cli
-from oversight.runs.parallel import Engine, execute, require_engine
+from oversight.runs.parallel import EngineConfig
 
 PROGRAM = "python -m oversight.tune"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TuneConfig:
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(EngineConfig):
     """Tune every method of a study with the budget that it declares, or resume its tuning."""
 
     study: Annotated[str, tyro.conf.Positional]
@@ -32,16 +31,10 @@ class TuneConfig:
     save: Path | None = None
     """JSON file of the result; by default tuned.json in the folder. A study may declare it as its
     `tuned` file."""
-    workers: int | None = None
-    """Methods at a time; by default one per core, or as many as the cluster has room for."""
-    engine: Engine = "joblib"
-    """Where runs are executed: joblib on the cores of this machine, ray on a cluster."""
-    address: str | None = None
-    """Address of a running Ray cluster that shares the folder; by default one starts here."""
 
     def __post_init__(self) -> None:
         """Refuse an engine or a file that cannot be used, before anything is written."""
-        require_engine(self.engine, self.workers, self.address)
+        super().__post_init__()
         if self.save is not None and not self.save.parent.is_dir():
             raise ValueError(f"{self.save} cannot be written: {self.save.parent} is not a folder")
 
@@ -53,11 +46,8 @@ def main(args: Sequence[str]) -> int:
     study = declare(settings.study, declaration)
     require_device(study.settings.device)
     folder = settings.folder or Path("studies") / f"{study.name}-tuning"
-    executor = partial(
-        execute, engine=settings.engine, workers=settings.workers, address=settings.address
-    )
     path = settings.save or folder / "tuned.json"
-    failed = tune_study(study, settings.methods, folder, path, executor)
+    failed = tune_study(study, settings.methods, folder, path, settings.execute)
     Console().out(f"found:  {path}", highlight=False)
     return 1 if failed else 0
 

@@ -5,7 +5,7 @@ Runs that an export of results contains are finished and are not run again.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +37,7 @@ from oversight.runs.folder import (
     require_writable,
     write_json,
 )
-from oversight.runs.parallel import JobsProgress, Outcome, locked, one_line
+from oversight.runs.parallel import Executor, JobsProgress, Outcome, locked, one_line
 
 State = Literal["new", "begun", "finished"]
 
@@ -61,12 +61,9 @@ class Job:
 Known = Mapping[str, list[dict[str, Any]]]
 """The rows of each run, one for each selection rule."""
 
-Executor = Callable[[Callable[[Job], Outcome], Sequence[Job]], Iterator[Outcome]]
-"""Executes a function for each job, and yields the outcomes as the jobs end."""
-
 
 def sweep(
-    study: Study, runs: Sequence[Run], folder: Path, export: Path | None, executor: Executor
+    study: Study, runs: Sequence[Run], folder: Path, export: Path | None, executor: Executor[Job]
 ) -> dict[str, str]:
     """Start or resume all unfinished runs, write the results, and return errors by run.
 
@@ -75,7 +72,7 @@ def sweep(
         runs: those of its runs that are wanted.
         folder: of the study.
         export: exported results, whose runs count as finished.
-        executor: executes the jobs, such as `oversight.runs.parallel.execute` with an engine.
+        executor: executes the jobs, such as `oversight.runs.parallel.EngineConfig.execute`.
 
     Raises:
         ValueError: if the folder or the export holds other runs, or the folder cannot be written.

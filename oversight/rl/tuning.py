@@ -1,6 +1,6 @@
 """Tuning: the same number of trials for every method, scored by held-out observed return only."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from oversight.rl.study import Run, Study
 from oversight.rl.sweep import Job, summary, work
 from oversight.runs.cli import Values, override
 from oversight.runs.folder import RunFolder, flat, require_writable, write_json
-from oversight.runs.parallel import JobsProgress, Outcome, one_line
+from oversight.runs.parallel import Executor, JobsProgress, Outcome, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,8 @@ class TuningJob:
         return self.folder / f"{self.method}.journal"
 
 
-Executor = Callable[[Callable[[TuningJob], Outcome], Sequence[TuningJob]], Iterator[Outcome]]
-"""Executes a function for each job, and yields the outcomes as the jobs end."""
-
-
 def tune_study(
-    study: Study, methods: Sequence[str], folder: Path, path: Path, executor: Executor
+    study: Study, methods: Sequence[str], folder: Path, path: Path, executor: Executor[TuningJob]
 ) -> dict[str, str]:
     """Tune methods of a study, write what was found, and return errors by method.
 
@@ -54,7 +50,7 @@ def tune_study(
         methods: names of methods; all of the study if none are given.
         folder: folder of the tuning.
         path: file of the result.
-        executor: executes the jobs, such as `oversight.runs.parallel.execute` with an engine.
+        executor: executes the jobs, such as `oversight.runs.parallel.EngineConfig.execute`.
 
     Raises:
         ValueError: if the study lacks a method, or a folder or file cannot be written.

@@ -28,7 +28,7 @@ NAMED = {
 }
 """CSS variables of the colors, so that a page can replace them in a dark theme."""
 
-WIDE, NARROW = 7.4, 3.7  # inches
+WIDTH = 7.4  # inches
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ def themed() -> Iterator[None]:
         yield
 
 
-def sheet(*, narrow: bool, height: float) -> Figure:
-    """Return an empty figure of the page's width, `height` inches high."""
-    return Figure(figsize=(NARROW if narrow else WIDE, height), layout="constrained")
+def sheet(height: float, width: float = WIDTH) -> Figure:
+    """Return an empty figure of a size in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float) -> None:
@@ -149,10 +149,6 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Path:
     return path
 
 
-Draw = Callable[[bool], Figure]
-"""Draws a figure, in its narrow form if the argument is true."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
     """A figure with its title and caption.
@@ -169,21 +165,20 @@ class Drawing:
     title: str
     caption: str
     alt: str
-    draw: Draw
+    draw: Callable[[], Figure]
 
     def save(self, folder: Path) -> None:
-        """Write the wide form as SVG and PNG."""
+        """Write the figure as SVG and PNG."""
         with themed():
-            save_figure(self.draw(False), folder, self.name)
+            save_figure(self.draw(), folder, self.name)
 
-    def inline(self, *, narrow: bool) -> str:
+    def inline(self) -> str:
         """Return SVG for a page, with the page's color variables and unique identifiers."""
         data = BytesIO()
         with themed():
             empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            self.draw(narrow).savefig(data, format="svg", metadata=empty, transparent=True)
-        prefix = f"{self.name}-{'narrow' if narrow else 'wide'}"
-        return for_page(data.getvalue().decode(), prefix, self.alt)
+            self.draw().savefig(data, format="svg", metadata=empty, transparent=True)
+        return for_page(data.getvalue().decode(), self.name, self.alt)
 
 
 def for_page(svg: str, prefix: str, alt: str) -> str:

@@ -64,12 +64,31 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
-def require_engine(engine: Engine, workers: int | None, address: str | None) -> None:
-    """Raise a ValueError for a number of workers below one, or an address without a cluster."""
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if address is not None and engine != "ray":
-        raise ValueError("--address is the address of a Ray cluster: add --engine ray")
+Executor = Callable[[Callable[[J], Outcome], Sequence[J]], Iterator[Outcome]]
+"""Executes a function for each job, and yields the outcomes as the jobs end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """The settings of every command that executes many jobs."""
+
+    workers: int | None = None
+    """Jobs at a time; by default one per core, or as many as the cluster has room for."""
+    engine: Engine = "joblib"
+    """Where jobs are executed: joblib on the cores of this machine, ray on a cluster."""
+    address: str | None = None
+    """Address of a running Ray cluster that shares the folder; by default one starts here."""
+
+    def __post_init__(self) -> None:
+        """Refuse an engine that cannot run, before anything is written."""
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError("--address is the address of a Ray cluster: add --engine ray")
+
+    def execute(self, work: Callable[[J], Outcome], jobs: Sequence[J]) -> Iterator[Outcome]:
+        """Yield the outcomes of all jobs, as `execute` does."""
+        return execute(work, jobs, self.engine, self.workers, self.address)
 
 
 def execute(

@@ -171,23 +171,14 @@ class Efficiency:
     least: float
     most: float
 
-    @property
-    def reached(self) -> bool:
-        """Whether the tested range suffices."""
-        return self.episodes.value <= self.most * 1.001  # it went through a logarithm
-
     def __str__(self) -> str:
         """Return a phrase, such as `1,200 (800 to 2,000)`."""
         value, low, high = map(self._bounded, self.episodes[:3])
-        return f"{value} ({low} to {high})" if self.episodes.known and self.reached else value
-
-    def within(self) -> Estimate:
-        """Return the estimate, limited to the tested range."""
-        value, low, high = np.clip(self.episodes[:3], self.least, self.most).tolist()
-        return Estimate(value, low, high, self.episodes.seeds)
+        reached = self.episodes.known and not value.startswith("over")
+        return f"{value} ({low} to {high})" if reached else value
 
     def _bounded(self, episodes: float) -> str:
-        if episodes > self.most * 1.001:
+        if episodes > self.most * 1.001:  # both ends went through a logarithm
             return f"over {self.most:,.0f}"
         if episodes < self.least * 1.001:
             return f"at most {self.least:,.0f}"

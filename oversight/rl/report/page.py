@@ -1,12 +1,12 @@
 """The page: sections of figures and tables for each variation, with warnings, as one HTML file."""
 
 import base64
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -15,7 +15,6 @@ from oversight.rl.report.comparison import (
     PLAIN,
     Panel,
     early_stopping,
-    label_efficiency,
     verdict,
 )
 from oversight.rl.report.curves import band
@@ -33,32 +32,21 @@ ENOUGH_SEEDS = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A part of the page: figures and tables, and others that a reader opens.
+    """A part of the page.
 
     Attributes:
         anchor: its address on the page.
         title: its heading.
         lead: is shown before all else.
         blocks: figures and tables.
-        folded: tables that a reader opens.
         module_maps: PNG files in base64, by run.
     """
 
     anchor: str
-    title: str
+    title: str = ""
     lead: str = ""
     blocks: Sequence[Block] = ()
-    folded: Sequence[Table] = ()
     module_maps: Mapping[str, str] = field(default_factory=dict)
-
-    def with_prefix(self, prefix: str) -> "Section":
-        """Return the section with a prefix in the names of its anchor and its blocks."""
-        return replace(
-            self,
-            anchor=prefix + self.anchor,
-            blocks=[replace(each, name=prefix + each.name) for each in self.blocks],
-            folded=[replace(each, name=prefix + each.name) for each in self.folded],
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,15 +87,15 @@ class Report:
     chapters: Sequence[Chapter]
     variations: Section | None
     origin: Mapping[str, str]
-    seeds: Section
+    seeds: Sequence[Table]
     warnings: Sequence[str]
 
     @property
     def blocks(self) -> list[Block]:
         """All figures and tables."""
         sections = [section for chapter in self.chapters for section in chapter.sections]
-        sections += [*([self.variations] if self.variations else []), self.seeds]
-        return [block for section in sections for block in (*section.blocks, *section.folded)]
+        sections += [self.variations] if self.variations else []
+        return [*(block for section in sections for block in section.blocks), *self.seeds]
 
 
 def build_report(
@@ -147,7 +135,7 @@ def build_report(
         chapters=chapters,
         variations=_side_by_side(panels, changes),
         origin=origin,
-        seeds=Section(anchor="seeds", title="", folded=[*map(tables.seeds_table, panels)]),
+        seeds=[tables.seeds_table(panel) for panel in panels],
         warnings=list(dict.fromkeys([*mixed, *few, *study.problems])),
     )
 
@@ -158,16 +146,28 @@ def _chapter(study: Study, panel: Panel, routed: Sequence[str], changes: str | N
     present = [method for method in routed if method in panel.methods]
     look = figures.styles(panel, present)
     sections = _sections(study, panel, present, look)
-    sections += _main_sections(study, panel, present, look) if main else []
-    shown = [each for each in sections if each.blocks or each.module_maps]
-    prefix = "" if main else f"{panel.name}-"
+    sections += _main_sections(study, panel, present) if main else []
+    sections = [each for each in sections if each.blocks or each.module_maps]
+    sections = [_top(panel, look), *sections]
     return Chapter(
         title="" if main else panel.name,
         changes=changes or "",
         verdict=verdict(panel),
         stopping=early_stopping(panel, next(iter([*present, *routed]), PLAIN)),
-        sections=[each.with_prefix(prefix) for each in [_top(panel, look), *shown]],
+        sections=sections if main else [_with_prefix(each, panel.name) for each in sections],
     )
+
+
+def _section(anchor: str, title: str, *blocks: Block | None, lead: str = "") -> Section:
+    """Return a section of those blocks that are given."""
+    given = [block for block in blocks if block is not None]
+    return Section(anchor=anchor, title=title, lead=lead, blocks=given)
+
+
+def _with_prefix(section: Section, prefix: str) -> Section:
+    """Return a section with a prefix in the names of its anchor and its blocks."""
+    blocks = [replace(each, name=f"{prefix}-{each.name}") for each in section.blocks]
+    return replace(section, anchor=f"{prefix}-{section.anchor}", blocks=blocks)
 
 
 def _top(panel: Panel, look: Styles) -> Section:
@@ -180,66 +180,40 @@ def _top(panel: Panel, look: Styles) -> Section:
     return _section("top", "", figures.headline(panel, look, alt), table)
 
 
-def _section(
-    anchor: str,
-    title: str,
-    *blocks: Block | None,
-    folded: Sequence[Table] = (),
-    lead: str = "",
-) -> Section:
-    """Return a section of those blocks that are given."""
-    given = [block for block in blocks if block is not None]
-    return Section(anchor=anchor, title=title, lead=lead, blocks=given, folded=folded)
-
-
 def _sections(study: Study, panel: Panel, routed: Sequence[str], look: Styles) -> list[Section]:
     """Return the sections of every variation; those without blocks are not shown."""
-    title = "True return in observed episodes"
-    observed = [tables.returns_table(panel, OBSERVED, "observed", title)]
-    both = figures.observed_and_unobserved(panel, look) if panel.measured(OBSERVED) else None
+    title = "Observed and unobserved episodes"
+    both = [
+        figures.observed_and_unobserved(panel, look),
+        tables.returns_table(panel, OBSERVED, "observed", "True return in observed episodes"),
+    ]
     stopped = routed if PLAIN in panel.methods and panel.measured() else ()
     stopping = [tables.stopping_table(panel, method) for method in stopped]
-    lead = " ".join(early_stopping(panel, method) for method in stopped)
     bands = _bands(study, panel)
     curves = figures.learning_curves(bands, look, panel.levels) if bands else None
-    needs = {method: label_efficiency(panel, method) for method in panel.competitors}
-    known = {method: need for method, need in needs.items() if need is not None}
-    efficiency = (
-        (figures.efficiency_dots(known, look), tables.efficiency_table(known)) if known else ()
-    )
     return [
         _section("standings", "Best method at each level", tables.standings_table(panel)),
         _section("share", "Share of the oracle's return", tables.share_table(panel)),
-        _section("observed", "Observed and unobserved episodes", both, folded=observed),
-        _section("early-stopping", "Early stopping", *stopping[:1], folded=stopping[1:], lead=lead),
+        _section("observed", title, *(both if panel.measured(OBSERVED) else ())),
+        _section("early-stopping", "Early stopping", *stopping),
         _section("curves", "Learning curves", curves),
-        _section("label-efficiency", "Label efficiency", *efficiency),
-        _section("tax", "Alignment tax", tables.tax_table(panel)),
+        _section("label-efficiency", "Label efficiency", tables.efficiency_table(panel)),
         _section("flag-flip", "Flag-flip gap", tables.flag_flip_table(panel)),
     ]
 
 
-def _main_sections(
-    study: Study, panel: Panel, routed: Sequence[str], look: Styles
-) -> list[Section]:
+def _main_sections(study: Study, panel: Panel, routed: Sequence[str]) -> list[Section]:
     """Return the sections of the main variation only."""
-    rules = [rule for rule in RULES if rule in set(panel.rows["rule"])]
-    gains = [tables.oracle_selection_table(panel)] if {*rules} >= {*RULES[1:]} else []
-    several = len(rules) > 1 and panel.measured()
-    improved, improvements = [], []
-    for method in routed:
-        chances = tables.chances(panel, method)
-        if chances:
-            improved.append(figures.improvement_dots(method, chances, look))
-            improvements.append(tables.improvement_table(panel, method))
+    gains = tables.oracle_selection_table(panel) if {*RULES} <= {*panel.rows["rule"]} else None
     maps = {run: base64.b64encode(png).decode() for run, png in study.module_maps.items()}
     return [
-        _section("improvement", "Probability of improvement", *improved, folded=improvements),
+        _section(
+            "improvement", "Probability of improvement", tables.improvement_table(panel, routed)
+        ),
         _section(
             "selection",
-            "Selection rules",
-            figures.selection_dots(panel) if several else None,
-            folded=[*gains, tables.rules_table(panel, rules)],
+            "Selection by the true reward",
+            gains,
             lead="Selection by the hidden true reward is not available where oversight is needed. "
             "It is shown only to measure how much it would gain.",
         ),
@@ -261,22 +235,24 @@ def _bands(study: Study, panel: Panel) -> figures.Bands:
 
 def _changes(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> dict[str, str]:
     """Return the settings that each other variation changes for the same method, in words."""
-    main: dict[str, Settings] = {}
-    for run, method in zip(panels[0].rows["run"], panels[0].rows["method"], strict=True):
-        if run in settings:
-            main.setdefault(method, settings[run])
+    main, *others = (_settings_by_method(panel, settings) for panel in panels)
     words = {}
-    for panel in panels[1:]:
+    for panel, own in zip(panels[1:], others, strict=True):
         changed: dict[str, Any] = {}
-        for run, method in zip(panel.rows["run"], panel.rows["method"], strict=True):
-            if run in settings and method in main:
-                here = differences(main[method], settings[run])
-                changed = {name: value for name, (_, value) in here.items()} | changed
+        for method in own.keys() & main.keys():
+            here = differences(main[method], own[method])
+            changed |= {name: value for name, (_, value) in here.items()}
         words[panel.name] = ", ".join(
             f"{name} = {value:,}" if type(value) is int else f"{name} = {value}"
-            for name, value in changed.items()
+            for name, value in sorted(changed.items())
         )
     return words
+
+
+def _settings_by_method(panel: Panel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Return the settings of a run of each method."""
+    runs = zip(panel.rows["method"], panel.rows["run"], strict=True)
+    return {method: settings[run] for method, run in runs if run in settings}
 
 
 def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Section | None:
@@ -296,46 +272,40 @@ def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Sectio
 def _origin(study: Study) -> tuple[dict[str, str], list[str]]:
     """Return where the numbers come from, in words, and warnings about what is mixed."""
     runs = study.runs
-    commits = dict(runs["commit"].fillna("unknown"))
     declared = f" of {study.declared}" if study.declared else ""
     origin = {
         "Runs": f"{len(runs)}{declared} runs",
         "Time": f"{runs['wall_seconds'].sum() / 3600:.1f} hours in all",
-        "Commits": _counted(commits),
     }
     steps = runs["env_steps"].dropna()
     if len(steps):
         ends = dict.fromkeys([f"{steps.min():,}", f"{steps.max():,}"])
         origin["Environment steps"] = f"{' to '.join(ends)} in each run"
-    warnings = _mixed("commits", commits)
-    warnings += [
+    commits = runs["commit"].fillna("unknown")
+    versions = pd.DataFrame.from_dict(
+        {
+            run: {name: str(own[name]) for name in own if name.startswith(VERSIONS)}
+            for run, own in study.settings.items()
+        },
+        orient="index",
+    )
+    named = {"Commits": commits} | {
+        f"Versions of {name.removeprefix(VERSIONS)}": versions[name].dropna()
+        for name in sorted(versions.columns)
+    }
+    warnings = [
         f"commit {name} has uncommitted changes, so that the source of its runs is unknown"
-        for name in dict.fromkeys(commits.values())
+        for name in commits.unique()
         if name.endswith("-dirty")
     ]
-    names = {name for each in study.settings.values() for name in each if name.startswith(VERSIONS)}
-    for name in sorted(names):
-        package = name.removeprefix(VERSIONS)
-        versions = {run: str(own[name]) for run, own in study.settings.items() if name in own}
-        origin[f"Version of {package}"] = _counted(versions)
-        warnings += _mixed(f"versions of {package}", versions)
+    for what, values in named.items():
+        counts = values.value_counts()
+        origin[what] = ", ".join(f"{value} ({count} runs)" for value, count in counts.items())
+        if len(counts) > 1:
+            rare = values[values == counts.index[-1]].index[:3]
+            mixed = f"the runs have mixed {what[0].lower()}{what[1:]}: {origin[what]}"
+            warnings.append(f"{mixed}; {counts.index[-1]} have {', '.join(rare)}")
     return origin, warnings
-
-
-def _counted(values: Mapping[str, str]) -> str:
-    """Return the values of runs with the number of runs of each, the most frequent first."""
-    counts = Counter(values.values()).most_common()
-    return ", ".join(f"{value} ({count} runs)" for value, count in counts)
-
-
-def _mixed(what: str, values: Mapping[str, str]) -> list[str]:
-    """Return a warning if runs have different values; it names runs of the rarer ones."""
-    parts = []
-    for number, (value, count) in enumerate(Counter(values.values()).most_common()):
-        runs = [run for run, own in values.items() if own == value][:3]
-        named = f": {', '.join(runs)}{', ...' if count > 3 else ''}" if number else ""
-        parts.append(f"{value} ({count} runs{named})")
-    return [f"the runs have mixed {what}: {', '.join(parts)}"] if len(parts) > 1 else []
 
 
 def _few_seeds(panel: Panel) -> list[str]:
@@ -360,10 +330,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["table"] = lambda block: isinstance(block, Table)
-    environment.filters["svg"] = lambda drawing, form: Markup(
-        drawing.inline(narrow=form == "narrow")
-    )
+    environment.filters["svg"] = lambda drawing: Markup(drawing.inline())
     return environment.get_template("page.html").render(report=report)
 
 

@@ -3,7 +3,6 @@
 A missing or damaged part becomes a problem that names it, and all other parts are read.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,7 +20,6 @@ from oversight.rl.result_files import (
     KNOWN,
     MODULES,
     ROWS,
-    RULES,
     SETTINGS,
     WHOLE,
     Settings,
@@ -29,7 +27,6 @@ from oversight.rl.result_files import (
     pack,
     parse_row,
     read_csv,
-    rows_of,
     unpack,
 )
 from oversight.runs.folder import RunFolder, flat, read_json, require_writable, write_json
@@ -86,27 +83,23 @@ class Study:
 
 
 def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Study:
-    """Read a study; rows that its results file lacks are taken from the summaries of its runs.
+    """Read a study from the results of a sweep or from an export.
 
     Args:
         folder: of a study or an export.
         progress: is called with a description of each step.
 
     Raises:
-        ValueError: if there is no such folder, or no row of results in it.
+        ValueError: if there is no such folder, or no readable row of results in it.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the folder of a study")
     problems: list[str] = []
-    results = _read_export(folder, problems) or _read_results(folder, problems)
-    rows = _parse_rows(results.get("rows"), "results", problems)
-    stored = {row["run"] for row in rows}
-    for path in sorted((folder / "runs").glob("*/")):
-        found = _read_summary(RunFolder(path), problems)
-        rows += [] if path.name in stored else found
+    results = _read_results(folder, problems)
+    rows = _parse_rows(results.get("rows"), problems)
     if not rows:
-        reasons = f": {'; '.join(problems)}" if problems else ""
-        raise ValueError(f"{folder} holds no results to report{reasons}")
+        reasons = "; ".join(problems) or "no run is finished; a sweep writes results when it ends"
+        raise ValueError(f"{folder} holds no results to report: {reasons}")
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
     repeated = table[table.duplicated(_KEY, keep="last")]
     problems += [
@@ -114,8 +107,7 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
         for run, rule in zip(repeated["run"], repeated["rule"], strict=True)
     ]
     table = table.drop_duplicates(_KEY, keep="last", ignore_index=True)
-    problems += _missing_runs(results, set(table["run"])) + _missing_rules(table)
-    problems += [] if "missing" in results else _missing_seeds(table)
+    problems += _missing_runs(results, set(table["run"]))
     settings, curves, module_maps = _read_artifacts(folder, table, problems, progress)
     declared = results.get("runs")
     return Study(
@@ -130,39 +122,21 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
     )
 
 
-def _read_export(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """Return the content of an export, with the problems that it recorded; else nothing."""
-    if not (folder / ABOUT).exists():
-        return {}
+def _read_results(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the results of a sweep, or those of an export with the problems that it recorded."""
     try:
-        about = read_json(folder / ABOUT)
+        if not (folder / ABOUT).exists():
+            return read_json(folder / "results.json")
         rows = read_csv(folder / ROWS)
+        about = read_json(folder / ABOUT)
     except ValueError as error:
-        problems.append(str(error))
-        return {}
+        raise ValueError(f"{folder} holds no results to report: {error}") from error
     recorded = about.get("problems")
     problems += map(str, recorded if isinstance(recorded, list) else [])
-    return {"missing": [], **about, "rows": rows}
+    return {**about, "rows": rows}
 
 
-def _read_results(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """Return the content of `results.json`, or of `results.csv` in its place, or nothing."""
-    path, table = folder / "results.json", folder / ROWS
-    try:
-        return read_json(path)
-    except ValueError as error:
-        problems += [str(error)] if path.exists() else []
-    try:
-        rows = read_csv(table)
-    except ValueError:
-        rows, source = [], "the summaries of the runs"
-    else:
-        source = table.name
-    problems.append(f"{folder} has no readable results.json: its rows were taken from {source}")
-    return {"rows": rows, "study": rows[0].get("study")} if rows else {}
-
-
-def _parse_rows(data: object, source: str, problems: list[str]) -> list[dict[str, Any]]:
+def _parse_rows(data: object, problems: list[str]) -> list[dict[str, Any]]:
     rows = []
     for number, cells in enumerate(data if isinstance(data, list) else [], start=1):
         try:
@@ -171,36 +145,8 @@ def _parse_rows(data: object, source: str, problems: list[str]) -> list[dict[str
             rows.append(parse_row(cells))
         except ValueError as error:
             run = cells.get("run") if isinstance(cells, Mapping) else None
-            problems.append(f"{source}: row {number} ({run or 'unnamed'}) was left out: {error}")
+            problems.append(f"results: row {number} ({run or 'unnamed'}) was left out: {error}")
     return rows
-
-
-def _read_summary(run: RunFolder, problems: list[str]) -> list[dict[str, Any]]:
-    """Return the rows of a finished run."""
-    name = run.path.name
-    if not run.summary.exists():
-        problems.append(f"{name} is not finished: it has no summary.json")
-        return []
-    try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-        variation = _variation(name, str(summary.get("method")))
-        rows = rows_of(summary, run=name, variation=variation)
-        if summary.get("interrupted"):
-            problems.append(f"{name} is not finished: it was interrupted")
-            return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        problems.append(f"{name}: summary.json is damaged ({type(error).__name__}: {error})")
-        return []
-    return _parse_rows(rows, name, problems)
-
-
-def _variation(run: str, method: str) -> str:
-    """Return the part of a run's name between its method and its oversight probability.
-
-    >>> _variation("naive-hidden-p0.1-seed3", "naive"), _variation("naive-p0.1-seed3", "naive")
-    ('hidden', 'default')
-    """
-    return run.removeprefix(f"{method}-").rpartition("-p")[0] or MAIN
 
 
 def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
@@ -221,33 +167,6 @@ def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
         seeds.setdefault(cell, []).append(int(seed) if seed.isdecimal() else 0)
     cells = ", ".join(f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items())
     return [*problems, f"{len(missing)} runs are missing: {cells}"]
-
-
-def _missing_rules(rows: pd.DataFrame) -> list[str]:
-    """Return the runs that lack a row of a rule which other runs have."""
-    present = pd.crosstab(rows["run"], rows["rule"]) > 0
-    return [
-        f"{run} has no row of rule {', '.join(rule for rule in RULES if has.get(rule) is False)}"
-        for run, has in present.to_dict("index").items()
-        if not all(has.values())
-    ]
-
-
-def _missing_seeds(rows: pd.DataFrame) -> list[str]:
-    """Return the cells that lack a seed which every other method has at their level."""
-    problems = []
-    for (variation, level), group in rows.groupby(["variation", LEVEL]):
-        seeds = group.groupby("method", sort=False)["seed"].agg(set).to_dict()
-        where = f"p = {level:g}{f' ({variation})' if variation != MAIN else ''}"
-        for method, own in seeds.items():
-            others = [seeds[other] for other in seeds if other != method]
-            lack = sorted(set.intersection(*others) - own) if others else []
-            if lack:
-                named = ", ".join(map(str, lack))
-                problems.append(
-                    f"{method} at {where} lacks seed {named}, which every other method has"
-                )
-    return problems
 
 
 def ranges(numbers: Iterable[int]) -> str:

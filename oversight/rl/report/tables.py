@@ -1,21 +1,23 @@
-"""The tables of a report, each a pandas frame of cells with a caption, as CSV and markdown."""
+"""The tables of a report, each a pandas frame of cells with a caption, as HTML and as CSV."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 
 from oversight.rl.report.comparison import (
     PLAIN,
     SHARE,
     Comparison,
-    Efficiency,
     Panel,
     compare,
+    is_oracle,
+    label_efficiency,
 )
 from oversight.rl.report.results import ALL, FLAG_FLIP_GAP, ORACLE_SELECTION, ranges
 from oversight.runs.statistics import (
@@ -58,21 +60,24 @@ class Table:
     frame: pd.DataFrame
     marks: Marks = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-        """Yield each row's name and its cells: the value, the interval and the mark as text."""
-        for name, cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
-            pairs = zip(self.frame.columns, cells, strict=True)
-            yield name, [(*as_text(cell), self.marks.get((name, head), "")) for head, cell in pairs]
-
-    @property
-    def heads(self) -> list[str]:
-        """The headings of all columns, that of the names first."""
-        return [self.frame.index.name, *self.frame.columns]
+    def to_html(self) -> Markup:
+        """Return a table of the page: bold winners, underlined draws, intervals in small print."""
+        frame = self.frame
+        rows = [
+            [
+                _as_html(cell, self.marks.get((name, head), ""))
+                for head, cell in zip(frame.columns, cells, strict=True)
+            ]
+            for name, cells in zip(frame.index, frame.to_numpy(), strict=True)
+        ]
+        heads = pd.Index(map(escape, frame.columns), name=escape(frame.index.name))
+        texts = pd.DataFrame(rows, [*map(escape, frame.index)], heads, dtype=object)
+        with pd.option_context("display.max_colwidth", None):
+            return Markup(texts.to_html(escape=False, border=0))
 
     def save(self, folder: Path) -> None:
-        """Write the table as CSV and as markdown."""
+        """Write the table as CSV."""
         (folder / f"{self.name}.csv").write_text(self.to_csv(), encoding="utf-8")
-        (folder / f"{self.name}.md").write_text(self.to_markdown(), encoding="utf-8")
 
     def to_csv(self) -> str:
         """Return CSV with all digits; an estimate takes four columns."""
@@ -85,17 +90,6 @@ class Table:
                 parts.append(cells)
         text: str = pd.concat(parts, axis="columns").to_csv(lineterminator="\n")
         return text
-
-    def to_markdown(self) -> str:
-        """Return a markdown table below its caption, with marked cells in bold."""
-        lines = [_line(self.heads), _line(["---"] + ["---:"] * len(self.frame.columns))]
-        for name, cells in self:
-            texts = [
-                f"{'**' * bool(mark)}{value}{f' ({ends})' if ends else ''}{'**' * bool(mark)}"
-                for value, ends, mark in cells
-            ]
-            lines.append(_line([name, *texts]))
-        return "\n".join([f"**{self.title}.** {self.caption}", "", *lines]) + "\n"
 
 
 def as_text(cell: Cell) -> tuple[str, str]:
@@ -112,19 +106,20 @@ def as_text(cell: Cell) -> tuple[str, str]:
     return ("-" if isnan(cell.value) else f"{cell.value:z.2f}"), ends
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+def _as_html(cell: Cell, mark: str) -> str:
+    value, interval = map(escape, as_text(cell))
+    tag = {"best": "b", "draw": "u"}.get(mark, "span")
+    return f"<{tag}>{value}</{tag}>" + (f" <small>{interval}</small>" if interval else "")
 
 
 def by_level(
     methods: Sequence[str],
     levels: Iterable[float],
     cell: Callable[[str, float], Cell],
-    head: str = "method",
 ) -> pd.DataFrame:
     """Return a frame with a row for each method and a column for each level."""
     columns = {_head(level): [cell(method, level) for method in methods] for level in levels}
-    return pd.DataFrame(columns, pd.Index(methods, name=head), dtype=object)
+    return pd.DataFrame(columns, pd.Index(methods, name="method"), dtype=object)
 
 
 def _head(level: float) -> str:
@@ -139,11 +134,7 @@ def _from_rows(rows: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
 def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
     """Return the true return of each method at each level, the best methods first."""
     levels = panel.measured(score)
-    oracles = [method for method in panel.methods if method not in panel.competitors]
-
-    def cell(method: str, level: float) -> Cell:
-        return panel.estimate(method, level, score)
-
+    methods = [*filter(is_oracle, panel.methods), *panel.ranked()]
     marks: dict[tuple[str, str], str] = {}
     for level in levels:
         marks |= _marks(compare(panel, panel.competitors, level, score), _head(level))
@@ -151,7 +142,7 @@ def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
         name=name,
         title=title,
         caption=f"IQM over seeds (95% interval). {_MARKED}",
-        frame=by_level([*oracles, *panel.ranked()], levels, cell),
+        frame=by_level(methods, levels, lambda *cell: panel.estimate(*cell, score)),
         marks=marks,
     )
 
@@ -159,7 +150,7 @@ def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
 def variations_table(main: Panel, others: Sequence[Panel], level: float) -> Table:
     """Return the methods that a variation has at a level, the main variation's return first."""
     known = {name for panel in others for name in panel.methods if len(panel.sample(name, level))}
-    order = [*(name for name in main.methods if name not in main.competitors), *main.ranked()]
+    order = [*filter(is_oracle, main.methods), *main.ranked()]
     order += [name for panel in others for name in panel.methods]
     methods = [name for name in dict.fromkeys(order) if name in known]
     columns: dict[str, list[Cell]] = {}
@@ -191,18 +182,15 @@ def standings_table(panel: Panel) -> Table | None:
         if not compared.ranked:
             continue
         best, *others = compared.ranked
-        bound = panel.estimate(panel.oracle, level).value if panel.oracle else nan
-        value = panel.estimate(best, level)
         draw = f"draw of {len(compared.draw)}" if compared.draw else "alone"
         rows.append(
             {
                 "p": f"{level:g}",
                 "outcome": "win" if compared.winner else draw,
                 "best": best,
-                "true return": value,
+                "true return": panel.estimate(best, level),
                 "next": others[0] if others else "-",
                 "margin": compared.margin,
-                "of the oracle": f"{value.value / bound:.0%}" if bound > 0 else "-",
             }
         )
     if not rows:
@@ -257,93 +245,47 @@ def oracle_selection_table(panel: Panel) -> Table:
     )
 
 
-def rules_table(panel: Panel, rules: Sequence[str]) -> Table:
-    """Return the true return in unobserved episodes under every selection rule."""
-    rows: list[Mapping[str, Cell]] = [
-        {
-            "method": method,
-            "checkpoint": rule,
-            **{_head(at): panel.estimate(method, at, rule=rule) for at in panel.measured()},
-        }
-        for method in panel.methods
-        for rule in rules
-    ]
+def improvement_table(panel: Panel, routed: Sequence[str]) -> Table | None:
+    """Return the probability that each of some methods beats each other competitor."""
+
+    def chance(method: str, other: str) -> Estimate:
+        if method == other:
+            return UNKNOWN
+        pairs = [
+            (panel.sample(method, level), panel.sample(other, level)) for level in panel.measured()
+        ]
+        pairs = [(ones, others) for ones, others in pairs if len(ones) and len(others)]
+        return improvement([ones for ones, _ in pairs], [others for _, others in pairs])
+
+    others = panel.ranked()
+    columns = {f"{method} beats": [chance(method, other) for other in others] for method in routed}
+    if not any(each.seeds for chances in columns.values() for each in chances):
+        return None
     return Table(
-        name="rules",
-        title="All methods under all selection rules",
-        caption="IQM over seeds (95% interval) of the true return in unobserved episodes.",
-        frame=_from_rows(rows),
+        name="improvement",
+        title="Probability that a run beats a run of another method",
+        caption="The probability that a random run of the column's method has a higher true return "
+        "in unobserved episodes than a random run of the row's method, averaged over the levels "
+        "that both have; ties count half (95% interval).",
+        frame=pd.DataFrame(columns, pd.Index(others, name="method"), dtype=object),
     )
 
 
-def improvement_table(panel: Panel, routed: str) -> Table:
-    """Return the probability that a method beats each other method, level by level."""
-
-    def cell(other: str, level: float) -> Cell:
-        return _chance(panel, routed, other, [level])
-
-    return Table(
-        name=f"improvement-{routed}",
-        title=f"Probability that {routed} beats each other method",
-        caption="Probability that a random run beats a random run of the other method; ties count "
-        "half (95% interval).",
-        frame=by_level(
-            [method for method in panel.methods if method != routed],
-            panel.measured(),
-            cell,
-            f"{routed} beats",
-        ),
-    )
-
-
-def chances(panel: Panel, routed: str) -> dict[str, Estimate]:
-    """Return the probability that a method beats each competitor, over the levels of both."""
-    others = [method for method in panel.competitors if method != routed]
-    found = {other: _chance(panel, routed, other, panel.measured()) for other in others}
-    return {other: chance for other, chance in found.items() if chance.seeds}
-
-
-def _chance(panel: Panel, method: str, other: str, levels: Iterable[float]) -> Estimate:
-    pairs = [(panel.sample(method, level), panel.sample(other, level)) for level in levels]
-    pairs = [(ones, others) for ones, others in pairs if len(ones) and len(others)]
-    return improvement([ones for ones, _ in pairs], [others for _, others in pairs])
-
-
-def efficiency_table(found: Mapping[str, Efficiency]) -> Table:
+def efficiency_table(panel: Panel) -> Table | None:
     """Return the observed episodes that each method needs, the fewest first."""
-    order = sorted(found, key=lambda method: found[method].episodes.value)
-    needed = {"observed episodes (95% interval)": [str(found[method]) for method in order]}
+    found = {method: label_efficiency(panel, method) for method in panel.competitors}
+    known = {method: each for method, each in found.items() if each is not None}
+    if not known:
+        return None
+    order = sorted(known, key=lambda method: known[method].episodes.value)
+    needed = {"observed episodes (95% interval)": [str(known[method]) for method in order]}
     return Table(
         name="label-efficiency",
         title=f"Observed episodes needed for {SHARE:.0%} of the oracle's return",
-        caption="Between two levels the share of the oracle's return is taken to be linear in the "
-        "logarithm of the episodes. Episodes that only select a checkpoint are counted.",
-        frame=pd.DataFrame(needed, pd.Index(order, name="method")),
-    )
-
-
-def tax_table(panel: Panel) -> Table | None:
-    """Return the loss of each method relative to plain PPO at full oversight, if that was run."""
-    plain = panel.sample(PLAIN, 1.0, ALL)
-    if not panel.estimate(PLAIN, 1.0, ALL).value > 0:  # false for NaN as well
-        return None
-    found = {method: panel.estimate(method, 1.0, ALL) for method in panel.methods}
-
-    def loss(ones: Any, others: Any, axis: int) -> Any:  # noqa: ANN401
-        return 1 - _ratio_of_iqms(ones, others, axis)
-
-    rows: list[Mapping[str, Cell]] = []
-    for method in sorted(panel.methods, key=lambda each: -found[each].value):
-        reference = Estimate(0.0, 0.0, 0.0, len(plain)) if method == PLAIN else None
-        tax = reference or bootstrap([panel.sample(method, 1.0, ALL), plain], loss)
-        row = {"method": method, "true return": found[method], "tax": tax}
-        rows += [{**row, "seeds": found[method].seeds}] if found[method].seeds else []
-    return Table(
-        name="tax",
-        title="Alignment tax at full oversight",
-        caption=f"At p = 1 every reward is observed and {PLAIN} is plain PPO. The tax is the share "
-        "of its true return that a method loses; a negative tax is a gain.",
-        frame=_from_rows(rows),
+        caption="In unobserved episodes. Between two levels the share of the oracle's return is "
+        "taken to be linear in the logarithm of the episodes. Episodes that only select a "
+        "checkpoint are counted.",
+        frame=pd.DataFrame(needed, pd.Index(order, name="method"), dtype=object),
     )
 
 
@@ -352,30 +294,22 @@ def flag_flip_table(panel: Panel) -> Table | None:
     levels = panel.measured(FLAG_FLIP_GAP)
     if not levels:
         return None
-
-    def cell(method: str, level: float) -> Cell:
-        return panel.estimate(method, level, FLAG_FLIP_GAP)
-
     return Table(
         name="flag-flip",
         title="Flag-flip gap",
         caption="True return with the oversight flag on minus that with the flag off, on the same "
         "boards and seeds: the part of the behavior that depends on being observed.",
-        frame=by_level(panel.methods, levels, cell),
+        frame=by_level(panel.methods, levels, lambda *cell: panel.estimate(*cell, FLAG_FLIP_GAP)),
     )
 
 
 def seeds_table(panel: Panel) -> Table:
     """Return the seeds of each method at each level."""
-
-    def cell(method: str, level: float) -> Cell:
-        return ranges(panel.cell(method, level).index)
-
     return Table(
         name=f"seeds-{panel.name}",
         title=f"Seeds of variation {panel.name}",
         caption=f"Seeds of the runs that have a checkpoint of rule {panel.rule}.",
-        frame=by_level(panel.methods, panel.levels, cell),
+        frame=by_level(panel.methods, panel.levels, lambda *cell: ranges(panel.cell(*cell).index)),
     )
 
 
@@ -403,7 +337,10 @@ def share_table(panel: Panel) -> Table | None:
     known = {head: cells for head, cells in columns.items() if any(each.seeds for each in cells)}
     if not known:
         return None
-    full = f" At p = 1, over that of {PLAIN}, which is plain PPO there, over all episodes."
+    full = (
+        f" At p = 1, over that of {PLAIN}, which is plain PPO there, over all episodes: what is "
+        "missing to 1 is the alignment tax."
+    )
     return Table(
         name="share",
         title="Share of the oracle's true return in unobserved episodes",

@@ -96,7 +96,7 @@ def test_known_results_remain_when_a_sweep_is_killed_before_its_first_run_ends(
         monkeypatch.setattr("oversight.rl.sweep.write_results", lambda *_: None)
         raise SystemExit(9)
 
-    monkeypatch.setattr("oversight.sweep.execute", killed)
+    monkeypatch.setattr("oversight.runs.parallel.execute", killed)
     with pytest.raises(SystemExit):
         run_sweep(*ONE, "--folder", tmp_path, "--known", exported)
     assert results(tmp_path)["missing"] == IDS[::2]

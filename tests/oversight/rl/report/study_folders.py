@@ -84,33 +84,14 @@ def write_study(folder: Path, rows: Rows, **others: object) -> Path:
 
 
 def write_runs(folder: Path, rows: Rows, points: int = 6) -> None:
-    """Write the run folders of a study: settings, summary, events and a module map."""
-    by_run: dict[str, Rows] = {}
-    for row in rows:
-        by_run.setdefault(row["run"], []).append(row)
-    for run, own in by_run.items():
+    """Write the run folders of a study: settings, events and a module map."""
+    for run, row in {row["run"]: row for row in reversed(rows)}.items():
         path = folder / "runs" / run
         path.mkdir(parents=True, exist_ok=True)
         versions = {"torch": "2.13.0", "numpy": "2.4.6"}
         (path / "config.json").write_text(json.dumps({"versions": versions}))
-        (path / "summary.json").write_text(json.dumps(summary_of(own)))
         Image.new("RGB", (120, 40), (40, 120, 180)).save(path / "modules.png")
-        write_events(path, own[0], points)
-
-
-def summary_of(rows: Rows) -> dict[str, Any]:
-    """Return the summary of a run from its rows."""
-    names = ("method", "seed", "oversight_probability", "env_steps", "wall_seconds", "commit")
-    scores = ("step", "true_return", "true_return_observed", "true_return_unobserved")
-    selection = {row["rule"]: {name: row[name] for name in scores} for row in rows}
-    return {
-        **{name: rows[0][name] for name in names},
-        "interrupted": False,
-        "observed_episodes": rows[0]["observed_episodes"],
-        "held_out_episodes": 0,
-        "selection": selection,
-        "eval": {"deployed": selection["last"]},
-    }
+        write_events(path, row, points)
 
 
 def write_events(folder: Path, row: Mapping[str, Any], points: int) -> None:
@@ -140,5 +121,4 @@ def write_damaged_study(path: Path) -> Path:
     (runs / "routed-p1-seed0" / "config.json").write_text(
         json.dumps({"versions": {"torch": "9.9", "numpy": "2.4.6"}, "grid": {"flag": "odd"}})
     )
-    (runs / "begun-p0.1-seed0").mkdir()
     return path

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from math import isnan
 from pathlib import Path
 
 import pytest
 
-from oversight.rl.report.page import Report, Section, build_report
+from oversight.rl.report.page import Report, Section, build_report, render
 from oversight.rl.report.results import read_study
 from oversight.rl.report.tables import Table
+from oversight.runs.figures import Drawing
 from tests.oversight.rl.report.study_folders import Rows, rows_of, write_runs, write_study
 
 LEVELS = (0.01, 0.1, 1.0)
@@ -65,22 +67,22 @@ def test_each_level_that_a_variation_shares_has_a_table(report: Report) -> None:
     assert report.variations is not None
     low, middle = tables_of(report.variations)
     assert (low.name, middle.name) == ("variations-p0.01", "variations-p0.1")
-    assert low.heads == ["method", "default", "hidden_flag"]
-    assert middle.heads == ["method", "default", "hidden_flag", "long"]
-    assert [name for name, _ in low] == ["oracle", "routed"]  # naive has only the default there
-    shown = {name: [cell[0] for cell in cells] for name, cells in middle}
-    assert list(shown) == ["oracle", "routed", "naive"]
-    assert shown["oracle"][2] == shown["naive"][1] == "-"  # not run there
+    assert [*low.frame.columns] == ["default", "hidden_flag"]
+    assert [*middle.frame.columns] == ["default", "hidden_flag", "long"]
+    assert [*low.frame.index] == ["oracle", "routed"]  # naive has only the default there
+    assert [*middle.frame.index] == ["oracle", "routed", "naive"]
+    shown = middle.frame.map(lambda cell: cell.value)
+    assert isnan(shown.loc["oracle", "long"])  # not run there
+    assert isnan(shown.loc["naive", "hidden_flag"])
     expected = ((0.9, 0.8), (0.7, 0.3, 0.6), (0.6, 0.1))
-    for cells, heights in zip(shown.values(), expected, strict=True):
-        known = [float(cell) for cell in cells if cell != "-"]
-        assert known == pytest.approx(heights, abs=0.021)
+    for (_, cells), heights in zip(shown.iterrows(), expected, strict=True):
+        assert [*cells.dropna()] == pytest.approx(heights, abs=0.021)
 
 
 def test_column_is_marked_among_the_methods_that_it_shows(report: Report) -> None:
     assert report.variations is not None
-    marks = {name: [cell[2] for cell in cells] for name, cells in tables_of(report.variations)[1]}
-    assert marks == {"oracle": [""] * 3, "routed": ["best", "", "best"], "naive": [""] * 3}
+    marks = tables_of(report.variations)[1].marks
+    assert marks == {("routed", "default"): "best", ("routed", "long"): "best"}
 
 
 def test_changed_settings_are_named(report: Report) -> None:
@@ -161,8 +163,40 @@ def test_page_begins_with_the_verdict(html: str) -> None:
 def test_page_shows_what_is_damaged_or_missing(html: str) -> None:
     for words in (
         *("31 of 33 runs", "2 runs are missing: naive-p0.1 (seeds 1-2)", "mixed commits"),
-        *("begun-p0.1-seed0 is not finished", "naive-p0.1-seed0: events", "cut short"),
+        *("naive-p0.1-seed0: events", "cut short"),
         *("def456-dirty has uncommitted changes", "mixed versions of torch", "oracle-p0.1-seed1"),
         *("modules.png is damaged", "9 of 9 cells", "3 of 3 cells"),
     ):
         assert words in html
+
+
+def test_early_stopping_is_told_once(tmp_path: Path) -> None:
+    page = render(report_of(write_study(tmp_path, rows_of(seeds=range(3)))))
+    assert page.count("With early stopping on observed episodes") == 1
+    alone = rows_of({"routed": (0.5,)}, levels=[0.1], seeds=range(3))
+    assert render(report_of(write_study(tmp_path, alone))).count("early stopping is unknown") == 1
+
+
+@pytest.mark.parametrize("levels", [(0.1,), (0.01, 0.1), (0.1, 1.0)])
+def test_every_axis_is_labeled(tmp_path: Path, levels: Sequence[float]) -> None:
+    heights = dict.fromkeys(("routed", "naive", "oracle"), (0.5,) * len(levels))
+    made = rows_of(heights, levels=levels, seeds=range(2))
+    write_runs(write_study(tmp_path, made), made)
+    drawings = [each for each in report_of(tmp_path).blocks if isinstance(each, Drawing)]
+    assert {each.name for each in drawings} >= {"headline", "learning-curves"}
+    for drawing in drawings:
+        figure = drawing.draw()
+        shared = figure.get_supxlabel() and figure.get_supylabel()
+        assert shared or all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+
+
+def test_headline_names_every_method_at_one_level(tmp_path: Path) -> None:
+    heights = {"routed": (0.5, 0.9), "naive": (0.6, 0.9), "oracle": (0.9, 0.9)}
+    write_study(tmp_path, rows_of(heights, levels=(0.1, 1.0), seeds=range(2)))
+    (headline, *_) = report_of(tmp_path).blocks
+    assert isinstance(headline, Drawing)
+    (axes,) = headline.draw().axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["routed", "naive", "oracle"]
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("linear", "true return")
+    assert len(axes.collections) == 3  # an interval of each, the range of its two seeds

@@ -1,13 +1,12 @@
 """Studies and exports: whole, empty, unfinished or damaged."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from oversight.rl.report.results import Study, export, read_study
-from tests.oversight.rl.report.study_folders import rows_of, write_runs, write_study
+from tests.oversight.rl.report.study_folders import rows_of, write_study
 from tests.oversight.rl.trained_runs import contents
 
 ROWS = rows_of(seeds=range(2))
@@ -30,7 +29,7 @@ def test_whole_study_has_no_problems(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{", '{"rows": []}', '{"rows": 3}'])
-def test_empty_study_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_study_without_readable_results_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "results.json").write_text(content)
     with pytest.raises(ValueError, match="holds no results to report"):
@@ -42,56 +41,13 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
         read_study(tmp_path / "nowhere")
 
 
-def test_damaged_results_are_replaced_by_the_table(tmp_path: Path) -> None:
-    whole = read_study(write_study(tmp_path, ROWS)).rows
-    (tmp_path / "results.json").write_text('{"rows": [{"run"')
-    study = read_study(tmp_path)
-    assert study.rows.equals(whole)
-    assert problems(study, "results.json", "is not JSON")
-    assert problems(study, "results.csv")
-
-
-def test_missing_results_are_replaced_by_summaries(tmp_path: Path) -> None:
-    whole = read_study(write_study(tmp_path, ROWS)).rows
-    write_runs(tmp_path, ROWS)
-    for name in ("results.json", "results.csv"):
-        (tmp_path / name).unlink()
-    study = read_study(tmp_path)
-    key = ["run", "rule"]
-    found, expected = (rows.sort_values(key, ignore_index=True) for rows in (study.rows, whole))
-    measured = [name for name in whole if name not in ("study", "flag_flip_gap")]
-    assert found[measured].equals(expected[measured])
-    assert problems(study, "summaries")
-
-
 def test_unfinished_and_failed_runs_are_named(tmp_path: Path) -> None:
     kept = [row for row in ROWS if row["run"] != FIRST]
     failed = [{"run": "naive-p0.1-seed9", "error": "ValueError: no"}]
-    write_runs(write_study(tmp_path, kept, missing=[FIRST], failed=failed), ROWS)
-    (tmp_path / "runs" / FIRST / "summary.json").unlink()
-    study = read_study(tmp_path)
-    assert problems(study, FIRST, "no summary.json")
+    study = read_study(write_study(tmp_path, kept, missing=[FIRST], failed=failed))
     assert problems(study, FIRST, "is missing")
     assert problems(study, "naive-p0.1-seed9", "failed: ValueError: no")
     assert len(study.rows) == len(kept)
-
-
-@pytest.mark.parametrize(
-    "damage", ["", "{", "[]", "{}", '{"eval": 3}', '{"eval": {"deployed": 1}}']
-)
-def test_damaged_summary_is_named(tmp_path: Path, damage: str) -> None:
-    write_runs(tmp_path, ROWS)
-    (tmp_path / "runs" / FIRST / "summary.json").write_text(damage)
-    study = read_study(tmp_path)
-    assert problems(study, FIRST, "summary.json is damaged")
-    assert len(study.rows) == len(ROWS) - 3
-
-
-def test_interrupted_run_is_left_out(tmp_path: Path) -> None:
-    write_runs(tmp_path, ROWS)
-    path = tmp_path / "runs" / FIRST / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "interrupted": True}))
-    assert problems(read_study(tmp_path), FIRST, "was interrupted")
 
 
 @pytest.mark.parametrize(
@@ -107,16 +63,9 @@ def test_damaged_row_is_left_out_and_named(tmp_path: Path, cell: str, value: obj
     assert len(study.rows) == len(ROWS) - 1
 
 
-def test_missing_seed_is_named_when_the_sweep_lists_no_missing_runs(tmp_path: Path) -> None:
-    lacking = [row for row in ROWS if row["run"] != "naive-p0.1-seed1"]
-    write_study(tmp_path, lacking)
-    (tmp_path / "results.json").write_text(json.dumps({"rows": lacking}))
-    assert problems(read_study(tmp_path), "naive at p = 0.1 lacks seed 1")
-
-
-def test_missing_rule_and_repeated_row_are_named(tmp_path: Path) -> None:
-    study = read_study(write_study(tmp_path, [*ROWS[1:], ROWS[5]]))
-    assert problems(study, FIRST, "no row of rule last")
+def test_repeated_row_is_named(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, [*ROWS, ROWS[5]]))
+    assert len(study.rows) == len(ROWS)
     assert problems(study, ROWS[5]["run"], "has two rows of rule oracle_selection")
 
 
@@ -159,7 +108,6 @@ def test_export_replaces_an_earlier_one(damaged: Path, small: Path) -> None:
         ("curves.csv", "", "its first line does not begin with run"),
         ("settings.json", '{"shared": 3, "groups": [{"own": {}, "runs": [1]}]}', "settings of run"),
         ("settings.json", None, "settings.json cannot be read"),
-        ("study.json", "{", "study.json is not JSON"),
     ],
 )
 def test_damaged_part_of_an_export_is_named_and_the_rest_is_read(
@@ -177,6 +125,12 @@ def test_export_with_rows_cut_short(small: Path) -> None:
     lines = (small / "results.csv").read_text().splitlines()
     (small / "results.csv").write_text("\n".join([*lines[:-2], lines[-2][:40]]))
     assert problems(read_study(small), "row 92 (naive-hidden_flag-p1-seed1) was left out")
+
+
+def test_export_without_its_rows_or_its_description_is_refused(small: Path) -> None:
+    (small / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"no results to report: .*study.json is not JSON"):
+        read_study(small)
     (small / "results.csv").unlink()
     with pytest.raises(ValueError, match=r"no results to report: .*results.csv cannot be read"):
         read_study(small)
