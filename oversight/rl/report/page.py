@@ -172,21 +172,16 @@ def _with_prefix(section: Section, prefix: str) -> Section:
 
 def _top(panel: Panel, look: Styles) -> Section:
     """Return the figure and the table that are shown first."""
-    if not panel.measured():
-        return _section("top", "")
     alt = f"{verdict(panel)} The numbers are in the table below the figure."
-    title = "True return in unobserved episodes"
-    table = tables.returns_table(panel, UNOBSERVED, "unobserved", title)
-    return _section("top", "", figures.headline(panel, look, alt), table)
+    drawing = figures.headline(panel, look, alt) if panel.measured() else None
+    return _section("top", "", drawing, tables.returns_table(panel, UNOBSERVED, "unobserved"))
 
 
 def _sections(study: Study, panel: Panel, routed: Sequence[str], look: Styles) -> list[Section]:
     """Return the sections of every variation; those without blocks are not shown."""
     title = "Observed and unobserved episodes"
-    both = [
-        figures.observed_and_unobserved(panel, look),
-        tables.returns_table(panel, OBSERVED, "observed", "True return in observed episodes"),
-    ]
+    observed = tables.returns_table(panel, OBSERVED, "observed")
+    both = (figures.observed_and_unobserved(panel, look), observed) if observed else ()
     stopped = routed if PLAIN in panel.methods and panel.measured() else ()
     stopping = [tables.stopping_table(panel, method) for method in stopped]
     bands = _bands(study, panel)
@@ -194,7 +189,7 @@ def _sections(study: Study, panel: Panel, routed: Sequence[str], look: Styles) -
     return [
         _section("standings", "Best method at each level", tables.standings_table(panel)),
         _section("share", "Share of the oracle's return", tables.share_table(panel)),
-        _section("observed", title, *(both if panel.measured(OBSERVED) else ())),
+        _section("observed", title, *both),
         _section("early-stopping", "Early stopping", *stopping),
         _section("curves", "Learning curves", curves),
         _section("label-efficiency", "Label efficiency", tables.efficiency_table(panel)),

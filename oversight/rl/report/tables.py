@@ -19,7 +19,7 @@ from oversight.rl.report.comparison import (
     is_oracle,
     label_efficiency,
 )
-from oversight.rl.report.results import ALL, FLAG_FLIP_GAP, ORACLE_SELECTION, ranges
+from oversight.rl.report.results import ALL, FLAG_FLIP_GAP, ORACLE_SELECTION, UNOBSERVED, ranges
 from oversight.runs.statistics import (
     UNKNOWN,
     Estimate,
@@ -131,18 +131,29 @@ def _from_rows(rows: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object).set_index(next(iter(rows[0])))
 
 
-def returns_table(panel: Panel, score: str, name: str, title: str) -> Table:
-    """Return the true return of each method at each level, the best methods first."""
-    levels = panel.measured(score)
+def returns_table(panel: Panel, score: str, name: str) -> Table | None:
+    """Return the true return of each method at each level, the best methods first.
+
+    At p = 1, where no episode is unobserved, all episodes take the place of unobserved ones.
+    """
+    columns = {_head(level): (level, score) for level in panel.measured(score)}
+    if score == UNOBSERVED and 1.0 in panel.measured(ALL):
+        columns["p = 1, all episodes"] = (1.0, ALL)
+    if not columns:
+        return None
     methods = [*filter(is_oracle, panel.methods), *panel.ranked()]
     marks: dict[tuple[str, str], str] = {}
-    for level in levels:
-        marks |= _marks(compare(panel, panel.competitors, level, score), _head(level))
+    for head, cell in columns.items():
+        marks |= _marks(compare(panel, panel.competitors, *cell), head)
+    estimates = {
+        head: [panel.estimate(method, *cell) for method in methods]
+        for head, cell in columns.items()
+    }
     return Table(
         name=name,
-        title=title,
+        title=f"True return in {name} episodes",
         caption=f"IQM over seeds (95% interval). {_MARKED}",
-        frame=by_level(methods, levels, lambda *cell: panel.estimate(*cell, score)),
+        frame=pd.DataFrame(estimates, pd.Index(methods, name="method"), dtype=object),
         marks=marks,
     )
 
