@@ -85,11 +85,11 @@ def _by_level(panel: Panel, look: Styles) -> Figure:
         levels, y, estimates = _points(panel, method, UNOBSERVED)
         if not y:
             continue
-        x = np.array(levels) * 10 ** ((number - (len(strong) - 1) / 2) * 0.026)
+        shifted = np.array(levels) * 10 ** ((number - (len(strong) - 1) / 2) * 0.026)
         style, ends[method] = look[method], y[-1]
-        axes.plot(x, y, style.line, marker=style.marker, color=style.color, zorder=3)
+        axes.plot(shifted, y, style.line, marker=style.marker, color=style.color, zorder=3)
         lows, highs = _ends(estimates)
-        axes.vlines(x, lows, highs, color=style.color, linewidth=1.4, zorder=2.5)
+        axes.vlines(shifted, lows, highs, color=style.color, linewidth=1.4, zorder=2.5)
     _level_axis(axes, panel.measured())
     axes.set_xlabel(_PROBABILITY)
     axes.set_ylabel(_RETURN)
@@ -105,7 +105,7 @@ def _at_one_level(panel: Panel, look: Styles) -> Figure:
     order = [method for method in order if panel.estimate(method, level).seeds]
     figure = sheet(1.0 + 0.25 * len(order), _WIDTH)
     axes = figure.subplots()
-    if panel.oracle in order:
+    if panel.oracle is not None and panel.oracle in order:
         axes.axvline(panel.estimate(panel.oracle, level).value, color=MUTED, linewidth=1, ls="--")
     for place, method in enumerate(order):
         estimate, color = panel.estimate(method, level), look[method].color

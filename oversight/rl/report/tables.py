@@ -310,7 +310,11 @@ def flag_flip_table(panel: Panel) -> Table | None:
         title="Flag-flip gap",
         caption="True return with the oversight flag on minus that with the flag off, on the same "
         "boards and seeds: the part of the behavior that depends on being observed.",
-        frame=by_level(panel.methods, levels, lambda *cell: panel.estimate(*cell, FLAG_FLIP_GAP)),
+        frame=by_level(
+            panel.methods,
+            levels,
+            lambda method, level: panel.estimate(method, level, FLAG_FLIP_GAP),
+        ),
     )
 
 
@@ -320,7 +324,11 @@ def seeds_table(panel: Panel) -> Table:
         name=f"seeds-{panel.name}",
         title=f"Seeds of variation {panel.name}",
         caption=f"Seeds of the runs that have a checkpoint of rule {panel.rule}.",
-        frame=by_level(panel.methods, panel.levels, lambda *cell: ranges(panel.cell(*cell).index)),
+        frame=by_level(
+            panel.methods,
+            panel.levels,
+            lambda method, level: ranges(panel.cell(method, level).index),
+        ),
     )
 
 
