@@ -32,7 +32,7 @@ Bands = Mapping[tuple[str, float], Band]
 _MARKERS = "oDvP*"
 _PROBABILITY = "oversight probability p"
 _RETURN = "true return"
-_WIDTH = 5.6  # inches; a page shows the letters large enough on a phone too
+_WIDTH = 4.8  # inches; a page shows the letters large enough on a phone too
 
 
 def styles(panel: Panel, routed: Sequence[str]) -> Styles:
