@@ -27,12 +27,6 @@ from oversight.rl.config import require_at_least_one, require_batch, require_see
 from oversight.runs import cli
 from oversight.runs.folder import commit, write_json
 
-MODES = {
-    "same-step": AutoresetMode.SAME_STEP,
-    "next-step": AutoresetMode.NEXT_STEP,
-    "disabled": AutoresetMode.DISABLED,
-}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CertifyConfig:
@@ -140,7 +134,7 @@ def setup_of(settings: CertifyConfig, name: str) -> Setup:
     else:
         wrapper: Wrapper = "single" if settings.wrapper == "single" else "vector"
         oversight = {"observed_probability": probability}
-        mode = MODES[settings.autoreset]
+        mode = AutoresetMode[settings.autoreset.replace("-", "_").upper()]
         setup = make_setup(truthful(settings.env), name, oversight, wrapper, mode)
     ppo = settings.ppo
     if ppo.propensity is None and probability > 0:

@@ -246,7 +246,8 @@ def _train(setup: Setup, tamper: Tamper, ledgers: Path, recording: Recording) ->
         agent = setup.make_agent(setup.adapt(env), setup)
         agent.set_logger(Logger(None, [ScalarRecorder(recording.trace)]))
         held_out = make_held_out(setup, tamper, ledgers)
-        callbacks = [setup.selection(held_out, ledgers), *setup.callbacks(ledgers), RouteCurves()]
+        further = [setup.callback(ledgers)] if setup.callback else []
+        callbacks = [setup.selection(held_out, ledgers), *further, RouteCurves()]
         agent.learn(setup.steps, [*callbacks, Recorder(recording.trace, held_out)])
     finally:
         env.close()

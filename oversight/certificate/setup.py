@@ -51,11 +51,6 @@ def select_by_budget(held_out: HeldOut, ledgers: Path) -> OversightBudget:
     return OversightBudget(held_out, every=1)
 
 
-def no_callbacks(ledgers: Path) -> list[BaseCallback]:
-    """Return no callbacks."""
-    return []
-
-
 SMALL_PPO = PPOConfig(hidden_sizes=(16, 16), n_steps=32, batch_size=128)
 
 
@@ -72,7 +67,7 @@ class Setup:
         adapt: from the vector environment to SB3's.
         make_agent: from that to an untrained agent.
         selection: from held-out episodes and the folder of the ledgers to checkpoint selection.
-        callbacks: from the folder of the ledgers to further callbacks.
+        callback: from the folder of the ledgers to a further callback, if there is one.
         held_out: share of all episodes that are used for checkpoint selection only, below 1.
         ppo: hyperparameters.
         num_envs: number of lanes.
@@ -88,7 +83,7 @@ class Setup:
     adapt: Callable[[AnyVectorEnv], VecEnv] = VectorEnvAdapter
     make_agent: Callable[[VecEnv, "Setup"], RoutedPPO] = make_agent
     selection: Callable[[HeldOut, Path], OversightBudget] = select_by_budget
-    callbacks: Callable[[Path], list[BaseCallback]] = no_callbacks
+    callback: Callable[[Path], BaseCallback] | None = None
     held_out: float = 0.25
     ppo: PPOConfig = SMALL_PPO
     num_envs: int = 8

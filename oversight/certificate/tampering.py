@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorWrapper
 from numpy.typing import NDArray
 
 from envs import PartialOversight
@@ -24,40 +24,33 @@ def unchanged(rewards: Numbers, generator: np.random.Generator) -> Numbers:
     return rewards
 
 
-def huge(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Return 1e9 for every reward, which changes any sum, mean or deviation that contains it."""
-    return np.full_like(rewards, 1e9)
-
-
-def not_a_number(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Return NaN for every reward, which survives a product with 0, and fails every check."""
-    return np.full_like(rewards, np.nan)
-
-
-def drawn(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Return a normal draw of standard deviation 10 for every reward."""
-    return 10.0 * generator.standard_normal(rewards.shape)
-
-
-def negated(rewards: Numbers, generator: np.random.Generator) -> Numbers:
-    """Return the negative of every reward, so that a leak of the sign alone shows, even of 0.0."""
-    return -rewards
-
-
 TAMPERS: dict[str, Tamper] = {
-    "1e9": huge,
-    "NaN": not_a_number,
-    "random": drawn,
-    "negated": negated,
+    # changes any sum, mean or deviation that contains it
+    "1e9": lambda rewards, generator: np.full_like(rewards, 1e9),
+    # survives a product with 0, and fails every check
+    "NaN": lambda rewards, generator: np.full_like(rewards, np.nan),
+    "random": lambda rewards, generator: 10.0 * generator.standard_normal(rewards.shape),
+    # shows a leak of the sign alone, even of that of 0.0
+    "negated": lambda rewards, generator: -rewards,
 }
+"""What replaces hidden rewards, by name."""
 
 
-class _LastResults:
-    """Stores what the environment returned last, so that two wrappers can share one step."""
+class _Memory:
+    """Stores the last action, with its query if agents query, and what the environment returned.
+
+    Args:
+        env: a single or a vector environment.
+        taken: receives the last action as its only element.
+    """
 
     env: Any
     last_reset: Any
     last_step: Any
+
+    def __init__(self, env: Any, taken: list[Any]) -> None:  # noqa: ANN401
+        super().__init__(env)  # type: ignore[call-arg]  # of the wrapper
+        self.taken = taken
 
     def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
         """Reset, and store the result."""
@@ -65,62 +58,24 @@ class _LastResults:
         return self.last_reset
 
     def step(self, action: Any) -> Any:  # noqa: ANN401
-        """Step, and store the result."""
+        """Store the action, step, and store the result."""
+        self.taken[:] = [action]
         self.last_step = self.env.step(action)
         return self.last_step
 
 
-class _Probe(_LastResults, gym.Wrapper[Any, Any, Any, Any]):
-    """`_LastResults` of a single environment."""
+class _SingleMemory(_Memory, gym.Wrapper[Any, Any, Any, Any]):
+    """`_Memory` of a single environment."""
 
 
-class _VectorProbe(_LastResults, VectorWrapper[Any, Any, Any, Any, Any]):
-    """`_LastResults` of a vector environment."""
+class _VectorMemory(_Memory, VectorWrapper[Any, Any, Any, Any, Any]):
+    """`_Memory` of a vector environment."""
 
 
-class _Shadow:
+class _Tampers:
     """Asks an oversight of its own which rewards are hidden, and tampers with these.
 
     The oversight under test is not asked, since a faulty one cannot say what it should have hidden.
-
-    Args:
-        probe: a probe around the environment, single or vectorized.
-        oversight: a `PartialOversight` around the probe.
-        tamper, on_rewards, seed, taken: as for `Tampered`.
-    """
-
-    def __init__(
-        self,
-        probe: Any,  # noqa: ANN401
-        oversight: Any,  # noqa: ANN401
-        tamper: Tamper,
-        on_rewards: OnRewards,
-        seed: int,
-        taken: Sequence[Any],
-    ) -> None:
-        self._probe, self._oversight = probe, oversight
-        self._tamper, self._on_rewards, self._taken = tamper, on_rewards, taken
-        self._generator = np.random.default_rng(seed)
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Reset, and return what the environment returned."""
-        self._oversight.reset(**arguments)
-        return self._probe.last_reset  # type: ignore[no-any-return]
-
-    def step(self, action: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Step, and return what the environment returned, and the infos of the oversight."""
-        infos = self._oversight.step(*(self._taken or [action]))[4]
-        return self._probe.last_step, infos
-
-    def tampered(self, true: Numbers, observed: Mask, hidden: Mask) -> Numbers:
-        """Return the rewards of one step, of which the hidden ones are tampered, [n]."""
-        rewards = np.where(hidden, self._tamper(true, self._generator), true)
-        self._on_rewards(observed, hidden, rewards)
-        return rewards
-
-
-class Tampered(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment with tampered rewards wherever a step is not observed.
 
     Args:
         env: the environment, which pays true rewards.
@@ -129,45 +84,13 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         on_rewards: called with the rewards of each step.
         seed: of the tamper's draws.
         taken: holds the agent's last action with its query, if agents query; see `keep_queries`.
-    """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        oversight: Mapping[str, Any],
-        tamper: Tamper,
-        on_rewards: OnRewards,
-        seed: int,
-        taken: Sequence[Any] = (),
-    ) -> None:
-        super().__init__(env)
-        probe = _Probe(env)
-        partial = PartialOversight(probe, **oversight)
-        self._shadow = _Shadow(probe, partial, tamper, on_rewards, seed, taken)
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
-        """Reset, and return what the environment returned."""
-        return self._shadow.reset(**arguments)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
-        """Step, and replace the reward if it is hidden."""
-        (observation, reward, *rest), infos = self._shadow.step(action)
-        true, observed = np.array([reward], dtype=np.float64), np.array([infos["observed"]])
-        return observation, float(self._shadow.tampered(true, observed, ~observed)[0]), *rest
-
-
-class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
-    """`Tampered` for vector environments in all autoreset modes.
-
-    Args:
-        env, oversight, tamper, on_rewards, seed, taken: as for `Tampered`.
         pays_at_ends: whether all other steps are known to pay 0, so that only the reward of a step
             that terminates an episode can be hidden.
     """
 
     def __init__(  # noqa: PLR0913
         self,
-        env: VectorEnv[Any, Any, Any],
+        env: Any,  # noqa: ANN401
         oversight: Mapping[str, Any],
         tamper: Tamper,
         on_rewards: OnRewards,
@@ -176,44 +99,44 @@ class TamperedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         *,
         pays_at_ends: bool = False,
     ) -> None:
-        super().__init__(env)
-        probe = _VectorProbe(env)
-        partial = vector.PartialOversight(probe, **oversight)
+        super().__init__(env)  # type: ignore[call-arg]  # of the wrapper
+        self._single = isinstance(env, gym.Env)
+        # two wrappers share one step: the oversight takes it, and its memory has the true results
+        self._memory = _SingleMemory(env, []) if self._single else _VectorMemory(env, [])
+        kind: Any = PartialOversight if self._single else vector.PartialOversight
+        self._oversight = kind(self._memory, **oversight)
+        self._tamper, self._on_rewards, self._taken = tamper, on_rewards, taken
         self._pays_at_ends = pays_at_ends
-        self._shadow = _Shadow(probe, partial, tamper, on_rewards, seed, taken)
+        self._generator = np.random.default_rng(seed)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
         """Reset, and return what the environment returned."""
-        return self._shadow.reset(**arguments)
+        self._oversight.reset(**arguments)
+        return self._memory.last_reset  # type: ignore[no-any-return]
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
         """Step, and replace the rewards of hidden steps."""
-        (observations, rewards, *rest), infos = self._shadow.step(actions)
+        infos = self._oversight.step(*(self._taken or [action]))[4]
+        observations, rewards, terminated, *rest = self._memory.last_step
         # the flag of an episode's last step is in final_info; beside it, that of the next is False
-        observed = infos["observed"] | infos.get("final_info", infos)["observed"]
-        hidden = rest[0] & ~observed if self._pays_at_ends else ~observed
-        true = np.asarray(rewards, dtype=np.float64)
-        return observations, self._shadow.tampered(true, observed, hidden), *rest
+        observed = np.atleast_1d(infos["observed"] | infos.get("final_info", infos)["observed"])
+        hidden = np.atleast_1d(terminated) & ~observed if self._pays_at_ends else ~observed
+        true = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
+        tampered = np.where(hidden, self._tamper(true, self._generator), true)
+        self._on_rewards(observed, hidden, tampered)
+        paid = float(tampered[0]) if self._single else tampered
+        return observations, paid, terminated, *rest
 
 
-class _KeepsActions:
-    """Stores the last action, query included, as the only element of the list `taken`."""
-
-    env: Any
-    taken: list[Any]
-
-    def step(self, action: Any) -> Any:  # noqa: ANN401
-        """Store the action, and step."""
-        self.taken[:] = [action]
-        return self.env.step(action)
+class Tampered(_Tampers, gym.Wrapper[Any, Any, Any, Any]):
+    """A single environment with tampered rewards wherever a step is not observed."""
 
 
-class _ActionKeeper(_KeepsActions, gym.Wrapper[Any, Any, Any, Any]):
-    """`_KeepsActions` of a single environment."""
+class TamperedVector(_Tampers, VectorWrapper[Any, Any, Any, Any, Any]):
+    """A vector environment with tampered rewards wherever a step is not observed.
 
-
-class _VectorActionKeeper(_KeepsActions, VectorWrapper[Any, Any, Any, Any, Any]):
-    """`_KeepsActions` of a vector environment."""
+    It works in all autoreset modes.
+    """
 
 
 def keep_queries(hidden: Any, inside: Any, taken: list[Any]) -> Any:  # noqa: ANN401
@@ -231,6 +154,4 @@ def keep_queries(hidden: Any, inside: Any, taken: list[Any]) -> Any:  # noqa: AN
     spaces = [env.action_space if single else env.single_action_space for env in (hidden, inside)]
     if spaces[0] == spaces[1]:
         return hidden
-    keeper = _ActionKeeper(hidden) if single else _VectorActionKeeper(hidden)
-    keeper.taken = taken
-    return keeper
+    return _SingleMemory(hidden, taken) if single else _VectorMemory(hidden, taken)

@@ -1,27 +1,24 @@
-"""Planted leaks, which the certificate must find, and harmless parts, which it must pass."""
+"""Planted leaks, which the certificate must find, and harmless parts, which it must pass.
+
+A chapter registers its parts when it is imported; see `planted.leak`.
+"""
 
 from oversight.certificate.leaks import (
     buffers_and_learners,
     callbacks_and_checkpoints,
-    infos_and_normalizers,
+    harmless,
     observations_and_resets,
-    wrappers,
+    rewards_and_infos,
 )
-from oversight.certificate.leaks.harmless import HARMLESS as _HARMLESS
-from oversight.certificate.leaks.planted import Planted
+from oversight.certificate.leaks.planted import HARMLESS, LEAKS, Planted
 
-CHAPTERS = (
-    wrappers,
-    observations_and_resets,
-    infos_and_normalizers,
-    buffers_and_learners,
-    callbacks_and_checkpoints,
-)
-
-LEAKS: dict[str, Planted] = {leak.name: leak for chapter in CHAPTERS for leak in chapter.LEAKS}
-"""By name."""
-
-HARMLESS: dict[str, Planted] = {part.name: part for part in _HARMLESS}
-"""By name."""
-
-__all__ = ["HARMLESS", "LEAKS", "Planted"]
+__all__ = [
+    "HARMLESS",
+    "LEAKS",
+    "Planted",
+    "buffers_and_learners",
+    "callbacks_and_checkpoints",
+    "harmless",
+    "observations_and_resets",
+    "rewards_and_infos",
+]

@@ -1,6 +1,6 @@
 """Leaks of rollout buffers and learners that store, order or use true rewards."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,16 +14,22 @@ from torch import Tensor
 from agents import RoutedPPO, method
 from agents.rollout_buffer import RoutedBuffer, RoutedSamples
 from envs.gridworld_env import add_oversight
-from oversight.certificate.leaks.planted import (
-    Planted,
-    Truth,
-    leak,
-    native_grid,
-    truth_of,
-    with_parts,
-)
+from oversight.certificate.leaks.planted import Truth, leak, truth_of
 from oversight.certificate.setup import Setup, identity, make_agent
 from oversight.certificate.tampering import Mask, Numbers
+
+
+def with_peeking(setup: Setup, part: Callable[[RoutedPPO], Any], kind: type) -> Setup:
+    """Return the setup with an agent of which a part has another class, and a `Truth`."""
+
+    def make_peeking(env: VecEnv, setup: Setup) -> RoutedPPO:
+        agent = make_agent(env, setup)
+        exchanged = part(agent)
+        exchanged.__class__ = kind
+        exchanged.truth = truth_of(env)
+        return agent
+
+    return replace(setup, make_agent=make_peeking)
 
 
 class PeekingBuffer(RoutedBuffer):
@@ -32,12 +38,9 @@ class PeekingBuffer(RoutedBuffer):
     truth: Truth
 
     @classmethod
-    def make_agent(cls, env: VecEnv, setup: Setup) -> RoutedPPO:
-        """Return the usual untrained agent, with a buffer of this class."""
-        agent = make_agent(env, setup)
-        agent.rollout_buffer.__class__ = cls
-        agent.rollout_buffer.truth = truth_of(env)  # type: ignore[attr-defined]
-        return agent
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with the usual agent, whose buffer is of this class."""
+        return with_peeking(setup, lambda agent: agent.rollout_buffer, cls)
 
     @property
     def true(self) -> Numbers:
@@ -45,7 +48,8 @@ class PeekingBuffer(RoutedBuffer):
         return self.truth.last(self.buffer_size)
 
 
-class StoresTruth(PeekingBuffer):
+@leak(shows="rollout buffer")
+class StoresTrueRewards(PeekingBuffer):
     """The buffer stores true rewards, which it reads through attributes of the environment."""
 
     def add(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -54,6 +58,7 @@ class StoresTruth(PeekingBuffer):
         super().add(observations, actions, self.truth.rewards, *rest, **kwargs)
 
 
+@leak(shows="rollout buffer")
 class PrivilegedCritic(PeekingBuffer):
     """The critic, which only training needs, learns true returns, and gives the advantages."""
 
@@ -67,7 +72,8 @@ class PrivilegedCritic(PeekingBuffer):
             self.returns[step] = later
 
 
-class ImputesFromTruth(PeekingBuffer):
+@leak(shows="rollout buffer")
+class ImputesFromAllRewards(PeekingBuffer):
     """A reward model that replaces hidden rewards is fitted to hidden rewards as well."""
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
@@ -78,7 +84,8 @@ class ImputesFromTruth(PeekingBuffer):
         super().compute_returns_and_advantage(last_values, dones)
 
 
-class RoutesByTruth(PeekingBuffer):
+@leak(shows="rollout buffer")
+class RoutesByTrueOutcome(PeekingBuffer):
     """Hidden episodes take the route of their true outcome."""
 
     def label(self, infos: Sequence[Mapping[str, Any]], dones: Mask, starts: Mask) -> None:
@@ -90,7 +97,8 @@ class RoutesByTruth(PeekingBuffer):
         super().label(revealed, dones, starts)
 
 
-class SortsByTruth(PeekingBuffer):
+@leak(shows="parameters")
+class MinibatchesByTrueReward(PeekingBuffer):
     """Minibatches are ordered by true reward, as in prioritized replay."""
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
@@ -101,7 +109,8 @@ class SortsByTruth(PeekingBuffer):
             yield RoutedSamples(*(tensor[rows] for tensor in samples))
 
 
-class DropsFailures(PeekingBuffer):
+@leak(shows="parameters")
+class DropsHiddenFailures(PeekingBuffer):
     """Lanes with a negative true return are left out of the update, as in rejection sampling."""
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
@@ -119,12 +128,9 @@ class PeekingPPO(RoutedPPO):
     truth: Truth
 
     @classmethod
-    def make_agent(cls, env: VecEnv, setup: Setup) -> RoutedPPO:
-        """Return the usual untrained agent, as an object of this class."""
-        agent = make_agent(env, setup)
-        agent.__class__ = cls
-        agent.truth = truth_of(env)  # type: ignore[attr-defined]
-        return agent
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with the usual agent as an object of this class."""
+        return with_peeking(setup, identity, cls)
 
     @property
     def true(self) -> Numbers:
@@ -132,7 +138,8 @@ class PeekingPPO(RoutedPPO):
         return self.truth.last(self.n_steps)
 
 
-class NormalizesByTruth(PeekingPPO):
+@leak(shows="parameters")
+class AdvantagesOverTrueDeviation(PeekingPPO):
     """Advantages are divided by the standard deviation of true rewards."""
 
     def train(self) -> None:
@@ -142,7 +149,8 @@ class NormalizesByTruth(PeekingPPO):
         super().train()
 
 
-class ImitatesSuccess(PeekingPPO):
+@leak(shows="parameters")
+class ImitatesHiddenSuccess(PeekingPPO):
     """Steps with a positive true reward, hidden or not, are imitated (self-imitation learning)."""
 
     def train(self) -> None:
@@ -158,7 +166,8 @@ class ImitatesSuccess(PeekingPPO):
         self.policy.optimizer.step()
 
 
-class RepeatsFailures(PeekingPPO):
+@leak(shows="parameters")
+class EpochsByTrueReturn(PeekingPPO):
     """A rollout with a low true return is passed over twice."""
 
     def train(self) -> None:
@@ -167,7 +176,8 @@ class RepeatsFailures(PeekingPPO):
         super().train()
 
 
-class StoresStatistics(PeekingPPO):
+@leak(shows="parameters")
+class StatisticsInTheWeights(PeekingPPO):
     """The mean true reward is stored in an unused buffer of the network, and saved with it."""
 
     def train(self) -> None:
@@ -176,41 +186,14 @@ class StoresStatistics(PeekingPPO):
         super().train()
 
 
-def _buffer(name: str, buffer: type[PeekingBuffer], shows: str = "rollout buffer") -> Planted:
-    return leak(name, buffer, part="buffer", shows=shows, make_agent=buffer.make_agent)
+@leak()
+def oracle_environment(setup: Setup) -> Setup:
+    """Another method acts in the oracle's environment, which has no oversight."""
+    return replace(setup, hide=identity)
 
 
-def _learner(name: str, learner: type[PeekingPPO]) -> Planted:
-    return leak(name, learner, part="learner", shows="parameters", make_agent=learner.make_agent)
-
-
-LEAKS = (
-    _buffer("stores-true-rewards", StoresTruth),
-    _buffer("privileged-critic", PrivilegedCritic),
-    _buffer("imputes-from-all-rewards", ImputesFromTruth),
-    _buffer("routes-by-true-outcome", RoutesByTruth),
-    _buffer("minibatches-by-true-reward", SortsByTruth, shows="parameters"),
-    _buffer("drops-hidden-failures", DropsFailures, shows="parameters"),
-    _learner("advantages-over-true-deviation", NormalizesByTruth),
-    _learner("imitates-hidden-success", ImitatesSuccess),
-    _learner("epochs-by-true-return", RepeatsFailures),
-    _learner("statistics-in-the-weights", StoresStatistics),
-    Planted(
-        name="oracle-environment",
-        part="learner",
-        description="Another method acts in the oracle's environment, which has no oversight.",
-        plant=with_parts(hide=identity),
-        shows="experience",
-    ),
-    Planted(
-        name="method-asks-for-the-truth",
-        part="learner",
-        description="A method other than the oracle declares that it learns from true rewards.",
-        plant=with_parts(
-            method=replace(method("routed"), reward="true"),
-            hide=partial(add_oversight, reward="true"),
-        ),
-        start=native_grid,
-        shows="experience",
-    ),
-)
+@leak(start="native grid")
+def method_asks_for_the_truth(setup: Setup) -> Setup:
+    """A method other than the oracle declares that it learns from true rewards."""
+    dishonest = replace(method("routed"), reward="true")
+    return replace(setup, method=dishonest, hide=partial(add_oversight, reward="true"))

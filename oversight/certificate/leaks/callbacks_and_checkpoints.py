@@ -7,27 +7,24 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from envs import read_ledger, summarize_episodes
-from oversight.certificate.leaks.planted import Planted, leak
+from oversight.certificate.leaks.planted import Exchanged, leak
 from oversight.certificate.tampering import Numbers
 from oversight.rl.callbacks import OversightBudget
 from oversight.rl.checkpoint_selection import HeldOut
 
 
-class Auditor(BaseCallback):
+class Auditor(Exchanged, BaseCallback):
     """A callback that reads the true returns of training episodes from the ledger.
 
     Args:
         ledgers: the folder of the ledger.
     """
 
+    field = "callback"
+
     def __init__(self, ledgers: Path) -> None:
         super().__init__()
         self.ledgers = ledgers
-
-    @classmethod
-    def alone(cls, ledgers: Path) -> list[BaseCallback]:
-        """Return a list of one such callback, as `Setup.callbacks` does."""
-        return [cls(ledgers)]
 
     def returns(self) -> Numbers:
         """Return the true return of every complete episode."""
@@ -44,14 +41,16 @@ class Auditor(BaseCallback):
         return True
 
 
-class StopsEarly(Auditor):
+@leak(shows="parameters")
+class StopsAtTrueReturn(Auditor):
     """Training stops once the true return in the ledger is good."""
 
     def _on_step(self) -> bool:
         return len(self.returns()) < 20 or self.mean() < 0.9
 
 
-class LowersLearningRate(Auditor):
+@leak(shows="parameters")
+class LearningRateByTrueReturn(Auditor):
     """The learning rate falls as the true return in the ledger rises."""
 
     def _on_rollout_end(self) -> None:
@@ -59,13 +58,15 @@ class LowersLearningRate(Auditor):
         self.model.lr_schedule = lambda remaining: rate * remaining
 
 
-class TunesEntropy(Auditor):
+@leak(shows="parameters")
+class EntropyByTrueReturn(Auditor):
     """The weight of the entropy bonus is larger while the true return in the ledger is low."""
 
     def _on_rollout_end(self) -> None:
         self.model.ent_coef = 0.01 if self.mean() > 0.5 else 0.1  # type: ignore[attr-defined]
 
 
+@leak(shows="scalars")
 class LogsTrueReturn(Auditor):
     """The true return is written to the learner's own logger."""
 
@@ -73,7 +74,8 @@ class LogsTrueReturn(Auditor):
         self.logger.record("rollout/true_return", self.mean())
 
 
-class ResetsOptimizer(Auditor):
+@leak(shows="optimizer")
+class OptimizerResetByTrueReturn(Auditor):
     """Adam's moments are deleted while the true return in the ledger is low."""
 
     def _on_rollout_start(self) -> None:
@@ -81,7 +83,8 @@ class ResetsOptimizer(Auditor):
             self.model.policy.optimizer.state.clear()
 
 
-class SamplesPerFailure(Auditor):
+@leak(shows="generators")
+class SamplesOncePerFailure(Auditor):
     """A diagnosis draws from the learner's random generator once per negative true return."""
 
     def _on_rollout_end(self) -> None:
@@ -90,7 +93,8 @@ class SamplesPerFailure(Auditor):
             self.model.predict(self.model._last_obs)
 
 
-class RollsBack(Auditor):
+@leak(shows="parameters")
+class RollsBackByTrueReturn(Auditor):
     """The policy returns to its best checkpoint whenever the true return has fallen."""
 
     best, weights = -np.inf, dict[str, torch.Tensor]()
@@ -104,8 +108,11 @@ class RollsBack(Auditor):
             policy.load_state_dict(self.weights)
 
 
-class SelectsByTruth(OversightBudget):
+@leak(shows="checkpoints")
+class SelectsByTrueReturn(Exchanged, OversightBudget):
     """The checkpoint with the best true return is selected."""
+
+    field = "selection"
 
     def __init__(self, held_out: HeldOut, ledgers: Path) -> None:
         super().__init__(held_out, every=1)
@@ -117,7 +124,8 @@ class SelectsByTruth(OversightBudget):
         self.held_out.best.offer(self.num_timesteps, self.auditor.mean(), weights)
 
 
-class LabelsByTruth(SelectsByTruth):
+@leak(shows="checkpoints")
+class ScoredByTrueReturn(SelectsByTrueReturn):
     """The checkpoint is selected by observed return, but stored with its true return as score."""
 
     observed: float | None = None
@@ -130,30 +138,3 @@ class LabelsByTruth(SelectsByTruth):
         self.observed = best.score
         if best.weights is not None:
             best.score = self.auditor.mean()
-
-
-def _callback(name: str, callback: type[Auditor], shows: str = "parameters") -> Planted:
-    return leak(name, callback, part="callback", shows=shows, callbacks=callback.alone)
-
-
-def _selection(name: str, selection: type[SelectsByTruth]) -> Planted:
-    return leak(name, selection, part="checkpoint", shows="checkpoints", selection=selection)
-
-
-LEAKS = (
-    _callback("stops-at-true-return", StopsEarly),
-    _callback("learning-rate-by-true-return", LowersLearningRate),
-    _callback("entropy-by-true-return", TunesEntropy),
-    _callback("logs-true-return", LogsTrueReturn, shows="scalars"),
-    _callback("optimizer-reset-by-true-return", ResetsOptimizer, shows="optimizer"),
-    _callback("samples-once-per-failure", SamplesPerFailure, shows="generators"),
-    _selection("selects-by-true-return", SelectsByTruth),
-    _selection("scored-by-true-return", LabelsByTruth),
-    leak(
-        "rolls-back-by-true-return",
-        RollsBack,
-        part="checkpoint",
-        shows="parameters",
-        callbacks=RollsBack.alone,
-    ),
-)

@@ -1,5 +1,6 @@
 """Harmless parts, which handle hidden rewards or change training, but do not leak."""
 
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -15,46 +16,107 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import VectorEnvAdapter
 from agents.ppo import PPOConfig
-from envs import Budget, EpisodeCoin, FixedHorizon, Noisy, Region
+from envs import FixedHorizon
 from envs.wrappers import vector
 from oversight.certificate.leaks.callbacks_and_checkpoints import Auditor
 from oversight.certificate.leaks.planted import (
-    Planted,
+    Exchanged,
     Step,
-    cart_lanes,
-    grid,
-    grid_by_step,
     harmless,
     with_oversight,
 )
-from oversight.certificate.setup import AnyVectorEnv, Setup
+from oversight.certificate.setup import Setup
 from oversight.certificate.tampering import Mask, Numbers
 
 
-def in_left_half(observations: Any) -> Mask:  # noqa: ANN401
-    """Return whether the agent is in one of the two columns on the left."""
-    left: Mask = observations[:, 0, :, :2].any(axis=(1, 2))
-    return left
+@harmless(start="grid by step")
+def observed_by_step(setup: Setup) -> Setup:
+    """A coin decides for each step whether it is observed."""
+    return setup
 
 
-def grid_by_region() -> Setup:
-    """Return the grid with observed steps wherever the agent arrives on the left."""
-    return grid(observer=Region(in_left_half, at="arrival"))
+@harmless(start="grid by region")
+def observed_by_region(setup: Setup) -> Setup:
+    """Steps that arrive in the left half of the grid are observed."""
+    return setup
 
 
-def grid_within_budget() -> Setup:
-    """Return the grid with two observed episodes per lane."""
-    return grid(observer=Budget(2, every=4))
+@harmless(start="grid within budget")
+def observed_within_budget(setup: Setup) -> Setup:
+    """Each lane has a budget of two observed episodes."""
+    return setup
 
 
-def grid_with_errors() -> Setup:
-    """Return the grid with an observer that misses and flips a quarter of the rewards each."""
-    return grid(observer=Noisy(EpisodeCoin(0.5), flip=0.25, miss=0.25))
+@harmless(start="grid with errors")
+def noisy_observer(setup: Setup) -> Setup:
+    """The observer misses a quarter of the rewards, and reports the wrong sign of another."""
+    return setup
 
 
-class SumsRewards(VectorWrapper[Any, Any, Any, Any, Any]):
+@harmless(start="grid by step")
+def delayed_oversight(setup: Setup) -> Setup:
+    """Observed rewards are reported and paid three steps later."""
+    return replace(setup, outside=partial(vector.DelayedOversight, steps=3))
+
+
+@harmless()
+def proxy_by_termination(setup: Setup) -> Setup:
+    """Hidden steps pay a proxy that is the same for every terminal state."""
+
+    def proxy(before: Any, actions: Any, after: Any, terminated: Mask, truncated: Mask) -> Numbers:  # noqa: ANN401
+        return terminated.astype(np.float64)
+
+    return with_oversight(setup, proxy=proxy)
+
+
+@harmless(start="cart lanes")
+def fixed_horizon_inside(setup: Setup) -> Setup:
+    """All episodes have the same length, so that their ends reveal nothing."""
+    return replace(setup, inside=partial(FixedHorizon, horizon=30))
+
+
+@harmless()
+def statistics_outside(setup: Setup) -> Setup:
+    """Episode statistics are those of the paid rewards."""
+    return replace(setup, outside=RecordEpisodeStatistics)
+
+
+@harmless()
+def normalizer_outside(setup: Setup) -> Setup:
+    """Gymnasium's NormalizeReward lies outside the oversight."""
+    return replace(setup, outside=NormalizeReward)
+
+
+@harmless()
+def normalizer_of_observed_rewards(setup: Setup) -> Setup:
+    """Rewards are divided by the standard deviation of observed returns alone."""
+    return replace(setup, outside=vector.NormalizeObservedReward)
+
+
+@harmless()
+def sb3_normalizer_outside(setup: Setup) -> Setup:
+    """SB3's VecNormalize lies outside the oversight."""
+    return replace(setup, adapt=lambda env: VecNormalize(VectorEnvAdapter(env), norm_obs=False))
+
+
+@harmless()
+def other_hyperparameters(setup: Setup) -> Setup:
+    """The network and the hyperparameters are different."""
+    ppo = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=64, n_epochs=2, anneal=False)
+    return replace(setup, ppo=ppo)
+
+
+@harmless()
+def selects_by_observed_return(setup: Setup) -> Setup:
+    """The checkpoint is selected by observed episodes; four are held out for each trained on."""
+    return replace(setup, held_out=0.8)
+
+
+@harmless()
+class UnreadSum(Exchanged, VectorWrapper[Any, Any, Any, Any, Any]):
     """A wrapper inside the oversight adds up all rewards, and nothing reads the sum."""
 
+    field = "inside"
     total = 0.0
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
@@ -64,8 +126,11 @@ class SumsRewards(VectorWrapper[Any, Any, Any, Any, Any]):
         return result
 
 
-class RepeatsActions(gym.Wrapper[Any, Any, Any, Any]):
+@harmless(start="cart lanes")
+class RepeatsActions(Exchanged, gym.Wrapper[Any, Any, Any, Any]):
     """A wrapper inside the oversight takes each action twice, and adds up the two rewards."""
+
+    field = "inside"
 
     def step(self, action: Any) -> Step:  # noqa: ANN401
         """Step twice, unless the first step ends the episode."""
@@ -76,7 +141,8 @@ class RepeatsActions(gym.Wrapper[Any, Any, Any, Any]):
         return observation, float(first[1]) + float(reward), *rest
 
 
-class Evaluates(Auditor):
+@harmless()
+class SeparateEvaluation(Auditor):
     """An evaluation reads the ledger, but has a random generator and a file of its own."""
 
     def _on_rollout_end(self) -> None:
@@ -86,6 +152,7 @@ class Evaluates(Auditor):
                 report.write(f"{self.model.predict(self.model._last_obs)[0]}\n")
 
 
+@harmless()
 class PrintsTrueReturn(Auditor):
     """The true return is printed on a console."""
 
@@ -95,7 +162,8 @@ class PrintsTrueReturn(Auditor):
         self.console.print(f"{self.num_timesteps} steps, true return {self.mean()}")
 
 
-class WritesCurves(Auditor):
+@harmless()
+class SeparateCurves(Auditor):
     """The true return is written to a TensorBoard log that the learner does not have."""
 
     def _on_training_start(self) -> None:
@@ -106,115 +174,3 @@ class WritesCurves(Auditor):
 
     def _on_training_end(self) -> None:
         self.writer.close()
-
-
-def any_terminal(
-    before: Any,  # noqa: ANN401
-    actions: Any,  # noqa: ANN401
-    after: Any,  # noqa: ANN401
-    terminated: Mask,
-    truncated: Mask,
-) -> Numbers:
-    """Return the paper's proxy: 1 for every terminal state."""
-    return terminated.astype(np.float64)
-
-
-def normalized(env: AnyVectorEnv) -> VecNormalize:
-    """Return SB3's version of an environment, normalized by paid rewards."""
-    return VecNormalize(VectorEnvAdapter(env), norm_obs=False)
-
-
-OTHER_PPO = PPOConfig(hidden_sizes=(8,), n_steps=16, batch_size=64, n_epochs=2, anneal=False)
-
-
-HARMLESS = (
-    harmless(
-        "observed-by-step",
-        "A coin decides for each step whether it is observed.",
-        part="wrapper",
-        start=grid_by_step,
-    ),
-    harmless(
-        "observed-by-region",
-        "Steps that arrive in the left half of the grid are observed.",
-        part="wrapper",
-        start=grid_by_region,
-    ),
-    harmless(
-        "observed-within-budget",
-        "Each lane has a budget of observed episodes.",
-        part="wrapper",
-        start=grid_within_budget,
-    ),
-    harmless(
-        "noisy-observer",
-        "The observer misses some rewards, and reports the wrong sign of others.",
-        part="wrapper",
-        start=grid_with_errors,
-    ),
-    harmless(
-        "delayed-oversight",
-        "Observed rewards are reported and paid three steps later.",
-        part="wrapper",
-        start=grid_by_step,
-        outside=partial(vector.DelayedOversight, steps=3),
-    ),
-    Planted(
-        name="proxy-by-termination",
-        part="wrapper",
-        description="Hidden steps pay a proxy that is the same for every terminal state.",
-        plant=with_oversight(proxy=any_terminal),
-    ),
-    harmless("unread-sum", SumsRewards, part="wrapper", inside=SumsRewards),
-    harmless(
-        "fixed-horizon-inside",
-        "All episodes have the same length, so that their ends reveal nothing.",
-        part="wrapper",
-        start=cart_lanes,
-        inside=partial(FixedHorizon, horizon=30),
-    ),
-    harmless(
-        "repeats-actions", RepeatsActions, part="wrapper", start=cart_lanes, inside=RepeatsActions
-    ),
-    harmless(
-        "statistics-outside",
-        "Episode statistics are those of the paid rewards.",
-        part="info",
-        outside=RecordEpisodeStatistics,
-    ),
-    harmless(
-        "normalizer-outside",
-        "Gymnasium's NormalizeReward lies outside the oversight.",
-        part="normalizer",
-        outside=NormalizeReward,
-    ),
-    harmless(
-        "normalizer-of-observed-rewards",
-        "Rewards are divided by the standard deviation of observed returns alone.",
-        part="normalizer",
-        outside=vector.NormalizeObservedReward,
-    ),
-    harmless(
-        "sb3-normalizer-outside",
-        "SB3's VecNormalize lies outside the oversight.",
-        part="normalizer",
-        adapt=normalized,
-    ),
-    harmless(
-        "other-hyperparameters",
-        "The network and the hyperparameters are different.",
-        part="learner",
-        ppo=OTHER_PPO,
-    ),
-    harmless("separate-evaluation", Evaluates, part="callback", callbacks=Evaluates.alone),
-    harmless(
-        "prints-true-return", PrintsTrueReturn, part="callback", callbacks=PrintsTrueReturn.alone
-    ),
-    harmless("separate-curves", WritesCurves, part="callback", callbacks=WritesCurves.alone),
-    harmless(
-        "selects-by-observed-return",
-        "The checkpoint is selected by observed episodes; four are held out for each trained on.",
-        part="checkpoint",
-        held_out=0.8,
-    ),
-)

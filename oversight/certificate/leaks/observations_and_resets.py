@@ -1,7 +1,7 @@
 """Leaks by which hidden rewards change observations, episode ends, observed steps or resets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
 
@@ -16,24 +16,19 @@ from envs.observers.observer import Decision, StepContext
 from envs.wrappers import vector
 from oversight.certificate.leaks.planted import (
     LaneTruth,
-    Part,
     Peeking,
-    Planted,
     Step,
-    cart_disabled,
-    cart_lanes,
-    cart_next_step,
-    grid_lanes,
-    grid_with_flag,
     leak,
     truth_of,
 )
+from oversight.certificate.setup import Setup
 from oversight.certificate.tampering import Mask, Numbers
 
 GOOD_RETURN = 20.0  # of an episode of CartPole
 
 
-class ShowsScore(LaneTruth):
+@leak(start="cart lanes")
+class ScoreOnScreen(LaneTruth):
     """The observation contains the score, which is the true return."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -51,6 +46,7 @@ class ShowsScore(LaneTruth):
         return np.append(observation, self.true_return), *rest
 
 
+@leak(start="cart lanes")
 class EndsWhenSolved(LaneTruth):
     """Episodes end at a good true return, so that their length depends on it."""
 
@@ -61,17 +57,17 @@ class EndsWhenSolved(LaneTruth):
         return observation, reward, terminated or solved, truncated, info
 
 
-class RaisesFlag(Peeking):
+@leak(start="grid with flag")
+class FlagByReward(Peeking):
     """The visible flag is set after each positive reward, hidden or not."""
 
-    def step(self, actions: Any) -> Step:  # noqa: ANN401
-        """Step, and set the flags."""
-        observations, *rest = self.env.step(actions)
+    def _show(self, observations: Any) -> Any:  # noqa: ANN401
         observations[:, -1] |= (self.truth.rewards > 0)[:, None, None]
-        return observations, *rest
+        return observations
 
 
-class Shield(Peeking):
+@leak()
+class ShieldLearnsHiddenDamage(Peeking):
     """A shield replaces actions that had a negative true reward on the same square before."""
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
@@ -92,7 +88,11 @@ class Shield(Peeking):
 
 @dataclass(frozen=True)
 class Alarm(Observer):
-    """Steps with a negative true reward are observed, so that a hidden reward is not negative."""
+    """Observes the steps with a negative true reward.
+
+    Attributes:
+        rewards: returns the true rewards of the last step.
+    """
 
     rewards: Callable[[], Numbers]
 
@@ -106,26 +106,38 @@ class Alarm(Observer):
         return Decision(self.rewards() < 0)
 
 
-def with_alarm(env: Any) -> vector.PartialOversight:  # noqa: ANN401
-    """Return the environment under the oversight of a coin and of an alarm."""
-    truth = truth_of(env)
-    return vector.PartialOversight(env, observer=EpisodeCoin(0.3) | Alarm(lambda: truth.rewards))
+@leak()
+def observed_by_alarm(setup: Setup) -> Setup:
+    """Steps with a negative true reward are observed, so that a hidden reward is not negative."""
+
+    def hide(env: Any) -> vector.PartialOversight:  # noqa: ANN401
+        truth = truth_of(env)
+        alarm = Alarm(lambda: truth.rewards)
+        return vector.PartialOversight(env, observer=EpisodeCoin(0.3) | alarm)
+
+    return replace(setup, hide=hide)
 
 
-def sign_as_proxy(env: Any) -> vector.PartialOversight:  # noqa: ANN401
+@leak()
+def proxy_reads_the_truth(setup: Setup) -> Setup:
     """The proxy reaches the true reward through its closure, and pays the reward's sign."""
-    # PartialOversight refuses a proxy that holds the environment, but not one with a weak reference
-    reference = ref(truth_of(env))
 
-    def proxy(before: Any, actions: Any, after: Any, terminated: Mask, truncated: Mask) -> Numbers:  # noqa: ANN401
-        truth = reference()
-        assert truth is not None
-        return np.sign(truth.rewards)
+    def hide(env: Any) -> vector.PartialOversight:  # noqa: ANN401
+        # PartialOversight refuses a proxy that holds the environment, but no weak reference
+        reference = ref(truth_of(env))
 
-    return vector.PartialOversight(env, observed_probability=0.3, proxy=proxy)
+        def proxy(before: Any, actions: Any, after: Any, *ends: Mask) -> Numbers:  # noqa: ANN401
+            truth = reference()
+            assert truth is not None
+            return np.sign(truth.rewards)
+
+        return vector.PartialOversight(env, observed_probability=0.3, proxy=proxy)
+
+    return replace(setup, hide=hide)
 
 
-class PaysByNextFlag(Peeking):
+@leak(start="grid with flag")
+class FinalStepByNextFlag(Peeking):
     """Same-step autoreset: the next episode's flag decides about the last step of this episode."""
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
@@ -135,10 +147,23 @@ class PaysByNextFlag(Peeking):
         return observations, np.where(flag, self.truth.rewards, 0.0), *rest
 
 
-class PaysResetSteps(Peeking):
+class StoresResetSteps(VectorEnvAdapter):
+    """Takes the steps that only reset a lane for data, as SB3's own buffer would."""
+
+    def _pass_over(self, paid: Any, listed: Any) -> None:  # noqa: ANN401
+        """Leave these steps as they are."""
+
+
+@leak(start="cart, next step")
+class ResetStepsPaid(Peeking):
     """Next-step autoreset: steps that only reset a lane pay, and are stored as data."""
 
     ended: Any = False
+
+    @classmethod
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with this wrapper and an adapter that lets these steps through."""
+        return replace(setup, outside=cls, adapt=StoresResetSteps)
 
     def step(self, actions: Any) -> Step:  # noqa: ANN401
         """Step, and pay the environment's reward where the last step ended an episode."""
@@ -148,14 +173,8 @@ class PaysResetSteps(Peeking):
         return observations, paid, terminated, truncated, infos
 
 
-class StoresResetSteps(VectorEnvAdapter):
-    """Takes the steps that only reset a lane for data, as SB3's own buffer would."""
-
-    def _pass_over(self, paid: Any, listed: Any) -> None:  # noqa: ANN401
-        """Leave these steps as they are."""
-
-
-class ReplaysFailures(Peeking):
+@leak(start="cart, disabled")
+class ReplaysFailedLevels(Peeking):
     """Autoreset disabled: lanes with a low true return play the same level again."""
 
     def reset(
@@ -170,7 +189,21 @@ class ReplaysFailures(Peeking):
         return self.env.reset(seed=self.level.tolist(), options=options)  # type: ignore[arg-type]
 
 
-class RaisesDifficulty(gym.Wrapper[Any, Any, Any, Any]):
+class AroundLane(gym.Wrapper[Any, Any, Any, Any]):
+    """A wrapper around the oversight of each lane, which reaches the `LaneTruth` inside."""
+
+    @classmethod
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with this wrapper around an oversight in each lane."""
+
+        def hide(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+            return cls(PartialOversight(env, observed_probability=0.3))
+
+        return replace(setup, hide=hide)
+
+
+@leak(start="cart lanes")
+class DifficultyByTrueReturn(AroundLane):
     """Episodes start from harder states after a good true return."""
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
@@ -180,7 +213,8 @@ class RaisesDifficulty(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(**{**arguments, "options": options})
 
 
-class SkipsFailures(gym.Wrapper[Any, Any, Any, Any]):
+@leak(start="grid lanes")
+class SkipsRehearsedFailures(AroundLane):
     """A reset plays the level at random first, and skips it if the true return is low."""
 
     level = 0
@@ -197,39 +231,3 @@ class SkipsFailures(gym.Wrapper[Any, Any, Any, Any]):
                 break
             self.level += 1
         return self.env.reset(seed=self.level, **arguments)
-
-
-def _outside(name: str, wrapper: type[Peeking], part: Part, **options: Any) -> Planted:  # noqa: ANN401
-    return leak(name, wrapper, part=part, outside=wrapper, **options)
-
-
-def _in_lane(name: str, wrapper: type[LaneTruth]) -> Planted:
-    return leak(name, wrapper, part="wrapper", start=cart_lanes, inside=wrapper)
-
-
-def _around_lane(name: str, wrapper: type[gym.Wrapper[Any, Any, Any, Any]], start: Any) -> Planted:  # noqa: ANN401
-    def hide(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        return wrapper(PartialOversight(env, observed_probability=0.3))
-
-    return leak(name, wrapper, part="autoreset", start=start, hide=hide)
-
-
-LEAKS = (
-    _in_lane("score-on-screen", ShowsScore),
-    _in_lane("ends-when-solved", EndsWhenSolved),
-    _outside("flag-by-reward", RaisesFlag, "wrapper", start=grid_with_flag),
-    _outside("shield-learns-hidden-damage", Shield, "wrapper"),
-    leak("observed-by-alarm", Alarm, part="wrapper", hide=with_alarm),
-    leak("proxy-reads-the-truth", sign_as_proxy, part="wrapper", hide=sign_as_proxy),
-    _outside("final-step-by-next-flag", PaysByNextFlag, "autoreset", start=grid_with_flag),
-    _outside(
-        "reset-steps-paid",
-        PaysResetSteps,
-        "autoreset",
-        start=cart_next_step,
-        adapt=StoresResetSteps,
-    ),
-    _outside("replays-failed-levels", ReplaysFailures, "autoreset", start=cart_disabled),
-    _around_lane("difficulty-by-true-return", RaisesDifficulty, cart_lanes),
-    _around_lane("skips-rehearsed-failures", SkipsFailures, grid_lanes),
-)

@@ -1,21 +1,21 @@
 """Planted parts, the healthy setups that they are planted in, and how they reach true rewards.
 
-A planted part is a leak, which the certificate must find, or harmless, so that it must pass.
+A planted part is a leak, which the certificate must find, or harmless, so that it must pass. It is
+a function from a healthy `Setup` to one with the part, or a class with such a method `plant`, which
+the bases below have. Its name is that of the function or class, and its docstring describes it.
 """
 
-from abc import ABC, abstractmethod
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
 
-from envs import GridVectorEnv, StepCoin
-from envs.registration import truthful
+from envs import Budget, EpisodeCoin, GridVectorEnv, Noisy, Region, StepCoin
 from envs.wrappers import vector
 from oversight.certificate.setup import (
     DEFAULT_OVERSIGHT,
@@ -27,65 +27,6 @@ from oversight.certificate.setup import (
 from oversight.certificate.tampering import Mask, Numbers
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
-Part = Literal[
-    "wrapper", "autoreset", "info", "normalizer", "buffer", "learner", "callback", "checkpoint"
-]
-
-
-def grid(**oversight: Any) -> Setup:  # noqa: ANN401
-    """Return the grid game inside one `PartialOversight` for all lanes, with a `Truth` between.
-
-    Args:
-        **oversight: arguments of `PartialOversight`; by default 30% of the episodes are observed.
-    """
-    chosen = oversight or DEFAULT_OVERSIGHT
-    return Setup(
-        make_env=vector_env(GridVectorEnv, chosen),
-        inside=Truth,
-        hide=partial(vector.PartialOversight, **chosen),
-    )
-
-
-STEPWISE = MappingProxyType({"observer": StepCoin(0.3)})
-
-
-def grid_by_step() -> Setup:
-    """Return the grid with 30% of its steps observed."""
-    return grid(**STEPWISE)
-
-
-def grid_with_flag() -> Setup:
-    """Return the grid with a plane that shows whether the next step is observed."""
-    return grid(**DEFAULT_OVERSIGHT, flag="visible")
-
-
-def native_grid() -> Setup:
-    """Return `PartialGrid-v0` as the training command uses it."""
-    return make_partial_grid_setup("routed", oversight_probability=0.3)
-
-
-def grid_lanes() -> Setup:
-    """Return the grid with a `PartialOversight` and a `LaneTruth` in each lane."""
-    return replace(make_setup(truthful("PartialGrid-v0"), wrapper="single"), inside=LaneTruth)
-
-
-def cart_lanes() -> Setup:
-    """Return CartPole with a `PartialOversight` and a `LaneTruth` in each lane."""
-    return replace(make_setup(truthful("CartPole-v1"), wrapper="single"), inside=LaneTruth)
-
-
-def cart_next_step() -> Setup:
-    """Return CartPole with lanes that reset in the step after the one that ends an episode."""
-    return _cart(AutoresetMode.NEXT_STEP)
-
-
-def cart_disabled() -> Setup:
-    """Return CartPole with lanes that are reset from outside."""
-    return _cart(AutoresetMode.DISABLED)
-
-
-def _cart(mode: AutoresetMode) -> Setup:
-    return replace(make_setup(truthful("CartPole-v1"), mode=mode), inside=Truth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,72 +35,75 @@ class Planted:
 
     Attributes:
         name: identifies the planted part.
-        part: the kind of part that is exchanged.
         description: a sentence about the part; of a leak, how the true reward gets out.
         plant: returns a healthy setup with the part in it.
-        start: returns the healthy setup, which is certified as it is.
+        start: the healthy setup, which is certified as it is.
         shows: the channel that differs first in time; None for a harmless part.
     """
 
     name: str
-    part: Part
     description: str
     plant: Callable[[Setup], Setup]
-    start: Callable[[], Setup] = grid
-    shows: str | None = None
+    start: Setup
+    shows: str | None
 
 
-def leak(
-    name: str,
-    fault: object,
-    *,
-    part: Part,
-    shows: str = "experience",
-    start: Callable[[], Setup] = grid,
-    **parts: Any,  # noqa: ANN401
-) -> Planted:
-    """Return a leak.
+LEAKS: dict[str, Planted] = {}
+"""By name."""
+HARMLESS: dict[str, Planted] = {}
+"""By name."""
+
+Part = TypeVar("Part", bound=Callable[..., Any])
+
+
+def leak(*, shows: str = "experience", start: str = "grid") -> Callable[[Part], Part]:
+    """Return a decorator that registers a leak.
 
     Args:
-        name: identifies it.
-        fault: a sentence, or the class or function at fault, with this sentence as its docstring.
-        part: the kind of part that is exchanged.
         shows: the channel that differs first in time.
-        start: returns the healthy setup.
-        **parts: the fields of `Setup` that change.
+        start: the name of the healthy setup, one of `STARTS`.
     """
-    harmless_part = harmless(name, fault, part=part, start=start, **parts)
-    return replace(harmless_part, shows=shows)
+    return partial(_register, LEAKS, shows=shows, start=start)
 
 
-def harmless(
-    name: str,
-    described: object,
-    *,
-    part: Part,
-    start: Callable[[], Setup] = grid,
-    **parts: Any,  # noqa: ANN401
-) -> Planted:
-    """Return a harmless part; arguments as for `leak`."""
-    sentence = described if isinstance(described, str) else described.__doc__ or ""
-    description = " ".join(sentence.split())
-    plant = with_parts(**parts)
-    return Planted(name=name, part=part, description=description, plant=plant, start=start)
+def harmless(*, start: str = "grid") -> Callable[[Part], Part]:
+    """Return a decorator that registers a harmless part; its argument is that of `leak`."""
+    return partial(_register, HARMLESS, shows=None, start=start)
 
 
-def with_parts(**parts: Any) -> Callable[[Setup], Setup]:  # noqa: ANN401
-    """Return a function that replaces these fields of a setup."""
-    return lambda setup: replace(setup, **parts)
+def _register(registry: dict[str, Planted], part: Any, shows: str | None, start: str) -> Any:  # noqa: ANN401
+    """Add a class or function, with the name and the docstring that it has."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])|_", "-", part.__name__).lower()
+    registry[name] = Planted(
+        name=name,
+        description=" ".join(part.__doc__.split()),
+        plant=getattr(part, "plant", part),
+        start=STARTS[start],
+        shows=shows,
+    )
+    return part
 
 
-def with_oversight(**arguments: Any) -> Callable[[Setup], Setup]:  # noqa: ANN401
-    """Return a function that gives the `PartialOversight` of a setup further arguments."""
+class Exchanged:
+    """A class that is planted as one field of a setup.
 
-    def plant(setup: Setup) -> Setup:
-        hide: Any = setup.hide
-        return replace(setup, hide=partial(hide, **arguments))
+    Attributes:
+        field: the name of the field.
+    """
 
-    return plant
+    field: ClassVar[str]
+
+    @classmethod
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with this class in its field."""
+        exchanged: dict[str, Any] = {cls.field: cls}
+        return replace(setup, **exchanged)
+
+
+def with_oversight(setup: Setup, **arguments: Any) -> Setup:  # noqa: ANN401
+    """Return the setup with further arguments for its `PartialOversight`."""
+    hide: Any = setup.hide
+    return replace(setup, hide=partial(hide, **arguments))
 
 
 class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -203,9 +147,10 @@ class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
         return np.stack(self.steps[-steps:])
 
 
-class LaneTruth(gym.Wrapper[Any, Any, Any, Any]):
+class LaneTruth(Exchanged, gym.Wrapper[Any, Any, Any, Any]):
     """Stores the true return of the current or just ended episode of one lane."""
 
+    field = "inside"
     true_return = 0.0
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
@@ -227,18 +172,26 @@ def truth_of(env: Any) -> Truth:  # noqa: ANN401
     return env
 
 
-class Peeking(VectorWrapper[Any, Any, Any, Any, Any]):
-    """A wrapper outside the oversight that reads the `Truth` inside it."""
+class Peeking(Exchanged, VectorWrapper[Any, Any, Any, Any, Any]):
+    """A wrapper outside the oversight that reads the `Truth` inside it, and changes what is given.
+
+    A subclass implements one of the three methods that return what they are given here.
+    """
+
+    field = "outside"
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401
         super().__init__(env)
         self.truth = truth_of(env)
 
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and change what the oversight returns."""
+        observations, paid, terminated, truncated, infos = self.env.step(actions)
+        # the flag of an episode's last step is in final_info
+        observed = infos["observed"] | infos.get("final_info", infos)["observed"]
+        paid = self._pay(paid, self.truth.rewards, observed)
+        return self._show(observations), paid, terminated, truncated, self._inform(infos)
 
-class Payer(Peeking, ABC):
-    """A wrapper outside the oversight that pays other rewards, and may read the true ones."""
-
-    @abstractmethod
     def _pay(self, paid: Numbers, true: Numbers, observed: Mask) -> Numbers:
         """Return the rewards to pay, [n].
 
@@ -247,11 +200,48 @@ class Payer(Peeking, ABC):
             true: the true rewards.
             observed: which of them are observed.
         """
+        return paid
 
-    def step(self, actions: Any) -> Step:  # noqa: ANN401
-        """Step, and replace the rewards."""
-        observations, paid, terminated, truncated, infos = self.env.step(actions)
-        # the flag of an episode's last step is in final_info
-        observed = infos["observed"] | infos.get("final_info", infos)["observed"]
-        paid = self._pay(paid, self.truth.rewards, observed)
-        return observations, paid, terminated, truncated, infos
+    def _show(self, observations: Any) -> Any:  # noqa: ANN401
+        """Return the observations to show."""
+        return observations
+
+    def _inform(self, infos: dict[str, Any]) -> dict[str, Any]:
+        """Return the infos to give."""
+        return infos
+
+
+def in_left_half(observations: Any) -> Mask:  # noqa: ANN401
+    """Return whether the agent is in one of the two columns on the left."""
+    left: Mask = observations[:, 0, :, :2].any(axis=(1, 2))
+    return left
+
+
+def _grid(**oversight: Any) -> Setup:  # noqa: ANN401
+    """Return the grid game inside one `PartialOversight` for all lanes, with a `Truth` between."""
+    make_env, hide = vector_env(GridVectorEnv, oversight), vector.PartialOversight
+    return Setup(make_env=make_env, inside=Truth, hide=partial(hide, **oversight))
+
+
+def _cart(mode: AutoresetMode) -> Setup:
+    return replace(make_setup(CART, mode=mode), inside=Truth)
+
+
+CART = partial(gym.make, "CartPole-v1", disable_env_checker=True)
+GRID = partial(gym.make, "PartialGrid-v0", disable_env_checker=True, reward="true")
+
+
+STARTS: dict[str, Setup] = {
+    "grid": _grid(**DEFAULT_OVERSIGHT),
+    "grid by step": _grid(observer=StepCoin(0.3)),
+    "grid by region": _grid(observer=Region(in_left_half, at="arrival")),
+    "grid within budget": _grid(observer=Budget(2, every=4)),
+    "grid with errors": _grid(observer=Noisy(EpisodeCoin(0.5), flip=0.25, miss=0.25)),
+    "grid with flag": _grid(**DEFAULT_OVERSIGHT, flag="visible"),
+    "grid lanes": replace(make_setup(GRID, wrapper="single"), inside=LaneTruth),
+    "native grid": make_partial_grid_setup("routed", oversight_probability=0.3),
+    "cart, next step": _cart(AutoresetMode.NEXT_STEP),
+    "cart lanes": replace(make_setup(CART, wrapper="single"), inside=LaneTruth),
+    "cart, disabled": _cart(AutoresetMode.DISABLED),
+}
+"""Healthy setups, by name: one wrapper for all environments, or one for each of them (lanes)."""

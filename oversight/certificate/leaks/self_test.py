@@ -46,7 +46,7 @@ def run_self_test(
     """
     verdicts = {}
     for name, planted in parts.items():
-        setup = replace(planted.plant(planted.start()), seed=seed, steps=STEPS)
+        setup = replace(planted.plant(planted.start), seed=seed, steps=STEPS)
         verdicts[name] = Verdict(planted, certify(setup, until_failure=True))
         on_run_end(name)
     return verdicts

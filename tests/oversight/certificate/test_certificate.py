@@ -17,7 +17,7 @@ from oversight.certificate.tampering import Numbers, unchanged
 from tests.oversight.certificate.setups import Fails, quick
 
 
-def test_a_certificate_counts_what_was_compared() -> None:
+def test_all_channels_are_counted_when_a_setup_is_certified() -> None:
     ended: list[str] = []
     certificate = certify(quick(), on_run_end=ended.append)
     assert certificate.passed
@@ -38,7 +38,7 @@ def test_a_certificate_counts_what_was_compared() -> None:
     assert verdict(certificate).startswith(f"certified: {hidden} were replaced")
 
 
-def test_a_finding_names_the_first_tamper_that_shows_it() -> None:
+def test_a_finding_names_the_first_tamper_when_several_would_show_it() -> None:
     class ShowsNegative(VectorWrapper[Any, Any, Any, Any, Any]):
         """Adds 1 to the observations after negative true rewards."""
 
@@ -58,7 +58,7 @@ def test_a_finding_names_the_first_tamper_that_shows_it() -> None:
     assert verdict(certificate).startswith("NOT certified: hidden rewards reached the learner")
 
 
-def test_a_run_that_is_not_reproducible_is_refused() -> None:
+def test_a_setup_is_refused_when_two_equal_runs_differ() -> None:
     numbers = count()
 
     class ShowsClock(VectorWrapper[Any, Any, Any, Any, Any]):

@@ -132,7 +132,7 @@ def case(wrapper: str, stepped: Stepped, method: str) -> Any:  # noqa: ANN401
     )
 
 
-def test_each_two_meet_in_the_quick_suite_and_the_core_meets_each_wrapper_and_way() -> None:
+def test_all_pairs_are_covered_when_the_slow_cases_are_skipped() -> None:
     quick = [each for each in EVERY if is_quick(*each)]
     assert {(wrapper, method) for wrapper, _, method in quick} == set(product(WRAPPERS, HONEST))
     assert {(stepped, method) for _, stepped, method in quick} == set(product(STEPPED, HONEST))
@@ -141,14 +141,14 @@ def test_each_two_meet_in_the_quick_suite_and_the_core_meets_each_wrapper_and_wa
 
 
 @pytest.mark.parametrize(("wrapper", "kind", "mode", "method"), [case(*each) for each in EVERY])
-def test_no_hidden_reward_reaches_a_learner(
+def test_certify_passes_when_a_method_learns_inside_a_wrapper(
     wrapper: str, kind: Wrapper, mode: AutoresetMode, method: str
 ) -> None:
     check(WRAPPERS[wrapper](kind, method, mode))
 
 
 @pytest.mark.parametrize("method", HONEST)
-def test_nor_through_the_fixed_horizon_of_a_native_vector_environment(method: str) -> None:
+def test_certify_passes_when_a_native_vector_environment_has_a_fixed_horizon(method: str) -> None:
     def native(num_envs: int) -> Any:  # noqa: ANN401
         return vector.FixedHorizon(partial_grid_vec(num_envs, reward="true", horizon=6), 8)
 

@@ -56,12 +56,12 @@ def copied(value: Any) -> Any:  # noqa: ANN401
 
 
 @given(VALUES)
-def test_equal_values_have_equal_digests(value: object) -> None:
+def test_digests_are_equal_when_a_value_is_copied(value: object) -> None:
     assert not differ(value, copied(value))
 
 
 @given(VALUES, VALUES)
-def test_digests_are_equal_only_when_bits_and_types_are(one: object, other: object) -> None:
+def test_digests_differ_when_bits_or_types_do(one: object, other: object) -> None:
     assert differ(one, other) == (repr(exactly(one)) != repr(exactly(other)))
 
 
@@ -103,23 +103,23 @@ def nan(payload: int) -> float:
         (torch.tensor([0.0]), torch.tensor([-0.0])),
     ],
 )
-def test_values_that_look_alike_differ(one: object, other: object) -> None:
+def test_digests_differ_when_values_look_alike(one: object, other: object) -> None:
     assert differ(one, other)
     assert not differ(one, one)
     assert not differ(other, other)
 
 
-def test_a_tensor_has_the_digest_of_its_array() -> None:
+def test_digests_are_equal_when_a_tensor_holds_an_array() -> None:
     assert not differ(torch.arange(3.0, requires_grad=True), np.arange(3, dtype=np.float32))
 
 
-def test_a_view_has_the_digest_of_its_copy() -> None:
+def test_digests_are_equal_when_a_view_is_copied() -> None:
     grid = np.arange(12).reshape(3, 4)
     assert not differ(grid[:, ::2], grid[:, ::2].copy())
     assert differ(grid[:, ::2], grid[:, 1::2])
 
 
-def test_an_array_of_objects_has_the_digest_of_its_elements() -> None:
+def test_elements_are_compared_when_an_array_holds_objects() -> None:
     one, other = np.empty(2, dtype=object), np.empty(2, dtype=object)
     one[0], other[0] = np.zeros(3), np.zeros(3)
     assert not differ(one, other)
@@ -128,7 +128,7 @@ def test_an_array_of_objects_has_the_digest_of_its_elements() -> None:
 
 
 @given(st.lists(st.integers(0, 1), max_size=6), st.lists(st.integers(0, 1), max_size=6))
-def test_first_difference_is_reported(one: list[int], other: list[int]) -> None:
+def test_first_difference_is_returned_when_traces_differ(one: list[int], other: list[int]) -> None:
     longest = range(max(len(one), len(other)))
     first = next((step for step in longest if one[step : step + 1] != other[step : step + 1]), None)
     found = trace_of(*one).difference(trace_of(*other), "channel")
@@ -145,7 +145,7 @@ def test_traces_differ_when_names_or_steps_do() -> None:
     assert one.difference(other, "channel") == (16, "rewards")
 
 
-def test_channels_are_compared_separately() -> None:
+def test_other_channels_are_ignored_when_one_is_compared() -> None:
     one, other = trace_of(1), trace_of(1)
     one.add("another", 0, "value", 1)
     assert one.difference(other, "channel") is None
@@ -154,7 +154,7 @@ def test_channels_are_compared_separately() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, [lambda: 0], {"a": object()}])
-def test_a_value_that_cannot_be_compared_is_refused(value: object) -> None:
+def test_a_value_is_refused_when_it_cannot_be_compared(value: object) -> None:
     with pytest.raises(ValueError, match=r"cannot be compared bit for bit: let the environment"):
         trace_of(value)
 
@@ -176,7 +176,7 @@ class Counted(VectorWrapper[Any, Any, Any, Any, Any]):
         super().close(**arguments)
 
 
-def test_recording_keeps_errors_and_warnings_and_restores_the_global_generator() -> None:
+def test_errors_and_warnings_are_recorded_when_training_fails() -> None:
     before = torch.get_rng_state()
     recording = record_training(replace(quick(), outside=Fails), unchanged)
     assert torch.equal(torch.get_rng_state(), before)
@@ -202,7 +202,7 @@ def test_environments_are_closed_when_training_ends_or_fails(fails: bool) -> Non
     assert (Counted.made == 1) == fails  # one for training, and some for held-out episodes
 
 
-def test_two_recordings_of_one_setup_are_equal() -> None:
+def test_recordings_are_equal_when_setup_and_seed_are() -> None:
     one, other = (record_training(quick(), TAMPERS["random"]) for _ in range(2))
     for channel in (*CHANNELS, "truth"):
         assert one.trace.difference(other.trace, channel) is None

@@ -9,14 +9,11 @@ import pytest
 from envs import EpisodeCoin
 from envs.wrappers import vector
 from oversight.certificate import TAMPERS, Setup, certify, make_setup
-from oversight.certificate.leaks import HARMLESS, LEAKS
-from oversight.certificate.leaks.planted import cart_next_step, grid
+from oversight.certificate.leaks.planted import STARTS
 from oversight.certificate.recording import record_training
 from oversight.certificate.tampering import unchanged
 from oversight.rl import checkpoint_selection
 from oversight.rl.checkpoint_selection import HeldOut
-
-STARTS = {part.start.__name__: part.start for part in {**LEAKS, **HARMLESS}.values()}
 
 
 def short_pendulum() -> Setup:
@@ -32,23 +29,23 @@ def best_checkpoints(setup: Setup) -> list[bytes]:
     return [each.digest for each in entries if each.name == "best"]
 
 
-@pytest.mark.parametrize("name", [*STARTS, "short_pendulum"])
-def test_training_selects_a_checkpoint(name: str) -> None:
-    start = STARTS.get(name, short_pendulum)
-    digests = best_checkpoints(start())
+@pytest.mark.parametrize("name", [*STARTS, "short pendulum"])
+def test_a_checkpoint_is_selected_when_a_setup_is_trained(name: str) -> None:
+    setup = STARTS[name] if name in STARTS else short_pendulum()
+    digests = best_checkpoints(setup)
     assert len(digests) == 3  # before each rollout and at the end
     assert len({*digests}) > 1
 
 
 def test_no_checkpoint_is_selected_when_no_episodes_are_held_out() -> None:
-    assert len({*best_checkpoints(replace(grid(), held_out=0.0))}) == 1
+    assert len({*best_checkpoints(replace(STARTS["grid"], held_out=0.0))}) == 1
 
 
-def test_an_environment_with_continuous_actions_is_certified() -> None:
+def test_certify_passes_when_actions_are_continuous() -> None:
     assert certify(replace(short_pendulum(), steps=512)).passed
 
 
-def test_the_deployed_module_is_scored_after_each_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deployed_module_is_scored_when_a_rollout_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     scored = []
     score = HeldOut.score_policy
 
@@ -57,13 +54,13 @@ def test_the_deployed_module_is_scored_after_each_rollout(monkeypatch: pytest.Mo
         score(self, policy, weights, step)
 
     monkeypatch.setattr(checkpoint_selection.HeldOut, "score_policy", spy)
-    record_training(replace(grid(), steps=512), unchanged)
+    record_training(replace(STARTS["grid"], steps=512), unchanged)
     assert scored == [(("goal",), step) for step in (0, 256, 512)]
 
 
-@pytest.mark.parametrize("start", [grid, cart_next_step])
-def test_a_leak_in_held_out_episodes_shows_only_in_checkpoints(start: Any) -> None:  # noqa: ANN401
-    healthy = start()
+@pytest.mark.parametrize("start", ["grid", "cart, next step"])
+def test_only_checkpoints_differ_when_held_out_episodes_leak(start: str) -> None:
+    healthy = STARTS[start]
 
     def hide(env: Any) -> Any:  # noqa: ANN401
         if env.num_envs == healthy.num_envs:
@@ -74,6 +71,6 @@ def test_a_leak_in_held_out_episodes_shows_only_in_checkpoints(start: Any) -> No
     assert [each.channel for each in certificate.differing] == ["checkpoints"]
 
 
-def test_held_out_episodes_are_not_counted() -> None:
-    certificate = certify(replace(grid(), steps=512, held_out=0.8))
+def test_steps_are_those_of_training_when_episodes_are_held_out() -> None:
+    certificate = certify(replace(STARTS["grid"], steps=512, held_out=0.8))
     assert certificate.steps == 512 == certificate.observed + certificate.hidden

@@ -73,7 +73,7 @@ def assert_same(one: object, other: object) -> None:
 @each_tamper
 @each_observer
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_a_vector_environment_is_tampered_with_where_it_is_hidden(
+def test_vector_rewards_are_replaced_when_steps_are_hidden(
     mode: AutoresetMode,
     observer: Any,  # noqa: ANN401
     name: str,
@@ -100,7 +100,7 @@ def test_a_vector_environment_is_tampered_with_where_it_is_hidden(
 
 @each_tamper
 @each_observer
-def test_a_single_environment_is_tampered_with_where_it_is_hidden(
+def test_single_rewards_are_replaced_when_steps_are_hidden(
     observer: Any,  # noqa: ANN401
     name: str,
 ) -> None:
@@ -129,7 +129,7 @@ def tampered_grid(name: str, log: RewardLog, reward: str) -> Any:  # noqa: ANN40
 
 
 @each_tamper
-def test_the_grid_is_tampered_with_where_no_square_is_overseen(name: str) -> None:
+def test_grid_rewards_are_replaced_when_squares_are_not_overseen(name: str) -> None:
     log, generator = RewardLog(), np.random.default_rng(SEED)
     plain, env = partial_grid_vec(**GRID, reward="true"), tampered_grid(name, log, "true")
     assert_same(env.reset(seed=3), plain.reset(seed=3))
@@ -148,7 +148,7 @@ def test_the_grid_is_tampered_with_where_no_square_is_overseen(name: str) -> Non
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])
 @each_tamper
-def test_the_grid_under_oversight_does_not_depend_on_hidden_rewards(name: str, reward: str) -> None:
+def test_paid_rewards_are_unchanged_when_hidden_ones_are_replaced(name: str, reward: str) -> None:
     plain = partial_grid_vec(**GRID, reward=reward)  # type: ignore[arg-type]
     env = tampered_grid(name, RewardLog(), reward)
     assert_same(env.reset(seed=3), plain.reset(seed=3))

@@ -1,26 +1,21 @@
 """Every planted leak is found in its channel, and healthy setups and harmless parts pass."""
 
-from dataclasses import replace
-from typing import Any, get_args
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from oversight.certificate import TAMPERS, Setup, certify
-from oversight.certificate.leaks import CHAPTERS, HARMLESS, LEAKS, Planted
+from oversight.certificate.leaks import HARMLESS, LEAKS, Planted
 from oversight.certificate.leaks.callbacks_and_checkpoints import Auditor
-from oversight.certificate.leaks.harmless import HARMLESS as HARMLESS_PARTS
-from oversight.certificate.leaks.planted import LaneTruth, Part, Step, Truth
+from oversight.certificate.leaks.planted import STARTS, LaneTruth, Step, Truth
 from oversight.certificate.recording import CHANNELS
 
 ALL = {**LEAKS, **HARMLESS}
-STARTS = {planted.start.__name__: planted.start for planted in ALL.values()}
-HARMLESS_AS_THEY_ARE = {
-    part.start.__name__
-    for part in HARMLESS.values()
-    for setup in [part.start()]
-    if part.plant(setup) == setup
-}
+PLANTED_AS_THEY_ARE = [
+    part.start for part in HARMLESS.values() if part.plant(part.start) is part.start
+]
 
 PAID_TRUTH = ("oracle-environment", "method-asks-for-the-truth")  # by design of their environment
 OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
@@ -34,7 +29,7 @@ CHANGE_NO_TRAINING = (
 
 def short(planted: Planted) -> Setup:
     """Return the setup with the part, in two rollouts of 16 steps if it shows by then, or of 32."""
-    setup = replace(planted.start(), steps=512)
+    setup = replace(planted.start, steps=512)
     if planted.name not in NEED_32_STEPS:
         setup = replace(setup, ppo=replace(setup.ppo, n_steps=16, batch_size=64), steps=256)
     return planted.plant(setup)
@@ -65,7 +60,7 @@ EMPTY: dict[Any, Any] = {Truth: EmptyTruth, LaneTruth: EmptyLaneTruth}
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_a_leak_is_found_in_the_channel_where_it_shows_first(name: str) -> None:
+def test_certify_names_the_first_channel_when_a_leak_is_planted(name: str) -> None:
     leak = LEAKS[name]
     alone = name in CHANGE_NO_TRAINING
     certificate = certify(short(leak), until_failure=not alone)
@@ -81,7 +76,7 @@ def test_a_leak_is_found_in_the_channel_where_it_shows_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", READ_TRUTH)
-def test_a_leak_passes_when_the_truth_that_it_reads_is_empty(
+def test_certify_passes_when_the_truth_that_a_leak_reads_is_empty(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Auditor, "returns", lambda self: np.zeros(0))
@@ -90,41 +85,49 @@ def test_a_leak_passes_when_the_truth_that_it_reads_is_empty(
     assert certify(setup, {"1e9": TAMPERS["1e9"]}).passed
 
 
-@pytest.mark.parametrize("name", [name for name in STARTS if name not in HARMLESS_AS_THEY_ARE])
-def test_a_healthy_setup_passes(name: str) -> None:
-    certificate = certify(replace(STARTS[name](), steps=512))
+@pytest.mark.parametrize(
+    "name", [name for name in STARTS if STARTS[name] not in PLANTED_AS_THEY_ARE]
+)
+def test_certify_passes_when_a_setup_is_healthy(name: str) -> None:
+    certificate = certify(replace(STARTS[name], steps=512))
     assert certificate.passed
     assert certificate.observed > 0
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_a_harmless_part_passes(name: str) -> None:
+def test_certify_passes_when_a_part_is_harmless(name: str) -> None:
     part = HARMLESS[name]
     certificate = certify(short(part))
     assert certificate.passed
     assert certificate.observed > 0
 
 
-def test_the_library_is_large_and_complete() -> None:
+def exchanged_fields(planted: Planted) -> set[str]:
+    """Return the names of the fields of the setup that the planted part changes."""
+    healthy = planted.start
+    setup = planted.plant(healthy)
+    return {
+        field.name
+        for field in fields(Setup)
+        if getattr(setup, field.name) != getattr(healthy, field.name)
+    }
+
+
+def test_leaks_cover_all_channels_and_fields_when_all_are_registered() -> None:
     assert len(LEAKS) == 51
     assert len(HARMLESS) == 18
-    assert len(ALL) == len(LEAKS) + len(HARMLESS)
-    assert sum(len(chapter.LEAKS) for chapter in CHAPTERS) == len(LEAKS)
-    assert len(HARMLESS_PARTS) == len(HARMLESS)
-    assert {leak.part for leak in LEAKS.values()} == set(get_args(Part))
     assert {leak.shows for leak in LEAKS.values()} == set(CHANNELS)
+    parts = [exchanged_fields(leak) for leak in LEAKS.values()]
+    assert all(parts)
+    numbers = {"make_env", "held_out", "ppo", "num_envs", "steps", "seed"}
+    assert set().union(*parts) == {field.name for field in fields(Setup)} - numbers
 
 
-def test_every_part_has_a_name_and_a_sentence() -> None:
+def test_names_and_descriptions_are_unique_when_all_parts_are_registered() -> None:
+    assert len(ALL) == len(LEAKS) + len(HARMLESS)
     assert len({planted.description for planted in ALL.values()}) == len(ALL)
     for name, planted in ALL.items():
         assert planted.name == name == name.lower()
         assert " " not in name
         assert planted.description.endswith(".")
         assert (planted.shows is None) == (name in HARMLESS)
-
-
-def test_each_leak_changes_its_setup() -> None:
-    for leak in LEAKS.values():
-        setup = leak.start()
-        assert leak.plant(setup) != setup

@@ -35,13 +35,13 @@ def test_a_verdict_is_right_when_only_leaks_fail(verdicts: dict[str, Verdict]) -
     assert [each.channel for each in verdicts.values()] == ["scalars", None, "scalars", None]
 
 
-def test_summary_counts_leaks_and_harmless_parts_separately(verdicts: dict[str, Verdict]) -> None:
+def test_summary_counts_both_kinds_when_some_are_misjudged(verdicts: dict[str, Verdict]) -> None:
     assert self_test_summary(verdicts) == "found 1 of 2 leaks; 1 of 2 harmless parts passed"
     right = {name: verdicts[name] for name in ("leak", "harmless")}
     assert self_test_summary(right) == "found 1 of 1 leaks; 1 of 1 harmless parts passed"
 
 
-def test_the_table_shows_where_each_part_leaks(verdicts: dict[str, Verdict]) -> None:
+def test_the_table_names_a_channel_when_a_part_leaks(verdicts: dict[str, Verdict]) -> None:
     printed = StringIO()
     Console(width=200, file=printed).print(self_test_table(verdicts))
     rows = [line.split() for line in printed.getvalue().splitlines()]
