@@ -98,7 +98,10 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
     results = _read_results(folder, problems)
     rows = _parse_rows(results.get("rows"), problems)
     if not rows:
-        reasons = "; ".join(problems) or "no run is finished; a sweep writes results when it ends"
+        reasons = "; ".join(problems) or (
+            "its results list no run; a sweep lists its runs when it ends, and goes on when it is "
+            "started again"
+        )
         raise ValueError(f"{folder} holds no results to report: {reasons}")
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
     repeated = table[table.duplicated(_KEY, keep="last")]
