@@ -1,8 +1,8 @@
-"""Labels that the learner gets: imperfect ones, those of a classifier, and those of single tokens.
+"""Labels of training texts: imperfect labels, labels of a classifier, and labels of tokens.
 
 Every text is labeled forget or not, with the recall and precision of a run. A method may replace
-these labels by the predictions of a document classifier that is trained on them, and read them as
-labels of whole texts or of the topic's own words. `Routed` turns them into routes of tokens when
+these labels by the predictions of a document classifier that is trained on them, and apply them to
+whole texts or only to words specific to the topic. `Routed` turns them into routes of tokens when
 texts are read.
 """
 
@@ -22,17 +22,17 @@ from lm.training.batches import checksum
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED, era_routes
 
 Unit = Literal["document", "token"]
-"""What a label is of: all tokens of a text, or those words that reveal its topic and its facts."""
+"""Tokens to which a label applies: all of a text, or the words that reveal its topic and facts."""
 
 Errors = Literal["iid", "topic"]
 """Whether texts are mislabeled one by one, or all stories of one entity together."""
 
 TOPIC_KINDS = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
-"""Kinds of words that occur in stories of one topic; all others occur in every topic."""
+"""Kinds of words that occur only in stories of one topic; other kinds occur in every topic."""
 
 
 class Truth(Protocol):
-    """Knows what is to be forgotten."""
+    """The true labels of texts."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which texts, given by their topics, are to be forgotten."""
@@ -92,12 +92,12 @@ def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Te
 
     Args:
         rows: texts.
-        labels: of the texts, [n].
-        unit: with `token`, only the topic's own words of a text labeled forget keep that label, and
-            its other tokens are labeled retain.
+        labels: labels of the texts, [n].
+        unit: with `token`, the label forget applies only to words specific to the topic, and the
+            other tokens of these texts are labeled retain.
 
     Raises:
-        ValueError: if there is not one label for each text.
+        ValueError: if the number of labels is not the number of texts.
     """
     if labels.shape != rows.topics.shape:
         raise ValueError(
@@ -112,7 +112,7 @@ def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Te
 
 
 def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Return labels in which a random share of the rows labeled retain becomes unlabeled.
+    """Return labels of which a random share of those that are retain becomes unlabeled.
 
     Raises:
         ValueError: if the share is not between 0 and 1.
@@ -126,7 +126,7 @@ def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
 
 
 FOLDS = 5
-"""Parts of the texts; each part is classified by a regression fitted to the other parts."""
+"""Number of parts of the texts; a regression fitted to the other parts classifies each part."""
 PENALTY = 1e-3
 """Weight of the squared norm of the regression's weights relative to its mean loss."""
 UNSURE = 0.25
@@ -136,23 +136,25 @@ UNSURE = 0.25
 def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int) -> Tensor:
     """Return the labels of texts by the predicted probability that they are to be forgotten.
 
-    A logistic regression on the tokens that a text contains is trained on the labels. Where labels
-    are missing at random, it predicts the probability that a text is labeled, which is the
-    probability that it is to be forgotten times that of a labeled text (Elkan and Noto 2008,
-    "Learning classifiers from only positive and unlabeled data"). A text is classified without its
-    own label, so that a wrong label can be outvoted.
+    A logistic regression on the tokens that a text contains is trained on the labels. If labels are
+    missing at random, it predicts the probability that a text is labeled. That is the probability
+    that the text is to be forgotten times the label recall, which is estimated by the mean
+    prediction for labeled texts (Elkan and Noto 2008, "Learning classifiers from only positive and
+    unlabeled data"). The label of a text is not used to classify it, so that wrong labels can be
+    corrected.
 
     Args:
         rows: the texts.
         labeled: which texts are labeled forget, [n] bool.
-        vocab_size: tokens of the vocabulary.
-        seed: of the parts.
+        vocab_size: number of tokens of the vocabulary.
+        seed: seed of the assignment of texts to parts.
 
     Returns:
         Labels, [n] int64: `FORGET` above one half, `UNLABELED` above `UNSURE`, `RETAIN` below.
 
     Raises:
-        ValueError: if there is not one label for each text, or fewer texts than parts.
+        ValueError: if the number of labels is not the number of texts, or there are fewer texts
+            than parts.
     """
     if labeled.shape != rows.topics.shape or len(rows) < FOLDS:
         raise ValueError(
@@ -193,25 +195,25 @@ def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_s
 
 
 CHUNK = 4096
-"""Texts that are read at a time."""
+"""Number of texts that are read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Routed:
-    """Texts, labels, and how these become routes (a `lm.training.batches.Source`).
+    """Texts with labels that become routes (a `lm.training.batches.Source`).
 
     Raises:
-        ValueError: if there is not one label for each text.
+        ValueError: if the number of labels is not the number of texts.
     """
 
     texts: Texts
-    """The texts, in memory or on a disk."""
+    """The texts, in memory or on disk."""
     labels: Tensor
     """The labels of the texts, [n]."""
     unit: Unit = "document"
     """Which tokens of a text labeled forget get the label."""
     weights: Tensor | None = None
-    """Weight of each token of the vocabulary if forget tokens are routed by weight, [v]."""
+    """Weight of each token of the vocabulary, [v], if forget tokens are routed by weight."""
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.texts.topics.shape:
@@ -223,10 +225,10 @@ class Routed:
     @property
     def digest(self) -> str:
         """A checksum of texts and routes."""
-        own = f"{self.texts.digest} {checksum(self.labels)} {self.unit}"
+        content = f"{self.texts.digest} {checksum(self.labels)} {self.unit}"
         if self.weights is not None:
-            own += f" {self.weights.tolist()}"
-        return sha256(own.encode()).hexdigest()
+            content += f" {self.weights.tolist()}"
+        return sha256(content.encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -244,12 +246,11 @@ class Routed:
 
         This reads all texts.
         """
-        found = torch.zeros(2, vocab_size, dtype=torch.int64)
-        for start in range(0, len(self), CHUNK):
-            rows = torch.arange(start, min(start + CHUNK, len(self)))
+        forget, others = (torch.zeros(vocab_size, dtype=torch.int64) for _ in range(2))
+        for rows in torch.arange(len(self)).split(CHUNK):
             tokens, routes = self.read(rows)
             targets = tokens[:, 1:]
-            for place, chosen in enumerate((routes == FORGET, routes != FORGET)):
-                real = targets[chosen & (targets >= 0)]
-                found[place] += torch.bincount(real, minlength=vocab_size)
-        return found[0], found[1]
+            real = targets >= 0
+            forget += torch.bincount(targets[real & (routes == FORGET)], minlength=vocab_size)
+            others += torch.bincount(targets[real & (routes != FORGET)], minlength=vocab_size)
+        return forget, others

@@ -1,6 +1,6 @@
 """Training, the first stage of a run: the task, the first model, the training data and the loop.
 
-The learner gets texts and labels; the truth is not part of its data.
+A method receives texts and their labels; the true labels are not part of its data.
 """
 
 import time
@@ -53,7 +53,7 @@ def load_task(config: RunConfig) -> UnlearningTask:
 
 
 def _documents(config: RunConfig, folder: Path) -> DocumentTask:
-    """Return prepared documents; a new model uses the tokenizer that they were prepared with."""
+    """Return prepared documents; a new model uses the tokenizer of their preparation."""
     manifest = open_shards(folder).manifest
     context = manifest.setting("context")
     if context is None:
@@ -73,13 +73,13 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     """Return the model before training: a new one, or a pretrained one with the method's additions.
 
     Args:
-        config: of the run.
-        name: of the method.
-        task: of the run.
-        seed: of new weights. Those outside an expansion do not depend on whether there is one.
+        config: settings of the run.
+        name: name of the method.
+        task: task of the run.
+        seed: seed of new weights. An expansion does not change the weights outside of it.
 
     Raises:
-        ValueError: if the pretrained model cannot be loaded, or lacks the layers to add to.
+        ValueError: if the pretrained model cannot be loaded, or has no layers to expand.
     """
     method = METHODS[name]
     if config.model is None:
@@ -97,12 +97,8 @@ def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context
     if not method.expanded:
         return plain
     layers = tuple(range(plain.num_layers))
-    return replace(
-        plain,
-        expansion=config.expansion,
-        expanded_layers=layers,
-        added_embedding=method.embedded,
-    )
+    expansion = {"expansion": config.expansion, "added_embedding": method.embedded}
+    return replace(plain, expanded_layers=layers, **expansion)
 
 
 STREAM = 1
@@ -156,35 +152,31 @@ def gradient_shares(
 ) -> dict[str, dict[str, float]]:
     """Return, for each label and target of parameters, its share of the gradient norms there.
 
-    Routes of weighted tokens (expand, route, ablate) count as `forget`. No gradient is left behind.
+    Routes of weighted tokens (expand, route, ablate) count as `forget`. The gradients of the model
+    stay unchanged.
 
     Args:
-        model: as it was trained, before the ablation.
-        table: of its method.
-        batch: on the model's device, its routes made for the table.
+        model: the trained model before the ablation.
+        table: route table of the method.
+        batch: a batch on the device of the model, with routes for the table.
     """
+    targets = model.parameter_targets()
+    labels = batch.route.clamp(max=FORGET)  # labels are the first routes, and others are of forget
     with torch.enable_grad(), routing(model, table, batch.route):
         losses = model.token_losses(batch.inputs, batch.targets)
-        norms = audit(losses, model.parameter_targets(), UNROUTED, _labels(batch.route))
-    total = {
-        target: sum(sent[target] for sent in norms.values()) for target in model.parameter_targets()
-    }
+        norms = audit(losses, targets, UNROUTED, labels)
+    total = {target: sum(row[target] for row in norms.values()) for target in targets}
     return {
         label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}
-        for label, row in ((label, sent.items()) for label, sent in norms.items())
+        for label, row in ((label, norm_of.items()) for label, norm_of in norms.items())
     }
-
-
-def _labels(route: Tensor) -> Tensor:
-    """Return the label of each route: labels are the first routes, and the rest are of forget."""
-    return route.clamp(max=FORGET)
 
 
 LOG_EVERY = 20
 """Steps between points of the curve of the loss."""
 AUDITED = 128
-"""Texts on which shares of gradients are measured; of a pretrained model, whose activations are
-large, as many as a batch has."""
+"""Number of texts on which shares of gradients are measured, unless a pretrained model is trained:
+its activations are large, and a batch of training is used."""
 CHECKPOINT, NOTES = "training.pt", "training.json"
 
 Report = Callable[[float], None]
@@ -195,13 +187,13 @@ class Log:
     """Collects losses and speed of training, and writes them whenever a checkpoint is written.
 
     Args:
-        path: of the notes; those of an earlier process are continued.
-        loop: how the run trains.
-        identity: what the trained weights depend on.
-        report: is called with the share that is done.
+        path: path of the notes. Existing notes of the same run are continued.
+        loop: settings of the training loop.
+        identity: settings that determine the trained weights.
+        report: is called with the share of training that is done.
 
     Raises:
-        ValueError: if the notes are damaged, or of other settings or another seed.
+        ValueError: if the notes are damaged or belong to a run with other settings or another seed.
     """
 
     def __init__(
@@ -242,10 +234,10 @@ class Training:
 
     Args:
         config: settings that all methods share.
-        task: of the texts.
-        name: of the method.
-        seed: of the first weights and of the order of texts, both the same for all methods,
-            except for the weights of an expansion.
+        task: task of the run.
+        name: name of the method.
+        seed: seed of the first weights and of the order of texts. Both are the same for all
+            methods, except for the weights of an expansion.
         data: texts to train on, with their labels.
     """
 
@@ -282,18 +274,19 @@ class Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the trained weights depend on."""
-        return {**identity(self.config, self.name, self.seed), **self.task.identity}
-
-
-def identity(config: RunConfig, name: str, seed: int) -> dict[str, Any]:
-    """Return the settings that the trained weights of a method depend on, as JSON restores them."""
-    found: dict[str, Any] = {"task": asdict(config.task), "loop": config.loop.identity}
-    found |= {"model": config.model, "gguf_file": config.gguf_file, "size": config.size}
-    found |= {"batch_size": config.batch_size, "data": config.data, "seed": seed}
-    found["held_out"] = config.repair.stories  # drawn, and classified, together with the texts
-    if METHODS[name].expanded:
-        found["expansion"] = config.expansion
-    if METHODS[name].table != UNROUTED:
-        found["labels"] = asdict(config.labels)
-    return as_read(found)
+        """The settings that determine the trained weights, as JSON restores them."""
+        config = self.config
+        found: dict[str, Any] = {
+            "task": asdict(config.task),
+            "loop": config.loop.identity,
+            # held-out texts are drawn, and classified, together with the training texts
+            "held_out": config.repair.stories,
+            "seed": self.seed,
+        }
+        names = ("model", "gguf_file", "size", "batch_size", "data")
+        found |= {name: getattr(config, name) for name in names}
+        if self.method.expanded:
+            found["expansion"] = config.expansion
+        if self.method.table != UNROUTED:
+            found["labels"] = asdict(config.labels)
+        return {**as_read(found), **self.task.identity}

@@ -1,9 +1,9 @@
 """One run of a method: train, ablate, repair, examine before and after, attack, and write a result.
 
 Each stage is a file in the run's folder. A finished stage is read and not repeated, so that an
-interrupted run resumes and ends with the same weights to the last bit. Notes hold the settings of
-the run and the checksum of each file, written before the file gets its name, so that a damaged
-file, or a file of another run, is never taken for a finished stage.
+interrupted run resumes and ends with bit-identical weights. Notes hold the settings of the run and
+the checksum of each file. They are written before the file gets its name, so that a damaged file,
+or a file of another run, is never mistaken for a finished stage.
 """
 
 import hashlib
@@ -54,12 +54,12 @@ PLAIN = "plain"
 STAGES, WEIGHTS = "stages.json", "trained.safetensors"
 
 Progress = Callable[[str, float], None]
-"""Called with the stage that a run is in, and the share of the run that is done."""
+"""Is called with the current stage of a run and the share of the run that is done."""
 
 TRAINED, EXAMINED = 0.6, 0.7
-"""Shares of a run that are done after training, and when the attacks begin."""
+"""Shares of a run that are done after training and before the attacks."""
 DRAWS = 1000
-"""Draws of an attack's examples that belong to one seed of a study."""
+"""Number of seeds of an attack's examples that are reserved for each seed of a study."""
 
 
 def run_method(
@@ -72,22 +72,22 @@ def run_method(
 ) -> dict[str, Any]:
     """Run a method, or resume its run, and return the result, which `result.json` holds as well.
 
-    The folder then holds the weights as trained (`trained.safetensors`), after the ablation
-    (`ablated`) and after the repair (`model`), which is attacked; of a pretrained model also as
-    transformers loads it (`plain`).
+    The folder then holds the weights after training (`trained.safetensors`), after the ablation
+    (`ablated.safetensors`) and after the repair (`model.safetensors`). The repaired model is
+    attacked. A pretrained model is also written in the format of transformers (`plain`).
 
     Args:
         config: settings that all methods share.
-        task: that of the config.
+        task: task of the config.
         name: one of `lm.methods.METHODS`.
-        seed: of stories, labels, first weights and examples.
-        folder: of the run. A method that begins with the model of another method takes it from that
-            method's run in the same study, if there is one.
+        seed: seed of stories, labels, first weights and examples.
+        folder: folder of the run. A method that begins with the model of another method reuses the
+            model of that method's run in the same study, if there is one.
         progress: is called as the run advances.
 
     Raises:
-        ValueError: if a file is damaged, of another run or cannot be written, or the labels are
-            not possible.
+        ValueError: if a file is damaged, belongs to another run or cannot be written, or if the
+            label precision is impossible.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(config, task, name, seed, folder)
@@ -112,10 +112,10 @@ def run_method(
 def train_as_worker(
     config: RunConfig, task: UnlearningTask, name: str, seed: int, folder: Path
 ) -> None:
-    """Take part in the training of a run of rank 0, if it is not finished.
+    """Take part in the training of a run of rank 0, unless that training is finished.
 
     Raises:
-        ValueError: as `run_method`.
+        ValueError: for the same reasons as `run_method`.
     """
     if broadcast(False):
         data = make_training_data(config, task, name, seed)
@@ -125,8 +125,9 @@ def train_as_worker(
 def train(training: Training, folder: Path, report: Report) -> LanguageModel:
     """Return the trained model of a run; all processes must call this together.
 
-    If another method trains alike, and its run in the same study is finished and has the same
-    settings, its model is taken and its notes are copied; otherwise training starts or resumes.
+    If another method is trained in the same way, and its run in the same study is finished and has
+    the same settings, its model is reused and its notes are copied. Otherwise training starts or
+    resumes.
     """
     other = begins_with(training.name)
     if other is None:
@@ -145,7 +146,7 @@ def train(training: Training, folder: Path, report: Report) -> LanguageModel:
 
 
 class Run:
-    """The stages of a run, and what they share, which is made when a stage first needs it."""
+    """The stages of a run, with their data and exam, which are made when a stage needs them."""
 
     def __init__(
         self, config: RunConfig, task: UnlearningTask, name: str, seed: int, folder: Path
@@ -172,7 +173,7 @@ class Run:
         return Training(self.config, self.task, self.name, self.seed, self.data)
 
     def trained(self, report: Report) -> LanguageModel:
-        """Return the model as the method trains it, and remove the checkpoints of training."""
+        """Return the trained model, and remove the checkpoint of training."""
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -191,7 +192,7 @@ class Run:
         return {"report": report, "samples": sample_texts(model, self.task, self.seed)}
 
     def ablate(self, model: LanguageModel) -> LanguageModel:
-        """Return the model after the ablation of its method and the method that follows it."""
+        """Return the model after the ablation and the post-hoc step of its method."""
         return ablate(self.config, self.name, model.to(default_device()), self.data, self.seed)
 
     def repair(self, model: LanguageModel) -> LanguageModel:
@@ -242,10 +243,10 @@ def measure_section(exam: Exam, name: str) -> Measure:
 def ablate(
     config: RunConfig, name: str, model: LanguageModel, data: TrainingData, seed: int
 ) -> LanguageModel:
-    """Return a model without what its method removes, changed by the method that follows it.
+    """Return a model after the ablation and the post-hoc step of its method.
 
     Raises:
-        ValueError: if there is no text labeled forget for a method that needs one.
+        ValueError: if no text is labeled forget and the post-hoc step needs one.
     """
     method = METHODS[name]
     if method.ablation == "expansion":
@@ -268,17 +269,18 @@ def repair(
 ) -> LanguageModel:
     """Return a copy of a model, trained further, at the step of the least held-out loss.
 
-    An ablation also hurts what is to be retained. Cloud et al. 2024 (arXiv 2410.04332, appendix C)
-    fine-tune for 40 steps and keep the best. Every method is repaired alike, so that none gains
-    from longer training. Step 0 counts: a model that training only harms is returned unchanged.
+    An ablation also damages abilities that are to be retained. Cloud et al. 2024 (arXiv 2410.04332,
+    appendix C) fine-tune for 40 steps and keep the best. Every method gets the same repair, so that
+    none gains from longer training. Step 0 counts: if training only raises the loss, the model is
+    returned unchanged.
 
     Args:
-        model: on the device where it is; it is not changed.
+        model: a model on any device, which stays unchanged.
         retain: texts to train on, none labeled forget.
         held_out: other texts, none labeled forget.
-        config: how to train.
-        batch_size: texts in a batch.
-        seed: of the order of texts.
+        config: settings of the repair.
+        batch_size: number of texts in a batch.
+        seed: seed of the order of texts.
     """
     repaired = model.copied()
     if not len(retain) or not len(held_out):
@@ -299,17 +301,17 @@ def repair(
 
 
 def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
-    """Write a model and its tokenizer as `save_pretrained` does, unless that is done.
+    """Write a model and its tokenizer by `save_pretrained`, unless the exported folder exists.
 
     The exported folder gets its name when it is complete.
 
     Args:
-        config: of the run, with a pretrained model.
-        model: to write, on any device.
-        folder: of the run.
+        config: settings of the run, with a pretrained model.
+        model: the model to write, on any device.
+        folder: folder of the run.
 
     Raises:
-        ValueError: if it cannot be written, or the tokenizer is no longer there.
+        ValueError: if the folder cannot be written, or the tokenizer no longer exists.
     """
     path, draft = folder / PLAIN, folder / f".{PLAIN}"
     if path.exists():
@@ -325,7 +327,7 @@ def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
 
 
 CONSTANTS = ("_entropy_lower_bound", "fact_guess_loss")
-"""Ends of the names of figures of the exam itself, which are the same for every model."""
+"""Name endings of measures of the exam itself, which are the same for every model."""
 
 
 def build_result(
@@ -338,22 +340,27 @@ def build_result(
 ) -> dict[str, Any]:
     """Return the result of a run as plain data.
 
-    Each figure of `lm.evaluation.exam` has values `before` and `after` the ablation, and
-    `repaired`. A method that begins with the trained model of another counts its training, too.
+    Each measure of `lm.evaluation.exam` has the values `before` and `after` the ablation, and
+    `repaired`. The time of a method that reuses the model of another method includes its training.
 
     Args:
-        method: its name.
-        seed: of the run.
-        training: the notes of training.
-        seconds: of each stage.
-        examined: the records of the three exams, by stage.
-        attacks: the records of the attacks, by name.
+        method: name of the method.
+        seed: seed of the run.
+        training: notes of training.
+        seconds: duration of each stage.
+        examined: records of the three exams, by stage.
+        attacks: records of the attacks, by name.
     """
     reports = {stage: record["report"] for stage, record in examined.items()}
-    figures: dict[str, Any] = {}
-    for name, value in reports["before"].items():
-        stages = {stage: report[name] for stage, report in reports.items()}
-        figures[name] = value if name.endswith(CONSTANTS) else stages
+    measures = {
+        name: value
+        if name.endswith(CONSTANTS)
+        else {stage: report[name] for stage, report in reports.items()}
+        for name, value in reports["before"].items()
+    }
+    curves = [curve for record in attacks.values() for curve in record.get("curves", ())]
+    rows = [row for record in attacks.values() for row in record.get("rows", ())]
+    grid = [*(row._asdict() for row in rows_of(map(curve_from_json, curves))), *rows]
     seconds = {**seconds, "trained": training["seconds"]}  # of all processes of the training
     return {
         "method": method,
@@ -361,37 +368,24 @@ def build_result(
         "tokens_per_second": training["tokens_per_second"],
         "wall_seconds": sum(seconds.values()),
         "seconds": seconds,
-        **figures,
+        **measures,
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"]},
         "samples": {stage: record["samples"] for stage, record in examined.items()},
-        **summarize_attacks(attacks),
+        "curves": curves,
+        **({"grid": grid} if rows else {}),  # only the full suite has attacks without training
     }
 
 
-def summarize_attacks(attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the curves of relearning, and the grid of all attacks if some train no parameter.
-
-    Args:
-        attacks: the records of the attacks, by name.
-    """
-    curves = [curve for record in attacks.values() for curve in record.get("curves", ())]
-    read = [row for record in attacks.values() for row in record.get("rows", ())]
-    if not read:
-        return {"curves": curves}
-    trained = rows_of(map(curve_from_json, curves))
-    return {"curves": curves, "grid": [*(row._asdict() for row in trained), *read]}
-
-
 class Stages:
-    """The files of finished stages in a folder, with the seconds that each took.
+    """The files of finished stages in a folder, with the duration of each in seconds.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         identity: plain data that determines the content of all files.
 
     Raises:
-        ValueError: if the folder holds a run of another identity, or its notes are damaged.
+        ValueError: if the folder holds a run with another identity, or its notes are damaged.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -405,10 +399,10 @@ class Stages:
         return (self.folder / f"{name}.safetensors").exists()
 
     def record(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the record of a stage as JSON restores it; make it if it does not exist.
+        """Return the record of a stage as JSON restores it; make the record if it does not exist.
 
         Raises:
-            ValueError: if it cannot be written, or exists and is damaged or of another run.
+            ValueError: if the file cannot be written, is damaged or belongs to another run.
         """
         path = self.folder / f"{name}.json"
         if not path.exists():
@@ -418,10 +412,10 @@ class Stages:
         return read_json(path)
 
     def model(self, name: str, make: Callable[[], LanguageModel]) -> LanguageModel:
-        """Return the model of a stage, on the CPU as it was saved; make it if it does not exist.
+        """Return the saved model of a stage, on the CPU; make the model if it does not exist.
 
         Raises:
-            ValueError: if it cannot be written, or exists and is damaged or of another run.
+            ValueError: if the file cannot be written, is damaged or belongs to another run.
         """
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
@@ -437,7 +431,7 @@ class Stages:
 
     @contextmanager
     def _noted(self, path: Path) -> Iterator[Path]:
-        """Yield a draft to write, which gets the name of `path` after the notes hold its sum."""
+        """Yield a draft, which is renamed to `path` when the notes hold its checksum."""
         started = time.perf_counter()
         draft = path.with_name(f".{path.name}")
         yield draft
@@ -449,7 +443,7 @@ class Stages:
 
 
 def owned(path: Path) -> bool:
-    """Return whether a stage's file exists and is the one that the run of its folder wrote."""
+    """Return whether the file of a stage exists and was written by the run of its folder."""
     notes = path.with_name(STAGES)
     if not path.exists() or not notes.exists():
         return False

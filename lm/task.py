@@ -1,20 +1,20 @@
-"""What there is to unlearn: stories of a made-up world, or prepared documents of any kind.
+"""Unlearning tasks: stories of a made-up world, or prepared documents of any kind.
 
-A run knows either by one protocol, `UnlearningTask`: texts to train on, the truth about them, an
+A run uses both through one protocol, `UnlearningTask`: texts to train on, their true labels, an
 exam, examples and questions for attacks, and prompts for sample texts.
 
-Of a document, the topic is the label that it was prepared with. These labels are the truth, and the
-`LabelConfig` of a run makes those of the learner worse. No facts are known of documents, so that
-nothing asks for any. Training, exams, calibration and attacks draw from pools of documents that are
-disjoint (`lm.data.shards`), and texts to train on are read from the mapped shards when a batch
-needs them.
+The topic of a document is the label that its preparation gave it. These are the true labels, and
+the `LabelConfig` of a run adds errors to them. Documents come without facts, so that no exam or
+attack asks for facts. Training, exams, calibration and attacks draw from disjoint pools of
+documents (`lm.data.shards`), and training texts are read from the mapped shards when a batch needs
+them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -44,41 +44,41 @@ Split = Literal["forget", "retain"]
 
 
 class UnlearningTask(Protocol):
-    """What there is to unlearn."""
+    """Texts to learn and to forget, with an exam and attacks."""
 
     @property
     def vocab_size(self) -> int:
-        """Tokens of the vocabulary."""
+        """Number of tokens of the vocabulary."""
 
     @property
     def end(self) -> int:
-        """The token that ends a text, and stands before one."""
+        """The token before and after each text."""
 
     @property
     def context(self) -> int:
-        """Tokens that a text may have, its end included."""
+        """Maximum number of tokens of a text, including its end token."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Plain data that a run depends on besides its settings."""
+        """Plain data, apart from its settings, that determines the results of a run."""
 
     def sample(self, count: int, seed: Sequence[int]) -> Texts:
-        """Return texts to train on, the same for the same seed."""
+        """Return texts to train on, which the seed determines."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
-        """Return which texts, given by their topics, are truly to be forgotten."""
+        """Return which texts, given by their topics, are to be forgotten, by the true labels."""
 
     def retain_labels(self, topics: Tensor) -> Tensor:
         """Return the labels of texts that are not labeled forget, by their topics."""
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
-        """Return an exam on texts that no run trains on, the same for the same seed."""
+        """Return an exam on texts that no run trains on, which the seed determines."""
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether it has the texts and questions that an attack, by its name, needs."""
+        """Return whether the task has the texts and questions that an attack needs."""
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
-        """Return texts for an attack to train on, the same for the same seed."""
+        """Return texts for an attack to train on, which the seed determines."""
 
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
@@ -86,7 +86,7 @@ class UnlearningTask(Protocol):
         """Return the result of an attack that trains no parameter of the model."""
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
-        """Return texts of a split that no run trains on, for a model to continue."""
+        """Return texts of a split that a model can continue, on which no run trains."""
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
@@ -97,7 +97,7 @@ class StoryTask(Task):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Nothing: the settings determine all stories."""
+        """An empty mapping, since the settings determine all stories."""
         return {}
 
     def retain_labels(self, topics: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class StoryTask(Task):
         return make_exam(self, seed, config)
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether there are topics for an attack; all others may be adjacent ones."""
+        """Return whether the attack has topics: without retained topics, none are benign."""
         own = ATTACKS.get(attack)
         return own is None or own.split == "forget" or bool(self.splits.retain)
 
@@ -124,7 +124,7 @@ class StoryTask(Task):
         return run_inference_attack(model, self, exam, attack, config, seed)
 
     def prompts(self, split: Split, count: int, seed: int) -> StoryRows:
-        """Return new stories of a split; adjacent ones where none is to be retained."""
+        """Return new stories of a split, or adjacent stories if no topic is to be retained."""
         topics = getattr(self.splits, split) or self.splits.adjacent
         number = ("forget", "retain").index(split)
         return self.sample(count, (seed, 90, number), StoryDistribution(topics=topics))
@@ -137,7 +137,7 @@ class StoryTask(Task):
 
 @dataclass(frozen=True, eq=False)
 class DocumentTexts:
-    """Documents by number (`lm.data.task.Texts`), which are read when they are needed."""
+    """Documents by number (`lm.data.task.Texts`), which are read from disk on demand."""
 
     shards: Shards
     """Shards of the documents."""
@@ -155,9 +155,9 @@ class DocumentTexts:
 
     @property
     def digest(self) -> str:
-        """A checksum of all documents and of the numbers of these."""
-        own = f"{self.shards.digest} {self.context} ".encode()
-        return sha256(own + self.numbers.tobytes()).hexdigest()
+        """A checksum of all documents in the shards and of the chosen numbers."""
+        prefix = f"{self.shards.digest} {self.context} ".encode()
+        return sha256(prefix + self.numbers.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -167,9 +167,9 @@ class DocumentTexts:
         return replace(self, numbers=self.numbers[chosen.numpy()])
 
     def read(self) -> StoryRows:
-        """Return the documents, one in a row.
+        """Return the documents, one in each row.
 
-        Tokens labeled forget count as the topic's own words, for methods that label tokens.
+        Methods that label tokens treat tokens labeled forget as words specific to the topic.
         """
         tokens = np.empty((len(self), self.context + 1), np.int32)
         labels = np.empty((len(self), self.context), np.int8)
@@ -185,41 +185,34 @@ class DocumentTexts:
         )
 
 
+SPLIT_LABELS: dict[Split, int] = {"forget": FORGET, "retain": RETAIN}
+"""The label of each split."""
 PROMPT, CONTINUATION = 12, 48
-"""Tokens of a sample text that the model is given, and that it adds."""
+"""Numbers of tokens of a sample text that the model is given and that it generates."""
 SAMPLES = 2
-"""Sample texts of each split."""
+"""Number of sample texts of each split."""
 
 
 def sample_texts(
     model: LanguageModel, task: UnlearningTask, seed: int, count: int = SAMPLES
 ) -> dict[str, list[str]]:
-    """Return how a model continues texts to forget and texts to retain, by split.
+    """Return the continuations by a model of texts to forget and texts to retain, by split.
 
     Args:
-        model: on any device.
-        task: of the texts.
-        seed: of the texts, which the model was not trained on.
-        count: how many of each split.
+        model: a model on any device.
+        task: source of the texts.
+        seed: seed of the texts, on which the model was not trained.
+        count: number of texts of each split.
     """
-    found = {}
-    for split in get_args(Split):
-        rows = task.prompts(split, count, seed)
-        prompt = rows.inputs[:, :PROMPT].to(model.device)
-        texts = generate(model, prompt, CONTINUATION).tolist()
-        found[split] = [_text(task, tokens) for tokens in texts]
+    found: dict[str, list[str]] = {split: [] for split in SPLIT_LABELS}
+    for split in SPLIT_LABELS:
+        prompt = task.prompts(split, count, seed).inputs[:, :PROMPT].to(model.device)
+        for _, *story in generate(model, prompt, CONTINUATION).tolist():
+            end = story.index(task.end) if task.end in story else len(story)
+            found[split].append(task.decode(story[:end]))
     return found
 
 
-def _text(task: UnlearningTask, tokens: list[int]) -> str:
-    """Return the text between the first end token and the next."""
-    story = tokens[1:]
-    end = story.index(task.end) if task.end in story else len(story)
-    return task.decode(story[:end])
-
-
-SPLIT_LABELS: dict[Split, int] = {"forget": FORGET, "retain": RETAIN}
-"""The label of each split."""
 WITHOUT_FACTS = ("same", "benign", "lora-same", "lora-benign", "quantized")
 """Attacks that need no facts."""
 
@@ -228,9 +221,9 @@ class DocumentTask:
     """Prepared documents as an `UnlearningTask`.
 
     Args:
-        shards: the documents.
-        tokenizer: theirs.
-        context: tokens of a row; longer documents are cut.
+        shards: shards of the documents.
+        tokenizer: tokenizer of the documents.
+        context: number of tokens in a row; longer documents are cut.
     """
 
     def __init__(self, shards: Shards, tokenizer: "PreTrainedTokenizerBase", context: int) -> None:
@@ -249,10 +242,10 @@ class DocumentTask:
         return {"documents": self.shards.digest}
 
     def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
-        """Return documents to train on, of all labels in their own proportions; they stay on disk.
+        """Return documents to train on, drawn whatever their labels; they stay on disk.
 
         Raises:
-            ValueError: if there are fewer.
+            ValueError: if the pool has fewer documents.
         """
         return self._texts(self.pools.draw("train", count, seed))
 
@@ -261,7 +254,7 @@ class DocumentTask:
         return topics == FORGET
 
     def retain_labels(self, topics: Tensor) -> Tensor:
-        """Return `UNLABELED` for documents that were prepared so, and `RETAIN` for all others."""
+        """Return `UNLABELED` for documents prepared without a label, and `RETAIN` for others."""
         return torch.where(topics == UNLABELED, UNLABELED, RETAIN)
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
@@ -278,7 +271,7 @@ class DocumentTask:
         """Return documents for an attack to train on.
 
         Raises:
-            ValueError: if there are fewer.
+            ValueError: if the pool has fewer documents.
         """
         label = SPLIT_LABELS[ATTACKS[attack].split]
         return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
@@ -286,7 +279,7 @@ class DocumentTask:
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
-        """Return the losses of quantized models: other attacks without training need facts."""
+        """Return the losses of quantized models; other attacks without training need facts."""
         assert attack in WITHOUT_FACTS
         return rounded(model, exam, config.bits)
 
@@ -299,7 +292,7 @@ class DocumentTask:
         return str(self.tokenizer.decode(list(tokens)))
 
     def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
-        """Return equally many documents of each split from a pool."""
+        """Return the same number of documents of each split from a pool."""
         return {
             split: self._texts(self.pools.draw(pool, count, [seed, label], label)).read()
             for split, label in SPLIT_LABELS.items()
