@@ -434,12 +434,16 @@ class Stages:
         """Yield a draft, which is renamed to `path` when the notes hold its checksum."""
         started = time.perf_counter()
         draft = path.with_name(f".{path.name}")
-        yield draft
-        notes = read_json(self.notes)
-        notes["seconds"][path.stem] = time.perf_counter() - started
-        notes["sha256"][path.name] = _checksum(draft)
-        write_json(self.notes, notes)
-        draft.replace(path)
+        try:
+            yield draft
+            notes = read_json(self.notes)
+            notes["seconds"][path.stem] = time.perf_counter() - started
+            notes["sha256"][path.name] = _checksum(draft)
+            write_json(self.notes, notes)
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
 
 def owned(path: Path) -> bool:

@@ -22,7 +22,8 @@ from lm.evaluation.config import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
-from lm.models.gpt import GPT, save
+from lm.models.files import save
+from lm.models.gpt import GPT
 from lm.models.layers import SIZES, GPTConfig
 from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
 from lm.pretraining import Training, make_training_data
