@@ -1,8 +1,8 @@
-"""The settings of a run, and those of a study of many runs, which nests them.
+"""The settings of a run, and the settings of a study of many runs, which nest those of a run.
 
-A flag of `python -m lm.unlearn` is the name of a field. The settings of a run stand on the command
-line without a prefix, as `--size` or `--loop.steps`, and those of methods after training under the
-method's name, as `--rmu.steps`.
+A flag of `python -m lm.unlearn` is the name of a field. The settings of a run have no prefix on the
+command line, as in `--size` or `--loop.steps`, and the settings of a method after training have the
+name of the method as a prefix, as in `--rmu.steps`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,25 +22,25 @@ from lm.posthoc import PostHocSettings
 from lm.training.loop import LoopConfig
 
 NO_PREFIX = tyro.conf.arg(name="")
-"""Lets nested settings stand on the command line as if they were not nested."""
+"""Gives the flags of nested settings no prefix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepairConfig:
-    """How a model is repaired after the ablation.
+    """Settings of the repair of a model after the ablation.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
     steps: int = 40
-    """Batches to train on."""
+    """Number of batches to train on."""
     learning_rate: float = 5e-4
     """Learning rate of AdamW."""
     every: int = 10
     """Steps between measurements of the loss on held-out texts; the best step is kept."""
     stories: int = 128
-    """Held-out texts, including those labeled forget, which are not read."""
+    """Number of held-out texts; those labeled forget are not used."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.learning_rate <= 0 or min(self.every, self.stories) < 1:
@@ -52,42 +52,42 @@ class RepairConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """The settings of a run, all but its method and seed.
+    """The settings of a run, except for its method and seed.
 
     Raises:
-        ValueError: if there is no such size, or a number is out of its range.
+        ValueError: if the size is unknown, or a number is out of its range.
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """What there is to unlearn."""
+    """Settings of the stories and of the topics to forget."""
     data: Path | None = None
-    """Folder of documents to unlearn in place of stories; `python -m lm.prepare` writes it."""
+    """Folder of documents that replace the stories; `python -m lm.prepare` writes it."""
     labels: Annotated[LabelConfig, NO_PREFIX] = field(default_factory=LabelConfig)
-    """How good the labels are."""
+    """Quality of the labels."""
     model: str | None = None
     """Name or folder of a pretrained model to start from; by default, models are new."""
     gguf_file: str | None = None
-    """File of the pretrained model, where its weights are in GGUF format."""
+    """File of the pretrained model, if its weights are in GGUF format."""
     size: str = "nano"
     """Shape of new models: nano, small, medium, large, tinystories-8m or others."""
     expansion: int = 64
-    """Hidden units that a routed method adds to each layer."""
+    """Number of hidden units that a routed method adds to each layer."""
     adapters: AdapterConfig = field(default_factory=AdapterConfig)
     """Size of a pair of adapters, in methods that train a pretrained model by adapters."""
     batch_size: int = 8
-    """Texts in a batch."""
+    """Number of texts in a batch."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """How models are trained."""
+    """Settings of training."""
     posthoc: Annotated[PostHocSettings, NO_PREFIX] = field(default_factory=PostHocSettings)
     """Settings of the methods after training, each under its name."""
     repair: RepairConfig = field(default_factory=RepairConfig)
-    """How models are repaired after the ablation."""
+    """Settings of the repair of models after the ablation."""
     exam: ExamConfig = field(default_factory=ExamConfig)
-    """Which questions models are asked."""
+    """Settings of the exam of models."""
     suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
-    """Which attacks are run. full adds LoRA, paraphrases, probes, prompts and quantization."""
+    """Attacks to run. full adds LoRA, paraphrases, probes, prompts and quantization."""
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """How attacks relearn."""
+    """Settings of the attacks that relearn."""
     grid: GridConfig = field(default_factory=GridConfig)
     """Settings of the attacks that only the full suite has."""
 
@@ -137,11 +137,11 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
     sweep: Literal["none", "labels"] = "none"
-    """What to vary. labels: methods are run at each of the recalls, gold and unrouted once."""
+    """Setting to vary. labels: methods are run at each of the recalls, gold and unrouted once."""
     recalls: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
     """Label recalls of a sweep over labels."""
     workers: int | None = None
-    """Runs at a time, one thread each; by default one per core."""
+    """Number of runs at a time, each with one thread; by default one per core."""
     run_dir: Path | None = None
     """Folder of the study; by default the next free one under runs/unlearn."""
     dry_run: bool = False
@@ -169,7 +169,7 @@ class StudyConfig:
 
     @property
     def subject(self) -> str:
-        """What is to be forgotten, in words."""
+        """The topics or documents to forget, in words."""
         run = self.run
         return ", ".join(run.task.forget) if run.data is None else f"documents of {run.data}"
 

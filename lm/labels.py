@@ -40,7 +40,7 @@ class Truth(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelConfig:
-    """How good the labels are.
+    """Quality of the labels.
 
     Raises:
         ValueError: if a share is out of its range.

@@ -24,7 +24,7 @@ from oversight.routing import RouteTable
 
 GOLD, BASE = "gold", "unrouted"
 """The references: a model that was never trained on the texts to forget, and a model that was
-trained on all texts alike."""
+trained on all texts in the same way."""
 
 Ablation = Literal["nothing", "expansion", "random"]
 """What is removed after training: the expansion, or as many random original hidden units."""
@@ -32,20 +32,20 @@ Ablation = Literal["nothing", "expansion", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to train a model and to remove from it what is to be forgotten."""
+    """One way to train a model and to remove knowledge from it."""
 
     summary: str = field(compare=False)
     """The sentence that describes the method on model cards."""
     table: RouteTable = UNROUTED
     """Weight of each route at each target."""
     unit: Unit = "document"
-    """Whether a label applies to all tokens of a text, or to the topic's own words."""
+    """Whether a label applies to all tokens of a text, or only to words specific to the topic."""
     unlabeled_fraction: float = 0.0
     """Fraction of the texts labeled retain whose label is dropped at random."""
     classified: bool = False
     """Whether the labels are predictions of a classifier trained on them (`lm.labels`)."""
     weighted: bool = False
-    """Whether forget tokens are routed by how typical of forget texts they are."""
+    """Whether forget tokens are routed by weights, which are higher for tokens typical of them."""
     expanded: bool = False
     """Whether the model is trained with added hidden units."""
     embedded: bool = False
@@ -57,11 +57,11 @@ class Method:
     posthoc: str | None = None
     """The method of `lm.posthoc` that runs after training and ablation."""
     uses_true_labels: bool = False
-    """Whether the method gets perfect labels, as a reference, whatever the labels of the run."""
+    """Whether the method is a reference that gets the true labels instead of those of the run."""
 
     @property
     def unlearns(self) -> bool:
-        """Whether this is a method of unlearning, and neither a reference nor a control."""
+        """Whether this is a method of unlearning and not a reference or a control."""
         changed = self.posthoc is not None or self.table != UNROUTED
         return changed and not self.uses_true_labels and self.ablation != "random"
 
@@ -162,7 +162,7 @@ def require_methods(names: Sequence[str]) -> None:
 
 
 def begins_with(name: str) -> str | None:
-    """Return the method that trains alike and has no post-hoc step; None if `name` has none.
+    """Return the method with the same training and no post-hoc step; None if `name` has no step.
 
     >>> begins_with("npo"), begins_with("modules-rmu"), begins_with("gold")
     ('unrouted', 'modules-classified', None)
@@ -177,16 +177,17 @@ def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: 
 
     Args:
         method: one of `METHODS`.
-        texts: to train on.
-        labels: of the texts, as given or as classified, [n].
-        vocab_size: tokens of the vocabulary.
-        seed: of the labels that are dropped.
+        texts: training texts.
+        labels: given or classified labels of the texts, [n].
+        vocab_size: number of tokens of the vocabulary.
+        seed: seed of the labels that are dropped.
 
     Raises:
         ValueError: if a weighted method gets no text labeled forget.
     """
-    own = Routed(texts, drop_retain_labels(labels, method.unlabeled_fraction, seed), method.unit)
+    kept = drop_retain_labels(labels, method.unlabeled_fraction, seed)
+    unweighted = Routed(texts, kept, method.unit)
     if not method.weighted:
-        return own
-    weights = token_weights(*pseudo_counts(*own.counts(vocab_size)))
-    return replace(own, weights=weights.to(torch.float32))
+        return unweighted
+    weights = token_weights(*pseudo_counts(*unweighted.counts(vocab_size)))
+    return replace(unweighted, weights=weights.to(torch.float32))

@@ -1,4 +1,4 @@
-"""What all tests of language models share: samples of a few tokens."""
+"""A fixture of all tests of language models: short sample texts."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def short_samples() -> Iterator[None]:
-    """Let models write a few tokens where a run samples texts; no test reads what they write."""
+    """Shorten the sample texts of runs, whose content no test checks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lm.task.CONTINUATION", 4)
         yield

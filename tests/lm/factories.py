@@ -1,4 +1,4 @@
-"""Inputs and models that tests of several packages make."""
+"""Inputs and models for tests of several packages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

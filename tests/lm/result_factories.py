@@ -1,4 +1,4 @@
-"""Tests of what tells of unlearning; their results are made up, so that the answers are known."""
+"""Made-up results of runs, for tests with known answers."""
 
 from typing import Any
 

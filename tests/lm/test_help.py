@@ -1,4 +1,4 @@
-"""The help pages of the language models' commands are the stored ones, and tell every flag."""
+"""Tests of the help pages of the commands: they equal the stored pages and list every flag."""
 
 import re
 from pathlib import Path
@@ -27,13 +27,13 @@ def stored(command: str) -> str:
 
 
 def without_posthoc(page: str) -> str:
-    """Return a page without the boxes of methods after training, which their registry writes."""
+    """Return a page without the boxes of methods after training, which their registry adds."""
     names = "|".join(POSTHOC)
     return re.sub(rf"^\S+ (?:{names}) options .*?^\u2570.*?\n", "", page, flags=re.S | re.M)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """A change of the interface shows in the diff of the stored page.
 
     To store a new one: `COLUMNS=100 python -m lm.unlearn --help > FILE` in help/.
@@ -50,7 +50,7 @@ def test_the_help_page_is_the_stored_one(monkeypatch: pytest.MonkeyPatch, comman
         ("unlearn", (cli.Launch, StudyConfig)),
     ],
 )
-def test_every_flag_is_on_the_help_page(
+def test_help_page_lists_every_flag(
     monkeypatch: pytest.MonkeyPatch, command: str, schemas: tuple[type[Any], ...]
 ) -> None:
     page = help_page(COMMANDS[command], monkeypatch)

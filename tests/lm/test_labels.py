@@ -1,4 +1,4 @@
-"""Labels of texts and tokens, those of a classifier, and the routes that follow from them."""
+"""Tests of the labels of texts and tokens, of the classifier, and of the routes of tokens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,18 +36,18 @@ from tests.lm.evaluation.factories import tiny_task
 from tests.lm.factories import TensorRows
 
 
-def test_a_story_is_labeled_whole_or_by_its_topics_own_words() -> None:
+def test_token_labels_apply_to_all_tokens_or_to_topic_words() -> None:
     rows = tiny_task().sample(4, [0])
     labels = torch.tensor([FORGET, RETAIN, FORGET, RETAIN])
     whole, words = (token_labels(rows, labels, unit) for unit in ("document", "token"))
-    own = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in TOPIC_KINDS]))
+    topic_words = torch.isin(rows.kinds, torch.tensor([int(kind) for kind in TOPIC_KINDS]))
     assert torch.equal(whole, labels[:, None].expand(whole.shape))
-    assert torch.equal(words == FORGET, own & (whole == FORGET))
+    assert torch.equal(words == FORGET, topic_words & (whole == FORGET))
     assert 0 < int((words == FORGET).sum()) < int((whole == FORGET).sum())
 
 
 @pytest.mark.parametrize("count", [0, 3, 5])
-def test_more_or_fewer_labels_than_stories_are_refused(count: int) -> None:
+def test_token_labels_refuses_another_number_of_labels_than_stories(count: int) -> None:
     rows = tiny_task().sample(4, [0])
     with pytest.raises(ValueError, match=rf"labels of shape \({count},\) .* 4 stories: give each"):
         token_labels(rows, torch.zeros(count).long())
@@ -58,13 +58,13 @@ SEVERAL = torch.tensor([FORGET, RETAIN, UNLABELED]).repeat(4)
 
 
 def texts_of(folder: Path) -> DocumentTexts:
-    """Return documents of several lengths, out of three shards."""
+    """Return documents of several lengths from three shards."""
     shards, _ = make_shards(folder, [3, 12, 1, 7, 30, 5] * 2, 50)
     return DocumentTexts(shards, shards.document_labels(), torch.randperm(12).numpy(), 6)
 
 
 @pytest.mark.parametrize("name", ["gold", "filtered-tokens", "parameters", "era"])
-def test_batches_are_those_of_texts_that_were_read_at_once(
+def test_batches_equal_those_of_texts_read_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lm.labels.CHUNK", 5)
@@ -85,7 +85,7 @@ def test_batches_are_those_of_texts_that_were_read_at_once(
         assert all(map(torch.equal, found(step), expected(step)))
 
 
-def test_documents_are_read_when_a_batch_is_and_no_others(
+def test_documents_are_read_only_when_a_batch_needs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, numbers, read = texts_of(tmp_path), list[int](), Shards.document
@@ -122,7 +122,7 @@ def test_digest_changes_with_everything_batches_depend_on(tmp_path: Path) -> Non
     assert replace(source).digest == source.digest
 
 
-def test_more_or_fewer_labels_than_texts_are_refused() -> None:
+def test_routed_refuses_another_number_of_labels_than_texts() -> None:
     with pytest.raises(ValueError, match=r"labels of shape \(3,\) were given for 4 texts"):
         Routed(tiny_task().sample(4, [0]), torch.zeros(3).long())
 
@@ -194,7 +194,7 @@ def test_uncertain_predictions_are_unlabeled(stories: tuple[Task, StoryRows]) ->
     assert int((truth & (found == RETAIN)).sum()) < int((truth & (found != FORGET)).sum())
 
 
-def test_labels_must_be_one_for_each_story(stories: tuple[Task, StoryRows]) -> None:
+def test_classifier_refuses_too_few_labels_or_stories(stories: tuple[Task, StoryRows]) -> None:
     task, rows = stories
     with pytest.raises(ValueError, match="each story one label"):
         classify_documents(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
@@ -203,7 +203,7 @@ def test_labels_must_be_one_for_each_story(stories: tuple[Task, StoryRows]) -> N
         classify_documents(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
 
 
-def test_a_fraction_of_the_retain_labels_is_dropped() -> None:
+def test_drop_retain_labels_drops_the_given_share() -> None:
     known = torch.tensor([0, 1, 2]).repeat(1000)[:, None].expand(3000, 2)
     dropped = drop_retain_labels(known, 0.75, seed=0)
     changed = (dropped != known).all(1)

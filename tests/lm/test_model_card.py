@@ -1,4 +1,4 @@
-"""The model card states what the results state, and nothing else."""
+"""Tests of the model card: its measures, costs and robustness."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,33 +34,33 @@ GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
 
 def test_card_names_the_forgotten_topics_or_documents() -> None:
     assert "trained to forget forest\n" in card(STUDY, GOLD, [])
-    told = card(replace(STUDY, run=replace(STUDY.run, data=Path("prepared/tales"))), GOLD, [])
-    assert "trained to forget documents of prepared/tales\n" in told
+    text = card(replace(STUDY, run=replace(STUDY.run, data=Path("prepared/tales"))), GOLD, [])
+    assert "trained to forget documents of prepared/tales\n" in text
 
 
 def test_card_shows_figures_and_cost_relative_to_the_references() -> None:
-    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [GOLD, BASE])
-    assert "base_model: a/model" in told
-    assert "| forget loss, nats per token | 0.500 | 2.000 | 1.500 | 0.500 |" in told
-    assert "facts known" not in told  # the run measured none
-    assert "Retain loss relative to the unrouted model: +5.0%. Time of the run: 61 s." in told
-    assert METHODS["rmu"].summary in told
-    assert "50% of the texts to forget were labeled forget" in told
+    text = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [GOLD, BASE])
+    assert "base_model: a/model" in text
+    assert "| forget loss, nats per token | 0.500 | 2.000 | 1.500 | 0.500 |" in text
+    assert "facts known" not in text  # the run measured none
+    assert "Retain loss relative to the unrouted model: +5.0%. Time of the run: 61 s." in text
+    assert METHODS["rmu"].summary in text
+    assert "50% of the texts to forget were labeled forget" in text
 
 
 @pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
 def test_card_calls_a_model_robust_when_attacks_gain_no_more_than_from_gold(
     relearned: float, answer: str
 ) -> None:
-    told = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])
-    assert f"| same | loss | {relearned:.3f} | 1.000 | {answer} |" in told
-    assert "| same | facts | 50% | 50% | yes |" in told
+    text = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])
+    assert f"| same | loss | {relearned:.3f} | 1.000 | {answer} |" in text
+    assert "| same | facts | 50% | 50% | yes |" in text
 
 
 def test_card_reports_unknown_without_references() -> None:
-    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [])
-    assert "relative to the unrouted model: unknown, since unrouted was not run" in told
-    assert "| same | loss | 0.700 | unknown | unknown, since gold was not run |" in told
+    text = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [])
+    assert "relative to the unrouted model: unknown, since unrouted was not run" in text
+    assert "| same | loss | 0.700 | unknown | unknown, since gold was not run |" in text
 
 
 def test_card_of_gold_states_that_it_is_the_reference() -> None:
@@ -68,5 +68,5 @@ def test_card_of_gold_states_that_it_is_the_reference() -> None:
 
 
 def test_card_ignores_references_of_another_seed() -> None:
-    told = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [{**GOLD, "seed": 1}])
-    assert "since gold was not run" in told
+    text = card(STUDY, result("rmu", 2.0, 0.42, 0.7), [{**GOLD, "seed": 1}])
+    assert "since gold was not run" in text

@@ -122,15 +122,15 @@ def test_simnpo_of_single_tokens_equals_npo_with_a_certain_reference(
 def test_likelihoods_sum_the_log_probabilities_of_tokens() -> None:
     model, rows = random_gpt(SMALL), stories()
     batch = Batch(rows.inputs, rows.targets, torch.zeros_like(rows.inputs))
-    found = Likelihoods(*(part.detach() for part in likelihoods(model, batch)))
-    assert found.tokens_b.tolist() == list(LENGTHS)
+    computed = Likelihoods(*(part.detach() for part in likelihoods(model, batch)))
+    assert computed.tokens_b.tolist() == list(LENGTHS)
     with torch.no_grad():
         chances = model(rows.inputs).softmax(-1)
     for story, length in enumerate(LENGTHS):
         likely = [float(chances[story, t, rows.targets[story, t]]) for t in range(length)]
         expected = -sum(map(log, likely))
-        assert float(found.nats_b[story]) == pytest.approx(expected, rel=1e-5)
-    assert float(found.mean) == pytest.approx(float(found.nats_b.sum()) / sum(LENGTHS))
+        assert float(computed.nats_b[story]) == pytest.approx(expected, rel=1e-5)
+    assert float(computed.mean) == pytest.approx(float(computed.nats_b.sum()) / sum(LENGTHS))
 
 
 def test_rmu_trains_only_down_projections_up_to_its_layer() -> None:
@@ -164,10 +164,10 @@ def test_rmu_steers_forget_activations_and_keeps_others() -> None:
 
 
 def test_random_direction_is_a_unit_vector_without_negative_entries() -> None:
-    found = random_direction(random_gpt(SMALL), 3)
-    assert float(found.norm()) == pytest.approx(1.0)
-    assert bool((found >= 0).all())
-    assert not torch.equal(found, random_direction(random_gpt(SMALL), 4))
+    direction = random_direction(random_gpt(SMALL), 3)
+    assert float(direction.norm()) == pytest.approx(1.0)
+    assert bool((direction >= 0).all())
+    assert not torch.equal(direction, random_direction(random_gpt(SMALL), 4))
 
 
 def test_rmu_refuses_a_layer_that_does_not_exist() -> None:

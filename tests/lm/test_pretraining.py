@@ -1,4 +1,4 @@
-"""Training: the same seed gives the same bits, and runs never mix."""
+"""Tests of training: it is deterministic, and runs with different settings never mix."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def models(
     name: str, folder: Path, seed: int = 1, recall: float = 0.5
 ) -> tuple[LanguageModel, LanguageModel]:
-    """Return the model of a method as it is trained, and as it is cut."""
+    """Return the model of a method after training, and after the ablation."""
     folder.mkdir(exist_ok=True)
     config, task = replace(CONFIG, labels=LabelConfig(recall=recall)), tiny_task()
     data = make_training_data(config, task, name, seed)
@@ -41,7 +41,7 @@ def models(
 
 
 @pytest.mark.parametrize("name", [*ROUTED, "filtered-classified", *FOLLOWED])
-def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
+def test_training_and_ablation_are_deterministic_for_a_seed(name: str, tmp_path: Path) -> None:
     one, two = (models(name, tmp_path / f"{k}") for k in range(2))
     assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
     other = models(name, tmp_path / "other", seed=2)
@@ -52,32 +52,32 @@ def test_the_same_seed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     ("name", "message"),
     [("era", "raise the label recall"), *((name, "0 stories to forget") for name in FOLLOWED)],
 )
-def test_a_method_that_needs_labels_says_so_without_any(
+def test_methods_that_need_labels_refuse_training_without_any(
     name: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
         models(name, tmp_path, recall=0.0)
 
 
-def test_a_routed_model_is_misdirected_after_the_cut(tmp_path: Path) -> None:
-    trained, left = models("modules-rmu", tmp_path)
+def test_rmu_follows_the_ablation_of_a_routed_model(tmp_path: Path) -> None:
+    trained, ablated = models("modules-rmu", tmp_path)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
-    own = make_training_data(config, tiny_task(), "modules-classified", 1)
+    data = make_training_data(config, tiny_task(), "modules-classified", 1)
     expected = config.posthoc.method("rmu").unlearn(
-        trained.ablated(), own.forget, own.retain, config.batch_size, 1
+        trained.ablated(), data.forget, data.retain, config.batch_size, 1
     )
     assert trained.expanded
-    assert same(weights(left), weights(expected))
+    assert same(weights(ablated), weights(expected))
 
 
 @pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].classified])
-def test_a_classifier_without_labels_retains_everything(name: str, tmp_path: Path) -> None:
+def test_classifier_labels_everything_retain_without_labels(name: str, tmp_path: Path) -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=0.0))
     assert (make_training_data(config, tiny_task(), name, 1).labels == RETAIN).all()
     models(name, tmp_path, recall=0.0)
 
 
-def test_too_few_stories_for_the_precision_are_refused() -> None:
+def test_training_data_refuses_a_precision_with_too_few_stories() -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=1.0, precision=0.01))
     with pytest.raises(ValueError, match=r"a precision of 0\.01 needs .* raise the precision"):
         make_training_data(config, tiny_task(), "filtered", 1)
@@ -98,21 +98,23 @@ def test_training_does_not_resume_from_another_run(tmp_path: Path) -> None:
     models("parameters", tmp_path, seed=2)
 
 
-@pytest.mark.parametrize("what", ["another seed", "another file", "no notes"])
-def test_misdirection_reuses_only_the_model_of_its_own_study(what: str, tmp_path: Path) -> None:
-    beside = tmp_path / "unrouted-seed1"
+@pytest.mark.parametrize("difference", ["another seed", "another file", "no notes"])
+def test_rmu_trains_anew_when_the_study_has_no_intact_model(
+    difference: str, tmp_path: Path
+) -> None:
+    unrouted = tmp_path / "unrouted-seed1"
     other, _ = models("unrouted", tmp_path / "other", seed=2)
-    trained, _ = models("unrouted", beside, seed=2 if what == "another seed" else 1)
-    stages = Stages(beside, {})
+    trained, _ = models("unrouted", unrouted, seed=2 if difference == "another seed" else 1)
+    stages = Stages(unrouted, {})
     stages.model("trained", lambda: trained)
-    save(other, beside / "trained.safetensors")
-    if what == "no notes":
+    save(other, unrouted / "trained.safetensors")
+    if difference == "no notes":
         stages.notes.unlink()
     alone, _ = models("rmu", tmp_path / "alone")
     assert same(weights(models("rmu", tmp_path / "rmu-seed1")[0]), weights(alone))
 
 
-def test_a_blocked_label_has_no_share_and_the_rest_shares_all() -> None:
+def test_gradient_shares_are_zero_for_a_blocked_label_and_add_up_to_one() -> None:
     model = random_gpt(EXPANDED)
     by_document = torch.tensor([[0], [1], [2]]).expand(3, EXPANDED.context)
     shares = gradient_shares(model, MODULES, Batch(*tokens(), by_document))
@@ -123,14 +125,14 @@ def test_a_blocked_label_has_no_share_and_the_rest_shares_all() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_all_weights_of_forget_tokens_count_as_forget() -> None:
+def test_gradient_shares_count_all_weights_as_forget() -> None:
     batch = Batch(*tokens(), labels() * 20)  # routes 0, forget_18 and forget_38
     shares = gradient_shares(random_gpt(EXPANDED), ERA, batch)
     assert shares["unlabeled"] == {"original_parameters": 0.0, "expansion_parameters": 0.0}
     assert 0 < shares["forget"]["expansion_parameters"] < 1
 
 
-def test_target_without_gradient_has_no_shares() -> None:
+def test_gradient_shares_are_zero_for_a_target_without_gradient() -> None:
     everything = torch.full_like(labels(), 2)
     shares = gradient_shares(random_gpt(EXPANDED), FILTERED, Batch(*tokens(), everything))
     assert all(share == 0.0 for row in shares.values() for share in row.values())

@@ -1,4 +1,4 @@
-"""The report: comparisons, tables, verdicts and robustness with known answers."""
+"""Tests of comparisons, tables and verdicts of results with known answers."""
 
 import io
 from typing import Any
@@ -27,9 +27,9 @@ FACT_CURVE = {"attack": FACTS_CURVE.attack, "measure": FACTS_CURVE.measure}
 
 def test_worst_curve_is_the_cumulative_worst_case_over_attacks() -> None:
     one, other = curve([3.0, 1.0, 2.0]), curve([3.0, 2.0, 0.5], learning_rate=2e-3)
-    found = worst_curve(result("era", 0, curves=[one, other]), LOSS_CURVE)
-    assert found is not None
-    assert found.values == (3.0, 1.0, 0.5)
+    worst = worst_curve(result("era", 0, curves=[one, other]), LOSS_CURVE)
+    assert worst is not None
+    assert worst.values == (3.0, 1.0, 0.5)
     assert worst_curve(result("era", 0, curves=[one]), FACTS_CURVE) is None
     assert worst_curve(result("era", 0), LOSS_CURVE) is None
 
@@ -39,9 +39,9 @@ def test_worst_curve_of_facts_is_highest_and_uses_only_the_half_attack() -> None
         curve([0.2, 0.5, 0.4], **FACT_CURVE),
         curve([1.0, 1.0, 1.0], "same", FACTS_CURVE.measure),
     ]
-    found = worst_curve(result("era", 0, curves=curves), FACTS_CURVE)
-    assert found is not None
-    assert found.values == (0.2, 0.5, 0.5)
+    worst = worst_curve(result("era", 0, curves=curves), FACTS_CURVE)
+    assert worst is not None
+    assert worst.values == (0.2, 0.5, 0.5)
 
 
 def test_mean_curve_averages_seeds_at_each_step() -> None:
@@ -82,8 +82,8 @@ def test_table_omits_facts_when_none_were_measured() -> None:
 
 def test_number_follows_a_path_and_returns_nan_when_missing() -> None:
     assert number({"a": {"b": 2}}, "a.b") == 2.0
-    for lacking in ({}, {"a": None}, {"a": 3.0}, {"a": {"b": None}}):
-        assert str(number(lacking, "a.b")) == "nan"
+    for incomplete in ({}, {"a": None}, {"a": 3.0}, {"a": {"b": None}}):
+        assert str(number(incomplete, "a.b")) == "nan"
 
 
 def swept(advantage: float) -> Results:
@@ -136,15 +136,15 @@ def test_labels_table_has_a_row_for_each_method_and_measure() -> None:
     assert ["gold", "robust", "unlearning", "-0.100", "+-0.100", "-0.100", "+-0.100"] in rows
 
 
-def at_distance(method: str, seed: int, area: float, kept: float = 1.0) -> dict[str, Any]:
-    """Return a run whose curve lies so far from gold's, where unrouted's is 10 away."""
+def at_distance(method: str, seed: int, area: float, retain_loss: float = 1.0) -> dict[str, Any]:
+    """Return a run whose area to gold's curve is given, where that of unrouted is 10."""
     more = {"area_to_gold_facts": area / 2, "share_of_base": area / 10, "share_of_base_facts": 0.0}
-    return result(method, seed, area_to_gold=area, **more) | retained(kept)
+    return result(method, seed, area_to_gold=area, **more) | retained(retain_loss)
 
 
-WON = [
-    at_distance(method, seed, area + seed / 10, kept)
-    for method, area, kept in (
+ATTACKED = [
+    at_distance(method, seed, area + seed / 10, retain_loss)
+    for method, area, retain_loss in (
         ("gold", 0.0, 1.0),
         ("unrouted", 10.0, 1.0),
         ("filtered", 5.0, 0.98),
@@ -156,7 +156,7 @@ WON = [
 
 
 def test_verdict_names_winner_runner_up_costs_and_seeds() -> None:
-    assert verdict(Results(WON)) == (
+    assert verdict(Results(ATTACKED)) == (
         "parameters relearns most like gold: of the area between the relearning curves of "
         "unrouted and gold, parameters leaves 11% (10% to 12%) in loss and 0% (0% to 0%) in "
         "facts, filtered leaves 51% (50% to 52%) in loss and 0% (0% to 0%) in facts, with 95% "
@@ -167,7 +167,7 @@ def test_verdict_names_winner_runner_up_costs_and_seeds() -> None:
 
 def test_ranking_is_by_distance_to_gold_without_references_and_controls() -> None:
     controls = [at_distance(m, 0, 0.0) for m in ("gold", "random-region", "unrouted-ablated")]
-    assert ranking(Results([*WON, *controls])) == ["parameters", "filtered", "rmu"]
+    assert ranking(Results([*ATTACKED, *controls])) == ["parameters", "filtered", "rmu"]
     nothing = "There is no verdict: it needs attacks on gold and on a method of unlearning."
     assert verdict(Results(controls)) == nothing
     assert verdict(Results([result("era", 0)])) == nothing
@@ -175,22 +175,24 @@ def test_ranking_is_by_distance_to_gold_without_references_and_controls() -> Non
 
 def test_verdict_includes_the_best_routed_method() -> None:
     ahead = [at_distance("filtered-tokens", seed, 0.1) for seed in range(3)]
-    said = verdict(Results([*WON[:9], *ahead, *[at_distance("modules", s, 7.0) for s in range(3)]]))
-    assert said.startswith("filtered-tokens relearns most like gold: ")
-    assert "filtered leaves 51%" in said
-    assert "modules leaves 70%" in said
+    sentence = verdict(
+        Results([*ATTACKED[:9], *ahead, *[at_distance("modules", s, 7.0) for s in range(3)]])
+    )
+    assert sentence.startswith("filtered-tokens relearns most like gold: ")
+    assert "filtered leaves 51%" in sentence
+    assert "modules leaves 70%" in sentence
 
 
 def test_verdict_is_a_tie_when_no_difference_is_significant() -> None:
     tied = [at_distance("era", seed, 1.1 + seed / 10 + (-1) ** seed / 4) for seed in range(3)]
     start = "parameters and era do not differ significantly in relearning like gold: "
-    assert verdict(Results([*WON, *tied])).startswith(start)
+    assert verdict(Results([*ATTACKED, *tied])).startswith(start)
 
 
 def test_verdict_reports_areas_when_there_is_one_seed_and_no_base() -> None:
     one = [
         {name: value for name, value in each.items() if not name.startswith("share")}
-        for each in WON
+        for each in ATTACKED
         if each["seed"] == 0 and each["method"] != "unrouted"
     ]
     assert verdict(Results(one)) == (
@@ -203,6 +205,8 @@ def test_verdict_reports_areas_when_there_is_one_seed_and_no_base() -> None:
 
 
 def test_verdict_names_no_winner_when_there_is_one_method() -> None:
-    alone = [each for each in WON if each["method"] in ("gold", "modules")]
-    said = verdict(Results([*alone, *[at_distance("modules", seed, 2.0) for seed in range(3)]]))
-    assert said.startswith("Of the area between the relearning curves of unrouted and gold, mod")
+    alone = [each for each in ATTACKED if each["method"] in ("gold", "modules")]
+    sentence = verdict(Results([*alone, *[at_distance("modules", seed, 2.0) for seed in range(3)]]))
+    assert sentence.startswith(
+        "Of the area between the relearning curves of unrouted and gold, mod"
+    )

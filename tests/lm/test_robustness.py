@@ -1,4 +1,4 @@
-"""Robustness: by a margin, and from three seeds on by the interval, too."""
+"""Tests of robustness to attacks, by a margin and, from three seeds on, by an interval."""
 
 from math import isnan
 from typing import Any
@@ -16,7 +16,7 @@ def row(attack: str, figure: str, value: float | None, setting: float = 0) -> di
 
 
 def attacked(method: str, seed: int = 0, **values: float) -> dict[str, Any]:
-    """Return a result in which probes of three layers, and rounding, got something."""
+    """Return a result with rows of probes of three layers and of quantization."""
     facts, loss = values.get("facts", 0.25), values.get("loss", 2.0)
     grid = [
         row("probe", FACTS, 0.1, 0),
@@ -35,12 +35,12 @@ def only(results: list[dict[str, Any]], figure: str = FACTS) -> Robustness:
 
 
 def test_robustness_compares_worst_settings_with_gold_of_the_same_seed() -> None:
-    found = robustness(Results([attacked("gold"), attacked("rmu", facts=0.8, loss=1.0)]))
-    assert [(r.method, r.attack, r.figure) for r in found] == [
+    rows = robustness(Results([attacked("gold"), attacked("rmu", facts=0.8, loss=1.0)]))
+    assert [(r.method, r.attack, r.figure) for r in rows] == [
         ("rmu", "probe", FACTS),
         ("rmu", "quantized", LOSS),
     ]
-    facts, loss = found
+    facts, loss = rows
     assert (facts.worst_case.value, facts.gold.value, facts.lead.value) == pytest.approx(
         (0.8, 0.25, 0.55)
     )
@@ -49,38 +49,38 @@ def test_robustness_compares_worst_settings_with_gold_of_the_same_seed() -> None
 
 
 @pytest.mark.parametrize(
-    ("facts", "loss", "held"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
+    ("facts", "loss", "robust"), [(0.34, 1.91, True), (0.36, 1.89, False), (0.1, 5.0, True)]
 )
 def test_robustness_uses_the_margin_when_there_is_one_seed(
-    facts: float, loss: float, held: bool
+    facts: float, loss: float, robust: bool
 ) -> None:
     results = [attacked("gold"), attacked("era", facts=facts, loss=loss)]
-    assert only(results).robust is held
-    assert only(results, LOSS).robust is held
+    assert only(results).robust is robust
+    assert only(results, LOSS).robust is robust
 
 
 @pytest.mark.parametrize(
-    ("leads", "held"),
+    ("leads", "robust"),
     [
         ((0.3, 0.3, 0.3), False),
-        ((0.05, 0.05, 0.05), True),  # apart from zero, but within the margin
-        ((-0.1, 0.0, 0.7), True),  # beyond the margin, but not apart from zero
-        ((-0.1, 0.7), False),  # two seeds have no say
+        ((0.05, 0.05, 0.05), True),  # significant, but within the margin
+        ((-0.1, 0.0, 0.7), True),  # beyond the margin, but not significant
+        ((-0.1, 0.7), False),  # two seeds are too few for an interval
     ],
 )
 def test_robustness_tests_significance_from_three_seeds_on(
-    leads: tuple[float, ...], held: bool
+    leads: tuple[float, ...], robust: bool
 ) -> None:
     results = [attacked("gold", seed) for seed in range(len(leads))]
     results += [attacked("rmu", seed, facts=0.25 + lead) for seed, lead in enumerate(leads)]
-    assert only(results).robust is held
+    assert only(results).robust is robust
     assert only(results).lead.seeds == len(leads)
 
 
 def test_robustness_is_unknown_without_gold() -> None:
-    found = only([attacked("rmu"), attacked("gold", 1)])
-    assert found.robust is None
-    assert isnan(found.lead.value)
+    unknown = only([attacked("rmu"), attacked("gold", 1)])
+    assert unknown.robust is None
+    assert isnan(unknown.lead.value)
     assert robustness(Results([result("rmu", 0)])) == []
     assert worst_by_seed(Results([attacked("rmu", 3)]), "rmu", "probe", CONTROL) == {3: 0.3}
 
@@ -104,7 +104,7 @@ def test_robustness_sentence_counts_attacks_for_each_method() -> None:
     )
 
 
-def test_the_table_has_a_row_for_each_attack_and_a_column_for_each_method() -> None:
+def test_attacks_table_has_a_row_for_each_attack_and_a_column_for_each_method() -> None:
     table = attacks_table("t", Results([attacked("rmu", facts=0.8, loss=1.5), attacked("gold")]))
     cells = [list(column.cells) for column in table.columns]
     assert [column.header for column in table.columns] == ["attack", "", "gold", "rmu"]

@@ -1,4 +1,4 @@
-"""A run: its files and stages, how it resumes, and that the truth reaches it by labels alone."""
+"""Tests of a run: its files and stages, how it resumes, and which labels its training gets."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def run(name: str, folder: Path, config: RunConfig = CONFIG) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of a method's finished run, by its name; all lie beside each other."""
+    """Return a function from a method to the folder of its finished run in a shared study."""
     study = tmp_path_factory.mktemp("study")
 
     @cache
@@ -79,7 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder_of
 
 
-def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
+def test_run_method_returns_the_measures_that_reports_read(tmp_path: Path) -> None:
     shares: list[float] = []
     result = run_method(
         CONFIG, tiny_task(), "parameters", 1, tmp_path, lambda stage, share: shares.append(share)
@@ -96,7 +96,7 @@ def test_a_result_has_what_reports_read(tmp_path: Path) -> None:
     assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
 
 
-def test_a_resumed_run_ends_with_the_same_bits(
+def test_resumed_run_ends_with_the_same_weights(
     finished: Callable[[str], Path], tmp_path: Path
 ) -> None:
     whole, folder = finished("parameters"), tmp_path / "cut"
@@ -112,7 +112,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
 @pytest.mark.parametrize(
     ("module", "filter_"), [("modules", "gold"), ("modules-classified", "filtered-classified")]
 )
-def test_an_ablated_module_leaves_what_filtering_by_the_same_labels_gives(
+def test_ablated_module_equals_filtering_by_the_same_labels(
     module: str, filter_: str, tmp_path: Path
 ) -> None:
     recall = 1.0 if module == "modules" else 0.5
@@ -128,7 +128,7 @@ def test_an_ablated_module_leaves_what_filtering_by_the_same_labels_gives(
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
-def test_a_method_after_training_begins_with_the_model_beside_it(
+def test_posthoc_method_reuses_the_model_of_its_study(
     name: str, finished: Callable[[str], Path]
 ) -> None:
     base = begins_with(name)
@@ -152,28 +152,28 @@ def test_reused_model_ends_bit_equal_to_one_trained_anew(
 
 
 @pytest.mark.parametrize(
-    ("beside", "recall", "taken"),
+    ("other_run", "recall", "reused"),
     [
         ("modules-classified-recall0.5-seed1", 0.5, True),
         ("modules-classified-seed1", 1.0, False),
     ],
 )
-def test_a_classified_model_is_taken_over_if_its_labels_are_the_same(
-    beside: str, recall: float, taken: bool, tmp_path: Path
+def test_train_reuses_a_classified_model_only_when_labels_are_the_same(
+    other_run: str, recall: float, reused: bool, tmp_path: Path
 ) -> None:
     task, notes = tiny_task(), []
-    for folder, own in (
-        (tmp_path / beside, recall),
+    for folder, label_recall in (
+        (tmp_path / other_run, recall),
         (tmp_path / "modules-rmu-recall0.5-seed1", 0.5),
     ):
-        config = replace(CONFIG, labels=LabelConfig(recall=own))
+        config = replace(CONFIG, labels=LabelConfig(recall=label_recall))
         name = "modules-rmu" if "rmu" in folder.name else "modules-classified"
         folder.mkdir()
         training = Training(config, task, name, 1, make_training_data(config, task, name, 1))
         report = partial(train, training, folder, lambda share: None)
         Stages(folder, {}).model("trained", report)
         notes.append((folder / "training.json").read_text())
-    assert (notes[0] == notes[1]) == taken
+    assert (notes[0] == notes[1]) == reused
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -182,16 +182,16 @@ def test_training_data_depend_on_the_truth_only_through_labels(
 ) -> None:
     task = tiny_task()
     labeled = torch.arange(32) % 3 == 0
-    told = []
+    configs = []
 
     def labels(task: Task, rows: StoryRows, config: LabelConfig, seed: int) -> torch.Tensor:
-        told.append(config)
+        configs.append(config)
         return labeled
 
     monkeypatch.setattr("lm.pretraining.story_labels", labels)
     config = replace(CONFIG, labels=LabelConfig(recall=0.5))
     data = make_training_data(config, task, name, seed=1)
-    assert told == [LabelConfig() if name == "gold" else config.labels]
+    assert configs == [LabelConfig() if name == "gold" else config.labels]
     other = make_training_data(config, task, "unrouted", seed=1)
     assert torch.equal(data.texts.read().tokens, other.texts.read().tokens)
     if not METHODS[name].classified:
@@ -213,7 +213,7 @@ FULL = replace(
 )
 
 
-def test_the_full_suite_adds_attacks_and_changes_nothing_else(tmp_path: Path) -> None:
+def test_full_suite_adds_attacks_and_keeps_other_results(tmp_path: Path) -> None:
     config = replace(FULL, suite="relearning")
     plain, again = (run("gold", tmp_path / "grown", config) for _ in range(2))
     assert "grid" not in plain
@@ -236,7 +236,7 @@ def test_the_full_suite_adds_attacks_and_changes_nothing_else(tmp_path: Path) ->
     assert (tmp_path / "grown" / "attack-probe.json").stat().st_mtime_ns == kept
 
 
-def test_bad_settings_are_refused() -> None:
+def test_run_config_refuses_invalid_settings() -> None:
     with pytest.raises(ValueError, match="a batch of at most 24"):
         replace(CONFIG, batch_size=25)
     with pytest.raises(ValueError, match="unknown size"):
@@ -257,7 +257,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fail)
 
 
-def test_a_finished_stage_is_read_and_timed(tmp_path: Path) -> None:
+def test_stages_reads_finished_stages_with_their_durations(tmp_path: Path) -> None:
     stages = Stages(tmp_path, ONE)
     assert stages.record("before", lambda: {"a": (1, 2)}) == {"a": [1, 2]}
     model = stages.model("trained", lambda: GPT(SMALL, seed=3))
@@ -271,7 +271,7 @@ def test_a_finished_stage_is_read_and_timed(tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
+def test_stages_refuses_the_folder_of_another_run(tmp_path: Path) -> None:
     Stages(tmp_path, ONE)
     for other, words in (
         (ONE | {"seed": 2}, "its seed is 1, not 2"),
@@ -286,7 +286,9 @@ def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 40, None], ids=["empty", "cut", "one bit"])
-def test_a_damaged_file_is_named_and_can_be_made_again(tmp_path: Path, cut: int | None) -> None:
+def test_damaged_file_is_refused_and_made_again_when_removed(
+    tmp_path: Path, cut: int | None
+) -> None:
     stages = Stages(tmp_path, ONE)
     stages.record("before", lambda: {"loss": 1.25, "text": "once upon a time in a far forest"})
     stages.model("trained", lambda: GPT(SMALL, seed=3))
@@ -308,7 +310,7 @@ def test_a_damaged_file_is_named_and_can_be_made_again(tmp_path: Path, cut: int 
     )
 
 
-def test_the_model_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
+def test_stages_refuses_a_model_that_another_run_wrote(tmp_path: Path) -> None:
     for seed in (1, 2):
         (tmp_path / f"{seed}").mkdir()
     Stages(tmp_path / "1", ONE).model("trained", lambda: GPT(SMALL, seed=1))
@@ -322,7 +324,9 @@ def test_the_model_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
     assert not owned(tmp_path / "3" / "trained.safetensors")
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_keeps_its_files_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stages = Stages(tmp_path, ONE)
     stages.record("before", lambda: {"a": 1})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -338,9 +342,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     assert stages.record("after", lambda: {"a": 2}) == {"a": 2}
 
 
-def test_a_kill_before_a_file_has_its_name_loses_that_stage_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_stage_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = Stages(tmp_path, ONE)
     rename = Path.replace
 
@@ -357,30 +359,30 @@ def test_a_kill_before_a_file_has_its_name_loses_that_stage_alone(
     assert Stages(tmp_path, ONE).record("before", lambda: {"a": 2}) == {"a": 2}
 
 
-def test_repair_lowers_the_loss_on_other_stories_and_leaves_the_model() -> None:
+def test_repair_lowers_the_held_out_loss_of_a_copy() -> None:
     task = tiny_task()
     model = random_model(task, torch.float32)
-    kept, held = (
+    retain, held_out = (
         task.sample(8, [seed], StoryDistribution(topics=task.splits.retain)) for seed in (1, 2)
     )
     before = weights(model)
     config = RepairConfig(steps=6, every=2, learning_rate=1e-2)
-    repaired = repair(model, kept, held, config, batch_size=4, seed=0)
+    repaired = repair(model, retain, held_out, config, batch_size=4, seed=0)
     assert same(weights(model), before)
-    assert losses(repaired, held).loss < losses(model, held).loss
-    assert same(weights(repaired), weights(repair(model, kept, held, config, 4, seed=0)))
+    assert losses(repaired, held_out).loss < losses(model, held_out).loss
+    assert same(weights(repaired), weights(repair(model, retain, held_out, config, 4, seed=0)))
 
 
-@pytest.mark.parametrize("taken", [0, 8])
-def test_repair_returns_the_model_unchanged_when_training_does_not_help(taken: int) -> None:
+@pytest.mark.parametrize("count", [0, 8])
+def test_repair_returns_the_model_unchanged_when_training_does_not_help(count: int) -> None:
     task = tiny_task()
     model = random_model(task, torch.float32)
     rows = task.sample(8, [1])
     config = RepairConfig(steps=4, every=4, learning_rate=1.0)
-    kept = rows.take(torch.arange(8) < taken)
-    assert same(weights(repair(model, kept, rows, config, 4, 0)), weights(model))
+    retain = rows.take(torch.arange(8) < count)
+    assert same(weights(repair(model, retain, rows, config, 4, 0)), weights(model))
 
 
-def test_settings_of_a_repair_must_be_positive() -> None:
+def test_repair_config_refuses_settings_that_are_not_positive() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         RepairConfig(every=0)

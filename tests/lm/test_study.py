@@ -1,4 +1,4 @@
-"""A study: its runs, their execution, and its summary."""
+"""Tests of a study: its runs, their execution, and its summary."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from oversight.runs.parallel import Outcome, locked
 from tests.lm.result_factories import curve, result
 
 
-def test_each_method_is_run_with_each_seed_in_its_own_folder(tmp_path: Path) -> None:
+def test_jobs_have_a_folder_for_each_method_and_seed(tmp_path: Path) -> None:
     study = StudyConfig(method=("gold", "era"), seeds=(3, 5))
     jobs = jobs_of(study, tmp_path)
     assert [job.id for job in jobs] == ["gold-seed3", "gold-seed5", "era-seed3", "era-seed5"]
@@ -45,7 +45,7 @@ def test_jobs_order_methods_after_those_they_start_from(tmp_path: Path) -> None:
     assert methods == ["unrouted", "gold", "modules-classified", "rmu", "modules-rmu"]
 
 
-def test_a_sweep_runs_each_reference_once_and_each_method_at_each_share(tmp_path: Path) -> None:
+def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path: Path) -> None:
     study = StudyConfig(method=("era",), seeds=(0,), sweep="labels", recalls=(0.5, 1.0))
     assert [(job.id, job.recall) for job in jobs_of(study, tmp_path)] == [
         ("unrouted-seed0", 1.0),
@@ -76,7 +76,7 @@ def test_study_config_refuses_invalid_settings(changes: dict[str, object], messa
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """Return a run that is made up in no time."""
+    """Return a job whose run is replaced by a made-up result."""
 
     def run_method(*args: Any) -> dict[str, Any]:  # noqa: ANN401
         made, folder = result("gold", 0), args[4]
@@ -89,7 +89,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     return only
 
 
-def test_half_written_files_are_removed_and_no_others(job: Job) -> None:
+def test_run_job_removes_only_half_written_files(job: Job) -> None:
     job.folder.mkdir(parents=True)
     for name in ("training.pt.77.part", ".trained.safetensors.77.part", "training.pt"):
         (job.folder / name).write_text("half")
@@ -125,8 +125,8 @@ ALL = [attacked(method) for method in LOSSES]
 
 def test_results_are_compared_with_gold_and_base_of_the_same_seed() -> None:
     # gold is ahead by 1, 1 and 1.2 nats of era, by 3, 1 and 1 of unrouted, in trapezoids
-    found = compare_with_references(attacked("era"), [*ALL, attacked("gold", 1)])
-    assert found == pytest.approx(
+    comparison = compare_with_references(attacked("era"), [*ALL, attacked("gold", 1)])
+    assert comparison == pytest.approx(
         {
             "relearned_forget_loss": 0.8,
             "relearned_facts": 0.5,
@@ -144,16 +144,16 @@ def test_results_are_compared_with_gold_and_base_of_the_same_seed() -> None:
 
 
 def test_comparison_omits_references_that_were_not_run() -> None:
-    own = {"relearned_forget_loss": 0.8, "relearned_facts": 0.5}
-    assert compare_with_references(attacked("era", 1), ALL) == own
+    relearned = {"relearned_forget_loss": 0.8, "relearned_facts": 0.5}
+    assert compare_with_references(attacked("era", 1), ALL) == relearned
     assert compare_with_references(result("era", 0), ALL) == {}
     assert set(compare_with_references(attacked("era"), [attacked("gold")])) == {
-        *own,
+        *relearned,
         *("savings_vs_gold", "savings_vs_gold_facts", "area_to_gold", "area_to_gold_facts"),
     }
 
 
-def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: Path) -> None:
+def test_results_omit_unfinished_and_damaged_runs(tmp_path: Path) -> None:
     study = StudyConfig(
         method=("gold", "era"), seeds=(0, 1), run=RunConfig(labels=LabelConfig(recall=0.5))
     )
@@ -169,14 +169,14 @@ def test_results_are_those_of_finished_runs_and_damaged_ones_are_not(tmp_path: P
     assert read_result(jobs[1]) is None
     path = tmp_path / "summary.json"
     write_summary(path, study, jobs, results, {"verdict": "none", "failed": {}})
-    told = json.loads(path.read_text())
-    assert told["missing"] == ["gold-seed1", "era-seed1"]
-    assert (told["verdict"], told["study"]["run"]["labels"]["recall"]) == ("none", 0.5)
-    assert [each["forget_loss"]["after"] for each in told["results"]] == [3.0, 3.0]
-    assert not {"curves", "samples"} & {*told["results"][0]}
+    summary = json.loads(path.read_text())
+    assert summary["missing"] == ["gold-seed1", "era-seed1"]
+    assert (summary["verdict"], summary["study"]["run"]["labels"]["recall"]) == ("none", 0.5)
+    assert [each["forget_loss"]["after"] for each in summary["results"]] == [3.0, 3.0]
+    assert not {"curves", "samples"} & {*summary["results"][0]}
 
 
-def test_a_run_without_the_grid_that_a_study_asks_for_is_not_finished(tmp_path: Path) -> None:
+def test_run_is_unfinished_without_the_grid_of_the_full_suite(tmp_path: Path) -> None:
     (job,) = jobs_of(StudyConfig(method=("gold",), run=RunConfig(suite="full")), tmp_path)
     job.folder.mkdir(parents=True)
     (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
@@ -185,9 +185,9 @@ def test_a_run_without_the_grid_that_a_study_asks_for_is_not_finished(tmp_path: 
     (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"grid": [row]}))
     assert read_result(job) is not None
     write_summary(tmp_path / "summary.json", job.study, [job], results_of([job]), {})
-    told = json.loads((tmp_path / "summary.json").read_text())
-    assert told["results"][0]["grid"] == [row]
-    assert told["missing"] == []
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["results"][0]["grid"] == [row]
+    assert summary["missing"] == []
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_read_result_returns_none_for_invalid_files(tmp_path: Path, text: str) -
     assert read_result(job) == attacked("gold")
 
 
-def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+def test_summary_stores_a_loss_that_is_not_finite_as_null(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    lost = result("era", 0, float("nan")) | {"label_recall": 1.0}
-    write_summary(path, StudyConfig(), [], [lost], {})
+    diverged = result("era", 0, float("nan")) | {"label_recall": 1.0}
+    write_summary(path, StudyConfig(), [], [diverged], {})
     assert json.loads(path.read_text())["results"][0]["relearned_forget_loss"] is None
 
 
@@ -218,7 +218,7 @@ TORCHRUN = (
 
 
 def started(processes: int, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run the command in processes of `torchrun`."""
+    """Run the command by `torchrun` with several processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*launcher, "--nproc-per-node", str(processes), "-m", "lm.unlearn", *map(str, args)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -226,7 +226,7 @@ def started(processes: int, *args: object) -> subprocess.CompletedProcess[str]:
 
 
 def only_result(folder: Path) -> dict[str, Any]:
-    """Return the result of the one run of a study."""
+    """Return the result of the only run of a study."""
     (path,) = folder.glob("runs/*/result.json")
     result: dict[str, Any] = json.loads(path.read_text())
     return result
@@ -234,7 +234,7 @@ def only_result(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the study, done by one process."""
+    """Return the folder of the study that one process ran."""
     folder = tmp_path_factory.mktemp("one_process")
     assert cli.run(unlearn.main, [*TORCHRUN, "--workers", "1", "--run-dir", str(folder)]) == 0
     return folder
@@ -278,7 +278,7 @@ def test_indivisible_batches_are_reported_once(
     assert not (tmp_path / "study").exists()
 
 
-def test_a_study_that_one_process_is_to_share_is_refused() -> None:
+def test_share_over_processes_refuses_settings_that_one_process_cannot_share() -> None:
     study = StudyConfig(run=RunConfig(loop=LoopConfig(scale=ScaleConfig(parallel="fsdp"))))
     with pytest.raises(ValueError, match=r"this one is alone: start it by `torchrun"):
         share_over_processes(study)

@@ -1,4 +1,4 @@
-"""Tasks: stories and documents as a run asks for them, and sample texts."""
+"""Tests of the tasks of stories and of documents, and of sample texts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,19 +30,19 @@ STORIES = tiny_task()
 SPLITS = STORIES.splits
 
 
-def test_exams_and_examples_are_those_of_the_task() -> None:
+def test_story_task_returns_the_exam_and_examples_of_its_stories() -> None:
     config = ExamConfig(stories=3, rounds=1)
     asked, expected = STORIES.exam(2, config), make_exam(STORIES, 2, config)
     for name, section in expected.sections.items():
         assert torch.equal(asked.sections[name].rows.tokens, section.rows.tokens)
     for attack in ATTACKS:
         assert STORIES.supports_attack(attack)
-        own = STORIES.examples(attack, 3, 1).tokens
-        assert torch.equal(own, draw_examples(STORIES, attack, 3, 1).tokens)
+        tokens = STORIES.examples(attack, 3, 1).tokens
+        assert torch.equal(tokens, draw_examples(STORIES, attack, 3, 1).tokens)
 
 
 @pytest.mark.parametrize("quartets", [1, 2])
-def test_an_exam_has_the_section_that_each_attack_shows(quartets: int) -> None:
+def test_exam_has_the_section_that_each_attack_is_measured_on(quartets: int) -> None:
     task = make_task(TaskConfig(quartets=quartets))
     exam = make_exam(task, 0, ExamConfig(stories=4, rounds=1))
     assert {attack.shows for attack in ATTACKS.values()} <= set(exam.sections)
@@ -59,7 +59,7 @@ def test_task_supports_no_benign_attacks_when_no_topic_is_retained() -> None:
     assert torch.equal(alone.prompts("retain", 2, 5).tokens, expected.tokens)
 
 
-def test_settings_say_all_that_stories_depend_on() -> None:
+def test_story_task_has_an_empty_identity_and_retains_all_other_stories() -> None:
     assert STORIES.identity == {}
     assert STORIES.retain_labels(torch.arange(3)).tolist() == [RETAIN] * 3
     text = "wood"
@@ -103,7 +103,7 @@ def numbers(texts: Texts) -> list[int]:
     return [90 * first + second for first, second in texts.read().tokens[:, 1:3].tolist()]
 
 
-def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: DocumentTask) -> None:
+def test_documents_are_rows_after_an_end_token_cut_at_the_context(documents: DocumentTask) -> None:
     rows = documents.sample(100, [0]).read()
     for row, number in enumerate(numbers(rows)):
         text = [number // 90, number % 90, *[95] * (number % 5), 99][:CONTEXT]
@@ -116,7 +116,7 @@ def test_a_document_is_a_row_after_an_end_cut_at_the_context(documents: Document
     assert rows.tokens.dtype == torch.int32
 
 
-def test_no_two_uses_share_a_document_whatever_the_seeds(documents: DocumentTask) -> None:
+def test_training_exams_and_attacks_share_no_document(documents: DocumentTask) -> None:
     used: dict[str, set[int]] = {"train": set(), "exam": set(), "practice": set(), "attack": set()}
     for seed in range(4):
         used["train"] |= set(numbers(documents.sample(150, [seed, 1])))
@@ -131,7 +131,7 @@ def test_no_two_uses_share_a_document_whatever_the_seeds(documents: DocumentTask
     assert sum(map(len, used.values())) == len(set().union(*used.values()))
 
 
-def test_exams_and_attacks_are_of_their_split(documents: DocumentTask) -> None:
+def test_exams_and_attacks_use_documents_of_their_split(documents: DocumentTask) -> None:
     exam = documents.exam(3, ExamConfig(stories=4))
     assert list(exam.sections) == list(exam.practice) == ["forget", "retain"]
     for name, label in (("forget", FORGET), ("retain", RETAIN)):
@@ -142,12 +142,12 @@ def test_exams_and_attacks_are_of_their_split(documents: DocumentTask) -> None:
     assert (exam.lower_bounds, exam.guess) == ({}, None)
     assert (documents.examples("same", 4, 0).topics == FORGET).all()
     assert (documents.examples("benign", 4, 0).topics == RETAIN).all()
-    taken = [name for name in SUITES["full"] if documents.supports_attack(name)]
-    assert taken == ["same", "benign", "lora-same", "lora-benign", "quantized"]
+    supported = [name for name in SUITES["full"] if documents.supports_attack(name)]
+    assert supported == ["same", "benign", "lora-same", "lora-benign", "quantized"]
 
 
 @pytest.mark.parametrize(("name", "recall"), [("gold", 1.0), ("filtered", 0.5), ("unrouted", 0.5)])
-def test_labels_are_those_prepared_with_the_noise_of_the_run(
+def test_labels_are_the_prepared_ones_with_the_errors_of_the_run(
     documents: DocumentTask, name: str, recall: float
 ) -> None:
     config = RunConfig(
@@ -169,7 +169,7 @@ def test_labels_are_those_prepared_with_the_noise_of_the_run(
     assert not set(numbers(data.held_out)) & set(numbers(data.texts))
 
 
-def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
+def test_documents_keep_labels_of_single_tokens(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, make_manifest(), 50)
     for number in range(20):
         writer.add(number, np.array([1, 2, 3]), np.array([RETAIN, FORGET, RETAIN], np.uint8))
@@ -181,7 +181,7 @@ def test_labels_of_tokens_are_of_tokens(tmp_path: Path) -> None:
     assert (token_labels(rows, rows.topics, "document") == FORGET).all()
 
 
-def test_other_labels_are_another_identity(tmp_path: Path) -> None:
+def test_identity_changes_with_the_labels(tmp_path: Path) -> None:
     found = []
     for label in (RETAIN, FORGET):
         folder = tmp_path / str(label)
@@ -198,7 +198,7 @@ def test_sample_names_the_pool_when_documents_are_too_few(documents: DocumentTas
         documents.sample(400, [0])
 
 
-def test_settings_of_stories_are_refused() -> None:
+def test_run_config_refuses_settings_of_stories_for_documents() -> None:
     with pytest.raises(ValueError, match="how many to train on"):
         RunConfig(data=Path("a"), task=TaskConfig(forget=("sea",)))
     with pytest.raises(ValueError, match="documents take iid"):

@@ -1,6 +1,6 @@
-"""The command: which runs it does, what it writes and prints, and how it is gone on with.
+"""Tests of the command: which runs it executes, what it writes and prints, and how it resumes.
 
-Runs are made up here, so that the command's own work shows.
+Made-up results replace all runs, so that only the command itself is tested.
 """
 
 import json
@@ -27,7 +27,7 @@ def run_unlearn(*args: object) -> int:
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let runs be made up; return what they were, as they are done."""
+    """Replace runs by made-up results, and return a list to which each run is added."""
     names: list[str] = []
 
     def run_method(
@@ -64,20 +64,20 @@ def summary(folder: Path) -> dict[str, Any]:
     return read
 
 
-def test_the_default_runs_the_references_and_a_routed_method(
+def test_default_study_runs_the_references_and_a_routed_method(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a") == 0
     order = ["unrouted", "gold", "filtered", "modules-classified"]
     assert done == [f"{method} 0 0.9" for method in order]
-    told = summary(tmp_path / "a")
-    assert [each["method"] for each in told["results"]] == order
-    assert told["results"][3]["savings_vs_gold"] == pytest.approx(0.1)
-    assert (told["missing"], told["failed"]) == ([], {})
+    written = summary(tmp_path / "a")
+    assert [each["method"] for each in written["results"]] == order
+    assert written["results"][3]["savings_vs_gold"] == pytest.approx(0.1)
+    assert (written["missing"], written["failed"]) == ([], {})
     shown = capsys.readouterr()
     assert "forget forest, label recall 0.9, 1 seed" in shown.out
-    assert told["verdict"] in shown.out.splitlines()
-    assert told["verdict"].startswith(
+    assert written["verdict"] in shown.out.splitlines()
+    assert written["verdict"].startswith(
         "modules-classified relearns most like gold: of the area between"
     )
     assert f"results:  {tmp_path}/a/summary.json" in shown.out
@@ -88,7 +88,7 @@ def test_the_default_runs_the_references_and_a_routed_method(
     assert lines[1:] == [f"{k}/4 {name}-seed0: done" for k, name in enumerate(order, 1)]
 
 
-def test_a_finished_study_is_not_done_again_and_can_grow(
+def test_resume_runs_only_what_is_new_or_damaged(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     flags = ("--method", "gold", "filtered", "--label-recall", "0.9", "--seeds", "0")
@@ -105,25 +105,25 @@ def test_a_finished_study_is_not_done_again_and_can_grow(
     assert run_unlearn("--resume", tmp_path / "a", "--attack", "relearning") == 0
     done.clear()
     (tmp_path / "a" / "summary.json").write_text("{")
-    cut = tmp_path / "a" / "runs" / "gold-seed1" / "result.json"
-    cut.write_text(cut.read_text()[:50])
+    damaged = tmp_path / "a" / "runs" / "gold-seed1" / "result.json"
+    damaged.write_text(damaged.read_text()[:50])
     assert run_unlearn("--resume", tmp_path / "a") == 0
     assert done == ["gold 1 0.9"]
     assert len(summary(tmp_path / "a")["results"]) == 4
 
 
-def test_one_failing_run_ends_no_other_and_is_done_again(
+def test_failed_run_is_reported_and_does_not_end_the_others(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert run_unlearn("--run-dir", tmp_path / "a", "--loop.steps", "13") == 1
     assert done == ["unrouted 0 0.9", "gold 0 0.9", "modules-classified 0 0.9"]
-    told = summary(tmp_path / "a")
-    assert told["failed"] == {"filtered-seed0": "the disk is full"}
-    assert told["missing"] == ["filtered-seed0"]
+    written = summary(tmp_path / "a")
+    assert written["failed"] == {"filtered-seed0": "the disk is full"}
+    assert written["missing"] == ["filtered-seed0"]
     assert "3/4 filtered-seed0: FAILED: the disk is full" in capsys.readouterr().err
 
 
-def test_a_sweep_over_labels_runs_the_references_once(
+def test_sweep_over_labels_runs_the_references_once(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     flags = ("--sweep", "labels", "--recalls", "0.5", "1", "--method", "filtered", "rmu")
@@ -136,7 +136,7 @@ def test_a_sweep_over_labels_runs_the_references_once(
     assert (tmp_path / "a" / "figures" / "label-recall.png").exists()
 
 
-def test_without_the_extra_there_is_a_line_and_no_figure(
+def test_figures_are_skipped_with_a_line_when_matplotlib_is_missing(
     done: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lm.study.find_spec", lambda name: None)
@@ -174,7 +174,7 @@ def test_without_the_extra_there_is_a_line_and_no_figure(
         ("--label-recal 1", "'--label-recal' mean --label-recall"),
     ],
 )
-def test_wrong_input_ends_with_one_line_and_nothing_written(
+def test_invalid_input_ends_with_one_line_and_writes_nothing(
     flags: str, words: str, tmp_path: Path, capsys: Capture
 ) -> None:
     line = refused(capsys, run_unlearn, "--run-dir", tmp_path / "a", *flags.split())

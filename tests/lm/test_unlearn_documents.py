@@ -1,4 +1,4 @@
-"""A study that unlearns prepared documents, from the command line."""
+"""Tests of a study that unlearns prepared documents, from the command line."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def call(*flags: object) -> int:
 
 @pytest.fixture(scope="module")
 def study(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished study of seconds."""
+    """Return the folder of a finished study that takes seconds."""
     folder = tmp_path_factory.mktemp("study") / "study"
     given = ("--model", model, "--data", data, "--run-dir", folder)
     assert call(*given, "--method", *METHODS) == 0
@@ -79,7 +79,7 @@ def test_summary_reports_losses_but_no_facts(study: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_has_its_attacks_and_sample_texts(study: Path, method: str) -> None:
+def test_run_writes_its_attacks_and_sample_texts(study: Path, method: str) -> None:
     result = read_json(study / "runs" / f"{method}-seed0" / "result.json")
     assert [curve["attack"] for curve in result["curves"]] == ["same", "benign"]
     assert all(list(curve["values"]) == ["forget_loss"] for curve in result["curves"])
@@ -94,20 +94,20 @@ def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_the_full_suite_attacks_as_far_as_no_fact_is_asked_for(
+def test_full_suite_runs_attacks_that_need_no_facts(
     model: Path, data: Path, tmp_path: Path
 ) -> None:
     given = ("--model", model, "--data", data, "--run-dir", tmp_path / "full")
     assert call(*given, "--method", "unrouted", "--attack", "full") == 0
     folder = tmp_path / "full" / "runs" / "unrouted-seed0"
     rows = read_json(folder / "result.json")["grid"]
-    told = {(row["attack"], row["figure"]) for row in rows}
+    measured = {(row["attack"], row["figure"]) for row in rows}
     attacks = ("same", "benign", "lora-same", "lora-benign", "quantized")
-    assert told == {(attack, "loss") for attack in attacks}
+    assert measured == {(attack, "loss") for attack in attacks}
     assert f"documents of {data}" in (folder / "MODEL_CARD.md").read_text()
 
 
-def test_a_new_model_takes_the_tokenizer_of_the_documents(data: Path, tmp_path: Path) -> None:
+def test_new_model_uses_the_tokenizer_of_the_documents(data: Path, tmp_path: Path) -> None:
     given = ("--data", data, "--run-dir", tmp_path / "new", "--method", "modules-classified")
     assert call(*given) == 0
     (result,) = read_json(tmp_path / "new" / "summary.json")["results"]
@@ -139,7 +139,7 @@ def test_unsupported_methods_and_settings_are_refused(
     assert not (tmp_path / "study").exists()
 
 
-def test_documents_of_another_tokenizer_are_refused(
+def test_documents_prepared_with_another_tokenizer_are_refused(
     model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transformers.AutoModelForCausalLM.from_pretrained(model).save_pretrained(tmp_path / "other")

@@ -1,7 +1,4 @@
-"""The command with the full suite of attacks: from a study without it, killed between, to a table.
-
-The runs are real, if tiny.
-"""
+"""Tests of the full suite of attacks on a finished study, from the command line, with tiny runs."""
 
 import json
 from pathlib import Path
@@ -28,13 +25,13 @@ def test_resumed_study_adds_the_attacks_of_the_full_suite(
     assert cli.run(unlearn.main, [*SMOKE, "--run-dir", str(folder)]) == 0
     assert "attacks: forget" not in capsys.readouterr().out
     assert cli.run(unlearn.main, ["--resume", str(folder), "--attack", "full"]) == 0
-    shown = capsys.readouterr().out
-    assert "attacks: forget forest" in shown
-    told = json.loads((folder / "summary.json").read_text())
-    assert told["study"]["run"]["suite"] == "full"
-    rows = [row for result in told["results"] for row in result["grid"]]
+    printed = capsys.readouterr().out
+    assert "attacks: forget forest" in printed
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["study"]["run"]["suite"] == "full"
+    rows = [row for result in summary["results"] for row in result["grid"]]
     assert {row["attack"] for row in rows} == set(SUITES["full"])
-    verdicts = robustness(Results(told["results"]))
+    verdicts = robustness(Results(summary["results"]))
     assert {(each.method, each.robust is None) for each in verdicts} == {("filtered", False)}
     run = folder / "runs" / "filtered-seed0"
     for name in ("attack-gcg.json", "result.json"):
@@ -42,4 +39,6 @@ def test_resumed_study_adds_the_attacks_of_the_full_suite(
     assert cli.run(unlearn.main, ["--resume", str(folder)]) == 0
     assert "1/1 filtered-seed0: done" in capsys.readouterr().err
     again = json.loads((folder / "summary.json").read_text())
-    assert [each["grid"] for each in again["results"]] == [each["grid"] for each in told["results"]]
+    assert [each["grid"] for each in again["results"]] == [
+        each["grid"] for each in summary["results"]
+    ]

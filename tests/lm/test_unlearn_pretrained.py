@@ -1,4 +1,4 @@
-"""A study that goes on from a pretrained model, from the command line."""
+"""Tests of a study of a pretrained model, from the command line."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished study of seconds."""
+    """Return the folder of a finished study that takes seconds."""
     folder = tmp_path_factory.mktemp("study") / "study"
     given = ["--config", "smoke", "--model", str(pretrained), "--adapters.rank", "2"]
     given += ["--rmu.layer", "1", "--run-dir", str(folder), "--workers", "1"]
@@ -60,7 +60,7 @@ def test_every_method_begins_with_the_pretrained_model(study: Path) -> None:
         for method in RUN
     }
     first = {method: loss[0] for method, loss in losses.items()}
-    assert first["unrouted"] == first["rmu"]  # the one's training is the other's
+    assert first["unrouted"] == first["rmu"]  # rmu reuses the unrouted model
     assert first["lora-pair"] == pytest.approx(first["unrouted"], abs=1e-5)
     assert first["era"] == pytest.approx(first["unrouted"], abs=1e-5)
 
@@ -72,7 +72,7 @@ def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (["--method", "lora-pair"], "lora-pair adapts a pretrained model: name one by --model"),
         (["--adapters.rank", "0"], "rank 0 was given: give 1 or more"),
@@ -81,8 +81,8 @@ def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     ],
 )
 def test_unsupported_pretrained_models_are_refused(
-    given: list[str], told: str, tmp_path: Path
+    given: list[str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         main(["--config", "smoke", "--run-dir", str(tmp_path / "study"), *given])
     assert not (tmp_path / "study").exists()
