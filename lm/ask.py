@@ -108,7 +108,7 @@ def ask(asker: Asker, questions: QuestionSet, results: Results, progress: Progre
     """Ask the questions without a response, and write the results every `SECONDS` and at the end.
 
     Args:
-        asker: of the model.
+        asker: asks the model.
         questions: the set to ask.
         results: holds the responses so far, and takes the new ones.
         progress: shows how many questions were asked.

@@ -153,9 +153,9 @@ class Run:
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
-        own = {**asdict(config), "loop": config.loop.identity, **task.identity}
-        del own["suite"]  # each attack is a separate stage, whatever the suite
-        self.stages = Stages(folder, {"method": name, "seed": seed, **own})
+        settings = {**asdict(config), "loop": config.loop.identity, **task.identity}
+        del settings["suite"]  # each attack is a separate stage in every suite
+        self.stages = Stages(folder, {"method": name, "seed": seed, **settings})
 
     @cached_property
     def data(self) -> TrainingData:
@@ -221,11 +221,11 @@ class Run:
             rows = self.task.run_inference_attack(model, exam, name, config.grid, self.seed)
             return {"rows": [row._asdict() for row in rows]}
         seeds = tuple(self.seed * DRAWS + draw for draw in config.attack.seeds)
-        own = replace(config.attack, seeds=seeds)
+        settings = replace(config.attack, seeds=seeds)
         if name not in RELEARNING:
-            own = replace(own, evaluate_at=config.grid.evaluate_at)
+            settings = replace(settings, evaluate_at=config.grid.evaluate_at)
         measure = measure_section(exam, ATTACKS[name].shows)
-        curves = run_attack(model, self.task.examples, name, measure, own, config.grid.lora)
+        curves = run_attack(model, self.task.examples, name, measure, settings, config.grid.lora)
         return {"curves": [curve._asdict() for curve in curves]}
 
 

@@ -1,4 +1,4 @@
-"""A study: which runs it has, how they are executed, and what is written when they end.
+"""A study: its runs, their execution, and the report that is written when they end.
 
 Runs are executed in parallel in separate processes, or one after another by all processes of
 `torchrun` together: rank 0 does everything, and the other ranks take part in training.

@@ -242,7 +242,7 @@ class DocumentTask:
         return {"documents": self.shards.digest}
 
     def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
-        """Return documents to train on, drawn whatever their labels; they stay on disk.
+        """Return documents of all labels to train on; they stay on disk.
 
         Raises:
             ValueError: if the pool has fewer documents.

@@ -36,7 +36,7 @@ class Style:
     """How the marks of one line look.
 
     Attributes:
-        color: of line and marker.
+        color: color of line and marker.
         marker: matplotlib's letter for it.
         line: matplotlib's line style.
         strong: whether the line stands out; the others are gray.
@@ -99,7 +99,7 @@ def label_ends(axes: Axes, ends: Mapping[str, float], look: Styles, size: float)
         axes: the plot, with its final limits.
         ends: the height at which each line ends.
         look: gives the colors.
-        size: of the letters, in points.
+        size: font size in points.
     """
     low, high = axes.get_ylim()
     figure = axes.get_figure(root=True)
@@ -154,7 +154,7 @@ class Drawing:
     """A figure with its title and caption.
 
     Attributes:
-        name: of its files.
+        name: name of its files, without suffix.
         title: what it shows.
         caption: how to read it.
         alt: its content in words, for readers who cannot see it.
