@@ -7,110 +7,105 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
 from tests.equality.hashing import Case
 
-PARTS = {"rl": ("rl", "wrappers"), "certificate": ("certificate",), "lm": ("lm",)}
-"""From the name of a part to the modules that hold its cases."""
-SHOWN = 6
+MODULES = {"rl": ("rl", "wrappers"), "certificate": ("certificate",), "lm": ("lm",)}
+"""The modules that hold the cases of each part."""
+MOST_SHOWN = 6
+"""Values that are printed of those that only one of two records has."""
+
+app = tyro.extras.SubcommandApp()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """Compute the digests of a checkout's results, and write them to a file."""
+@app.command
+def record(
+    *,
+    out: Path,
+    tree: Path = Path(),
+    part: Literal["rl", "certificate", "lm", "all"] = "all",
+    only: str = "",
+) -> int:
+    """Write the digests of a checkout's results to a file, and return 1 if a case failed.
 
-    out: Path
-    """File to write, JSON."""
-    tree: Path = Path()
-    """Root of the checkout under test."""
-    part: Literal["rl", "certificate", "lm", "all"] = "all"
-    """Which cases are run."""
-    only: str = ""
-    """Run only the cases whose names contain this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """Compare two records; exit with 1 if any result differs."""
-
-    before: Annotated[Path, tyro.conf.Positional]
-    """Record of one checkout."""
-    after: Annotated[Path, tyro.conf.Positional]
-    """Record of the other; cases that it lacks are counted, and are no difference."""
-
-
-def record(settings: Record) -> int:
-    """Run the cases, and return 1 if any of them failed."""
-    cases = [case for case in chosen_cases(settings.part) if settings.only in case.name]
-    out = settings.out.absolute()
-    os.chdir(settings.tree)
-    found: dict[str, Any] = {}
-    for case in cases:
+    Args:
+        out: JSON file to write.
+        tree: root of the checkout under test.
+        part: the part whose cases are run.
+        only: run only cases whose names contain this.
+    """
+    out = out.absolute()
+    os.chdir(tree)
+    results: dict[str, Any] = {}
+    for name, case in cases_of(part).items():
+        if only not in name:
+            continue
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                found[case.name] = case.run(Path(scratch))
+                results[name] = case(Path(scratch))
                 state = "done"
             except Exception:  # one broken case must not hide the others
-                found[case.name] = {"error": traceback.format_exc()}
+                results[name] = {"error": traceback.format_exc()}
                 state = "FAILED"
-        print(f"{state} {time.monotonic() - start:6.1f} s  {case.name}", flush=True)
-        out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    failed = [name for name, digests in found.items() if "error" in digests]
-    print(f"{len(found) - len(failed)} of {len(found)} cases recorded in {out}")
+        print(f"{state} {time.monotonic() - start:6.1f} s  {name}", flush=True)
+        out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    failed = [name for name, digests in results.items() if "error" in digests]
+    print(f"{len(results) - len(failed)} of {len(results)} cases recorded in {out}")
     return 1 if failed else 0
 
 
-def chosen_cases(part: str) -> list[Case]:
-    """Return the cases of a part, or of all."""
-    modules = PARTS[part] if part in PARTS else sum(PARTS.values(), ())
-    cases: list[Case] = []
-    for name in modules:
-        make: Callable[[], list[Case]] = import_module(f"tests.equality.{name}").cases
-        cases += make()
+def cases_of(part: str) -> dict[str, Case]:
+    """Return the cases of a part, or of all parts, by name."""
+    chosen = MODULES[part] if part in MODULES else sum(MODULES.values(), ())
+    cases: dict[str, Case] = {}
+    for name in chosen:
+        cases |= import_module(f"tests.equality.{name}").cases()
     return cases
 
 
-def compare(settings: Compare) -> int:
-    """Print where two records differ, and return 1 if they do."""
-    before, after = (json.loads(path.read_text()) for path in (settings.before, settings.after))
-    common = [name for name in before if name in after]
-    differing = [name for name in common if before[name] != after[name]]
+@app.command
+def compare(before: tyro.conf.Positional[Path], after: tyro.conf.Positional[Path]) -> int:
+    """Print where two records differ, and return 1 if they do.
+
+    Args:
+        before: record of one checkout.
+        after: record of another one; cases that it lacks are counted, but are no difference.
+    """
+    one, other = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
+    common = [name for name in one if name in other]
+    differing = [name for name in common if one[name] != other[name]]
     for name in differing:
-        for key in dict.fromkeys([*before[name], *after[name]]):
-            one, other = before[name].get(key), after[name].get(key)
-            if one != other:
-                print(f"{name}: {key}: {difference(one, other)}")
-    if lacking := len(before) - len(common):
-        print(f"{lacking} cases are not in {settings.after}")
+        for key in dict.fromkeys([*one[name], *other[name]]):
+            values = one[name].get(key), other[name].get(key)
+            if values[0] != values[1]:
+                print(f"{name}: {key}: {difference(*values)}")
+    if missing := len(one) - len(common):
+        print(f"{missing} cases are not in {after}")
     print(f"{len(common) - len(differing)} of {len(common)} cases are equal")
     return 1 if differing else 0
 
 
 def difference(one: Any, other: Any) -> str:  # noqa: ANN401
-    """Return what differs between two digests; of lists, what only one of them has."""
+    """Describe the difference of two digests; of lists, print what only one of them has."""
     if not (isinstance(one, list) and isinstance(other, list)):
         return f"{one} and {other}"
     left, right = Counter(map(str, one)), Counter(map(str, other))
-    sides = [sorted((mine - theirs).elements()) for mine, theirs in ((left, right), (right, left))]
-    shown = [", ".join(side[:SHOWN]) + (", ..." if len(side) > SHOWN else "") for side in sides]
+    sides = [sorted((left - right).elements()), sorted((right - left).elements())]
+    shown = [", ".join(side[:MOST_SHOWN]) + ", ..." * (len(side) > MOST_SHOWN) for side in sides]
     counts = f"{len(sides[0])} of {len(one)} against {len(sides[1])} of {len(other)}"
     return f"{counts}\n  {shown[0]}\n  {shown[1]}"
 
 
 def main(args: Sequence[str]) -> int:
-    """Do what the arguments say."""
-    chosen: Record | Compare = tyro.extras.subcommand_cli_from_dict(
-        {"record": Record, "compare": Compare}, args=args
-    )
-    return record(chosen) if isinstance(chosen, Record) else compare(chosen)
+    """Run the chosen command, and return its exit code."""
+    return int(app.cli(args=args))
 
 
 if __name__ == "__main__":

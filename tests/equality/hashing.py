@@ -3,32 +3,30 @@
 import hashlib
 import json
 import math
+import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 Digests = dict[str, Any]
 """From what was hashed, such as `weights`, to a JSON value; two trees agree if these are equal."""
+Case = Callable[[Path], Digests]
+"""Computes digests, given an empty folder to work in.
+
+The current directory is the checkout under test, in which it starts processes. A case is known by
+its name, which is the same in every checkout.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One computation whose results are compared between two checkouts.
-
-    Attributes:
-        name: identifies the case; the same in every checkout.
-        run: computes the digests; it gets an empty folder to work in, and the current directory is
-            the checkout under test, from which it starts processes.
-    """
-
-    name: str
-    run: Callable[[Path], Digests]
+def hashed(parts: Iterable[str]) -> str:
+    """Return a hash of texts, joined by line ends."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
 def array_digest(array: Any) -> str:  # noqa: ANN401 (a tensor, or all that NumPy takes)
@@ -49,33 +47,34 @@ def array_digest(array: Any) -> str:  # noqa: ANN401 (a tensor, or all that NumP
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     """Yield every value inside nested mappings and sequences, with the dotted path to it."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
+    if isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, inner in items:
             yield from leaves(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, f"{path}.{index}")
     else:
         yield path, value
 
 
 def tensor_digests(value: Any) -> list[str]:  # noqa: ANN401
     """Return the digests of all tensors and arrays inside a value, sorted, without their names."""
-    found = (leaf for _, leaf in leaves(value) if isinstance(leaf, torch.Tensor | np.ndarray))
-    return sorted(map(array_digest, found))
+    return sorted(
+        array_digest(leaf)
+        for _, leaf in leaves(value)
+        if isinstance(leaf, torch.Tensor | np.ndarray)
+    )
 
 
-def numbers(value: Any, skip: Callable[[str], bool] = lambda path: False) -> list[str]:  # noqa: ANN401
+def numbers(value: Any, skip: str = "$^") -> list[str]:  # noqa: ANN401
     """Return all numbers inside a value as text, sorted, without their names.
 
     Args:
         value: nested mappings and sequences, as JSON has them.
-        skip: is asked with the dotted path to a number; those for which it is true are left out.
+        skip: regular expression; a number is left out if the dotted path to it matches.
     """
     return sorted(
         "nan" if isinstance(leaf, float) and math.isnan(leaf) else repr(leaf)
         for path, leaf in leaves(value)
-        if isinstance(leaf, int | float) and not skip(path)
+        if isinstance(leaf, int | float) and not re.search(skip, path)
     )
 
 
@@ -85,21 +84,27 @@ def read_tensors(path: Path) -> Any:  # noqa: ANN401
         return load_file(path)
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith((".pth", ".pt"))]
             read = {}
-            for name in names:
-                with archive.open(name) as file:
-                    read[name] = torch.load(file, map_location="cpu", weights_only=True)
+            for name in archive.namelist():
+                if name.endswith((".pth", ".pt")):
+                    with archive.open(name) as file:
+                        read[name] = torch.load(file, map_location="cpu", weights_only=True)
             return read
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def file_tensors(folder: Path, pattern: str) -> list[str]:
     """Return the digests of all tensors in the files below a folder that match a pattern."""
-    found = [read_tensors(path) for path in sorted(folder.rglob(pattern))]
-    return tensor_digests(found)
+    return tensor_digests([read_tensors(path) for path in folder.rglob(pattern)])
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401
     """Return what a JSON file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_scalars(folder: Path, skip: str) -> list[tuple[int, float]]:
+    """Return steps and values of TensorBoard's curves, without those whose tags match `skip`."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not re.search(skip, tag)]
+    return [(point.step, point.value) for tag in tags for point in events.Scalars(tag)]

@@ -1,38 +1,44 @@
-"""Cases of the language models: every method, on stories, on documents and on pretrained models.
+"""Language models: every method, on stories, on documents and on pretrained models.
 
-- Nearly all run the commands, and hash what these write.
+- Nearly all cases run the commands, and hash the files that these write.
 - A study that several cases read is run once, by a function with a cache.
 - What scikit-learn and lm-evaluation-harness may change has cases of its own, whose names begin
   with `lm/classifier/`, `lm/probe/` and `lm/ask/`.
+
+As a program, `python -m tests.equality.lm` prints as JSON what no command prints: stories, their
+tokens, and classified stories; a case starts it in the checkout under test.
 """
 
+import atexit
+import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
+import re
+import shutil
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from tokenizers import Tokenizer
 
 from tests.equality import lm_inputs
-from tests.equality.hashing import Case, Digests, read_json, read_tensors, tensor_digests
-from tests.equality.lm_digests import (
-    digests,
-    in_rows_of,
-    metrics,
-    printed_numbers,
-    run_folder,
-    text_digest,
-    weights,
+from tests.equality.hashing import (
+    Case,
+    Digests,
+    array_digest,
+    hashed,
+    leaves,
+    numbers,
+    read_json,
+    read_scalars,
+    read_tensors,
+    tensor_digests,
 )
-from tests.equality.names import flags
-from tests.equality.processes import ONE_THREAD, driver, module
+from tests.equality.names import load, renamed
+from tests.equality.processes import kill_at_checkpoint, run_driver, run_module
 
 METHODS = (
     *("gold", "filtered", "filtered-tokens", "unrouted", "unrouted-ablated", "random-region"),
@@ -41,6 +47,7 @@ METHODS = (
 CLASSIFIED = ("filtered-judged", "parameters-judged", "modules-judged", "modules-rmu")
 PRETRAINED = ("unrouted", "era", "parameters", "modules", "rmu", "lora-pair")
 PRETRAINED_CLASSIFIED = ("lora-pair-judged",)
+BY_TOKEN = ("filtered-tokens", "parameters-tokens", "modules")
 ATTACKED = ("filtered", "modules")
 
 SMOKE = (
@@ -57,68 +64,63 @@ LABELERS: dict[str, tuple[object, ...]] = {
     "list": (),
 }
 FORMS = ("letter", "answer", "cloze", "control")
-PATIENCE = 120.0
-"""Seconds to wait for a checkpoint."""
+DRAWN = 1000
+"""Stories that the driver draws."""
+SAMPLE_LENGTH = 60
+"""Characters from which on a text in a result is one that a model wrote, and not a name."""
+COSTS = r"(?i)second|speed|memory"
+"""Matches numbers that depend on the clock and the machine."""
+NO_RESULTS = rf"{COSTS}|^(study|config|settings)\."
 
 
-def cases() -> list[Case]:
-    """Return all cases of the language models."""
-    found: dict[str, Callable[[], Digests]] = {
-        "stories": partial(stories, METHODS),
-        "classifier/stories": partial(stories, CLASSIFIED),
-        "documents": partial(documents, METHODS),
-        "classifier/documents": partial(documents, CLASSIFIED),
-        "documents-by-token": token_documents,
-        "pretrained/gpt_neo": partial(pretrained_documents, "gpt_neo"),
-        "pretrained/qwen2": partial(pretrained_documents, "qwen2"),
-        "pretrained/llama": partial(pretrained_stories, PRETRAINED),
-        "classifier/pretrained": partial(pretrained_stories, PRETRAINED_CLASSIFIED),
-        "attacks/full": full_attacks,
+def cases() -> dict[str, Case]:
+    """Return all cases, which share one folder and need none of their own."""
+    every: dict[str, Callable[[], Digests]] = {
+        "stories": partial(trained, "stories", METHODS),
+        "classifier/stories": partial(trained, "stories", CLASSIFIED),
+        "documents": partial(trained, "documents", METHODS),
+        "classifier/documents": partial(trained, "documents", CLASSIFIED),
+        "documents-by-token": partial(trained, "tokens", BY_TOKEN),
+        "pretrained/gpt_neo": partial(trained, "gpt_neo", PRETRAINED),
+        "pretrained/qwen2": partial(trained, "qwen2", PRETRAINED),
+        "pretrained/llama": partial(trained, "llama", PRETRAINED),
+        "classifier/pretrained": partial(trained, "llama", PRETRAINED_CLASSIFIED),
+        "attacks/full": partial(trained, "full", ATTACKED, without="probe"),
         "probe/full": probes,
         "sweep": sweep,
-        "resumed": resumed,
-        "scale/accumulate": accumulated,
-        "scale/ddp": partial(parallel, "ddp"),
-        "scale/fsdp": partial(parallel, "fsdp"),
-        "corpus": corpus,
-        "classifier/labels": lambda: dict(driven()["classified"]),
+        "resumed": resume,
+        "scale/accumulate": partial(trained, "accumulated", ("era",)),
+        "scale/ddp": partial(train_in_parallel, "ddp"),
+        "scale/fsdp": partial(train_in_parallel, "fsdp"),
+        "corpus": lambda: {name: hashed([drawn()[name]]) for name in ("stories", "tokenizer")},
+        "classifier/labels": lambda: dict(drawn()["classified"]),
         **{f"prepare/{labeler}": partial(shards, labeler) for labeler in LABELERS},
-        **{f"ask/{form}": partial(asked, form) for form in FORMS},
+        **{f"ask/{form}": partial(ask, form) for form in FORMS},
     }
-    return [Case(f"lm/{name}", partial(_run, run)) for name, run in found.items()]
+    return {f"lm/{name}": partial(_without_folder, run) for name, run in every.items()}
 
 
-def _run(run: Callable[[], Digests], _: Path) -> Digests:
-    """Run a case, which shares one folder with all others, and needs none of its own."""
+def _without_folder(run: Callable[[], Digests], _: Path) -> Digests:
     return run()
 
 
 @cache
 def workspace() -> Path:
     """Return a folder that lasts as long as this process."""
-    folder = tempfile.TemporaryDirectory(prefix="equality-")
-    _OPEN.append(folder)
-    return Path(folder.name)
-
-
-_OPEN: list[tempfile.TemporaryDirectory[str]] = []
+    folder = tempfile.mkdtemp(prefix="equality-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 @cache
-def driven() -> dict[str, Any]:
-    """Return what the driver prints: stories, their tokenizer, and classified stories."""
-    read: dict[str, Any] = json.loads(driver("lm_driver"))
-    return read
-
-
-def corpus() -> Digests:
-    """Hash stories and their tokenizer."""
-    return {name: text_digest([driven()[name]]) for name in ("stories", "tokenizer")}
+def drawn() -> dict[str, Any]:
+    """Return the output of the driver: stories, their tokenizer, and classified stories."""
+    return run_driver("lm")
 
 
 @cache
 def document_file() -> Path:
-    """Return the documents that are prepared."""
+    """Write the documents that are prepared, and return their file."""
     return lm_inputs.write_documents(workspace() / "documents.jsonl")
 
 
@@ -126,7 +128,7 @@ def document_file() -> Path:
 def pretrained(family: str, of_stories: bool = False) -> Path:
     """Return the folder of a tiny model, with the tokenizer of stories or of documents."""
     if of_stories:
-        tokenizer, end = Tokenizer.from_str(driven()["tokenizer"]), driven()["end"]
+        tokenizer, end = Tokenizer.from_str(drawn()["tokenizer"]), drawn()["end"]
     else:
         tokenizer, end = lm_inputs.document_tokenizer(document_file()), lm_inputs.END
     return lm_inputs.save_model(family, tokenizer, end, workspace() / f"{family}-{of_stories}")
@@ -134,146 +136,196 @@ def pretrained(family: str, of_stories: bool = False) -> Path:
 
 @cache
 def prepared(labeler: str) -> Path:
-    """Return the folder of documents labeled in one of the ways there are."""
-    folder, more = workspace() / f"prepared-{labeler}", LABELERS[labeler]
+    """Return the folder of documents that a labeler labeled."""
+    folder, options = workspace() / f"prepared-{labeler}", LABELERS[labeler]
     if labeler == "list":
-        more = ("--labels", lm_inputs.write_labels(workspace() / "labels.txt"))
-    given = ("--data", document_file(), "--tokenizer", pretrained("llama"), "--out", folder)
+        options = ("--labels", lm_inputs.write_labels(workspace() / "labels.txt"))
+    args = ("--data", document_file(), "--tokenizer", pretrained("llama"), "--out", folder)
     sizes = ("--context", 40, "--shard-tokens", 4000)
-    module("lm.prepare", *given, *sizes, "--labeler", labeler, *more)
+    run_module("lm.prepare", *args, *sizes, "--labeler", labeler, *options)
     return folder
 
 
 def shards(labeler: str) -> Digests:
     """Prepare documents, and hash each file of the shards."""
     files = prepared(labeler).glob("*.bin")
-    return {"shards": sorted(text_digest([path.read_bytes().hex()]) for path in files)}
+    return {"shards": sorted(hashed([path.read_bytes().hex()]) for path in files)}
+
+
+DOCUMENTS = (*ON_DOCUMENTS, "--data")
+STUDIES: dict[str, tuple[Sequence[str], Callable[[], Sequence[object]]]] = {
+    "stories": ((*METHODS, *CLASSIFIED), lambda: ()),
+    "documents": ((*METHODS, *CLASSIFIED), lambda: (*DOCUMENTS, prepared("scores"))),
+    "tokens": (BY_TOKEN, lambda: (*DOCUMENTS, prepared("tokens"))),
+    "gpt_neo": (PRETRAINED, lambda: model_on_documents("gpt_neo")),
+    "qwen2": (PRETRAINED, lambda: model_on_documents("qwen2")),
+    "llama": (
+        (*PRETRAINED, *PRETRAINED_CLASSIFIED),
+        lambda: (*TINY_MODEL, "--model", pretrained("llama", of_stories=True)),
+    ),
+    "full": (ATTACKED, lambda: ("--attack", "full")),
+    "accumulated": (
+        ("era",),
+        lambda: ("--loop.scale.accumulate", 2, "--loop.scale.checkpoint-activations"),
+    ),
+    "sweep": (
+        ("era",),
+        lambda: (
+            *("--sweep", "labels", "--label-precision", 0.8, "--label-errors", "topic"),
+            *("--recalls", 0.5, 1.0, "--seeds", 0, 1),
+        ),
+    ),
+}
+"""From a study to its methods and a function that returns its other arguments."""
+
+
+def model_on_documents(family: str) -> Sequence[object]:
+    """Return the arguments of a study that trains a pretrained model further, on documents."""
+    return (*DOCUMENTS, prepared("field"), *TINY_MODEL, "--model", pretrained(family))
 
 
 @cache
-def study(name: str, methods: Sequence[str], *args: object) -> tuple[Path, str]:
-    """Run a study of seconds, and return its folder and what the command printed."""
-    folder = workspace() / name
-    printed = module("lm.unlearn", *SMOKE, "--run-dir", folder, "--method", *methods, *args)
-    return folder, printed
+def study(name: str) -> tuple[Path, str]:
+    """Run a study of seconds, and return its folder and the output of the command."""
+    folder, (methods, arguments) = workspace() / name, STUDIES[name]
+    args = ("--run-dir", folder, "--method", *methods, *arguments())
+    return folder, run_module("lm.unlearn", *SMOKE, *args)
 
 
-def stories(methods: Sequence[str]) -> Digests:
-    """Train new models on stories by every method that takes one."""
-    folder, _ = study("stories", (*METHODS, *CLASSIFIED))
-    return digests(folder, methods)
-
-
-def documents(methods: Sequence[str]) -> Digests:
-    """The same on documents, of which a third is unlabeled."""
-    args = (*ON_DOCUMENTS, "--data", prepared("scores"))
-    folder, _ = study("documents", (*METHODS, *CLASSIFIED), *args)
-    return digests(folder, methods)
-
-
-def token_documents() -> Digests:
-    """The same on documents whose tokens have a label each."""
-    methods = ("filtered-tokens", "parameters-tokens", "modules")
-    folder, _ = study("tokens", methods, *ON_DOCUMENTS, "--data", prepared("tokens"))
-    return digests(folder, methods)
-
-
-def pretrained_documents(family: str) -> Digests:
-    """Go on from a tiny model of a family, on documents."""
-    args = (*ON_DOCUMENTS, *TINY_MODEL, "--data", prepared("field"), "--model", pretrained(family))
-    folder, _ = study(family, PRETRAINED, *args)
-    return digests(folder, PRETRAINED)
-
-
-def pretrained_stories(methods: Sequence[str]) -> Digests:
-    """Go on from a tiny Llama, on stories."""
-    args = (*TINY_MODEL, "--model", pretrained("llama", of_stories=True))
-    folder, _ = study("llama", (*PRETRAINED, *PRETRAINED_CLASSIFIED), *args)
-    return digests(folder, methods)
-
-
-def full_attacks() -> Digests:
-    """Run every attack; leave out what the probes find."""
-    folder, _ = study("full", ATTACKED, "--attack", "full")
-    found: Digests = {}
-    for method in ATTACKED:
-        result = read_json(run_folder(folder, method) / "result.json")
-        found |= digests(folder, [method], in_rows_of(result, "probe"))
-    return found
+def trained(name: str, methods: Iterable[str], without: str = "") -> Digests:
+    """Return the digests of a study's runs by some methods, without the metrics of an attack."""
+    folder, _ = study(name)
+    return study_digests(folder, methods, without)
 
 
 def probes() -> Digests:
-    """Return what the probes find in the same runs."""
-    folder, _ = study("full", ATTACKED, "--attack", "full")
-    return {method: _probed(run_folder(folder, method)) for method in ATTACKED}
-
-
-def _probed(run: Path) -> list[str]:
-    result = read_json(run / "result.json")
-    of_probe = in_rows_of(result, "probe")
-    return metrics(result, lambda path: not of_probe(path))
+    """Return the results of probes in the study of all attacks."""
+    folder, _ = study("full")
+    results = {method: read_json(run_folder(folder, method) / "result.json") for method in ATTACKED}
+    return {method: metrics(attack_rows(result, "probe")) for method, result in results.items()}
 
 
 def sweep() -> Digests:
-    """Sweep over labels that are missed by topic, two seeds, with the summary and its verdict."""
-    labels = ("--label-precision", 0.8, "--label-errors", "topic", "--recalls", 0.5, 1.0)
-    folder, printed = study("sweep", ("era",), "--sweep", "labels", *labels, "--seeds", 0, 1)
+    """Return the digests of a sweep's runs, of their summary and of the printed verdict."""
+    folder, printed = study("sweep")
     runs = [read_json(path) for path in (folder / "runs").glob("*/result.json")]
+    lines = [line for line in printed.splitlines() if str(folder) not in line]
     return {
         "weights": weights(folder),
         "metrics": sorted(number for run in runs for number in metrics(run)),
         "summary": metrics(read_json(folder / "summary.json")),
-        "printed": printed_numbers(printed, folder),
+        "printed": sorted(re.findall(r"-?\d+\.\d+|\d+%", "\n".join(lines))),
     }
 
 
-def accumulated() -> Digests:
-    """Train with batches in pieces, and with activations that are computed again."""
-    args = ("--loop.scale.accumulate", 2, "--loop.scale.checkpoint-activations")
-    folder, _ = study("accumulated", ("era",), *args)
-    return digests(folder, ("era",))
-
-
-def parallel(kind: str) -> Digests:
+def train_in_parallel(kind: str) -> Digests:
     """Train by two processes together."""
     folder = workspace() / kind
-    given = (*SMOKE, "--run-dir", folder, "--method", "modules", "--loop.scale.parallel", kind)
-    start = ("--standalone", "--nproc-per-node", 2, "-m", "lm.unlearn")
+    args = (*SMOKE, "--run-dir", folder, "--method", "modules", "--loop.scale.parallel", kind)
+    launch = ("--standalone", "--nproc-per-node", 2, "-m", "lm.unlearn")
     # Gloo may abort a process at its exit, when all results are written.
-    module("torch.distributed.run", *start, *given, codes=(0, 1))
-    return digests(folder, ("modules",))
+    run_module("torch.distributed.run", *launch, *args, codes=(0, 1))
+    return study_digests(folder, ("modules",))
 
 
-def resumed() -> Digests:
-    """Kill a study at its checkpoint, hash the optimizer's state in it, and go on to the end."""
+def resume() -> Digests:
+    """Resume a study that was killed, and hash its checkpoint and its results."""
     folder = workspace() / "resumed"
     loop = ("--loop.steps", 90, "--loop.warmup", 5, "--loop.checkpoint-every", 70)
-    given = (*SMOKE, *loop, "--batch-size", 2, "--expansion", 4, "--run-dir", folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", *flags("lm.unlearn", *given, "--method", "parameters")],
-        env={**os.environ, **ONE_THREAD},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + PATIENCE
-    while not (found := list(folder.rglob("*.pt"))):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the study left no checkpoint to go on from")
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    checkpoint = tensor_digests(read_tensors(found[0]))
+    args = (*SMOKE, *loop, "--batch-size", 2, "--expansion", 4, "--run-dir", folder)
+    path = kill_at_checkpoint(folder, "*.pt", "lm.unlearn", *args, "--method", "parameters")
+    checkpoint = tensor_digests(read_tensors(path))
     if list(folder.rglob("*.safetensors")):
         raise RuntimeError("the study finished training before it was killed")
-    module("lm.unlearn", "--workers", 1, "--resume", folder)
-    return {"checkpoint": checkpoint, **digests(folder, ("parameters",))}
+    run_module("lm.unlearn", "--workers", 1, "--resume", folder)
+    return {"checkpoint": checkpoint, **study_digests(folder, ("parameters",))}
 
 
-def asked(form: str) -> Digests:
+def ask(form: str) -> Digests:
     """Ask a tiny model multiple-choice questions in one form."""
     questions = lm_inputs.write_questions(workspace() / "questions.jsonl")
     out = workspace() / f"asked-{form}.json"
-    given = ("--model", pretrained("llama"), "--questions", questions, "--forms", form)
-    module("lm.ask", *given, "--out", out)
+    args = ("--model", pretrained("llama"), "--questions", questions, "--forms", form)
+    run_module("lm.ask", *args, "--out", out)
     return {"metrics": metrics(read_json(out))}
+
+
+def run_folder(folder: Path, method: str) -> Path:
+    """Return the folder of a method's run of seed 0."""
+    return folder / "runs" / f"{renamed(method)}-seed0"
+
+
+def study_digests(folder: Path, methods: Iterable[str], without: str = "") -> Digests:
+    """Return the digests of runs of seed 0: weights, metrics, curves and texts.
+
+    Args:
+        folder: folder of the study.
+        methods: the methods whose runs are read.
+        without: an attack whose metrics are left out.
+    """
+    digests: Digests = {}
+    for method in methods:
+        run = run_folder(folder, method)
+        result = dict(leaves(read_json(run / "result.json")))
+        left_out = attack_rows(result, without) if without else {}
+        texts = [leaf for leaf in result.values() if isinstance(leaf, str)]
+        digests[f"{method} weights"] = weights(run)
+        digests[f"{method} metrics"] = metrics(
+            {path: leaf for path, leaf in result.items() if path not in left_out}
+        )
+        digests[f"{method} curves"] = sorted(repr(value) for _, value in read_scalars(run, COSTS))
+        digests[f"{method} texts"] = hashed(
+            sorted(text for text in texts if len(text) > SAMPLE_LENGTH)
+        )
+    return digests
+
+
+def weights(folder: Path) -> list[str]:
+    """Return a digest for each file of weights below a folder, of its tensors without names."""
+    files = [tensor_digests(read_tensors(path)) for path in folder.rglob("*.safetensors")]
+    return sorted(f"{len(tensors)} tensors {hashed(tensors)}" for tensors in files)
+
+
+def metrics(result: Any) -> list[str]:  # noqa: ANN401
+    """Return the numbers of a result that are no counts, settings or costs, as sorted text."""
+    every = numbers(result, NO_RESULTS)
+    return [number for number in every if not re.fullmatch(r"-?\d+|True|False", number)]
+
+
+def attack_rows(result: Any, attack: str) -> dict[str, Any]:  # noqa: ANN401
+    """Return the leaves of a result that lie in rows about an attack, by their dotted paths."""
+    flat = dict(leaves(result))
+    named = [path for path, leaf in flat.items() if leaf == attack]
+    rows = tuple(f"{path.rpartition('.')[0]}." for path in named)
+    return {path: leaf for path, leaf in flat.items() if path.startswith(rows)}
+
+
+def main() -> None:
+    """Print stories, their tokenizer and classified stories as a JSON object."""
+    grammar = load("lm.corpus:make_grammar")(load("lm.corpus:make_world")(seed=0))
+    texts = load("lm.corpus:tell")(grammar, DRAWN, np.random.default_rng(3)).texts()
+    output = {
+        "stories": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
+        "tokenizer": load("lm.corpus:story_tokenizer")(grammar, 400).to_str(),
+        "end": load("lm.corpus:END"),
+        "classified": {"iid": classify(0.5, "iid"), "topic": classify(0.8, "topic")},
+    }
+    print(json.dumps(output))
+
+
+def classify(recall: float, errors: str) -> Digests:
+    """Classify stories of imperfect labels; return digests and the count of each outcome."""
+    task = load("lm.task:make_task")(load("lm.task:TaskConfig")())
+    rows = getattr(task, renamed("lm.task:Task.tell").rpartition(".")[2])(DRAWN, [0])
+    quality = load("lm.labels:LabelConfig")(recall=recall, errors=errors)
+    labels = load("lm.labels:story_labels")(task, rows, quality, 0)
+    outcome: torch.Tensor = load("lm.judge:judge")(rows, labels, task.vocab_size, 0)
+    return {
+        "given": array_digest(labels),
+        "classified": array_digest(outcome),
+        "counts": torch.bincount(outcome, minlength=3).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    main()

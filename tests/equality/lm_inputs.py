@@ -1,8 +1,8 @@
-"""What the cases of language models read: documents, questions, and tiny pretrained models."""
+"""Inputs of the cases of language models: documents, questions, and tiny pretrained models."""
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +13,54 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 END = "<|endoftext|>"
 TOPICS = ("forest", "sea", "virus", "cell", "tree", "river")
 VALUES = ("red", "blue", "green", "small", "old", "warm", "deep", "quiet")
-SIZES = {"vocab_size": 512, "hidden_size": 16, "max_position_embeddings": 192}
 GROUPED = {
-    **SIZES,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
+    **{"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1},
     "intermediate_size": 24,
 }
+GLOBAL_AND_LOCAL = {"attention_types": [[["global", "local"], 1]], "window_size": 8}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt_neo": (
+        "GPTNeoConfig",
+        {
+            **{"num_layers": 2, "num_heads": 2, "bos_token_id": 0, "eos_token_id": 0},
+            **GLOBAL_AND_LOCAL,
+        },
+    ),
+    "llama": (
+        "LlamaConfig",
+        {**GROUPED, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False},
+    ),
+    "qwen2": ("Qwen2Config", {**GROUPED, "tie_word_embeddings": True}),
+}
+"""From a family of Hugging Face to the class and the arguments of its configuration."""
 
 
 def write_documents(path: Path, count: int = 320) -> Path:
-    """Write documents with what each labeler reads: a topic, a score and an id."""
+    """Write documents with all that labelers read: a topic, a score and an id."""
     draw = random.Random(0)
-    records = [_document(number, draw) for number in range(count)]
-    return _write_lines(path, records)
-
-
-def _document(number: int, draw: random.Random) -> dict[str, Any]:
-    topic = TOPICS[number % len(TOPICS)]
-    said = " ".join(
-        f"The {topic} was {draw.choice(VALUES)} and {draw.choice(VALUES)}."
-        for _ in range(draw.randint(1, 4))
-    )
-    score = draw.randrange(101) / 100
-    return {"text": f"Story {number}. {said}", "topic": topic, "score": score, "id": f"d{number}"}
+    lines = []
+    for number in range(count):
+        topic = TOPICS[number % len(TOPICS)]
+        sentences = " ".join(
+            f"The {topic} was {draw.choice(VALUES)} and {draw.choice(VALUES)}."
+            for _ in range(draw.randint(1, 4))
+        )
+        text = f"Story {number}. {sentences}"
+        score = draw.randrange(101) / 100
+        lines.append(json.dumps({"text": text, "topic": topic, "score": score, "id": f"d{number}"}))
+    return write_lines(path, lines)
 
 
 def write_labels(path: Path, count: int = 320) -> Path:
     """Write a label for each document, one in a line."""
     draw = random.Random(1)
-    path.write_text("".join(draw.choice(("forget\n", "retain\n")) for _ in range(count)))
-    return path
+    return write_lines(path, (draw.choice(("forget", "retain")) for _ in range(count)))
 
 
 def write_questions(path: Path, count: int = 24) -> Path:
     """Write multiple-choice questions of two subjects, with texts of several lengths."""
     draw = random.Random(2)
-    records = [
+    records = (
         {
             "question": f"Which {draw.choice(TOPICS)} was {' '.join(draw.choices(VALUES, k=n))}?",
             "choices": [" ".join(draw.sample(VALUES, draw.randint(1, 3))) for _ in range(4)],
@@ -58,12 +68,13 @@ def write_questions(path: Path, count: int = 24) -> Path:
             "subject": ("biology", "geography")[n % 2],
         }
         for n in range(1, count + 1)
-    ]
-    return _write_lines(path, records)
+    )
+    return write_lines(path, map(json.dumps, records))
 
 
-def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """Write lines to a file, and return its path."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
@@ -85,24 +96,12 @@ def document_tokenizer(documents: Path) -> Tokenizer:
 
 def save_model(family: str, tokenizer: Tokenizer, end: str, folder: Path) -> Path:
     """Save a tiny model of a Hugging Face family with random weights, and its tokenizer."""
-    configs = {
-        "gpt_neo": lambda: transformers.GPTNeoConfig(
-            **SIZES,
-            num_layers=2,
-            num_heads=2,
-            attention_types=[[["global", "local"], 1]],
-            window_size=8,
-            bos_token_id=0,
-            eos_token_id=0,
-        ),
-        "llama": lambda: transformers.LlamaConfig(
-            **GROUPED, attention_bias=True, mlp_bias=True, tie_word_embeddings=False
-        ),
-        "qwen2": lambda: transformers.Qwen2Config(**GROUPED, tie_word_embeddings=True),
-    }
+    name, options = FAMILIES[family]
+    sizes = {"vocab_size": 512, "hidden_size": 16, "max_position_embeddings": 192}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(configs[family]())
+        config = getattr(transformers, name)(**sizes, **options)
+        model = transformers.AutoModelForCausalLM.from_config(config)
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end)

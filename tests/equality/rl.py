@@ -1,4 +1,4 @@
-"""Runs of reinforcement learning: every method and option, one that is killed, and what reads runs.
+"""Training of agents by every method and option, and evaluation, sweeps and reports of runs.
 
 As a program, `python -m tests.equality.rl` prints the digests of agents that are trained without a
 command line, on environments of Gymnasium, as JSON; a case starts it in the checkout under test.
@@ -6,9 +6,6 @@ command line, on environments of Gymnasium, as JSON; a case starts it in the che
 
 import json
 import re
-import signal
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,9 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents import RoutedPPO
+from envs.wrappers import vector
 from tests.equality.hashing import (
     Case,
     Digests,
@@ -28,22 +26,25 @@ from tests.equality.hashing import (
     leaves,
     numbers,
     read_json,
+    read_scalars,
     tensor_digests,
 )
-from tests.equality.names import keywords, load, renamed
-from tests.equality.processes import driver, module, start
+from tests.equality.names import renamed
+from tests.equality.processes import kill_at_checkpoint, run_driver, run_module
 from tests.equality.wrappers import guess
 
+OBSERVED = (
+    *("appraised", "appraised-unrouted", "routed", "unmixed", "placebo", "unrouted", "naive"),
+    *("uds", "imputed", "imputed-local", "pessimistic", "filtered", "filtered-coin", "ipw"),
+)
 REWARDS = {
-    **dict.fromkeys(("appraised", "appraised-unrouted", "routed", "unmixed"), "observed"),
-    **dict.fromkeys(("placebo", "unrouted", "naive", "uds", "imputed"), "observed"),
-    **dict.fromkeys(("imputed-local", "pessimistic", "filtered", "filtered-coin"), "observed"),
-    "ipw": "observed",
+    **dict.fromkeys(OBSERVED, "observed"),
     **dict.fromkeys(("paper", "signed", "motivated"), "proxy"),
     **dict.fromkeys(("oracle-sampled", "oracle"), "true"),
 }
-"""Every method, and the reward that its environment pays."""
-
+"""From every method to the reward that its environment pays."""
+CLOCK = "second|wall"
+"""Matches the paths of numbers that depend on the clock."""
 CAPTION = 34
 """Pixels at the top of a picture in which the names of modules stand."""
 ROLLOUT = 16 * 16
@@ -80,170 +81,154 @@ PRESETS: dict[str, tuple[object, ...]] = {
 }
 
 
-def cases() -> list[Case]:
+def cases() -> dict[str, Case]:
     """Return the cases of this part."""
     few = ("--device", "cpu", "--eval-episodes", 64, "--final-episodes", 64)
     runs: dict[str, tuple[object, ...]] = {
         **{f"method {name}": (*SMALL, *SIX, "--method", name) for name in REWARDS},
-        **{f"option {name}": (*SMALL, *SIX, *given) for name, given in OPTIONS.items()},
-        **{f"preset {name}": (*few, *given) for name, given in PRESETS.items()},
+        **{f"option {name}": (*SMALL, *SIX, *args) for name, args in OPTIONS.items()},
+        **{f"preset {name}": (*few, *args) for name, args in PRESETS.items()},
     }
-    return [
-        *(Case(name, partial(train, given)) for name, given in runs.items()),
-        Case("killed and resumed", killed),
-        Case("evaluated again", evaluated),
-        Case("study", study),
-        Case("report", report),
-        Case("other environments", lambda _: dict(json.loads(driver("rl")))),
-    ]
+    return {
+        **{name: partial(train, args) for name, args in runs.items()},
+        "killed and resumed": resume,
+        "evaluated again": evaluate,
+        "study": sweep,
+        "report": report,
+        "other environments": lambda _: run_driver("rl"),
+    }
 
 
-def train(given: tuple[object, ...], scratch: Path) -> Digests:
-    """Train by the command line, and return the digests of what the run left."""
-    module("oversight.train", *given, "--run-dir", scratch / "run")
+def train(args: tuple[object, ...], scratch: Path) -> Digests:
+    """Train by the command line, and return the digests of the run's files."""
+    run_module("oversight.train", *args, "--run-dir", scratch / "run")
     return run_digests(scratch / "run")
 
 
 def run_digests(folder: Path) -> Digests:
     """Return the digests of a run's weights, optimizer, checkpoint, metrics, curves and picture.
 
-    The state of the environment is apart, since what is kept of it depends on its wrappers.
+    The state of the environment has its own digest, since it depends on the wrappers.
     """
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    inside = renamed("agent.environment")
-    parts = dict(leaves(state))
-    environment = {path: part for path, part in parts.items() if path.startswith(inside)}
-    learner = {path: part for path, part in parts.items() if path not in environment}
+    state = dict(leaves(torch.load(folder / "checkpoint.pt", weights_only=True)))
+    environment = {
+        path: leaf for path, leaf in state.items() if path.startswith("agent.environment")
+    }
+    learner = {path: leaf for path, leaf in state.items() if path not in environment}
     return {
         "models": file_tensors(folder, "*.zip"),
         "checkpoint": tensor_digests(learner),
-        "counts in checkpoint": numbers(learner, timed),
+        "counts in checkpoint": numbers(learner, CLOCK),
         "environment in checkpoint": tensor_digests(environment),
-        "metrics": numbers(read_json(folder / "summary.json"), timed),
-        "curves": curves(folder),
+        "metrics": numbers(read_json(folder / "summary.json"), CLOCK),
+        "curves": sorted(f"{step} {value!r}" for step, value in read_scalars(folder, "^time/")),
         "pictures": sorted(
             array_digest(np.asarray(Image.open(path))[CAPTION:]) for path in folder.glob("*.png")
         ),
     }
 
 
-def timed(path: str) -> bool:
-    """Return whether a number is one of the clock's."""
-    return "second" in path or "wall" in path
+def resume(scratch: Path) -> Digests:
+    """Resume a run that was killed after a checkpoint, and compare it with one that was not."""
+    args = (*SMALL, "--total-timesteps", 16 * ROLLOUT, "--method", "imputed")
+    whole, killed = scratch / "whole", scratch / "killed"
+    run_module("oversight.train", *args, "--run-dir", whole)
+    killed.mkdir()
+    kill_at_checkpoint(killed, "checkpoint.pt", "oversight.train", *args, "--run-dir", killed)
+    run_module("oversight.train", "--resume", killed)
+    resumed = run_digests(killed)
+    return {**resumed, "equal to the uninterrupted": str(run_digests(whole) == resumed)}
 
 
-def curves(folder: Path) -> list[str]:
-    """Return the points of all curves in TensorBoard's files, without their names."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
-    return sorted(f"{point.step} {point.value!r}" for tag in tags for point in events.Scalars(tag))
-
-
-def killed(scratch: Path) -> Digests:
-    """Kill a run after a checkpoint, resume it, and compare it with the uninterrupted one."""
-    given = (*SMALL, "--total-timesteps", 16 * ROLLOUT, "--method", "imputed")
-    module("oversight.train", *given, "--run-dir", scratch / "whole")
-    folder = scratch / "killed"
-    process = start("oversight.train", *given, "--run-dir", folder)
-    while not (folder / "checkpoint.pt").exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
-    process.communicate()
-    if process.returncode != -signal.SIGKILL:
-        raise RuntimeError("the run ended before it could be killed")
-    module("oversight.train", "--resume", folder)
-    whole, resumed = (run_digests(scratch / name) for name in ("whole", "killed"))
-    return {**resumed, "equal to the uninterrupted": str(whole == resumed)}
-
-
-def evaluated(scratch: Path) -> Digests:
-    """Evaluate a run by the weights of each rule, which differ in it; return the numbers shown."""
+def evaluate(scratch: Path) -> Digests:
+    """Return the numbers of evaluations by the weights of each rule, which differ in this run."""
     run, unstable = scratch / "run", ("--ppo.learning-rate", 0.02, "--seed", 2)
-    module("oversight.train", *SMALL, *unstable, *TEN, "--run-dir", run)
+    run_module("oversight.train", *SMALL, *unstable, *TEN, "--run-dir", run)
     printed: Digests = {}
     for rule in ("last", "observed", "leaky"):
-        given = ("--weights", rule, "--episodes", 50, "--oversight-probability", 0.3)
-        shown = module("oversight.evaluate", run, *given)
-        printed[rule] = figures(shown.replace(str(run), ""))
+        args = ("--weights", rule, "--episodes", 50, "--oversight-probability", 0.3)
+        table = run_module("oversight.evaluate", run, *args)
+        printed[rule] = measurements(table.replace(str(run), ""))
     return printed
 
 
-def study(scratch: Path) -> Digests:
+def sweep(scratch: Path) -> Digests:
     """Sweep two runs of the quick study."""
     chosen = ("--methods", "routed", "naive", "--oversight-probabilities", "1.0", "--seeds", 0)
     folder = scratch / "study"
-    module("oversight.sweep", "quick", *chosen, "--workers", 1, "--folder", folder)
+    run_module("oversight.sweep", "quick", *chosen, "--workers", 1, "--folder", folder)
     return {
-        "results": numbers(read_json(folder / "results.json"), timed),
+        "results": numbers(read_json(folder / "results.json"), CLOCK),
         "models": file_tensors(folder, "*.zip"),
     }
 
 
 def report(scratch: Path) -> Digests:
     """Report the published results, and return the numbers of the page and of its tables."""
-    shown = module("oversight.report", "configs/results/published", "--out", scratch)
+    printed = run_module("oversight.report", "configs/results/published", "--out", scratch)
     page = (scratch / "index.html").read_text(encoding="utf-8")
     text = re.sub(r"(?s)<(svg|style|script)\b.*?</\1>|<[^>]*>", " ", page)
     tables = [path.read_text(encoding="utf-8") for path in scratch.rglob("*.csv")]
     return {
-        "verdict": figures(shown.replace(str(scratch), "")),
-        "page": figures(text),
-        "tables": figures("\n".join(tables)),
+        "verdict": measurements(printed.replace(str(scratch), "")),
+        "page": measurements(text),
+        "tables": measurements("\n".join(tables)),
     }
 
 
-def figures(text: str) -> list[str]:
+def measurements(text: str) -> list[str]:
     """Return all measurements in a text, sorted: numbers with a sign, decimals or a percentage."""
-    found = re.findall(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w])", text)
-    return sorted(number for number in found if re.search(r"[+\-.%]", number))
+    words = re.findall(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w])", text)
+    return sorted(number for number in words if re.search(r"[+\-.%]", number))
 
 
 def main() -> None:
     """Train each method on CartPole-v1, and some on other environments; print the digests."""
-    same = AutoresetMode.SAME_STEP
-    trained: dict[str, Callable[[], Any]] = {
-        **{name: partial(agent, name, "CartPole-v1", same) for name in REWARDS},
-        **{f"routed, {mode.name}": partial(agent, "routed", "CartPole-v1", mode)
-           for mode in AutoresetMode},
-        "hidden timeouts": partial(agent, "routed", "CartPole-v1", same, timeouts="hidden"),
-        "no bootstrap": partial(agent, "routed", "CartPole-v1", same, bootstrap="never"),
-        "observed bootstrap": partial(agent, "naive", "Pendulum-v1", same, bootstrap="observed"),
-        "continuous actions": partial(agent, "routed", "Pendulum-v1", same),
-        "continuous actions, appraised": partial(agent, "appraised", "Pendulum-v1", same),
-        "numbered observations": partial(agent, "routed", "FrozenLake-v1", same),
-    }  # fmt: skip
-    print(json.dumps({name: agent_digests(make()) for name, make in trained.items()}))
+    modes = {f"routed, {mode.name}": {"mode": mode} for mode in AutoresetMode}
+    pendulum, lake = {"env": "Pendulum-v1"}, {"env": "FrozenLake-v1"}
+    agents: dict[str, tuple[str, dict[str, Any]]] = {
+        **{name: (name, {}) for name in REWARDS},
+        **{name: ("routed", options) for name, options in modes.items()},
+        "hidden timeouts": ("routed", {"timeouts": "hidden"}),
+        "no bootstrap": ("routed", {"bootstrap": "never"}),
+        "observed bootstrap": ("naive", {**pendulum, "bootstrap": "observed"}),
+        "continuous actions": ("routed", pendulum),
+        "continuous actions, appraised": ("appraised", pendulum),
+        "numbered observations": ("routed", lake),
+    }
+    print(json.dumps({name: agent_digests(*agent) for name, agent in agents.items()}))
 
 
-def agent(method: str, env: str, mode: AutoresetMode, **options: Any) -> Any:  # noqa: ANN401
-    """Return an agent that was trained for four rollouts of 4 lanes of 32 steps."""
-    lanes: Any = SyncVectorEnv([lambda: gym.make(env)] * 4, autoreset_mode=mode)
-    pays = REWARDS[method]
-    if pays != "true":
-        proxy = None if env == "Pendulum-v1" or pays == "observed" else guess
-        oversight = keywords(observed_probability=0.5, reward=pays, proxy=proxy)
-        lanes = load("envs.wrappers.vector:PartialOversight")(lanes, **oversight)
-    settings = keywords(
-        **{"n_steps": 32, "batch_size": 64, "n_epochs": 2, "learning_rate": 3e-3, "seed": 0},
-        **{"ent_coef": 0.01, "device": "cpu", "propensity": 0.5, **options},
-        policy_kwargs=keywords(hidden_sizes=(8, 8)),
-    )
-    policy = renamed("MotivationPolicy")
-    return load("agents:RoutedPPO")(policy, lanes, renamed(method, "--method "), **settings).learn(
-        4 * 128
-    )
-
-
-def agent_digests(trained: Any) -> Digests:  # noqa: ANN401
-    """Return the digests of an agent's weights, optimizer and last rollout, by SB3's names."""
-    buffer = trained.rollout_buffer
-    kept = ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns")
+def agent_digests(method: str, options: dict[str, Any]) -> Digests:
+    """Train an agent; return the digests of its weights, optimizer and last rollout."""
+    agent = trained_agent(method, **options)
+    arrays = ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns")
     return {
-        "weights": tensor_digests(trained.policy.state_dict()),
-        "optimizer": tensor_digests(trained.policy.optimizer.state_dict()),
-        "rollout": [array_digest(getattr(buffer, name)) for name in kept],
+        "weights": tensor_digests(agent.policy.state_dict()),
+        "optimizer": tensor_digests(agent.policy.optimizer.state_dict()),
+        "rollout": [array_digest(getattr(agent.rollout_buffer, name)) for name in arrays],
         "generator": array_digest(torch.get_rng_state()),
     }
+
+
+def trained_agent(
+    method: str,
+    env: str = "CartPole-v1",
+    mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    **options: Any,  # noqa: ANN401
+) -> RoutedPPO:
+    """Return an agent that was trained for four rollouts of 4 lanes of 32 steps."""
+    lanes: Any = SyncVectorEnv([lambda: gym.make(env)] * 4, autoreset_mode=mode)
+    reward: Any = REWARDS[method]
+    if reward != "true":
+        proxy = None if env == "Pendulum-v1" or reward == "observed" else guess
+        lanes = vector.PartialOversight(lanes, observed_probability=0.5, reward=reward, proxy=proxy)
+    settings: dict[str, Any] = {
+        **{"n_steps": 32, "batch_size": 64, "n_epochs": 2, "learning_rate": 3e-3, "seed": 0},
+        **{"ent_coef": 0.01, "device": "cpu", "propensity": 0.5, **options},
+        "policy_kwargs": {"hidden_sizes": (8, 8)},
+    }
+    return RoutedPPO("MotivationPolicy", lanes, renamed(method), **settings).learn(4 * 128)
 
 
 if __name__ == "__main__":
