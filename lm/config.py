@@ -20,6 +20,7 @@ from lm.methods import METHODS, require_methods
 from lm.models.layers import AdapterConfig, size
 from lm.posthoc import PostHocSettings
 from lm.training.loop import LoopConfig
+from oversight.runs.settings import require_distinct, require_numbers
 
 NO_PREFIX = tyro.conf.arg(name="")
 """Gives the flags of nested settings no prefix."""
@@ -43,11 +44,9 @@ class RepairConfig:
     """Number of held-out texts; those labeled forget are not used."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.learning_rate <= 0 or min(self.every, self.stories) < 1:
-            raise ValueError(
-                f"steps {self.steps}, learning_rate {self.learning_rate}, every {self.every}, "
-                f"stories {self.stories} were given: all must be positive, steps may be 0"
-            )
+        require_numbers(self, "steps", least=0)
+        require_numbers(self, "learning_rate")
+        require_numbers(self, "every", "stories", least=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,13 +150,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         require_methods(self.method)
-        for name, values in (("seeds", self.seeds), ("recalls", self.recalls)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} {values} were given: give one or more, each once")
-        if min(self.seeds) < 0:
-            raise ValueError(f"seeds {self.seeds} were given: give seeds from 0 on")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        require_distinct(self, "seeds", "recalls")
+        require_numbers(self, "seeds", least=0)
+        require_numbers(self, "workers", least=1)
         for recall in self.recalls:
             self.run_config(recall)  # refuses shares that are out of range
 

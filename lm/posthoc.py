@@ -28,6 +28,7 @@ from lm.training.batches import Batch, Rows
 from lm.training.loop import precision
 from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
+from oversight.runs.settings import require_numbers
 
 Objective = Callable[[Batch, Batch], Tensor]
 """The loss on a batch of texts labeled forget and on a batch of others."""
@@ -56,10 +57,8 @@ class PostHoc(ABC):
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if not (value > 0 or (value == 0 and setting.name in self.may_be_zero)):
-                allowed = " and ".join(self.may_be_zero)
-                raise ValueError(f"{self} was given: all must be positive, {allowed} may be 0")
+            least = 0 if setting.name in self.may_be_zero else None
+            require_numbers(self, setting.name, least=least)
 
     @abstractmethod
     def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:

@@ -173,7 +173,7 @@ def test_random_direction_is_a_unit_vector_without_negative_entries() -> None:
 def test_rmu_refuses_a_layer_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="layer 2 was given: give a layer below 2"):
         RMU(layer=2).unlearn(random_gpt(SMALL), stories(1), stories(2), 2, 0)
-    with pytest.raises(ValueError, match="all must be positive"):
+    with pytest.raises(ValueError, match="was given: give"):
         RMU(coefficient=0)
 
 
@@ -290,5 +290,5 @@ def test_unlearn_refuses_weights_that_are_not_finite_after_the_last_step() -> No
     ],
 )
 def test_methods_refuse_settings_out_of_range(name: str, changes: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="all must be positive"):
+    with pytest.raises(ValueError, match="was given: give"):
         method(name, **changes)

@@ -384,5 +384,5 @@ def test_repair_returns_the_model_unchanged_when_training_does_not_help(count: i
 
 
 def test_repair_config_refuses_settings_that_are_not_positive() -> None:
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="every 0 was given: give 1 or more"):
         RepairConfig(every=0)

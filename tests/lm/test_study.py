@@ -62,11 +62,11 @@ def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path
         ({"method": ()}, "methods .* were given: give one or more, each once"),
         ({"method": ("era", "era")}, "each once"),
         ({"seeds": (0, 0)}, "seeds .* each once"),
-        ({"seeds": (-1,)}, "give seeds from 0 on"),
+        ({"seeds": (-1,)}, r"seeds \(-1,\) was given: give 0 or more"),
         ({"recalls": ()}, "recalls .* one or more"),
         ({"recalls": (0.5, 1.5)}, "label recall of 1.5 .* from 0 to 1"),
         ({"recalls": (float("nan"),)}, "label recall of nan"),
-        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"workers": 0}, "workers 0 was given: give 1 or more"),
     ],
 )
 def test_study_config_refuses_invalid_settings(changes: dict[str, object], message: str) -> None:
