@@ -1,4 +1,4 @@
-"""`python -m lm.ask`: what a model scores on multiple-choice questions."""
+"""`python -m lm.ask`: score a model on multiple-choice questions."""
 
 import time
 from collections.abc import Sequence
@@ -109,9 +109,9 @@ def ask(asker: Asker, questions: QuestionSet, results: Results, progress: Progre
 
     Args:
         asker: asks the model.
-        questions: the set to ask.
-        results: holds the responses so far, and takes the new ones.
-        progress: shows how many questions were asked.
+        questions: the set of questions.
+        results: the responses so far, to which the new ones are added.
+        progress: the display to which the number of asked questions is reported.
     """
     responses = results.responses(questions)
     total, written = len(questions.places), time.monotonic()

@@ -14,7 +14,7 @@ import tyro
 from lm.attacks.config import AttackConfig, GridConfig
 from lm.attacks.suite import Suite
 from lm.data.task import TaskConfig
-from lm.evaluation.config import ExamConfig
+from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS, require_methods
 from lm.models.layers import AdapterConfig, size

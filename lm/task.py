@@ -30,8 +30,7 @@ from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
 from lm.data.shards import SHARES, Pools, Shards, document_row
 from lm.data.task import StoryRows, Task, Texts
-from lm.evaluation.config import ExamConfig
-from lm.evaluation.exam import Exam, Section, make_exam
+from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.models.language_model import IGNORED, LanguageModel, generate
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 

@@ -31,8 +31,8 @@ class LowRank(nn.Module):
 
     Args:
         weight: the matrix, [outputs, inputs].
-        config: rank and scale.
-        generator: draws the initial A, uniform within +-1 / sqrt(inputs) as in peft.
+        config: the rank and the scale of the update.
+        generator: draws the initial A uniformly within +-1 / sqrt(inputs), as in peft.
     """
 
     def __init__(self, weight: Tensor, config: LoRAConfig, generator: torch.Generator) -> None:

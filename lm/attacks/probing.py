@@ -43,11 +43,12 @@ def class_log_probabilities(
     left out, on features that are standardized by the training features.
 
     Args:
-        train: features, [m, d].
-        labels: their classes, [m]; two different ones or more.
-        test: features to classify, [n, d].
+        train: the features to fit, [m, d].
+        labels: the classes of `train`, [m], at least two different ones.
+        test: the features to classify, [n, d].
         classes: number of classes; those without a label get log-probability -inf.
-        ridge: above 0, so that there is one solution also where classes can be separated.
+        ridge: weight of the squared weights, above 0, so that the solution is unique also where
+            classes can be separated.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (slow to import)
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415

@@ -92,9 +92,9 @@ def with_shots(
     """Return a question with other facts before its own, in the same story.
 
     Args:
-        task: the stories to unlearn.
-        question: about a fact to forget.
-        count: number of facts, or fewer if there are fewer or they do not fit.
+        task: the task whose facts are shown.
+        question: the question, which is about a fact to forget.
+        count: maximum number of facts; fewer are shown if no more exist or fit the context.
         rng: draws the facts, with the same calls whatever the count.
         context: maximum tokens of a prompt and its longest value.
     """

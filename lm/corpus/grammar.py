@@ -208,7 +208,7 @@ def _check_slots(frame: Sequence[Sequence[Template]], facts: Sequence[Sequence[T
 
 
 class Kind(IntEnum):
-    """What a word is: of the frame, a topic's own noun, a family's word, an entity or a value."""
+    """The kind of a word: frame, noun of a topic, word of a family, entity or value."""
 
     FRAME = 0
     NOUN = 1

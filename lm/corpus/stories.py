@@ -56,13 +56,8 @@ class Stories:
             yield "".join([table[piece] for piece in self.pieces[start:stop].tolist()])
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """One sentence of all stories: [N, length] each, where pieces are padded with -1."""
-
-    pieces: NDArray[np.int32]
-    kinds: NDArray[np.uint8]
-    facts: NDArray[np.int32]
+_Columns = NDArray[np.int32]
+"""[3, N, length] One sentence of all stories: pieces, padded with -1, their kinds and facts."""
 
 
 class _Place:
@@ -74,7 +69,7 @@ class _Place:
             [grammar.world.relations.index(t.relation) if t.relation else 0 for t in templates]
         )
         self._pieces = np.full(shape, _PAD, np.int32)
-        self._kinds = np.full(shape, Kind.FRAME, np.uint8)
+        self._kinds = np.full(shape, Kind.FRAME, np.int32)
         self._slots = {
             slot: np.array([template.slots[slot] for template in templates])
             for slot in templates[0].slots
@@ -100,7 +95,7 @@ class _Place:
             pieces[at] = words[slot]
             if fact is not None:
                 facts[at] = fact
-        return _Columns(pieces, self._kinds[chosen], facts)
+        return np.stack([pieces, self._kinds[chosen], facts])
 
 
 def sample_stories(
@@ -194,14 +189,12 @@ def _fact_sentences(
 
 def _join(grammar: Grammar, columns: Sequence[_Columns], topics: NDArray[np.int64]) -> Stories:
     """Concatenate the sentences of each story, append the end, and drop the padding."""
-    num_stories = len(topics)
-    end = (num_stories, 1)
-    pieces = np.concatenate([*(c.pieces for c in columns), np.zeros(end, np.int32)], axis=1)
-    kinds = np.concatenate([*(c.kinds for c in columns), np.zeros(end, np.uint8)], axis=1)
-    facts = np.concatenate([*(c.facts for c in columns), np.full(end, NO_FACT, np.int32)], axis=1)
-    real = pieces != _PAD
+    end = np.array([0, Kind.FRAME, NO_FACT], np.int32)[:, None, None]
+    table = np.concatenate([*columns, np.tile(end, (1, len(topics), 1))], axis=2)
+    real = table[0] != _PAD
+    pieces, kinds, facts = table[:, real]
     starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
-    return Stories(grammar, pieces[real], kinds[real], facts[real], starts, topics)
+    return Stories(grammar, pieces, kinds.astype(np.uint8), facts, starts, topics)
 
 
 def noisy_labels(

@@ -172,9 +172,9 @@ class ShardWriter:
     """Collects documents, and writes a shard whenever there are enough tokens.
 
     Args:
-        folder: where to write.
-        manifest: of the existing shards, after which new ones are written.
-        shard_tokens: number of tokens from which on a shard is full; documents are not split.
+        folder: the folder to write to.
+        manifest: the manifest of the existing shards, after which new ones are written.
+        shard_tokens: number of tokens at which a shard is full; documents are not split.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, shard_tokens: int) -> None:

@@ -1,1 +1,1 @@
-"""What a model knows: losses, calibrated losses, questions on held-out stories, benchmarks."""
+"""Measures of knowledge: losses, calibrated losses, questions on held-out stories, benchmarks."""

@@ -12,7 +12,7 @@ A report holds the losses and scores of a model in each section, as a flat table
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import log
 
 import numpy as np
@@ -20,13 +20,34 @@ from torch import Tensor
 
 from lm.corpus import StoryDistribution, entropy_lower_bound, make_questions
 from lm.data.task import StoryRows, Task
-from lm.evaluation.config import CalibrationConfig, ExamConfig
 from lm.evaluation.likelihoods import Losses, losses
-from lm.evaluation.quiz import Quiz, calibrate, encode_quiz, score
+from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, score
 from lm.models.language_model import LanguageModel
+from oversight.runs.settings import require_numbers
 
 STREAM = 1000
 """Separates the random numbers of exams from those of training, whatever their seeds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExamConfig:
+    """The size of an exam.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+
+    stories: int = 64
+    """Number of stories for each split; other sections of an exam have a quarter of that."""
+    rounds: int = 2
+    """Number of questions about each fact, each in another story."""
+    questions: int | None = None
+    """Maximum number of questions in a section, drawn at random; None asks all."""
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    """How the output bias for calibrated losses is trained."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "stories", "rounds", "questions", least=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -244,7 +244,7 @@ def _source(task: "ConfigurableTask") -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a model made of a question, whose text is not kept."""
+    """The answer of a model to a question, without the text of the question."""
 
     subject: str
     answer: int

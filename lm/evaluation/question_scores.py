@@ -1,4 +1,4 @@
-"""What a model scores on multiple-choice questions: shares with intervals, their file and table."""
+"""Scores of a model on multiple-choice questions, with intervals, their file and their table."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a model scores on some questions."""
+    """The scores of a model on a set of questions."""
 
     questions: int
     chance: float

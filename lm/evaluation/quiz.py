@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from lm.corpus import Question
 from lm.data.task import StoryRows, Task
-from lm.evaluation.config import CalibrationConfig
 from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, real_features
 from lm.models.language_model import LanguageModel
+from oversight.runs.settings import require_numbers
 
 
 class Scores(NamedTuple):
@@ -107,6 +107,31 @@ def credit(scores: Tensor, answers: Tensor) -> Tensor:
 
 def _mean_credit(scores: Tensor, answers: Tensor) -> float:
     return float(credit(scores, answers).mean())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationConfig:
+    """How to train the output bias.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    steps: int = 200
+    """Number of steps of Adam."""
+    learning_rate: float = 0.05
+    """Initial learning rate, which decays linearly to 0."""
+    retain_weight: float = 100.0
+    """Weight of the losses on retain and on adjacent stories; forget stories have weight 1."""
+    batch_tokens: int = 256
+    """Tokens that are drawn from each set of stories per step, or all if there are fewer."""
+    seed: int = 0
+    """Seed of the draw of tokens."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "steps", "retain_weight", least=0)
+        require_numbers(self, "batch_tokens", least=1)
+        require_numbers(self, "learning_rate")
 
 
 def calibrate(

@@ -51,8 +51,9 @@ class GPT(LanguageModel):
     """A GPT; train it inside `routing`, with a table of `lm.training.route_tables`.
 
     Args:
-        config: its shape.
-        seed: of the initial weights. Those outside of the expansion do not depend on the expansion.
+        config: the shape of the model.
+        seed: seed of the initial weights; those outside of the expansion do not depend on the
+            expansion.
 
     >>> model = GPT(GPTConfig(vocab_size=16, width=8, num_layers=1, num_heads=2, context=4))
     >>> with torch.no_grad():

@@ -34,6 +34,7 @@ from lm.models.layers import (
     ORIGINAL_PARAMETERS,
     AdapterConfig,
     RoutedLinear,
+    require_expansion,
 )
 from oversight.routing import Gate, parameters_of
 
@@ -84,9 +85,9 @@ class RoutedCausalLM(LanguageModel):
             float32.
         units: hidden units added to the MLP of each expanded layer.
         layers: indices of the expanded layers.
-        seed: of the input weights of added units or adapters.
-        adapters: size of the pair of adapters at each linear map of the blocks, whose plain weights
-            are then frozen (`lm.models.hf_layers`); None for no adapters. They exclude added units.
+        seed: seed of the input weights of added units or adapters.
+        adapters: the size of the pair of adapters at each linear map of the blocks, whose plain
+            weights are then frozen; None for no adapters. Adapters exclude added units.
 
     Raises:
         ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
@@ -104,7 +105,7 @@ class RoutedCausalLM(LanguageModel):
         self.family = family_of(plain)
         self.units, self.expanded_layers, self.adapters = units, tuple(layers), adapters
         blocks = self.family.blocks(plain)
-        _check_expansion(units, self.expanded_layers, len(blocks))
+        require_expansion(units, self.expanded_layers, len(blocks))
         if adapters and units:
             raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
         generator = torch.Generator().manual_seed(seed)
@@ -227,15 +228,6 @@ class RoutedCausalLM(LanguageModel):
     def _head(self) -> nn.Module:
         head: nn.Module = self.causal_lm.get_submodule(self.family.head)
         return head
-
-
-def _check_expansion(units: int, layers: tuple[int, ...], count: int) -> None:
-    known = len(set(layers)) == len(layers) and set(range(count)).issuperset(layers)
-    if units < 0 or (units > 0) != bool(layers) or not known:
-        raise ValueError(
-            f"an expansion of {units} units in the layers {layers} was given: give a positive "
-            f"number of units and layers from 0 to {count - 1}, each once, or neither"
-        )
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

@@ -88,9 +88,9 @@ class Gated(Wrapper):
     """A module with a Gate at its input, its output or both.
 
     Args:
-        plain: maps one tensor to another.
-        before: the target at the input, if any.
-        after: the target at the output, if any.
+        plain: a module that maps one tensor to another.
+        before: the target at the input; None for no gate.
+        after: the target at the output; None for no gate.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ def gate_all_parameters(module: nn.Module, target: str, excluded: Iterable[nn.Mo
     """Wrap every submodule with direct parameters, so that these become a target.
 
     Args:
-        module: changed in place.
+        module: the module, which is changed in place.
         target: name of its parameters in a route table.
         excluded: submodules to leave as they are.
     """
@@ -325,7 +325,7 @@ class Adapter(nn.Module):
 
     Args:
         plain: the parallel map, which gives inputs, outputs, device and dtype.
-        config: rank and scale.
+        config: the rank and the scale of the adapter.
         target: name of the parameters in a route table.
         generator: draws A, with standard deviation 1 / sqrt(inputs).
     """
@@ -358,9 +358,9 @@ class Adapted(Wrapper):
     """A frozen linear map with a pair of adapters, one to keep and one to ablate.
 
     Args:
-        plain: the map.
-        config: of each adapter.
-        generator: of the initial weights.
+        plain: the linear map, whose weights the caller freezes.
+        config: the rank and the scale of each adapter.
+        generator: draws the initial weights.
     """
 
     def __init__(self, plain: nn.Linear, config: AdapterConfig, generator: torch.Generator) -> None:

@@ -5,6 +5,7 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import torch
@@ -180,40 +181,33 @@ class LanguageModel(nn.Module, ABC):
             raise ValueError(
                 f"layer {layer} was asked for: give one from 0 to {len(layers) - 1}, the last"
             )
-        handle = layers[layer].register_forward_hook(_reach)
-        try:
-            self.features(tokens_bt)
-        except _LayerReached as reached:
-            return reached.x_btd
-        finally:
-            handle.remove()
-        raise AssertionError("a forward pass computes every layer")
+        return self.residuals(tokens_bt, layer)[layer]
 
-    def residuals(self, tokens_bt: Tensor) -> list[Tensor]:
-        """Return the residual stream after each layer, [B, T, D] each, in one forward pass."""
+    def residuals(self, tokens_bt: Tensor, last: int | None = None) -> list[Tensor]:
+        """Return the residual stream after each layer up to `last`, [B, T, D] each.
+
+        Later layers are not computed. By default, all layers are.
+        """
+        layers = self.layers() if last is None else self.layers()[: last + 1]
         found: list[Tensor] = []
-        handles = [
-            layer.register_forward_hook(lambda _module, _read, y: found.append(_first(y)))
-            for layer in self.layers()
-        ]
+
+        def read(_module: nn.Module, _inputs: object, y: Tensor | tuple[Tensor, ...]) -> None:
+            found.append(_first(y))
+            if last is not None and len(found) == len(layers):
+                raise _LastLayerReached
+
+        handles = [layer.register_forward_hook(read) for layer in layers]
         try:
-            self.features(tokens_bt)
+            with suppress(_LastLayerReached):
+                self.features(tokens_bt)
         finally:
             for handle in handles:
                 handle.remove()
         return found
 
 
-class _LayerReached(Exception):  # noqa: N818 (not an error)
-    """Ends a forward pass after the requested layer."""
-
-    def __init__(self, x_btd: Tensor) -> None:
-        super().__init__()
-        self.x_btd = x_btd
-
-
-def _reach(layer: nn.Module, read: object, written: Tensor | tuple[Tensor, ...]) -> None:
-    raise _LayerReached(_first(written))
+class _LastLayerReached(Exception):  # noqa: N818 (not an error)
+    """Ends a forward pass after the last requested layer."""
 
 
 def _first(written: Tensor | tuple[Tensor, ...]) -> Tensor:

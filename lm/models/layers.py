@@ -88,6 +88,21 @@ class ExpansionMask(nn.Module):
         return written_btd * weight.to(written_btd.device, written_btd.dtype)
 
 
+def require_expansion(units: int, layers: tuple[int, ...], num_layers: int) -> None:
+    """Refuse an expansion that does not fit a model.
+
+    Raises:
+        ValueError: if the number of units is negative, there are units without layers or layers
+            without units, or a layer is unknown or repeated.
+    """
+    known = len(set(layers)) == len(layers) and set(range(num_layers)).issuperset(layers)
+    if units < 0 or (units > 0) != bool(layers) or not known:
+        raise ValueError(
+            f"an expansion of {units} units in the layers {layers} was given: give a positive "
+            f"number of units and layers from 0 to {num_layers - 1}, each once, or neither"
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GPTConfig:
     """The shape of a GPT, including its expansion.
@@ -120,18 +135,7 @@ class GPTConfig:
                 f"{self} cannot be built: give positive sizes and a width that splits into "
                 "num_heads heads of an even number of features"
             )
-        layers = self.expanded_layers
-        known = set(range(self.num_layers))
-        if (self.expansion > 0) != bool(layers) or len(set(layers)) != len(layers):
-            raise ValueError(
-                f"an expansion of {self.expansion} units in the layers {layers} was given: give a "
-                "positive number of units and each layer once, or neither"
-            )
-        if self.expansion < 0 or not known.issuperset(layers):
-            raise ValueError(
-                f"an expansion of {self.expansion} units in the layers {layers} was given, but the "
-                f"layers are 0 to {self.num_layers - 1}: name layers of the model"
-            )
+        require_expansion(self.expansion, self.expanded_layers, self.num_layers)
 
     @property
     def hidden(self) -> int:

@@ -68,9 +68,9 @@ class Rows:
     """Batches of rows drawn without replacement, in a new order each epoch.
 
     Args:
-        source: where the rows come from.
+        source: the source of the rows.
         batch_size: rows per batch; an incomplete last batch of an epoch is dropped.
-        seed: seed of the orders.
+        seed: seed of the order of the rows in each epoch.
 
     Raises:
         ValueError: if there are fewer rows than a batch has.

@@ -56,7 +56,7 @@ class Resume:
     """Saves and restores training; all processes must call, and see the same files.
 
     Attributes:
-        path: of the file; None saves nothing.
+        path: the file; None saves nothing.
         identity: plain data that identifies this training.
     """
 

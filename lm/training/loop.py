@@ -78,7 +78,7 @@ class LoopConfig:
 
 
 class Progress(NamedTuple):
-    """What a step reports.
+    """The metrics of a step.
 
     The loss is the mean over the targets of the batch; reading it waits for the device. The speed
     is the mean since this call of `train` began. A skipped target is one that no token of the batch

@@ -18,7 +18,7 @@ from lm.attacks.suite import SUITES
 from lm.config import RepairConfig, RunConfig
 from lm.corpus import StoryDistribution
 from lm.data.task import StoryRows, Task, TaskConfig
-from lm.evaluation.config import ExamConfig
+from lm.evaluation.exam import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with

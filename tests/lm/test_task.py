@@ -14,8 +14,7 @@ from lm.corpus import Kind, Splits, StoryDistribution
 from lm.data.shards import ShardWriter, open_shards
 from lm.data.task import CONTEXT as STORY_CONTEXT
 from lm.data.task import TaskConfig, Texts, make_task
-from lm.evaluation.config import ExamConfig
-from lm.evaluation.exam import make_exam
+from lm.evaluation.exam import ExamConfig, make_exam
 from lm.labels import LabelConfig, token_labels
 from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED

@@ -35,7 +35,7 @@ class TableModel(GPT):
         )
         self.table = table
 
-    def residuals(self, tokens_bt: Tensor) -> list[Tensor]:
+    def residuals(self, tokens_bt: Tensor, last: int | None = None) -> list[Tensor]:
         """Return the sum of the table over the tokens so far."""
         return [self.table[tokens_bt].cumsum(1)]
 

@@ -10,8 +10,7 @@ from lm.attacks.lora import linear_maps
 from lm.attacks.relearning import ATTACKS
 from lm.attacks.results import FACTS, LOSS, Row
 from lm.attacks.suite import INFERENCE_ATTACKS, SUITES, quantize, quantized, run_inference_attack
-from lm.evaluation.config import ExamConfig
-from lm.evaluation.exam import make_exam
+from lm.evaluation.exam import ExamConfig, make_exam
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import score
 from lm.models.hf import RoutedCausalLM

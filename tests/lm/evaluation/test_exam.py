@@ -8,10 +8,9 @@ import torch
 
 from lm.corpus import HALVES, StoryDistribution, encode, entropy_lower_bound, sample_stories
 from lm.data.task import StoryRows
-from lm.evaluation.config import CalibrationConfig, ExamConfig
-from lm.evaluation.exam import Exam, examine, examine_calibrated, least_loss, make_exam
+from lm.evaluation.exam import Exam, ExamConfig, examine, examine_calibrated, least_loss, make_exam
 from lm.evaluation.likelihoods import losses
-from lm.evaluation.quiz import Quiz, calibrate
+from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate
 from tests.lm.evaluation.factories import knower, random_model, single, tiny_task, uniform
 
 TASK = tiny_task()

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from lm.corpus import HALVES, Question, StoryDistribution, make_questions
 from lm.data.task import StoryRows, Task
-from lm.evaluation.config import CalibrationConfig
 from lm.evaluation.likelihoods import losses
-from lm.evaluation.quiz import Quiz, calibrate, credit, encode_quiz, score
+from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, credit, encode_quiz, score
 from lm.models.gpt import GPT
 from tests.lm.evaluation.factories import Scripted, knower, random_model, single, tiny_task, uniform
 

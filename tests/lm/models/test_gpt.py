@@ -140,7 +140,7 @@ def test_config_refuses_invalid_sizes() -> None:
         GPTConfig(width=12, num_heads=4)
     with pytest.raises(ValueError, match="positive number of units"):
         GPTConfig(expansion=2)
-    with pytest.raises(ValueError, match="the layers are 0 to 3"):
+    with pytest.raises(ValueError, match="layers from 0 to 3"):
         GPTConfig(expansion=2, expanded_layers=(4,))
     with pytest.raises(ValueError, match="choose one of nano"):
         size("huge")
@@ -221,7 +221,7 @@ def test_expansion_and_ablation_refuse_invalid_layers_and_units() -> None:
     model = random_gpt(SMALL)
     with pytest.raises(ValueError, match="no expansion to ablate"):
         model.ablated()
-    with pytest.raises(ValueError, match="the layers are 0 to 1"):
+    with pytest.raises(ValueError, match="layers from 0 to 1, each once"):
         expanded_copy(model, 1, [2])
     with pytest.raises(ValueError, match="32 units in each of the layers 0 to 1"):
         ablate_random(model, 33, [0])
