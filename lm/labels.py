@@ -247,7 +247,7 @@ class Routed:
         This reads all texts.
         """
         forget, others = (torch.zeros(vocab_size, dtype=torch.int64) for _ in range(2))
-        for rows in torch.arange(len(self)).split(CHUNK):
+        for rows in torch.split(torch.arange(len(self)), CHUNK):
             tokens, routes = self.read(rows)
             targets = tokens[:, 1:]
             real = targets >= 0

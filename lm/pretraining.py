@@ -97,8 +97,12 @@ def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context
     if not method.expanded:
         return plain
     layers = tuple(range(plain.num_layers))
-    expansion = {"expansion": config.expansion, "added_embedding": method.embedded}
-    return replace(plain, expanded_layers=layers, **expansion)
+    return replace(
+        plain,
+        expansion=config.expansion,
+        expanded_layers=layers,
+        added_embedding=method.embedded,
+    )
 
 
 STREAM = 1
