@@ -46,13 +46,13 @@ def entropy_loss(entropy: Tensor | None, log_prob: Tensor) -> Tensor:
 
 
 def mixture_loss(logits: Tensor, is_first: Tensor) -> Tensor:
-    """Return the cross-entropy of the mixture on labelled steps, pooled over them; 0 if none.
+    """Return the cross-entropy of the mixture on labeled steps, pooled over them; 0 if none.
 
     The paper (Cloud et al. 2024, appendix F) prints a mean per trajectory, its code pools the
     steps; this follows the code.
 
     Args:
-        logits: of the first module's weight, one per labelled step.
+        logits: logit of the first module's weight at each labeled step.
         is_first: whether the step's episode had the first module's outcome.
 
     >>> mixture_loss(torch.zeros(0), torch.zeros(0, dtype=torch.bool))

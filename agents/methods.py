@@ -57,10 +57,11 @@ class Method:
         reward: what the environment must pay it: the `observed` reward with the proxy where it is
             hidden, the `proxy` alone, or the `true` reward, which only an oracle may see.
         table: the weight of each route's gradient at each target.
-        source: makes the reward source of an agent: what it learns from, given what is paid.
+        source: function that makes the reward source of an agent; see `RewardSource`.
         auxiliary: losses that it adds to PPO's.
         network: the parts of its network.
-        assignment: which routes episodes take; those of their own outcomes by default.
+        assignment: function that changes the routes of a rollout's episodes, if any does; by
+            default each episode takes the route of its own outcome.
         reweighting: how the table is weighted for the episodes of a rollout, if it is.
         needs_propensity: whether it needs the probability that the end of an episode is observed.
     """
@@ -97,7 +98,7 @@ class Method:
         """Return the table of one rollout.
 
         Args:
-            routes: returns the routes of the rollout's steps, [steps, lanes].
+            routes: function that returns the routes of the rollout's steps, [steps, lanes].
             propensity: probability that the end of an episode is observed.
         """
         if self.reweighting is None:
@@ -115,8 +116,8 @@ def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> 
     nothing has weight, nothing is learned.
 
     Args:
-        table: weights by which these are multiplied.
-        routes: of the steps of a rollout, of any shape; negative ones are no data.
+        table: table whose weights at `shared` are multiplied by these.
+        routes: routes of a rollout's steps, of any shape; negative ones are no data.
         propensity: probability that the end of an episode is observed.
 
     >>> ones = RouteTable({route: {"shared": 1} for route in ROUTES})

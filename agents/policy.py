@@ -7,7 +7,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.reward_model import RewardMap
+from agents.reward_model import RewardMap, perceptron
 from oversight.routing import Gate, gate_parameters, parameter_groups
 
 Mixture = Literal["learned", "fixed"]
@@ -54,9 +53,9 @@ class MotivationNet(nn.Module):
 
     Args:
         features: number of input features.
-        modules: names of the motivation modules, one or two.
+        modules: as for `Network`.
         hidden_sizes: widths of the hidden layers of every part; ReLU follows each.
-        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
+        mixture: as for `Network`.
         trunk: whether the first of these layers, or all but the last, are a trunk below the
             modules, which ends in a `Gate("competence")`. Then the weights of a module's target
             hold for its own parameters, and gradient passes through them to the trunk.
@@ -95,6 +94,7 @@ class MotivationNet(nn.Module):
             self.mixture = perceptron(features, hidden_sizes, 1)
             self.mixture_gate = Gate("mixture")
         self.critic = perceptron(features, hidden_sizes)
+        self.apply(zero_bias)
         self.latent_dim_pi = self.latent_dim_vf = hidden_sizes[-1]
 
     masked: Tensor | None
@@ -141,19 +141,6 @@ class MotivationNet(nn.Module):
         """
         assert self.mixture is not None, "a network of one module has no mixture"
         return self.mixture(features).squeeze(-1)  # type: ignore[no-any-return]
-
-
-def perceptron(
-    inputs: int, hidden_sizes: Sequence[int], outputs: int | None = None
-) -> nn.Sequential:
-    """Return linear layers with ReLU after each hidden one; PyTorch's weights, zero biases."""
-    sizes = (inputs, *hidden_sizes)
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    if outputs is not None:
-        layers.append(nn.Linear(sizes[-1], outputs))
-    return nn.Sequential(*layers).apply(zero_bias)
 
 
 def zero_bias(module: nn.Module) -> None:
@@ -217,14 +204,14 @@ class MotivationPolicy(ActorCriticPolicy):
         observation_space: as in SB3.
         action_space: `Discrete` or `Box`.
         lr_schedule: as in SB3.
-        modules: names of the motivation modules, one or two.
+        modules: as for `Network`.
         hidden_sizes: widths of the hidden layers of each part.
-        mixture: how two modules are blended, by a `learned` weight or by a `fixed` one of 1/2.
-        trunk: whether a trunk lies below the modules, the target `competence`.
+        mixture: as for `Network`.
+        trunk: as for `Network`.
         masked_channels: channels of an observation, along its first axis, that the modules do not
             see, such as the plane of oversight; the mixture and the critic see them.
-        has_reward_map: whether a `RewardMap`, the target `motivation`, stands before all the rest.
-        agent_channel: the plane of an observation that says where the agent is; see `RewardMap`.
+        has_reward_map: as for `Network`.
+        agent_channel: as for `RewardMap`.
         **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
 
     Raises:

@@ -143,7 +143,7 @@ class RolloutEnv(VecEnvWrapper):
 
     Args:
         venv: the environment.
-        source: from a step to the reward of each lane.
+        source: returns the reward of each lane in a step.
         buffer: the rollout buffer.
         starts: whether the first step starts an episode, [lanes].
         bootstrap: as for `RoutedPPO`.

@@ -62,12 +62,20 @@ class ObservedRewards(RewardSource):
         )
 
 
-def reward_head(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
-    """Return a small network from some inputs to a reward, behind a `Gate("motivation")`."""
+def perceptron(
+    inputs: int, hidden_sizes: Sequence[int], outputs: int | None = None
+) -> nn.Sequential:
+    """Return linear layers with ReLU after each hidden one."""
     layers: list[nn.Module] = []
     for before, after in pairwise((inputs, *hidden_sizes)):
         layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(hidden_sizes[-1], 1), Gate("motivation"))
+    last = [] if outputs is None else [nn.Linear((inputs, *hidden_sizes)[-1], outputs)]
+    return nn.Sequential(*layers, *last)
+
+
+def reward_head(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
+    """Return a small network from some inputs to a reward, behind a `Gate("motivation")`."""
+    return perceptron(inputs, hidden_sizes, 1).append(Gate("motivation"))
 
 
 WHOLE, POSITION = (64, 64), (32,)
@@ -83,7 +91,7 @@ class RewardMap(nn.Module):
     Without `agent_channel` the head scores an observation as a whole.
 
     Args:
-        shape: of an observation.
+        shape: shape of an observation.
         agent_channel: the channel, along the first axis, that shows where the agent is; None where
             no channel does.
         masked_channels: channels along the first axis that the head does not see.
@@ -121,7 +129,8 @@ class RewardMap(nn.Module):
         """Return the predicted reward of steps, [rows, 1].
 
         Args:
-            arrivals: where they led, and whether the episode ended there, [rows, features + 1].
+            arrivals: the observation to which each step led, flattened, and whether the episode
+                ended there, [rows, features + 1].
         """
         channels = arrivals[:, :-1].reshape(-1, *self.shape)
         shown = channels.index_select(1, self.inputs)
@@ -135,7 +144,7 @@ class RewardMap(nn.Module):
         """Return the score of each position, [batch, positions].
 
         Args:
-            channels: of observations, [batch, channels, positions].
+            channels: channels of the observations, [batch, channels, positions].
         """
         each = channels.index_select(1, self.inputs).transpose(1, 2)
         return self.head(each).squeeze(-1)  # type: ignore[no-any-return]
@@ -168,13 +177,13 @@ class RewardModel(RewardSource):
     that SB3 saved and loaded begins with a new one.
 
     Args:
-        networks: from arrivals, [rows, inputs + 1], to rewards, [rows, 1], each behind a
-            `Gate("motivation")`; see `reward_head`.
-        inputs: numbers in an observation.
-        seed: of their minibatches.
+        networks: networks that map arrivals, [rows, inputs + 1], to rewards, [rows, 1], each
+            behind a `Gate("motivation")`; see `reward_head`.
+        inputs: number of values in an observation.
+        seed: seed of the networks' minibatches.
         timeouts: as for `RoutedPPO`.
-        pessimism: deviations by which a prediction is lowered.
-        table: which routes teach them, at the target `motivation`, the rewards that were paid.
+        pessimism: number of deviations by which a prediction is lowered.
+        table: route table whose target `motivation` says which routes teach the networks.
         predicts_observed: whether the prediction also replaces the rewards that were observed.
     """
 
@@ -298,12 +307,12 @@ class Learner(NamedTuple):
     """The agent for which a reward source is built.
 
     Attributes:
-        observation_space: of its environment.
-        seed: of its policy.
+        observation_space: observation space of its environment.
+        seed: seed of its policy.
         timeouts: as for `RoutedPPO`.
         agent_channel: as for `RoutedPPO`.
-        table: of its method.
-        reward_map: a part of its policy, if its method has one.
+        table: route table of its method.
+        reward_map: reward map in its policy, if its method has one.
     """
 
     observation_space: spaces.Space[Any]
@@ -315,7 +324,7 @@ class Learner(NamedTuple):
 
     @property
     def inputs(self) -> int:
-        """The numbers in an observation."""
+        """The number of values in an observation."""
         return int(np.prod(self.observation_space.shape or (1,)))
 
     @property
@@ -340,13 +349,12 @@ def observed_else_zero(learner: Learner) -> RewardSource:
 
 def reward_model(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and elsewhere from the prediction of one network."""
-    return RewardModel(perceptrons(learner), learner.inputs, learner.own_seed, learner.timeouts)
+    return _fitted(learner, _reward_heads(learner, 1))
 
 
 def pessimistic_ensemble(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and elsewhere from the lowered mean of five networks."""
-    networks = perceptrons(learner, members=5)
-    return RewardModel(networks, learner.inputs, learner.own_seed, learner.timeouts, pessimism=1.0)
+    return _fitted(learner, _reward_heads(learner, 5), pessimism=1.0)
 
 
 def separate_reward_map(learner: Learner) -> RewardSource:
@@ -354,23 +362,21 @@ def separate_reward_map(learner: Learner) -> RewardSource:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
         network = RewardMap(learner.observation_space.shape or (), learner.agent_channel)
-    return RewardModel([network], learner.inputs, learner.own_seed, learner.timeouts)
+    return _fitted(learner, [network])
 
 
 def routed_reward_map(learner: Learner) -> RewardSource:
     """Learn from the policy's own reward map alone, which the method's table teaches."""
     assert learner.reward_map is not None, "RoutedPPO refuses a policy without a reward map"
-    return RewardModel(
-        [learner.reward_map],
-        learner.inputs,
-        learner.own_seed,
-        learner.timeouts,
-        table=learner.table,
-        predicts_observed=True,
-    )
+    return _fitted(learner, [learner.reward_map], table=learner.table, predicts_observed=True)
 
 
-def perceptrons(learner: Learner, members: int = 1) -> list[nn.Module]:
+def _fitted(learner: Learner, networks: Sequence[nn.Module], **settings: Any) -> RewardModel:  # noqa: ANN401
+    """Return a reward model of some networks for an agent."""
+    return RewardModel(networks, learner.inputs, learner.own_seed, learner.timeouts, **settings)
+
+
+def _reward_heads(learner: Learner, members: int) -> list[nn.Module]:
     """Return networks that score a whole observation, drawn from the source's own seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)

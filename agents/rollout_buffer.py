@@ -120,7 +120,7 @@ class Outcomes:
         """Add what was observed of one step; return the route of each episode that it ends.
 
         Args:
-            infos: of the step, one for each lane.
+            infos: infos of the step, one for each lane.
             dones: whether the step ended the episode, [lanes].
             starts: whether the step was the first of its episode, [lanes].
 
@@ -216,7 +216,7 @@ def assign(
     Args:
         last: the route at each episode's last step, [steps, lanes]; see `write_back`.
         unfinished: the route of each lane's unfinished episode, [lanes].
-        assignment: which route each episode takes.
+        assignment: function that gives each episode its route.
         order: the generator to draw from.
         propensity: probability that the end of an episode is observed.
     """
@@ -249,11 +249,11 @@ class RoutedBuffer(RolloutBuffer):
 
     Args:
         *args: as for `RolloutBuffer`.
-        seed: of the order of minibatches. The legacy generator is SB3's own, so that with the same
-            seed both draw the same minibatches.
+        seed: seed of the order of minibatches. The legacy generator is SB3's own, so that with the
+            same seed both draw the same minibatches.
         timeouts: as for `Outcomes`.
-        assignment: which routes episodes take, drawn from the same generator; those of their
-            outcomes by default.
+        assignment: function that gives each episode its route, drawing from the same generator;
+            by default each episode takes the route of its own outcome.
         propensity: as for `assign`.
         **kwargs: as for `RolloutBuffer`.
     """
@@ -286,7 +286,7 @@ class RoutedBuffer(RolloutBuffer):
         dones: NDArray[np.bool_],
         starts: NDArray[np.bool_],
     ) -> None:
-        """Note which routes the step of the coming `add` settles; arguments as for `Outcomes`."""
+        """Note which routes the step of the coming `add` settles; see `Outcomes.step`."""
         self.last_route[self.pos] = self.outcomes.step(infos, dones, starts)
 
     def add_residual(self, residual: NDArray[np.float32]) -> None:

@@ -24,9 +24,9 @@ def fill(listed: list[Info] | dict[int, Info], infos: Mapping[str, Any], lanes: 
     filled in the same way.
 
     Args:
-        listed: The dictionary of each lane, written to.
-        infos: Of Gymnasium's vector environments.
-        lanes: The lanes to fill.
+        listed: dictionaries of the lanes, which receive the entries.
+        infos: infos of a Gymnasium vector environment.
+        lanes: numbers of the lanes to fill.
 
     >>> listed = [{}, {}]
     >>> fill(listed, {"speed": np.array([1, 2]), "_speed": np.array([True, False])}, [0, 1])

@@ -33,7 +33,20 @@ from oversight.rl.rendering import module_map
 from oversight.runs.folder import replace_file
 
 
-class PeriodicCallback(BaseCallback):
+class RolloutCallback(BaseCallback):
+    """Acts before or after rollouts of a routed agent, and never inside them."""
+
+    @property
+    def agent(self) -> RoutedPPO:
+        """The agent that is trained."""
+        assert isinstance(self.model, RoutedPPO)
+        return self.model
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class PeriodicCallback(RolloutCallback):
     """Calls `measure` between rollouts: before the first one, every few, and after the last one.
 
     The measurement after the last rollout takes place only if it is due. A resumed run does not
@@ -46,12 +59,6 @@ class PeriodicCallback(BaseCallback):
     def __init__(self, every: int) -> None:
         super().__init__()
         self.every = every
-
-    @property
-    def agent(self) -> RoutedPPO:
-        """The agent that is trained."""
-        assert isinstance(self.model, RoutedPPO)
-        return self.model
 
     def measure(self) -> None:
         """Measure the agent in its present state."""
@@ -74,9 +81,6 @@ class PeriodicCallback(BaseCallback):
         if self.num_timesteps != self.resumed_at:
             self.between_rollouts()
 
-    def _on_step(self) -> bool:
-        return True
-
 
 def observed_ends(agent: RoutedPPO) -> NDArray[np.bool_]:
     """Return, for each episode that ended in the last rollout, whether it was observed."""
@@ -93,7 +97,7 @@ class OversightBudget(PeriodicCallback):
     Args:
         held_out: the stream of held-out episodes, which keeps the counts.
         every: rollouts from one selection to the next.
-        writer: receives the scores, if given.
+        writer: TensorBoard writer that receives the scores, if given.
     """
 
     def __init__(self, held_out: HeldOut, every: int, writer: SummaryWriter | None = None) -> None:
@@ -116,16 +120,16 @@ class OversightBudget(PeriodicCallback):
         self.held_out.count(observed.size, observed.size if paid_truth else int(observed.sum()))
 
 
-class Checkpoints(BaseCallback):
+class Checkpoints(RolloutCallback):
     """Writes the training state every few rollouts, and when the run is interrupted.
 
     Between rollouts the state is complete, so that a resumed run equals the uninterrupted one bit
     for bit. The first interrupt therefore waits for the end of the rollout; the second does not.
 
     Args:
-        path: file of the state.
+        path: path of the file.
         every: rollouts between checkpoints.
-        run_state: returns the part of the state that the agent does not have.
+        run_state: function that returns the part of the state that the agent does not have.
     """
 
     def __init__(self, path: Path, every: int, run_state: Callable[[], State]) -> None:
@@ -149,13 +153,9 @@ class Checkpoints(BaseCallback):
             raise KeyboardInterrupt
         self.rollouts += 1
 
-    def _on_step(self) -> bool:
-        return True
-
     def write(self) -> None:
         """Write the state; call this between rollouts only."""
-        assert isinstance(self.model, RoutedPPO)
-        state = {"agent": training_state(self.model), **self.run_state()}
+        state = {"agent": training_state(self.agent), **self.run_state()}
         replace_file(self.path, state_bytes(state))
 
     def restore_signals(self) -> None:
@@ -169,21 +169,17 @@ class Checkpoints(BaseCallback):
         self.interrupted = True
 
 
-class RouteCurves(BaseCallback):
+class RouteCurves(RolloutCallback):
     """Records the share of each rollout's steps that took each route, and of observed episodes."""
 
     def _on_rollout_end(self) -> None:
-        assert isinstance(self.model, RoutedPPO)
-        steps = self.model.rollout_buffer.routes()
+        steps = self.agent.rollout_buffer.routes()
         steps = steps[steps != UNUSED]
         for number, name in enumerate(ROUTES):
             self.logger.record(f"routing/share_{name}", float(np.mean(steps == number)))
-        observed = observed_ends(self.model)
+        observed = observed_ends(self.agent)
         share = float(observed.mean()) if observed.size else 0.0
         self.logger.record("oversight/observed_fraction", share)
-
-    def _on_step(self) -> bool:
-        return True
 
 
 CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
@@ -199,7 +195,7 @@ class Evaluations(PeriodicCallback):
 
     Args:
         config: settings of the run.
-        writer: receives the results.
+        writer: TensorBoard writer that receives the results.
         best: keeps the checkpoint of the best true return, which no overseer could select.
         pictures: whether the writer also receives a picture of the modules after training began.
     """
@@ -232,20 +228,20 @@ class Evaluations(PeriodicCallback):
                 self.writer.add_scalar(tag, metrics[curve], self.num_timesteps)
         self.latest = results["deployed"]["true_return"]
         self.best.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
-        if self.pictures and self.num_timesteps:  # before training the modules want nothing
+        if self.pictures and self.num_timesteps:  # an untrained network is not worth a picture
             picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
             tag = "modules/policies"
             self.writer.add_image(tag, picture, self.num_timesteps, dataformats="HWC")
         self.writer.flush()
 
 
-class ProgressBar(BaseCallback):
+class ProgressBar(RolloutCallback):
     """A bar with speed, time left, and the true return of the last evaluation.
 
     Args:
         total: environment steps at which training ends.
-        evaluations: provides the true return.
-        console: where to draw.
+        evaluations: callback that knows the last true return.
+        console: console to draw on.
     """
 
     def __init__(self, total: int, evaluations: Evaluations, console: Console) -> None:
@@ -270,9 +266,6 @@ class ProgressBar(BaseCallback):
         latest = self.evaluations.latest
         result = "" if latest is None else f"true return {latest:+.2f}"
         self.bar.update(self.task, completed=self.num_timesteps, result=result)
-
-    def _on_step(self) -> bool:
-        return True
 
     def stop(self) -> None:
         """Stop drawing, and leave the bar on the screen."""

@@ -83,7 +83,7 @@ class HeldOut:
         score: the last score; None if there was none.
 
     Args:
-        make_env: makes the environment for each score, with one lane per episode.
+        make_env: function that makes the environment for each score, with one lane per episode.
         share: share of all episodes that are held out, from 0 to less than 1.
         seed: seed of the run.
         limit: steps after which an episode is cut, since a policy may never end it.
@@ -147,31 +147,27 @@ def observed_returns(policy: BasePolicy, env: VecEnv, seed: int, limit: int) -> 
     the episode. PyTorch's generator keeps its state.
 
     Args:
-        policy: acts by sampling.
+        policy: policy that plays; its actions are sampled.
         env: the environment.
-        seed: determines levels and actions.
+        seed: seed of levels and actions.
         limit: steps after which an episode is cut.
     """
     env.seed(seed)
-    with own_generator(seed):
-        return _play(policy, env, limit)
-
-
-def _play(policy: BasePolicy, env: VecEnv, limit: int) -> NDArray[np.float64]:
     observations: Any = env.reset()
     space = env.action_space
     actions = np.zeros((env.num_envs, *(space.shape or ())), dtype=space.dtype)
     running = np.ones(env.num_envs, dtype=np.bool_)
     seen = np.zeros(env.num_envs, dtype=np.bool_)
     returns = np.zeros(env.num_envs)
-    for _ in range(limit):
-        actions[running], _ = policy.predict(observations[running], deterministic=False)
-        observations, _, dones, infos = env.step(actions)
-        for lane in np.flatnonzero(running).tolist():
-            if infos[lane].get("observed", False):
-                seen[lane] = True
-                returns[lane] += infos[lane]["observed_reward"]
-        running &= ~dones
-        if not running.any():
-            break
+    with own_generator(seed):
+        for _ in range(limit):
+            actions[running], _ = policy.predict(observations[running], deterministic=False)
+            observations, _, dones, infos = env.step(actions)
+            for lane in np.flatnonzero(running).tolist():
+                if infos[lane].get("observed", False):
+                    seen[lane] = True
+                    returns[lane] += infos[lane]["observed_reward"]
+            running &= ~dones
+            if not running.any():
+                break
     return returns[seen]

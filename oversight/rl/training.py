@@ -42,7 +42,7 @@ class RunState:
     """What a run stores besides its agent: seconds trained, episode counts, selected checkpoints.
 
     Attributes:
-        clock: returns the seconds trained so far.
+        clock: function that returns the seconds trained so far.
         held_out: counts observed episodes, and selects a checkpoint by held-out ones.
         best: the checkpoint of the best true return.
 

@@ -105,7 +105,7 @@ def parse_with_presets(
         schema: dataclass of the settings.
         default: values of the settings that no flag changes.
         args: the command line.
-        presets: are listed on the help page.
+        presets: presets by name, which the help page lists.
         program: name of the command on the help page.
 
     Raises:
@@ -141,7 +141,7 @@ def parse_or_resume(
     Args:
         schema: dataclass of the settings.
         args: the command line.
-        presets: by name.
+        presets: presets by name.
         program: name of the command on the help page.
         may_change: names of settings that a resumed run may change.
         start: preset that a new run starts from unless `--config` names another.
@@ -197,7 +197,7 @@ def override(settings: C, values: Values) -> C:
 
     Args:
         settings: a dataclass, possibly nested.
-        values: by dotted names.
+        values: values by the dotted names of their settings.
 
     Raises:
         ValueError: if there is no such setting, or the settings refuse the values.

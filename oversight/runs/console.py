@@ -11,7 +11,7 @@ def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
     """Return an empty table.
 
     Args:
-        title: is shown above it.
+        title: line above the table.
         names: heading of the first column, which holds the names of the rows.
         numbers: headings of the other columns, which are aligned to the right.
     """

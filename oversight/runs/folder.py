@@ -251,7 +251,7 @@ def from_json(schema: type[C], data: Mapping[str, Any], source: str) -> C:
     Args:
         schema: a dataclass of plain values and other dataclasses.
         data: the result of `dataclasses.asdict`, after JSON.
-        source: where the data come from, for the error.
+        source: origin of the data, which errors name.
 
     Raises:
         ValueError: if a value is missing, unknown, of another type, or refused by the dataclass.

@@ -101,11 +101,11 @@ def execute(
     """Yield the outcomes of all jobs in the order in which they end.
 
     Args:
-        work: runs in another process for each job, and returns errors in the outcome.
-        jobs: started in this order.
+        work: function that runs a job in another process and returns errors in the outcome.
+        jobs: jobs, in the order in which they start.
         engine: `joblib` for the cores of this machine, `ray` for a cluster.
         workers: processes at a time; by default one per core, or as many as the cluster has.
-        address: of a Ray cluster; by default one is started on this machine.
+        address: address of a Ray cluster; by default one is started on this machine.
 
     Raises:
         ValueError: if Ray is not installed, or its cluster does not answer.
@@ -211,7 +211,7 @@ def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
     """Keep other processes out of a run's folder; the lock ends with this process at the latest.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         patience: seconds to wait for the lock; the workers of a killed sweep need one to end.
 
     Raises:
@@ -245,9 +245,9 @@ class JobsProgress:
 
     Args:
         costs: cost of each job by its id, in any unit, such as environment steps.
-        console: where to print.
+        console: console to print on.
         folders: folder of each job by its id, if the jobs report their progress there.
-        clock: returns seconds.
+        clock: function that returns seconds.
 
     >>> clock = iter([0.0, 30.0]).__next__
     >>> costs = {"naive-p0.1-seed0": 100, "naive-p0.1-seed1": 200}
@@ -294,7 +294,7 @@ class JobsProgress:
         """Wait for all outcomes, show each as it arrives, and collect errors.
 
         Args:
-            outcomes: of all jobs, such as those that `execute` yields.
+            outcomes: outcomes of all jobs, such as those that `execute` yields.
             failed: receives the error of each job that failed, by the id of the job.
 
         Raises:
@@ -349,9 +349,9 @@ class ProgressReporter:
     """Writes how far a run is into its folder, at most once in a while.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         every: seconds between two writes.
-        clock: returns seconds.
+        clock: function that returns seconds.
     """
 
     def __init__(

@@ -135,7 +135,7 @@ def bootstrap(samples: Sequence[Sample], statistic: Statistic, *, paired: bool =
 
     Args:
         samples: resampled each within itself, or all by the same indices if paired.
-        statistic: is called with the samples and the axis along which their scores lie.
+        statistic: function of the samples and of the axis along which their scores lie.
         paired: whether the samples belong to the same runs, in the same order.
     """
     seeds = min((len(sample) for sample in samples), default=0)
