@@ -80,6 +80,7 @@ class LedgerWriter:
             self._file.close()
             raise
         self._last = _last_episodes(records)
+        self._steps: list[tuple[int, int, int, int, int, int, float]] = []
         self._pending: list[Records] = []
         self._num_pending = 0
 
@@ -105,18 +106,25 @@ class LedgerWriter:
         records["observed"] = observed
         records["ended"] = ended
         records["reward"] = reward
-        self._pending.append(records)
-        self._num_pending += len(records)
+        self._buffer_steps()
+        self._buffer(records)
         if self._num_pending >= BUFFERED or records["ended"].any():
+            self.flush()
+
+    def append_step(
+        self, lane: int, episode: int, step: int, reward: float, *, observed: int, ended: int
+    ) -> None:
+        """Record one step of one lane: `append`, without the cost of arrays."""
+        self._steps.append((lane, episode, step, observed, ended, 0, reward))
+        if ended or len(self._steps) >= BUFFERED:
             self.flush()
 
     def flush(self) -> None:
         """Hand all records to the operating system; after an error none is partly written."""
+        self._buffer_steps()
         if not self._pending:
             return
-        records = np.concatenate(self._pending)
-        records["check"] = _checksum(records)
-        data = memoryview(records.tobytes())
+        data = memoryview(b"".join(records.data for records in self._pending))
         try:
             written = 0
             while written < len(data):
@@ -127,6 +135,17 @@ class LedgerWriter:
         self._size += len(data)
         self._pending.clear()
         self._num_pending = 0
+
+    def _buffer_steps(self) -> None:
+        if self._steps:
+            self._buffer(np.array(self._steps, RECORD))
+            self._steps.clear()
+
+    def _buffer(self, records: Records) -> None:
+        """Add the checksums, and keep the records until the next flush."""
+        records["check"] = _checksum(records)
+        self._pending.append(records)
+        self._num_pending += len(records)
 
     def close(self) -> None:
         """Flush, wait for the disk, and close the file; closing twice is harmless."""

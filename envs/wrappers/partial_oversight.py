@@ -92,9 +92,10 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._looks = self._reads or self.oversight.has_flag or not self.oversight.by_episode
         # Whether a step pays its report, so that no array is needed unless a report is flipped.
         self._pays_reports = reward == "observed" and proxy is None and not self.oversight.query
+        self._needs_arrays = True
         self._allow = allow
         self._none = np.zeros(1, dtype=np.bool_)
-        self._observed = False
+        self._observed: bool | None = None  # whether the next step is, None before the first reset
         self._previous: Any = None  # the observation before the next step, if it is read
 
     def reset(
@@ -114,28 +115,29 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: If an observed reward is not a finite number, or the action is not one of
                 the action space with queries.
         """
-        oversight = self.oversight
-        if not oversight.started:
+        if self._observed is None:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = None
         if self._decides_late:
             action, question = self._split_query(action)
         observation, reward, terminated, truncated, inner = self.env.step(action)
-        arrival = as_batch(observation) if self._reads else None
-        if self._decides_late:
-            oversight.look(self._previous, question, arrival)
-            self._observed = bool(oversight.observed[0])
+        arrival = None
+        if self._reads:
+            arrival = as_batch(observation)
+            if self._decides_late:
+                self.oversight.look(self._previous, question, arrival)
+                self._observed = bool(self.oversight.observed[0])
         reported = paid = _check_reward(reward) if self._observed else 0.0
-        if not self._pays_reports or oversight.flips is not None:
-            true = float(reward) if oversight.reward == "true" else reported
+        if self._needs_arrays:
+            true = float(reward) if self.oversight.reward == "true" else reported
             ends = np.array([[terminated], [truncated]])
             step = (self._previous, as_batch(action), arrival, *ends)
             reported, paid = self._pay(true, step)
         info = {"observed": self._observed, "observed_reward": reported}
         if self._allow:
-            info = oversight.select_infos(inner) | info
+            info = self.oversight.select_infos(inner) | info
         if self._looks:
-            oversight.advance(self._none)
+            self.oversight.advance(self._none)
             observation = self._look(observation)
         return observation, paid, terminated, truncated, info
 
@@ -159,6 +161,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._previous = as_batch(observation)
         self.oversight.look(self._previous)
         self._observed = bool(self.oversight.observed[0])
+        self._needs_arrays = not self._pays_reports or self.oversight.flips is not None
         if not self.oversight.has_flag:
             return observation
         space = self.env.observation_space

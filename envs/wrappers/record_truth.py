@@ -95,7 +95,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         observed = info.get("observed")
         if self._ledger is None:
             raise ResetNeeded("no episode is running: call reset() before step()")
-        self._ledger.append(
+        self._ledger.append_step(
             0,
             self._episode,
             self._elapsed,
