@@ -149,6 +149,7 @@ def render(
         horizon=grid.horizon,
         flag=grid.flag,
         oversight_probability=config.oversight_probability,
+        reward="true",
         render_mode="rgb_array",
     )
     torch.manual_seed(settings.seed)

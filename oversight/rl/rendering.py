@@ -1,9 +1,9 @@
 """Pictures of policies in PartialGrid-v0: films of episodes, and maps of the modules' moves."""
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 import envs
 from envs import gridworld
 from envs.gridworld import GridConfig
+from envs.gridworld_env import GridEnv
 
 Env = gym.Env[Any, Any]
 Picture = NDArray[np.uint8]
@@ -47,7 +48,17 @@ def enlarge(picture: Picture, factor: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-_FRAME, _PAUSE = 250, 900  # milliseconds
+_START, _MOVE, _STILL, _END = 500, 250, 60, 1000
+"""Milliseconds of frames: the first of an episode, one in which something moves, one in which
+nothing does, and the last of an episode."""
+_LINE = 28  # pixels
+
+
+class Moment(NamedTuple):
+    """One policy's board after some steps, and a line about it."""
+
+    board: Picture
+    line: str
 
 
 def film(
@@ -59,7 +70,16 @@ def film(
 ) -> None:
     """Write an animated GIF in which all policies play the same levels side by side.
 
-    A panel whose episode has ended waits for the others.
+    Every frame names the episode, its observed and hidden squares, and each policy's step and
+    outcome. A panel whose episode has ended waits for the others, and steps in which nothing moves
+    pass quickly.
+
+    Args:
+        policies: by caption.
+        make: returns PartialGrid-v0, which renders arrays and pays the true reward.
+        episodes: how many.
+        seed: of the first level.
+        path: file of the GIF.
 
     Raises:
         ValueError: if the file cannot be written.
@@ -67,15 +87,12 @@ def film(
     frames: list[Image.Image] = []
     durations: list[int] = []
     for episode in range(episodes):
+        title = f"episode {episode + 1} of {episodes}: {_oversight(make(), seed + episode)}"
         plays = [list(_play(policy, make(), seed + episode)) for policy in policies.values()]
-        last = [play[-1] for play in plays]
-        for pictures in zip_longest(*plays):
-            shown = [
-                now if now is not None else end for now, end in zip(pictures, last, strict=True)
-            ]
-            frames.append(Image.fromarray(panels(dict(zip(policies, shown, strict=True)))))
-            durations.append(_FRAME)
-        durations[-1] = _PAUSE
+        steps = max(len(play) for play in plays)
+        shown = [[play[min(step, len(play) - 1)] for play in plays] for step in range(steps)]
+        frames += [_film_frame(title, dict(zip(policies, each, strict=True))) for each in shown]
+        durations += _durations(shown)
     try:
         frames[0].save(
             path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
@@ -84,32 +101,71 @@ def film(
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _play(policy: BasePolicy, env: Env, seed: int) -> Iterator[Picture]:
-    """Play one episode, and yield a frame before the first step and after each step."""
+def _oversight(env: Env, seed: int) -> str:
+    """Return which squares of a level are observed, in words."""
+    env.reset(seed=seed)
+    assert isinstance(env.unwrapped, GridEnv)
+    words = ["observed" if each else "hidden" for each in env.unwrapped.games.board.overseen[0]]
+    return f"Diamond {words[0]}, Ghost {words[1]}"
+
+
+def _play(policy: BasePolicy, env: Env, seed: int) -> Iterator[Moment]:
+    """Play one episode, and yield what it shows before the first step and after each step."""
     observation, _ = env.reset(seed=seed)
-    yield _frame(env)
-    ended = False
+    yield Moment(_board(env), "step 0")
+    ended, step = False, 0
     while not ended:
         action, _ = policy.predict(observation, deterministic=False)
-        observation, _, terminated, truncated, _ = env.step(int(action))
-        ended = terminated or truncated
-        yield _frame(env)
+        observation, reward, terminated, truncated, info = env.step(int(action))
+        ended, step = terminated or truncated, step + 1
+        outcome = _outcome(float(reward), info["observed"]) if terminated else "out of time, 0"
+        yield Moment(_board(env), f"step {step}: {outcome}" if ended else f"step {step}")
 
 
-def _frame(env: Env) -> Picture:
+def _outcome(true_reward: float, observed: bool) -> str:
+    """Return where an episode ended, what that is worth, and whether it was observed."""
+    square = "Diamond" if true_reward > 0 else "Ghost"
+    return f"{square}, {true_reward:+g}, {'observed' if observed else 'hidden'}"
+
+
+def _board(env: Env) -> Picture:
     picture = env.render()
     assert isinstance(picture, np.ndarray)
     return enlarge(picture, 2)
 
 
+def _durations(shown: Sequence[Sequence[Moment]]) -> list[int]:
+    """Return the milliseconds of each frame of an episode."""
+    moves = [
+        any(not np.array_equal(old.board, new.board) for old, new in zip(*pair, strict=True))
+        for pair in pairwise(shown)
+    ]
+    return [_START, *(_MOVE if moved else _STILL for moved in moves[:-1]), _END]
+
+
+def _film_frame(title: str, shown: Mapping[str, Moment]) -> Image.Image:
+    """Return the panels of a moment below a title, with a line below each panel."""
+    pictures = panels({caption: moment.board for caption, moment in shown.items()})
+    height, width, _ = pictures.shape
+    page = Image.new("RGB", (width, height + 2 * _LINE), _PAPER)
+    page.paste(Image.fromarray(pictures), (0, _LINE))
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
+    pen.text((_GAP, _LINE / 2 + 4), title, _INK, font, anchor="lm")
+    panel = (width - _GAP) / len(shown)
+    for number, moment in enumerate(shown.values()):
+        middle = _GAP / 2 + panel * (number + 0.5)
+        pen.text((middle, height + _LINE * 1.2), moment.line, _INK, font, anchor="mm")
+    return page
+
+
 SCALE = 2
 _CELL = SCALE * 32  # pixels of one square
-_ARROW = (45, 48, 58)
+_LENGTH, _SHORTEST = 0.42 * _CELL, 3  # pixels of the arrow of a certain move; of any arrow
 _HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # north, east, south, west as (x, y)
 
 
 def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) -> Picture:
-    """Return one board per policy, with arrows as long as their moves are probable.
+    """Return one board per policy, with arrows as long as their moves are probable, and a legend.
 
     Diamond and ghost lie at opposite sides of the board, and no square is overseen.
     """
@@ -119,12 +175,38 @@ def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) ->
     cells = [cell for cell in range(size * size) if cell not in (diamond, ghost)]
     observations = _observations(cells, diamond, ghost, size)
     board = enlarge(envs.draw(None, ghost, diamond, (False, False), size), SCALE)
-    return panels(
-        {
-            name: _draw_arrows(board, cells, _probabilities(policy, observations), size)
-            for name, policy in policies.items()
-        }
-    )
+    boards = {
+        name: _draw_arrows(board, cells, _probabilities(policy, observations), size)
+        for name, policy in policies.items()
+    }
+    return with_legend(panels(boards))
+
+
+def with_legend(boards: Picture) -> Picture:
+    """Return a map above the meaning of its arrows."""
+    legend = _legend()
+    width = max(boards.shape[1], legend.width)
+    page = Image.new("RGB", (width, boards.shape[0] + legend.height), _PAPER)
+    page.paste(Image.fromarray(boards), (0, 0))
+    page.paste(legend, (0, boards.shape[0]))
+    return np.asarray(page)
+
+
+def _legend() -> Image.Image:
+    """Return what the length of an arrow means, with arrows of some probabilities."""
+    page = Image.new("RGB", (2 * _GAP + 5 * _CELL, 2 * _LINE), _PAPER)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
+    pen.text((_GAP, 8), "The length of an arrow is the probability", _INK, font, anchor="lm")
+    pen.text((_GAP, 26), "of that move, where no square is overseen:", _INK, font, anchor="lm")
+    left = float(_GAP)
+    for probability in (1.0, 0.5, 0.25):
+        length = probability * _LENGTH
+        _draw_arrow(pen, (left, 46), (1, 0), length)
+        label = f"{probability:.0%}"
+        pen.text((left + length + 5, 46), label, _INK, font, anchor="lm")
+        left += length + 5 + font.getlength(label) + 16
+    pen.text((left, 46), f"none below {_SHORTEST / _LENGTH:.0%}", _INK, font, anchor="lm")
+    return page
 
 
 def _observations(cells: list[int], diamond: int, ghost: int, size: int) -> gridworld.Planes:
@@ -158,7 +240,7 @@ def _draw_arrows(
     for cell, row in zip(cells, probabilities, strict=True):
         center = (cell % size + 0.5) * _CELL, (cell // size + 0.5) * _CELL
         for heading, probability in zip(_HEADINGS, row.tolist(), strict=True):
-            _draw_arrow(pen, center, heading, probability * 0.42 * _CELL)
+            _draw_arrow(pen, center, heading, probability * _LENGTH)
     return np.asarray(image)
 
 
@@ -166,15 +248,15 @@ def _draw_arrow(
     pen: ImageDraw.ImageDraw, start: tuple[float, float], heading: tuple[int, int], length: float
 ) -> None:
     """Draw an arrow, or nothing if it would be shorter than its own width."""
-    if length < 3:
+    if length < _SHORTEST:
         return
     (x, y), (dx, dy) = start, heading
     tip = x + dx * length, y + dy * length
     head = min(length, 7)
     neck = tip[0] - dx * head, tip[1] - dy * head
-    pen.line([(x, y), neck], _ARROW, 3)
+    pen.line([(x, y), neck], _INK, 3)
     side = dy * head * 0.7, dx * head * 0.7
     pen.polygon(
         [tip, (neck[0] + side[0], neck[1] + side[1]), (neck[0] - side[0], neck[1] - side[1])],
-        _ARROW,
+        _INK,
     )

@@ -47,6 +47,8 @@ CLOCK = "second|wall"
 """Matches the paths of numbers that depend on the clock."""
 CAPTION = 34
 """Pixels at the top of a picture in which the names of modules stand."""
+BOARDS = 372
+"""Pixels from the top to the end of the boards, below which later versions explain the arrows."""
 ROLLOUT = 16 * 16
 SMALL: tuple[object, ...] = (
     *("--config", "smoke", "--device", "cpu", "--threads", 1, "--oversight-probability", 0.5),
@@ -123,7 +125,8 @@ def run_digests(folder: Path) -> Digests:
         "metrics": numbers(read_json(folder / "summary.json"), CLOCK),
         "curves": sorted(f"{step} {value!r}" for step, value in read_scalars(folder, "^time/")),
         "pictures": sorted(
-            array_digest(np.asarray(Image.open(path))[CAPTION:]) for path in folder.glob("*.png")
+            array_digest(np.asarray(Image.open(path))[CAPTION:BOARDS])
+            for path in folder.glob("*.png")
         ),
     }
 

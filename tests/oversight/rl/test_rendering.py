@@ -2,25 +2,31 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from agents import MotivationPolicy
 from configs.rl import PRESETS
 from envs import gridworld, partial_grid
 from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig, make_agent
-from oversight.rl.rendering import enlarge, film, module_map, panels
+from oversight.rl.rendering import enlarge, film, module_map, panels, with_legend
 from oversight.runs.cli import override
-from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy
+from tests.oversight.rl.scripted_policies import (
+    RandomPolicy,
+    ScriptedPolicy,
+    ShortestPathPolicy,
+)
 from tests.oversight.rl.trained_runs import run_evaluate
 
 INK = (45, 48, 58)
 GAP, CAPTION, CELL = 16, 34, 64
-MAKE = partial(partial_grid, oversight_probability=0.5, render_mode="rgb_array")
+LINE = 28
+MAKE = partial(partial_grid, oversight_probability=0.5, reward="true", render_mode="rgb_array")
 
 
 def constant_policy(heading: int) -> MotivationPolicy:
@@ -55,8 +61,24 @@ def test_map_has_a_panel_per_module_at_board_size() -> None:
     for size, count in ((5, 1), (5, 3)):
         named = {str(number): policy for number in range(count)}
         side = 2 * (32 * size + 1)
-        expected = (CAPTION + side + GAP, GAP + count * (side + GAP), 3)
+        expected = (CAPTION + side + GAP + 2 * LINE, GAP + count * (side + GAP), 3)
         assert module_map(named, GridConfig(size=size)).shape == expected
+
+
+def test_legend_of_a_map_shows_arrows_of_known_probability() -> None:
+    boards = np.full((40, 500, 3), 200, np.uint8)
+    picture = with_legend(boards)
+    assert np.array_equal(picture[:40], boards)
+    row = (picture[40 + 46] == INK).all(axis=-1)  # through the middle of the arrows
+    ends = np.flatnonzero(row[:-1] & ~row[1:]) + 1
+    assert ends[0] == pytest.approx(GAP + 0.42 * CELL, abs=2)  # 100%
+    assert not row[ends[0] : ends[0] + 4].any()  # the gap before its label
+
+
+def test_legend_is_whole_below_a_narrow_map() -> None:
+    wide, narrow = (with_legend(np.full((40, side, 3), 255, np.uint8)) for side in (500, 60))
+    assert np.array_equal(wide[:, : narrow.shape[1]], narrow)
+    assert (wide[:, narrow.shape[1] :] == 255).all()
 
 
 def test_map_does_not_use_random_numbers() -> None:
@@ -104,11 +126,65 @@ def frames(path: Path) -> list[int]:
     return durations
 
 
+class Stubborn(ScriptedPolicy):
+    """A policy that walks north until the wall, and then stands still."""
+
+    def actions(self, boards: gridworld.Planes) -> gridworld.Cells:
+        """Return moves to the north."""
+        return np.zeros(len(boards), dtype=np.intp)
+
+
+def drawn_lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that receives every text that is drawn."""
+    lines: list[str] = []
+    text = ImageDraw.ImageDraw.text
+
+    def spy(self: ImageDraw.ImageDraw, xy: Any, line: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        lines.append(line)
+        text(self, xy, line, *args, **kwargs)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    return lines
+
+
 def test_film_has_one_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
     policy, path = ShortestPathPolicy(), tmp_path / "film.gif"
     film({"shortest path": policy}, MAKE, 4, 7, path)
-    expected = [[*[250] * steps, 900] for steps in lengths(policy, 4, 7)]
+    expected = [[500, *[250] * (steps - 1), 1000] for steps in lengths(policy, 4, 7)]
     assert frames(path) == [each for episode in expected for each in episode]
+
+
+def test_film_names_episode_oversight_step_and_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = drawn_lines(monkeypatch)
+    policies = [ShortestPathPolicy(), ShortestPathPolicy(goal=gridworld.GHOST)]
+    film({"one": policies[0], "other": policies[1]}, MAKE, 5, 7, tmp_path / "film.gif")
+    for episode in range(5):
+        board = gridworld.layout(
+            np.array([7 + episode], dtype=np.uint64), np.zeros(1, dtype=np.uint64), 5, 0.5
+        )
+        seen = ["observed" if each else "hidden" for each in board.overseen[0]]
+        title = f"episode {episode + 1} of 5: Diamond {seen[0]}, Ghost {seen[1]}"
+        assert title in lines
+        start = lines.index(title)
+        there = next((i for i, each in enumerate(lines) if i > start and "episode" in each), None)
+        steps = lengths(policies[0], 1, 7 + episode)[0]
+        own = [each for each in lines[start:there] if each.startswith("step")]
+        assert own[:2] == ["step 0"] * 2
+        rest = lines[start:]
+        assert f"step {steps}: Diamond, +1, {seen[0]}" in rest
+        assert any(each.endswith(f"Ghost, -1, {seen[1]}") for each in rest)
+
+
+def test_film_passes_quickly_over_steps_without_a_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = drawn_lines(monkeypatch)
+    path = tmp_path / "film.gif"
+    film({"stubborn": Stubborn()}, MAKE, 1, 8, path)
+    assert lines[-1] == "step 32: out of time, 0"
+    assert frames(path) == [500, *[60] * 31, 1000]  # the level begins at the northern wall
 
 
 def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
@@ -121,10 +197,9 @@ def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
     torch.manual_seed(0)
     film(named, MAKE, 2, 7, path)
     least = sum(max(lengths(ShortestPathPolicy(), 1, 7 + episode)[0], 1) for episode in range(2))
-    # equal frames in a row become one that stays as long
-    assert sum(frames(path)) >= 250 * least + 2 * 900
+    assert len(frames(path)) >= 2 + least
     with Image.open(path) as image:
-        assert image.size == (GAP + 3 * (2 * 161 + GAP), CAPTION + 2 * 161 + GAP)
+        assert image.size == (GAP + 3 * (2 * 161 + GAP), CAPTION + 2 * 161 + GAP + 2 * LINE)
 
 
 def test_film_is_reproducible(tmp_path: Path) -> None:
@@ -138,7 +213,7 @@ def test_evaluate_writes_the_film(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "film.gif"
     flags = ("--episodes", "2", "--threads", "1", "--render-episodes", "1")
     assert run_evaluate(finished, *flags, "--render", path) == 0
-    assert frames(path)[-1] >= 900
+    assert frames(path)[-1] == 1000
     with Image.open(path) as image:
         assert image.size[0] == GAP + 2 * (2 * 161 + GAP)  # deployed, and the proxy module
 
