@@ -49,14 +49,24 @@ def main(args: Sequence[str]) -> int:
     )
     folder = settings.folder or Path("studies") / study.name
     failed = sweep(study, runs, folder, settings.known, settings.execute)
-    shown = f"results:  {folder / 'results.json'}\nreport:  {report_command(folder)}"
-    Console().out(shown, highlight=False)
+    shown = {
+        "results": folder / "results.json",
+        "curves": curves_command(folder),
+        "report": report_command(folder),
+    }
+    for what, where in shown.items():
+        Console().out(f"{what}:  {where}", highlight=False)
     return 1 if failed else 0
 
 
 def report_command(folder: Path) -> str:
     """Return the command that reports a study."""
     return f"{interpreter()} -m oversight.report {shlex.quote(str(folder))}"
+
+
+def curves_command(folder: Path) -> str:
+    """Return the command that shows the curves of a study's runs."""
+    return f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(folder / 'runs'))}"
 
 
 if __name__ == "__main__":

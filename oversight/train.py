@@ -10,6 +10,7 @@ from rich.console import Console
 from configs.rl import PRESETS
 from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.evaluation import results_table
+from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, create, interpreter, next_free
@@ -51,7 +52,7 @@ def report(summary: dict[str, Any], folder: RunFolder) -> None:
             if summary["interrupted"]
             else {}
         ),
-        "curves": f"{python} -m tensorboard.main --logdir {path}",
+        "curves": f"{python} -m tensorboard.main --logdir {shlex.quote(str(folder.path / LOGS))}",
         "a film": f"{python} -m oversight.evaluate {path} --render film.gif",
     }
     for what, command in next_steps.items():

@@ -28,6 +28,7 @@ from agents.checkpoint import State, state_bytes, training_state
 from agents.rollout_buffer import NEGATIVE, POSITIVE, UNUSED
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import TrainConfig
+from oversight.rl.dashboard import Dashboard
 from oversight.rl.evaluation import evaluate_all, policies
 from oversight.rl.rendering import module_map
 from oversight.runs.folder import replace_file
@@ -182,9 +183,6 @@ class RouteCurves(RolloutCallback):
         self.logger.record("oversight/observed_fraction", share)
 
 
-CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
-
-
 class Evaluations(PeriodicCallback):
     """Evaluates every module on levels of its own, every few rollouts.
 
@@ -203,12 +201,12 @@ class Evaluations(PeriodicCallback):
     def __init__(
         self,
         config: TrainConfig,
-        writer: SummaryWriter,
+        dashboard: Dashboard,
         best: BestCheckpoint,
         pictures: bool = True,
     ) -> None:
         super().__init__(config.eval_every)
-        self.config, self.writer = config, writer
+        self.config, self.dashboard = config, dashboard
         self.best, self.pictures = best, pictures
         self.latest: float | None = None
 
@@ -222,17 +220,13 @@ class Evaluations(PeriodicCallback):
         config, agent = self.config, self.agent
         named = policies(agent.policy, agent.method.deployed)  # type: ignore[arg-type]
         results = evaluate_all(named, config, config.eval_episodes, config.seed)
-        for name, metrics in results.items():
-            for curve in CURVES:
-                tag = f"eval_{name}/{curve}"
-                self.writer.add_scalar(tag, metrics[curve], self.num_timesteps)
         self.latest = results["deployed"]["true_return"]
         self.best.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
         if self.pictures and self.num_timesteps:  # an untrained network is not worth a picture
             picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
             tag = "modules/policies"
-            self.writer.add_image(tag, picture, self.num_timesteps, dataformats="HWC")
-        self.writer.flush()
+            self.dashboard.learner.add_image(tag, picture, self.num_timesteps, dataformats="HWC")
+        self.dashboard.add_evaluation(results, self.num_timesteps)
 
 
 class ProgressBar(RolloutCallback):

@@ -20,6 +20,9 @@ ROWS, ABOUT, SETTINGS, CURVES = "results.csv", "study.json", "settings.json", "c
 MODULES, KNOWN = "modules", "known"
 """Folders: of an export's module maps, and of the export that a study's folder took over."""
 
+LOGS, DEPLOYED = "tensorboard", "-deployed"
+"""The folder of a run's TensorBoard logs, and how the name of its deployed policy's log ends."""
+
 METRICS = (
     *("true_return", "true_return_observed", "true_return_unobserved", "paper_return"),
     *("diamond_rate", "ghost_rate", "timeout_rate", "flag_flip_gap"),
@@ -33,6 +36,11 @@ COLUMNS = (
 WORDS = ("run", "study", "method", "variation", "rule", "commit")
 WHOLE = ("seed", "step", "observed_episodes", "env_steps")
 """The columns that hold text, and those that hold whole numbers; the others hold numbers."""
+
+
+def deployed_events(run: Path) -> list[Path]:
+    """Return the event files of the policy that a run deploys, in the order of their time."""
+    return sorted((run / LOGS).glob(f"*/*{DEPLOYED}/events.out.tfevents.*"))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

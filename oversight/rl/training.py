@@ -1,20 +1,17 @@
 """Training: one run in its folder, from its settings or its checkpoint to its summary."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from torch.utils.tensorboard.writer import SummaryWriter
 
-from agents import ROUTES, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter, method
+from agents import MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import State, load_policy, model_bytes, read_state, restore
 from oversight.rl.callbacks import (
     Checkpoints,
@@ -25,12 +22,12 @@ from oversight.rl.callbacks import (
 )
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut, Weights
 from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
+from oversight.rl.dashboard import Dashboard, make_logger
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
 from oversight.rl.rendering import module_map
 from oversight.rl.result_files import Rule
 from oversight.runs.folder import (
     RunFolder,
-    as_markdown,
     commit,
     replace_file,
     write_config,
@@ -98,10 +95,13 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     write_config(folder, replace(config, run_dir=None))
     if console is not None:
         console.out(f"{config.method} on {config.env}, run folder {folder.path}", highlight=False)
-    interrupted = learn(agent, config, folder, state, console)
+    dashboard = Dashboard(folder.path, config, agent.method, agent.num_timesteps)
+    interrupted = learn(agent, config, folder, state, dashboard, console)
     summary = {**summarize_run(agent, config, folder, state), "interrupted": interrupted}
+    if not interrupted:
+        dashboard.add_final(summary["eval"], agent.num_timesteps)
+    dashboard.close()
     write_json(folder.summary, summary)
-    agent.logger.close()
     return summary
 
 
@@ -128,14 +128,14 @@ def learn(
     config: TrainConfig,
     folder: RunFolder,
     state: RunState,
+    dashboard: Dashboard,
     console: Console | None,
 ) -> bool:
     """Train until the end or an interrupt; return whether training was interrupted."""
-    writer = open_writer(folder.path, config, agent.method.modules, agent.num_timesteps)
-    agent.set_logger(make_logger(writer))
-    evaluations = Evaluations(config, writer, state.best, pictures=console is not None)
+    agent.set_logger(make_logger(dashboard.learner))
+    evaluations = Evaluations(config, dashboard, state.best, pictures=console is not None)
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, state.get_state)
-    budget = OversightBudget(state.held_out, config.eval_every, writer)
+    budget = OversightBudget(state.held_out, config.eval_every, dashboard.learner)
     callbacks: list[BaseCallback] = [budget, evaluations, checkpoints, RouteCurves()]
     progress = None
     if console is not None:
@@ -235,65 +235,3 @@ def evaluate_checkpoints(
 def _policy(agent: RoutedPPO) -> MotivationPolicy:
     assert isinstance(agent.policy, MotivationPolicy)
     return agent.policy
-
-
-def open_writer(
-    path: Path, config: TrainConfig, modules: Sequence[str], step: int
-) -> SummaryWriter:
-    """Return a writer in a run's folder; points that an earlier process wrote after `step` go."""
-    writer = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
-    writer.add_custom_scalars(layout(modules, method(config.method)))
-    writer.add_text("settings", as_markdown(config), step)
-    return writer
-
-
-def make_logger(writer: SummaryWriter) -> Logger:
-    """Return a logger for SB3 that writes to a shared writer."""
-    return Logger(None, [_Output(writer)])
-
-
-class _Output(TensorBoardOutputFormat):
-    """SB3's output on an existing writer; the constructor of SB3 would open a second file."""
-
-    def __init__(self, writer: SummaryWriter) -> None:
-        self.writer = writer
-        self._is_closed = False
-
-
-def layout(modules: Sequence[str], trained: Method) -> dict[str, dict[str, list[object]]]:
-    """Return TensorBoard's custom layout: the curves that share a chart.
-
-    Args:
-        modules: names of the motivation modules.
-        trained: the method, which determines the other policies and the losses.
-    """
-    others = {"mixture": len(modules) > 1, "reversed": trained.network.has_reward_map}
-    acting = ["deployed", *modules, *(name for name, there in others.items() if there)]
-    losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
-
-    def chart(curve: str) -> list[object]:
-        return _multiline([f"eval_{name}/{curve}" for name in acting])
-
-    return {
-        "true return of each module (hidden from the learner)": {
-            "all episodes": chart("true_return"),
-            "episodes without an overseen square": chart("true_return_unobserved"),
-            "episodes with an overseen square": chart("true_return_observed"),
-            "the paper's return": chart("paper_return"),
-        },
-        "what the learner saw": {
-            "return per episode": _multiline(["rollout/ep_rew_mean"]),
-            "episode length": _multiline(["rollout/ep_len_mean"]),
-            "share of steps by route": _multiline([f"routing/share_{name}" for name in ROUTES]),
-            "share of episodes observed": _multiline(["oversight/observed_fraction"]),
-        },
-        "optimization": {
-            name: _multiline([f"train/{name}"])
-            for name in [*losses, *(each.name for each in trained.auxiliary)]
-        },
-    }
-
-
-def _multiline(tags: list[str]) -> list[object]:
-    """Return a chart of exactly these tags, which TensorBoard reads as regular expressions."""
-    return ["Multiline", [f"^{tag}$" for tag in tags]]

@@ -104,7 +104,14 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
 
 
 def read_scalars(folder: Path, skip: str) -> list[tuple[int, float]]:
-    """Return steps and values of TensorBoard's curves, without those whose tags match `skip`."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not re.search(skip, tag)]
-    return [(point.step, point.value) for tag in tags for point in events.Scalars(tag)]
+    """Return steps and values of TensorBoard's curves, without those whose tags match `skip`.
+
+    Where each policy has a log of its own, the deployed module has one; before it had two.
+    """
+    points: list[tuple[int, float]] = []
+    for log in sorted({path.parent for path in folder.rglob("events.out.tfevents.*")}):
+        events = EventAccumulator(str(log), size_guidance={"scalars": 0}).Reload()
+        tags = [tag for tag in events.Tags()["scalars"] if not re.search(skip, tag)]
+        own = [(point.step, point.value) for tag in tags for point in events.Scalars(tag)]
+        points += own * (2 if log.name.endswith("-deployed") else 1)
+    return points

@@ -123,7 +123,9 @@ def run_digests(folder: Path) -> Digests:
         "counts in checkpoint": numbers(learner, CLOCK),
         "environment in checkpoint": tensor_digests(environment),
         "metrics": numbers(read_json(folder / "summary.json"), CLOCK),
-        "curves": sorted(f"{step} {value!r}" for step, value in read_scalars(folder, "^time/")),
+        "curves": sorted(
+            f"{step} {value!r}" for step, value in read_scalars(folder, "^(time|final)/")
+        ),
         "pictures": sorted(
             array_digest(np.asarray(Image.open(path))[CAPTION:BOARDS])
             for path in folder.glob("*.png")

@@ -13,6 +13,7 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
+from oversight.rl.result_files import deployed_events
 from oversight.runs.statistics import LEVEL, SEED
 
 Points = Mapping[int, float]
@@ -42,9 +43,12 @@ class Band:
 
 
 def read_event_files(folder: Path, tag: str, problems: list[str]) -> Points:
-    """Return one curve from the TensorBoard events of a run; damage is added to `problems`."""
+    """Return one curve of a run's deployed policy; damage is added to `problems`."""
     points: dict[int, float] = {}
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    paths = deployed_events(folder)
+    if not paths:
+        problems.append(f"{folder.name}: there are no events of its deployed policy, and no curve")
+    for path in paths:
         if fault := _read_events(path, tag, points):
             problems.append(f"{folder.name}: {path.name} {fault}; its curve ends there")
     return points

@@ -215,8 +215,8 @@ def _main_sections(study: Study, panel: Panel, routed: Sequence[str]) -> list[Se
         Section(
             anchor="modules",
             title="Module maps",
-            lead="The moves of each module from every square, for one run of each method. The length "
-            "of an arrow is the probability of that move, where no square is overseen.",
+            lead="The moves of each module from every square, for one run of each method. The "
+            "length of an arrow is the probability of that move, where no square is overseen.",
             module_maps=maps,
         ),
     ]

@@ -40,7 +40,7 @@ ORACLE_SELECTION = "oracle_selection"
 MAIN = "default"
 """The variation that changes no setting."""
 
-_RETURN_TAG = "eval_deployed/true_return"
+_RETURN_TAG = "eval/true_return"
 _KEY = ["variation", "method", LEVEL, "seed", "rule"]
 
 

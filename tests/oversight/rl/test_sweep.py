@@ -10,7 +10,7 @@ import torch
 
 from oversight.rl.result_files import COLUMNS, as_csv
 from oversight.runs.folder import RunFolder
-from tests.oversight.rl.tensorboard_events import events
+from tests.oversight.rl.tensorboard_events import curves, events, learner_log
 from tests.oversight.rl.tiny_studies import IDS, results, run_sweep
 from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
 from tests.oversight.runs.refusals import Capture, refused
@@ -76,6 +76,7 @@ def test_return_over_no_episodes_is_an_empty_cell() -> None:
 def test_run_of_a_sweep_equals_that_of_the_train_command(finished: Path, tmp_path: Path) -> None:
     config = finished / "runs" / IDS[1]
     shutil.copytree(config, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "tensorboard")
     for path in (tmp_path / "run").iterdir():
         if path.name != "config.json":
             path.unlink()
@@ -88,9 +89,9 @@ def test_run_of_a_sweep_equals_that_of_the_train_command(finished: Path, tmp_pat
 def test_run_of_a_sweep_prints_and_renders_nothing(
     finished: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    tags = events(finished / "runs" / IDS[0]).Tags()
-    assert tags["images"] == []
-    assert {"selection/observed_score", "eval_deployed/true_return"} <= {*tags["scalars"]}
+    run = finished / "runs" / IDS[0]
+    assert events(learner_log(run)).Tags()["images"] == []
+    assert {"selection/observed_score", "goal-deployed/eval/true_return"} <= {*curves(run)}
     capsys.readouterr()
     assert run_sweep("tiny", *ONE, "--folder", tmp_path, "--seeds", "0") == 0
     shown = capsys.readouterr()
@@ -100,6 +101,7 @@ def test_run_of_a_sweep_prints_and_renders_nothing(
         "2/2 naive-p0.5-seed0: done",
     ]
     assert shown.out.startswith(f"results:  {tmp_path}/results.json\n")
+    assert f" -m tensorboard.main --logdir {tmp_path}/runs\n" in shown.out
 
 
 def test_finished_sweep_is_unchanged_when_run_again(swept: Path) -> None:

@@ -33,7 +33,11 @@ def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def training_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return the curves that the agent's own logger wrote."""
-    return {tag: points for tag, points in curves(folder).items() if not tag.startswith("eval_")}
+    return {
+        tag: points
+        for tag, points in curves(folder).items()
+        if "/eval/" not in tag and not tag.startswith("final/")
+    }
 
 
 @pytest.mark.parametrize("method", HONEST)

@@ -117,7 +117,7 @@ def test_run_killed_before_its_first_checkpoint_starts_again(
         at_evaluation(patched, 2, kill)
         with pytest.raises(Kill):
             run_train(*LONG, "--run-dir", folder, "--checkpoint-every", "100000")
-    assert any(path.stat().st_size > 10_000 for path in folder.glob("events*"))
+    assert any(path.stat().st_size > 10_000 for path in folder.rglob("events*"))
     assert not RunFolder(folder).checkpoint.exists()
     assert resume("--run-dir", folder, "--resume", "--checkpoint-every", "1") == 0
     assert_same_run(folder, uninterrupted)

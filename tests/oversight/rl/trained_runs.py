@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from agents import METHODS, Method
 from agents.checkpoint import read_model_weights, read_state
 from oversight import evaluate, train
 from oversight.runs import cli
@@ -71,6 +72,18 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Return the weights of a run's model and the state of its agent in the checkpoint."""
     run = RunFolder(folder)
     return {"model": read_model_weights(run.model), "state": read_state(run.checkpoint)["agent"]}
+
+
+def method_of(folder: Path) -> Method:
+    """Return the method of a run."""
+    return METHODS[json.loads(RunFolder(folder).config.read_text())["method"]]
+
+
+def evaluated_policies(folder: Path) -> set[str]:
+    """Return the names of the policies that a run evaluates."""
+    method = method_of(folder)
+    others = {"mixture": len(method.modules) == 2, "reversed": method.network.has_reward_map}
+    return {"deployed", *method.modules, *(name for name, exists in others.items() if exists)}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -96,13 +96,14 @@ def write_runs(folder: Path, rows: Rows, points: int = 6) -> None:
 
 def write_events(folder: Path, row: Mapping[str, Any], points: int) -> None:
     """Write a learning curve that rises to the run's return in a straight line."""
-    with SummaryWriter(str(folder)) as writer:
+    log = folder / "tensorboard" / folder.name / "goal-deployed"
+    with SummaryWriter(str(log)) as writer:
         for point in range(points + 1):
             share, step = point / points, int(row["env_steps"] * point / points)
-            writer.add_scalar("eval_deployed/true_return", row["true_return"] * share, step)
+            writer.add_scalar("eval/true_return", row["true_return"] * share, step)
             if row["true_return_unobserved"] is not None:
                 value = row["true_return_unobserved"] * share
-                writer.add_scalar("eval_deployed/true_return_unobserved", value, step)
+                writer.add_scalar("eval/true_return_unobserved", value, step)
 
 
 def write_damaged_study(path: Path) -> Path:
@@ -114,7 +115,7 @@ def write_damaged_study(path: Path) -> Path:
     kept = [row for row in rows if row["run"] not in missing]
     write_runs(write_study(path, kept, missing=missing, runs=33), kept)
     runs = path / "runs"
-    (events,) = (runs / "naive-p0.1-seed0").glob("events*")
+    (events,) = (runs / "naive-p0.1-seed0").rglob("events*")
     events.write_bytes(events.read_bytes()[:-9])
     (runs / "oracle-p0.1-seed1" / "config.json").write_text("{")
     (runs / "routed-p0.1-seed0" / "modules.png").write_bytes(b"no picture")

@@ -7,23 +7,32 @@ import pytest
 from oversight.rl.report.curves import band, read_curves, read_event_files, write_curves
 from tests.oversight.rl.report.study_folders import rows_of, write_runs
 
-TAG = "eval_deployed/true_return"
+TAG = "eval/true_return"
 
 
 def test_complete_events_are_read_when_the_file_is_truncated(tmp_path: Path) -> None:
     rows = rows_of({"naive": (0.5,)}, levels=[0.1], seeds=[0])
     write_runs(tmp_path, rows)
-    (path,) = (tmp_path / "runs" / rows[0]["run"]).glob("events*")
+    run = tmp_path / "runs" / rows[0]["run"]
+    (path,) = run.rglob("events*")
     problems: list[str] = []
-    whole = read_event_files(path.parent, TAG, problems)
+    whole = read_event_files(run, TAG, problems)
     assert problems == []
     assert list(whole) == [250_000 * point for point in range(7)]
     path.write_bytes(path.read_bytes()[:-100])
-    cut = read_event_files(path.parent, TAG, problems)
+    cut = read_event_files(run, TAG, problems)
     assert 0 < len(cut) < len(whole)
     assert all(whole[step] == value for step, value in cut.items())
     assert rows[0]["run"] in problems[0]
     assert "cut short" in problems[0]
+
+
+def test_run_without_events_is_a_problem(tmp_path: Path) -> None:
+    problems: list[str] = []
+    assert read_event_files(tmp_path, TAG, problems) == {}
+    assert problems == [
+        f"{tmp_path.name}: there are no events of its deployed policy, and no curve"
+    ]
 
 
 def test_curves_round_trip_bit_for_bit(tmp_path: Path) -> None:
