@@ -24,7 +24,7 @@ from agents.reward_model import (
     observed_else_zero,
     reward_head,
 )
-from agents.rollout_buffer import HIDDEN, NEGATIVE, RewardSource, Step
+from agents.rollout_buffer import HIDDEN, NEGATIVE, Rewards, RewardSource, Step
 from oversight.routing import routing
 from tests.agents.factories import (
     ROLLOUT,
@@ -285,13 +285,13 @@ def motivation(agent: RoutedPPO) -> RewardMap:
     return reward_map
 
 
-class FakedRewards:
+class FakedRewards(RewardSource):
     """A reward model whose steps have false rewards where the true ones are hidden."""
 
     def __init__(self, model: RewardModel, fakes: float) -> None:
         self.model, self.fakes = model, fakes
 
-    def __call__(self, step: Step) -> Any:  # noqa: ANN401
+    def __call__(self, step: Step) -> Rewards:
         """Return the rewards of a step whose hidden rewards are fakes."""
         paid = step.paid.copy()
         for lane, info in enumerate(step.infos):

@@ -78,10 +78,10 @@ def seconds(play: Round) -> float:
 def compare(name: str, bare: Round, wrapped: Round, steps: int, rounds: int) -> None:
     """Time both in turn, and print their steps a second and the ratio of their times."""
     pairs = [(seconds(bare), seconds(wrapped)) for _ in range(rounds)]
-    plain, wrapped = (median(side) for side in zip(*pairs, strict=True))
+    bare_time, wrapped_time = (median(side) for side in zip(*pairs, strict=True))
     print(
-        f"{name}: {steps / plain:,.0f} bare, {steps / wrapped:,.0f} wrapped env steps/s, "
-        f"ratio of times {wrapped / plain:.3f}"
+        f"{name}: {steps / bare_time:,.0f} bare, {steps / wrapped_time:,.0f} wrapped env steps/s, "
+        f"ratio of times {wrapped_time / bare_time:.3f}"
     )
 
 
