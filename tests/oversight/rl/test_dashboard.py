@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,12 +136,12 @@ def test_final_metrics_are_read_after_the_files_of_the_same_second(
 ) -> None:
     config = override(TrainConfig(), {**PRESETS["smoke"][1], "device": "cpu"})
     monkeypatch.setattr(event_file_writer, "time", SimpleNamespace(time=lambda: 1_700_000_000))
-    results = {"deployed": dict.fromkeys(CURVES, 0.25)}
-    for number in range(12):  # names end in a count, and 10 comes before 9
-        dashboard = Dashboard(tmp_path / f"{number}", config, METHODS[config.method], 0)
-        dashboard.add_final(results, 100)
-        dashboard.close()
-        assert curves(tmp_path / f"{number}")["final/true_return"] == [(100, 0.25)]
+    numbers = SimpleNamespace(get=count(9).__next__)  # names end in a number, and 10 is before 9
+    monkeypatch.setattr(event_file_writer, "_global_uid", numbers)
+    dashboard = Dashboard(tmp_path, config, METHODS[config.method], 0)
+    dashboard.add_final({"deployed": dict.fromkeys(CURVES, 0.25)}, 100)
+    dashboard.close()
+    assert curves(tmp_path)["final/true_return"] == [(100, 0.25)]
 
 
 def test_extended_run_replaces_its_final_metrics(tmp_path: Path) -> None:
