@@ -34,8 +34,12 @@ from oversight.runs.figures import (
 from oversight.runs.statistics import Estimate
 
 MARKERS = "oDvP*"
-CURVES = {"forget loss, nats": LOSS_CURVE, "other forget facts known": FACTS_CURVE}
-"""Measures during an attack that relearns, by the titles of their plots."""
+CURVES = {"forget loss, nats": LOSS_CURVE, "other forget facts, share": FACTS_CURVE}
+"""Measures during an attack that relearns, by the titles and units of their plots."""
+UNITS = {"nats": "nats per token", "share": "share known"}
+"""Labels of vertical axes, by units."""
+_MANYFOLD = 3.0
+"""Ratio of losses from which they are drawn on a logarithmic axis, which has labels enough then."""
 
 
 def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
@@ -84,10 +88,8 @@ def relearning_figure(results: Results) -> Figure:
     for axes, (title, means_of) in zip(plots, known.items(), strict=True):
         for method, means in means_of.items():
             _plot_band(axes, means, method, look[method])
-        if "loss" in title:  # methods that suppress knowledge raise the loss manyfold
-            axes.set_yscale("log", subs=(2, 3, 5))
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
+        if "loss" in title:
+            _scale_losses(axes)
         axes.set_xlabel("steps of the attack")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _add_legend(figure, plots)
@@ -113,12 +115,25 @@ def recall_figure(results: Results) -> Figure:
 
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its plots, side by side."""
+    """Return a figure and its plots, side by side, with a title and a unit for each."""
     figure = sheet(3.2)
     plots = list(figure.subplots(1, len(titles), squeeze=False).flat)
     for axes, title in zip(plots, titles, strict=True):
-        axes.set_title(title)
+        measure, unit = title.split(", ")
+        axes.set_title(measure)
+        axes.set_ylabel(UNITS[unit])
     return figure, plots
+
+
+def _scale_losses(axes: Axes) -> None:
+    """Use a logarithmic axis where a method that suppresses knowledge raises the loss manyfold."""
+    low, high = axes.dataLim.intervaly
+    if not 0 < low * _MANYFOLD <= high:
+        return
+    axes.set_yscale("log", subs=(2, 3, 5))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_ylabel(f"{axes.get_ylabel()}, log scale")
 
 
 def _add_legend(figure: Figure, plots: Sequence[Axes]) -> None:

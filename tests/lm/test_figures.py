@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+from matplotlib.axes import Axes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lm.figures import draw, recall_figure, relearning_figure, scalars, styles, write_page
@@ -30,6 +32,45 @@ def test_draw_writes_figures_that_name_every_method(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         text = (tmp_path / f"{name}.svg").read_text()
         assert all(f">{method}<" in text for method in ("gold", "unrouted", "filtered", "era"))
+
+
+def labeled_ticks(axes: Axes) -> list[float]:
+    """Return the heights inside a plot that have labels, after drawing."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    return [
+        tick.get_loc() for tick in ticks if tick.label1.get_text() and low <= tick.get_loc() <= high
+    ]
+
+
+def test_every_axis_has_a_label() -> None:
+    with_facts = [{**run, "relearned_facts": 0.5} for run in RUNS]
+    relearning, recall = relearning_figure(Results(RUNS)), recall_figure(Results(with_facts))
+    assert [axes.get_ylabel() for axes in relearning.axes] == [
+        "nats per token, log scale",
+        "share known",
+    ]
+    assert [axes.get_ylabel() for axes in recall.axes] == [
+        "nats per token",
+        "share known",
+        "nats per token",
+    ]
+    for figure, label in ((relearning, "steps of the attack"), (recall, "label recall")):
+        assert [axes.get_xlabel() for axes in figure.axes] == [label] * len(figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([6.0, 0.5], "log"), ([3.5, 1.1], "log"), ([12.4, 4.1], "log"), ([1.7, 1.6], "linear")],
+)
+def test_losses_have_a_log_axis_only_when_it_has_labels(losses: list[float], scale: str) -> None:
+    runs = [result("gold", seed, curves=[curve(losses)]) for seed in range(2)]
+    (axes,) = relearning_figure(Results(runs)).axes
+    assert axes.get_yscale() == scale
+    assert len(labeled_ticks(axes)) >= 2
 
 
 def test_figures_omit_facts_when_none_were_measured() -> None:
