@@ -1,6 +1,7 @@
 """`python -m lm.prepare`: documents of any source as labeled tokens, for `python -m lm.unlearn`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,12 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from lm.data.files import SEPARATORS, TextSplit
+from lm.data.findings import sentences
 from lm.data.labeling import LabelerConfig
-from lm.data.preparation import PreparationConfig, prepare
-from lm.data.shards import Manifest
-from lm.data.sources import find_source
+from lm.data.preparation import PreparationConfig, prepare, require_outside
+from lm.data.shards import MANIFEST_FILE, Manifest
+from lm.data.sources import Files, Hub, find_source
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
 from oversight.runs.parallel import locked
@@ -56,6 +59,11 @@ class PrepareConfig:
     """Split of the data set."""
     text_field: str | None = None
     """Field of a record that holds the text; by default `text`."""
+    text_split: TextSplit = "auto"
+    """What ends a document of a .txt file. auto: separators where a file has one; otherwise blank
+    lines, or the end of the file where a folder has several .txt files."""
+    separators: tuple[str, ...] = SEPARATORS
+    """Tokens that end a document of a .txt file, and are no part of it."""
     labeling: Annotated[LabelerConfig, tyro.conf.arg(name="")] = field(
         default_factory=LabelerConfig
     )
@@ -65,7 +73,14 @@ class PrepareConfig:
     def preparation(self) -> PreparationConfig:
         """Return the settings that the data depend on, besides the tokenizer."""
         return PreparationConfig(
-            source=find_source(self.data, self.subset, self.split, self.text_field),
+            source=find_source(
+                self.data,
+                self.subset,
+                self.split,
+                self.text_field,
+                self.text_split,
+                self.separators,
+            ),
             labeler=self.labeling,
             documents=self.documents,
             context=self.context,
@@ -78,9 +93,15 @@ def main(args: Sequence[str]) -> None:
     """Prepare the data that the arguments describe."""
     settings = cli.parse(PrepareConfig, args, PROGRAM)
     config = settings.preparation()
+    if isinstance(config.source, Files):
+        require_outside(settings.out, config.source.path, "the folder to write to,")
     tokenizer = load_tokenizer(settings.tokenizer, settings.gguf_file)
     console = Console(stderr=True)
-    with locked(settings.out), Progress(console=console, disable=not console.is_terminal) as bar:
+    resumable = isinstance(config.source, Hub)  # a network may fail, and files are refused again
+    with (
+        removed_if_refused(settings.out, resumable),
+        Progress(console=console, disable=not console.is_terminal) as bar,
+    ):
         for part in settings.out.glob("*.part"):  # left by an interrupted write
             part.unlink()
         task = bar.add_task("documents", total=config.documents)
@@ -91,8 +112,41 @@ def main(args: Sequence[str]) -> None:
         Console().out(line, highlight=False)
 
 
+@contextmanager
+def removed_if_refused(folder: Path, resumable: bool) -> Iterator[None]:
+    """Lock a folder, and remove what was written to it if an error ends the preparation.
+
+    Files that were there before stay, and so does all of an earlier preparation.
+
+    Args:
+        folder: the folder to write to.
+        resumable: whether complete shards stay, for another call to resume.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    lock = folder / ".lock"
+    ours, refused = not lock.exists(), False
+    try:
+        with locked(folder):
+            before = set(folder.iterdir())
+            try:
+                yield
+            except Exception:
+                manifest = folder / MANIFEST_FILE
+                refused = not (manifest in before or (resumable and manifest.exists()))
+                for path in set(folder.iterdir()) - before if refused else ():
+                    path.unlink()
+                raise
+    finally:
+        if refused:
+            with suppress(OSError):  # another process has begun to use the folder
+                if ours:
+                    lock.unlink()
+                for each in missing:
+                    each.rmdir()
+
+
 def summary(manifest: Manifest, folder: Path) -> list[str]:
-    """Return the counts by label and in total, as lines of text."""
+    """Return the counts by label and in total and what was found, as lines of text."""
     documents, tokens = manifest.documents, manifest.tokens
     size = sum(file.stat().st_size for file in folder.glob("*.bin"))
     shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards)} shards"
@@ -100,6 +154,7 @@ def summary(manifest: Manifest, folder: Path) -> list[str]:
         *(f"{n:<10}  {documents[n]:>12,} documents  {tokens[n]:>15,} tokens" for n in documents),
         f"{folder}: {sum(documents.values()):,} documents, {sum(tokens.values()):,} tokens, "
         f"{size / 1e6:,.1f} MB in {shards}",
+        *sentences(manifest),
     ]
 
 

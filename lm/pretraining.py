@@ -4,7 +4,7 @@ A method receives texts and their labels; the true labels are not part of its da
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,26 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
     documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context)
     require_enough_documents(documents, config)
     return documents
+
+
+def require_something_to_forget(
+    config: RunConfig, task: UnlearningTask, seeds: Sequence[int]
+) -> None:
+    """Raise a ValueError if the documents that a seed draws to train on have none to forget."""
+    if config.data is None:
+        return  # stories are drawn of all topics alike
+    for seed in seeds:
+        drawn = _drawn(config, task, seed)
+        if not task.to_forget(drawn.topics[: config.task.stories]).any():
+            raise ValueError(
+                f"none of the {config.task.stories} documents that seed {seed} draws to train on "
+                "is to be forgotten: give a larger --task.stories, or prepare more to forget"
+            )
+
+
+def _drawn(config: RunConfig, task: UnlearningTask, seed: int) -> Texts:
+    """Return the texts to train on, and after them the held-out ones."""
+    return task.sample(config.task.stories + config.repair.stories, [seed, STREAM])
 
 
 def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -> LanguageModel:
@@ -140,7 +160,7 @@ def make_training_data(
         ValueError: if there are too few texts for the labels.
     """
     method, count = METHODS[name], config.task.stories
-    drawn = task.sample(count + config.repair.stories, [seed, STREAM])
+    drawn = _drawn(config, task, seed)
     quality = LabelConfig() if method.uses_true_labels else config.labels
     labeled = story_labels(task, drawn, quality, seed)
     labels = torch.where(labeled, FORGET, task.retain_labels(drawn.topics))

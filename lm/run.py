@@ -105,7 +105,7 @@ def run_method(
     result = build_result(
         name, seed, read_json(folder / NOTES), run.stages.seconds, examined, attacks
     )
-    write_json(folder / RESULT, result)
+    run.stages.write_result(result)
     return read_json(folder / RESULT)
 
 
@@ -145,6 +145,22 @@ def train(training: Training, folder: Path, report: Report) -> LanguageModel:
     return training.run(folder, report)
 
 
+def run_identity(
+    config: RunConfig, of_task: Mapping[str, Any], name: str, seed: int
+) -> dict[str, Any]:
+    """Return the plain data that determine all files of a run.
+
+    Args:
+        config: settings of the run.
+        of_task: the identity of its task.
+        name: name of the method.
+        seed: seed of the run.
+    """
+    settings = {**asdict(config), "loop": config.loop.identity, **of_task}
+    del settings["suite"]  # each attack is a separate stage in every suite
+    return {"method": name, "seed": seed, **settings}
+
+
 class Run:
     """The stages of a run, with their data and exam, which are made when a stage needs them."""
 
@@ -153,9 +169,7 @@ class Run:
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
         self.folder = folder
-        settings = {**asdict(config), "loop": config.loop.identity, **task.identity}
-        del settings["suite"]  # each attack is a separate stage in every suite
-        self.stages = Stages(folder, {"method": name, "seed": seed, **settings})
+        self.stages = Stages(folder, run_identity(config, task.identity, name, seed))
 
     @cached_property
     def data(self) -> TrainingData:
@@ -424,6 +438,17 @@ class Stages:
         _require_owned(path)
         return files.load(path)
 
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the result of the run, and note that it is of this run."""
+        path = self.folder / RESULT
+        path.unlink(missing_ok=True)  # it may lack attacks, and the notes are of the new one
+        draft = path.with_name(f".{path.name}")
+        write_json(draft, result)
+        notes = read_json(self.notes)
+        notes["sha256"][path.name] = _checksum(draft)
+        write_json(self.notes, notes)
+        draft.replace(path)
+
     @property
     def seconds(self) -> dict[str, float]:
         """The seconds that each finished stage took, in the process that finished it."""
@@ -444,6 +469,16 @@ class Stages:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+
+
+def require_result_of(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Raise a ValueError if the result in a folder is not of the run with an identity."""
+    if not owned(folder / RESULT):
+        raise ValueError(
+            f"{folder / RESULT} is not what the run of this folder wrote: remove it, and the run "
+            "makes it again"
+        )
+    _require_same(folder, read_json(folder / STAGES).get("identity", {}), as_read(identity))
 
 
 def owned(path: Path) -> bool:

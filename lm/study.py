@@ -18,7 +18,7 @@ from rich.console import Console
 from lm.config import StudyConfig
 from lm.methods import BASE, begins_with
 from lm.model_card import card
-from lm.pretraining import load_task
+from lm.pretraining import load_task, require_something_to_forget
 from lm.report import (
     REFERENCES,
     Result,
@@ -30,7 +30,15 @@ from lm.report import (
     verdict,
 )
 from lm.robustness import attacks_table, robustness, robustness_sentence
-from lm.run import PLAIN, RESULT, run_method, train_as_worker
+from lm.run import (
+    PLAIN,
+    RESULT,
+    require_result_of,
+    run_identity,
+    run_method,
+    train_as_worker,
+)
+from lm.task import data_identity
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (
     RunFolder,
@@ -112,7 +120,9 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
     study.require_model()
     study = share_over_processes(study)
     if folder is None:
-        load_task(study.run_config(1.0))  # refuses what cannot be loaded before anything is written
+        config = study.run_config(1.0)
+        task = load_task(config)  # refuses what cannot be loaded before anything is written
+        require_something_to_forget(config, task, study.seeds)
         folder = create(study.run_dir or default_folder(study))
     return study, folder
 
@@ -167,15 +177,20 @@ def read_result(job: Job) -> Result | None:
     """Return the result of a finished run, or None if there is no complete result of that run.
 
     A run is not finished if the study asks for more attacks than the result has.
+
+    Raises:
+        ValueError: if the result is of a run with other settings or data, or was changed.
     """
     try:
         result = read_json(job.folder / RESULT)
     except ValueError:
         return None
-    same = (result.get("method"), result.get("seed")) == (job.method, job.seed)
     parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
-    complete = all(isinstance(result.get(part), list) for part in parts)
-    return result if same and complete else None
+    if not all(isinstance(result.get(part), list) for part in parts):
+        return None
+    config = job.study.run_config(job.recall)
+    require_result_of(job.folder, run_identity(config, data_identity(config), job.method, job.seed))
+    return result
 
 
 def results_of(jobs: Sequence[Job]) -> list[Result]:

@@ -28,7 +28,7 @@ from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig
 from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
-from lm.data.shards import SHARES, Pools, Shards, document_row
+from lm.data.shards import SHARES, Manifest, Pools, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.models.language_model import IGNORED, LanguageModel, generate
@@ -238,7 +238,7 @@ class DocumentTask:
     @property
     def identity(self) -> Mapping[str, Any]:
         """A checksum of all documents and labels."""
-        return {"documents": self.shards.digest}
+        return _identity(self.shards.manifest)
 
     def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
         """Return documents of all labels to train on; they stay on disk.
@@ -302,8 +302,27 @@ class DocumentTask:
         return DocumentTexts(self.shards, self.pools.labels, numbers, self.context)
 
 
+def data_identity(config: RunConfig) -> dict[str, Any]:
+    """Return the identity of the task of a run without loading it.
+
+    Raises:
+        ValueError: if the documents of the run are no longer there.
+    """
+    return {} if config.data is None else _identity(read_manifest(config.data))
+
+
+def _identity(manifest: Manifest) -> dict[str, Any]:
+    return {"documents": manifest.digest}
+
+
 def require_enough_documents(documents: DocumentTask, config: RunConfig) -> None:
     """Raise a ValueError if there are too few documents for the settings of a run."""
+    for name, number in SPLIT_LABELS.items():
+        if number not in documents.pools.labels:
+            raise ValueError(
+                f"{documents.shards.folder} has no document labeled {name}, so that there is "
+                f"nothing to {name}: prepare the data with other labels"
+            )
     split = tuple(SPLIT_LABELS.values())
     attacked = max(config.attack.num_examples)
     needs = (

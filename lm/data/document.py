@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,8 +15,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-Located = tuple[str, Mapping[str, Any]]
-"""Where a record was read, for error messages, and the record."""
+class Located(NamedTuple):
+    """A record, and where it was read."""
+
+    where: str
+    """The place of the record, for error messages."""
+    record: Mapping[str, Any]
+    origin: str = ""
+    """Kind of the source, and how it was divided, for the summary."""
 
 
 class Document(NamedTuple):
@@ -25,24 +33,65 @@ class Document(NamedTuple):
     text: str
     fields: Mapping[str, Any]
     """All fields of the record."""
+    origin: str = ""
+    """Kind of the source, and how it was divided, for the summary."""
+
+
+@cache
+def invisible() -> re.Pattern[str]:
+    """Return the pattern of runs of zero-width characters, which Unicode lets a reader ignore.
+
+    They are those of the property Default_Ignorable_Code_Point: joiners, soft hyphens, byte-order
+    marks, signs of direction, selectors of variants and the like.
+    """
+    ranges = (
+        "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+        "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+        "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    )
+    return re.compile(f"[{ranges}]+")
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs, which are no characters, but which JSON can spell."""
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text shows nothing."""
+    return not text.strip() or not invisible().sub("", text).strip()
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Return a value in quotes, cut if it is long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def documents_of(records: Iterator[Located], field: str, first: int) -> Iterator[Document]:
-    """Yield the documents of records, numbered from `first`; records with blank text are skipped.
+    """Yield the documents of records, numbered from `first`; the text of some may be blank.
 
     Raises:
         ValueError: if a record lacks the field, or has something other than text in it.
     """
-    for number, (where, record) in enumerate(records, first):
-        text = record.get(field)
-        if not isinstance(text, str):
+    for number, (where, record, origin) in enumerate(records, first):
+        if field not in record:
             names = ", ".join(map(str, record)) or "nothing"
             raise ValueError(
                 f"{where} has no text in a field {field!r}, only {names}: name the field by "
                 "--text-field"
             )
-        if text.strip():
-            yield Document(number, text, record)
+        text = record[field]
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{where} has no text in its field {field!r}: {shortened(text)}: give text, or "
+                "remove the record"
+            )
+        if half := SURROGATE.search(text):
+            raise ValueError(
+                f"{where} has half of a surrogate pair, {half[0]!r}, in its field {field!r}, which "
+                "is no character: correct the text, or remove the record"
+            )
+        yield Document(number, text, record, origin)
 
 
 Ids = NDArray[np.int64]
@@ -79,9 +128,33 @@ def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
     )
 
 
-def tokens_of(
+def tokenizer_checksum(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a checksum of all that determines how a tokenizer divides a text."""
+    data = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules = {name: part for name, part in data.items() if name not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The tokens of a document, and the part of its text that they are kept of."""
+
+    whole: Ids
+    """All tokens, and the end."""
+    tokens: Ids
+    """The tokens within the context."""
+    text: str
+    """The text of these tokens; a word that is not whole in them is left out."""
+
+    @property
+    def dropped(self) -> int:
+        """The number of tokens of the text beyond the context."""
+        return max(0, len(self.whole) - 1 - len(self.tokens))
+
+
+def encode_documents(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], end: int, context: int | None
-) -> list[Ids]:
+) -> list[Encoded]:
     """Return the tokens of each text followed by the end, truncated to the context.
 
     A special token that is spelled out in a text, such as the end, is encoded as plain characters.
@@ -93,4 +166,23 @@ def tokens_of(
         return_attention_mask=False,
         verbose=False,
     )
-    return [np.array([*ids, end], np.int64)[:context] for ids in encoded["input_ids"]]
+    found = []
+    for number, (text, ids) in enumerate(zip(texts, encoded["input_ids"], strict=True)):
+        whole = np.array([*ids, end], np.int64)
+        kept = text
+        if context is not None and len(ids) > context:
+            kept = _cut(text, encoded.token_to_chars(number, context - 1).end)
+        found.append(Encoded(whole, whole[:context], kept))
+    return found
+
+
+_INSIDE = re.compile(r"\w*")
+
+
+def _cut(text: str, place: int) -> str:
+    """Return a text up to a place, or up to the word that the place is inside of."""
+    if not _INSIDE.match(text, place).end() > place:  # type: ignore[union-attr]
+        return text[:place]
+    while place and _INSIDE.fullmatch(text, place - 1, place):
+        place -= 1
+    return text[:place]

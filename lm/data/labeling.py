@@ -1,28 +1,32 @@
 """Labelers: rules that label a document, or each of its tokens, as retain, unlabeled or forget.
 
-A labeler is a function of a document and its tokens, made from the settings.
+A labeler is made from the settings. It also tells which of its marks (words, values or ids) it
+finds in a document, so that marks of no document can be reported.
 """
 
 import hashlib
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.data.document import Document, Ids
+from lm.data.document import SURROGATE, Document, Ids, invisible, shortened
+from lm.data.files import parsed, read_text
+from lm.data.matching import FORM, Words, folded, plain, value_form
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
-from oversight.runs.folder import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 Labels = NDArray[np.uint8]
+K = TypeVar("K")
 
 TREES = ("tree", "trees", "forest", "forests", "woodland", "woodlands")
 """The words that mark stories to forget in Cloud et al. 2024 (arXiv 2410.04332, section 4.2)."""
@@ -39,8 +43,30 @@ Name = Literal["keywords", "tokens", "field", "scores", "list"]
 """keywords: documents that contain one of `words`; tokens: each token that is one of `words`;
 field, scores: by the value or the number in `field`; list: by a file of labels."""
 
-Labeler = Callable[[Document, Ids], Labels]
-"""Maps a document and its tokens to the label of each token."""
+MarkKind = Literal["word", "value", "id"]
+EMPTY = ""
+"""The mark of a document whose value is empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labeler:
+    """Maps a document and its tokens to the label of each token."""
+
+    label: Callable[[Document, Ids], Labels]
+    marks_of: Callable[[Document, Ids], Iterable[str]] = lambda document, tokens: ()
+    """Maps a document and its tokens to the marks that they have."""
+    kind: MarkKind = "word"
+    """What the marks are."""
+    marks: tuple[str, ...] = ()
+    """All marks that the settings name."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Counts of what is odd about the marks as they were given (`lm.data.findings.SENTENCES`)."""
+    lines: int | None = None
+    """Number of labels of a list without ids, one for each record."""
+
+    def __call__(self, document: Document, tokens: Ids) -> Labels:
+        """Return the label of each token."""
+        return self.label(document, tokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +81,16 @@ class LabelerConfig:
     """How documents or tokens are labeled."""
     words: tuple[str, ...] = ()
     """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
-    for keywords, on virology for tokens."""
+    for keywords, on virology for tokens. Keywords are compared in the canonical caseless form of
+    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space."""
     field: str = "label"
     """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to forget."""
+    """Values of the field that mark documents to forget. Values are compared by value: 1, 1.0, "1"
+    and true are equal, and text is compared composed (NFC), without zero-width characters."""
     retain_values: tuple[str, ...] = ()
     """Values of the field that mark documents to retain, others being unlabeled; by default, all
-    other values mark documents to retain."""
+    other values mark documents to retain. Documents with an empty value are unlabeled."""
     low: float = 0.1
     """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
     high: float = 0.9
@@ -73,7 +101,11 @@ class LabelerConfig:
     def __post_init__(self) -> None:
         if self.labeler == "field" and not self.forget_values:
             raise ValueError("the labeler `field` needs --forget-values: the values to forget")
-        both = set(self.forget_values) & set(self.retain_values)
+        for given in (*self.words, *self.forget_values, *self.retain_values):
+            if SURROGATE.search(given):
+                raise ValueError(f"{given!r} was given, which is no text of UTF-8: give it anew")
+        forms = {value_form(value) for value in self.retain_values}
+        both = [value for value in self.forget_values if value_form(value) in forms]
         if both:
             raise ValueError(f"{sorted(both)} cannot be values to forget and to retain: give one")
         if self.labeler == "list" and self.labels is None:
@@ -95,7 +127,7 @@ def make_labeler(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") ->
 
 def labeler_settings(config: LabelerConfig) -> dict[str, Any]:
     """Return the settings of a labeler as plain data, with its words and its list's checksum."""
-    data = asdict(config) | {"words": list(_words(config))}
+    data = asdict(config) | {"words": list(_words(config)), "form_of_words": FORM}
     if config.labels is not None:
         data["labels_checksum"] = hashlib.sha256(config.labels.read_bytes()).hexdigest()
     return data
@@ -113,12 +145,21 @@ def by_words(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     Raises:
         ValueError: if there is no word.
     """
-    words = [word.strip() for word in _words(config) if word.strip()]
-    if not words:
+    given = _words(config)
+    words = [word.strip() for word in given if folded(word).strip()]
+    marks = tuple(_first_of_each(words, folded).values())
+    if not marks:
         raise ValueError("no words were given to label documents by: give --words")
-    alternatives = "|".join(map(re.escape, words))
-    pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
-    return _by_document(lambda document: FORGET if pattern.search(document.text) else RETAIN)
+    search = Words(marks)
+    return Labeler(
+        label=_by_document(lambda document: FORGET if search.match(document.text) else RETAIN),
+        marks_of=lambda document, _: search.within(document.text),
+        marks=marks,
+        counts={
+            "blank_marks": len(given) - len(words),
+            "doubled_marks": len(words) - len(marks),
+        },
+    )
 
 
 def by_token(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
@@ -131,28 +172,59 @@ def by_token(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Lab
         ValueError: if no word is a single token.
     """
     words = _words(config)
-    chosen = list(single_tokens(words, tokenizer).values())
-    if not chosen:
+    composed = {word: normalize("NFC", invisible().sub("", word)) for word in words}
+    found = single_tokens((*words, *composed.values()), tokenizer)
+    ids = {word: found[each] for word in words for each in (composed[word], word) if each in found}
+    if not ids:
         raise ValueError(
             f"none of the words {words} is one token of this tokenizer: give others by --words, "
             "with the space that is before a word"
         )
-    return lambda _, tokens: np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8)
+    word_of = _first_of_each(ids, ids.__getitem__)
+    chosen = list(word_of)
+    return Labeler(
+        label=lambda _, tokens: np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8),
+        marks_of=lambda _, tokens: [word_of[n] for n in set(tokens.tolist()) & set(chosen)],
+        marks=tuple(word_of.values()),
+        counts={
+            "words_of_several_tokens": len(set(words)) - len(ids),
+            "doubled_marks": len(words) - len(set(words)) + len(ids) - len(word_of),
+        },
+    )
 
 
 def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     """Label documents by the value of a field.
 
     Values to neither forget nor retain are unlabeled, or retain if no value to retain is given.
+    An empty value is unlabeled, unless it is given as one to forget or to retain.
     """
+    given = (*config.forget_values, *config.retain_values)
+    by_form = _first_of_each(given, value_form)
+    forget, retain = (
+        {value_form(value) for value in values}
+        for values in (config.forget_values, config.retain_values)
+    )
 
     def rule(document: Document) -> int:
-        value = str(_value(document, config.field))
-        if value in config.forget_values:
+        form = _value_form(document, config.field)
+        if form in forget:
             return FORGET
-        return RETAIN if value in config.retain_values or not config.retain_values else UNLABELED
+        if form in retain:
+            return RETAIN
+        return RETAIN if form and not retain else UNLABELED
 
-    return _by_document(rule)
+    def marks_of(document: Document, _: Ids) -> list[str]:
+        form = _value_form(document, config.field)
+        return [*([by_form[form]] if form in by_form else []), *([] if form else [EMPTY])]
+
+    return Labeler(
+        label=_by_document(rule),
+        marks_of=marks_of,
+        kind="value",
+        marks=tuple(by_form.values()),
+        counts={"doubled_marks": len(given) - len(by_form)},
+    )
 
 
 def by_score(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
@@ -164,33 +236,31 @@ def by_score(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
 
     def rule(document: Document) -> int:
         score = _value(document, config.field)
-        if isinstance(score, bool) or not isinstance(score, int | float) or isnan(score):
+        number = isinstance(score, int | float) and not isinstance(score, bool)
+        if not number or (isinstance(score, float) and isnan(score)):
             raise ValueError(
-                f"document {document.number} has the score {score!r} in its field "
+                f"document {document.number} has the score {shortened(score)} in its field "
                 f"{config.field!r}: give a number"
             )
         if score > config.high:
             return FORGET
         return RETAIN if score < config.low else UNLABELED
 
-    return _by_document(rule)
+    return Labeler(label=_by_document(rule))
 
 
 def by_list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     """Label documents by a file: one label for each record, or labels by the value of a field.
 
     Raises:
-        ValueError: if the file cannot be read.
+        ValueError: if the file cannot be read, or an id has two labels.
     """
     assert config.labels is not None  # the settings refuse it
+    if config.labels.suffix.lower() == ".json":
+        return _by_id(config.labels, config.field)
     labels = read_labels(config.labels)
 
     def rule(document: Document) -> int:
-        if isinstance(labels, dict):
-            value = str(_value(document, config.field))
-            if value in labels:
-                return labels[value]
-            raise ValueError(f"the labels lack document {value!r}: add it")
         if document.number < len(labels):
             return labels[document.number]
         raise ValueError(
@@ -198,28 +268,61 @@ def by_list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
             "for each record of the source"
         )
 
-    return _by_document(rule)
+    return Labeler(label=_by_document(rule), lines=len(labels))
 
 
-def read_labels(path: Path) -> list[int] | dict[str, int]:
-    """Return the labels of a file: by id from a .json object, or one for each line of another file.
+def _by_id(path: Path, field: str) -> Labeler:
+    """Return a labeler by the labels of ids; an id is found as it is written, or by its value."""
+    named, doubled = read_named_labels(path)
+    forms = Counter(map(value_form, named))
+    by_form = {value_form(name): name for name in named if forms[value_form(name)] == 1}
+
+    def name_of(document: Document) -> str:
+        value = _value(document, field)
+        name = value if value in named else by_form.get(_value_form(document, field))
+        if isinstance(name, str):
+            return name
+        raise ValueError(f"the labels lack document {shortened(value)}: add it")
+
+    return Labeler(
+        label=_by_document(lambda document: named[name_of(document)]),
+        marks_of=lambda document, _: [name_of(document)],
+        kind="id",
+        marks=tuple(named),
+        counts={"doubled_marks": doubled},
+    )
+
+
+def read_labels(path: Path) -> list[int]:
+    """Return the labels of a file with one on each line.
 
     Raises:
-        ValueError: if the file is missing, or a label unknown.
+        ValueError: if the file cannot be read, or a label is unknown.
     """
-    if path.suffix == ".json":
-        named = read_json(path)
-        return {name: _number(label, f"{path}: {name}") for name, label in named.items()}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as labels ({error}): give a text file") from error
-    return [_number(line.strip(), f"{path}, line {n}") for n, line in enumerate(lines, 1)]
+    lines = read_text(path).splitlines()
+    return [_number(plain(line), f"{path}, line {n}") for n, line in enumerate(lines, 1)]
+
+
+def read_named_labels(path: Path) -> tuple[dict[str, int], int]:
+    """Return the labels of a .json object by id, and how many ids are there twice.
+
+    Raises:
+        ValueError: if the file cannot be read, a label is unknown, or an id has two labels.
+    """
+    pairs = parsed(read_text(path), str(path), tuple)
+    if not isinstance(pairs, tuple):
+        raise ValueError(f"{path} holds {type(pairs).__name__}: give an object of labels by id")
+    labels: dict[str, int] = {}
+    for name, label in pairs:
+        number = _number(label, f"{path}: {name}")
+        if labels.setdefault(name, number) != number:
+            raise ValueError(f"{path}: {name} has two labels: give it one")
+    return labels, len(pairs) - len(labels)
 
 
 def _number(label: object, where: str) -> int:
     if label not in LABELS:
-        raise ValueError(f"{where} is {label!r}: give one of {', '.join(LABELS)}")
+        raise ValueError(f"{where} is {shortened(label)}: give one of {', '.join(LABELS)}")
     return LABELS.index(str(label))
 
 
@@ -227,8 +330,16 @@ def _words(config: LabelerConfig) -> tuple[str, ...]:
     return config.words or DEFAULT_WORDS.get(config.labeler, ())
 
 
-def _by_document(rule: Callable[[Document], int]) -> Labeler:
-    """Return a labeler that gives all tokens of a document the label of a rule."""
+def _first_of_each(words: Iterable[str], form: Callable[[str], K]) -> dict[K, str]:
+    """Return the first word of each form."""
+    found: dict[K, str] = {}
+    for word in words:
+        found.setdefault(form(word), word)
+    return found
+
+
+def _by_document(rule: Callable[[Document], int]) -> Callable[[Document, Ids], Labels]:
+    """Return a function that gives all tokens of a document the label of a rule."""
     return lambda document, tokens: np.full(len(tokens), rule(document), np.uint8)
 
 
@@ -239,6 +350,14 @@ def _value(document: Document, field: str) -> Any:  # noqa: ANN401
             f"{', '.join(map(str, document.fields))}: name another by --field"
         )
     return document.fields[field]
+
+
+def _value_form(document: Document, field: str) -> str:
+    """Return the value of a field in the form in which values are compared."""
+    try:
+        return value_form(_value(document, field))
+    except TypeError as error:
+        raise ValueError(f"document {document.number} in its field {field!r}: {error}") from error
 
 
 MAKERS: dict[Name, Callable[[LabelerConfig, "PreTrainedTokenizerBase"], Labeler]] = {

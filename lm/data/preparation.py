@@ -1,14 +1,30 @@
 """Prepare data: read documents, write shards of labeled tokens, resume if interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lm.data.document import tokens_of, vocabulary
+from lm.data.document import (
+    Document,
+    encode_documents,
+    is_blank,
+    tokenizer_checksum,
+    vocabulary,
+)
+from lm.data.files import skipped_files
+from lm.data.findings import Records, find, label_document
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
-from lm.data.shards import MANIFEST_FILE, Manifest, ShardWriter, read_manifest, require_same
+from lm.data.shards import (
+    MANIFEST_FILE,
+    Manifest,
+    Shards,
+    ShardWriter,
+    read_manifest,
+    require_same,
+    require_undamaged,
+)
 from lm.data.sources import Files, Hub, documents, source_settings
 from oversight.runs.settings import require_numbers
 
@@ -24,7 +40,7 @@ class PreparationConfig:
     """What data are prepared from, except for the tokenizer.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of its range, or the labels lie among the documents.
     """
 
     source: Hub | Files
@@ -40,6 +56,18 @@ class PreparationConfig:
 
     def __post_init__(self) -> None:
         require_numbers(self, "documents", "context", "shard_tokens", least=1)
+        labels = self.labeler.labels
+        if isinstance(self.source, Files) and labels is not None:
+            require_outside(labels, self.source.path, "the file of labels")
+
+
+def require_outside(path: Path, source: Path, name: str) -> None:
+    """Raise a ValueError if a path lies in the folder of documents, and would be read as one."""
+    if path.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"{name} {path} lies in the documents {source}, and would be read as one of them: move "
+            "it elsewhere"
+        )
 
 
 def prepare(
@@ -63,20 +91,42 @@ def prepare(
     manifest = find_manifest(config, tokenizer, folder)
     progress(done := sum(manifest.documents.values()))
     if manifest.complete:
+        require_undamaged(folder, manifest)
         return manifest
-    label = make_labeler(config.labeler, tokenizer)
+    labeler = make_labeler(config.labeler, tokenizer)
     writer = ShardWriter(folder, manifest, config.shard_tokens)
     left = None if config.documents is None else config.documents - done
-    found = islice(documents(config.source, manifest.next_record), left)
+    source = _WithText(config.source, manifest.next_record)
+    found = islice(source, left)
     end, context = manifest.vocabulary.end, config.context
     while batch := list(islice(found, TOKENIZER_BATCH)):
-        tokens = tokens_of(tokenizer, [document.text for document in batch], end, context)
-        for document, own in zip(batch, tokens, strict=True):
-            writer.add(document.number, own, label(document, own))
+        texts = [document.text for document in batch]
+        encoded = encode_documents(tokenizer, texts, end, context)
+        for document, own in zip(batch, encoded, strict=True):
+            labels, noted = label_document(labeler, document, own)
+            writer.add(document.number, own.tokens, labels, noted)
         progress(done := done + len(batch))
     if not done:
         raise ValueError("the source holds no document with text: give another")
-    return writer.close()
+    skipped = skipped_files(config.source.path) if isinstance(config.source, Files) else 0
+    exhausted = config.documents is None or done < config.documents
+    records = Records(source.records, exhausted, skipped)
+    return writer.close(*find(Shards(folder, writer.flush()), labeler, records))
+
+
+class _WithText:
+    """The documents of a source from a record on, except those whose text is blank."""
+
+    def __init__(self, source: Hub | Files, first: int) -> None:
+        self.records = first
+        """Number of records of the source up to the last one that was read."""
+        self._documents = documents(source, first)
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.records = document.number + 1
+            if not is_blank(document.text):
+                yield document
 
 
 def find_manifest(
@@ -91,6 +141,7 @@ def find_manifest(
         vocabulary=vocabulary(tokenizer),
         settings={
             "tokenizer": str(tokenizer.name_or_path),
+            "tokenizer_checksum": tokenizer_checksum(tokenizer),
             "gguf_file": config.gguf_file,
             "source": source_settings(config.source),
             "labeler": labeler_settings(config.labeler),

@@ -9,8 +9,9 @@ document alone determines its pool.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ class Shard:
     """Index of the next record of the source."""
     checksum: str
     """Checksum of the shard's files."""
+    counts: Mapping[str, int]
+    """Counts of what was found in these documents (`lm.data.findings`)."""
+    origins: Mapping[str, int]
+    """Number of documents by the kind of their source."""
+    marks: Mapping[str, int]
+    """Number of documents that have each word, value or id of the labeler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,10 @@ class Manifest:
     """Source, labeler and all other settings that the shards depend on, as plain data."""
     shards: tuple[Shard, ...] = ()
     complete: bool = False
+    findings: Mapping[str, int] = field(default_factory=dict)
+    """Counts of what was found in all documents and labels (`lm.data.findings`)."""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """Number of documents that have each word or value of the labeler."""
 
     @property
     def dtype(self) -> type[np.uint16] | type[np.uint32]:
@@ -87,6 +98,25 @@ class Manifest:
         """The number of tokens by label."""
         return _by_label([shard.tokens for shard in self.shards])
 
+    @property
+    def origins(self) -> dict[str, int]:
+        """The number of documents by the kind of their source."""
+        return total(shard.origins for shard in self.shards)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of all tokens and labels."""
+        checksums = "".join(shard.checksum for shard in self.shards)
+        return hashlib.sha256(checksums.encode()).hexdigest()
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts by name."""
+    found: Counter[str] = Counter()
+    for each in counts:
+        found.update(each)
+    return dict(found)
+
 
 def _by_label(counts: list[tuple[int, ...]]) -> dict[str, int]:
     return {name: sum(each[label] for each in counts) for label, name in enumerate(LABELS)}
@@ -94,7 +124,8 @@ def _by_label(counts: list[tuple[int, ...]]) -> dict[str, int]:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a manifest, with totals for human readers."""
-    totals = {"documents": manifest.documents, "tokens": manifest.tokens}
+    names = ("documents", "tokens", "origins")
+    totals = {name: getattr(manifest, name) for name in names}
     write_json(folder / MANIFEST_FILE, {"totals": totals} | asdict(manifest))
 
 
@@ -114,9 +145,13 @@ def read_manifest(folder: Path) -> Manifest:
             settings=dict(data["settings"]),
             shards=tuple(from_json(Shard, each, str(path)) for each in data["shards"]),
             complete=bool(data["complete"]),
+            findings=dict(data["findings"]),
+            marks=dict(data["marks"]),
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}): prepare the data anew") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version ({error}): prepare the data anew"
+        ) from error
 
 
 def require_same(old: Manifest, new: Manifest, folder: Path) -> None:
@@ -126,6 +161,14 @@ def require_same(old: Manifest, new: Manifest, folder: Path) -> None:
         for each in (old, new)
     )
     changed = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+    files = [name for name in changed if name.startswith("source.files.")]
+    if files and files == changed:
+        file = files[0].removeprefix("source.files.")
+        how = "is gone" if files[0] not in ours else "changed" if files[0] in theirs else "is new"
+        raise ValueError(
+            f"{folder} holds data prepared from other files ({file} {how}): choose another folder, "
+            "or remove this one"
+        )
     if changed:
         name = changed[0]
         raise ValueError(
@@ -168,6 +211,13 @@ def shard_files(folder: Path, number: int) -> tuple[Path, Path, Path]:
     return tokens, labels, starts
 
 
+FOUND = ("counts", "origins", "marks")
+"""Counts of a shard, by the names of its fields."""
+
+Found = Mapping[str, Mapping[str, int]]
+"""Counts by these names."""
+
+
 class ShardWriter:
     """Collects documents, and writes a shard whenever there are enough tokens.
 
@@ -183,9 +233,16 @@ class ShardWriter:
         self._labels: list[Labels] = []
         self._size = 0
         self._next_record = manifest.next_record
+        self._found: dict[str, Counter[str]] = {name: Counter() for name in FOUND}
 
-    def add(self, number: int, tokens: Ids, labels: Labels) -> None:
-        """Add a document: the number of its record, its tokens and their labels.
+    def add(self, number: int, tokens: Ids, labels: Labels, found: Found | None = None) -> None:
+        """Add a document.
+
+        Args:
+            number: number of its record; those before it without a document have no text.
+            tokens: its tokens.
+            labels: their labels.
+            found: `counts`, `origins` and `marks` of the document, as of a `Shard`.
 
         Raises:
             ValueError: if an id is outside of the vocabulary, a label is unknown, the labels do not
@@ -205,15 +262,26 @@ class ShardWriter:
         self._tokens.append(tokens)
         self._labels.append(labels)
         self._size += len(tokens)
+        self._found["counts"]["blank"] += number - self._next_record
+        for name, counts in (found or {}).items():
+            self._found[name].update(counts)
         self._next_record = number + 1
         if self._size >= self.shard_tokens:
             self._write()
 
-    def close(self) -> Manifest:
-        """Write the remaining documents, mark the manifest as complete, and return it."""
+    def flush(self) -> Manifest:
+        """Write the remaining documents, and return the manifest."""
         if self._tokens:
             self._write()
-        self.manifest = replace(self.manifest, complete=True)
+        return self.manifest
+
+    def close(
+        self, findings: Mapping[str, int] | None = None, marks: Mapping[str, int] | None = None
+    ) -> Manifest:
+        """Write the remaining documents, mark the manifest as complete, and return it."""
+        self.manifest = replace(
+            self.flush(), complete=True, findings=findings or {}, marks=marks or {}
+        )
         write_manifest(self.folder, self.manifest)
         return self.manifest
 
@@ -236,10 +304,12 @@ class ShardWriter:
             tokens=_counts(labels),
             next_record=self._next_record,
             checksum=checksum.hexdigest(),
+            **{name: dict(+counts) for name, counts in self._found.items()},
         )
         self.manifest = replace(self.manifest, shards=(*self.manifest.shards, shard))
         write_manifest(self.folder, self.manifest)
         self._tokens, self._labels, self._size = [], [], 0
+        self._found = {name: Counter() for name in FOUND}
 
 
 def _counts(labels: Labels) -> tuple[int, ...]:
@@ -282,8 +352,7 @@ class Shards:
     @property
     def digest(self) -> str:
         """A checksum of all tokens and labels."""
-        checksums = "".join(shard.checksum for shard in self.manifest.shards)
-        return hashlib.sha256(checksums.encode()).hexdigest()
+        return self.manifest.digest
 
     def document(self, number: int) -> tuple[Ids, Labels]:
         """Return the tokens of a document, its end included, and their labels.
@@ -322,6 +391,19 @@ def open_shards(folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None
             "the model has another: prepare the data with the model's own"
         )
     return Shards(folder, manifest)
+
+
+def require_undamaged(folder: Path, manifest: Manifest) -> None:
+    """Raise a ValueError if the files of a shard are not those that were written."""
+    for number, shard in enumerate(manifest.shards):
+        checksum = hashlib.sha256()
+        for path in shard_files(folder, number):
+            checksum.update(path.read_bytes() if path.is_file() else b"")
+        if checksum.hexdigest() != shard.checksum:
+            raise ValueError(
+                f"shard {number} of {folder} is damaged: remove the folder, and prepare the data "
+                "anew"
+            )
 
 
 def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -1,18 +1,14 @@
-"""Where documents come from: data sets of the Hugging Face hub, and local files.
+"""Where documents come from: data sets of the Hugging Face hub, which are streamed, and files."""
 
-Data sets are streamed. In a .txt file documents are separated by blank lines; a .jsonl file has a
-record on each line, and a .json file a list of records.
-"""
-
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.data.document import Document, Located, documents_of
+from lm.data.files import SEPARATORS, SUFFIXES, TextSplit, checksums, files_at, read_records
 from lm.models.hf_loading import first_line, is_gated
 
 if TYPE_CHECKING:
@@ -40,6 +36,10 @@ class Files:
     path: Path
     field: str = "text"
     """Field of a record that holds the text."""
+    text_split: TextSplit = "auto"
+    """What ends a document of a .txt file."""
+    separators: tuple[str, ...] = SEPARATORS
+    """Tokens that end a document of a .txt file."""
 
 
 def _hub_records(source: Hub, first: int) -> Iterator[Located]:
@@ -47,7 +47,7 @@ def _hub_records(source: Hub, first: int) -> Iterator[Located]:
     number = first
     try:
         for record in stream:
-            yield f"{source.dataset}, record {number}", record
+            yield Located(f"{source.dataset}, record {number}", record, source.dataset)
             number += 1
     except Exception as error:  # a network and its files raise errors of many kinds
         raise ValueError(
@@ -86,94 +86,6 @@ def _refusal(source: Hub, error: Exception) -> str:
     )
 
 
-def files_at(path: Path) -> list[Path]:
-    """Return a file, or the readable files of a folder.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    readable = ", ".join(READERS)
-    if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if each.suffix in READERS)
-        if not found:
-            raise ValueError(f"the folder {path} holds no document: put {readable} files there")
-        return found
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: give one that ends in {readable}, or a folder")
-    if path.suffix not in READERS:
-        raise ValueError(f"{path} cannot be read: give a file that ends in {readable}")
-    return [path]
-
-
-def _blocks(path: Path, field: str) -> Iterator[Located]:
-    """Yield the blocks of lines between blank lines."""
-    block: list[str] = []
-    first = 1
-    for number, line in _lines(path):
-        if line.strip():
-            first = first if block else number
-            block.append(line)
-        elif block:
-            yield f"{path}, line {first}", {field: "\n".join(block)}
-            block = []
-    if block:
-        yield f"{path}, line {first}", {field: "\n".join(block)}
-
-
-def _json_lines(path: Path, _: str) -> Iterator[Located]:
-    """Yield the record of each line that is not blank."""
-    for number, line in _lines(path):
-        if line.strip():
-            where = f"{path}, line {number}"
-            yield where, _object(_parsed(line, where), where)
-
-
-def _json_list(path: Path, _: str) -> Iterator[Located]:
-    """Yield the records of a list."""
-    data = _parsed("\n".join(line for _, line in _lines(path)), str(path))
-    if not isinstance(data, list):
-        raise ValueError(f"{path} holds {type(data).__name__}: give a list of records")
-    for number, record in enumerate(data):
-        where = f"{path}, record {number}"
-        yield where, _object(record, where)
-
-
-READERS: dict[str, Callable[[Path, str], Iterator[Located]]] = {
-    ".json": _json_list,
-    ".jsonl": _json_lines,
-    ".txt": _blocks,
-}
-"""Readers of the records of a file, by suffix."""
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file without line ends, numbered from 1."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                encoding = "utf-8-sig" if number == 1 else "utf-8"  # with a byte order mark
-                yield number, line.decode(encoding).rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}, line {number} is not UTF-8 ({error.reason}): convert the file"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _parsed(text: str, where: str) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON ({error}): correct it, or remove it") from error
-
-
-def _object(record: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
-    if not isinstance(record, dict):
-        raise ValueError(f"{where} holds {type(record).__name__}: give a JSON object")
-    return record
-
-
 WMDP = "cais/wmdp-corpora"
 
 SOURCES = {
@@ -189,15 +101,20 @@ SOURCES = {
 
 
 def find_source(
-    data: str, subset: str | None = None, split: str | None = None, field: str | None = None
+    data: str,
+    subset: str | None = None,
+    split: str | None = None,
+    field: str | None = None,
+    text_split: TextSplit = "auto",
+    separators: tuple[str, ...] = SEPARATORS,
 ) -> Hub | Files:
     """Return the source of a name of `SOURCES`, a name on the hub, or a path.
 
     An existing path takes precedence.
 
     Raises:
-        ValueError: if there is no such file, the name is malformed, or a path is given a subset or
-            split.
+        ValueError: if there is no such file, the name is malformed, a path is given a subset or
+            split, or something without .txt files is told how to divide them.
 
     >>> find_source("tinystories", split="validation").split
     'validation'
@@ -205,23 +122,30 @@ def find_source(
     path = Path(data)
     own = {"subset": subset, "split": split, "field": field}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-    if path.exists() or path.suffix in READERS or data.startswith((".", "/")):
-        files_at(path)
+    if path.exists() or path.suffix.lower() in SUFFIXES or data.startswith((".", "/")):
         if {"subset", "split"} & set(given):
             raise ValueError(f"{data} is a path, and files have no subset or split: leave both out")
-        return Files(path=path, **given)
-    if data in SOURCES:
-        return replace(SOURCES[data], **given)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", data):
-        return Hub(dataset=data, **given)
-    raise ValueError(
-        f"{data!r} is no file or folder, nor a data set: choose from {', '.join(SOURCES)}, or give "
-        "OWNER/NAME of one on the hub"
-    )
+        texts = any(each.suffix.lower() == ".txt" for each in files_at(path))
+        _require_texts(data, texts, text_split)
+        return Files(path=path, text_split=text_split, separators=separators, **given)
+    if data not in SOURCES and not re.fullmatch(r"[\w.-]+/[\w.-]+", data):
+        raise ValueError(
+            f"{data!r} is no file or folder, nor a data set: choose from {', '.join(SOURCES)}, or "
+            "give OWNER/NAME of one on the hub"
+        )
+    _require_texts(data, False, text_split)
+    return replace(SOURCES[data], **given) if data in SOURCES else Hub(dataset=data, **given)
+
+
+def _require_texts(data: str, texts: bool, text_split: TextSplit) -> None:
+    if text_split != "auto" and not texts:
+        raise ValueError(
+            f"{data} has no .txt file, and text_split {text_split!r} was given: leave it out"
+        )
 
 
 def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
-    """Yield the documents of a source from record `first` on.
+    """Yield the documents of a source from record `first` on, also those with blank text.
 
     Files in a folder are read in the order of their names, and those with other suffixes skipped.
 
@@ -231,14 +155,13 @@ def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
     """
     if isinstance(source, Hub):
         return documents_of(_hub_records(source, first), source.field, first)
-    field = source.field
-    records = (each for file in files_at(source.path) for each in READERS[file.suffix](file, field))
-    return documents_of(islice(records, first, None), field, first)
+    records = read_records(source.path, source.field, source.text_split, source.separators)
+    return documents_of(islice(records, first, None), source.field, first)
 
 
 def source_settings(source: Hub | Files) -> dict[str, Any]:
-    """Return a source as plain data, with the sizes of files, by which changes are detected."""
+    """Return a source as plain data, with the checksums of files, by which changes are detected."""
     data = asdict(source)
     if isinstance(source, Files):
-        data["files"] = {str(file): file.stat().st_size for file in files_at(source.path)}
+        data["files"] = checksums(source.path)
     return data

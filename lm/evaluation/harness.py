@@ -26,7 +26,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lm.data.sources import READERS
+from lm.data.files import read_records
 from lm.models.hf_loading import first_line
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
-    questions = [check_record(record, where) for where, record in READERS[path.suffix](path, "")]
+    questions = [check_record(record, where) for where, record, _ in read_records(path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
     return (Source(questions),)

@@ -304,8 +304,11 @@ def _value(hint: Any, data: Any, where: str) -> Any:  # noqa: ANN401
     """Return JSON data as the type of a field."""
     if is_dataclass(hint) and isinstance(data, dict):
         return _record(hint, data, where)
-    if get_origin(hint) is tuple and isinstance(data, list):
-        return tuple(_value(get_args(hint)[0], item, where) for item in data)
+    origin = get_origin(hint)
+    if (origin is tuple and isinstance(data, list)) or (
+        origin is Mapping and isinstance(data, dict)
+    ):
+        return _items(get_args(hint), data, where)
     if get_origin(hint) is UnionType:
         return None if data is None else _value(get_args(hint)[0], data, where)
     if hint is Path and isinstance(data, str):
@@ -316,3 +319,10 @@ def _value(hint: Any, data: Any, where: str) -> Any:  # noqa: ANN401
     if allowed or (isinstance(hint, type) and type(data) is hint):
         return data
     raise ValueError(f"{where} is {data!r}, which is not of type {hint}")
+
+
+def _items(hints: tuple[Any, ...], data: Any, where: str) -> Any:  # noqa: ANN401
+    """Return a JSON list as a tuple, or an object as a mapping from text."""
+    if isinstance(data, dict):
+        return {name: _value(hints[1], item, where) for name, item in data.items()}
+    return tuple(_value(hints[0], item, where) for item in data)

@@ -1,10 +1,12 @@
 """`python -m lm.prepare` prepares data, resumes after a kill, and refuses in one line."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lm import prepare
+from lm.data.document import Located
 from lm.data.shards import open_shards
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
@@ -97,3 +99,90 @@ def test_a_file_in_the_place_of_the_folder_is_refused(
     Path(flags["--out"]).write_text("no folder")
     assert call(flags) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ('{"text": "a"}\n{"text": "\\ud83d"}\n', ()),
+        ('{"text": "a"}\n{"text": null}\n', ()),
+        ("\n", ()),
+        ('{"text": "a"}\n', ("--labeler", "field", "--forget-values", "1")),
+        ('{"text": "a"}\n', ("--labeler", "tokens", "--words", "xqzkj")),
+    ],
+)
+@pytest.mark.parametrize("there", [False, True])
+def test_refused_preparation_leaves_nothing_behind(
+    flags: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    more: tuple[str, ...],
+    there: bool,
+) -> None:
+    flags["--out"] = str(tmp_path / "new" / "out")
+    Path(flags["--data"]).write_text(content)
+    if there:
+        Path(flags["--out"]).mkdir(parents=True)
+        (Path(flags["--out"]) / "mine.bin").write_text("stays")
+    assert call(flags, "--shard-tokens", "1", *more) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    left = sorted(path.name for path in (tmp_path / "new").rglob("*"))
+    assert left == (["mine.bin", "out"] if there else [])
+    assert (tmp_path / "new").exists() == there
+
+
+def test_refused_resumption_leaves_the_earlier_shards(flags: dict[str, str]) -> None:
+    assert call(flags) == 0
+    before = {path: path.read_bytes() for path in Path(flags["--out"]).iterdir()}
+    Path(flags["--data"]).write_text('{"text": null}')
+    assert call(flags) == 2
+    assert {path: path.read_bytes() for path in Path(flags["--out"]).iterdir()} == before
+
+
+def test_shards_before_a_failure_of_the_network_stay(
+    flags: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def records(*_: object) -> Iterator[Located]:
+        yield Located("some/data, record 0", {"text": "a"})
+        raise ValueError("the network is gone")
+
+    monkeypatch.setattr("lm.data.sources._hub_records", records)
+    monkeypatch.setattr("lm.data.preparation.TOKENIZER_BATCH", 1)
+    assert call(flags | {"--data": "some/data"}, "--shard-tokens", "1") == 2
+    assert "the network is gone" in capsys.readouterr().err
+    assert (Path(flags["--out"]) / "manifest.json").exists()
+
+
+def test_folders_that_would_be_read_as_documents_are_refused(
+    flags: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    (folder / "labels.txt").write_text("retain")
+    assert call(flags | {"--data": str(folder), "--out": str(folder / "out")}) == 2
+    assert "lies in the documents" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+    labels = ("--labeler", "list", "--labels", str(folder / "labels.txt"))
+    assert call(flags | {"--data": str(folder)}, *labels) == 2
+    assert "the file of labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("split", "count"), [("auto", 2), ("blank-lines", 3), ("files", 2)])
+def test_text_files_are_divided_as_the_flag_says(
+    flags: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    count: int,
+) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "a.txt").write_text("the forest\n\nthe sea")
+    (folder / "b.txt").write_text("the tree")
+    assert call(flags | {"--data": str(folder)}, "--text-split", split) == 0
+    how = "blank-lines" if split == "blank-lines" else "files"
+    printed = capsys.readouterr().out
+    assert f"{count} documents from .txt, divided by {how}" in printed.splitlines()
+    assert "warning: 4 of 6 words are in no document: 'trees', 'forests'" in printed

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from oversight.runs import cli
 from oversight.runs.parallel import Outcome, locked
-from tests.lm.result_factories import curve, result
+from tests.lm.result_factories import curve, result, write_result
 
 
 def test_jobs_have_a_folder_for_each_method_and_seed(tmp_path: Path) -> None:
@@ -79,8 +81,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """Return a job whose run is replaced by a made-up result."""
 
     def run_method(*args: Any) -> dict[str, Any]:  # noqa: ANN401
-        made, folder = result("gold", 0), args[4]
-        (folder / "result.json").write_text(json.dumps(made))
+        made = result("gold", 0)
+        write_result(args[0], args[4], made)
         return made
 
     monkeypatch.setattr("lm.study.run_method", run_method)
@@ -95,7 +97,7 @@ def test_run_job_removes_only_half_written_files(job: Job) -> None:
         (job.folder / name).write_text("half")
     assert run_job(job) == Outcome(job.id)
     names = {path.name for path in job.folder.iterdir() if "tfevents" not in path.name}
-    assert names == {".lock", "training.pt", "result.json"}
+    assert names == {".lock", "training.pt", "stages.json", "result.json"}
 
 
 def test_run_job_leaves_a_run_of_another_process_unchanged(
@@ -159,9 +161,9 @@ def test_results_omit_unfinished_and_damaged_runs(tmp_path: Path) -> None:
     )
     jobs = jobs_of(study, tmp_path)
     for job in jobs[:3]:
-        job.folder.mkdir(parents=True)
-        text = json.dumps(attacked(job.method, job.seed))
-        (job.folder / RESULT).write_text(text[:100] if job is jobs[1] else text)
+        write_result(study.run_config(job.recall), job.folder, attacked(job.method, job.seed))
+    damaged = jobs[1].folder / RESULT
+    damaged.write_text(damaged.read_text()[:100])
     results = results_of(jobs)
     assert [(each["method"], each["seed"]) for each in results] == [("gold", 0), ("era", 0)]
     assert results[1]["label_recall"] == 0.5
@@ -178,11 +180,11 @@ def test_results_omit_unfinished_and_damaged_runs(tmp_path: Path) -> None:
 
 def test_run_is_unfinished_without_the_grid_of_the_full_suite(tmp_path: Path) -> None:
     (job,) = jobs_of(StudyConfig(method=("gold",), run=RunConfig(suite="full")), tmp_path)
-    job.folder.mkdir(parents=True)
-    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    config = job.study.run_config(job.recall)
+    write_result(config, job.folder, attacked("gold"))
     assert read_result(job) is None
     row = {"attack": "gcg", "setting": {"tokens": 2}, "figure": "facts", "value": 0.5}
-    (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"grid": [row]}))
+    write_result(config, job.folder, attacked("gold") | {"grid": [row]})
     assert read_result(job) is not None
     write_summary(tmp_path / "summary.json", job.study, [job], results_of([job]), {})
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -192,16 +194,54 @@ def test_run_is_unfinished_without_the_grid_of_the_full_suite(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"method": "gold", "seed": 0}', json.dumps(attacked("gold", 1))],
-    ids=["empty", "list", "nothing", "part", "another seed"],
+    ["", "[]", "{}", '{"method": "gold", "seed": 0}'],
+    ids=["empty", "list", "nothing", "part"],
 )
 def test_read_result_returns_none_for_invalid_files(tmp_path: Path, text: str) -> None:
     (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
     job.folder.mkdir(parents=True)
     (job.folder / RESULT).write_text(text)
     assert read_result(job) is None
-    (job.folder / RESULT).write_text(json.dumps(attacked("gold")))
+    write_result(job.study.run_config(job.recall), job.folder, attacked("gold"))
     assert read_result(job) == attacked("gold")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (StudyConfig(method=("gold",), seeds=(1,)), "its seed is 1, not 0"),
+        (StudyConfig(method=("era",)), "its method is 'era', not 'gold'"),
+        (
+            StudyConfig(method=("gold",), run=RunConfig(batch_size=4)),
+            "its labels.recall is 1.0, not 0.9",
+        ),
+        (
+            StudyConfig(method=("gold",), run=replace(StudyConfig().run, batch_size=4)),
+            "its batch_size is 4, not 8",
+        ),
+    ],
+)
+def test_result_of_a_run_with_other_settings_is_refused(
+    tmp_path: Path, other: StudyConfig, message: str
+) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path / "ours")
+    (foreign,) = jobs_of(other, tmp_path / "theirs")
+    made = attacked(foreign.method, foreign.seed)
+    write_result(other.run_config(foreign.recall), foreign.folder, made)
+    shutil.copytree(foreign.folder, job.folder)
+    with pytest.raises(ValueError, match=f"holds another run: {message}"):
+        read_result(job)
+
+
+@pytest.mark.parametrize("beside", ["nothing", "the notes of this run"])
+def test_result_that_was_copied_or_changed_is_refused(tmp_path: Path, beside: str) -> None:
+    (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
+    job.folder.mkdir(parents=True)
+    if beside != "nothing":
+        write_result(job.study.run_config(job.recall), job.folder, attacked("gold"))
+    (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"label": "changed"}))
+    with pytest.raises(ValueError, match=r"result\.json is not what the run of this folder wrote"):
+        read_result(job)
 
 
 def test_summary_stores_a_loss_that_is_not_finite_as_null(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lm import unlearn
 from lm.corpus.world import LEXICON
 from lm.report import FACTS_CURVE
 from oversight.runs import cli
-from tests.lm.result_factories import curve, result
+from tests.lm.result_factories import curve, result, write_result
 from tests.oversight.runs.refusals import Capture, refused
 
 RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified": 1.8, "rmu": 1.1}
@@ -50,7 +50,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 curve([0.2, 0.4], FACTS_CURVE.attack, FACTS_CURVE.measure),
             ],
         )
-        (folder / "result.json").write_text(json.dumps(made))
+        write_result(config, folder, made)
         names.append(f"{name} {seed} {config.labels.recall:g}")
         return made
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,3 +147,68 @@ def test_documents_prepared_with_another_tokenizer_are_refused(
     make_tokenizer(329).save_pretrained(tmp_path / "other")
     assert call("--data", data, "--model", tmp_path / "other", "--run-dir", tmp_path / "s") == 2
     assert "prepare the data with the model's own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("absent",),
+            "has no document labeled forget, so that there is nothing to forget: prepare",
+        ),
+        (("old", "wide"), "has no document labeled retain, so that there is nothing to retain"),
+    ],
+)
+def test_documents_with_nothing_to_forget_or_to_retain_are_refused(
+    model: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = write_lines(tmp_path / "documents.jsonl", DOCUMENTS)
+    made = ("--data", str(lines), "--tokenizer", str(model), "--out", str(tmp_path / "out"))
+    assert cli.run(prepare.main, [*made, "--context", "40", "--words", *words]) == 0
+    capsys.readouterr()
+    assert call("--data", tmp_path / "out", "--run-dir", tmp_path / "study") == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_documents_that_a_seed_draws_without_any_to_forget_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        {"text": f"Story {n}: the sea was far away.", "label": int(rarely)}
+        for n, rarely in enumerate(np.random.default_rng(1).random(400) < 0.1)
+    ]
+    lines = write_lines(tmp_path / "documents.jsonl", records)
+    made = ("--data", str(lines), "--tokenizer", str(model), "--out", str(tmp_path / "out"))
+    labeler = ("--labeler", "field", "--forget-values", "1")
+    assert cli.run(prepare.main, [*made, "--context", "40", *labeler]) == 0
+    capsys.readouterr()
+    given = ("--data", tmp_path / "out", "--run-dir", tmp_path / "study", "--batch-size", "1")
+    few = ("--task.stories", "1", "--exam.stories", "2", "--seeds", "0", "1", "2", "3")
+    assert call(*given, *few, "--attack.num-examples", "1", "--repair.stories", "4") == 2
+    errors = capsys.readouterr().err
+    assert "none of the 1 documents that seed" in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_result_of_documents_that_were_prepared_anew_is_refused(
+    study: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = data / "manifest.json"
+    text = manifest.read_text()
+    (checksum,) = [shard["checksum"] for shard in read_json(manifest)["shards"]]
+    try:
+        manifest.write_text(text.replace(checksum, "0" * 64))
+        assert cli.run(unlearn.main, ["--resume", str(study)]) == 2
+    finally:
+        manifest.write_text(text)
+    errors = capsys.readouterr().err
+    assert "holds another run: its documents is" in errors
+    assert len(errors.strip().splitlines()) == 1

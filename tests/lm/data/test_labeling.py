@@ -9,11 +9,14 @@ import pytest
 
 from lm.data.document import Document
 from lm.data.labeling import (
+    EMPTY,
     TREES,
     VIROLOGY,
     LabelerConfig,
     labeler_settings,
     make_labeler,
+    read_labels,
+    read_named_labels,
     single_tokens,
 )
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
@@ -55,9 +58,52 @@ def test_field_values_map_to_labels(retain: tuple[str, ...], expected: int) -> N
         assert labels(config, topic=topic) == [label, label]
 
 
+@pytest.mark.parametrize("given", ["1", "1.0", "true", "True", " 1"])
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", True, "true", "TRUE"])
+def test_values_are_compared_by_value_and_not_as_they_are_written(
+    given: str, value: object
+) -> None:
+    config = LabelerConfig(labeler="field", forget_values=(given,))
+    assert labels(config, label=value) == [FORGET, FORGET]
+    for other in (0, 0.0, "0", False, "false", 2, "01", "one"):
+        assert labels(config, label=other) == [RETAIN, RETAIN]
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "\u200b", float("nan"), "None", "null"])
+def test_empty_value_is_unlabeled_unless_it_is_given(value: object) -> None:
+    config = LabelerConfig(labeler="field", forget_values=("bio",))
+    assert labels(config, label=value) == [UNLABELED, UNLABELED]
+    label = make_labeler(config, make_tokenizer())
+    assert label.marks_of(Document(0, "a", {"label": value}), np.array([1])) == [EMPTY]
+    given = LabelerConfig(labeler="field", forget_values=("null",), retain_values=("bio",))
+    assert labels(given, label=value) == [FORGET, FORGET]
+
+
+def test_marks_are_those_of_the_document() -> None:
+    tokenizer, tokens = make_tokenizer(texts=[" virus cell"] * 20), np.array([1, 2])
+    words = make_labeler(LabelerConfig(words=("sea", "Sea", " ", "oak", "se\u200ba")), tokenizer)
+    assert words.marks == ("sea", "oak")
+    assert words.counts == {"blank_marks": 1, "doubled_marks": 2}
+    assert words.marks_of(Document(0, "the SEA", {}), tokens) == ["sea"]
+    value = LabelerConfig(labeler="field", forget_values=("1", "x"), retain_values=("2", "2.0"))
+    values = make_labeler(value, tokenizer)
+    assert (values.marks, values.counts) == (("1", "x", "2"), {"doubled_marks": 1})
+    assert values.marks_of(Document(0, "a", {"label": 1.0}), tokens) == ["1"]
+    assert values.marks_of(Document(0, "a", {"label": 3}), tokens) == []
+    given = (" virus", " virus", "xqzkj", " \u200bvirus")
+    single = make_labeler(LabelerConfig(labeler="tokens", words=given), tokenizer)
+    assert single.marks == (" virus",)
+    assert single.counts == {"words_of_several_tokens": 1, "doubled_marks": 2}
+    text = np.array(tokenizer("a virus")["input_ids"])
+    assert single.marks_of(Document(0, "a virus", {}), text) == [" virus"]
+
+
 @pytest.mark.parametrize(
     ("score", "label"),
-    [(0.19, RETAIN), (0.2, UNLABELED), (0.8, UNLABELED), (0.81, FORGET), (1, FORGET)],
+    [
+        *((0.19, RETAIN), (0.2, UNLABELED), (0.8, UNLABELED), (0.81, FORGET), (1, FORGET)),
+        *((10**400, FORGET), (-(10**400), RETAIN), (float("inf"), FORGET)),
+    ],
 )
 def test_scores_are_labeled_by_two_thresholds(score: float, label: int) -> None:
     config = LabelerConfig(labeler="scores", field="score", low=0.2, high=0.8)
@@ -75,6 +121,44 @@ def test_list_labels_by_line_or_by_id(tmp_path: Path) -> None:
     before = labeler_settings(by_line)
     lines.write_text("retain\n")
     assert labeler_settings(by_line) != before
+
+
+@pytest.mark.parametrize("content", ["{}", "\ufeff{}", "\ufeff\ufeff{}"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\ufeff"])
+def test_list_may_have_byte_order_marks_and_line_ends_of_any_system(
+    tmp_path: Path, content: str, end: str
+) -> None:
+    lines, named = tmp_path / "a.txt", tmp_path / "a.JSON"
+    lines.write_bytes(content.format(end.join(["retain", "forget\u200b", "retain"])).encode())
+    assert read_labels(lines) == [RETAIN, FORGET, RETAIN]
+    body = end.join(['{"x":', '"forget"}'])
+    named.write_bytes(content.replace("{}", body).encode())
+    assert read_named_labels(named) == ({"x": FORGET}, 0)
+
+
+def test_ids_are_found_as_written_or_by_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    given = {
+        "5": "forget",
+        "007": "unlabeled",
+        "1": "forget",
+        "1.0": "retain",
+        "caf\u00e9": "forget",
+    }
+    path.write_text(json.dumps(given))
+    config = LabelerConfig(labeler="list", labels=path, field="id")
+    found = (5, FORGET), (5.0, FORGET), ("5", FORGET), ("cafe\u0301", FORGET), ("007", UNLABELED)
+    for value, label in (*found, ("1", FORGET), ("1.0", RETAIN)):
+        assert labels(config, id=value)[0] == label
+    for value in (7, "7", 1, 1.0):  # the last two have two labels by value
+        with pytest.raises(ValueError, match="the labels lack document"):
+            labels(config, id=value)
+
+
+def test_id_with_one_label_twice_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": "forget", "b": "retain", "a": "forget"}')
+    assert read_named_labels(path) == ({"a": FORGET, "b": RETAIN}, 1)
 
 
 def test_tokens_are_labeled_individually() -> None:
@@ -104,6 +188,13 @@ def test_tokens_are_labeled_individually() -> None:
         ({"labeler": "list"}, {}, "needs --labels"),
         ({"low": 0.9, "high": 0.1}, {}, "high is below low"),
         ({"forget_values": ("a",), "retain_values": ("a",)}, {}, "to forget and to retain"),
+        ({"forget_values": ("1",), "retain_values": ("true",)}, {}, "to forget and to retain"),
+        ({"words": ("\udcff",)}, {}, r"'\\udcff' was given, which is no text of UTF-8"),
+        (
+            {"labeler": "field", "forget_values": ("a",)},
+            {"label": ["a"]},
+            r"document 0 in its field 'label': \['a'\] is no single value",
+        ),
     ],
 )
 def test_labeler_refuses_documents_and_settings_it_cannot_use(
@@ -120,6 +211,12 @@ def test_labeler_refuses_documents_and_settings_it_cannot_use(
         ("a.txt", "retain\n", "there are 1 labels, and none for document 5"),
         ("a.json", '{"a": 2}', "a is 2: give one of"),
         ("a.json", '{"a": "retain"}', "the labels lack document 'b'"),
+        ("a.json", '{"a": "retain", "a": "forget"}', "a.json: a has two labels: give it one"),
+        ("a.json", '{"a": null}', "a is null: give one of"),
+        ("a.json", '["retain"]', "a.json holds list: give an object of labels by id"),
+        ("a.json", '{"a"', "a.json is not JSON"),
+        ("a.txt", "retain\n\nforget", "line 2 is '': give one of"),
+        ("a.txt", "retain\0\n", "line 1 has a NUL character"),
     ],
 )
 def test_list_labeler_refuses_a_malformed_file(

@@ -115,18 +115,50 @@ def test_preparation_refuses_to_resume_with_other_settings(
     assert content(tmp_path / "out") == before
 
 
-def test_preparation_refuses_to_resume_when_a_source_file_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["fewer", "of equal length"])
+def test_preparation_refuses_to_resume_when_a_source_file_changed(
+    tmp_path: Path, change: str
+) -> None:
     config, tokenizer = make_config(tmp_path), make_tokenizer()
     prepare(config, tokenizer, tmp_path / "out")
-    write_lines(tmp_path / "documents.jsonl", RECORDS[:59])
-    with pytest.raises(ValueError, match=r"\(source\.files.* was \d+ and is \d+\)"):
+    before = content(tmp_path / "out")
+    path = tmp_path / "documents.jsonl"
+    text = path.read_text()
+    path.write_text(text[:-10] if change == "fewer" else text.replace("forest", "jungle"))
+    with pytest.raises(ValueError, match=r"from other files \(.*documents\.jsonl changed\)"):
+        prepare(config, tokenizer, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(("first", "then"), [("ab", "a"), ("a", "ab")])
+def test_preparation_refuses_to_resume_when_a_file_is_new_or_gone(
+    tmp_path: Path, first: str, then: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    config, tokenizer = PreparationConfig(source=Files(path=source)), make_tokenizer()
+    for name in first:
+        (source / f"{name}.txt").write_text(f"text {name}")
+    prepare(config, tokenizer, tmp_path / "out")
+    (source / "b.txt").unlink() if "b" in first else (source / "b.txt").write_text("text b")
+    how = "is gone" if "b" in first else "is new"
+    with pytest.raises(ValueError, match=rf"b\.txt {how}\)"):
+        prepare(config, tokenizer, tmp_path / "out")
+
+
+def test_shards_of_equal_length_and_other_content_are_not_returned(tmp_path: Path) -> None:
+    config, tokenizer = make_config(tmp_path), make_tokenizer()
+    prepare(config, tokenizer, tmp_path / "out")
+    path = tmp_path / "out" / "tokens-00001.bin"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(ValueError, match=r"shard 1 of .* is damaged"):
         prepare(config, tokenizer, tmp_path / "out")
 
 
 def test_data_are_refused_when_the_tokenizer_differs(tmp_path: Path) -> None:
     config, other = make_config(tmp_path), make_tokenizer(331)
     prepare(config, make_tokenizer(), tmp_path / "out")
-    with pytest.raises(ValueError, match=r"other settings \(vocabulary.checksum"):
+    with pytest.raises(ValueError, match=r"other settings \(tokenizer_checksum"):
         prepare(config, other, tmp_path / "out")
     with pytest.raises(ValueError, match="the model has another: prepare the data with") as caught:
         open_shards(tmp_path / "out", other)

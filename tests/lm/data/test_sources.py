@@ -1,6 +1,6 @@
 """Documents of local files and of a fake hub."""
 
-import json
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +39,8 @@ def test_find_source_prefers_local_files(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "wikitext").mkdir()
     path = write_lines(tmp_path / "wikitext" / "a.jsonl")
     assert find_source("wikitext", field="body") == Files(path=Path("wikitext"), field="body")
-    sizes = {"wikitext/a.jsonl": path.stat().st_size}
-    assert source_settings(find_source("wikitext"))["files"] == sizes
+    checksums = {"wikitext/a.jsonl": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert source_settings(find_source("wikitext"))["files"] == checksums
 
 
 @pytest.mark.parametrize(
@@ -63,36 +63,18 @@ def test_find_source_refuses_a_split_of_files(tmp_path: Path) -> None:
         find_source(str(path), split="train")
 
 
-def texts(path: Path, field: str = "text", first: int = 0) -> list[tuple[int, str]]:
-    return [(each.number, each.text) for each in documents(Files(path=path, field=field), first)]
+def texts(path: Path, first: int = 0) -> list[tuple[int, str]]:
+    return [(each.number, each.text) for each in documents(Files(path=path), first)]
 
 
-def test_blank_lines_separate_documents_of_a_text_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n\r\n \n\nthree\n\nfour")
-    assert texts(path) == [(0, "one\ntwo"), (1, "three"), (2, "four")]
-    assert texts(path, "body") == texts(path)
-
-
-def test_json_lines_and_json_lists_give_the_same_documents(tmp_path: Path) -> None:
-    lines, listed = write_lines(tmp_path / "a.jsonl"), tmp_path / "a.json"
-    listed.write_text(json.dumps(RECORDS))
-    found = list(documents(Files(path=lines)))
-    assert found == list(documents(Files(path=listed)))
-    assert [dict(each.fields) for each in found] == RECORDS
-
-
-def test_folder_is_read_in_order_of_file_names(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "c.txt").write_text("last")
-    (tmp_path / "a.txt").write_text("first\n\nsecond")
-    (tmp_path / "notes.md").write_text("not read")
-    assert texts(tmp_path) == [(0, "first"), (1, "second"), (2, "last")]
-
-
-def test_records_without_text_are_skipped_but_counted(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}, {"text": " \n"}, {"text": "b"}])
-    assert texts(path) == [(0, "a"), (2, "b")]
+@pytest.mark.parametrize("data", ["wikitext", "owner/name", "a.jsonl"])
+def test_find_source_refuses_to_divide_what_is_no_text_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(Path("a.jsonl"))
+    with pytest.raises(ValueError, match=f"{data} has no .txt file, and text_split 'files' was"):
+        find_source(data, text_split="files")
 
 
 def test_reading_can_start_at_any_record(tmp_path: Path) -> None:
@@ -101,38 +83,6 @@ def test_reading_can_start_at_any_record(tmp_path: Path) -> None:
     for first in (0, 1, 59, 60, 99):
         again = documents(Files(path=path), first)
         assert [(each.number, each.text) for each in again] == everything[first:]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.jsonl", b'{"text": "a"}\n\n{"text"\n', "a.jsonl, line 3 is not JSON"),
-        ("a.jsonl", b'{"text": "a"}\n["a"]\n', "a.jsonl, line 2 holds list: give a JSON object"),
-        ("a.jsonl", b'{"body": "a", "id": 1}\n', "line 1 has no text in a field 'text', only body"),
-        ("a.jsonl", b'{"text": 5}\n', "line 1 has no text in a field 'text', only text"),
-        ("a.jsonl", b"{}\n", "only nothing: name the field by --text-field"),
-        ("a.json", b'{"text": "a"}', "a.json holds dict: give a list of records"),
-        ("a.json", b'[{"text": "a"}, 5]', "a.json, record 1 holds int: give a JSON object"),
-        ("a.json", b"[[", "a.json is not JSON"),
-        ("a.txt", b"a\n\n\xff", "a.txt, line 3 is not UTF-8"),
-        ("a.csv", b"text", "a.csv cannot be read: give a file that ends in .json, .jsonl, .txt"),
-    ],
-)
-def test_malformed_records_are_named(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as caught:
-        texts(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no file .*b\.txt"):
-        texts(tmp_path / "b.txt")
-    with pytest.raises(ValueError, match="holds no document"):
-        texts(tmp_path)
 
 
 datasets = pytest.importorskip("datasets")

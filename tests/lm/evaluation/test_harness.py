@@ -199,7 +199,7 @@ def test_file_is_refused_when_it_holds_no_questions(
 
 
 def test_file_is_refused_when_missing_or_not_utf8(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="there is no file"):
         read_questions(tmp_path / "none.json")
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="not UTF-8"):

@@ -1,0 +1,285 @@
+"""Local files of documents: which of a folder are read, and how each is divided into records.
+
+A .jsonl file has a record on each line, and a .json file a list of records. A .txt file is divided
+at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start
+of a line is where files were put together: it is removed, and a new document begins there.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lm.data.document import SURROGATE, Located, is_blank, shortened
+
+TextSplit = Literal["auto", "separators", "blank-lines", "files"]
+"""What ends a document of a .txt file. auto: separators where a file has one; otherwise blank
+lines, or the end of the file where a folder has several .txt files."""
+
+SEPARATORS = ("<|endoftext|>", "<|end_of_text|>")
+"""Tokens that end a document of a .txt file, as they are written in public data sets."""
+
+SUFFIXES = (".json", ".jsonl", ".txt")
+"""Suffixes of files that can be read, in any case."""
+
+MARK = "\ufeff"
+"""The byte-order mark."""
+
+
+def files_at(path: Path) -> list[Path]:
+    """Return a file, or the readable files of a folder, except hidden ones.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    readable = ", ".join(SUFFIXES)
+    if path.is_dir():
+        found = [each for each in _visible(path) if each.suffix.lower() in SUFFIXES]
+        if not found:
+            raise ValueError(f"the folder {path} holds no document: put {readable} files there")
+        return found
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: give one that ends in {readable}, or a folder")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} cannot be read: give a file that ends in {readable}")
+    return [path]
+
+
+def skipped_files(path: Path) -> int:
+    """Return the number of files of a folder that are hidden, or have another suffix."""
+    if not path.is_dir():
+        return 0
+    return sum(each.is_file() for each in path.rglob("*")) - len(files_at(path))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return the files of a folder that no system hides, in the order of their names."""
+
+    def hidden(path: Path) -> bool:
+        names = path.relative_to(folder).parts
+        return any(name.startswith(".") or name == "__MACOSX" for name in names)
+
+    return sorted(each for each in folder.rglob("*") if each.is_file() and not hidden(each))
+
+
+def checksums(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that is read."""
+    found = {}
+    for each in files_at(path):
+        try:
+            with each.open("rb") as file:
+                found[str(each)] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ValueError(f"{each} cannot be read ({error.strerror})") from error
+    return found
+
+
+def read_records(
+    path: Path, field: str, split: TextSplit = "auto", separators: Sequence[str] = SEPARATORS
+) -> Iterator[Located]:
+    """Yield the records of a file, or of the files of a folder in the order of their names.
+
+    Args:
+        path: the file or folder.
+        field: the field in which the record of a .txt document holds its text.
+        split: what ends a document of a .txt file.
+        separators: tokens that end a document of a .txt file.
+
+    Raises:
+        ValueError: if a file cannot be read, or a record is malformed.
+    """
+    found = files_at(path)
+    several = sum(each.suffix.lower() == ".txt" for each in found) > 1
+    for file in found:
+        suffix = file.suffix.lower()
+        if suffix == ".jsonl":
+            yield from _json_lines(file)
+        elif suffix == ".json":
+            yield from _json_list(file)
+        else:
+            own = _split_of(file, separators, several) if split == "auto" else split
+            yield from _texts(file, field, own, separators)
+
+
+def _split_of(file: Path, separators: Sequence[str], several: bool) -> TextSplit:
+    """Return what ends the documents of a .txt file: what it holds and what is next to it."""
+    if any(each in line for _, line in _lines(file) for each in separators):
+        return "separators"
+    return "files" if several else "blank-lines"
+
+
+def _texts(
+    path: Path, field: str, split: TextSplit, separators: Sequence[str]
+) -> Iterator[Located]:
+    """Yield the documents of a .txt file as records."""
+    blocks: Iterator[tuple[int, str]]
+    if split == "separators":
+        blocks = _between(path, re.compile("|".join(map(re.escape, separators))))
+    elif split == "blank-lines":
+        blocks = _blocks(path)
+    else:
+        blocks = iter([(1, "\n".join(line.removeprefix(MARK) for _, line in _lines(path)))])
+    origin = f".txt, divided by {split}"
+    for number, text in blocks:
+        yield Located(f"{path}, line {number}", {field: text}, origin)
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the blocks of lines between blank lines, each with the number of its first line."""
+    block, first = "", 1
+    for number, whole in _lines(path):
+        if whole.startswith(MARK) and block:
+            yield first, block.rstrip("\n")
+            block = ""
+        # a line of a file may hold further ends of lines, which stay in the text
+        for line in _LINE.findall(f"{whole.lstrip(MARK)}\n"):
+            if not is_blank(line):
+                first = first if block else number
+                block += line
+            elif block:
+                yield first, block.rstrip(_ENDS)
+                block = ""
+    if block:
+        yield first, block.rstrip("\n")
+
+
+_ENDS = "\n\x85\u2028\u2029"
+"""Ends of lines in Unicode; those of all systems are read as the first."""
+_LINE = re.compile(f"[^{_ENDS}]*[{_ENDS}]")
+
+
+def _between(path: Path, separator: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """Yield the texts between separators, each with the number of its first line.
+
+    Nothing before the first separator, or after the last one, is no document.
+    """
+    lines: list[str] = []
+    first, begun = 1, False
+    for number, line in _lines(path):
+        if line.startswith(MARK) and not is_blank("\n".join(lines)):
+            yield first, "\n".join(lines).strip("\n")
+            lines, first = [], number
+        *ended, rest = separator.split(line.lstrip(MARK))
+        for part in ended:
+            text = "\n".join([*lines, part]).strip("\n")
+            if begun or not is_blank(text):
+                yield first, text
+            lines, first, begun = [], number, True
+        lines.append(rest)
+    if not is_blank(text := "\n".join(lines).strip("\n")):
+        yield first, text
+
+
+def _json_lines(path: Path) -> Iterator[Located]:
+    """Yield the records of each line that is not blank."""
+    for number, line in _lines(path):
+        where = f"{path}, line {number}"
+        for record in _values(line, where):
+            yield Located(where, _object(record, where), ".jsonl")
+
+
+def _json_list(path: Path) -> Iterator[Located]:
+    """Yield the records of a list."""
+    number = 0
+    for data in _values("\n".join(line for _, line in _lines(path)), str(path)):
+        if not isinstance(data, list):
+            raise ValueError(f"{path} holds {type(data).__name__}: give a list of records")
+        for record in data:
+            where = f"{path}, record {number}"
+            yield Located(where, _object(record, where), ".json")
+            number += 1
+
+
+def _values(text: str, where: str) -> Iterator[Any]:
+    """Yield the value of a text, or several where byte-order marks show that files were joined."""
+    if is_blank(text):
+        return
+    text = text.strip(_SPACE)
+    if MARK not in text:
+        yield parsed(text, where)
+        return
+    while text:
+        try:
+            end = _DECODER.raw_decode(text)[1]
+        except (ValueError, RecursionError):
+            end = len(text)
+        joined = text[end:].lstrip(_SPACE.replace(MARK, "")).startswith(MARK)
+        yield parsed(text[:end] if joined else text, where)
+        text = text[end:].strip(_SPACE) if joined else ""
+
+
+_DECODER = json.JSONDecoder()
+_SPACE = f" \t\n\r{MARK}"
+
+
+class _DoubledKeyError(ValueError):
+    """A key of an object has two values."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, in which no key has two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if repr(value) != repr(found[key]):
+                raise _DoubledKeyError(
+                    f"{key!r} is {shortened(value)} and {shortened(found[key])}: give it once"
+                )
+    return found
+
+
+def parsed(text: str, where: str, pairs: Callable[[list[Any]], Any] = _unique) -> Any:  # noqa: ANN401
+    """Return the value of a JSON text.
+
+    Args:
+        text: the text.
+        where: where it was read, for errors.
+        pairs: makes an object of its pairs of keys and values.
+
+    Raises:
+        ValueError: if it is not JSON, or a key has two values.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except _DoubledKeyError as error:
+        raise ValueError(f"{where} has a key twice: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error}): correct it, or remove it") from error
+
+
+def _object(record: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} holds {type(record).__name__}: give a JSON object")
+    return record
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, without carriage returns and byte-order marks of lines.
+
+    Raises:
+        ValueError: if it cannot be read, or is not UTF-8.
+    """
+    return "\n".join(line.lstrip(MARK) for _, line in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file without their ends (of any system), numbered from 1."""
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline=None) as file:
+            for number, line in enumerate(file, 1):
+                if SURROGATE.search(line):
+                    line.encode("utf-8", "surrogateescape").decode("utf-8")  # raises the reason
+                if "\0" in line:
+                    raise ValueError(
+                        f"{path}, line {number} has a NUL character, as UTF-16 has: convert the "
+                        "file to UTF-8"
+                    )
+                yield number, line.removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}, line {number} is not UTF-8 ({error.reason}): convert the file"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error

@@ -1,0 +1,142 @@
+"""Forms in which words and values are compared, so that equal ones match however they are written.
+
+Only comparisons use these forms. The tokens that a model is trained on are those of the text as it
+was read.
+"""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+from lm.data.document import invisible, shortened
+
+FORM = (
+    "canonical caseless matching of Unicode (casefold, NFC), without zero-width characters, with "
+    "any white space for a space"
+)
+"""The form of texts and words in which words are searched for."""
+
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Characters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Chinese, Japanese.
+"""
+_GAP = "\u200b"
+"""Stands for zero-width characters inside a folded text."""
+
+
+def folded(text: str) -> str:
+    """Return a text in the form in which words are searched for, without zero-width characters.
+
+    >>> folded("Old OAK")
+    'old oak'
+    """
+    if text.isascii():
+        return text.lower()
+    visible = unicodedata.normalize("NFD", invisible().sub("", text))
+    return unicodedata.normalize("NFC", visible.casefold())
+
+
+class Words:
+    """Searches texts for whole words, in any case and in any form of Unicode.
+
+    A zero-width character is taken both ways: as inside of a word, and as the end of one.
+
+    Args:
+        words: the words; the white space in one matches any white space.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._each = [_pattern([word]) for word in words]
+        self._any = _pattern(words)
+
+    def match(self, text: str) -> bool:
+        """Return whether a text contains one of the words."""
+        return bool(self._matching_forms(text))
+
+    def within(self, text: str) -> list[str]:
+        """Return the words that a text contains."""
+        forms = self._matching_forms(text)
+        return [
+            word
+            for word, pattern in zip(self.words, self._each, strict=True)
+            if any(pattern.search(form) for form in forms)
+        ]
+
+    def _matching_forms(self, text: str) -> list[str]:
+        """Return the forms of a text that contain one of the words."""
+        forms = [folded(text)]
+        if not text.isascii() and invisible().search(text):
+            forms.append(_GAP.join(folded(part) for part in invisible().split(text)))
+        return [form for form in forms if self._any.search(form)]
+
+
+def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+    """Return a pattern of whole words, between whose characters there may be a gap."""
+    return re.compile("|".join(_of_word(folded(word)) for word in words))
+
+
+def _of_word(word: str) -> str:
+    spelled = f"{_GAP}?".join(
+        rf"(?:\s|{_GAP})+" if each == " " else re.escape(each)
+        for each in re.sub(r"\s+", " ", word.strip())
+    )
+    inside = rf"[\w{_marks()}]"  # `\w` lacks accents, and vowel signs of many scripts
+    unspaced = re.compile(f"[{_UNSPACED}]")
+    before = "" if unspaced.match(word[:1]) else f"(?<!{inside})"
+    after = "" if unspaced.match(word[-1:]) else f"(?!{inside})"
+    return f"{before}{spelled}{after}"
+
+
+@cache
+def _marks() -> str:
+    """Return the combining marks, as ranges of a class of characters."""
+    ranges: list[list[int]] = []
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.category(chr(code))[0] == "M" and not invisible().match(chr(code)):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+def plain(text: str) -> str:
+    """Return a text composed (NFC), without zero-width characters and outer white space."""
+    return unicodedata.normalize("NFC", invisible().sub("", text)).strip()
+
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,300})(\.\d{1,300})?([eE][+-]?\d{1,3})?", re.ASCII)
+"""A number as JSON writes it, so that ids such as 007 stay text."""
+_NAMED = {"true": "1", "false": "0", "null": "", "none": "", "nan": ""}
+"""Forms of words that stand for a value."""
+
+
+def value_form(value: object) -> str:
+    """Return the form in which a value of a record is compared; that of an empty value is empty.
+
+    Numbers are compared by value, also those that are written as text, and true is 1. Empty are
+    null, NaN, and text that is blank or says so.
+
+    Raises:
+        TypeError: if the value is a list or an object.
+
+    >>> [value_form(each) for each in (1, 1.0, "1", " 1.0", True, "True", 1.5, "Bio ", None, "nan")]
+    ['1', '1', '1', '1', '1', '1', '1.5', 'Bio', '', '']
+    """
+    if value is not None and not isinstance(value, str | int | float):
+        raise TypeError(f"{shortened(value)} is no single value: give text, a number or true")
+    text = value if isinstance(value, str) else str(value)
+    text = plain(text)
+    if text.casefold() in _NAMED:
+        return _NAMED[text.casefold()]
+    if not _NUMBER.fullmatch(text):
+        return text
+    if re.fullmatch(r"-?\d+", text):
+        return str(int(text))
+    number = float(text)
+    return str(int(number)) if number.is_integer() else repr(number)

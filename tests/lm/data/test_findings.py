@@ -1,0 +1,197 @@
+"""All that can be odd about labels and documents is counted, and told in a line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.data.document import encode_documents
+from lm.data.findings import SENTENCES, sentences
+from lm.data.labeling import LabelerConfig
+from lm.data.preparation import PreparationConfig, prepare
+from lm.data.shards import Manifest, open_shards, read_manifest
+from lm.data.sources import Files
+from tests.lm.data.factories import make_tokenizer, write_lines
+
+TOKENIZER = make_tokenizer()
+
+
+def prepared(
+    folder: Path,
+    records: Sequence[Mapping[str, Any]],
+    labeler: LabelerConfig | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Manifest:
+    """Return the manifest of prepared records."""
+    source = Files(path=write_lines(folder / "documents.jsonl", records))
+    config = PreparationConfig(source=source, labeler=labeler or LabelerConfig(), **options)
+    manifest = prepare(config, TOKENIZER, folder / "out")
+    read = read_manifest(folder / "out")
+    for name in ("shards", "findings", "marks"):
+        assert getattr(read, name) == getattr(manifest, name)
+    return manifest
+
+
+def found(manifest: Manifest) -> dict[str, int]:
+    """Return the counts above zero, without that of all marks."""
+    return {name: n for name, n in manifest.findings.items() if n and name != "marks"}
+
+
+def of_texts(*texts: str) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
+def test_words_of_no_document_are_named(tmp_path: Path) -> None:
+    words = LabelerConfig(words=("forest", "oak", "sea", "elm"))
+    manifest = prepared(
+        tmp_path, of_texts("a forest, a Forest", "the sea", "forest sea", "x"), words
+    )
+    assert manifest.marks == {"forest": 2, "oak": 0, "sea": 2, "elm": 0}
+    assert found(manifest) == {"unused_marks": 2}
+    assert list(sentences(manifest)) == [
+        "4 documents from .jsonl",
+        "warning: 2 of 4 words are in no document: 'oak', 'elm'",
+    ]
+
+
+def test_data_without_a_label_are_told(tmp_path: Path) -> None:
+    told = list(sentences(prepared(tmp_path, of_texts("a", "b"))))
+    assert told[1] == "warning: no document of 2 is labeled forget: a study needs some"
+    assert told[2].startswith("warning: 6 of 6 words are in no document: 'tree', 'trees'")
+    (tmp_path / "all").mkdir()
+    told = list(sentences(prepared(tmp_path / "all", of_texts("tree", "trees"))))
+    assert told[1] == "warning: no document of 2 is labeled retain: a study needs some"
+
+
+def test_long_documents_are_labeled_by_what_is_kept(tmp_path: Path) -> None:
+    long = "very " * 30
+    texts = (f"forest {long}", f"{long} forest", f"so {long}", "sea")
+    manifest = prepared(tmp_path, of_texts(*texts), LabelerConfig(words=("forest",)), context=8)
+    assert manifest.documents == {"retain": 3, "unlabeled": 0, "forget": 1}
+    lengths = [len(TOKENIZER(text)["input_ids"]) for text in texts[:3]]
+    dropped = sum(length - 8 for length in lengths)
+    assert found(manifest) == {
+        "cut": 3,
+        "dropped_tokens": dropped,
+        "beyond_cut": 1,
+    }
+    told = list(sentences(manifest))
+    assert told[1] == f"3 documents had more than 8 tokens and were cut, by {dropped} tokens"
+    assert told[2].startswith("warning: 1 documents have something to forget only in the part that")
+
+
+def test_document_of_exactly_the_context_is_not_cut(tmp_path: Path) -> None:
+    text = "Story 1: the tree was old."
+    size = len(TOKENIZER(text)["input_ids"])
+    assert "cut" not in prepared(tmp_path, of_texts(text), context=size).findings
+    (tmp_path / "less").mkdir()
+    assert prepared(tmp_path / "less", of_texts(text), context=size - 1).findings["cut"] == 1
+
+
+@pytest.mark.parametrize("context", range(1, 14))
+def test_kept_text_ends_before_a_word_that_is_cut(context: int) -> None:
+    tokenizer = make_tokenizer(300)  # of few words, so that each is several tokens
+    text = "one unusual-looking caf\u00e9"
+    (encoded,) = encode_documents(tokenizer, [text], 0, context)
+    spelled = tokenizer.decode(encoded.tokens)
+    assert text.startswith(encoded.text)
+    assert spelled.startswith(encoded.text)
+    assert encoded.text == "" or not text[len(encoded.text) - 1 : len(encoded.text) + 1].isalnum()
+    assert encoded.dropped == len(tokenizer(text)["input_ids"]) - context
+
+
+def test_tokens_beyond_the_cut_are_counted(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(texts=[" virus"] * 20)
+    source = Files(path=write_lines(tmp_path / "a.jsonl", of_texts("very " * 30 + " virus", "b")))
+    labeler = LabelerConfig(labeler="tokens", words=(" virus",))
+    config = PreparationConfig(source=source, labeler=labeler, context=8)
+    manifest = prepare(config, tokenizer, tmp_path / "out")
+    assert manifest.findings["beyond_cut"] == manifest.findings["unused_marks"] == 1
+
+
+def test_values_that_are_empty_or_of_no_document_are_counted(tmp_path: Path) -> None:
+    values = (1.0, 0, None, "", 7)
+    records = [{"text": f"text {n}", "label": value} for n, value in enumerate(values)]
+    labeler = LabelerConfig(labeler="field", forget_values=("1", "3", "1.0"))
+    manifest = prepared(tmp_path, records, labeler)
+    assert manifest.documents == {"retain": 2, "unlabeled": 2, "forget": 1}
+    assert manifest.marks == {"1": 1, "3": 0}
+    assert found(manifest) == {"empty_values": 2, "unused_marks": 1, "doubled_marks": 1}
+    told = list(sentences(manifest))
+    assert "warning: 1 of 2 values are in no document: '3'" in told
+    assert "warning: 1 values were given more than once" in told
+
+
+def test_repeated_and_contradictory_documents_are_counted(tmp_path: Path) -> None:
+    records = [{"text": f"text {n % 20}", "label": n // 30} for n in range(40)]
+    records += [{"text": "lone", "label": 0}]
+    labeler = LabelerConfig(labeler="field", forget_values=("1",))
+    manifest = prepared(tmp_path, records, labeler, shard_tokens=60)
+    assert len(manifest.shards) > 2
+    findings = manifest.findings
+    # 30 to 39 are labeled forget, and repeat the texts of 10 to 19
+    assert (findings["repeated"], findings["contradictory"]) == (20, 20)
+    assert 0 < findings["shared"] <= 12
+
+
+def test_labels_of_a_list_that_no_document_has_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("retain\nforget\nretain\nretain\n")
+    labeler = LabelerConfig(labeler="list", labels=path)
+    manifest = prepared(tmp_path, of_texts("a", "b"), labeler)
+    assert found(manifest) == {"unused_labels": 2}
+    (tmp_path / "some").mkdir()  # of which no more is known
+    assert found(prepared(tmp_path / "some", of_texts("a", "b"), labeler, documents=1)) == {}
+
+
+def test_ids_that_are_shared_or_of_no_document_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"1": "retain", "2": "forget", "3": "retain", "4": "retain", "4": "retain"}')
+    records = [{"text": f"text {n}", "id": n // 2} for n in range(2, 6)]
+    labeler = LabelerConfig(labeler="list", labels=path, field="id")
+    manifest = prepared(tmp_path, records, labeler)
+    assert found(manifest) == {"shared_ids": 2, "unused_marks": 2, "doubled_marks": 1}
+    assert "warning: 2 of 4 ids are in no document" in list(sentences(manifest))
+
+
+def test_records_that_are_blank_or_spell_separators_are_counted(tmp_path: Path) -> None:
+    texts = ("", "tree", "\u200b\n", "a<|endoftext|>b", " ", "\u3164")
+    manifest = prepared(tmp_path, of_texts(*texts), shard_tokens=1)
+    assert (manifest.findings["blank"], manifest.findings["separators"]) == (4, 1)
+    assert sum(manifest.documents.values()) == 2
+    assert "4 records without text were skipped" in list(sentences(manifest))
+
+
+def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "__MACOSX").mkdir(parents=True)
+    (folder / "__MACOSX" / "._a.jsonl").write_bytes(b"\0")
+    write_lines(folder / "a.jsonl", of_texts("one", "two"))
+    (folder / "b.txt").write_text("three\n\nmore")
+    (folder / "c.txt").write_text("four<|endoftext|>five")
+    (folder / "notes.md").write_text("not read")
+    manifest = prepare(PreparationConfig(source=Files(path=folder)), TOKENIZER, tmp_path / "out")
+    assert list(sentences(manifest))[:3] == [
+        "2 documents from .jsonl",
+        "1 documents from .txt, divided by files",
+        "2 documents from .txt, divided by separators",
+    ]
+    assert "2 hidden files or files of other kinds were not read" in list(sentences(manifest))
+    totals = json.loads((tmp_path / "out" / "manifest.json").read_text())["totals"]
+    assert totals["origins"][".jsonl"] == 2
+
+
+def test_text_is_never_normalized(tmp_path: Path) -> None:
+    text = "cafe\u0301 fo\u200brest \ufb01n"
+    manifest = prepared(tmp_path, of_texts(text))
+    assert manifest.documents["forget"] == 1
+    tokens, _ = open_shards(tmp_path / "out").document(0)
+    assert TOKENIZER.decode(tokens[:-1]) == text
+    assert "casefold, NFC" in manifest.settings["labeler"]["form_of_words"]
+
+
+def test_each_count_has_a_sentence(tmp_path: Path) -> None:
+    manifest = prepared(tmp_path, of_texts("a"))
+    assert set(manifest.findings) - {"marks", "dropped_tokens"} <= set(SENTENCES)
