@@ -111,15 +111,20 @@ def _at_one_level(panel: Panel, look: Styles) -> Figure:
         estimate, color = panel.estimate(method, level), look[method].color
         axes.hlines(place, estimate.low, estimate.high, color=color, linewidth=2.5, alpha=0.45)
         axes.plot(estimate.value, place, "o", color=color)
-    axes.set_yticks(range(len(order)), order)
-    axes.set_ylim(-0.7, len(order) - 0.3)
+    _method_axis(axes, order)
+    axes.set_title(f"True return in unobserved episodes at p = {level:g}")
+    return figure
+
+
+def _method_axis(axes: Axes, methods: Sequence[str]) -> None:
+    """Make the vertical axis one of methods, and the horizontal one of true returns."""
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_ylim(-0.7, len(methods) - 0.3)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(_RETURN)
     axes.set_ylabel("method")
-    axes.set_title(f"True return in unobserved episodes at p = {level:g}")
-    return figure
 
 
 def _points(
@@ -185,22 +190,54 @@ def _multiples(
 
 
 def observed_and_unobserved(panel: Panel, look: Styles) -> Drawing:
-    """Return one small plot per method: its returns in observed and in unobserved episodes."""
-    methods = [*panel.ranked(), *filter(is_oracle, panel.methods)]
+    """Return each method's returns in observed and unobserved episodes: a plot each, or a row."""
+    ranked, oracles = panel.ranked(), [*filter(is_oracle, panel.methods)]
+    methods = [*ranked, *oracles]
+    several = len(panel.levels) > 1
 
     def plot(axes: Axes, number: int) -> None:
         _two_lines(axes, panel, methods[number], look[methods[number]].color)
 
+    def draw() -> Figure:
+        if several:
+            return _multiples(methods, 3, 1.45, _PROBABILITY, plot)
+        return _two_points(panel, [*reversed(ranked), *oracles], look)
+
+    gap = "is the difference in behavior between episodes with and without oversight"
+    lines = (
+        f"One plot per method, all with the same axes. The gap between the two lines {gap}; the "
+        "dashed line is the oracle in unobserved episodes. Bands are 95% intervals."
+    )
+    points = f"The line between the two points of a method {gap}. Intervals are in the tables."
     return Drawing(
         name="observed-and-unobserved",
         title="Observed and unobserved episodes",
-        caption="One plot per method, all with the same axes. The gap between the two lines is the "
-        "difference in behavior between episodes with and without oversight; the dashed line is "
-        "the oracle in unobserved episodes. Bands are 95% intervals.",
+        caption=lines if several else points,
         alt="For each method, true return against oversight probability, in episodes in which a "
         "square is overseen and in which none is. The numbers are in the tables.",
-        draw=lambda: _multiples(methods, 3, 1.45, _PROBABILITY, plot),
+        draw=draw,
     )
+
+
+def _two_points(panel: Panel, methods: Sequence[str], look: Styles) -> Figure:
+    """Draw two points for each method at the only level, and a line between them."""
+    (level,) = panel.levels
+    figure = sheet(1.3 + 0.25 * len(methods), _WIDTH)
+    axes = figure.subplots()
+    for place, method in enumerate(methods):
+        color = look[method].color
+        seen, unseen = (
+            panel.estimate(method, level, score).value for score in (OBSERVED, UNOBSERVED)
+        )
+        axes.hlines(place, seen, unseen, color=color, linewidth=1.2)
+        axes.plot(seen, place, "o", color=color, mfc=PAPER, ms=5)
+        axes.plot(unseen, place, "o", color=color, ms=5)
+    _method_axis(axes, methods)
+    axes.set_title(f"True return at p = {level:g}")
+    for face, label in ((PAPER, "observed"), (MUTED, "unobserved")):
+        axes.plot([], [], "o", color=MUTED, mfc=face, ms=5, label=label)
+    figure.legend(loc="outside upper left", ncols=2, handlelength=1.4)
+    return figure
 
 
 def _two_lines(axes: Axes, panel: Panel, method: str, color: str) -> None:
@@ -226,6 +263,9 @@ def learning_curves(bands: Bands, look: Styles, levels: Sequence[float]) -> Draw
     shown = [level for level in levels if any(at == level for _, at in bands)]
     titles = [f"p = {level:g}" for level in shown]
 
+    weak = any(not style.strong for style in look.values())
+    gray = " Gray: the methods that the first figure does not name." if weak else ""
+
     def plot(axes: Axes, number: int) -> None:
         _curves(axes, bands, shown[number], look)
 
@@ -234,7 +274,7 @@ def learning_curves(bands: Bands, look: Styles, levels: Sequence[float]) -> Draw
         title="Learning curves in unobserved episodes",
         caption="Mean over seeds of the current policy's true return during training, with 95% "
         "bootstrap bands; the learner never sees this return. At p = 1 no episode is unobserved, "
-        "and all episodes count. Gray: the methods that the first figure does not name.",
+        f"and all episodes count.{gray}",
         alt="For each oversight probability, true return against environment steps, one line per "
         "method, with bands over seeds.",
         draw=lambda: _multiples(titles, 2, 1.75, "environment steps", plot),
