@@ -12,6 +12,7 @@ from oversight.rl.config import TrainConfig, make_agent
 from oversight.rl.study import Study, declare
 from oversight.runs.cli import override
 from oversight.runs.folder import flat
+from oversight.runs.statistics import MIN_SEEDS
 
 EXPECTED: dict[str, dict[str, Any]] = {
     "default": {
@@ -120,6 +121,20 @@ def test_study_is_documented_and_runs_on_one_thread_of_a_processor(name: str) ->
         assert run.config.device == "cpu"  # the promise of equal bits holds for processors
         assert run.config.threads == 1
         assert run.config.run_dir is None
+
+
+def test_quick_study_compares_the_main_methods_at_one_level_with_seeds_for_a_verdict() -> None:
+    runs = declare("quick", STUDIES["quick"][1]).runs()
+    levels = {run.config.oversight_probability for run in runs}
+    assert levels == {0.03}
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        seeds.setdefault(run.config.method, set()).add(run.config.seed)
+    assert {*seeds} == {"reward-map", "routed", "naive", "filtered", "oracle"}
+    assert all(len(found) >= MIN_SEEDS for found in seeds.values())
+    tuned = {run.config.method: run.config.ppo for run in published().runs()}
+    rates = {run.config.method: run.config.ppo.learning_rate for run in runs}
+    assert rates == {method: tuned[method].learning_rate for method in seeds}
 
 
 def test_published_study_has_twenty_seeds_in_main_cells_and_five_elsewhere() -> None:
