@@ -86,7 +86,7 @@ class PPOConfig:
     """Weight of the entropy bonus."""
     vf_coef: float = 0.5
     """Weight of the value loss."""
-    mixture_coef: float = 0.1
+    mixture_coef: float = 0.05
     """Weight of the loss that teaches the mixture which outcome an observed episode had."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient, or of each target's."""
@@ -227,7 +227,7 @@ class RoutedPPO(PPO):
         policy: str | type[BasePolicy] = "MotivationPolicy",
         env: GymEnv | VectorEnv[Any, Any, Any] | str | None = None,
         method: Method | str = METHODS["routed"],
-        mixture_coef: float = 0.1,
+        mixture_coef: float = 0.05,
         *,
         timeouts: Timeouts = "open",
         advantage_normalization: AdvantageNormalization = "all",

@@ -121,6 +121,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
             "settings": {
                 **SMALL,
                 "device": "cpu",
+                "ppo.mixture_coef": 0.1,  # the default when its results were measured
                 "total_timesteps": 1_500_000,
                 "eval_episodes": 512,
                 "final_episodes": 2048,

@@ -37,7 +37,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "ppo.clip_range": 0.1,
         "ppo.ent_coef": 0.01,
         "ppo.vf_coef": 0.5,
-        "ppo.mixture_coef": 0.1,
+        "ppo.mixture_coef": 0.05,
         "ppo.max_grad_norm": 1.0,
     },
     "small": {"ppo.hidden_sizes": (64, 64)},
