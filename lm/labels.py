@@ -1,8 +1,8 @@
-"""Labels of training texts: imperfect labels, labels of a classifier, and labels of tokens.
+"""Labels of training texts: imperfect labels, and labels of tokens.
 
 Every text is labeled forget or not, with the recall and precision of a run. A method may replace
-these labels by the predictions of a document classifier that is trained on them, and apply them to
-whole texts or only to words specific to the topic. `Routed` turns them into routes of tokens when
+these labels by the predictions of a document classifier (`lm.classifier`), and apply them to whole
+texts or only to words specific to the topic. `Routed` turns them into routes of tokens when
 texts are read.
 """
 
@@ -123,75 +123,6 @@ def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
     drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < share
     drawn = drawn.to(labels.device).view(-1, *[1] * (labels.ndim - 1))
     return torch.where(drawn & (labels == RETAIN), UNLABELED, labels)
-
-
-FOLDS = 5
-"""Number of parts of the texts; a regression fitted to the other parts classifies each part."""
-PENALTY = 1e-3
-"""Weight of the squared norm of the regression's weights relative to its mean loss."""
-UNSURE = 0.25
-"""Probability from which a text is no longer labeled retain."""
-
-
-def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int) -> Tensor:
-    """Return the labels of texts by the predicted probability that they are to be forgotten.
-
-    A logistic regression on the tokens that a text contains is trained on the labels. If labels are
-    missing at random, it predicts the probability that a text is labeled. That is the probability
-    that the text is to be forgotten times the label recall, which is estimated by the mean
-    prediction for labeled texts (Elkan and Noto 2008, "Learning classifiers from only positive and
-    unlabeled data"). The label of a text is not used to classify it, so that wrong labels can be
-    corrected.
-
-    Args:
-        rows: the texts.
-        labeled: which texts are labeled forget, [n] bool.
-        vocab_size: number of tokens of the vocabulary.
-        seed: seed of the assignment of texts to parts.
-
-    Returns:
-        Labels, [n] int64: `FORGET` above one half, `UNLABELED` above `UNSURE`, `RETAIN` below.
-
-    Raises:
-        ValueError: if the number of labels is not the number of texts, or there are fewer texts
-            than parts.
-    """
-    if labeled.shape != rows.topics.shape or len(rows) < FOLDS:
-        raise ValueError(
-            f"labels of shape {tuple(labeled.shape)} were given for {len(rows)} stories: give "
-            f"each story one label, and {FOLDS} stories or more"
-        )
-    if not labeled.any():
-        return torch.full(labeled.shape, RETAIN)
-    generator = torch.Generator().manual_seed(seed)
-    fold = torch.randperm(len(rows), generator=generator) % FOLDS
-    probability = _label_probabilities(rows, labeled, fold, vocab_size)
-    probability = probability / probability[labeled].mean()
-    unsure = torch.where(probability > UNSURE, UNLABELED, RETAIN)
-    return torch.where(probability > 0.5, FORGET, unsure)
-
-
-def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_size: int) -> Tensor:
-    """Return the probability that each text is labeled, [n] float64, fitted to the other folds."""
-    from scipy.sparse import csr_array  # noqa: PLC0415 (slow to import, as scikit-learn is)
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-
-    # [n, v]: whether each text has each token
-    present = torch.zeros(len(rows), vocab_size, dtype=torch.float64).scatter_(1, rows.inputs, 1.0)
-    features = csr_array(present.numpy())
-    probability = torch.zeros(len(rows), dtype=torch.float64)
-    for number in range(FOLDS):
-        train, test = fold != number, fold == number
-        labels = labeled[train]
-        if labels.all() or not labels.any():  # one class, which the library does not fit
-            probability[test] = float(labels[0])
-            continue
-        # scikit-learn minimizes the summed cross-entropy times C, plus half the squared weights
-        regression = LogisticRegression(C=1 / (2 * PENALTY * len(labels)), max_iter=1000)
-        regression.fit(features[train.numpy()], labels.numpy())
-        predicted = regression.predict_proba(features[test.numpy()])[:, 1]
-        probability[test] = torch.from_numpy(predicted)
-    return probability
 
 
 CHUNK = 4096

@@ -43,7 +43,7 @@ class Method:
     unlabeled_fraction: float = 0.0
     """Fraction of the texts labeled retain whose label is dropped at random."""
     classified: bool = False
-    """Whether the labels are predictions of a classifier trained on them (`lm.labels`)."""
+    """Whether the labels are predictions of a classifier trained on them (`lm.classifier`)."""
     weighted: bool = False
     """Whether forget tokens are routed by weights, which are higher for tokens typical of them."""
     expanded: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 
 from lm.attacks.results import FACTS, LOSS
+from lm.classifier import quality_sentence
 from lm.config import StudyConfig
 from lm.methods import BASE, GOLD, METHODS
 from lm.report import Result, Results, number
@@ -23,7 +24,6 @@ FIGURES = {
 """Measures and formats of a model before attacks, by their headings."""
 FORMATS = {FACTS: ".0%", LOSS: ".3f"}
 """Formats of the figures of attacks: shares, and nats per token."""
-ANSWERS = {True: "yes", False: "**no**", None: "unknown, since gold was not run"}
 
 
 def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
@@ -54,7 +54,7 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
 
 {METHODS[result["method"]].summary} Training started from {start} and took {run.loop.steps} steps \
 of {run.batch_size} texts; {recall:.0%} of the texts to forget were labeled forget, with a \
-precision of {run.labels.precision:.0%}.
+precision of {run.labels.precision:.0%}.{_classifier(result)}
 
 ## Effect and cost
 
@@ -65,13 +65,22 @@ Retain loss relative to the unrouted model: {cost}. Time of the run: \
 
 ## Attacks
 
-{_attacks(study, result, same_seed.get(GOLD))}
+{_attacks(study, result, [same_seed[name] for name in (GOLD, BASE) if name in same_seed])}
 
 ## Limits
 
 One seed of one study, on held-out text of the same kind. An attack that is not listed was not \
 tried. `summary.json` compares all models of the study over its seeds.
 """
+
+
+def _classifier(result: Result) -> str:
+    """Return what the document classifier of the method did, if it has one."""
+    found = result.get("classifier")
+    if found is None:
+        return ""
+    sentence = quality_sentence(found)
+    return f" {sentence[0].upper()}{sentence[1:]}"
 
 
 def _effect(result: Result, same_seed: Mapping[str, Result]) -> str:
@@ -86,22 +95,26 @@ def _effect(result: Result, same_seed: Mapping[str, Result]) -> str:
     return _table(rows)
 
 
-def _attacks(study: StudyConfig, result: Result, gold: Result | None) -> str:
+def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -> str:
     """Return the worst setting of each attack, and whether the model is robust to it."""
     if result["method"] == GOLD:
         return "This is gold, the reference of the other models."
     rows: list[Sequence[str]] = [("attack", "figure", "worst case", "of gold", "robust")]
-    for each in robustness(Results([result, *([] if gold is None else [gold])])):
-        form = FORMATS[each.figure]
-        values = (_known(mean.value, form) for mean in (each.worst_case, each.gold))
-        rows.append((each.attack, each.figure, *values, ANSWERS[each.robust]))
+    others = [each for each in references if each["method"] != result["method"]]
+    for each in robustness(Results([result, *others])):
+        if each.method == result["method"]:
+            form = FORMATS[each.figure]
+            values = (_known(mean.value, form) for mean in (each.worst_case, each.gold))
+            rows.append((each.attack, each.figure, *values, each.answer))
     attack = study.run.attack
     rates = ", ".join(f"{rate:g}" for rate in attack.learning_rates)
     counts = ", ".join(map(str, attack.num_examples))
     return (
         f"{_table(rows)}\n\nThe worst setting of each attack on this one model. The model is "
         "robust if the attack is ahead of the attack on gold, which never saw the texts to "
-        f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss. "
+        f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss; "
+        f"if the attack on {BASE} is ahead by more, so that the attack can tell the two; and if "
+        f"facts and loss to be retained are no worse than those of {BASE} by as much. "
         f"Relearning takes {attack.steps} steps at learning rates {rates}, on {counts} texts."
     )
 

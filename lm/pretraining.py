@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lm.classifier import Quality, classify_documents
 from lm.config import RunConfig
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
-from lm.labels import LabelConfig, classify_documents, story_labels
+from lm.labels import LabelConfig, story_labels
 from lm.methods import METHODS, Method, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
@@ -139,6 +140,8 @@ class TrainingData:
     """Labels of the texts, [n]: as given, or as the method's classifier predicts them."""
     held_out: StoryRows
     """Held-out texts, all labeled retain."""
+    classifier: Quality | None = None
+    """The quality of the method's classifier, if it has one."""
 
     @property
     def forget(self) -> Texts:
@@ -156,6 +159,8 @@ def make_training_data(
 ) -> TrainingData:
     """Return the training data of a method; the seed draws texts and labels.
 
+    A method with a classifier gets its labels, or the given ones if its quality is too low.
+
     Raises:
         ValueError: if there are too few texts for the labels.
     """
@@ -164,11 +169,14 @@ def make_training_data(
     quality = LabelConfig() if method.uses_true_labels else config.labels
     labeled = story_labels(task, drawn, quality, seed)
     labels = torch.where(labeled, FORGET, task.retain_labels(drawn.topics))
+    quality_of_classifier = None
     if method.classified:
-        labels = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
+        classified = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
+        quality_of_classifier = classified.quality
+        labels = labels if quality_of_classifier.flaw else classified.labels
     ours = torch.arange(len(drawn)) < count
     held_out = drawn.take(~ours & (labels == RETAIN)).read()
-    return TrainingData(drawn.take(ours), labels[ours], held_out)
+    return TrainingData(drawn.take(ours), labels[ours], held_out, quality_of_classifier)
 
 
 def gradient_shares(

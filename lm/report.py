@@ -37,7 +37,7 @@ Result = Mapping[str, Any]
 """The result of one run: an entry of `summary.json`."""
 REFERENCES = (GOLD, BASE)
 """Methods that do not depend on the labels of a run."""
-RECORDS = ("curves", "grid", "samples", "training", "gradient_shares", "seconds")
+RECORDS = ("curves", "grid", "samples", "training", "gradient_shares", "seconds", "classifier")
 """Parts of a result that are not single figures."""
 
 RELEARNED, RELEARNED_FACTS = "relearned_forget_loss", "relearned_facts"

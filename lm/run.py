@@ -194,9 +194,11 @@ class Run:
         return model
 
     def examine_trained(self, model: LanguageModel) -> dict[str, Any]:
-        """Return the exam of a model before the ablation, and its shares of gradients."""
+        """Return the exam before the ablation, shares of gradients, and a classifier's quality."""
         shares = self.training.gradient_shares(model.to(default_device()))
-        return {"gradient_shares": shares, **self.examine(model)}
+        quality = self.data.classifier
+        classifier = {} if quality is None else {"classifier": quality.as_result()}
+        return {"gradient_shares": shares, **classifier, **self.examine(model)}
 
     def examine(self, model: LanguageModel) -> dict[str, Any]:
         """Return losses, scores and sample texts."""
@@ -383,6 +385,7 @@ def build_result(
         "wall_seconds": sum(seconds.values()),
         "seconds": seconds,
         **measures,
+        **{k: v for k, v in examined["before"].items() if k == "classifier"},
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"]},
         "samples": {stage: record["samples"] for stage, record in examined.items()},

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from lm.classifier import quality_lines
 from lm.config import StudyConfig
 from lm.methods import BASE, begins_with
 from lm.model_card import card
@@ -217,6 +218,8 @@ def report(
         for title, attacked in _attacked(study, results):
             console.print(attacks_table(title, attacked))
             console.out(robustness_sentence(robustness(attacked)), highlight=False)
+        for line in quality_lines(results.records):
+            console.out(line, highlight=False)
         console.out(sentence, highlight=False)
     path = folder.path
     lines = {

@@ -319,7 +319,8 @@ def classify(recall: float, errors: str) -> Digests:
     rows = getattr(task, renamed("lm.task:Task.tell").rpartition(".")[2])(DRAWN, [0])
     quality = load("lm.labels:LabelConfig")(recall=recall, errors=errors)
     labels = load("lm.labels:story_labels")(task, rows, quality, 0)
-    outcome: torch.Tensor = load("lm.judge:judge")(rows, labels, task.vocab_size, 0)
+    found = load("lm.judge:judge")(rows, labels, task.vocab_size, 0)
+    outcome: torch.Tensor = getattr(found, "labels", found)
     return {
         "given": array_digest(labels),
         "classified": array_digest(outcome),

@@ -26,7 +26,7 @@ RENAMED: dict[str, str] = {
     "modules-judged": "modules-classified",
     "lora-pair-judged": "lora-pair-classified",
     "lm.corpus:tell": "lm.corpus:sample_stories",
-    "lm.judge:judge": "lm.labels:classify_documents",
+    "lm.judge:judge": "lm.classifier:classify_documents",
     "lm.task:make_task": "lm.data.task:make_task",
     "lm.task:TaskConfig": "lm.data.task:TaskConfig",
     "lm.task:Task.tell": "lm.data.task:Task.sample",

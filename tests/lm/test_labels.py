@@ -1,4 +1,4 @@
-"""Tests of the labels of texts and tokens, of the classifier, and of the routes of tokens."""
+"""Tests of the labels of texts and tokens, and of the routes of tokens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +9,10 @@ import torch
 from lm.data.document import Ids
 from lm.data.labeling import Labels
 from lm.data.shards import Shards
-from lm.data.task import StoryRows, Task, TaskConfig, make_task
 from lm.labels import (
-    FOLDS,
     TOPIC_KINDS,
-    LabelConfig,
     Routed,
-    classify_documents,
     drop_retain_labels,
-    story_labels,
     token_labels,
 )
 from lm.methods import METHODS, routed
@@ -125,82 +120,6 @@ def test_digest_changes_with_everything_batches_depend_on(tmp_path: Path) -> Non
 def test_routed_refuses_another_number_of_labels_than_texts() -> None:
     with pytest.raises(ValueError, match=r"labels of shape \(3,\) were given for 4 texts"):
         Routed(tiny_task().sample(4, [0]), torch.zeros(3).long())
-
-
-@pytest.fixture(scope="module")
-def stories() -> tuple[Task, StoryRows]:
-    task = make_task(TaskConfig())
-    return task, task.sample(3000, [0])
-
-
-@pytest.mark.parametrize(
-    ("recall", "precision", "errors", "share"),
-    [
-        (1.0, 1.0, "iid", 0.99),
-        (0.5, 1.0, "iid", 0.98),
-        (0.5, 1.0, "topic", 0.95),  # the names of entities whose stories are missed mislead it
-        (0.9, 0.8, "iid", 0.98),
-    ],
-)
-def test_classifier_recovers_the_truth_from_noisy_labels(
-    stories: tuple[Task, StoryRows], recall: float, precision: float, errors: str, share: float
-) -> None:
-    task, rows = stories
-    config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
-    labeled = story_labels(task, rows, config, seed=0)
-    found = classify_documents(rows, labeled, task.vocab_size, seed=0) == FORGET
-    truth = task.to_forget(rows.topics)
-    assert (found == truth).float().mean() > share
-    assert (found == truth).sum() >= (labeled == truth).sum()
-
-
-def test_story_is_classified_without_its_own_label(
-    stories: tuple[Task, StoryRows],
-) -> None:
-    task, rows = stories
-    labeled = task.to_forget(rows.topics)
-    one = int(labeled.nonzero()[0])
-    missed = labeled.clone()
-    missed[one] = False
-    assert classify_documents(rows, missed, task.vocab_size, seed=0)[one] == FORGET
-
-
-def test_classifier_labels_nothing_forget_without_forget_labels(
-    stories: tuple[Task, StoryRows],
-) -> None:
-    task, rows = stories
-    none = torch.zeros(len(rows), dtype=torch.bool)
-    assert (classify_documents(rows, none, task.vocab_size, 0) == RETAIN).all()
-
-
-def test_a_single_labeled_story_is_classified_without_its_label(
-    stories: tuple[Task, StoryRows],
-) -> None:
-    task, rows = stories
-    one = torch.arange(len(rows)) == 7
-    assert classify_documents(rows, one, task.vocab_size, seed=0)[7] in (RETAIN, UNLABELED)
-
-
-def test_uncertain_predictions_are_unlabeled(stories: tuple[Task, StoryRows]) -> None:
-    task, rows = stories
-    labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
-    found, truth = (
-        classify_documents(rows, labeled, task.vocab_size, seed=0),
-        task.to_forget(rows.topics),
-    )
-    unsure = found == UNLABELED
-    assert 0 < int(unsure.sum()) < len(rows) // 20
-    assert truth[unsure].float().mean() > truth.float().mean()
-    assert int((truth & (found == RETAIN)).sum()) < int((truth & (found != FORGET)).sum())
-
-
-def test_classifier_refuses_too_few_labels_or_stories(stories: tuple[Task, StoryRows]) -> None:
-    task, rows = stories
-    with pytest.raises(ValueError, match="each story one label"):
-        classify_documents(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
-    few = rows.take(torch.arange(FOLDS - 1))
-    with pytest.raises(ValueError, match="5 stories or more"):
-        classify_documents(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
 
 
 def test_drop_retain_labels_drops_the_given_share() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lm.classifier import Quality
 from lm.config import RunConfig, StudyConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS
@@ -54,7 +55,15 @@ def test_card_calls_a_model_robust_when_attacks_gain_no_more_than_from_gold(
 ) -> None:
     text = card(STUDY, result("rmu", 2.0, 0.42, relearned), [GOLD, BASE])
     assert f"| same | loss | {relearned:.3f} | 1.000 | {answer} |" in text
-    assert "| same | facts | 50% | 50% | yes |" in text
+    assert "| same | facts | 50% | 50% | unknown, since unrouted withstands it as well |" in text
+
+
+def test_card_says_what_a_classifier_labeled_and_why_it_was_not_used() -> None:
+    marked = {"retain": 57, "unlabeled": 492, "forget": 2451}
+    quality = Quality(auc=0.5, given=900, marked=marked, added=1700).as_result()
+    text = card(STUDY, {**result("modules", 2.0, 0.4, 0.9), "classifier": quality}, [GOLD, BASE])
+    assert "The classifier labeled 2451 forget, 57 retain, 492 unlabeled, where 900" in text
+    assert "the given ones were kept: its held-out AUC is 0.50, below 0.7." in text
 
 
 def test_card_reports_unknown_without_references() -> None:

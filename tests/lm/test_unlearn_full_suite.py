@@ -13,7 +13,7 @@ from lm.robustness import robustness
 from oversight.runs import cli
 from tests.oversight.runs.refusals import Capture
 
-SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "filtered")
+SMOKE = ("--config", "smoke", "--workers", "1", "--method", "gold", "unrouted", "filtered")
 
 
 @pytest.mark.slow
@@ -32,7 +32,8 @@ def test_resumed_study_adds_the_attacks_of_the_full_suite(
     rows = [row for result in summary["results"] for row in result["grid"]]
     assert {row["attack"] for row in rows} == set(SUITES["full"])
     verdicts = robustness(Results(summary["results"]))
-    assert {(each.method, each.robust is None) for each in verdicts} == {("filtered", False)}
+    assert {each.method for each in verdicts} == {"unrouted", "filtered"}
+    assert not any(each.robust for each in verdicts if each.method == "unrouted")
     run = folder / "runs" / "filtered-seed0"
     for name in ("attack-gcg.json", "result.json"):
         (run / name).unlink()

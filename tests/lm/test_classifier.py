@@ -1,0 +1,202 @@
+"""Tests of the document classifier: what it corrects, and when its labels are not used."""
+
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lm.classifier import (
+    FOLDS,
+    Quality,
+    _present,
+    classify_documents,
+    quality_lines,
+    quality_sentence,
+)
+from lm.config import RunConfig
+from lm.data.task import StoryRows, Task, TaskConfig, make_task
+from lm.labels import LabelConfig, story_labels
+from lm.pretraining import make_training_data
+from lm.task import StoryTask
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+
+
+@pytest.fixture(scope="module")
+def stories() -> tuple[Task, StoryRows]:
+    task = make_task(TaskConfig())
+    return task, task.sample(3000, [0])
+
+
+@pytest.mark.parametrize(
+    ("recall", "precision", "errors", "share"),
+    [
+        (1.0, 1.0, "iid", 0.99),
+        (0.5, 1.0, "iid", 0.98),
+        (0.5, 1.0, "topic", 0.95),  # the names of entities whose stories are missed mislead it
+        (0.9, 0.8, "iid", 0.98),
+    ],
+)
+def test_classifier_recovers_the_truth_from_noisy_labels(
+    stories: tuple[Task, StoryRows], recall: float, precision: float, errors: str, share: float
+) -> None:
+    task, rows = stories
+    config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
+    labeled = story_labels(task, rows, config, seed=0)
+    found = classify_documents(rows, labeled, task.vocab_size, seed=0).labels == FORGET
+    truth = task.to_forget(rows.topics)
+    assert (found == truth).float().mean() > share
+    assert (found == truth).sum() >= (labeled == truth).sum()
+
+
+def test_story_is_classified_without_its_own_label(
+    stories: tuple[Task, StoryRows],
+) -> None:
+    task, rows = stories
+    labeled = task.to_forget(rows.topics)
+    one = int(labeled.nonzero()[0])
+    missed = labeled.clone()
+    missed[one] = False
+    assert classify_documents(rows, missed, task.vocab_size, seed=0).labels[one] == FORGET
+
+
+def test_classifier_labels_nothing_forget_without_forget_labels(
+    stories: tuple[Task, StoryRows],
+) -> None:
+    task, rows = stories
+    none = torch.zeros(len(rows), dtype=torch.bool)
+    assert (classify_documents(rows, none, task.vocab_size, 0).labels == RETAIN).all()
+
+
+def test_a_single_labeled_story_is_classified_without_its_label(
+    stories: tuple[Task, StoryRows],
+) -> None:
+    task, rows = stories
+    one = torch.arange(len(rows)) == 7
+    assert classify_documents(rows, one, task.vocab_size, seed=0).labels[7] in (RETAIN, UNLABELED)
+
+
+def test_uncertain_predictions_are_unlabeled(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
+    found, truth = (
+        classify_documents(rows, labeled, task.vocab_size, seed=0).labels,
+        task.to_forget(rows.topics),
+    )
+    unsure = found == UNLABELED
+    assert 0 < int(unsure.sum()) < len(rows) // 20
+    assert truth[unsure].float().mean() > truth.float().mean()
+    assert int((truth & (found == RETAIN)).sum()) < int((truth & (found != FORGET)).sum())
+
+
+def test_classifier_refuses_too_few_labels_or_stories(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    with pytest.raises(ValueError, match="each story one label"):
+        classify_documents(rows, torch.zeros(3, dtype=torch.bool), task.vocab_size, seed=0)
+    few = rows.take(torch.arange(FOLDS - 1))
+    with pytest.raises(ValueError, match="5 stories or more"):
+        classify_documents(few, torch.zeros(len(few), dtype=torch.bool), task.vocab_size, seed=0)
+
+
+def test_quality_is_high_when_the_topic_has_its_own_words(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    for recall, precision, errors in ((0.5, 1.0, "iid"), (0.1, 1.0, "topic"), (0.9, 0.5, "iid")):
+        config = LabelConfig(recall=recall, precision=precision, errors=errors)  # type: ignore[arg-type]
+        labeled = story_labels(task, rows, config, seed=0)
+        quality = classify_documents(rows, labeled, task.vocab_size, seed=0).quality
+        assert quality.flaw is None
+        assert quality.auc > 0.7
+        assert quality.given == int(labeled.sum())
+        assert sum(quality.marked.values()) == quality.texts == len(rows)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_labels_are_not_used_when_the_given_ones_are_random(
+    stories: tuple[Task, StoryRows], share: float, seed: int
+) -> None:
+    task, rows = stories
+    generator = torch.Generator().manual_seed(seed)
+    labeled = torch.rand(len(rows), generator=generator) < share
+    quality = classify_documents(rows, labeled, task.vocab_size, seed=0).quality
+    assert 0.35 < quality.auc < 0.65
+    assert quality.flaw is not None
+    assert "its held-out AUC is" in quality.flaw
+
+
+def test_labels_are_not_used_when_there_is_one_text_or_one_kind(
+    stories: tuple[Task, StoryRows],
+) -> None:
+    task, rows = stories
+    few = rows.take(torch.arange(40))
+    for labeled in (torch.arange(40) == 7, torch.ones(40).bool(), torch.zeros(40).bool()):
+        assert classify_documents(few, labeled, task.vocab_size, seed=0).quality.flaw is not None
+
+
+def test_random_labels_stay_as_given_in_the_training_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = StoryTask(**vars(make_task(TaskConfig())))
+    run = RunConfig(task=TaskConfig(stories=600))
+    wanted = make_training_data(run, task, "modules-classified", 0)
+    assert wanted.classifier is not None
+    assert wanted.classifier.flaw is None
+    drawn = torch.rand(728, generator=torch.Generator().manual_seed(0)) < 0.3
+    monkeypatch.setattr("lm.pretraining.story_labels", lambda *_: drawn)
+    given = make_training_data(run, task, "modules", 0)
+    kept = make_training_data(run, task, "modules-classified", 0)
+    assert torch.equal(kept.labels, given.labels)
+    assert torch.equal(kept.held_out.tokens, given.held_out.tokens)
+    assert int((kept.labels == FORGET).sum()) == int(drawn[:600].sum())
+    assert given.classifier is None
+    assert kept.classifier is not None
+    assert kept.classifier.as_result()["used"] is False
+
+
+GOOD = Quality(auc=0.99, given=90, marked={"retain": 880, "unlabeled": 20, "forget": 100}, added=15)
+
+
+@pytest.mark.parametrize(
+    ("changed", "flaw"),
+    [
+        ({}, None),
+        ({"auc": 0.69}, "AUC is 0.69, below 0.7"),
+        ({"auc": 0.71, "given": 3}, "AUC of 0.71 may be chance on 3 labels"),
+        ({"added": 500}, "it marked 500 of the 910 texts not labeled forget, more than 50%"),
+        ({"given": 0}, "0 of 1000 texts are labeled forget"),
+    ],
+)
+def test_flaw_names_what_is_below_the_stated_quality(
+    changed: dict[str, float], flaw: str | None
+) -> None:
+    found = replace(GOOD, **changed).flaw  # type: ignore[arg-type]
+    assert found is None if flaw is None else found is not None and flaw in found
+
+
+def test_lines_tell_used_classifiers_and_warn_of_others() -> None:
+    bad = replace(GOOD, auc=0.5)
+    run = {"method": "modules-classified", "seed": 3, "label_recall": 0.9}
+    used, kept = ({**run, "classifier": each.as_result()} for each in (GOOD, bad))
+    assert quality_lines([used]) == [
+        "labels: the classifier labeled 100 forget, 880 retain, 20 unlabeled, where 90 were "
+        "labeled forget; its held-out AUC is 0.990."
+    ]
+    warning, several = quality_lines([used, kept, used, {"method": "gold"}])
+    assert warning.startswith("warning: modules-classified, seed 3, label recall 0.9: the class")
+    assert warning.endswith("and the given ones were kept: its held-out AUC is 0.50, below 0.7.")
+    assert "of 2 runs labeled 1.11 to 1.11 times as many" in several
+    assert "AUC is unknown" in quality_sentence({**bad.as_result(), "auc": None})
+
+
+def test_memory_does_not_grow_with_the_vocabulary() -> None:
+    tokens = torch.randint(0, 50_000, (2000, 65), generator=torch.Generator().manual_seed(0))
+    empty = torch.full((2000, 64), -1)
+    rows = StoryRows(tokens, empty, empty, torch.zeros(2000).long())
+    tracemalloc.start()
+    ones, columns, starts = _present(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # 800 MB as a dense matrix
+    for row in (0, 1999):
+        assert columns[starts[row] : starts[row + 1]].tolist() == rows.inputs[row].unique().tolist()
+    assert len(ones) == starts[-1] == len(columns)
