@@ -73,15 +73,20 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
 def require_something_to_forget(
     config: RunConfig, task: UnlearningTask, seeds: Sequence[int]
 ) -> None:
-    """Raise a ValueError if the documents that a seed draws to train on have none to forget."""
+    """Raise a ValueError if a seed draws no document that is to be forgotten, or labels none."""
     if config.data is None:
         return  # stories are drawn of all topics alike
+    quality, count = config.labels, config.task.stories
     for seed in seeds:
         drawn = _drawn(config, task, seed)
-        if not task.to_forget(drawn.topics[: config.task.stories]).any():
+        forget = task.to_forget(drawn.topics)
+        labeled = story_labels(task, drawn, quality, seed)
+        if not forget[:count].any() or (quality.recall > 0 and not labeled[:count].any()):
             raise ValueError(
-                f"none of the {config.task.stories} documents that seed {seed} draws to train on "
-                "is to be forgotten: give a larger --task.stories, or prepare more to forget"
+                f"of the {count} documents that seed {seed} draws to train on, "
+                f"{int(forget[:count].sum())} are to be forgotten, and "
+                f"{int(labeled[:count].sum())} are labeled so: give a larger --task.stories, or "
+                "prepare more to forget"
             )
 
 

@@ -121,9 +121,10 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
     study.require_model()
     study = share_over_processes(study)
     if folder is None:
-        config = study.run_config(1.0)
-        task = load_task(config)  # refuses what cannot be loaded before anything is written
-        require_something_to_forget(config, task, study.seeds)
+        # refuses what cannot be loaded before anything is written
+        task = load_task(study.run_config(1.0))
+        for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
+            require_something_to_forget(study.run_config(recall), task, study.seeds)
         folder = create(study.run_dir or default_folder(study))
     return study, folder
 

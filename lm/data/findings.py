@@ -13,31 +13,34 @@ import numpy as np
 
 from lm.data.document import Document, Encoded
 from lm.data.files import SEPARATORS
-from lm.data.labeling import EMPTY, Labeler, Labels
+from lm.data.labeling import Labeler, Labels
 from lm.data.shards import SHARES, Manifest, Pools, Shards, total
 from lm.training.route_tables import FORGET
 
 SENTENCES = {
-    "skipped_files": "{skipped_files:,} hidden files or files of other kinds were not read",
-    "blank": "{blank:,} records without text were skipped",
-    "cut": "{cut:,} documents had more than {context} tokens and were cut, by {dropped_tokens:,} "
-    "tokens",
-    "beyond_cut": "warning: {beyond_cut:,} documents have something to forget only in the part "
-    "that was cut off, and are labeled by what is kept: a larger --context keeps more",
-    "separators": "warning: {separators:,} documents spell a separator such as <|endoftext|>, "
-    "which stays in their text",
-    "repeated": "{repeated:,} documents repeat the text of an earlier one",
-    "shared": "warning: {shared:,} documents of exams and attacks have the text of one to train on",
-    "contradictory": "warning: {contradictory:,} documents have the text of one with another label",
-    "blank_marks": "warning: {blank_marks:,} blank words were given and left out",
-    "doubled_marks": "warning: {doubled_marks:,} {kind}s were given more than once",
-    "words_of_several_tokens": "warning: {words_of_several_tokens:,} words are not one token, and "
-    "label nothing",
-    "empty_values": "warning: {empty_values:,} documents have an empty value, and are unlabeled "
-    "unless it was given",
-    "shared_ids": "warning: {shared_ids:,} documents have the id of an earlier one",
-    "unused_marks": "warning: {unused_marks:,} of {marks:,} {kind}s are in no document{names}",
-    "unused_labels": "warning: {unused_labels:,} labels are of records beyond the last one",
+    "skipped_files": "files that were not read, hidden or of other kinds: {skipped_files:,}",
+    "blank": "records without text, which were skipped: {blank:,}",
+    "cut": "documents cut at {context} tokens: {cut:,} (tokens dropped: {dropped_tokens:,})",
+    "beyond_cut": "warning: documents with something to forget only beyond the cut, which are "
+    "labeled by what is kept: {beyond_cut:,} (a larger --context keeps more)",
+    "separators": "warning: documents in whose text a separator such as <|endoftext|> stays: "
+    "{separators:,}",
+    "repeated": "documents with the kept text of an earlier one: {repeated:,}",
+    "shared": "warning: documents of exams and attacks with the kept text of one to train on: "
+    "{shared:,}",
+    "contradictory": "warning: documents with the kept text of one with another label: "
+    "{contradictory:,}",
+    "blank_marks": "warning: {kind}s that are blank, and were left out: {blank_marks:,}",
+    "doubled_marks": "warning: {kind}s that were given again: {doubled_marks:,}",
+    "words_of_several_tokens": "warning: words that are not one token, and label nothing: "
+    "{words_of_several_tokens:,}",
+    "other_forms": "warning: documents that spell a word in other characters of Unicode "
+    "(decomposed or zero-width), whose tokens are not labeled: {other_forms:,}",
+    "empty_values": "warning: documents with an empty value, unlabeled unless it was given: "
+    "{empty_values:,}",
+    "shared_ids": "warning: documents with the id of an earlier one: {shared_ids:,}",
+    "unused_marks": "warning: {kind}s in no document: {unused_marks:,} of {marks:,}{names}",
+    "unused_labels": "warning: labels beyond the last record: {unused_labels:,}",
 }
 """The sentence of each count, which is told if the count is above zero."""
 
@@ -65,9 +68,9 @@ def label_document(
     """
     kept = document._replace(text=encoded.text)
     labels = labeler(kept, encoded.tokens)
-    counts = {}
+    counts = dict(labeler.odd(kept))
     if encoded.dropped:
-        counts = {"cut": 1, "dropped_tokens": encoded.dropped}
+        counts |= {"cut": 1, "dropped_tokens": encoded.dropped}
         if labels.max() != FORGET and labeler(document, encoded.whole).max() == FORGET:
             counts["beyond_cut"] = 1
     if any(each in document.text for each in SEPARATORS):
@@ -88,7 +91,6 @@ def find(
     counts["blank"] = counts.get("blank", 0) + records.number - manifest.next_record
     counts |= labeler.counts | repeats(shards) | {"skipped_files": records.skipped_files}
     found = total(shard.marks for shard in manifest.shards)
-    counts["empty_values"] = found.pop(EMPTY, 0)
     if labeler.kind == "id":
         counts["shared_ids"] = sum(found.values()) - len(found)
     if labeler.kind != "id" or records.exhausted:
@@ -125,20 +127,18 @@ def repeats(shards: Shards) -> dict[str, int]:
 def sentences(manifest: Manifest) -> Iterator[str]:
     """Yield a line for each count above zero, and for labels that no document has."""
     for origin, number in manifest.origins.items():
-        yield f"{number:,} documents from {origin}"
+        yield f"documents from {origin}: {number:,}"
     for label in ("forget", "retain"):
         if not manifest.documents[label]:
-            yield (
-                f"warning: no document of {sum(manifest.documents.values()):,} is labeled {label}: "
-                "a study needs some"
-            )
+            everything = sum(manifest.documents.values())
+            yield f"warning: documents labeled {label}: 0 of {everything:,}, and a study needs some"
     missing = [mark for mark, number in manifest.marks.items() if not number]
     names = ", ".join([*map(repr, missing[:NAMED]), *(["..."] if missing[NAMED:] else [])])
     words: Mapping[str, object] = {
         **manifest.findings,
         "context": manifest.setting("context"),
         "kind": _kind(manifest),
-        "names": f": {names}" if names else "",
+        "names": f" ({names})" if names else "",
     }
     for name, sentence in SENTENCES.items():
         if manifest.findings.get(name):

@@ -6,7 +6,7 @@ finds in a document, so that marks of no document can be reported.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
@@ -44,8 +44,6 @@ Name = Literal["keywords", "tokens", "field", "scores", "list"]
 field, scores: by the value or the number in `field`; list: by a file of labels."""
 
 MarkKind = Literal["word", "value", "id"]
-EMPTY = ""
-"""The mark of a document whose value is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +53,14 @@ class Labeler:
     label: Callable[[Document, Ids], Labels]
     marks_of: Callable[[Document, Ids], Iterable[str]] = lambda document, tokens: ()
     """Maps a document and its tokens to the marks that they have."""
+    odd: Callable[[Document], Mapping[str, int]] = lambda document: {}
+    """Maps a document to counts of what is odd about it (`lm.data.findings.SENTENCES`)."""
     kind: MarkKind = "word"
     """What the marks are."""
     marks: tuple[str, ...] = ()
     """All marks that the settings name."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Counts of what is odd about the marks as they were given (`lm.data.findings.SENTENCES`)."""
+    """Counts of what is odd about the marks as they were given."""
     lines: int | None = None
     """Number of labels of a list without ids, one for each record."""
 
@@ -82,7 +82,8 @@ class LabelerConfig:
     words: tuple[str, ...] = ()
     """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
     for keywords, on virology for tokens. Keywords are compared in the canonical caseless form of
-    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space."""
+    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space;
+    tokens are compared as they are."""
     field: str = "label"
     """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
@@ -172,7 +173,7 @@ def by_token(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Lab
         ValueError: if no word is a single token.
     """
     words = _words(config)
-    composed = {word: normalize("NFC", invisible().sub("", word)) for word in words}
+    composed = {word: _composed(word) for word in words}
     found = single_tokens((*words, *composed.values()), tokenizer)
     ids = {word: found[each] for word in words for each in (composed[word], word) if each in found}
     if not ids:
@@ -185,12 +186,24 @@ def by_token(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Lab
     return Labeler(
         label=lambda _, tokens: np.where(np.isin(tokens, chosen), FORGET, RETAIN).astype(np.uint8),
         marks_of=lambda _, tokens: [word_of[n] for n in set(tokens.tolist()) & set(chosen)],
+        odd=lambda document: {"other_forms": int(_has_another_form(document.text, composed))},
         marks=tuple(word_of.values()),
         counts={
             "words_of_several_tokens": len(set(words)) - len(ids),
             "doubled_marks": len(words) - len(set(words)) + len(ids) - len(word_of),
         },
     )
+
+
+def _composed(text: str) -> str:
+    """Return a text composed (NFC), and without zero-width characters."""
+    return text if text.isascii() else normalize("NFC", invisible().sub("", text))
+
+
+def _has_another_form(text: str, words: Mapping[str, str]) -> bool:
+    """Return whether a text has one of the words, given composed, in other characters only."""
+    composed = _composed(text)
+    return any(word in composed and word not in text for word in words.values())
 
 
 def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
@@ -216,11 +229,12 @@ def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
 
     def marks_of(document: Document, _: Ids) -> list[str]:
         form = _value_form(document, config.field)
-        return [*([by_form[form]] if form in by_form else []), *([] if form else [EMPTY])]
+        return [by_form[form]] if form in by_form else []
 
     return Labeler(
         label=_by_document(rule),
         marks_of=marks_of,
+        odd=lambda document: {"empty_values": int(not _value_form(document, config.field))},
         kind="value",
         marks=tuple(by_form.values()),
         counts={"doubled_marks": len(given) - len(by_form)},

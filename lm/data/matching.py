@@ -7,7 +7,7 @@ was read.
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from lm.data.document import invisible, shortened
@@ -50,37 +50,31 @@ class Words:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
-        self._each = [_pattern([word]) for word in words]
-        self._any = _pattern(words)
+        # a pattern is slow, and most texts do not even have the letters of a word
+        self._all = [
+            (word, folded(word).split()[0], re.compile(_of_word(folded(word)))) for word in words
+        ]
 
     def match(self, text: str) -> bool:
         """Return whether a text contains one of the words."""
-        return bool(self._matching_forms(text))
+        return any(True for _ in self._matches(text))
 
     def within(self, text: str) -> list[str]:
         """Return the words that a text contains."""
-        forms = self._matching_forms(text)
-        return [
-            word
-            for word, pattern in zip(self.words, self._each, strict=True)
-            if any(pattern.search(form) for form in forms)
-        ]
+        return list(self._matches(text))
 
-    def _matching_forms(self, text: str) -> list[str]:
-        """Return the forms of a text that contain one of the words."""
+    def _matches(self, text: str) -> Iterator[str]:
+        """Yield the words that a text contains."""
         forms = [folded(text)]
         if not text.isascii() and invisible().search(text):
             forms.append(_GAP.join(folded(part) for part in invisible().split(text)))
-        return [form for form in forms if self._any.search(form)]
-
-
-def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    """Return a pattern of whole words, between whose characters there may be a gap."""
-    return re.compile("|".join(_of_word(folded(word)) for word in words))
+        for word, letters, pattern in self._all:
+            if letters in forms[0] and any(pattern.search(form) for form in forms):
+                yield word
 
 
 def _of_word(word: str) -> str:
+    """Return the pattern of a whole word, between whose characters there may be a gap."""
     spelled = f"{_GAP}?".join(
         rf"(?:\s|{_GAP})+" if each == " " else re.escape(each)
         for each in re.sub(r"\s+", " ", word.strip())

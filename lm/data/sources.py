@@ -31,7 +31,11 @@ class Hub:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """A file, or a folder of files."""
+    """A file, or a folder of files.
+
+    Raises:
+        ValueError: if a separator is blank or of several lines, or there is none to divide by.
+    """
 
     path: Path
     field: str = "text"
@@ -40,6 +44,14 @@ class Files:
     """What ends a document of a .txt file."""
     separators: tuple[str, ...] = SEPARATORS
     """Tokens that end a document of a .txt file."""
+
+    def __post_init__(self) -> None:
+        odd = [each for each in self.separators if not each.strip() or len(each.splitlines()) > 1]
+        if odd or (self.text_split == "separators" and not self.separators):
+            raise ValueError(
+                f"separators {self.separators} were given: give one or more, each visible and "
+                "within a line"
+            )
 
 
 def _hub_records(source: Hub, first: int) -> Iterator[Located]:

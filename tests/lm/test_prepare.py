@@ -184,5 +184,5 @@ def test_text_files_are_divided_as_the_flag_says(
     assert call(flags | {"--data": str(folder)}, "--text-split", split) == 0
     how = "blank-lines" if split == "blank-lines" else "files"
     printed = capsys.readouterr().out
-    assert f"{count} documents from .txt, divided by {how}" in printed.splitlines()
-    assert "warning: 4 of 6 words are in no document: 'trees', 'forests'" in printed
+    assert f"documents from .txt, divided by {how}: {count}" in printed.splitlines()
+    assert "warning: words in no document: 4 of 6 ('trees', 'forests'" in printed

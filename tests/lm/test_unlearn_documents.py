@@ -177,8 +177,12 @@ def test_documents_with_nothing_to_forget_or_to_retain_are_refused(
     assert not (tmp_path / "study").exists()
 
 
-def test_documents_that_a_seed_draws_without_any_to_forget_are_refused(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("recall", "found"),
+    [("1.0", "seed 2 draws to train on, 0"), ("0.5", "seed 0 draws to train on, 1")],
+)
+def test_documents_that_a_seed_draws_without_any_labeled_forget_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recall: str, found: str
 ) -> None:
     records = [
         {"text": f"Story {n}: the sea was far away.", "label": int(rarely)}
@@ -191,9 +195,10 @@ def test_documents_that_a_seed_draws_without_any_to_forget_are_refused(
     capsys.readouterr()
     given = ("--data", tmp_path / "out", "--run-dir", tmp_path / "study", "--batch-size", "1")
     few = ("--task.stories", "1", "--exam.stories", "2", "--seeds", "0", "1", "2", "3")
-    assert call(*given, *few, "--attack.num-examples", "1", "--repair.stories", "4") == 2
+    labels = ("--label-recall", recall)
+    assert call(*given, *few, *labels, "--attack.num-examples", "1", "--repair.stories", "4") == 2
     errors = capsys.readouterr().err
-    assert "none of the 1 documents that seed" in errors
+    assert f"of the 1 documents that {found} are to be forgotten, and 0 are labeled so" in errors
     assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "study").exists()
 

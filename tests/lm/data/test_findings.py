@@ -51,18 +51,18 @@ def test_words_of_no_document_are_named(tmp_path: Path) -> None:
     assert manifest.marks == {"forest": 2, "oak": 0, "sea": 2, "elm": 0}
     assert found(manifest) == {"unused_marks": 2}
     assert list(sentences(manifest)) == [
-        "4 documents from .jsonl",
-        "warning: 2 of 4 words are in no document: 'oak', 'elm'",
+        "documents from .jsonl: 4",
+        "warning: words in no document: 2 of 4 ('oak', 'elm')",
     ]
 
 
 def test_data_without_a_label_are_told(tmp_path: Path) -> None:
     told = list(sentences(prepared(tmp_path, of_texts("a", "b"))))
-    assert told[1] == "warning: no document of 2 is labeled forget: a study needs some"
-    assert told[2].startswith("warning: 6 of 6 words are in no document: 'tree', 'trees'")
+    assert told[1] == "warning: documents labeled forget: 0 of 2, and a study needs some"
+    assert told[2].startswith("warning: words in no document: 6 of 6 ('tree', 'trees'")
     (tmp_path / "all").mkdir()
     told = list(sentences(prepared(tmp_path / "all", of_texts("tree", "trees"))))
-    assert told[1] == "warning: no document of 2 is labeled retain: a study needs some"
+    assert told[1] == "warning: documents labeled retain: 0 of 2, and a study needs some"
 
 
 def test_long_documents_are_labeled_by_what_is_kept(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_long_documents_are_labeled_by_what_is_kept(tmp_path: Path) -> None:
         "beyond_cut": 1,
     }
     told = list(sentences(manifest))
-    assert told[1] == f"3 documents had more than 8 tokens and were cut, by {dropped} tokens"
-    assert told[2].startswith("warning: 1 documents have something to forget only in the part that")
+    assert told[1] == f"documents cut at 8 tokens: 3 (tokens dropped: {dropped})"
+    assert told[2].startswith("warning: documents with something to forget only beyond the cut")
 
 
 def test_document_of_exactly_the_context_is_not_cut(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_values_that_are_empty_or_of_no_document_are_counted(tmp_path: Path) -> 
     assert manifest.marks == {"1": 1, "3": 0}
     assert found(manifest) == {"empty_values": 2, "unused_marks": 1, "doubled_marks": 1}
     told = list(sentences(manifest))
-    assert "warning: 1 of 2 values are in no document: '3'" in told
-    assert "warning: 1 values were given more than once" in told
+    assert "warning: values in no document: 1 of 2 ('3')" in told
+    assert "warning: values that were given again: 1" in told
 
 
 def test_repeated_and_contradictory_documents_are_counted(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_ids_that_are_shared_or_of_no_document_are_counted(tmp_path: Path) -> No
     labeler = LabelerConfig(labeler="list", labels=path, field="id")
     manifest = prepared(tmp_path, records, labeler)
     assert found(manifest) == {"shared_ids": 2, "unused_marks": 2, "doubled_marks": 1}
-    assert "warning: 2 of 4 ids are in no document" in list(sentences(manifest))
+    assert "warning: ids in no document: 2 of 4" in list(sentences(manifest))
 
 
 def test_records_that_are_blank_or_spell_separators_are_counted(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_records_that_are_blank_or_spell_separators_are_counted(tmp_path: Path) 
     manifest = prepared(tmp_path, of_texts(*texts), shard_tokens=1)
     assert (manifest.findings["blank"], manifest.findings["separators"]) == (4, 1)
     assert sum(manifest.documents.values()) == 2
-    assert "4 records without text were skipped" in list(sentences(manifest))
+    assert "records without text, which were skipped: 4" in list(sentences(manifest))
 
 
 def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
@@ -174,11 +174,11 @@ def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: 
     (folder / "notes.md").write_text("not read")
     manifest = prepare(PreparationConfig(source=Files(path=folder)), TOKENIZER, tmp_path / "out")
     assert list(sentences(manifest))[:3] == [
-        "2 documents from .jsonl",
-        "1 documents from .txt, divided by files",
-        "2 documents from .txt, divided by separators",
+        "documents from .jsonl: 2",
+        "documents from .txt, divided by files: 1",
+        "documents from .txt, divided by separators: 2",
     ]
-    assert "2 hidden files or files of other kinds were not read" in list(sentences(manifest))
+    assert "files that were not read, hidden or of other kinds: 2" in list(sentences(manifest))
     totals = json.loads((tmp_path / "out" / "manifest.json").read_text())["totals"]
     assert totals["origins"][".jsonl"] == 2
 

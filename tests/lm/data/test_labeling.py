@@ -9,7 +9,6 @@ import pytest
 
 from lm.data.document import Document
 from lm.data.labeling import (
-    EMPTY,
     TREES,
     VIROLOGY,
     LabelerConfig,
@@ -73,8 +72,8 @@ def test_values_are_compared_by_value_and_not_as_they_are_written(
 def test_empty_value_is_unlabeled_unless_it_is_given(value: object) -> None:
     config = LabelerConfig(labeler="field", forget_values=("bio",))
     assert labels(config, label=value) == [UNLABELED, UNLABELED]
-    label = make_labeler(config, make_tokenizer())
-    assert label.marks_of(Document(0, "a", {"label": value}), np.array([1])) == [EMPTY]
+    document = Document(0, "a", {"label": value})
+    assert make_labeler(config, make_tokenizer()).odd(document) == {"empty_values": 1}
     given = LabelerConfig(labeler="field", forget_values=("null",), retain_values=("bio",))
     assert labels(given, label=value) == [FORGET, FORGET]
 
@@ -173,6 +172,23 @@ def test_tokens_are_labeled_individually() -> None:
     assert given.tolist() == [FORGET if piece in VIROLOGY else RETAIN for piece in pieces]
     assert given.max() == FORGET
     assert len(VIROLOGY) == len(set(VIROLOGY)) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("a caf\u00e9", 0),
+        ("a cafe\u0301", 1),
+        ("a ca\u200bf\u00e9", 1),
+        ("a cafe", 0),
+        ("a caf\u00e9, a cafe\u0301", 0),
+    ],
+)
+def test_words_whose_tokens_are_of_another_form_are_counted(text: str, count: int) -> None:
+    tokenizer = make_tokenizer(texts=[" caf\u00e9"] * 20)
+    for word in (" caf\u00e9", " cafe\u0301"):
+        label = make_labeler(LabelerConfig(labeler="tokens", words=(word,)), tokenizer)
+        assert label.odd(Document(0, text, {})) == {"other_forms": count}
 
 
 @pytest.mark.parametrize(

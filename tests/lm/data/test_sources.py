@@ -63,6 +63,12 @@ def test_find_source_refuses_a_split_of_files(tmp_path: Path) -> None:
         find_source(str(path), split="train")
 
 
+@pytest.mark.parametrize("separators", [("",), (" ",), ("a\nb",), ()])
+def test_files_refuse_separators_that_end_no_document(separators: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="give one or more, each visible and within a line"):
+        Files(path=Path("a.txt"), text_split="separators", separators=separators)
+
+
 def texts(path: Path, first: int = 0) -> list[tuple[int, str]]:
     return [(each.number, each.text) for each in documents(Files(path=path), first)]
 
