@@ -16,7 +16,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from agents.policy import MotivationPolicy
-from agents.rollout_buffer import NEGATIVE, POSITIVE, RoutedSamples
+from agents.rollout_buffer import (
+    NEGATIVE,
+    POSITIVE,
+    RoutedSamples,
+    in_route_order,
+    require_choice,
+)
 from oversight.routing import RouteTable
 
 AdvantageNormalization = Literal["all", "observed", "route", "none"]
@@ -110,6 +116,7 @@ def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization)
             rows = routes == route
             result[rows] = normalize(advantages[rows])
         return result
+    require_choice("advantage_normalization", over, AdvantageNormalization)
     return advantages
 
 
@@ -121,10 +128,18 @@ class AuxiliaryLoss:
         name: under which it is logged.
         table: the weight of each route's gradient at each target. None: those of the method's own
             table. With a table of its own the loss takes a backward pass of its own.
+
+    Raises:
+        ValueError: if the table names other routes than `ROUTES`.
     """
 
     name: str
     table: RouteTable | None
+
+    def __post_init__(self) -> None:
+        """Put the rows of the table in the order by which a buffer stores routes."""
+        if self.table is not None:
+            object.__setattr__(self, "table", in_route_order(self.table))
 
     def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
         """Return the numbers of the samples that it reads, [rows]; None if it does not apply."""

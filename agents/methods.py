@@ -8,12 +8,14 @@ one, add an entry to `METHODS`. Targets of a table are the motivation modules, `
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
 from agents.losses import AuxiliaryLoss, MixtureLoss, ProxyLoss
 from agents.policy import Network
+from agents.policy_arguments import require_truth
 from agents.reward_model import (
     Learner,
     SourceFactory,
@@ -33,6 +35,8 @@ from agents.rollout_buffer import (
     RewardSource,
     Routes,
     by_coin,
+    in_route_order,
+    require_choice,
     shuffled,
 )
 from oversight.routing import RouteTable
@@ -64,6 +68,10 @@ class Method:
             default each episode takes the route of its own outcome.
         reweighting: how the table is weighted for the episodes of a rollout, if it is.
         needs_propensity: whether it needs the probability that the end of an episode is observed.
+
+    Raises:
+        ValueError: if an attribute is none of its choices or of another kind, or the table names
+            other routes than `ROUTES`. Its rows may come in any order.
     """
 
     name: str
@@ -76,6 +84,24 @@ class Method:
     assignment: Assignment | None = None
     reweighting: Reweighting | None = None
     needs_propensity: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no agent can learn by, and put the table's rows in the order of `ROUTES`."""
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"the name of a method must be a word, got {self.name!r}")
+        require_choice("reward", self.reward, Reward)
+        object.__setattr__(self, "table", in_route_order(self.table))
+        object.__setattr__(self, "auxiliary", _losses(self.auxiliary))
+        if not isinstance(self.network, Network):
+            raise ValueError(f"network must be a Network, got {self.network!r}")
+        require_truth("needs_propensity", self.needs_propensity)
+        for name in ("source", "assignment", "reweighting"):
+            given = getattr(self, name)
+            if not callable(given) and (given is not None or name == "source"):
+                raise ValueError(
+                    f"{name} must be a function, got {given!r}: those of the methods are in "
+                    "agents.reward_model, agents.rollout_buffer and agents.methods"
+                )
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -104,7 +130,19 @@ class Method:
         if self.reweighting is None:
             return self.table
         assert propensity is not None, "RoutedPPO refuses such a method without a propensity"
-        return self.reweighting(self.table, routes(), propensity)
+        return in_route_order(self.reweighting(self.table, routes(), propensity))
+
+
+def _losses(given: object) -> tuple[AuxiliaryLoss, ...]:
+    """Return auxiliary losses as a tuple, or raise a ValueError if they are something else."""
+    losses = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for loss in losses:
+        if not isinstance(loss, AuxiliaryLoss):
+            raise ValueError(
+                f"auxiliary must be a tuple of AuxiliaryLoss, got {loss!r}: leave it out, or give "
+                "some of agents.losses"
+            )
+    return losses
 
 
 def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> RouteTable:
@@ -125,6 +163,7 @@ def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> 
     >>> [row["shared"] for row in inverse_propensity(ones, routes, 0.25).as_dict().values()]
     [4.0, 4.0, 0.0, 1.0]
     """
+    table = in_route_order(table)
     weights = np.ones(len(ROUTES))
     weights[[POSITIVE, NEGATIVE]], weights[HIDDEN] = 1 / propensity, 0
     rows = {
@@ -368,7 +407,10 @@ METHODS = {
         *(ORACLE_SAMPLED, ORACLE),
     )
 }
-"""All methods by name, in the order of tables and figures."""
+"""All methods by name, in the order of tables and figures; add one of your own here."""
+
+BUILT_IN = MappingProxyType(dict(METHODS))
+"""The methods of this project, which every process has."""
 
 
 def method(name: str) -> Method:
@@ -383,10 +425,21 @@ def method(name: str) -> Method:
     if name not in METHODS:
         close = get_close_matches(name, METHODS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
+        raise ValueError(
+            f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}, or add your own to "
+            "agents.METHODS first"
+        )
     return METHODS[name]
 
 
 def resolve(chosen: Method | str) -> Method:
-    """Return the method itself, or the one of that name."""
-    return method(chosen) if isinstance(chosen, str) else chosen
+    """Return the method itself, or the one of that name.
+
+    Raises:
+        ValueError: if it is neither a method nor the name of one.
+    """
+    if isinstance(chosen, str):
+        return method(chosen)
+    if not isinstance(chosen, Method):
+        raise ValueError(f"method must be a Method or the name of one, got {chosen!r}")
+    return chosen

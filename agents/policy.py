@@ -1,7 +1,6 @@
 """The policy: motivation modules below one shared action head, as an SB3 policy.
 
 - `MotivationNet` has one or two modules of one shape, a learned mixture of them, and a critic.
-- `RewardMapFeatures` shows the agent's position and the score that a reward map gives to each.
 - `MotivationPolicy` puts a gate behind each part, so that a route table can weight its gradients.
 """
 
@@ -13,14 +12,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.reward_model import RewardMap, perceptron
+from agents.policy_arguments import (
+    module_names,
+    refuse_arguments,
+    require_class,
+    require_truth,
+    widths,
+)
+from agents.reward_model import RewardMap, RewardMapFeatures, perceptron
+from agents.rollout_buffer import require_choice
+from agents.spaces import start_of, to_environment
 from oversight.routing import Gate, gate_parameters, parameter_groups
 
 Mixture = Literal["learned", "fixed"]
@@ -35,12 +43,31 @@ class Network:
         mixture: how two modules are blended: by a `learned` weight, or a `fixed` one of 1/2.
         trunk: whether a trunk lies below the modules, the target `competence`.
         has_reward_map: whether the policy acts on a `RewardMap`, the target `motivation`.
+
+    Raises:
+        ValueError: if an attribute is none of its choices, or a module has the name of another
+            part.
     """
 
     modules: tuple[str, ...] = ("goal", "proxy")
     mixture: Mixture = "learned"
     trunk: bool = False
     has_reward_map: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse parts of which no network can be built."""
+        require_truth("trunk", self.trunk)
+        require_truth("has_reward_map", self.has_reward_map)
+        require_choice("mixture", self.mixture, Mixture)
+        object.__setattr__(self, "modules", module_names(self.modules))
+        taken = {"mixture", "shared"}
+        taken |= {"competence"} if self.trunk else set()
+        taken |= {"motivation"} if self.has_reward_map else set()
+        if clash := taken.intersection(self.modules):
+            raise ValueError(
+                f"modules {self.modules} use the name {min(clash)!r} of another part of the "
+                "network: choose another one"
+            )
 
 
 class MotivationNet(nn.Module):
@@ -54,19 +81,21 @@ class MotivationNet(nn.Module):
     Args:
         features: number of input features.
         modules: as for `Network`.
-        hidden_sizes: widths of the hidden layers of every part; ReLU follows each.
+        hidden_sizes: widths of the hidden layers of every part; an activation follows each.
         mixture: as for `Network`.
         trunk: whether the first of these layers, or all but the last, are a trunk below the
             modules, which ends in a `Gate("competence")`. Then the weights of a module's target
             hold for its own parameters, and gradient passes through them to the trunk.
         masked: the features that the modules, and the trunk, read as 0; the mixture and the critic
             see them.
+        critic_sizes: widths of the critic's hidden layers, by default those of the other parts.
+        activation: class of the activations.
 
     Raises:
-        ValueError: if there are neither one nor two modules.
+        ValueError: if there are neither one nor two modules, or `mixture` is no choice.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but three have a default)
         self,
         features: int,
         modules: Sequence[str],
@@ -74,28 +103,35 @@ class MotivationNet(nn.Module):
         mixture: Mixture = "learned",
         trunk: bool = False,
         masked: Sequence[int] = (),
+        *,
+        critic_sizes: Sequence[int] | None = None,
+        activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        if len(modules) not in (1, 2) or len(set(modules)) != len(modules):
-            raise ValueError(f"one or two motivation modules have names, got {tuple(modules)}")
+        modules = module_names(modules)
+        require_choice("mixture", mixture, Mixture)
         sizes, below = tuple(hidden_sizes), features
         self.trunk: nn.Sequential | None = None
         if trunk:
             lower, sizes = sizes[:-1] or sizes, sizes[-1:]
-            self.trunk = perceptron(features, lower).append(Gate("competence"))
+            trunk_layers = perceptron(features, lower, activation=activation)
+            self.trunk = trunk_layers.append(Gate("competence"))
             below = lower[-1]
         mask = torch.zeros(features, dtype=torch.bool)
         mask[list(masked)] = True
         self.register_buffer("masked", mask if len(masked) else None, persistent=False)
-        self.experts = nn.ModuleDict({name: perceptron(below, sizes) for name in modules})
+        self.experts = nn.ModuleDict(
+            {name: perceptron(below, sizes, activation=activation) for name in modules}
+        )
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
-            self.mixture = perceptron(features, hidden_sizes, 1)
+            self.mixture = perceptron(features, hidden_sizes, 1, activation)
             self.mixture_gate = Gate("mixture")
-        self.critic = perceptron(features, hidden_sizes)
+        critic_sizes = critic_sizes or hidden_sizes
+        self.critic = perceptron(features, critic_sizes, activation=activation)
         self.apply(zero_bias)
-        self.latent_dim_pi = self.latent_dim_vf = hidden_sizes[-1]
+        self.latent_dim_pi, self.latent_dim_vf = hidden_sizes[-1], critic_sizes[-1]
 
     masked: Tensor | None
 
@@ -149,48 +185,6 @@ def zero_bias(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class RewardMapFeatures(BaseFeaturesExtractor):
-    """The features of a policy with a reward map: the agent's position and every position's score.
-
-    The policy sees nothing else of the channels, so that all its motivation comes from the reward
-    map; no gradient goes back there. Without `agent_channel` it sees all of an observation.
-
-    Args:
-        observation_space: as in SB3.
-        agent_channel: as for `RewardMap`.
-        masked_channels: as for `RewardMap`.
-
-    Raises:
-        ValueError: if observations are images of bytes, or have no such channel.
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        agent_channel: int | None,
-        masked_channels: Sequence[int],
-    ) -> None:
-        if agent_channel is not None and is_image_space(observation_space):
-            raise ValueError(
-                "agent_channel needs channels of ones and zeros, got images of bytes, "
-                f"{observation_space}: leave it None"
-            )
-        reward_map = RewardMap(observation_space.shape or (), agent_channel, masked_channels)
-        whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
-        super().__init__(observation_space, whole if agent_channel is None else 2 * positions)
-        self.reward_map = reward_map
-
-    @torch.no_grad()
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return the features of observations, [batch, features]."""
-        observations = observations.to(next(self.reward_map.parameters()))
-        if self.reward_map.agent_channel is None:
-            return observations.flatten(1)
-        channels = observations.reshape(-1, *self.reward_map.shape)
-        there = channels[:, self.reward_map.agent_channel]
-        return torch.cat([there, self.reward_map.everywhere(channels)], 1)
-
-
 class MotivationPolicy(ActorCriticPolicy):
     """An actor-critic whose motivation lies in named modules.
 
@@ -202,21 +196,28 @@ class MotivationPolicy(ActorCriticPolicy):
 
     Args:
         observation_space: as in SB3.
-        action_space: `Discrete` or `Box`.
+        action_space: `Discrete` or `Box`. As in SB3 `forward` and `evaluate_actions` count discrete
+            actions from 0 and leave continuous ones as they were drawn; `predict` returns those of
+            the space, so that it also counts from a `start`, or rounds to integers.
         lr_schedule: as in SB3.
         modules: as for `Network`.
-        hidden_sizes: widths of the hidden layers of each part.
+        hidden_sizes: widths of the hidden layers of each part, by default 128 and 128.
         mixture: as for `Network`.
         trunk: as for `Network`.
         masked_channels: channels of an observation, along its first axis, that the modules do not
             see, such as the plane of oversight; the mixture and the critic see them.
         has_reward_map: as for `Network`.
         agent_channel: as for `RewardMap`.
-        **kwargs: as for `ActorCriticPolicy`; `net_arch` and `use_sde` do not apply.
+        net_arch: SB3's name for the widths, instead of `hidden_sizes`: a list, or a dictionary that
+            gives the critic others under `vf` than all other parts under `pi`.
+        activation_fn: class of the activations, of a reward map's head excepted.
+        optimizer_class: as in SB3; with Adam or AdamW, `eps` is 1e-5 unless `optimizer_kwargs` are
+            given. Their `weight_decay` holds for all parameters.
+        **kwargs: as for `ActorCriticPolicy`, without those of exploration by state.
 
     Raises:
-        ValueError: if actions are of another kind, exploration is SB3's by state, or there are
-            neither one nor two modules, or an observation has no such part.
+        ValueError: if actions are of another kind, an argument is out of its range or does not
+            apply to such a policy, or an observation has no such part.
     """
 
     def __init__(  # noqa: PLR0913 (SB3 passes flat keyword arguments)
@@ -225,13 +226,17 @@ class MotivationPolicy(ActorCriticPolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         modules: Sequence[str] = ("goal", "proxy"),
-        hidden_sizes: Sequence[int] = (128, 128),
+        hidden_sizes: Sequence[int] | None = None,
         *,
         mixture: Mixture = "learned",
         trunk: bool = False,
         masked_channels: Sequence[int] = (),
         has_reward_map: bool = False,
         agent_channel: int | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
@@ -239,10 +244,12 @@ class MotivationPolicy(ActorCriticPolicy):
                 f"MotivationPolicy acts in a Discrete or Box space, got {action_space}: use an SB3 "
                 "policy, with a method whose table is all ones"
             )
-        if kwargs.get("use_sde"):
-            raise ValueError("MotivationPolicy does not explore by state: leave use_sde out")
-        self.module_names = tuple(modules)
-        self.hidden_sizes = tuple(hidden_sizes)
+        refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
+        require_class("activation_fn", activation_fn, nn.Module)
+        require_class("optimizer_class", optimizer_class, torch.optim.Optimizer)
+        self.module_names = module_names(modules)
+        self.hidden_sizes, self.critic_sizes = widths(hidden_sizes, net_arch)
+        self._starts = start_of(observation_space)
         self.mixture: Mixture = mixture
         self.trunk, self.masked_channels = trunk, tuple(masked_channels)
         self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
@@ -253,8 +260,18 @@ class MotivationPolicy(ActorCriticPolicy):
                 "masked_channels": self.masked_channels,
             }
         kwargs.setdefault("ortho_init", False)
-        kwargs.setdefault("optimizer_kwargs", {"eps": 1e-5, "fused": True})
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        if optimizer_kwargs is None:
+            adam = optimizer_class in (torch.optim.Adam, torch.optim.AdamW)
+            optimizer_kwargs = {"eps": 1e-5, "fused": True} if adam else {}
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            activation_fn=activation_fn,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            **kwargs,
+        )
 
     def set_training_mode(self, mode: bool) -> None:
         """Walk through all modules only if the mode changes: `predict` asks for it at each step."""
@@ -269,11 +286,17 @@ class MotivationPolicy(ActorCriticPolicy):
             self.mixture,
             self.trunk,
             self._masked(),
+            critic_sizes=self.critic_sizes,
+            activation=self.activation_fn,
         )
         self.mlp_extractor = net  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Schedule) -> None:
+        chosen = self.optimizer_class, self.optimizer_kwargs
+        # SB3 builds an optimizer that is replaced below
+        self.optimizer_class, self.optimizer_kwargs = torch.optim.SGD, {}
         super()._build(lr_schedule)
+        self.optimizer_class, self.optimizer_kwargs = chosen
         for head in ("action_net", "value_net"):
             gated = nn.Sequential(getattr(self, head), Gate("shared")).apply(zero_bias)
             setattr(self, head, gated)
@@ -282,11 +305,19 @@ class MotivationPolicy(ActorCriticPolicy):
         targets = self.targets()
         routed = {parameter for part in targets.values() for parameter in part.parameters()}
         shared = [parameter for parameter in self.parameters() if parameter not in routed]
-        self.optimizer = self.optimizer_class(
-            parameter_groups(self, {**targets, "shared": shared}),
-            lr=lr_schedule(1),  # type: ignore[call-arg]
-            **self.optimizer_kwargs,
-        )
+        decay = self.optimizer_kwargs.get("weight_decay", 0.0)
+        groups = parameter_groups(self, {**targets, "shared": shared}, decay)
+        try:
+            self.optimizer = self.optimizer_class(
+                groups,
+                lr=lr_schedule(1),  # type: ignore[call-arg]
+                **self.optimizer_kwargs,
+            )
+        except (TypeError, ValueError, RuntimeError) as error:  # of `fused`, on some devices
+            raise ValueError(
+                f"optimizer_class {self.optimizer_class.__name__} does not take one group of "
+                f"parameters for each target, or optimizer_kwargs {self.optimizer_kwargs}: {error}"
+            ) from error
 
     def _masked(self) -> list[int]:
         if self.has_reward_map and self.agent_channel is not None:
@@ -333,6 +364,31 @@ class MotivationPolicy(ActorCriticPolicy):
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
         return self.value_net(self.net.forward_critic(features)), log_prob, entropy
+
+    def extract_features(  # type: ignore[override]
+        self, obs: Tensor, features_extractor: BaseFeaturesExtractor | None = None
+    ) -> Tensor:
+        """Return the features of observations; discrete ones are counted from 0."""
+        return super().extract_features(self._from_zero(obs), features_extractor)  # type: ignore[return-value]
+
+    def get_distribution(self, obs: Tensor) -> Distribution:  # type: ignore[override]
+        """Return the distribution of actions; discrete ones are counted from 0."""
+        return super().get_distribution(self._from_zero(obs))
+
+    def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the value of each observation, [batch, 1]."""
+        return super().predict_values(self._from_zero(obs))
+
+    def _from_zero(self, obs: Tensor) -> Tensor:
+        """Return discrete observations counted from 0, as SB3 takes them to be."""
+        if self._starts is None:
+            return obs
+        return obs - torch.as_tensor(self._starts, device=obs.device)
+
+    def predict(self, *args: Any, **kwargs: Any) -> tuple[NDArray[Any], Any]:  # noqa: ANN401
+        """Return actions of the action space, and the state given; as in SB3."""
+        actions, state = super().predict(*args, **kwargs)
+        return to_environment(self.action_space, actions), state
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         actions = self.action_net(latent_pi)
@@ -385,18 +441,20 @@ class MotivationPolicy(ActorCriticPolicy):
         return policy
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        ours = {
+        ours: dict[str, Any] = {
             "modules": self.module_names,
             "hidden_sizes": self.hidden_sizes,
+            "net_arch": None,
             "mixture": self.mixture,
             "trunk": self.trunk,
             "masked_channels": self.masked_channels,
             "has_reward_map": self.has_reward_map,
             "agent_channel": self.agent_channel,
         }
-        parameters = super()._get_constructor_parameters() | ours
-        del parameters["net_arch"]
-        return parameters
+        if self.critic_sizes != self.hidden_sizes:
+            pi, vf = list(self.hidden_sizes), list(self.critic_sizes)
+            ours |= {"hidden_sizes": None, "net_arch": {"pi": pi, "vf": vf}}
+        return super()._get_constructor_parameters() | ours
 
 
 def _features_of(masked_channels: Sequence[int], space: spaces.Space[Any], width: int) -> list[int]:

@@ -8,40 +8,50 @@ which stock PPO couples hidden samples to observed ones are options.
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import explained_variance
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
+from agents.policy_arguments import check_widths
+from agents.ppo_arguments import (
+    buffer_class,
+    check_normalization,
+    policy_arguments,
+    require_batch_size,
+    require_parts,
+    require_propensity,
+    require_rollout,
+)
 from agents.reward_model import Learner
 from agents.rollout_buffer import (
-    RewardSource,
+    MEND_OBSERVATIONS,
     RoutedBuffer,
     RoutedSamples,
-    Step,
     Timeouts,
+    in_route_order,
     require_choice,
+    require_finite,
 )
-from agents.vec_env import adapted, require_arrays
+from agents.rollout_env import Bootstrap, RolloutEnv, require_reward, warn_of_no_oversight
+from agents.spaces import require_spaces, require_start_of_zero, to_environment
+from agents.vec_env import adapted
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 
 Statistics = dict[str, list[Tensor]]
 GradientClipping = Literal["global", "target"]
-Bootstrap = Literal["always", "observed", "never"]
 
 CHOICES: dict[str, Any] = {
     "timeouts": Timeouts,
@@ -126,58 +136,13 @@ class PPOConfig:
             raise ValueError(f"propensity must be above 0 and at most 1, got {self.propensity}")
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError(f"hidden_sizes must be positive widths, got {self.hidden_sizes}")
+        check_widths("hidden_sizes", self.hidden_sizes)
 
 
 def _require_positive(config: PPOConfig, *names: str) -> None:
     for name in names:
         if not 0 < getattr(config, name) < float("inf"):
             raise ValueError(f"{name} must be finite and positive, got {getattr(config, name)}")
-
-
-class RolloutEnv(VecEnvWrapper):
-    """The environment of one rollout: labels each step, and pays what the method learns from.
-
-    The rollout buffer gets the labels of a step before SB3's loop adds the step itself.
-
-    Args:
-        venv: the environment.
-        source: returns the reward of each lane in a step.
-        buffer: the rollout buffer.
-        starts: whether the first step starts an episode, [lanes].
-        bootstrap: as for `RoutedPPO`.
-    """
-
-    def __init__(
-        self,
-        venv: VecEnv,
-        source: RewardSource,
-        buffer: RoutedBuffer,
-        starts: NDArray[np.bool_],
-        bootstrap: Bootstrap,
-    ) -> None:
-        super().__init__(venv)
-        self.source, self.buffer = source, buffer
-        self.starts, self.bootstrap = starts, bootstrap
-
-    def reset(self) -> Any:  # noqa: ANN401 (of any space)
-        """Reset the environment."""
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Step every lane, label the step, and return the rewards to learn from."""
-        observations, paid, dones, infos = self.venv.step_wait()
-        rewards = self.source(Step(observations, paid, dones, infos))
-        self.buffer.label(infos, dones, self.starts)
-        self.buffer.add_residual(paid - rewards)
-        self.starts = dones
-        if self.bootstrap != "always":
-            observed = self.buffer.outcomes.observed & (self.bootstrap == "observed")
-            for lane in np.flatnonzero(dones & ~observed):
-                # SB3 adds the value of this observation to the reward, if there is one
-                infos[lane].pop("terminal_observation", None)
-        return observations, rewards, dones, infos
 
 
 class RoutedPPO(PPO):
@@ -204,10 +169,17 @@ class RoutedPPO(PPO):
         propensity: as in `PPOConfig`: `filtered-coin` and `oracle-sampled` keep an episode with
             this probability, `ipw` divides by it, and other methods do not read it.
         agent_channel: as in `PPOConfig`; see `RewardMap`.
-        **kwargs: as for `PPO`.
+        **kwargs: as for `PPO`. A `rollout_buffer_class` must be a subclass of `RoutedBuffer`, and
+            `rollout_buffer_kwargs` are its further arguments.
+
+    Warns:
+        UserWarning: once, after the first rollout in which no info says `observed`, unless the
+            method learns from the true reward.
 
     Raises:
-        ValueError: if a batch is larger than a rollout, or the policy has no gates for the table.
+        ValueError: if an argument is out of its range, a batch is larger than a rollout, the gates
+            of the policy are not the targets of the table, or the environment says that it pays
+            another reward than `method.reward`, as `envs.PartialOversight` does.
 
     >>> import envs, gymnasium as gym
     >>> env = gym.make_vec("PartialGrid-v0", num_envs=8)
@@ -237,45 +209,62 @@ class RoutedPPO(PPO):
         agent_channel: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        self.method = resolve(method)
+        self.method, self.propensity, self.timeouts = resolve(method), propensity, timeouts
         self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
-        _require_propensity(self.method, propensity)
-        self.propensity = propensity
-        require_choice("gradient_clipping", gradient_clipping, GradientClipping)
-        require_choice("bootstrap", bootstrap, Bootstrap)
-        self.advantage_normalization = _check_normalization(advantage_normalization, kwargs)
+        self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
+        self._check_settings()
+        self._warned_of_no_oversight = False
+        require_batch_size(kwargs.get("batch_size", 64), self.advantage_normalization)
         chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
         if chosen is not None and issubclass(chosen, MotivationPolicy):
             parts = asdict(self.method.network) | {"agent_channel": agent_channel}
-            kwargs["policy_kwargs"] = parts | (kwargs.get("policy_kwargs") or {})
-        kwargs["rollout_buffer_class"] = RoutedBuffer
-        kwargs["rollout_buffer_kwargs"] = {
-            "seed": kwargs.get("seed"),
-            "timeouts": timeouts,
-            "assignment": self.method.assignment,
-            "propensity": propensity,
-        }
-        # SB3's annotations leave out None, which `load` passes, and vector environments
-        super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
+            kwargs["policy_kwargs"] = parts | policy_arguments(kwargs)
+        kwargs["rollout_buffer_class"] = buffer_class(kwargs)
+        try:
+            # SB3's annotations leave out None, which `load` passes, and vector environments
+            super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
+        except AssertionError as error:  # by which SB3 refuses settings
+            raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+        if self.env is not None and kwargs.get("_init_setup_model", True):
+            require_reward(self.method, self.env)
+
+    def _check_settings(self) -> None:
+        """Refuse settings that are none of their choices, or that the method lacks."""
+        for name, choices in CHOICES.items():
+            require_choice(name, getattr(self, name), choices)
+        require_propensity(self.method, self.propensity)
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
-        wrapped = PPO._wrap_env(adapted(env), verbose, monitor_wrapper)
-        require_arrays(wrapped.observation_space)
-        return wrapped
+        env = adapted(env)
+        require_spaces(env.observation_space, env.action_space)
+        return PPO._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        _require_rollout(self.batch_size, self.n_steps, self.n_envs)
+        self.method = resolve(self.method)  # `load` replaces attributes by what it is given
+        self._check_settings()
+        require_rollout(self.batch_size, self.n_steps, self.n_envs)
+        if not issubclass(self.policy_class, MotivationPolicy):
+            name = self.policy_class.__name__
+            require_start_of_zero(name, self.observation_space, self.action_space)
+        self.rollout_buffer_kwargs = {
+            **self.rollout_buffer_kwargs,
+            "seed": self.seed,
+            "timeouts": self.timeouts,
+            "assignment": self.method.assignment,
+            "propensity": self.propensity,
+        }
         super()._setup_model()
-        self.routed = any(isinstance(module, Gate) for module in self.policy.modules())
+        gates = [module for module in self.policy.modules() if isinstance(module, Gate)]
+        self.routed = bool(gates)
         reward_map = getattr(self.policy, "reward_map", None)
-        _require_parts(self.method, self.policy, self.routed, reward_map is not None)
+        require_parts(self.method, self.policy, gates, reward_map is not None)
         self.reward_source = self.method.source(
             Learner(
                 observation_space=self.observation_space,
                 seed=self.seed,
-                timeouts=self.rollout_buffer_kwargs["timeouts"],
+                timeouts=self.timeouts,
                 agent_channel=self.agent_channel,
                 table=self.method.table,
                 reward_map=reward_map,
@@ -292,8 +281,34 @@ class RoutedPPO(PPO):
         """Collect a rollout as SB3 does, with a route for each step, of the method's rewards."""
         starts, source = self._last_episode_starts, self.reward_source
         assert starts is not None, "SB3's learn resets the environment first"
+        require_finite("an observation", np.asarray(self._last_obs), MEND_OBSERVATIONS)
         rollout = RolloutEnv(env, source, self.rollout_buffer, starts, self.bootstrap)
-        return super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
+        goes_on = super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
+        may_warn = self.method.reward != "true" and not self._warned_of_no_oversight
+        if may_warn and rollout.never_says_observed():
+            self._warned_of_no_oversight = True
+            warn_of_no_oversight(self.method)
+        return goes_on
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as in SB3)
+        """Check again what the environment pays, since `set_env` and `load` may have changed it."""
+        if self.env is not None:
+            require_reward(self.method, self.env)
+        return super()._setup_learn(*args, **kwargs)
+
+    @classmethod
+    def load(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 (as in SB3)
+        """Load an agent as SB3 does; further arguments replace settings, as `method` does."""
+        if "advantage_normalization" in kwargs:
+            check_normalization(kwargs["advantage_normalization"], kwargs)
+        return super().load(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:  # noqa: ANN401 (as in SB3)
+        """Return actions of the action space, and the state given; as in SB3."""
+        actions, state = super().predict(*args, **kwargs)
+        if not isinstance(self.policy, MotivationPolicy):  # which does so itself
+            actions = to_environment(self.action_space, actions)
+        return actions, state
 
     def train(self) -> None:
         """Update the policy from the rollout, each sample along its route."""
@@ -368,7 +383,9 @@ class RoutedPPO(PPO):
     def _routing(
         self, routes: Tensor, table: RouteTable | None = None
     ) -> AbstractContextManager[None]:
-        return routing(self.policy, table or self.table, routes) if self.routed else nullcontext()
+        if not self.routed:
+            return nullcontext()
+        return routing(self.policy, in_route_order(table or self.table), routes)
 
     def _record(self, statistics: Statistics) -> None:
         for name, terms in statistics.items():
@@ -394,55 +411,3 @@ class RoutedPPO(PPO):
         if not isinstance(self.policy, MotivationPolicy):
             raise ValueError(f"{type(self.policy).__name__} has no motivation modules")
         return self.policy.alone(name)
-
-
-def _check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Return the normalization, and put SB3's `normalize_advantage` in line with it.
-
-    Raises:
-        ValueError: if there is none of that name, or SB3's argument turns it off.
-    """
-    require_choice("advantage_normalization", chosen, AdvantageNormalization)
-    if kwargs.get("normalize_advantage", True):
-        kwargs["normalize_advantage"] = chosen != "none"
-    elif chosen not in ("all", "none"):
-        raise ValueError(
-            f"normalize_advantage=False turns advantage_normalization={chosen!r} off: give one only"
-        )
-    return chosen
-
-
-def _require_rollout(batch_size: int, n_steps: int, n_envs: int) -> None:
-    """Raise a ValueError for a batch that no rollout can fill."""
-    rollout = n_steps * n_envs
-    if batch_size > rollout:
-        raise ValueError(
-            f"a batch of {batch_size} is larger than a rollout of {n_steps} steps x {n_envs} "
-            f"environments = {rollout}: lower batch_size or raise either"
-        )
-
-
-def _require_parts(method: Method, policy: object, has_gates: bool, has_reward_map: bool) -> None:
-    """Raise a ValueError for a policy without the gates or the reward map that a method needs."""
-    name = type(policy).__name__
-    if not has_gates and method.needs_gates:
-        raise ValueError(
-            f"{name} has no gates, so method {method.name!r} could not route: use "
-            "MotivationPolicy, or a method whose table is all ones"
-        )
-    if method.network.has_reward_map and not has_reward_map:
-        raise ValueError(
-            f"{name} has no reward map, from which method {method.name!r} learns: use "
-            "MotivationPolicy with its has_reward_map"
-        )
-
-
-def _require_propensity(method: Method, propensity: float | None) -> None:
-    """Raise a ValueError for a propensity that is none, or that a method lacks."""
-    if propensity is not None and not 0 < propensity <= 1:  # true for NaN as well
-        raise ValueError(f"propensity must be above 0 and at most 1, got {propensity}")
-    if propensity is None and method.needs_propensity:
-        raise ValueError(
-            f"method {method.name!r} needs the probability that the end of an episode is "
-            "observed: give propensity, which the design of the oversight states"
-        )

@@ -3,7 +3,8 @@
 - `ObservedRewards` are the observed ones, and elsewhere the paid one or 0.
 - `RewardModel` fits small networks to observed rewards and predicts the hidden ones.
 - `RewardMap` is such a network that scores each position of an observation by itself. It can be a
-  motivation module of the policy: then it predicts observed rewards, too.
+  motivation module of the policy: then it predicts observed rewards, too, and the policy acts on
+  `RewardMapFeatures`.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.rollout_buffer import (
@@ -26,8 +29,12 @@ from agents.rollout_buffer import (
     RewardSource,
     Step,
     Timeouts,
+    in_route_order,
+    observed_reward,
+    require_choice,
     set_generator_state,
 )
+from agents.spaces import start_of
 from oversight.routing import Gate, RouteTable, routing
 
 
@@ -41,8 +48,11 @@ def observed_or(step: Step, default: Rewards) -> Rewards:
     """
     rewards = default.copy()
     for lane in step.observed():
-        rewards[lane] = step.infos[lane]["observed_reward"]
+        rewards[lane] = observed_reward(step.infos[lane], lane)
     return rewards
+
+
+Elsewhere = Literal["paid", "zero"]
 
 
 class ObservedRewards(RewardSource):
@@ -50,9 +60,13 @@ class ObservedRewards(RewardSource):
 
     Args:
         elsewhere: what a step is worth whose reward was not observed.
+
+    Raises:
+        ValueError: if `elsewhere` is neither.
     """
 
-    def __init__(self, elsewhere: Literal["paid", "zero"]) -> None:
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        require_choice("elsewhere", elsewhere, Elsewhere)
         self.elsewhere = elsewhere
 
     def __call__(self, step: Step) -> Rewards:
@@ -63,12 +77,15 @@ class ObservedRewards(RewardSource):
 
 
 def perceptron(
-    inputs: int, hidden_sizes: Sequence[int], outputs: int | None = None
+    inputs: int,
+    hidden_sizes: Sequence[int],
+    outputs: int | None = None,
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """Return linear layers with ReLU after each hidden one."""
+    """Return linear layers with an activation after each hidden one."""
     layers: list[nn.Module] = []
     for before, after in pairwise((inputs, *hidden_sizes)):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers += [nn.Linear(before, after), activation()]
     last = [] if outputs is None else [nn.Linear((inputs, *hidden_sizes)[-1], outputs)]
     return nn.Sequential(*layers, *last)
 
@@ -156,6 +173,48 @@ class RewardMap(nn.Module):
             parameter.neg_()
 
 
+class RewardMapFeatures(BaseFeaturesExtractor):
+    """The features of a policy with a reward map: the agent's position and every position's score.
+
+    The policy sees nothing else of the channels, so that all its motivation comes from the reward
+    map; no gradient goes back there. Without `agent_channel` it sees all of an observation.
+
+    Args:
+        observation_space: as in SB3.
+        agent_channel: as for `RewardMap`.
+        masked_channels: as for `RewardMap`.
+
+    Raises:
+        ValueError: if observations are images of bytes, or have no such channel.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        agent_channel: int | None,
+        masked_channels: Sequence[int],
+    ) -> None:
+        if agent_channel is not None and is_image_space(observation_space):
+            raise ValueError(
+                "agent_channel needs channels of ones and zeros, got images of bytes, "
+                f"{observation_space}: leave it None"
+            )
+        reward_map = RewardMap(observation_space.shape or (), agent_channel, masked_channels)
+        whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
+        super().__init__(observation_space, whole if agent_channel is None else 2 * positions)
+        self.reward_map = reward_map
+
+    @torch.no_grad()
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, features]."""
+        observations = observations.to(next(self.reward_map.parameters()))
+        if self.reward_map.agent_channel is None:
+            return observations.flatten(1)
+        channels = observations.reshape(-1, *self.reward_map.shape)
+        there = channels[:, self.reward_map.agent_channel]
+        return torch.cat([there, self.reward_map.everywhere(channels)], 1)
+
+
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
 """Steps remembered, and how a network is fitted to them after each rollout."""
 
@@ -185,6 +244,11 @@ class RewardModel(RewardSource):
         pessimism: number of deviations by which a prediction is lowered.
         table: route table whose target `motivation` says which routes teach the networks.
         predicts_observed: whether the prediction also replaces the rewards that were observed.
+        start: the lowest value of discrete observations, which is subtracted; None for others.
+
+    Raises:
+        ValueError: if `timeouts` is none of its choices, the table names other routes than
+            `ROUTES`, or it lacks the target.
     """
 
     def __init__(  # noqa: PLR0913 (each is one decision, and all but three have a default)
@@ -197,7 +261,15 @@ class RewardModel(RewardSource):
         pessimism: float = 0.0,
         table: RouteTable = OBSERVED,
         predicts_observed: bool = False,
+        start: NDArray[np.int64] | None = None,
     ) -> None:
+        require_choice("timeouts", timeouts, Timeouts)
+        table, self.start = in_route_order(table), start
+        if "motivation" not in table.target_names:
+            raise ValueError(
+                "a reward model learns by the target 'motivation' of its route table, which has "
+                f"{', '.join(table.target_names)}: add that target to every row"
+            )
         self.order = np.random.RandomState(seed)
         self.every_step_hides, self.pessimism = timeouts == "hidden", pessimism
         self.table, self.predicts_observed = table, predicts_observed
@@ -213,7 +285,7 @@ class RewardModel(RewardSource):
         """Remember what teaches, and return the reward of each lane, [lanes]."""
         observed, may_hide = step.observed(), self._may_hide(step)
         hidden = sorted({*may_hide} - {*observed})
-        seen = [float(step.infos[lane]["observed_reward"]) for lane in observed]
+        seen = [observed_reward(step.infos[lane], lane) for lane in observed]
         self._remember(step, observed, seen, [POSITIVE if each > 0 else NEGATIVE for each in seen])
         if self.learns_hidden:
             paid = [float(step.paid[lane]) for lane in hidden]
@@ -221,7 +293,7 @@ class RewardModel(RewardSource):
         predicted = may_hide if self.predicts_observed else hidden
         rewards = step.paid.copy()
         if predicted:
-            rewards[predicted] = self.predict(_arrivals(step, predicted)).numpy()
+            rewards[predicted] = self.predict(self._arrivals(step, predicted)).numpy()
         return rewards if self.predicts_observed else observed_or(step, rewards)
 
     @torch.no_grad()
@@ -287,20 +359,24 @@ class RewardModel(RewardSource):
             return
         last = slice(-CAPACITY, None)
         slots = (self.seen + torch.arange(len(lanes[last]))) % CAPACITY
-        self.inputs[slots] = _arrivals(step, lanes[last])
+        self.inputs[slots] = self._arrivals(step, lanes[last])
         self.rewards[slots] = torch.tensor(rewards[last])
         self.routes[slots] = torch.tensor(routes[last])
         self.seen += len(slots)
 
-
-def _arrivals(step: Step, lanes: list[int]) -> Tensor:
-    """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
-    infos, shown = step.infos, step.observations
-    reached = [infos[i].get("terminal_observation", shown[i]) for i in lanes]
-    flat: NDArray[np.float32] = np.stack(
-        [np.append(np.ravel(each), step.dones[i]) for i, each in zip(lanes, reached, strict=True)]
-    ).astype(np.float32)
-    return torch.from_numpy(flat)
+    def _arrivals(self, step: Step, lanes: list[int]) -> Tensor:
+        """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
+        infos, shown = step.infos, step.observations
+        reached = [infos[i].get("terminal_observation", shown[i]) for i in lanes]
+        if self.start is not None:
+            reached = [each - self.start for each in reached]
+        flat: NDArray[np.float32] = np.stack(
+            [
+                np.append(np.ravel(each), step.dones[i])
+                for i, each in zip(lanes, reached, strict=True)
+            ]
+        ).astype(np.float32)
+        return torch.from_numpy(flat)
 
 
 class Learner(NamedTuple):
@@ -373,6 +449,7 @@ def routed_reward_map(learner: Learner) -> RewardSource:
 
 def _fitted(learner: Learner, networks: Sequence[nn.Module], **settings: Any) -> RewardModel:  # noqa: ANN401
     """Return a reward model of some networks for an agent."""
+    settings["start"] = start_of(learner.observation_space)
     return RewardModel(networks, learner.inputs, learner.own_seed, learner.timeouts, **settings)
 
 

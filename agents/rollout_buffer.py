@@ -8,13 +8,18 @@
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from math import isfinite
+from reprlib import repr as shorten
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
+
+from oversight.routing import RouteTable
 
 Rewards = NDArray[np.float32]
 Routes = NDArray[np.int8]
@@ -66,7 +71,7 @@ class RewardSource:
         """Go on where `get_state` was called."""
 
 
-def require_choice(name: str, value: str, choices: Any) -> None:  # noqa: ANN401 (a Literal type)
+def require_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 (a Literal type)
     """Raise a ValueError for a value that is none of a `Literal` type.
 
     >>> require_choice("timeouts", "never", Timeouts)
@@ -74,8 +79,52 @@ def require_choice(name: str, value: str, choices: Any) -> None:  # noqa: ANN401
     ValueError: timeouts must be open or hidden, got 'never'
     """
     *allowed, last = get_args(choices)
-    if value not in (*allowed, last):
+    if not isinstance(value, str) or value not in (*allowed, last):
         raise ValueError(f"{name} must be {', '.join(allowed)} or {last}, got {value!r}")
+
+
+def in_route_order(table: RouteTable) -> RouteTable:
+    """Return a table whose rows are in the order of `ROUTES`, since a buffer stores routes by it.
+
+    Raises:
+        ValueError: if it is no table, lacks a route, or has another one.
+
+    >>> rows = {route: {"shared": number} for number, route in enumerate(reversed(ROUTES))}
+    >>> in_route_order(RouteTable(rows)).as_dict()["positive"]
+    {'shared': 3.0}
+    """
+    if not isinstance(table, RouteTable):
+        raise ValueError(
+            f"a route table must be a RouteTable, got {table!r}: build it with RouteTable(rows)"
+        )
+    if table.route_names == ROUTES:
+        return table
+    if set(table.route_names) != set(ROUTES):
+        raise ValueError(
+            f"a route table has the routes {', '.join(table.route_names)}, but episodes take the "
+            f"routes {', '.join(ROUTES)}: give one row for each of them, and no other"
+        )
+    rows = table.as_dict()
+    return RouteTable({route: rows[route] for route in ROUTES})
+
+
+def observed_reward(info: Mapping[str, Any], lane: int) -> float:
+    """Return the observed reward that an info states.
+
+    Raises:
+        ValueError: if it states none, or one that is no finite number.
+    """
+    given = info.get("observed_reward")
+    try:
+        reward = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # the last one of huge integers
+        reward = float("nan")
+    if not isfinite(reward):
+        raise ValueError(
+            "info['observed_reward'] of an observed step must be a finite number, got "
+            f"{shorten(given)} in lane {lane}: give it at every step whose info['observed'] is True"
+        )
+    return reward
 
 
 class Outcomes:
@@ -134,7 +183,7 @@ class Outcomes:
             if info:  # the infos of most lanes are empty: see VectorEnvAdapter
                 if info.get("observed", False):
                     self.observed[lane] = True
-                    self.returns[lane] += info["observed_reward"]
+                    self.returns[lane] += observed_reward(info, lane)
                 if info.get("resetting", False):
                     routes[lane] = UNUSED
             if done:
@@ -279,6 +328,9 @@ class RoutedBuffer(RolloutBuffer):
         self.last_route = np.full((self.buffer_size, self.n_envs), UNRESOLVED, dtype=np.int8)
         self._assigned: tuple[Routes, Routes] | None = None
         super().reset()
+        if isinstance(self.action_space, spaces.Box) and self.action_space.dtype.kind != "f":
+            # SB3's array has the dtype of the space, which would cut off the policy's fractions
+            self.actions = self.actions.astype(np.float32)
 
     def label(
         self,
@@ -333,8 +385,8 @@ class RoutedBuffer(RolloutBuffer):
         """
         step = self.pos
         super().add(*args, **kwargs)
-        _require_finite("an observation", self.observations[step])
-        _require_finite("a reward", self.rewards[step])
+        require_finite("an observation", self.observations[step], MEND_OBSERVATIONS)
+        require_finite("a reward", self.rewards[step], MEND_REWARDS)
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
         """Yield the rollout once, in shuffled minibatches."""
@@ -373,10 +425,23 @@ def set_generator_state(generator: np.random.RandomState, state: Mapping[str, An
     generator.set_state({**state, "state": {**inside, "key": np.asarray(inside["key"])}})
 
 
-def _require_finite(what: str, values: NDArray[Any]) -> None:
+MEND_OBSERVATIONS = (
+    "mend the environment, or replace such observations in a wrapper such as "
+    "gymnasium.wrappers.TransformObservation"
+)
+MEND_REWARDS = "hide rewards by paying 0.0 or a proxy, with info['observed'] = False"
+
+
+def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
+    """Raise a ValueError if a value is NaN or infinite.
+
+    Args:
+        what: what the values are.
+        values: what the environment gave, [lanes, ...].
+        mend: what to do about it.
+    """
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         lane = int(np.argwhere(~np.isfinite(values))[0][0])
         raise ValueError(
-            f"the environment gave {what} that is NaN or infinite in lane {lane}: hide rewards by "
-            "paying 0.0 or a proxy, with info['observed'] = False"
+            f"the environment gave {what} that is NaN or infinite in lane {lane}: {mend}"
         )

@@ -8,10 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
+
+from agents.spaces import require_arrays
 
 Info = dict[str, Any]
 
@@ -61,9 +62,6 @@ def observed_lanes(infos: Mapping[str, Any], num_envs: int) -> Any:  # noqa: ANN
     return np.broadcast_to(flags, num_envs) if flags.any() else None
 
 
-ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
-
-
 class VectorEnvAdapter(VecEnv):
     """A native Gymnasium `VectorEnv` as an SB3 `VecEnv`, whatever its autoreset mode.
 
@@ -76,6 +74,9 @@ class VectorEnvAdapter(VecEnv):
     The `info` of a step is that of the step just taken, and empty for a lane that neither ended
     nor was observed. One that ended has the last observation, SB3's truncation flag, and the
     return and length of the episode as the learner saw it.
+
+    Attributes:
+        states_oversight: whether any `info` has said `observed`, yes or no.
 
     Args:
         venv: a vector environment whose observations are arrays.
@@ -94,6 +95,7 @@ class VectorEnvAdapter(VecEnv):
         require_arrays(venv.single_observation_space)
         self.venv = venv
         self.render_mode = venv.render_mode
+        self.states_oversight = False
         self._pending: NDArray[Any] | None = None
         self._return = np.zeros(venv.num_envs)
         self._length = np.zeros(venv.num_envs, dtype=np.int64)
@@ -101,15 +103,22 @@ class VectorEnvAdapter(VecEnv):
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Start an episode in every lane, with the seed given to `seed`, if any."""
+        """Start an episode in every lane, with what `seed` and `set_options` were given, if any.
+
+        Raises:
+            ValueError: if lanes were given different options.
+        """
         seed = self._seeds[0]
-        observations, infos = self.venv.reset(seed=None if seed is None else int(seed))
+        options = _same_options(self._options)
+        observations, infos = self.venv.reset(seed=None if seed is None else int(seed), **options)
         self.reset_infos = [{} for _ in range(self.num_envs)]
         fill(self.reset_infos, infos, list(range(self.num_envs)))
         self._return[:] = 0.0
         self._length[:] = 0
         self._resetting[:] = False
+        self.states_oversight |= "observed" in infos
         self._reset_seeds()
+        self._reset_options()
         return observations  # type: ignore[no-any-return]
 
     def step_async(self, actions: NDArray[Any]) -> None:
@@ -128,6 +137,7 @@ class VectorEnvAdapter(VecEnv):
         # a copy: SB3 adds the value after a time limit to the rewards in place
         paid = np.array(rewards, dtype=np.float32)
         listed: list[Info] = [{} for _ in range(self.num_envs)]
+        self.states_oversight |= "observed" in infos or "observed" in infos.get("final_info", ())
         observed = observed_lanes(infos, self.num_envs)
         if observed is not None:
             fill(listed, infos, np.flatnonzero(observed & ~dones & ~self._resetting).tolist())
@@ -220,18 +230,30 @@ class VectorEnvAdapter(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
 
+def _same_options(given: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the argument `options` of `reset`, if there is one, from that of each lane."""
+    first = given[0]
+    # lanes share an object where `set_options` was given one, whose arrays cannot be compared
+    if not all(each is first or _equal(each, first) for each in given):
+        raise ValueError(
+            f"the lanes of a native vector environment are reset together, so that set_options "
+            f"must give all of them the same options, got {list(given)}: give one dictionary"
+        )
+    return {"options": first} if first else {}
+
+
+def _equal(one: object, other: object) -> bool:
+    """Return whether two options are equal, arrays inside them included."""
+    try:
+        np.testing.assert_equal(one, other)
+    except AssertionError:
+        return False
+    return True
+
+
 def adapted(env: Any) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)
     """Return an environment of Gymnasium, single or of many lanes, behind SB3's interface."""
     if isinstance(env, gym.Env):
         single = env
         env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
     return VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env
-
-
-def require_arrays(space: spaces.Space[Any]) -> None:
-    """Raise a ValueError for observations that are not arrays, such as dictionaries."""
-    if not isinstance(space, ARRAYS):
-        raise ValueError(
-            f"observations must be arrays, the environment has {space}: flatten them with "
-            "gymnasium.wrappers.FlattenObservation"
-        )

@@ -29,11 +29,11 @@ def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
     Raises:
         ValueError: If there is no such environment, or its observations are not arrays.
     """
-    _import_minigrid(name)
     try:
+        _import_minigrid(name)
         space = gym.make(name).observation_space
-    except (gym.error.Error, ModuleNotFoundError) as error:
-        raise ValueError(_unknown(name, error)) from error
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(_refusal(name, error)) from error
 
     def make() -> gym.Env[Any, Any]:
         truth: dict[str, Any] = {"reward": "true"} if name.endswith("PartialGrid-v0") else {}
@@ -63,7 +63,14 @@ def _image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return gym.wrappers.FlattenObservation(alone)
 
 
-def _unknown(name: str, error: Exception) -> str:
+def _refusal(name: str, error: Exception) -> str:
+    """Return why an environment cannot be made: its name, a missing package, or something else."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, gym.error.DependencyNotInstalled | ImportError):
+        advice = "" if "pip install" in reason else "; install it in this environment of Python"
+        return f"environment {name!r} needs a package that cannot be imported: {reason}{advice}"
+    if name.rpartition(":")[2] in gym.registry:
+        return f"environment {name!r} cannot be made: {reason}"
     close = get_close_matches(name, gym.registry, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "module:id imports a module first"
-    return f"unknown environment {name!r}: {hint} ({str(error).splitlines()[0]})"
+    return f"unknown environment {name!r}: {hint} ({reason})"

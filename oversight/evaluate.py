@@ -22,6 +22,7 @@ from oversight.rl.config import (
     require_seed,
 )
 from oversight.rl.evaluation import evaluate_all, policies, results_table
+from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
@@ -73,6 +74,12 @@ def main(args: Sequence[str]) -> None:
     settings = cli.parse(EvaluateConfig, args, "python -m oversight.evaluate")
     require_device(settings.device)
     torch.set_num_threads(settings.threads)
+    with recorded_method(RunFolder(settings.run)):
+        evaluate_run(settings)
+
+
+def evaluate_run(settings: EvaluateConfig) -> None:
+    """Evaluate a run, whose method is among `METHODS`, and print the results."""
     config = read_config(RunFolder(settings.run), TrainConfig)
     config = replace(config, device=settings.device)
     if settings.oversight_probability is not None:

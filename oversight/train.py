@@ -23,13 +23,15 @@ MAY_CHANGE = {
 """Settings that a resumed run may change."""
 
 
-def main(args: Sequence[str]) -> None:
-    """Train as the arguments say, and print the results."""
+def main(args: Sequence[str]) -> int:
+    """Train as the arguments say, print the results, and return 130 if it was interrupted."""
     config, folder = cli.parse_or_resume(TrainConfig, args, PRESETS, PROGRAM, MAY_CHANGE)
     require_device(config.device)
     if folder is None:
         folder = create(config.run_dir or default_folder(config))
-    report(train(config, folder, Console(stderr=True)), folder)
+    summary = train(config, folder, Console(stderr=True))
+    report(summary, folder)
+    return cli.INTERRUPTED if summary["interrupted"] else 0
 
 
 def default_folder(config: TrainConfig) -> Path:

@@ -1,6 +1,7 @@
 """PartialOversight: hides the rewards of all steps that an observer does not observe."""
 
 import math
+from reprlib import repr as shorten
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -98,6 +99,11 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._observed: bool | None = None  # whether the next step is, None before the first reset
         self._previous: Any = None  # the observation before the next step, if it is read
 
+    @property
+    def paid_reward(self) -> Reward:
+        """What its steps pay: the argument `reward`, by which a learner can refuse another one."""
+        return self.oversight.reward
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -183,11 +189,12 @@ def _check_reward(reward: SupportsFloat) -> float:
     if isinstance(reward, float) or np.ndim(reward) == 0:  # type: ignore[arg-type]
         try:
             value = float(reward)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # the last one of huge integers
             value = math.nan
     if math.isfinite(value):
         return value
     raise ValueError(
-        f"PartialOversight needs a finite number as reward, the environment gave {reward!r}: "
-        f"repair the environment, or replace its reward in a wrapper inside PartialOversight"
+        "PartialOversight needs a finite number as reward, the environment gave "
+        f"{shorten(reward)}: repair the environment, or replace its reward in a wrapper inside "
+        "PartialOversight"
     )

@@ -16,6 +16,7 @@ import envs  # noqa: F401 (registers the ids)
 from agents import METHODS, Method, RoutedPPO, method
 from agents.methods import Reward
 from agents.ppo import PPOConfig
+from agents.ppo_arguments import require_batch_size, require_rollout
 from envs import IDS
 from envs.gridworld import (
     AGENT,
@@ -148,17 +149,8 @@ def require_at_least_one(name: str, value: int) -> None:
 
 def require_batch(ppo: PPOConfig, num_envs: int) -> None:
     """Raise a ValueError for a batch that is larger than a rollout, or cannot be normalized."""
-    if ppo.batch_size < 2 and ppo.advantage_normalization != "none":
-        raise ValueError(
-            f"ppo.batch_size must be at least 2, since advantages are normalized, got "
-            f"{ppo.batch_size}"
-        )
-    rollout = ppo.n_steps * num_envs
-    if ppo.batch_size > rollout:
-        raise ValueError(
-            f"ppo.batch_size {ppo.batch_size} is larger than a rollout of ppo.n_steps "
-            f"{ppo.n_steps} x num_envs {num_envs} = {rollout}: lower the first or raise another"
-        )
+    require_batch_size(ppo.batch_size, ppo.advantage_normalization, "ppo.batch_size")
+    require_rollout(ppo.batch_size, ppo.n_steps, num_envs, "ppo.batch_size")
 
 
 def require_seed(seed: int) -> None:

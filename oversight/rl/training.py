@@ -24,6 +24,7 @@ from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut, Weights
 from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
 from oversight.rl.dashboard import Dashboard, make_logger
 from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
+from oversight.rl.own_methods import record_method
 from oversight.rl.rendering import module_map
 from oversight.rl.result_files import Rule
 from oversight.runs.folder import (
@@ -93,6 +94,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     agent, state = make_agent(config), RunState(config)
     restore_checkpoint(agent, state, folder)
     write_config(folder, replace(config, run_dir=None))
+    record_method(folder, config.method)
     if console is not None:
         console.out(f"{config.method} on {config.env}, run folder {folder.path}", highlight=False)
     dashboard = Dashboard(folder.path, config, agent.method, agent.num_timesteps)

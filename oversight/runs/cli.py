@@ -26,6 +26,9 @@ T = TypeVar("T")
 Values = Mapping[str, Any]
 """Settings by the names of their flags with underscores, such as `ppo.learning_rate`."""
 
+INTERRUPTED = 130
+"""Exit code of a command that an interrupt ended, by the convention of shells."""
+
 Preset = tuple[str, Values]
 """A sentence for the help page, and the settings that differ from the default."""
 
@@ -58,7 +61,8 @@ class _Command(Generic[C]):
 def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code, 0 if it returns none.
 
-    A `ValueError` or `OSError` becomes one line on stderr and exit code 2.
+    A `ValueError` or `OSError` becomes one line on stderr and exit code 2, and an interrupt exit
+    code 130.
     """
     try:
         code = main(sys.argv[1:] if args is None else args)
@@ -68,7 +72,7 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     return code or 0
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import envs
 from agents import Method, RoutedPPO
-from agents.methods import resolve
+from agents.methods import Reward, resolve
 from envs import partial_grid_vec
 from oversight.routing import Gate
 
@@ -161,12 +161,12 @@ def assert_same_training(one: PPO, other: PPO) -> None:
 PENDULUMS, PENDULUM_STEPS = 4, 64
 
 
-def pendulums(probability: float) -> VectorEnv[Any, Any, Any]:
+def pendulums(probability: float, reward: Reward = "observed") -> VectorEnv[Any, Any, Any]:
     """Return lanes of Pendulum-v1, of episodes of 20 steps, that are observed by chance."""
 
     def single() -> gym.Env[Any, Any]:
         env = gym.make("Pendulum-v1", max_episode_steps=20)
-        return envs.PartialOversight(env, observed_probability=probability)
+        return envs.PartialOversight(env, observed_probability=probability, reward=reward)
 
     return SyncVectorEnv([single] * PENDULUMS, autoreset_mode=AutoresetMode.SAME_STEP)
 

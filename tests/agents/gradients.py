@@ -12,6 +12,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
+from agents.methods import resolve
 from agents.reward_model import RewardModel
 from agents.rollout_buffer import RoutedSamples
 from tests.agents.factories import ROLLOUT, remove_gates, small_agent
@@ -29,6 +30,9 @@ class DoubleExtractor(FlattenExtractor):
         return super().forward(observations).double()
 
 
+DOUBLE = {"features_extractor_class": DoubleExtractor}  # RewardMapFeatures do so themselves
+
+
 def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     """Return an agent after one update of its policy, whose rollout holds every route."""
     agent = small_agent(
@@ -39,9 +43,8 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
         max_grad_norm=np.inf,
         policy_kwargs={
             "hidden_sizes": (16, 16),
-            "features_extractor_class": DoubleExtractor,
             "optimizer_class": torch.optim.SGD,
-            "optimizer_kwargs": {},
+            **({} if resolve(method).network.has_reward_map else DOUBLE),
         },
         **settings,
     )

@@ -92,7 +92,7 @@ def test_checkpoint_holds_the_outcomes_so_far() -> None:
 def test_checkpoint_refuses_an_environment_without_state(wrap: Any) -> None:  # noqa: ANN401
     settings = {"autoreset_mode": AutoresetMode.SAME_STEP} if wrap is SyncVectorEnv else {}
     env = wrap([lambda: gym.make("CartPole-v1")], **settings)
-    agent = small_agent("routed", env, batch_size=32).learn(32)
+    agent = small_agent("oracle", env, batch_size=32).learn(32)
     with pytest.raises(ValueError, match=rf"{wrap.__name__} cannot be checkpointed.*get_state"):
         training_state(agent)
 

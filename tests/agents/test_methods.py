@@ -1,5 +1,6 @@
 """Every registered method: its record, its table, its gradients, its rewards and its training."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import METHODS, RoutedPPO, method
+from agents.losses import ProxyLoss, normalized
 from agents.methods import inverse_propensity
+from agents.reward_model import OBSERVED, ObservedRewards, RewardModel, reward_head
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
@@ -22,6 +25,7 @@ from agents.rollout_buffer import (
     by_coin,
 )
 from envs import partial_grid_vec
+from oversight.routing import RouteTable
 from tests.agents.factories import (
     PENDULUM_STEPS,
     PENDULUMS,
@@ -270,7 +274,8 @@ def test_filtered_learns_nothing_when_all_is_hidden() -> None:
 @pytest.mark.parametrize("timeouts", ["open", "hidden"])
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_learn_when_actions_are_continuous(method: str, timeouts: Any) -> None:  # noqa: ANN401
-    agent = pendulum_agent(pendulums(0.5), method, timeouts=timeouts)
+    env = pendulums(0.5, METHODS[method].reward)
+    agent = pendulum_agent(env, method, timeouts=timeouts)
     before = weights(agent.policy)
     agent.learn(PENDULUM_STEPS * PENDULUMS)
     unobserved = HIDDEN if timeouts == "hidden" else OPEN
@@ -336,3 +341,102 @@ def test_ipw_is_filtered_but_for_the_scale_when_propensity_is_1() -> None:
     ours = gradients(ipw)
     for name, grad in gradients(filtered).items():
         torch.testing.assert_close(ours[name] * learned.mean(), grad, rtol=1e-6, atol=1e-12)
+
+
+ORDERS = (tuple(reversed(ROUTES)), ("hidden", "open", "negative", "positive"))
+
+
+def reordered(table: RouteTable, order: tuple[str, ...]) -> RouteTable:
+    """Return a table with its rows in another order, and its targets in reverse."""
+    rows = table.as_dict()
+    return RouteTable({route: dict(reversed(rows[route].items())) for route in order})
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("name", ["routed", "filtered", "signed", "ipw", "placebo", "reward-map"])
+def test_training_does_not_depend_on_the_order_of_rows(name: str, order: tuple[str, ...]) -> None:
+    chosen = METHODS[name]
+    auxiliary = tuple(
+        each if each.table is None else replace(each, table=reordered(each.table, order))
+        for each in chosen.auxiliary
+    )
+    reweighting = chosen.reweighting and (
+        lambda *args: reordered(inverse_propensity(*args), order)  # in any order as well
+    )
+    other = replace(
+        chosen,
+        table=reordered(chosen.table, order),
+        auxiliary=auxiliary,
+        reweighting=reweighting,
+    )
+    assert other.table.route_names == ROUTES
+    ours, theirs = (small_agent(each).learn(2 * ROLLOUT) for each in (other, chosen))
+    assert_same_training(ours, theirs)
+
+
+def test_reward_model_does_not_depend_on_the_order_of_rows() -> None:
+    model = RewardModel([reward_head(3, (4,))], 2, 0, table=reordered(OBSERVED, ORDERS[1]))
+    assert model.table == OBSERVED
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {route: {"motivation": 1, "shared": 1} for route in ROUTES[:3]},
+        {route: {"motivation": 1, "shared": 1} for route in (*ROUTES, "unseen")},
+        {route: {"motivation": 1, "shared": 1} for route in (*ROUTES[:3], "opne")},
+    ],
+)
+def test_tables_of_other_routes_are_refused(rows: dict[str, dict[str, float]]) -> None:
+    table = RouteTable(rows)
+    uses: list[Callable[[], object]] = [
+        lambda: replace(METHODS["naive"], table=table),
+        lambda: ProxyLoss(table=table),
+        lambda: RewardModel([reward_head(3, (4,))], 2, 0, table=table),
+        lambda: inverse_propensity(table, np.zeros((2, 2), np.int8), 0.5),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match="one row for each of them, and no other"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"reward": "ture"}, "reward must be observed, proxy or true, got 'ture'"),
+        ({"reward": None}, "reward must be observed, proxy or true, got None"),
+        ({"needs_propensity": "no"}, "needs_propensity must be True or False, got 'no'"),
+        ({"network": "two modules"}, "network must be a Network, got 'two modules'"),
+        ({"table": {"positive": {"shared": 1}}}, "must be a RouteTable"),
+        ({"source": "paid"}, "source must be a function, got 'paid'"),
+        ({"source": None}, "source must be a function, got None"),
+        ({"assignment": "shuffled"}, "assignment must be a function, got 'shuffled'"),
+        ({"reweighting": 0.5}, "reweighting must be a function, got 0.5"),
+        ({"auxiliary": ("mixture_loss",)}, "auxiliary must be a tuple of AuxiliaryLoss"),
+        ({"auxiliary": "mixture_loss"}, "auxiliary must be a tuple of AuxiliaryLoss"),
+        ({"name": ""}, "name of a method must be a word"),
+    ],
+    ids=str,
+)
+def test_method_refuses_what_it_cannot_learn_by(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(METHODS["naive"], **parts)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: ObservedRewards("none"), "elsewhere must be paid or zero, got 'none'"),  # type: ignore[arg-type]
+        (
+            lambda: RewardModel([reward_head(3, (4,))], 2, 0, "never"),  # type: ignore[arg-type]
+            "timeouts must be open or hidden, got 'never'",
+        ),
+        (
+            lambda: normalized(torch.zeros(2), torch.zeros(2), "some"),  # type: ignore[arg-type]
+            "advantage_normalization must be .*got 'some'",
+        ),
+    ],
+)
+def test_parts_of_methods_refuse_unknown_choices(act: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        act()

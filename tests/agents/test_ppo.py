@@ -88,6 +88,7 @@ def test_training_equals_sb3_when_the_table_is_all_ones(method: Method) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:no info of the environment")
 @pytest.mark.parametrize("case", CASES)
 def test_training_equals_sb3_for_each_setting(case: str) -> None:
     make, settings = CASES[case]
@@ -276,6 +277,7 @@ def test_time_limits_are_bootstrapped_as_chosen(bootstrap: Any, paid: list[float
     assert not rewards[1:-1].any()
 
 
+@pytest.mark.filterwarnings("ignore:no info of the environment")
 @pytest.mark.parametrize("bootstrap", ["observed", "never"])
 def test_bootstrap_can_be_turned_off_when_the_environment_is_sb3s(bootstrap: Any) -> None:  # noqa: ANN401
     env = DummyVecEnv([lambda: gym.make("CartPole-v1", max_episode_steps=5)])
@@ -380,7 +382,7 @@ def test_callback_can_stop_within_a_rollout() -> None:
 
 
 def test_agent_refuses_a_batch_larger_than_a_rollout() -> None:
-    message = r"batch of 2048.*32 steps x 32 environments = 1024"
+    message = r"batch_size 2048 is larger.*32 steps x 32 environments = 1024"
     with (
         pytest.warns(UserWarning, match="truncated mini-batch"),  # SB3's, on the way there
         pytest.raises(ValueError, match=message),

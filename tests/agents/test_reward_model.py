@@ -264,6 +264,7 @@ def test_features_refuse_an_agent_channel_in_images() -> None:
         RewardMapFeatures(image, 0, ())
 
 
+@pytest.mark.filterwarnings("ignore:no info of the environment")
 def test_numbered_observations_are_one_hot_as_in_sb3() -> None:
     lake = RoutedPPO("MotivationPolicy", "FrozenLake-v1", "reward-map", n_steps=8, batch_size=8)
     assert lake.policy.features_dim == 16

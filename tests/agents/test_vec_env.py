@@ -374,3 +374,52 @@ def test_adapter_refuses_observations_that_are_not_arrays(space: gym.spaces.Spac
 
     with pytest.raises(ValueError, match=r"must be arrays.*FlattenObservation"):
         VectorEnvAdapter(SyncVectorEnv([Nested], autoreset_mode=SAME))
+
+
+class WithOptions(FixedInfo):
+    """Keeps the options of each reset, and ends every episode at once."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.given: list[Any] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Keep the options."""
+        self.given.append(options)
+        return 0, {}
+
+    def step(self, action: object) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        """End the episode."""
+        return 0, 0.0, True, False, {}
+
+
+def given_options(adapt: Callable[[list[Any]], VecEnv], options: Any) -> list[Any]:  # noqa: ANN401
+    """Return the options of three resets, the middle one of which is by itself, for each lane."""
+    singles = [WithOptions() for _ in range(2)]
+    env = adapt([lambda single=single: single for single in singles])
+    env.set_options(options)
+    env.reset()
+    env.step(np.zeros(2, np.int64))
+    env.reset()
+    return [single.given for single in singles]
+
+
+@pytest.mark.parametrize("options", [{"level": 3}, [{"level": 3}] * 2, {}, None])
+def test_options_serve_one_reset_as_in_dummy_vec_env(options: Any) -> None:  # noqa: ANN401
+    def adapted_lanes(singles: list[Any]) -> VecEnv:
+        return VectorEnvAdapter(SyncVectorEnv(singles, autoreset_mode=SAME))
+
+    ours = given_options(adapted_lanes, options)
+    assert ours == given_options(DummyVecEnv, options)
+    assert ours[0] == [{"level": 3} if options else None, None, None]
+
+
+def test_options_that_differ_between_lanes_are_refused() -> None:
+    env = VectorEnvAdapter(SyncVectorEnv([WithOptions] * 2))
+    env.set_options([{"level": 3}, {"level": 4}])
+    with pytest.raises(ValueError, match="must give all of them the same options"):
+        env.reset()
+    env.set_options({"board": np.zeros(3)})  # arrays cannot be compared by ==
+    env.reset()

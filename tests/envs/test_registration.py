@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import product
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from stable_baselines3.common import env_checker
 import envs
 from envs import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
 from envs.gridworld import OVERSIGHT, Flag
+from envs.registration import truthful
 from envs.wrappers.oversight import Reward
 
 VARIANTS = [
@@ -93,3 +95,49 @@ def test_argument_is_refused_when_invalid(arguments: dict[str, Any], message: st
 def test_number_of_lanes_is_refused_when_not_positive(num_envs: int) -> None:
     with pytest.raises(ValueError, match="num_envs must be"):
         GridVectorEnv(num_envs)
+
+
+def needs_a_package(**kwargs: object) -> None:
+    message = 'Box2D is not installed, run `pip install "gymnasium[box2d]"`'
+    raise gym.error.DependencyNotInstalled(message)
+
+
+def needs_a_module(**kwargs: object) -> None:
+    raise ModuleNotFoundError("No module named 'mujoco'")
+
+
+def breaks(**kwargs: object) -> None:
+    raise gym.error.Error("no display")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "message"),
+    [
+        (needs_a_package, r"environment 'Odd-v0' needs a package.*pip install .gymnasium\[box2d\]"),
+        (needs_a_module, "environment 'Odd-v0' needs a package.*'mujoco'; install it"),
+        (breaks, "environment 'Odd-v0' cannot be made: no display"),
+    ],
+)
+def test_registered_environment_is_not_called_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+    entry_point: Callable[..., None],
+    message: str,
+) -> None:
+    spec = gym.envs.registration.EnvSpec("Odd-v0", entry_point)  # type: ignore[arg-type]
+    monkeypatch.setitem(gym.registry, "Odd-v0", spec)
+    with pytest.raises(ValueError, match=message) as caught:
+        truthful("Odd-v0")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CartPol-v1", "unknown environment 'CartPol-v1': did you mean .*CartPole-v1"),
+        ("no_such_module:Odd-v0", "needs a package that cannot be imported: No module named"),
+        ("Nothing/Odd-v0", "unknown environment 'Nothing/Odd-v0'"),
+    ],
+)
+def test_unknown_environment_is_named(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        truthful(name)

@@ -91,6 +91,11 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         self._resetting = self._none  # the lanes that the next step only resets
         self._previous: Any = None  # the observations before the next step, if they are read
 
+    @property
+    def paid_reward(self) -> Reward:
+        """What its steps pay: the argument `reward`, by which a learner can refuse another one."""
+        return self.oversight.reward
+
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

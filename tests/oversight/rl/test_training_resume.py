@@ -135,7 +135,7 @@ def test_interrupted_run_prints_how_to_resume_it(
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patched:
         at_evaluation(patched, 2, lambda: os.kill(os.getpid(), number))
-        assert run_train(*LONG, "--run-dir", folder) == 0
+        assert run_train(*LONG, "--run-dir", folder) == 130
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert f" -m oversight.train --resume '{folder}'\n" in capsys.readouterr().out
     results = summary(folder)

@@ -1,0 +1,100 @@
+"""Arguments of a policy's network: what each may be, in the words of SB3's users."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+
+def module_names(names: object) -> tuple[str, ...]:
+    """Return the names of motivation modules as a tuple.
+
+    Raises:
+        ValueError: if they are not one or two different words.
+    """
+    given = tuple(names) if isinstance(names, list | tuple) else ()
+    words = all(isinstance(name, str) and name and "." not in name for name in given)
+    if len(given) not in (1, 2) or not words or len(set(given)) != len(given):
+        raise ValueError(f"one or two motivation modules have names, got {names!r}")
+    return given
+
+
+def require_truth(name: str, value: object) -> None:
+    """Raise a ValueError for a value that is neither True nor False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_widths(name: str, sizes: object) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple.
+
+    Raises:
+        ValueError: if there is none, or one is no positive integer.
+    """
+    given = tuple(sizes) if isinstance(sizes, Sequence) and not isinstance(sizes, str) else ()
+    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in given)
+    if not given or not whole:
+        raise ValueError(f"{name} must be positive widths such as (64, 64), got {sizes!r}")
+    return tuple(int(size) for size in given)
+
+
+def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) -> None:
+    """Raise a ValueError for arguments of SB3's policies that would have no effect, or break.
+
+    Args:
+        kwargs: further arguments of `MotivationPolicy`.
+        reward_features: class of the features that a policy with a reward map must have.
+    """
+    by_state = {"use_sde": True, "use_expln": True, "full_std": False, "squash_output": True}
+    for name, without_effect in by_state.items():
+        if kwargs.get(name) is not None and bool(kwargs[name]) == without_effect:
+            raise ValueError(f"MotivationPolicy does not explore by state: leave {name} out")
+    if not kwargs.get("share_features_extractor", True):
+        raise ValueError(
+            "share_features_extractor=False was given, but in MotivationPolicy modules, mixture "
+            "and critic read the same features: leave it out"
+        )
+    given = kwargs.get("features_extractor_class", reward_features)
+    if given is not None:
+        require_class("features_extractor_class", given, BaseFeaturesExtractor)
+    if reward_features is not None and given is not reward_features:
+        raise ValueError(
+            f"features_extractor_class {given} was given, but a method with a reward map reads "
+            "its scores: leave it out, or choose a method without one"
+        )
+
+
+def require_class(name: str, given: object, kind: type) -> None:
+    """Raise a ValueError for an argument that is no class of a kind."""
+    if not isinstance(given, type) or not issubclass(given, kind):
+        raise ValueError(
+            f"{name} must be a class of {kind.__module__}.{kind.__name__}, got {given!r}"
+        )
+
+
+def widths(
+    hidden_sizes: Sequence[int] | None, net_arch: object
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the widths of the hidden layers of the critic, after those of all other parts."""
+    if net_arch is None:
+        sizes = check_widths("hidden_sizes", (128, 128) if hidden_sizes is None else hidden_sizes)
+        return sizes, sizes
+    if hidden_sizes is not None:
+        raise ValueError(
+            f"net_arch {net_arch} and hidden_sizes {tuple(hidden_sizes)} are two names for the "
+            "widths of the same layers: give one of them"
+        )
+    if isinstance(net_arch, list) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
+        net_arch = net_arch[0]  # the older form, which SB3 takes as well
+    if isinstance(net_arch, dict):
+        if set(net_arch) != {"pi", "vf"}:
+            raise ValueError(
+                f"net_arch must name the widths of pi and of vf, got {net_arch}: give both, or one "
+                "list for all parts"
+            )
+        return check_widths("net_arch['pi']", net_arch["pi"]), check_widths(
+            "net_arch['vf']", net_arch["vf"]
+        )
+    sizes = check_widths("net_arch", net_arch)
+    return sizes, sizes

@@ -1,0 +1,112 @@
+"""Spaces: which ones a policy can learn in, and what its numbers mean in the environment.
+
+Networks count discrete values from 0, and their continuous actions are floats. The environment gets
+the values of its own space: `Discrete(2, start=10)` gets 10 and 11, and an integer `Box` integers.
+"""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
+AnySpace = spaces.Space[Any]
+
+
+def start_of(space: AnySpace) -> NDArray[np.int64] | None:
+    """Return the lowest value of each number in a space of discrete ones; None if all are 0.
+
+    >>> start_of(spaces.Discrete(2, start=10)), start_of(spaces.Discrete(2))
+    (array(10), None)
+    """
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return None
+    start = np.asarray(space.start, dtype=np.int64)
+    return start if start.any() else None
+
+
+def to_environment(space: AnySpace, actions: NDArray[Any]) -> NDArray[Any]:
+    """Return the environment's actions, given those of a policy, [..., *shape].
+
+    Args:
+        space: action space of the environment.
+        actions: discrete actions counted from 0, or continuous ones within the bounds of a `Box`.
+
+    >>> to_environment(spaces.Discrete(2, start=10), np.array([0, 1]))
+    array([10, 11])
+    >>> to_environment(spaces.Box(-3, 3, (2,), np.int8), np.array([[-0.7, 2.2]], np.float32))
+    array([[-1,  2]], dtype=int8)
+    """
+    if isinstance(space, spaces.Box) and space.dtype.kind != "f":
+        whole: NDArray[Any] = np.rint(actions).astype(space.dtype)
+        return whole
+    if isinstance(space, spaces.MultiBinary):
+        return actions.astype(space.dtype, copy=False)
+    start = start_of(space)
+    return actions if start is None else np.asarray(actions + start, dtype=space.dtype)
+
+
+def require_arrays(space: AnySpace) -> None:
+    """Raise a ValueError for observations that are not arrays, such as dictionaries."""
+    if isinstance(space, ARRAYS):
+        return
+    mend = "flatten them with gymnasium.wrappers.FlattenObservation"
+    if isinstance(space, spaces.Dict) and "mission" in space.spaces:
+        mend = "flatten them with minigrid.wrappers.FlatObsWrapper"
+    elif not space.is_np_flattenable:
+        mend = "give only parts that are arrays, with a gymnasium.ObservationWrapper"
+    raise ValueError(f"observations must be arrays, the environment has {_line(space)}: {mend}")
+
+
+def require_spaces(observations: AnySpace, actions: AnySpace) -> None:
+    """Raise a ValueError for spaces in which no policy of SB3 or of this project can learn."""
+    require_arrays(observations)
+    _require_values("observations", observations, "gymnasium.wrappers.ReshapeObservation")
+    if not isinstance(actions, ARRAYS):
+        raise ValueError(
+            "actions must lie in a Discrete, Box, MultiDiscrete or MultiBinary space, the "
+            f"environment has {_line(actions)}: change them in a gymnasium.ActionWrapper"
+        )
+    _require_values("actions", actions, "gymnasium.wrappers.TransformAction")
+    if isinstance(actions, spaces.MultiBinary) and len(actions.shape) != 1:
+        raise ValueError(
+            "actions in a MultiBinary space must have one axis, the environment has "
+            f"{_line(actions)}: flatten them with gymnasium.wrappers.TransformAction"
+        )
+    if isinstance(actions, spaces.Box) and not np.isfinite([actions.low, actions.high]).all():
+        raise ValueError(
+            f"continuous actions must have finite bounds, the environment has {_line(actions)}: "
+            "bound them with gymnasium.wrappers.RescaleAction or TransformAction"
+        )
+
+
+def _require_values(what: str, space: AnySpace, wrapper: str) -> None:
+    """Raise a ValueError for arrays without axes or values, and for tables of discrete numbers."""
+    shape = space.shape or ()
+    if not isinstance(space, spaces.Discrete) and (not shape or 0 in shape):
+        raise ValueError(
+            f"{what} must be arrays with at least one axis and one value, the environment has "
+            f"{_line(space)} of shape {shape}: give them the shape (1,) with {wrapper}"
+        )
+    if isinstance(space, spaces.MultiDiscrete) and len(shape) != 1:
+        raise ValueError(
+            f"{what} in a MultiDiscrete space must have one axis, the environment has "
+            f"{_line(space)}: flatten them with {wrapper}"
+        )
+
+
+def require_start_of_zero(policy: str, observations: AnySpace, actions: AnySpace) -> None:
+    """Raise a ValueError for discrete values that SB3's policies would take to count from 0."""
+    for what, space in (("observations", observations), ("actions", actions)):
+        if start_of(space) is not None:
+            raise ValueError(
+                f"{policy} counts discrete {what} from 0, the environment has {_line(space)}: use "
+                "MotivationPolicy, or shift them in a wrapper of the environment"
+            )
+
+
+def _line(space: AnySpace) -> str:
+    """Return the name of a space in one line."""
+    return " ".join(str(space).split())

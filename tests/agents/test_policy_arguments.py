@@ -1,0 +1,147 @@
+"""Arguments of a policy's network, in SB3's words: passed on, or refused with the reason."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import Tensor, nn
+
+from agents import MotivationPolicy, RoutedPPO
+from agents.methods import METHODS
+from agents.policy import MotivationNet, Network
+from tests.agents.factories import ROLLOUT, assert_same_training, small_agent, weights
+
+
+def trained(method: str = "routed", **policy_kwargs: Any) -> RoutedPPO:  # noqa: ANN401
+    return small_agent(method, policy_kwargs=policy_kwargs).learn(ROLLOUT)
+
+
+def policy_of(agent: RoutedPPO) -> MotivationPolicy:
+    assert isinstance(agent.policy, MotivationPolicy)
+    return agent.policy
+
+
+def widths(network: nn.Module) -> list[int]:
+    return [each.out_features for each in network.modules() if isinstance(each, nn.Linear)]
+
+
+def test_net_arch_is_another_name_for_hidden_sizes() -> None:
+    ours = trained(hidden_sizes=(16, 8))
+    for net_arch in ([16, 8], {"pi": [16, 8], "vf": [16, 8]}, [{"pi": [16, 8], "vf": [16, 8]}]):
+        assert_same_training(trained(net_arch=net_arch), ours)
+
+
+def test_net_arch_gives_the_critic_widths_of_its_own(tmp_path: Any) -> None:  # noqa: ANN401
+    agent = trained(net_arch={"pi": [16, 8], "vf": [7]})
+    net = policy_of(agent).net
+    assert [widths(each) for each in net.experts.values()] == [[16, 8]] * 2
+    assert widths(net.critic) == [7]
+    agent.save(tmp_path / "agent")
+    loaded = RoutedPPO.load(tmp_path / "agent", device="cpu")
+    assert widths(policy_of(loaded).alone("goal").net.critic) == [7]
+
+
+def test_activation_follows_each_hidden_layer() -> None:
+    net = policy_of(trained(activation_fn=nn.Tanh)).alone("goal").net
+    kinds = {type(each) for each in net.modules() if not list(each.children())}
+    assert nn.Tanh in kinds
+    assert nn.ReLU not in kinds
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.AdamW])
+@pytest.mark.parametrize("method", ["routed", "reward-map"])
+def test_agent_learns_by_any_optimizer(optimizer: Any, method: str) -> None:  # noqa: ANN401
+    agent = small_agent(method, policy_kwargs={"optimizer_class": optimizer})
+    before = weights(agent.policy)
+    assert type(agent.learn(ROLLOUT).policy.optimizer) is optimizer
+    assert any(not torch.equal(tensor, before[n]) for n, tensor in weights(agent.policy).items())
+
+
+def test_weight_decay_holds_for_every_target() -> None:
+    agent = small_agent(policy_kwargs={"optimizer_kwargs": {"weight_decay": 0.5}})
+    assert {group["weight_decay"] for group in agent.policy.optimizer.param_groups} == {0.5}
+
+
+class Narrow(FlattenExtractor):
+    """Shows the first features only."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return [batch, features]."""
+        return super().forward(observations)
+
+
+@pytest.mark.parametrize(
+    ("policy_kwargs", "message"),
+    [
+        ({"net_arch": []}, r"net_arch must be positive widths.*got \[\]"),
+        ({"net_arch": [8, 0]}, "net_arch must be positive widths"),
+        ({"net_arch": "64"}, "net_arch must be positive widths"),
+        ({"net_arch": {"pi": [8]}}, "net_arch must name the widths of pi and of vf"),
+        ({"net_arch": {"pi": [8], "vf": 8}}, r"net_arch\['vf'\] must be positive widths"),
+        ({"net_arch": [8], "hidden_sizes": (8,)}, "two names"),
+        ({"hidden_sizes": 8}, "hidden_sizes must be positive widths"),
+        ({"activation_fn": "tanh"}, "activation_fn must be a class of .*Module, got 'tanh'"),
+        ({"optimizer_class": "sgd"}, "optimizer_class must be a class of .*Optimizer"),
+        ({"optimizer_class": torch.optim.LBFGS}, "LBFGS does not take"),
+        (
+            {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {"eps": 1e-5}},
+            "SGD does not take.*'eps'",
+        ),
+        ({"share_features_extractor": False}, "share_features_extractor=False.*leave it out"),
+        ({"features_extractor_class": "cnn"}, "features_extractor_class must be a class"),
+        ({"use_sde": True}, "use_sde, which RoutedPPO gives"),
+        ({"squash_output": True}, "leave squash_output out"),
+        ({"full_std": False}, "leave full_std out"),
+        ({"use_expln": True}, "leave use_expln out"),
+        ({"modules": "goal"}, "one or two motivation modules have names"),
+        ({"modules": ("a.b",)}, "one or two motivation modules have names"),
+        ({"mixture": "half"}, "mixture must be learned or fixed, got 'half'"),
+    ],
+    ids=str,
+)
+def test_policy_refuses_arguments_in_one_line(policy_kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        small_agent(policy_kwargs=policy_kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_policy_with_a_reward_map_refuses_other_features() -> None:
+    with pytest.raises(ValueError, match="reads its scores: leave it out"):
+        small_agent("reward-map", policy_kwargs={"features_extractor_class": Narrow})
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"mixture": "averaged"}, "mixture must be learned or fixed, got 'averaged'"),
+        ({"mixture": None}, "mixture must be learned or fixed, got None"),
+        ({"trunk": "no"}, "trunk must be True or False, got 'no'"),
+        ({"has_reward_map": 1}, "has_reward_map must be True or False, got 1"),
+        ({"modules": "goal"}, "one or two motivation modules have names, got 'goal'"),
+        ({"modules": ()}, "one or two motivation modules"),
+        ({"modules": ("goal", "goal")}, "one or two motivation modules"),
+        ({"modules": ("goal", 3)}, "one or two motivation modules"),
+        ({"modules": ("goal", "shared")}, "name 'shared' of another part"),
+        ({"modules": ("goal", "mixture")}, "name 'mixture' of another part"),
+        ({"modules": ("competence",), "trunk": True}, "name 'competence' of another part"),
+        ({"modules": ("motivation",), "has_reward_map": True}, "name 'motivation' of another"),
+    ],
+    ids=str,
+)
+def test_network_refuses_parts_that_cannot_be_built(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network(**parts)
+
+
+def test_networks_of_the_methods_pass() -> None:
+    for each in METHODS.values():
+        assert each.network.modules == each.modules
+    assert Network(modules=["a", "b"]).modules == ("a", "b")  # type: ignore[arg-type]
+
+
+def test_motivation_net_refuses_an_unknown_mixture() -> None:
+    with pytest.raises(ValueError, match="mixture must be learned or fixed"):
+        MotivationNet(4, ("a", "b"), (8,), "half")  # type: ignore[arg-type]
+    assert np.isfinite(MotivationNet(4, ("a",), (8,)).latent_dim_pi)
