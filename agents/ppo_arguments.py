@@ -85,7 +85,7 @@ def require_rollout(batch_size: int, n_steps: int, n_envs: int, name: str = "bat
         raise ValueError(
             f"{name} {batch_size} is larger than a rollout: a batch of {batch_size} does not fit "
             f"into {n_steps} steps x {n_envs} environments = {rollout}; lower it, or raise n_steps "
-            "or the number of environments"
+            "or num_envs"
         )
 
 
