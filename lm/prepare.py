@@ -116,11 +116,12 @@ def main(args: Sequence[str]) -> None:
 def removed_if_refused(folder: Path, resumable: bool) -> Iterator[None]:
     """Lock a folder, and remove what was written to it if an error ends the preparation.
 
-    Files that were there before stay, and so does all of an earlier preparation.
+    Files that were there before stay, and so does all of an earlier preparation. Complete shards
+    of an interrupted one stay as well.
 
     Args:
         folder: the folder to write to.
-        resumable: whether complete shards stay, for another call to resume.
+        resumable: whether complete shards stay after an error, for another call to resume.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = folder / ".lock"
@@ -130,9 +131,10 @@ def removed_if_refused(folder: Path, resumable: bool) -> Iterator[None]:
             before = set(folder.iterdir())
             try:
                 yield
-            except Exception:
+            except BaseException as error:
                 manifest = folder / MANIFEST_FILE
-                refused = not (manifest in before or (resumable and manifest.exists()))
+                resumable = resumable or not isinstance(error, Exception)  # it was interrupted
+                refused = manifest not in before and not (resumable and manifest.exists())
                 for path in set(folder.iterdir()) - before if refused else ():
                     path.unlink()
                 raise

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lm.classifier import quality_lines
 from lm.config import StudyConfig
+from lm.data.shards import read_manifest, require_undamaged
 from lm.methods import BASE, begins_with
 from lm.model_card import card
 from lm.pretraining import load_task, require_something_to_forget
@@ -121,7 +122,9 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
     study.require_model()
     study = share_over_processes(study)
     if folder is None:
-        # refuses what cannot be loaded before anything is written
+        # refuses what cannot be loaded, or is damaged, before anything is written
+        if study.run.data is not None:
+            require_undamaged(study.run.data, read_manifest(study.run.data))
         task = load_task(study.run_config(1.0))
         for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
             require_something_to_forget(study.run_config(recall), task, study.seeds)

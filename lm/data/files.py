@@ -51,7 +51,7 @@ def skipped_files(path: Path) -> int:
     """Return the number of files of a folder that are hidden, or have another suffix."""
     if not path.is_dir():
         return 0
-    return sum(each.is_file() for each in path.rglob("*")) - len(files_at(path))
+    return sum(not each.is_dir() for each in path.rglob("*")) - len(files_at(path))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -6,13 +6,12 @@ and told in a line at its end.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from lm.data.document import Document, Encoded
-from lm.data.files import SEPARATORS
 from lm.data.labeling import Labeler, Labels
 from lm.data.shards import SHARES, Manifest, Pools, Shards, total
 from lm.training.route_tables import FORGET
@@ -23,8 +22,8 @@ SENTENCES = {
     "cut": "documents cut at {context} tokens: {cut:,} (tokens dropped: {dropped_tokens:,})",
     "beyond_cut": "warning: documents with something to forget only beyond the cut, which are "
     "labeled by what is kept: {beyond_cut:,} (a larger --context keeps more)",
-    "separators": "warning: documents in whose text a separator such as <|endoftext|> stays: "
-    "{separators:,}",
+    "separators": "warning: documents in whose text a token that ends a text is spelled, such as "
+    "<|endoftext|>: {separators:,} (--separators divides .txt files by it)",
     "repeated": "documents with the kept text of an earlier one: {repeated:,}",
     "shared": "warning: documents of exams and attacks with the kept text of one to train on: "
     "{shared:,}",
@@ -60,11 +59,17 @@ class Records(NamedTuple):
 
 
 def label_document(
-    labeler: Labeler, document: Document, encoded: Encoded
+    labeler: Labeler, document: Document, encoded: Encoded, ends: Collection[str]
 ) -> tuple[Labels, dict[str, dict[str, int]]]:
     """Return the labels of a document's tokens, and what was found in it (`ShardWriter.add`).
 
     A document is labeled by what is kept of it.
+
+    Args:
+        labeler: the rule.
+        document: the whole document.
+        encoded: its tokens.
+        ends: spellings of tokens that end a text, which should not be part of one.
     """
     kept = document._replace(text=encoded.text)
     labels = labeler(kept, encoded.tokens)
@@ -73,7 +78,7 @@ def label_document(
         counts |= {"cut": 1, "dropped_tokens": encoded.dropped}
         if labels.max() != FORGET and labeler(document, encoded.whole).max() == FORGET:
             counts["beyond_cut"] = 1
-    if any(each in document.text for each in SEPARATORS):
+    if any(each in document.text for each in ends):
         counts["separators"] = 1
     marks = dict.fromkeys(labeler.marks_of(kept, encoded.tokens), 1)
     return labels, {"counts": counts, "origins": {document.origin: 1}, "marks": marks}

@@ -13,7 +13,7 @@ from lm.data.document import (
     tokenizer_checksum,
     vocabulary,
 )
-from lm.data.files import skipped_files
+from lm.data.files import SEPARATORS, skipped_files
 from lm.data.findings import Records, find, label_document
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
 from lm.data.shards import (
@@ -99,11 +99,12 @@ def prepare(
     source = _WithText(config.source, manifest.next_record)
     found = islice(source, left)
     end, context = manifest.vocabulary.end, config.context
+    ends = {*SEPARATORS, str(tokenizer.eos_token)}
     while batch := list(islice(found, TOKENIZER_BATCH)):
         texts = [document.text for document in batch]
         encoded = encode_documents(tokenizer, texts, end, context)
         for document, own in zip(batch, encoded, strict=True):
-            labels, noted = label_document(labeler, document, own)
+            labels, noted = label_document(labeler, document, own, ends)
             writer.add(document.number, own.tokens, labels, noted)
         progress(done := done + len(batch))
     if not done:

@@ -132,6 +132,25 @@ def test_refused_preparation_leaves_nothing_behind(
     assert (tmp_path / "new").exists() == there
 
 
+@pytest.mark.parametrize("shards", [0, 2])
+def test_interrupted_preparation_leaves_complete_shards_only(
+    flags: dict[str, str], monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    found = iter(range(shards))
+
+    def add(*_: object) -> int:
+        if next(found, None) is None:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr("lm.data.preparation.TOKENIZER_BATCH", 1)
+    monkeypatch.setattr("lm.data.preparation.is_blank", lambda text: bool(add()))
+    assert call(flags, "--shard-tokens", "1") == 130
+    assert Path(flags["--out"]).exists() == bool(shards)
+    monkeypatch.undo()
+    assert call(flags, "--shard-tokens", "1") == 0
+
+
 def test_refused_resumption_leaves_the_earlier_shards(flags: dict[str, str]) -> None:
     assert call(flags) == 0
     before = {path: path.read_bytes() for path in Path(flags["--out"]).iterdir()}

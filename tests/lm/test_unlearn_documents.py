@@ -1,5 +1,6 @@
 """Tests of a study that unlearns prepared documents, from the command line."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,16 @@ def test_result_of_documents_that_were_prepared_anew_is_refused(
     errors = capsys.readouterr().err
     assert "holds another run: its documents is" in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+def test_damaged_shards_are_refused_before_a_study_starts(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    tokens = tmp_path / "data" / "tokens-00000.bin"
+    tokens.write_bytes(tokens.read_bytes()[::-1])
+    assert call("--data", tmp_path / "data", "--run-dir", tmp_path / "study") == 2
+    errors = capsys.readouterr().err
+    assert "data is damaged: remove the folder, and prepare the data anew" in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "study").exists()

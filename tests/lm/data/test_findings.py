@@ -172,13 +172,14 @@ def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: 
     (folder / "b.txt").write_text("three\n\nmore")
     (folder / "c.txt").write_text("four<|endoftext|>five")
     (folder / "notes.md").write_text("not read")
+    (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
     manifest = prepare(PreparationConfig(source=Files(path=folder)), TOKENIZER, tmp_path / "out")
     assert list(sentences(manifest))[:3] == [
         "documents from .jsonl: 2",
         "documents from .txt, divided by files: 1",
         "documents from .txt, divided by separators: 2",
     ]
-    assert "files that were not read, hidden or of other kinds: 2" in list(sentences(manifest))
+    assert "files that were not read, hidden or of other kinds: 3" in list(sentences(manifest))
     totals = json.loads((tmp_path / "out" / "manifest.json").read_text())["totals"]
     assert totals["origins"][".jsonl"] == 2
 
