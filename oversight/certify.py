@@ -27,6 +27,9 @@ from oversight.rl.config import require_at_least_one, require_batch, require_see
 from oversight.runs import cli
 from oversight.runs.folder import commit, write_json
 
+INCONCLUSIVE = 3
+"""Exit code where no reward was observed, or none hidden."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CertifyConfig:
@@ -34,7 +37,8 @@ class CertifyConfig:
 
     Trains once with the environment's rewards, and once for each of four replacements of every
     hidden reward (1e9, NaN, random, negated), with the same seed, and compares the runs bit for
-    bit. Exits with 1 if anything differs.
+    bit. Exits with 1 if anything differs, and with 3 if no reward was observed, or none hidden, so
+    that nothing is shown.
     """
 
     env: str = "PartialGrid-v0"
@@ -87,7 +91,7 @@ class CertifyConfig:
 
 
 def main(args: Sequence[str]) -> int:
-    """Certify with the given arguments, print the results, and return 1 if anything differs."""
+    """Certify with the given arguments, print the results, and return the exit code."""
     settings = cli.parse(CertifyConfig, args, "python -m oversight.certify")
     torch.set_num_threads(settings.threads)
     return test_itself(settings.seed) if settings.self_test else certify_all(settings)
@@ -103,10 +107,12 @@ def certify_all(settings: CertifyConfig) -> int:
         certificates[name] = certificate
         console.print(certificate_table(f"{name} on {settings.env}", certificate))
         console.out(comparison(certificate), highlight=False)
-        console.out(verdict(certificate), highlight=False)
+        console.print(verdict(certificate), highlight=False, markup=False, soft_wrap=True)
     if settings.save is not None:
         save(settings, certificates, settings.save)
-    return 0 if all(each.passed for each in certificates.values()) else 1
+    if any(each.differing for each in certificates.values()):
+        return 1
+    return 0 if all(each.passed for each in certificates.values()) else INCONCLUSIVE
 
 
 def test_itself(seed: int) -> int:

@@ -79,6 +79,9 @@ def check_shows_oversight(env: AnyEnv) -> bool:
 def check_pays_truth(env: AnyEnv) -> None:
     """Check every wrapper inside RecordTruth, and every lane of a vector environment.
 
+    A reward wrapper of the user's own may define the task, so that what it pays is the truth.
+    Gymnasium's own (`NormalizeReward`, `ClipReward`) change rewards for a learner.
+
     Raises:
         ValueError: If a wrapper changes or hides rewards.
     """
@@ -86,12 +89,23 @@ def check_pays_truth(env: AnyEnv) -> None:
         name = type(layer).__name__
         if name == "PartialOversight" and _pays_truth(layer):
             continue
-        if isinstance(layer, CHANGING) or name in HIDING:
+        if name in HIDING or (isinstance(layer, CHANGING) and not _defines_task(layer)):
             raise ValueError(
                 f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
                 f"around the raw environment and {name} around RecordTruth, or build the "
-                "environment with reward='true' if it has that argument"
+                "environment with reward='true' if it has that argument; a wrapper that defines "
+                "the task must be a class of your own, derived from RewardWrapper"
             )
+
+
+def _defines_task(layer: AnyEnv) -> bool:
+    """Return whether a reward wrapper is of a class that neither Gymnasium nor SB3 ships."""
+    kind = type(layer)
+    normalizes = issubclass(kind, NormalizeReward | VectorNormalizeReward)
+    return not normalizes and kind.__module__.split(".")[0] not in (
+        "gymnasium",
+        "stable_baselines3",
+    )
 
 
 def layers(env: AnyEnv) -> Iterator[AnyEnv]:

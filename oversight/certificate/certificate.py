@@ -7,10 +7,19 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from oversight.certificate.recording import CHANNELS, Difference, Recording, record_training
+from oversight.certificate.recording import (
+    CHANNELS,
+    PAYMENT,
+    Difference,
+    Recording,
+    record_training,
+)
 from oversight.certificate.setup import Setup
 from oversight.certificate.tampering import TAMPERS, Tamper, unchanged
 from oversight.runs.console import plain_table
+
+TAMPERED = tuple(channel for channel in CHANNELS if channel != PAYMENT)
+"""The channels that are compared with tampered runs."""
 
 
 class Finding(NamedTuple):
@@ -27,6 +36,8 @@ class Finding(NamedTuple):
         if self.difference is None:
             return "identical"
         step, name = self.difference
+        if self.tamper is None:
+            return f"differs at step {step:,}: {name} (from what the oversight pays)"
         return f"differs at step {step:,}: {name} (by {self.tamper})"
 
 
@@ -59,9 +70,16 @@ class Certificate:
         return next(iter(self.differing), None)
 
     @property
+    def missing(self) -> str | None:
+        """What there was none of, so that identical channels show nothing: rewards of one kind."""
+        if not self.hidden:
+            return "hidden"
+        return None if self.observed else "observed"
+
+    @property
     def passed(self) -> bool:
-        """Whether every channel is identical with every tamper."""
-        return not self.differing
+        """Whether every channel is identical with every tamper, and that shows something."""
+        return not self.differing and self.missing is None
 
 
 def certify(
@@ -79,22 +97,30 @@ def certify(
         on_run_end: called with the name of each run after it ends.
         until_failure: whether the first tamper that shows a difference is the last one.
 
+    Where no reward is hidden there is nothing to replace, and where none is observed there is
+    nothing to learn from; then the certificate is not passed, and says what is missing.
+
     Raises:
-        ValueError: if the comparison would show nothing, since training fails without tampering,
-            no reward is hidden, a tamper changes no reward, or two equal runs differ.
+        ValueError: if the comparison would show nothing, since training fails without tampering, a
+            tamper changes no reward, or two equal runs differ.
     """
     reference = _record_reference(setup)
     on_run_end("reference")
-    found: dict[str, tuple[str, Difference]] = {}
-    for name, tamper in tampers.items():
+    found: dict[str, tuple[str | None, Difference]] = {}
+    unpaid = reference.trace.difference(reference.shadow, PAYMENT)
+    if unpaid is not None:
+        found[PAYMENT] = None, unpaid
+    for name, tamper in tampers.items() if reference.hidden else ():
         tampered = record_training(setup, tamper)
         if reference.trace.difference(tampered.trace, "truth") is None:
             raise ValueError(
                 f"the tamper {name!r} changed no reward, so that it shows nothing: choose a tamper "
                 "that gives other values than the environment"
             )
-        for channel in CHANNELS:
-            difference = reference.trace.difference(tampered.trace, channel)
+        for channel in TAMPERED:
+            difference = reference.trace.difference(
+                tampered.trace, channel, ends_early=tampered.error is not None
+            )
             if difference is not None:
                 found.setdefault(channel, (name, difference))
         on_run_end(name)
@@ -116,30 +142,37 @@ def certify(
 
 def _record_reference(setup: Setup) -> Recording:
     """Train without tampering; raise a ValueError if there is nothing to compare with."""
-    reference = record_training(setup, unchanged)
+    reference = record_training(setup, unchanged, shadowed=True)
     if reference.error is not None:
         raise ValueError(
             f"training fails before any reward is replaced: {reference.error}"
         ) from reference.error
-    if not reference.hidden:
-        raise ValueError(
-            f"no reward of {reference.steps} steps was hidden, so that there is nothing to "
-            "replace: lower the probability of oversight"
-        )
     return reference
 
 
 def _check_reproducible(setup: Setup, reference: Recording) -> None:
     """Raise a ValueError if a second run without tampering differs from the first."""
     again = record_training(setup, unchanged)
-    for channel in CHANNELS:
+    for channel in TAMPERED:
         difference = reference.trace.difference(again.trace, channel)
         if difference is not None:
             raise ValueError(
                 f"two runs with one seed differ even without tampering, first in {channel} at step "
-                f"{difference.step}: {difference.name}; let the environment draw all random "
-                "numbers from the seed of reset, and return nothing that depends on the clock"
+                f"{difference.step}: {difference.name}; {_advice(channel)}"
             )
+
+
+def _advice(channel: str) -> str:
+    """Return what makes equal runs equal; what the environment returns is its own affair."""
+    if channel in ("experience", "generators"):
+        return (
+            "let the environment and its wrappers draw all random numbers from the seed of reset, "
+            "and return nothing that depends on the clock"
+        )
+    return (
+        "what the environment returns is equal, so that the difference comes from the agent or a "
+        "callback: let these store and log nothing that depends on the clock or on an address"
+    )
 
 
 def certificate_table(title: str, certificate: Certificate) -> Table:
@@ -161,16 +194,35 @@ def comparison(certificate: Certificate) -> str:
     )
 
 
+LIMITS = (
+    "A certificate cannot see a true reward that the environment shows by itself: in its "
+    "observations, in the ends of its episodes, or in infos that are allowed. Nor does it see what "
+    "a wrapper reads from the environment's attributes into observations and infos."
+)
+"""What no certificate covers; a part of every verdict."""
+
+
 def verdict(certificate: Certificate) -> str:
-    """Return the result in one sentence."""
-    if certificate.passed:
+    """Return the result in a sentence, and what it does not cover."""
+    return f"{_result(certificate)}. {LIMITS}"
+
+
+def _result(certificate: Certificate) -> str:
+    missing = certificate.missing
+    if certificate.differing:
         return (
-            f"certified: {certificate.hidden:,} hidden rewards were replaced, and everything the "
-            "learner holds is bit-identical"
+            f"NOT certified: hidden rewards reached the learner in {len(certificate.differing)} of "
+            f"{len(certificate.findings)} channels"
+        )
+    if missing is not None:
+        advice = {"hidden": "lower", "observed": "raise"}[missing]
+        return (
+            f"inconclusive: no reward of {certificate.steps:,} steps was {missing}, so that "
+            f"nothing is shown; train for more steps, or {advice} the probability of oversight"
         )
     return (
-        f"NOT certified: hidden rewards reached the learner in {len(certificate.differing)} of "
-        f"{len(certificate.findings)} channels"
+        f"certified: {certificate.hidden:,} hidden rewards were replaced, and everything the "
+        "learner holds is bit-identical"
     )
 
 
@@ -184,4 +236,9 @@ def as_data(certificate: Certificate) -> dict[str, Any]:
         }
         for finding in certificate.findings
     }
-    return {**asdict(certificate), "passed": certificate.passed, "findings": findings}
+    return {
+        **asdict(certificate),
+        "passed": certificate.passed,
+        "verdict": verdict(certificate),
+        "findings": findings,
+    }

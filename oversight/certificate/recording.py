@@ -1,29 +1,36 @@
 """Recorded training: digests of everything that a learner has or receives, channel by channel."""
 
-import hashlib
-import struct
 import warnings
-from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.logger import DEBUG, KVWriter, Logger, SeqWriter
+from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents import RoutedPPO
 from agents.checkpoint import learner_state
+from oversight.certificate.digests import Opaque, digest_of, generator_state
+from oversight.certificate.process import global_generators, kept_generators, recorded_messages
 from oversight.certificate.setup import Setup, make_held_out
-from oversight.certificate.tampering import Mask, Numbers, Tamper
+from oversight.certificate.shadow import Shadowed, Source, VectorSource, parts_of
+from oversight.certificate.tampering import Mask, Numbers, Tamper, Tampers
 from oversight.rl.callbacks import RouteCurves
 from oversight.rl.checkpoint_selection import HeldOut
 
+PAYMENT = "paid rewards"
+"""The channel that is compared with a shadow of the same run, instead of with a tampered run."""
+
 CHANNELS = (
-    *("experience", "rollout buffer", "parameters", "optimizer", "generators"),
-    *("checkpoints", "scalars", "warnings", "errors"),
+    *("experience", PAYMENT, "rollout buffer", "parameters", "optimizer", "generators"),
+    *("checkpoints", "learner", "scalars", "messages", "warnings", "errors"),
 )
 """What must not depend on hidden rewards, in the order in which a leak usually shows."""
 
@@ -49,67 +56,45 @@ class Trace:
     def __init__(self) -> None:
         self.channels: dict[str, list[Entry]] = {}
 
-    def add(self, channel: str, step: int, name: str, value: object) -> None:
+    def add(
+        self, channel: str, step: int, name: str, value: object, opaque: Opaque = "refused"
+    ) -> None:
         """Append the digest of a value.
 
         Args:
             channel: the kind of value.
             step: environment steps so far.
             name: of the value.
-            value: numbers, strings, arrays, tensors, and mappings and sequences of these.
-
-        Raises:
-            ValueError: if it holds anything else, which cannot be compared bit for bit.
+            value: of any type.
+            opaque: as for `digest_of`, which may refuse the value.
         """
-        digest = hashlib.blake2b(digest_size=16)
-        for part in _serialized(value, name):
-            digest.update(part)
-        self.channels.setdefault(channel, []).append(Entry(step, name, digest.digest()))
+        entry = Entry(step, name, digest_of(value, name, opaque))
+        self.channels.setdefault(channel, []).append(entry)
 
     def count(self, channel: str) -> int:
         """Return the number of entries of a channel."""
         return len(self.channels.get(channel, []))
 
-    def difference(self, other: "Trace", channel: str) -> Difference | None:
-        """Return where two runs first differ in a channel, or None if it is identical."""
+    def difference(
+        self, other: "Trace", channel: str, *, ends_early: bool = False
+    ) -> Difference | None:
+        """Return where two runs first differ in a channel, or None if it is identical.
+
+        Args:
+            other: the trace of the other run.
+            channel: the name of the channel.
+            ends_early: whether an error ended one of the runs, so that entries that it lacks are
+                no difference of this channel.
+        """
         mine, theirs = self.channels.get(channel, []), other.channels.get(channel, [])
         for one, two in zip_longest(mine, theirs):
+            if ends_early and (one is None or two is None or one[1:] == two[1:]):
+                continue
             if one != two:
                 entry = two or one
                 assert entry is not None
                 return Difference(entry.step, entry.name)
         return None
-
-
-def _serialized(value: Any, name: str) -> Iterator[bytes]:  # noqa: ANN401
-    """Yield bytes that no two different values share: each part has its type and its length."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray | np.generic) and value.dtype != np.object_:
-        yield f"{value.dtype.str}{value.shape}\0".encode()
-        yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, Mapping):
-        yield f"mapping {len(value)}\0".encode()
-        for key in sorted(value, key=repr):
-            yield f"{key!r}\0".encode()
-            yield from _serialized(value[key], f"{name}.{key}")
-    elif isinstance(value, list | tuple | np.ndarray):
-        yield f"sequence {len(value)}\0".encode()
-        for part in value:
-            yield from _serialized(part, name)
-    else:
-        yield _serialized_scalar(value, name)
-
-
-def _serialized_scalar(value: object, name: str) -> bytes:
-    if isinstance(value, float):  # by its bits, since NaNs differ in theirs
-        return b"float" + struct.pack("<d", value)
-    if isinstance(value, bool | int | str | bytes | None):
-        return f"{type(value).__name__} {value!r}\0".encode()
-    raise ValueError(
-        f"{name} is of {type(value).__name__}, which cannot be compared bit for bit: let the "
-        "environment return arrays, numbers and strings"
-    )
 
 
 BUFFER_ARRAYS = (
@@ -118,12 +103,21 @@ BUFFER_ARRAYS = (
 )
 
 
+NOT_ATTRIBUTES = frozenset(
+    {"policy", "env", "rollout_buffer", "_logger", "_custom_logger", "_vec_normalize_env"}
+)
+"""Attributes of an agent that have channels of their own, or that are the environment's."""
+
+CLOCK = frozenset({"start_time", "time/fps", "time/time_elapsed"})
+"""Where SB3 stores and logs the time of day: the key is compared, and the type of the value."""
+
+
 class Recorder(BaseCallback):
     """Adds what the learner has or receives to a trace.
 
     - experience: observations, rewards, ends and infos at every step;
-    - rollout buffer: every array at the end of each rollout;
-    - parameters, optimizer, generators: after each update;
+    - rollout buffer: everything in it at the end of each rollout;
+    - parameters, optimizer, generators, learner: after each update;
     - checkpoints: after each update, the selected one, its weights and its score.
 
     Args:
@@ -139,6 +133,11 @@ class Recorder(BaseCallback):
         for name, value in values.items():
             self.trace.add(channel, self.num_timesteps, name, value)
 
+    def _add_held(self, channel: str, **values: object) -> None:
+        """Add what the learner holds, where an opaque object, such as a lock, is no fault."""
+        for name, value in values.items():
+            self.trace.add(channel, self.num_timesteps, name, value, "by class")
+
     def _on_training_start(self) -> None:
         infos: Any = self.training_env.reset_infos
         self._add("experience", observations=self.model._last_obs, infos=infos)
@@ -152,8 +151,12 @@ class Recorder(BaseCallback):
         self._add_learner()
 
     def _on_rollout_end(self) -> None:
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        self._add("rollout buffer", **{name: getattr(buffer, name) for name in BUFFER_ARRAYS})
+        held = vars(self.model.rollout_buffer)  # type: ignore[attr-defined]
+        self._add("rollout buffer", **{name: held[name] for name in BUFFER_ARRAYS})
+        rest = {name: value for name, value in held.items() if name not in BUFFER_ARRAYS}
+        self._add_held(
+            "rollout buffer", **{f"buffer.{name}": value for name, value in rest.items()}
+        )
 
     def _on_training_end(self) -> None:
         self._add_learner()
@@ -167,26 +170,95 @@ class Recorder(BaseCallback):
         self._add("parameters", **state.pop("policy"))
         self._add("optimizer", **{name: state.pop(name) for name in ("optimizer", "num_updates")})
         self._add("generators", **state)
+        self._add("generators", **global_generators(), environment=_generators(self.training_env))
         self._add("checkpoints", **self.held_out.get_state())
+        self._add_held("learner", **_attributes(self.model), **_saved(self.model))
+        infos = [
+            part.reset_infos
+            for part in parts_of(self.training_env)
+            if isinstance(part, VecEnv) and not isinstance(part, Shadowed)
+        ]
+        self._add_held("learner", reset_infos=infos)
 
 
-class ScalarRecorder(KVWriter):
-    """Adds the scalars of the learner's logger to a trace, except those that measure time.
+def _attributes(agent: RoutedPPO) -> dict[str, object]:
+    """Return the attributes of an agent, of the modules of its policy, and of its normalizer."""
+    found: dict[str, object] = {
+        f"agent.{name}": type(value) if name in CLOCK else value
+        for name, value in vars(agent).items()
+        if name not in NOT_ATTRIBUTES
+    }
+    # the distribution of the last actions is scratch, which each forward pass replaces
+    own = {"_parameters", "_modules", "optimizer", "action_dist"}
+    for name, module in agent.policy.named_modules():
+        held = {key: value for key, value in vars(module).items() if key not in own}
+        layer = f"policy.{name}".removesuffix(".")
+        found |= {f"{layer}.{key}": value for key, value in held.items()}
+    tensors = {"state", "param_groups"}  # in the channel of the optimizer
+    optimizer = vars(agent.policy.optimizer).items()
+    found["optimizer"] = {key: value for key, value in optimizer if key not in tensors}
+    normalizer = agent._vec_normalize_env
+    if normalizer is not None:
+        outside = {"venv", "class_attributes"}
+        items = vars(normalizer).items()
+        found["normalizer"] = {key: value for key, value in items if key not in outside}
+    return found
+
+
+def _saved(agent: RoutedPPO) -> dict[str, object]:
+    """Return what `save` writes of an agent besides its attributes, and gradients."""
+    states, tensors = agent._get_torch_save_params()
+    known = {"policy", "policy.optimizer"}
+    return {
+        "saved states": {
+            name: recursive_getattr(agent, name).state_dict()
+            for name in states
+            if name not in known
+        },
+        "saved tensors": {name: recursive_getattr(agent, name) for name in tensors},
+        "gradients": [parameter.grad for parameter in agent.policy.parameters()],
+    }
+
+
+def _generators(env: VecEnv) -> list[object]:
+    """Return the states of all generators of an environment, its wrappers and their spaces."""
+    states = []
+    for part in parts_of(env):
+        if isinstance(part, Tampers | Shadowed):  # these are the certificate's own
+            continue
+        for value in vars(part).values():
+            held = value._np_random if isinstance(value, spaces.Space) else value
+            states.append(generator_state(held))
+    return [state for state in states if state is not None]
+
+
+def _spaces(env: VecEnv) -> list[spaces.Space[Any]]:
+    """Return the spaces of an environment, and of everything inside it."""
+    values = (value for part in parts_of(env) for value in vars(part).values())
+    return [value for value in values if isinstance(value, spaces.Space)]
+
+
+class LogRecorder(KVWriter, SeqWriter):
+    """Adds everything that the learner's logger shows to a recording.
 
     Args:
-        trace: is filled.
+        recording: is filled.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, recording: "Recording") -> None:
+        self.recording = recording
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
-        """Add all scalars of one step."""
+        """Add all values of one step: numbers, texts, images and figures."""
         for name, value in sorted(key_values.items()):
-            if not name.startswith("time/"):
-                self.trace.add("scalars", step, name, value)
+            shown = type(value) if name in CLOCK else value
+            self.recording.trace.add("scalars", step, name, shown, "by class")
+
+    def write_sequence(self, sequence: list[str]) -> None:
+        """Add a text."""
+        self.recording.add_message(" ".join(sequence))
 
     def close(self) -> None:
         """Do nothing, since there is no file."""
@@ -198,13 +270,14 @@ class Recording:
     Attributes:
         trace: the channels; the channel `truth` holds the true rewards of each step, which the
             learner must not depend on where they are hidden.
+        shadow: the channel of paid rewards as the shadow has it, if there is one.
         steps: environment steps.
         observed, hidden: numbers of observed and of hidden rewards.
         error: the error that ended training, or None.
     """
 
     def __init__(self) -> None:
-        self.trace = Trace()
+        self.trace, self.shadow = Trace(), Trace()
         self.steps = self.observed = self.hidden = 0
         self.error: Exception | None = None
 
@@ -215,21 +288,44 @@ class Recording:
         self.hidden += int(np.count_nonzero(hidden))
         self.trace.add("truth", self.steps, "rewards", rewards)
 
+    def add_payment(self, paid: NDArray[Any], right: NDArray[Any] | str) -> None:
+        """Add the rewards that the environment paid at one step, and those that are right.
 
-def record_training(setup: Setup, tamper: Tamper) -> Recording:
+        Args:
+            paid: rewards, [n].
+            right: rewards, [n], or the reason why it is not known.
+        """
+        why = f", which the wrappers read elsewhere ({right})" if isinstance(right, str) else ""
+        self.trace.add(PAYMENT, self.steps, "rewards", paid)
+        self.shadow.add(PAYMENT, self.steps, f"rewards{why}", right)
+
+    def add_message(self, text: str) -> None:
+        """Add a text that was logged."""
+        self.trace.add("messages", self.steps, text, text)
+
+
+def record_training(setup: Setup, tamper: Tamper, *, shadowed: bool = False) -> Recording:
     """Train with tampered hidden rewards, and return a recording of the run.
 
-    Errors and warnings do not leave this function; they are channels like any other. PyTorch's
-    global generator keeps its state.
+    Errors and warnings do not leave this function; they are channels like any other. The global
+    generators of the process keep their states.
+
+    Args:
+        setup: how the agent is trained.
+        tamper: replaces hidden rewards.
+        shadowed: whether rewards are compared with those that a shadow pays.
     """
     recording = Recording()
+    recording.trace.add("messages", 0, "none so far", None)
     with (
         TemporaryDirectory() as folder,
-        torch.random.fork_rng(devices=[]),
+        kept_generators(),
+        recorded_messages(recording.add_message),
         warnings.catch_warnings(record=True, action="always") as caught,
     ):
+        set_random_seed(setup.seed)
         try:
-            _train(setup, tamper, Path(folder), recording)
+            _train(setup, tamper, Path(folder), recording, shadowed)
         except Exception as error:
             recording.error = error
     texts = [f"{each.category.__name__}: {each.message}" for each in caught]
@@ -240,14 +336,36 @@ def record_training(setup: Setup, tamper: Tamper) -> Recording:
     return recording
 
 
-def _train(setup: Setup, tamper: Tamper, ledgers: Path, recording: Recording) -> None:
+def _train(
+    setup: Setup, tamper: Tamper, ledgers: Path, recording: Recording, shadowed: bool
+) -> None:
     env = setup.make_env(setup, tamper, recording.add_rewards, ledgers)
     try:
-        agent = setup.make_agent(setup.adapt(env), setup)
-        agent.set_logger(Logger(None, [ScalarRecorder(recording.trace)]))
+        adapted = setup.adapt(env)
+        for space in _spaces(adapted):  # some are sampled from, by no seed but the system's
+            space.seed(setup.seed)
+        agent = setup.make_agent(
+            _shadowed(setup, adapted, recording) if shadowed else adapted, setup
+        )
+        logger = Logger(None, [LogRecorder(recording)])
+        logger.set_level(DEBUG)
+        agent.set_logger(logger)
         held_out = make_held_out(setup, tamper, ledgers)
         further = [setup.callback(ledgers)] if setup.callback else []
         callbacks = [setup.selection(held_out, ledgers), *further, RouteCurves()]
         agent.learn(setup.steps, [*callbacks, Recorder(recording.trace, held_out)])
     finally:
         env.close()
+
+
+def _shadowed(setup: Setup, env: VecEnv, recording: Recording) -> Shadowed:
+    """Return an environment with its shadow."""
+    parts = list(parts_of(env))
+    sources = [part for part in parts if isinstance(part, Source | VectorSource)]
+    tampers = [part for part in parts if isinstance(part, Tampers)]
+    return Shadowed(
+        env,
+        make_shadow=lambda: setup.adapt(setup.make_env.shadow(setup, sources)),
+        own_payment=lambda: np.concatenate([each.payment for each in tampers]),
+        on_payment=recording.add_payment,
+    )

@@ -1,6 +1,7 @@
 """Setups: how an agent is trained, part by part, in an environment with tampered rewards inside."""
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from envs import GridVectorEnv, PartialOversight, RecordTruth
 from envs.gridworld import OVERSEEN
 from envs.gridworld_env import add_oversight
 from envs.wrappers import vector
+from oversight.certificate.shadow import Replay, Source, VectorReplay, VectorSource
 from oversight.certificate.tampering import (
     OnRewards,
     Tamper,
@@ -31,9 +33,7 @@ from oversight.rl.checkpoint_selection import HeldOut
 from oversight.rl.config import make_learner, stream_seed
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
-SingleEnvFactory = Callable[[], gym.Env[Any, Any]]
-EnvFactory = Callable[["Setup", Tamper, OnRewards, Path], AnyVectorEnv]
-"""From a setup, a tamper, a callback for rewards and a folder for ledgers to an environment."""
+SingleEnvMaker = Callable[[], gym.Env[Any, Any]]
 
 
 def identity(env: Any) -> Any:  # noqa: ANN401 (single or vector)
@@ -75,7 +75,7 @@ class Setup:
         seed: of everything.
     """
 
-    make_env: EnvFactory
+    make_env: "EnvFactory"
     method: Method = field(default_factory=lambda: method("routed"))
     inside: Callable[[Any], Any] = identity
     hide: Callable[[Any], Any] = identity
@@ -94,52 +94,99 @@ class Setup:
 TAMPER_SEED = 101  # stream of the tampers' draws, distinct from those of oversight.rl.config
 
 
-def vector_env(
-    make: Callable[[int], AnyVectorEnv], oversight: Mapping[str, Any], *, pays_at_ends: bool = False
-) -> EnvFactory:
-    """Return a factory of a vector environment with one wrapper for all lanes.
+class EnvFactory(ABC):
+    """Makes the environment of a setup, and the wrappers in it once more as a shadow."""
 
-    Args:
+    @abstractmethod
+    def __call__(
+        self, setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path
+    ) -> AnyVectorEnv:
+        """Return the environment.
+
+        Args:
+            setup: the parts around the environment.
+            tamper: replaces hidden rewards.
+            on_rewards: called with the rewards of each step.
+            ledgers: a folder for the ledgers of true rewards.
+        """
+
+    @abstractmethod
+    def shadow(self, setup: Setup, sources: Sequence[Any]) -> AnyVectorEnv:
+        """Return the parts around the environment once more, around replays of it.
+
+        Args:
+            setup: the parts.
+            sources: store what the environment, or each lane, returns.
+        """
+
+
+@dataclass(frozen=True)
+class VectorEnvFactory(EnvFactory):
+    """Makes a vector environment with one wrapper for all lanes.
+
+    Attributes:
         make: from a number of lanes to an environment that pays true rewards.
         oversight: arguments of `PartialOversight`, for the tamper.
         pays_at_ends: as for `TamperedVector`.
     """
 
-    def make_env(setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path) -> Any:  # noqa: ANN401
+    make: Callable[[int], AnyVectorEnv]
+    oversight: Mapping[str, Any]
+    pays_at_ends: bool = False
+
+    def __call__(
+        self, setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path
+    ) -> AnyVectorEnv:
+        """Return the environment."""
         seed = stream_seed(setup.seed, TAMPER_SEED)
         taken: list[Any] = []
         tampering = (tamper, on_rewards, seed, taken)
-        inner = make(setup.num_envs)
-        env = TamperedVector(inner, oversight, *tampering, pays_at_ends=pays_at_ends)
-        recorded = vector.RecordTruth(env, ledgers / "truth.ledger")
-        return setup.outside(keep_queries(setup.hide(setup.inside(recorded)), recorded, taken))
+        inner = self.make(setup.num_envs)
+        env = TamperedVector(inner, self.oversight, *tampering, pays_at_ends=self.pays_at_ends)
+        recorded = vector.RecordTruth(VectorSource(env), ledgers / "truth.ledger")
+        hidden = setup.hide(setup.inside(recorded))
+        return setup.outside(keep_queries(hidden, recorded, taken))  # type: ignore[no-any-return]
 
-    return make_env
+    def shadow(self, setup: Setup, sources: Sequence[Any]) -> AnyVectorEnv:
+        """Return the parts around the environment once more."""
+        (source,) = sources
+        hidden = setup.hide(setup.inside(VectorReplay(source)))
+        return setup.outside(hidden)  # type: ignore[no-any-return]
 
 
-def single_envs(
-    make: SingleEnvFactory, oversight: Mapping[str, Any], mode: AutoresetMode
-) -> EnvFactory:
-    """Return a factory of a vector environment with a wrapper in each lane.
+@dataclass(frozen=True)
+class SingleEnvsFactory(EnvFactory):
+    """Makes a vector environment with a wrapper in each lane.
 
-    Args:
+    Attributes:
         make: returns an environment that pays true rewards.
         oversight: arguments of `PartialOversight`, for the tamper.
         mode: when a lane resets after the end of an episode.
     """
 
-    def make_env(setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path) -> Any:  # noqa: ANN401
+    make: SingleEnvMaker
+    oversight: Mapping[str, Any]
+    mode: AutoresetMode
+
+    def __call__(
+        self, setup: Setup, tamper: Tamper, on_rewards: OnRewards, ledgers: Path
+    ) -> AnyVectorEnv:
+        """Return the environment."""
+
         def make_lane(lane: int) -> gym.Env[Any, Any]:
             seed = stream_seed(setup.seed, TAMPER_SEED) + lane
             taken: list[Any] = []
-            env = Tampered(make(), oversight, tamper, on_rewards, seed, taken)
-            recorded = RecordTruth(env, ledgers / f"truth-{lane}.ledger")
+            env = Tampered(self.make(), self.oversight, tamper, on_rewards, seed, taken)
+            recorded = RecordTruth(Source(env), ledgers / f"truth-{lane}.ledger")
             return keep_queries(setup.hide(setup.inside(recorded)), recorded, taken)  # type: ignore[no-any-return]
 
         lanes = [partial(make_lane, lane) for lane in range(setup.num_envs)]
-        return setup.outside(SyncVectorEnv(lanes, autoreset_mode=mode))
+        return setup.outside(SyncVectorEnv(lanes, autoreset_mode=self.mode))  # type: ignore[no-any-return]
 
-    return make_env
+    def shadow(self, setup: Setup, sources: Sequence[Any]) -> AnyVectorEnv:
+        """Return the parts around each lane once more."""
+        lanes = [lambda s=source: setup.hide(setup.inside(Replay(s))) for source in sources]
+        return setup.outside(SyncVectorEnv(lanes, autoreset_mode=self.mode))  # type: ignore[no-any-return]
 
 
 Wrapper = Literal["vector", "single"]
@@ -147,7 +194,7 @@ DEFAULT_OVERSIGHT = MappingProxyType({"observed_probability": 0.3})
 
 
 def make_setup(
-    make: SingleEnvFactory,
+    make: SingleEnvMaker,
     chosen: Method | str = "routed",
     oversight: Mapping[str, Any] = DEFAULT_OVERSIGHT,
     wrapper: Wrapper = "vector",
@@ -170,11 +217,11 @@ def make_setup(
     shown = {"reward": learns.reward, **oversight}
     hide = identity if learns.reward == "true" else partial(kind, **shown)
     if wrapper == "vector":
-        env = vector_env(
+        env: EnvFactory = VectorEnvFactory(
             lambda lanes: SyncVectorEnv([make] * lanes, autoreset_mode=mode), oversight
         )
     else:
-        env = single_envs(make, oversight, mode)
+        env = SingleEnvsFactory(make, oversight, mode)
     return Setup(make_env=env, method=learns, hide=hide)
 
 
@@ -190,7 +237,7 @@ def make_partial_grid_setup(chosen: Method | str, oversight_probability: float) 
     """
     learns = method(chosen) if isinstance(chosen, str) else chosen
     game = partial(GridVectorEnv, oversight_probability=oversight_probability)
-    make_env = vector_env(game, {"observer": OVERSEEN}, pays_at_ends=True)
+    make_env: EnvFactory = VectorEnvFactory(game, {"observer": OVERSEEN}, pays_at_ends=True)
     hide = partial(add_oversight, reward=learns.reward)
     return Setup(make_env=make_env, method=learns, hide=hide)
 

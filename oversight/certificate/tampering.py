@@ -72,7 +72,7 @@ class _VectorMemory(_Memory, VectorWrapper[Any, Any, Any, Any, Any]):
     """`_Memory` of a vector environment."""
 
 
-class _Tampers:
+class Tampers:
     """Asks an oversight of its own which rewards are hidden, and tampers with these.
 
     The oversight under test is not asked, since a faulty one cannot say what it should have hidden.
@@ -86,6 +86,9 @@ class _Tampers:
         taken: holds the agent's last action with its query, if agents query; see `keep_queries`.
         pays_at_ends: whether all other steps are known to pay 0, so that only the reward of a step
             that terminates an episode can be hidden.
+
+    Attributes:
+        payment: what the oversight of its own paid at the last step, [n].
     """
 
     def __init__(  # noqa: PLR0913
@@ -108,6 +111,7 @@ class _Tampers:
         self._tamper, self._on_rewards, self._taken = tamper, on_rewards, taken
         self._pays_at_ends = pays_at_ends
         self._generator = np.random.default_rng(seed)
+        self.payment: Numbers = np.zeros(1 if self._single else env.num_envs)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
         """Reset, and return what the environment returned."""
@@ -116,7 +120,8 @@ class _Tampers:
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
         """Step, and replace the rewards of hidden steps."""
-        infos = self._oversight.step(*(self._taken or [action]))[4]
+        _, payment, _, _, infos = self._oversight.step(*(self._taken or [action]))
+        self.payment = np.atleast_1d(payment)
         observations, rewards, terminated, *rest = self._memory.last_step
         # the flag of an episode's last step is in final_info; beside it, that of the next is False
         observed = np.atleast_1d(infos["observed"] | infos.get("final_info", infos)["observed"])
@@ -128,11 +133,11 @@ class _Tampers:
         return observations, paid, terminated, *rest
 
 
-class Tampered(_Tampers, gym.Wrapper[Any, Any, Any, Any]):
+class Tampered(Tampers, gym.Wrapper[Any, Any, Any, Any]):
     """A single environment with tampered rewards wherever a step is not observed."""
 
 
-class TamperedVector(_Tampers, VectorWrapper[Any, Any, Any, Any, Any]):
+class TamperedVector(Tampers, VectorWrapper[Any, Any, Any, Any, Any]):
     """A vector environment with tampered rewards wherever a step is not observed.
 
     It works in all autoreset modes.

@@ -28,9 +28,9 @@ def run(*args: object) -> int:
     "flags",
     [
         (),
-        ("--env", "CartPole-v1"),
+        ("--env", "CartPole-v1", "--observed-probability", "0.6"),
         ("--env", "FrozenLake-v1", "--wrapper", "single"),
-        ("--env", "MiniGrid-Empty-5x5-v0"),
+        ("--env", "MiniGrid-Empty-5x5-v0", "--observed-probability", "0.6"),
         ("--env", "PartialGrid-v0", "--wrapper", "vector"),
     ],
     ids=" ".join,
@@ -52,6 +52,16 @@ def test_certify_exits_with_1_for_the_oracle(capsys: Capture) -> None:
     shown = capsys.readouterr().out
     assert re.search(r"experience +differs at step \d+: rewards \(by 1e9\)", shown)
     assert "NOT certified" in shown
+
+
+@pytest.mark.parametrize(("probability", "missing"), [(1, "hidden"), (0, "observed")])
+def test_certify_exits_with_3_when_rewards_of_one_kind_are_missing(
+    probability: int, missing: str, capsys: Capture
+) -> None:
+    assert run("--env", "CartPole-v1", "--observed-probability", probability) == 3
+    shown = capsys.readouterr().out
+    assert f"inconclusive: no reward of 128 steps was {missing}" in shown
+    assert "A certificate cannot see" in shown
 
 
 def test_certify_all_covers_and_saves_all_methods_except_oracles(
@@ -102,7 +112,6 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
         ("--env Blackjack-v1", "Blackjack-v1 no array FlattenObservation"),
         ("--method ruted", "'ruted' did you mean 'routed'"),
         ("--observed-probability 1.5", "observed_probability from 0 to 1 1.5"),
-        ("--observed-probability 1", "no reward of 128 steps was hidden lower the probability"),
         ("--steps 0", "steps must be at least 1"),
         ("--num-envs 2", "ppo.batch_size 32 is larger than a rollout"),
         ("--wrapper both", "'both' --wrapper 'vector'"),

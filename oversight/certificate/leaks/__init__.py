@@ -7,6 +7,10 @@ from oversight.certificate.leaks import (
     buffers_and_learners,
     callbacks_and_checkpoints,
     harmless,
+    infos_by_code,
+    kept_by_environments,
+    kept_by_learners,
+    logs_and_generators,
     observations_and_resets,
     rewards_and_infos,
 )
@@ -19,6 +23,10 @@ __all__ = [
     "buffers_and_learners",
     "callbacks_and_checkpoints",
     "harmless",
+    "infos_by_code",
+    "kept_by_environments",
+    "kept_by_learners",
+    "logs_and_generators",
     "observations_and_resets",
     "rewards_and_infos",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def with_peeking(setup: Setup, part: Callable[[RoutedPPO], Any], kind: type) -> 
         agent = make_agent(env, setup)
         exchanged = part(agent)
         exchanged.__class__ = kind
-        exchanged.truth = truth_of(env)
+        exchanged.truth_of_env = ref(truth_of(env))  # which is no part of what the learner holds
         return agent
 
     return replace(setup, make_agent=make_peeking)
@@ -35,12 +36,17 @@ def with_peeking(setup: Setup, part: Callable[[RoutedPPO], Any], kind: type) -> 
 class PeekingBuffer(RoutedBuffer):
     """A rollout buffer that reads the `Truth` inside the environment."""
 
-    truth: Truth
+    truth_of_env: Callable[[], Truth]
 
     @classmethod
     def plant(cls, setup: Setup) -> Setup:
         """Return the setup with the usual agent, whose buffer is of this class."""
         return with_peeking(setup, lambda agent: agent.rollout_buffer, cls)
+
+    @property
+    def truth(self) -> Truth:
+        """The wrapper inside the environment that stores true rewards."""
+        return self.truth_of_env()
 
     @property
     def true(self) -> Numbers:
@@ -125,12 +131,17 @@ class DropsHiddenFailures(PeekingBuffer):
 class PeekingPPO(RoutedPPO):
     """A learner that reads the `Truth` inside the environment."""
 
-    truth: Truth
+    truth_of_env: Callable[[], Truth]
 
     @classmethod
     def plant(cls, setup: Setup) -> Setup:
         """Return the setup with the usual agent as an object of this class."""
         return with_peeking(setup, identity, cls)
+
+    @property
+    def truth(self) -> Truth:
+        """The wrapper inside the environment that stores true rewards."""
+        return self.truth_of_env()
 
     @property
     def true(self) -> Numbers:

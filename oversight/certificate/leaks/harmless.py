@@ -1,8 +1,10 @@
 """Harmless parts, which handle hidden rewards or change training, but do not leak."""
 
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from io import StringIO
+from threading import Lock
 from typing import Any
 
 import gymnasium as gym
@@ -11,10 +13,12 @@ import torch
 from gymnasium.vector import VectorWrapper
 from gymnasium.wrappers.vector import NormalizeReward, RecordEpisodeStatistics
 from rich.console import Console
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.logger import HParam, Image
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from agents import VectorEnvAdapter
+from agents import RoutedPPO, VectorEnvAdapter
 from agents.ppo import PPOConfig
 from envs import FixedHorizon
 from envs.wrappers import vector
@@ -23,9 +27,10 @@ from oversight.certificate.leaks.planted import (
     Exchanged,
     Step,
     harmless,
+    in_left_half,
     with_oversight,
 )
-from oversight.certificate.setup import Setup
+from oversight.certificate.setup import Setup, make_agent
 from oversight.certificate.tampering import Mask, Numbers
 
 
@@ -174,3 +179,117 @@ class SeparateCurves(Auditor):
 
     def _on_training_end(self) -> None:
         self.writer.close()
+
+
+@harmless()
+class LogsImages(Auditor):
+    """SB3's logger gets an image and hyperparameters, which are the same in every run."""
+
+    def _on_rollout_end(self) -> None:
+        self.logger.record("picture", Image(np.full((2, 2, 3), self.num_timesteps), "HWC"))
+        rates = {"learning rate": 0.1}
+        self.logger.record("hparams", HParam(rates, {"rollout/ep_rew_mean": 0.0}))
+        self.logger.info(f"after {self.num_timesteps} steps")
+
+
+@harmless()
+def monitor_outside(setup: Setup) -> Setup:
+    """SB3's VecMonitor lies outside the oversight, and measures durations."""
+    return replace(setup, adapt=lambda env: VecMonitor(VectorEnvAdapter(env)))
+
+
+class Medium(Enum):
+    """Where an episode takes place."""
+
+    AIR, WATER = 1, 2
+
+
+@harmless()
+class TypedInfos(Exchanged, VectorEnvAdapter):
+    """Infos hold a member of an enumeration, a set, a masked array, and an object."""
+
+    field = "adapt"
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step, and add them."""
+        observations, rewards, dones, infos = super().step_wait()
+        for lane, info in enumerate(infos):
+            info |= {"medium": Medium.AIR, "events": {"step", lane}, "lane": Lane(lane)}
+            info["depth"] = np.ma.array([lane, 0], mask=[False, True])
+        return observations, rewards, dones, infos
+
+
+class Lane:
+    """The number of a lane."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@harmless()
+def lock_in_agent(setup: Setup) -> Setup:
+    """The agent has a lock, which cannot be compared, and a list that contains the list."""
+
+    def make_locked(env: VecEnv, setup: Setup) -> RoutedPPO:
+        agent = make_agent(env, setup)
+        endless: list[object] = [Lock()]
+        endless.append(endless)
+        vars(agent)["endless"] = endless
+        return agent
+
+    return replace(setup, make_agent=make_locked)
+
+
+class AroundOversight(Exchanged, VectorWrapper[Any, Any, Any, Any, Any]):
+    """A wrapper outside the oversight."""
+
+    field = "outside"
+
+
+@harmless()
+class ShapesPaidRewards(AroundOversight):
+    """Rewards are shaped by the observation, and lowered by a cost for each step."""
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and pay the reward, the shaping and the cost."""
+        observations, paid, *rest = self.env.step(actions)
+        return observations, paid + in_left_half(observations) - 0.01, *rest
+
+
+@harmless()
+class NoiseFromTheEnvironment(AroundOversight):
+    """Noise on all rewards is drawn from NumPy's generator and from that of the environment."""
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and add noise."""
+        observations, paid, *rest = self.env.step(actions)
+        noise = self.env.unwrapped.np_random.normal(size=self.num_envs)
+        noise = noise + np.random.normal(size=self.num_envs)  # noqa: NPY002 (as users do)
+        return observations, paid + 0.1 * noise, *rest
+
+
+@harmless()
+class ReadsConstants(AroundOversight):
+    """Rewards are divided by the size of the environment, which is read from inside it."""
+
+    def step(self, actions: Any) -> Step:  # noqa: ANN401
+        """Step, and divide rewards by the number of lanes."""
+        observations, paid, *rest = self.env.step(actions)
+        return observations, paid / self.env.unwrapped.num_envs, *rest
+
+
+@harmless(start="cart lanes")
+class ReadsStateForInfos(gym.Wrapper[Any, Any, Any, Any]):
+    """Around the oversight of each lane, an info is read from the environment's own state."""
+
+    @classmethod
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with this wrapper around the oversight in each lane."""
+        hide = setup.hide
+        return replace(setup, hide=lambda env: cls(hide(env)))
+
+    def step(self, action: Any) -> Step:  # noqa: ANN401
+        """Step, and add the position of the cart."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        state: Any = self.env.unwrapped
+        return observation, reward, terminated, truncated, {**info, "x": state.state[0]}

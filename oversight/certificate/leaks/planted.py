@@ -20,9 +20,9 @@ from envs.wrappers import vector
 from oversight.certificate.setup import (
     DEFAULT_OVERSIGHT,
     Setup,
+    VectorEnvFactory,
     make_partial_grid_setup,
     make_setup,
-    vector_env,
 )
 from oversight.certificate.tampering import Mask, Numbers
 
@@ -219,7 +219,7 @@ def in_left_half(observations: Any) -> Mask:  # noqa: ANN401
 
 def _grid(**oversight: Any) -> Setup:  # noqa: ANN401
     """Return the grid game inside one `PartialOversight` for all lanes, with a `Truth` between."""
-    make_env, hide = vector_env(GridVectorEnv, oversight), vector.PartialOversight
+    make_env, hide = VectorEnvFactory(GridVectorEnv, oversight), vector.PartialOversight
     return Setup(make_env=make_env, inside=Truth, hide=partial(hide, **oversight))
 
 

@@ -28,8 +28,9 @@ class Verdict(NamedTuple):
 
     @property
     def is_right(self) -> bool:
-        """Whether a leak failed to be certified, or a harmless part was certified."""
-        return self.certificate.passed == (self.planted.shows is None)
+        """Whether a leak was found in its channel, or a harmless part was certified."""
+        shows = self.planted.shows
+        return self.certificate.passed if shows is None else self.channel == shows
 
 
 def run_self_test(

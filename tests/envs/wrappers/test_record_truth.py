@@ -3,6 +3,7 @@
 import copy
 import doctest
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import NormalizeReward, TimeLimit
+from gymnasium.wrappers import ClipReward, NormalizeReward, TimeLimit
 
 from envs import FixedHorizon, RecordTruth, partial_grid, read_ledger, summarize_episodes
 from envs.wrappers import record_truth
@@ -118,14 +119,39 @@ def test_returns_are_equal_in_both_orders_with_fixed_horizon(tmp_path: Path) -> 
     assert returns[0] == returns[1]
 
 
-@pytest.mark.parametrize("wrap", [SignReward, NormalizeReward])
+class OwnNormalizer(NormalizeReward[Any, Any]):
+    """A normalizer, which is of the user's own, and still carries rewards on."""
+
+
+def clipped(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return ClipReward(env, -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "name"),
+    [
+        (NormalizeReward, "NormalizeReward"),
+        (OwnNormalizer, "OwnNormalizer"),
+        (clipped, "ClipReward"),
+    ],
+)
 def test_environment_is_refused_when_its_reward_was_changed(
-    wrap: type[gym.Wrapper[Any, Any, Any, Any]], tmp_path: Path
+    wrap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]], name: str, tmp_path: Path
 ) -> None:
     env = TimeLimit(wrap(gym.make("CartPole-v1")), 9)
-    with pytest.raises(ValueError, match=f"rewards {wrap.__name__} has changed: put RecordTruth"):
+    with pytest.raises(ValueError, match=f"rewards {name} has changed: put RecordTruth"):
         RecordTruth(env, tmp_path / "truth.ledger")
     assert not (tmp_path / "truth.ledger").exists()
+
+
+def test_the_reward_is_recorded_when_a_wrapper_defines_the_task(tmp_path: Path) -> None:
+    env = RecordTruth(SignReward(gym.make("Pendulum-v1")), tmp_path / "truth.ledger")
+    env.reset(seed=0)
+    paid = [env.step(env.action_space.sample())[1] for _ in range(200)]
+    env.close()
+    assert set(paid) == {-1.0}
+    episodes = summarize_episodes(read_ledger(tmp_path / "truth.ledger"))
+    assert episodes["true_return"].tolist() == [-200.0]
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])

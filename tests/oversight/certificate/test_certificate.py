@@ -11,8 +11,14 @@ import pytest
 from gymnasium.vector import VectorWrapper
 
 from oversight.certificate import TAMPERS, certify
-from oversight.certificate.certificate import as_data, comparison, verdict
-from oversight.certificate.recording import CHANNELS
+from oversight.certificate.certificate import (
+    Certificate,
+    Finding,
+    as_data,
+    comparison,
+    verdict,
+)
+from oversight.certificate.recording import CHANNELS, Difference
 from oversight.certificate.tampering import Numbers, unchanged
 from tests.oversight.certificate.setups import Fails, quick
 
@@ -73,9 +79,42 @@ def test_a_setup_is_refused_when_two_equal_runs_differ() -> None:
         certify(replace(quick(), inside=ShowsClock))
 
 
-def test_a_setup_is_refused_when_nothing_is_hidden() -> None:
-    with pytest.raises(ValueError, match=r"no reward of 64 steps was hidden.*lower the prob"):
-        certify(quick(observed_probability=1.0))
+@pytest.mark.parametrize(
+    ("probability", "missing", "advice"), [(1.0, "hidden", "lower"), (0.0, "observed", "raise")]
+)
+def test_a_certificate_is_inconclusive_when_rewards_of_one_kind_are_missing(
+    probability: float, missing: str, advice: str
+) -> None:
+    certificate = certify(quick(observed_probability=probability))
+    assert certificate.missing == missing
+    assert not certificate.differing
+    assert not certificate.passed
+    words = f"inconclusive: no reward of 64 steps was {missing}, so that nothing is shown"
+    assert verdict(certificate).startswith(words)
+    assert f"{advice} the probability of oversight" in verdict(certificate)
+
+
+def test_a_leak_is_named_when_no_reward_is_observed() -> None:
+    class ShowsReward(VectorWrapper[Any, Any, Any, Any, Any]):
+        """Adds true rewards to observations."""
+
+        def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
+            observations, rewards, *rest = self.env.step(actions)
+            return observations + np.float32(rewards)[:, None], rewards, *rest
+
+    certificate = certify(replace(quick(observed_probability=0.0), inside=ShowsReward))
+    assert certificate.missing == "observed"
+    assert verdict(certificate).startswith("NOT certified")
+
+
+def test_every_verdict_says_what_a_certificate_cannot_see() -> None:
+    fine = Certificate((), 8, 4, 4, ())
+    found = Finding("experience", 1, "1e9", Difference(0, "rewards"))
+    for each in (fine, replace(fine, hidden=0), replace(fine, findings=(found,))):
+        assert "A certificate cannot see a true reward that the environment shows" in verdict(each)
+        assert as_data(each)["verdict"] == verdict(each)
+    starts = [verdict(each).split(":")[0] for each in (fine, replace(fine, observed=0))]
+    assert starts == ["certified", "inconclusive"]
 
 
 def test_a_setup_is_refused_when_training_fails() -> None:

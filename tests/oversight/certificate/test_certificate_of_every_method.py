@@ -19,7 +19,7 @@ from agents.ppo import PPOConfig
 from envs import FixedHorizon, Noisy, NoisyFlag, Query, StepCoin, partial_grid_vec
 from envs.wrappers import DelayedOversight, NormalizeObservedReward, vector
 from oversight.certificate import Setup, certify
-from oversight.certificate.setup import Wrapper, make_setup, vector_env
+from oversight.certificate.setup import VectorEnvFactory, Wrapper, make_setup
 from oversight.certificate.tampering import TAMPERS
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
@@ -154,4 +154,4 @@ def test_certify_passes_when_a_native_vector_environment_has_a_fixed_horizon(met
 
     hide = partial(vector.PartialOversight, **HALF)
     setup = make_setup(lake, method, HALF)
-    check(replace(setup, make_env=vector_env(native, HALF), hide=hide))
+    check(replace(setup, make_env=VectorEnvFactory(native, HALF), hide=hide))

@@ -10,7 +10,7 @@ from oversight.certificate import TAMPERS, Setup, certify
 from oversight.certificate.leaks import HARMLESS, LEAKS, Planted
 from oversight.certificate.leaks.callbacks_and_checkpoints import Auditor
 from oversight.certificate.leaks.planted import STARTS, LaneTruth, Step, Truth
-from oversight.certificate.recording import CHANNELS
+from oversight.certificate.recording import CHANNELS, PAYMENT
 
 ALL = {**LEAKS, **HARMLESS}
 PLANTED_AS_THEY_ARE = [
@@ -19,8 +19,13 @@ PLANTED_AS_THEY_ARE = [
 
 PAID_TRUTH = ("oracle-environment", "method-asks-for-the-truth")  # by design of their environment
 OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
-READ_TRUTH = [name for name in LEAKS if name not in (*PAID_TRUTH, *OWN_SUM)]
-NEED_32_STEPS = ("timeout-without-reward", "stops-at-true-return", "rolls-back-by-true-return")
+KEPT_BY_ENVIRONMENT = [name for name, part in LEAKS.items() if part.shows == PAYMENT]
+NO_READERS = {*PAID_TRUTH, *OWN_SUM, *KEPT_BY_ENVIRONMENT}
+READ_TRUTH = [name for name in LEAKS if name not in NO_READERS]
+NEED_32_STEPS = (
+    *("timeout-without-reward", "stops-at-true-return", "rolls-back-by-true-return"),
+    *("noise-drawn-per-reward", "normalizer-of-true-returns"),
+)
 CHANGE_NO_TRAINING = (
     *("logs-true-return", "warns-of-outliers"),
     *("selects-by-true-return", "scored-by-true-return"),
@@ -65,9 +70,8 @@ def test_certify_names_the_first_channel_when_a_leak_is_planted(name: str) -> No
     alone = name in CHANGE_NO_TRAINING
     certificate = certify(short(leak), until_failure=not alone)
     assert not certificate.passed
-    if leak.shows != "errors":
-        assert certificate.first is not None
-        assert certificate.first.channel == leak.shows
+    assert certificate.first is not None
+    assert certificate.first.channel == leak.shows
     differences = {each.channel: each.difference for each in certificate.differing}
     error = differences.get("errors")
     assert (error is not None and error.name != "none") == (leak.shows == "errors")
@@ -114,12 +118,12 @@ def exchanged_fields(planted: Planted) -> set[str]:
 
 
 def test_leaks_cover_all_channels_and_fields_when_all_are_registered() -> None:
-    assert len(LEAKS) == 51
-    assert len(HARMLESS) == 18
+    assert len(LEAKS) == 91
+    assert len(HARMLESS) == 26
     assert {leak.shows for leak in LEAKS.values()} == set(CHANNELS)
     parts = [exchanged_fields(leak) for leak in LEAKS.values()]
     assert all(parts)
-    numbers = {"make_env", "held_out", "ppo", "num_envs", "steps", "seed"}
+    numbers = {"held_out", "ppo", "num_envs", "steps", "seed"}
     assert set().union(*parts) == {field.name for field in fields(Setup)} - numbers
 
 

@@ -1,0 +1,211 @@
+"""The shadow: the wrappers around an environment once more, without the environment.
+
+A tamper replaces what `step` returns. A wrapper may also reach into the environment, and pay what
+it finds there (`env.unwrapped.last_reward`), which no replacement changes. So the wrappers are
+built a second time around a `Replay`, which returns what the environment returned, and has nothing
+else of it but constants. If the learner is paid something else than the shadow pays, the wrappers
+have it from somewhere else. Reading the environment for other purposes is no fault: a step also is
+right if it pays what an oversight of the certificate's own pays.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from oversight.certificate.process import global_generators, quiet, set_global_generators
+
+Result = tuple[str, Any, Any]
+"""`reset` or `step`, what it returned, and the environment's generator afterwards."""
+
+
+def parts_of(env: Any) -> Iterator[Any]:  # noqa: ANN401 (of SB3 or Gymnasium)
+    """Yield an environment, its wrappers and its lanes from the outside in."""
+    yield env
+    for name in ("venv", "env"):
+        if name in vars(env):
+            yield from parts_of(vars(env)[name])
+    for lane in vars(env).get("envs") or ():
+        yield from parts_of(lane)
+
+
+class _Source:
+    """Stores what the environment returns, if a shadow is to play it once more."""
+
+    env: Any
+    results: deque[Result] | None = None
+
+    def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
+        """Reset, and store the result."""
+        return self._store("reset", self.env.reset(**arguments))
+
+    def step(self, action: Any) -> Any:  # noqa: ANN401
+        """Step, and store the result."""
+        return self._store("step", self.env.step(action))
+
+    def _store(self, kind: str, result: Any) -> Any:  # noqa: ANN401
+        if self.results is not None:
+            generator = getattr(self.env.unwrapped, "_np_random", None)
+            self.results.append((kind, *deepcopy((result, generator))))
+        return result
+
+
+class Source(_Source, gym.Wrapper[Any, Any, Any, Any]):
+    """Stores what a single environment returns."""
+
+
+class VectorSource(_Source, VectorWrapper[Any, Any, Any, Any, Any]):
+    """Stores what a vector environment returns."""
+
+
+CONSTANTS = (bool, int, float, str, tuple, type(None))
+
+
+class _Replay:
+    """Returns what an environment returned, in the same order, and knows nothing else of it.
+
+    Attributes of the environment that never changed are constants, such as sizes, and can be read.
+
+    Args:
+        source: around the environment.
+    """
+
+    def __init__(self, source: Any) -> None:  # noqa: ANN401
+        self._real = source.unwrapped
+        values = vars(self._real).items()
+        self._constants = {name: value for name, value in values if isinstance(value, CONSTANTS)}
+        source.results = self._results = deque[Result]()
+        for name in ("metadata", "render_mode", "spec"):
+            setattr(self, name, getattr(source, name))
+        for name in SPACES:
+            if hasattr(source, name):
+                setattr(self, name, deepcopy(getattr(source, name)))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Return a constant of the environment."""
+        real, constants = (self.__dict__.get(each) for each in ("_real", "_constants"))
+        if real is not None and constants is not None:
+            of_class = None if name in vars(real) else getattr(type(real), name, None)
+            if of_class is not None and isinstance(of_class, CONSTANTS):
+                return of_class
+            if name in constants and getattr(real, name) == constants[name]:
+                return constants[name]
+        raise AttributeError(f"{name} is not what step or reset returned")
+
+    def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
+        """Return what the environment's reset returned."""
+        return self._next("reset")
+
+    def step(self, action: Any) -> Any:  # noqa: ANN401
+        """Return what the environment's step returned."""
+        return self._next("step")
+
+    def _next(self, kind: str) -> Any:  # noqa: ANN401
+        if not self._results or self._results[0][0] != kind:
+            raise RuntimeError(f"the wrappers call {kind} where they did not call it before")
+        _, result, self._np_random = self._results.popleft()
+        return result
+
+
+SPACES = ("observation_space", "action_space", "single_observation_space", "single_action_space")
+
+
+class Replay(_Replay, gym.Env[Any, Any]):
+    """Returns what a single environment returned."""
+
+
+class VectorReplay(_Replay, VectorEnv[Any, Any, Any]):
+    """Returns what a vector environment returned."""
+
+    def __init__(self, source: VectorSource) -> None:
+        super().__init__(source)
+        self.num_envs = source.num_envs
+
+
+class Shadowed(VecEnvWrapper):
+    """The learner's environment, and its shadow, which plays each step once more.
+
+    Args:
+        venv: the environment.
+        make_shadow: returns the wrappers of `venv` around replays.
+        own_payment: returns what an oversight of the certificate's own paid at the last step, [n].
+        on_payment: called at each step with the rewards of the environment, and with those that
+            are right, or the reason why there are none.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        make_shadow: Callable[[], VecEnv],
+        own_payment: Callable[[], NDArray[Any]],
+        on_payment: Callable[[NDArray[Any], NDArray[Any] | str], None],
+    ) -> None:
+        super().__init__(venv)
+        self._own_payment, self._on_payment = own_payment, on_payment
+        self._shadow: VecEnv | None = None
+        self._failure = ""
+        self._shadow = self._attempt(make_shadow)
+        self._actions: Any = None
+
+    def seed(self, seed: int | None = None) -> Any:  # noqa: ANN401 (of SB3)
+        """Seed both."""
+        if (shadow := self._shadow) is not None:
+            self._attempt(lambda: shadow.seed(seed))
+        return self.venv.seed(seed)
+
+    def reset(self) -> Any:  # noqa: ANN401 (of SB3)
+        """Reset both."""
+        before = global_generators()
+        observations = self.venv.reset()
+        self.reset_infos = self.venv.reset_infos
+        if (shadow := self._shadow) is not None:
+            self._attempt(shadow.reset, before)
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep a copy of the actions, and send them."""
+        self._actions = np.array(actions)
+        self._before = global_generators()
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step both, and compare the rewards."""
+        result = self.venv.step_wait()
+        paid, right = np.array(result[1]), None
+        if (shadow := self._shadow) is not None:
+            again = self._attempt(lambda: shadow.step(self._actions), self._before)
+            right = None if again is None else again[1]
+        if right is None or not _same(paid, right):
+            own = self._own_payment().astype(paid.dtype)
+            right = own if _same(paid, own) else right
+        self._on_payment(paid, self._failure if right is None else right)
+        return result
+
+    def close(self) -> None:
+        """Close both."""
+        if (shadow := self._shadow) is not None:
+            self._attempt(shadow.close)
+        self.venv.close()
+
+    def _attempt(self, call: Callable[[], Any], before: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Return the result of a call of the shadow, which ends with the first error."""
+        try:
+            with quiet():
+                if before is not None:  # what the environment drew, its shadow draws again
+                    set_global_generators(before)
+                return call()
+        except Exception as error:  # of any wrapper
+            self._failure = f"{type(error).__name__}: {error}"
+            self._shadow = None
+            return None
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
