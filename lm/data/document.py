@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,18 +172,33 @@ def encode_documents(
         whole = np.array([*ids, end], np.int64)
         kept = text
         if context is not None and len(ids) > context:
-            kept = _cut(text, encoded.token_to_chars(number, context - 1).end)
+            last, first_dropped = (encoded.token_to_chars(number, context - n) for n in (1, 0))
+            # both are the same character if its bytes are several tokens
+            kept = _cut(text, min(last.end, first_dropped.start))
         found.append(Encoded(whole, whole[:context], kept))
     return found
 
 
-_INSIDE = re.compile(r"\w*")
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Ranges of characters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Chinese
+and Japanese."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def _cut(text: str, place: int) -> str:
     """Return a text up to a place, or up to the word that the place is inside of."""
-    if not _INSIDE.match(text, place).end() > place:  # type: ignore[union-attr]
-        return text[:place]
-    while place and _INSIDE.fullmatch(text, place - 1, place):
-        place -= 1
+    if _in_word(text[place : place + 1]):
+        while place and _in_word(text[place - 1]):
+            place -= 1
     return text[:place]
+
+
+def _in_word(character: str) -> bool:
+    """Return whether a character continues the word before it."""
+    if not character or _UNSPACED.match(character):
+        return False
+    mark = category(character)[0] == "M" or invisible().match(character)
+    return character.isalnum() or character == "_" or bool(mark)

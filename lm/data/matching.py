@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from lm.data.document import invisible, shortened
+from lm.data.document import UNSPACED, invisible, shortened
 
 FORM = (
     "canonical caseless matching of Unicode (casefold, NFC), without zero-width characters, with "
@@ -18,12 +18,6 @@ FORM = (
 )
 """The form of texts and words in which words are searched for."""
 
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Characters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Chinese, Japanese.
-"""
 _GAP = "\u200b"
 """Stands for zero-width characters inside a folded text."""
 
@@ -80,7 +74,7 @@ def _of_word(word: str) -> str:
         for each in re.sub(r"\s+", " ", word.strip())
     )
     inside = rf"[\w{_marks()}]"  # `\w` lacks accents, and vowel signs of many scripts
-    unspaced = re.compile(f"[{_UNSPACED}]")
+    unspaced = re.compile(f"[{UNSPACED}]")
     before = "" if unspaced.match(word[:1]) else f"(?<!{inside})"
     after = "" if unspaced.match(word[-1:]) else f"(?!{inside})"
     return f"{before}{spelled}{after}"

@@ -102,6 +102,31 @@ def test_kept_text_ends_before_a_word_that_is_cut(context: int) -> None:
     assert encoded.dropped == len(tokenizer(text)["input_ids"]) - context
 
 
+@pytest.mark.parametrize("context", range(1, 12))
+def test_kept_text_of_a_script_without_spaces_ends_at_a_whole_character(context: int) -> None:
+    tokenizer, text = make_tokenizer(256), "\u5927\u68ee\u6797\u91cc"  # three tokens each
+    (encoded,) = encode_documents(tokenizer, [text], 0, context)
+    assert encoded.text == text[: context // 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a forest", "a "),
+        ("a cafe\u0301", "a "),
+        ("a fo\u200brest", "a "),
+        ("a forest, ", "a forest"),
+        ("a oak_tree", "a "),
+    ],
+)
+def test_kept_text_has_no_part_of_a_word(text: str, kept: str) -> None:
+    tokenizer = make_tokenizer(256)  # of single bytes
+    size = len(tokenizer(text)["input_ids"])
+    cut = {encode_documents(tokenizer, [text], 0, n)[0].text for n in range(3, size)}
+    assert cut <= {"a ", kept, "a forest,"}
+    assert encode_documents(tokenizer, [text], 0, size)[0].text == text
+
+
 def test_tokens_beyond_the_cut_are_counted(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(texts=[" virus"] * 20)
     source = Files(path=write_lines(tmp_path / "a.jsonl", of_texts("very " * 30 + " virus", "b")))
