@@ -199,15 +199,21 @@ class RMU(PostHoc):
     learning_rate: float = 3e-3
     """Learning rate of AdamW."""
 
+    def require_layer(self, layers: int) -> None:
+        """Raise a ValueError if a model with a number of layers has not the one to steer."""
+        if self.layer >= layers:
+            raise ValueError(
+                f"--rmu.layer {self.layer} was given: give a layer below {layers}, the number of "
+                "layers of the model"
+            )
+
     def objective(self, trained: LanguageModel, original: LanguageModel, seed: int) -> Objective:
         """Return the mean squared distances of activations from their targets.
 
         Raises:
             ValueError: if the model has too few layers.
         """
-        count = len(original.layers())
-        if self.layer >= count:
-            raise ValueError(f"layer {self.layer} was given: give a layer below {count}")
+        self.require_layer(len(original.layers()))
         trained.requires_grad_(False)
         for layer in range(max(0, self.layer - 2), self.layer + 1):
             trained.down_proj(layer).requires_grad_(True)

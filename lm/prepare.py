@@ -156,6 +156,9 @@ def summary(manifest: Manifest, folder: Path) -> list[str]:
         *(f"{n:<10}  {documents[n]:>12,} documents  {tokens[n]:>15,} tokens" for n in documents),
         f"{folder}: {sum(documents.values()):,} documents, {sum(tokens.values()):,} tokens, "
         f"{size / 1e6:,.1f} MB in {shards}",
+        "each row begins with {!r}, and each document ends with {!r}".format(
+            *manifest.vocabulary.around
+        ),
         *sentences(manifest),
     ]
 

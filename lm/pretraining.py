@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lm.classifier import Quality, classify_documents
 from lm.config import RunConfig
+from lm.data.document import marks
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
 from lm.labels import LabelConfig, story_labels
@@ -49,7 +50,8 @@ def load_task(config: RunConfig) -> UnlearningTask:
     if config.model is None:
         return StoryTask(**vars(make_task(config.task)))
     tokenizer = load_tokenizer(config.model, config.gguf_file)
-    own = make_task(config.task, tokenizer.backend_tokenizer, tokenizer.eos_token_id)
+    around = marks(tokenizer)
+    own = make_task(config.task, tokenizer.backend_tokenizer, around.end, around.start)
     return StoryTask(**vars(own))
 
 
@@ -88,6 +90,40 @@ def require_something_to_forget(
                 f"{int(labeled[:count].sum())} are labeled so: give a larger --task.stories, or "
                 "prepare more to forget"
             )
+
+
+def require_fitting_models(
+    config: RunConfig, task: UnlearningTask, names: Sequence[str], seed: int
+) -> None:
+    """Raise a ValueError if methods cannot be trained with the model of a run.
+
+    A pretrained model is loaded for it, so that incomplete weights are refused as well.
+
+    Args:
+        config: settings of the run.
+        task: its task.
+        names: names of the methods.
+        seed: seed of new weights.
+    """
+    if config.model is None:
+        layers = size(config.size).num_layers
+    else:
+        plain = load_pretrained(config.model, config.gguf_file).model
+        if max(task.start, task.end) >= plain.get_input_embeddings().num_embeddings:
+            raise ValueError(
+                f"{config.model} has no embedding of the tokens {', '.join(task.around)} that "
+                "stand around texts: load a model with the tokenizer it was trained with"
+            )
+        model = RoutedCausalLM(plain)
+        layers = len(model.layers())
+        if model.context < task.context:
+            raise ValueError(
+                f"{config.model} reads {model.context} tokens at most, and texts have up to "
+                f"{task.context}: give a model with a longer context, or documents prepared with a "
+                "shorter --context"
+            )
+    if any(METHODS[name].posthoc == "rmu" for name in names):
+        config.posthoc.rmu.require_layer(layers)
 
 
 def _drawn(config: RunConfig, task: UnlearningTask, seed: int) -> Texts:

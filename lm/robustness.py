@@ -128,9 +128,18 @@ def robustness(results: Results) -> list[Robustness]:
             if not (own := worst_by_seed(results, method, attack, figure)):
                 continue
             gold = worst_by_seed(results, GOLD, attack, figure)
-            means = [estimate(list(values.values())) for values in (own, gold)]
-            leads = [lead(each, attack, figure) for each in (method, BASE)]
-            found.append(Robustness(method, attack, figure, *means, *leads, kept))
+            found.append(
+                Robustness(
+                    method,
+                    attack,
+                    figure,
+                    worst_case=estimate(list(own.values())),
+                    gold=estimate(list(gold.values())),
+                    lead=lead(method, attack, figure),
+                    base_lead=lead(BASE, attack, figure),
+                    retains=kept,
+                )
+            )
     return found
 
 

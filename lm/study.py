@@ -20,7 +20,7 @@ from lm.config import StudyConfig
 from lm.data.shards import read_manifest, require_undamaged
 from lm.methods import BASE, begins_with
 from lm.model_card import card
-from lm.pretraining import load_task, require_something_to_forget
+from lm.pretraining import load_task, require_fitting_models, require_something_to_forget
 from lm.report import (
     REFERENCES,
     Result,
@@ -125,9 +125,14 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
         # refuses what cannot be loaded, or is damaged, before anything is written
         if study.run.data is not None:
             require_undamaged(study.run.data, read_manifest(study.run.data))
-        task = load_task(study.run_config(1.0))
+        config = study.run_config(1.0)
+        task = load_task(config)
         for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
             require_something_to_forget(study.run_config(recall), task, study.seeds)
+        require_fitting_models(config, task, study.method, study.seeds[0])
+        Console(stderr=True).out(
+            "each text begins with {!r} and ends with {!r}".format(*task.around), highlight=False
+        )
         folder = create(study.run_dir or default_folder(study))
     return study, folder
 

@@ -50,8 +50,12 @@ class UnlearningTask(Protocol):
         """Number of tokens of the vocabulary."""
 
     @property
+    def start(self) -> int:
+        """The token before each text."""
+
+    @property
     def end(self) -> int:
-        """The token before and after each text."""
+        """The token after each text."""
 
     @property
     def context(self) -> int:
@@ -89,6 +93,10 @@ class UnlearningTask(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """The tokens before and after each text, as text."""
 
 
 class StoryTask(Task):
@@ -132,6 +140,12 @@ class StoryTask(Task):
         """Return the text of tokens."""
         text: str = self.tokenizer.decode(list(tokens))
         return text
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """The tokens before and after each story, as text."""
+        name = self.tokenizer.id_to_token
+        return str(name(self.start)), str(name(self.end))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +242,7 @@ class DocumentTask:
     def __init__(self, shards: Shards, tokenizer: "PreTrainedTokenizerBase", context: int) -> None:
         self.shards, self.tokenizer, self.context = shards, tokenizer, context
         self.vocab_size = shards.manifest.vocabulary.size
+        self.start = shards.manifest.vocabulary.start
         self.end = shards.manifest.vocabulary.end
 
     @cached_property
@@ -289,6 +304,11 @@ class DocumentTask:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
         return str(self.tokenizer.decode(list(tokens)))
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """The tokens before and after each document, as text."""
+        return self.shards.manifest.vocabulary.around
 
     def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
         """Return the same number of documents of each split from a pool."""

@@ -66,7 +66,7 @@ def ask(
 
 def prompted(task: Task, prompt: str) -> Text:
     """Return the tokens of a prompt that begins a story."""
-    return [task.end, *task.encode(prompt)]
+    return [task.start, *task.encode(prompt)]
 
 
 def few_shot(

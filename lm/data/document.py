@@ -106,8 +106,50 @@ class Vocabulary:
     """Checksum of the tokens and their ids."""
     size: int
     """Largest id plus 1."""
+    start: int
+    """Id of the token that precedes a document."""
     end: int
     """Id of the token that ends a document."""
+    around: tuple[str, str]
+    """Both tokens as text."""
+
+
+class Marks(NamedTuple):
+    """The tokens around a document, by id."""
+
+    start: int
+    end: int
+
+
+SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|end_of_document|>", "</s>", "<eos>")
+"""Tokens by which public models separate the documents that they are pretrained on."""
+TURN = re.compile(r"im_(start|end|sep)|eot|eom|turn|header|user|assistant|system")
+"""Matches tokens around the turns of a chat, as instruct models have in place of others."""
+
+
+def marks(tokenizer: "PreTrainedTokenizerBase") -> Marks:
+    """Return the tokens around documents in the pretraining of a tokenizer's model.
+
+    A document ends with the token that separates documents: the end token of the tokenizer, or, if
+    that is not one of `SEPARATORS`, one of these that the vocabulary has. It begins with the
+    beginning token if the tokenizer has one, and with the separator otherwise. No text of a
+    pretraining has the tokens around turns of a chat, which are never taken.
+
+    Raises:
+        ValueError: if no token separates documents.
+    """
+    tokens, own = tokenizer.get_vocab(), tokenizer.eos_token
+    known = [token for token in SEPARATORS if token in tokens]
+    end = own if own is None or own in SEPARATORS or not known else known[0]
+    if end is None or TURN.search(end):
+        chat = "" if end is None else f", only {end!r}, which ends a turn of a chat"
+        raise ValueError(
+            f"the tokenizer has no end-of-text token{chat}: set its eos_token to the one that "
+            "separates documents"
+        )
+    begin = tokenizer.bos_token
+    start = end if begin is None or TURN.search(begin) else begin
+    return Marks(int(tokens[start]), int(tokens[end]))
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
@@ -116,16 +158,17 @@ def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
     Raises:
         ValueError: if it has no end-of-text token.
     """
-    tokens = tokenizer.get_vocab()
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            "the tokenizer has no end-of-text token, which separates documents: set its eos_token"
-        )
+    tokens, around = tokenizer.get_vocab(), marks(tokenizer)
     data = json.dumps(sorted(tokens.items())).encode()
     return Vocabulary(
         checksum=hashlib.sha256(data).hexdigest(),
         size=max(tokens.values()) + 1,
-        end=int(tokenizer.eos_token_id),
+        start=around.start,
+        end=around.end,
+        around=(
+            str(tokenizer.convert_ids_to_tokens(around.start)),
+            str(tokenizer.convert_ids_to_tokens(around.end)),
+        ),
     )
 
 

@@ -422,10 +422,10 @@ Row = tuple[Ids, NDArray[np.int64]]
 
 
 def document_row(shards: Shards, number: int, context: int) -> Row:
-    """Return a document as a row, truncated to the context, after the end-of-document token."""
+    """Return a document as a row, truncated to the context, after the token that precedes it."""
     tokens, labels = (part[:context] for part in shards.document(number))
     row = np.full(context + 1, IGNORED, np.int64)
-    row[0], row[1 : len(tokens) + 1] = shards.manifest.vocabulary.end, tokens
+    row[0], row[1 : len(tokens) + 1] = shards.manifest.vocabulary.start, tokens
     routes = np.full(context, RETAIN, np.int64)
     routes[: len(labels)] = labels
     return row, routes

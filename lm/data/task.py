@@ -62,8 +62,8 @@ class StoryRows:
     """
 
     tokens: Tensor
-    """[n, t + 1] int16, or int32 for a large vocabulary: an end token, the story with its end, then
-    `IGNORED`"""
+    """[n, t + 1] int16, or int32 for a large vocabulary: a start token, the story with its end,
+    then `IGNORED`"""
     kinds: Tensor
     """[n, t] int16: the `Kind` of the word of each target, -1 after the story"""
     facts: Tensor
@@ -129,9 +129,11 @@ class Task:
     tokenizer: Tokenizer
     splits: Splits
     end: int = 0
-    """The token that ends a story and precedes the next."""
+    """The token that ends a story."""
     context: int = CONTEXT
     """Maximum tokens of a story, its end included."""
+    start: int = 0
+    """The token before a story."""
 
     @property
     def vocab_size(self) -> int:
@@ -164,7 +166,7 @@ class Task:
         columns = np.arange(len(encoded)) - np.repeat(encoded.starts[:-1], lengths)
         shape, dtype = (count, self.context), _signed(self.vocab_size)
         tokens = _scatter(encoded.ids, (rows, columns + 1), (count, shape[1] + 1), IGNORED, dtype)
-        tokens[:, 0] = self.end
+        tokens[:, 0] = self.start
         return StoryRows(
             torch.from_numpy(tokens),
             torch.from_numpy(_scatter(encoded.kinds, (rows, columns), shape, -1, np.int16)),
@@ -178,10 +180,18 @@ class Task:
         return torch.isin(topics, torch.tensor([names.index(t) for t in self.splits.forget]))
 
 
-def make_task(config: TaskConfig, tokenizer: Tokenizer | None = None, end: int = 0) -> Task:
-    """Return the task of a config, with the tokenizer of another model and its end-of-text token.
+def make_task(
+    config: TaskConfig, tokenizer: Tokenizer | None = None, end: int = 0, start: int | None = None
+) -> Task:
+    """Return the task of a config, with the tokenizer of another model if one is given.
 
     By default a tokenizer is trained on stories, which takes a second.
+
+    Args:
+        config: the world, and the topics to forget.
+        tokenizer: the tokenizer of another model.
+        end: its token that ends a text.
+        start: its token before a text; by default the one that ends it.
 
     Raises:
         ValueError: if a topic is unknown, none is to be forgotten, or none is left.
@@ -190,7 +200,8 @@ def make_task(config: TaskConfig, tokenizer: Tokenizer | None = None, end: int =
     splits = split_topics(world, config.forget)
     grammar = make_grammar(world)
     if tokenizer is not None:
-        return Task(grammar, tokenizer, splits, end, FOREIGN_CONTEXT)
+        before = end if start is None else start
+        return Task(grammar, tokenizer, splits, end, FOREIGN_CONTEXT, before)
     return Task(grammar, story_tokenizer(grammar, config.vocab_size), splits)
 
 

@@ -67,7 +67,7 @@ def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
     values = [[words[word] for word in question.values] for question in questions]
     choices = [[q.values.index(choice) for choice in q.choices] for q in questions]
     return Quiz(
-        texts=lay_out([[task.end, *task.encode(text)] for text in texts], values * 2),
+        texts=lay_out([[task.start, *task.encode(text)] for text in texts], values * 2),
         choices=torch.tensor(choices),
         answers=torch.tensor([question.answer for question in questions]),
         cloze_answers=torch.tensor([question.cloze_answer for question in questions]),

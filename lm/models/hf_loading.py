@@ -1,10 +1,11 @@
 """Load a plain model and its tokenizer from a folder, from the hub, or from a GGUF file."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
@@ -25,16 +26,16 @@ class Pretrained(NamedTuple):
 def load_tokenizer(
     name_or_path: str | Path, gguf_file: str | None = None
 ) -> "PreTrainedTokenizerBase":
-    """Return the fast tokenizer of a model, which must have an end-of-text token.
+    """Return the tokenizer of a model, which must be of the fast kind.
 
     Raises:
         ValueError: as `load_pretrained`, or if the tokenizer is of another kind.
     """
     tokenizer = _or_refused(_tokenizer, name_or_path, gguf_file)
-    if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+    if not tokenizer.is_fast:
         raise ValueError(
-            f"the tokenizer of {name_or_path} is not of the fast kind, or has no token that ends "
-            "a text: save a fast one next to the model, with its eos_token"
+            f"the tokenizer of {name_or_path} is not of the fast kind: save a fast one next to the "
+            "model"
         )
     return tokenizer
 
@@ -48,16 +49,56 @@ def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> P
 
     Raises:
         ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
-            or the tokenizer has tokens that the model's embedding lacks.
+            its weights are damaged, incomplete, not finite or of an adapter alone, it needs code of
+            its own, or the tokenizer has tokens that the model's embedding lacks.
     """
-    model, tokenizer = _or_refused(_load, name_or_path, gguf_file)
-    if len(tokenizer) > model.config.vocab_size:
+    model, tokenizer, info = _or_refused(_load, name_or_path, gguf_file)
+    require_whole(str(name_or_path), model, info)
+    embedded = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > embedded:
         raise ValueError(
             f"the tokenizer of {name_or_path} has {len(tokenizer)} tokens and the model's "
-            f"embedding {model.config.vocab_size}: load a model with the tokenizer it was "
-            "trained with"
+            f"embedding {embedded}: load a model with the tokenizer it was trained with"
         )
     return Pretrained(model, tokenizer)
+
+
+DERIVED = re.compile(r"rotary_emb\.|rope_freqs|\.masked_bias$|\.attn(\.attention)?\.bias$")
+"""Tensors that some checkpoints hold and models compute: rotary frequencies and causal masks."""
+
+
+def require_whole(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) -> None:
+    """Raise a ValueError unless a checkpoint gave each weight of a model, all of them finite.
+
+    Args:
+        name: name or folder of the model.
+        model: the loaded model.
+        info: what transformers tells of the loading.
+    """
+    unknown = [key for key in info["unexpected_keys"] if not DERIVED.search(key)]
+    wrong = [f"{key} (shape {tuple(own)})" for key, own, _ in info["mismatched_keys"]]
+    not_finite = [key for key, each in model.named_parameters() if not each.isfinite().all()]
+    for found, what in (
+        (info["missing_keys"], "lacks"),
+        (wrong, "has other shapes than its configuration states for"),
+        (unknown, "has what no part of the model reads, under"),
+        (not_finite, "has values that are not finite in"),
+    ):
+        if found:
+            names = sorted(found)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"the checkpoint of {name} {what} {', '.join(names[:3])}{more}: give a complete "
+                f"one, of a {type(model).__name__} as its configuration describes it"
+            )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise ValueError(ADAPTER.format(name))
+
+
+ADAPTER = (
+    "{} holds an adapter (PEFT) without the model: merge it by `merge_and_unload`, and give the "
+    "folder that `save_pretrained` then writes"
+)
 
 
 def _or_refused(
@@ -65,6 +106,8 @@ def _or_refused(
 ) -> T:
     """Call a loader, and turn its errors into a ValueError of one line."""
     name = str(name_or_path)
+    if (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").exists():
+        raise ValueError(ADAPTER.format(name))
     try:
         return load(name, gguf_file)
     except ImportError as error:
@@ -72,35 +115,46 @@ def _or_refused(
             f"loading {name} needs a package that is not installed ({first_line(error)}): "
             "pip install -e '.[hf]'"
         ) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # readers of damaged files raise errors of many kinds
         raise ValueError(_refusal(name, error)) from error
 
 
 def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer  # noqa: PLC0415
 
-    if gguf_file is None:
-        return AutoTokenizer.from_pretrained(name)
-    return AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+    file = {} if gguf_file is None else {"gguf_file": gguf_file}
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **file)
 
 
-def _load(name: str, gguf_file: str | None) -> Pretrained:
+class _Loaded(NamedTuple):
+    """A model, its tokenizer, and what transformers tells of the loading."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    info: Mapping[str, Any]
+
+
+def _load(name: str, gguf_file: str | None) -> _Loaded:
     from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()  # the command line has its own
+    logging.set_verbosity_error()  # what is missing is an error here, and told in one line
     tokenizer = _tokenizer(name, gguf_file)
+    settings: dict[str, Any] = {
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        "trust_remote_code": False,  # by default, a terminal is asked
+    }
     if gguf_file is None:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-        return Pretrained(model, tokenizer)
-    unpacked = GgufConfig(dequantize=True)
+        model, info = AutoModelForCausalLM.from_pretrained(name, **settings)
+        return _Loaded(model, tokenizer, info)
+    settings |= {"gguf_file": gguf_file, "quantization_config": GgufConfig(dequantize=True)}
     with redirect_stderr(StringIO()):  # the progress bar of unpacking cannot be disabled
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, gguf_file=gguf_file, quantization_config=unpacked
-        )
+        model, info = AutoModelForCausalLM.from_pretrained(name, **settings)
     # the weights are dequantized, but a model marked as quantized cannot be saved
     model.hf_quantizer, model.is_quantized = None, False
-    return Pretrained(model, tokenizer)
+    return _Loaded(model, tokenizer, info)
 
 
 def _refusal(name: str, error: Exception) -> str:
@@ -108,6 +162,11 @@ def _refusal(name: str, error: Exception) -> str:
         return (
             f"{name} is open only to users who accepted its terms: accept them on its page, "
             "then log in by `hf auth login`"
+        )
+    if "trust_remote_code" in str(error):
+        return (
+            f"{name} needs Python code of its own, which is never run: give a model that "
+            "transformers has the code of"
         )
     return (
         f"{name} is no model that can be loaded ({first_line(error)}): give a folder written by "

@@ -38,7 +38,10 @@ def asked(out: Path) -> list[dict[str, Any]]:
     return questions
 
 
-QUESTIONS = random_questions(20, subject="one_thing") + random_questions(20, 1, "another")
+QUESTIONS = [
+    {**each, "choices": [choice if choice.strip() else "x" for choice in each["choices"]]}
+    for each in random_questions(20, subject="one_thing") + random_questions(20, 1, "another")
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,20 @@
 """Tests of a study of a pretrained model, from the command line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from lm.attacks.prompting import prompted
+from lm.config import RunConfig
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
 from lm.models import files
+from lm.pretraining import load_task
+from lm.task import StoryTask
 from lm.unlearn import main
+from oversight.runs import cli
 from oversight.runs.folder import read_json
 from tests.lm.models.hf_factories import LLAMA, transformers
 
@@ -78,6 +85,10 @@ def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
         (["--adapters.rank", "0"], "rank 0 was given: give 1 or more"),
         (["--gguf-file", "a.gguf"], "was given without a model"),
         (["--model", "nowhere"], "nowhere is no model that can be loaded"),
+        (
+            ["--rmu.layer", "4", "--method", "rmu"],
+            r"--rmu\.layer 4 was given: give a layer below 4",
+        ),
     ],
 )
 def test_unsupported_pretrained_models_are_refused(
@@ -86,3 +97,63 @@ def test_unsupported_pretrained_models_are_refused(
     with pytest.raises(ValueError, match=message):
         main(["--config", "smoke", "--run-dir", str(tmp_path / "study"), *given])
     assert not (tmp_path / "study").exists()
+
+
+def changed(pretrained: Path, folder: Path, **sizes: int) -> Path:
+    """Return the folder of another model with the same tokenizer."""
+    shutil.copytree(pretrained, folder)
+    sizes = {"vocab_size": 512, "max_position_embeddings": 192, "hidden_size": 8, **sizes}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA, **sizes)).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def test_models_that_do_not_fit_are_refused_before_anything_is_written(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = changed(pretrained, tmp_path / "short", max_position_embeddings=64)
+    other = changed(pretrained, tmp_path / "other")
+    config = transformers.GPT2Config(vocab_size=512, n_embd=8, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(other)
+    lacking = changed(pretrained, tmp_path / "lacking")
+    weights = load_file(lacking / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, lacking / "model.safetensors", {"format": "pt"})
+    out = tmp_path / "study"
+    for model, more, message in (
+        (short, [], "reads 64 tokens at most, and texts have up to 192"),
+        (other, [], "one of the families gpt_neo, llama, qwen2"),
+        (lacking, [], "lacks model.norm.weight: give a complete one"),
+        (pretrained, ["--rmu.layer", "2"], "give a layer below 2, the number of layers"),
+    ):
+        given = ["--config", "smoke", "--model", str(model), "--run-dir", str(out)]
+        assert cli.run(main, [*given, "--method", "unrouted", "rmu", *more]) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert len(errors) == 1
+        assert message in errors[0]
+        assert not out.exists()
+
+
+def test_stories_begin_as_the_model_was_pretrained(pretrained: Path, tmp_path: Path) -> None:
+    folder = changed(pretrained, tmp_path / "chat")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|endoftext|>"]})
+    tokenizer.save_pretrained(folder)
+    plain, chat = (load_task(RunConfig(model=str(each))) for each in (pretrained, folder))
+    stories = plain.sample(8, [0]).read().tokens
+    assert plain.around == (END, END)
+    assert (stories[:, 0] == 0).all()
+    assert chat.around == ("<|endoftext|>", "<|endoftext|>")
+    separator = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert torch.equal(chat.sample(8, [0]).read().tokens, stories.where(stories != 0, separator))
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.save_pretrained(folder)
+    begun = load_task(RunConfig(model=str(folder)))
+    assert begun.around == ("<s>", "<|endoftext|>")
+    tokens = begun.sample(8, [0]).read().tokens
+    assert (tokens[:, 0] == tokenizer.bos_token_id).all()
+    assert torch.equal(tokens[:, 1:], stories.where(stories != 0, separator)[:, 1:])
+    assert isinstance(begun, StoryTask)
+    assert prompted(begun, "One morning")[0] == tokenizer.bos_token_id

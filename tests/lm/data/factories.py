@@ -54,7 +54,8 @@ def write_lines(path: Path, records: Sequence[Mapping[str, Any]] = RECORDS) -> P
 
 def make_manifest(size: int = 100, end: int = 0) -> Manifest:
     """Return an empty manifest for a vocabulary of the given size."""
-    return Manifest(vocabulary=Vocabulary(checksum="made", size=size, end=end), settings={})
+    made = Vocabulary(checksum="made", size=size, start=end, end=end, around=("<end>", "<end>"))
+    return Manifest(vocabulary=made, settings={})
 
 
 def make_shards(

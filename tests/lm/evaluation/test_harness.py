@@ -150,7 +150,12 @@ def test_json_and_jsonl_files_give_the_same_questions(tmp_path: Path) -> None:
     [
         ({"answer": 2}, "answer is 2: give the number of one of the 2 choices, from 0 to 1"),
         ({"answer": -1}, "answer is -1: give"),
-        ({"answer": "B"}, "answer is str: give a whole number"),
+        ({"answer": "C"}, "answer is C: give the number of one of the 2 choices, .* or its letter"),
+        ({"choices": ["six", "\u200b "]}, "2 choices, 1 of them empty"),
+        ({"question": " "}, "its question is empty"),
+        ({"question": "\ud83d?"}, "has half of a surrogate pair"),
+        ({"choices": ["six", "\udc00"]}, "has half of a surrogate pair"),
+        ({"subject": "\ud83d"}, "has half of a surrogate pair"),
         ({"answer": True}, "answer is bool"),
         ({"choices": ["six"], "answer": 0}, "it has 1 choices, 0 of them empty: give from 2 to 26"),
         ({"choices": ["six", ""]}, "1 of them empty"),
@@ -196,6 +201,30 @@ def test_file_is_refused_when_it_holds_no_questions(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         read_questions(written(tmp_path / name, text))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_model_is_refused_when_it_gives_no_likelihoods(value: float) -> None:
+    model = random_plain_model("llama", torch.float32)
+    with torch.no_grad():
+        model.lm_head.weight[5] = value
+    asker = Asker(model, small_tokenizer(begins=True), ("letter",))
+    with pytest.raises(
+        ValueError, match="few, question 1: the model gives a choice the likelihood"
+    ):
+        list(asker.ask(QuestionSet("few", (source_of([SPIDER]),))))
+
+
+def test_tokenizer_without_an_end_token_asks_as_one_with_it() -> None:
+    model, questions = random_plain_model("llama", torch.float64), random_questions(6)
+    without = small_tokenizer(begins=True)
+    without.eos_token = without.pad_token = None
+    found = [
+        next(Asker(model, each, batch_size=3).ask(QuestionSet("few", (source_of(questions),))))
+        for each in (small_tokenizer(begins=True), without)
+    ]
+    assert found[0] == found[1]
+    assert len(without) == len(small_tokenizer(begins=True))
 
 
 def test_file_is_refused_when_missing_or_not_utf8(tmp_path: Path) -> None:

@@ -1,16 +1,22 @@
 """Pretrained models load with their tokenizer, and failures give an error of one line."""
 
+import json
+import pickle
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from lm.models.hf_loading import load_pretrained
+from oversight.runs.folder import read_json
 from tests.lm.models.hf_factories import plain_model, transformers
 
 
@@ -46,6 +52,126 @@ def test_folder_is_refused_when_missing_or_without_a_model(
         with pytest.raises(ValueError, match="is no model that can be loaded") as caught:
             load_pretrained(path, gguf_file)
         assert "\n" not in str(caught.value)
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors")
+
+
+def without(path: Path, name: str) -> None:
+    kept = {key: part for key, part in weights_of(path).items() if key != name}
+    save_file(kept, path / "model.safetensors", {"format": "pt"})
+
+
+def refusal(path: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    """Return the only line that is said of a folder that cannot be loaded."""
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        load_pretrained(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    return str(caught.value)
+
+
+NORM, HEAD = "model.layers.1.input_layernorm.weight", "lm_head.weight"
+
+
+@pytest.mark.parametrize("name", [NORM, HEAD, "model.layers.0.self_attn.q_proj.bias"])
+def test_checkpoint_without_a_tensor_is_refused(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    without(folder(tmp_path, 13), name)
+    assert f"lacks {name}: give a complete one" in refusal(tmp_path, capfd)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_checkpoint_is_refused_when_a_value_is_not_finite(
+    tmp_path: Path, value: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    weights[NORM][3] = value
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    assert f"has values that are not finite in {NORM}" in refusal(tmp_path, capfd)
+
+
+def test_checkpoint_is_refused_when_tensors_are_renamed_added_or_of_other_shape(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    renamed = {key.replace("layers.1", "layers.7"): part for key, part in weights.items()}
+    save_file(renamed, tmp_path / "model.safetensors", {"format": "pt"})
+    assert "lacks model.layers.1." in refusal(tmp_path, capfd)
+    added = {**weights, "model.layers.2.mlp.up_proj.weight": torch.ones(2)}
+    save_file(added, tmp_path / "model.safetensors", {"format": "pt"})
+    assert "no part of the model reads, under model.layers.2.mlp" in refusal(tmp_path, capfd)
+    save_file({**weights, NORM: torch.ones(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    assert refusal(tmp_path, capfd)
+
+
+def test_tensors_that_a_model_computes_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    known = {**weights, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}
+    save_file(known, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load_pretrained(tmp_path).model.config.num_hidden_layers == 2
+
+
+def test_tied_output_head_is_not_missing(tmp_path: Path) -> None:
+    folder(tmp_path, 12)
+    plain_model("qwen2").save_pretrained(tmp_path)
+    assert HEAD not in weights_of(tmp_path)
+    assert load_pretrained(tmp_path).model.lm_head.weight.isfinite().all()
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 0.5, 0.99])
+def test_truncated_file_is_refused(
+    tmp_path: Path, kept: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = folder(tmp_path, 13) / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    assert "is no model that can be loaded" in refusal(tmp_path, capfd)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("run",))
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps({"a": _Evil()}), None])
+def test_pickle_that_cannot_be_read_safely_is_refused(
+    tmp_path: Path, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder(tmp_path, 13) / "model.safetensors").unlink()
+    path = tmp_path / "pytorch_model.bin"
+    if content is None:
+        torch.save({"a": _Evil()}, path)
+    else:
+        path.write_bytes(content)
+    assert "is no model that can be loaded" in refusal(tmp_path, capfd)
+
+
+def test_folder_of_an_adapter_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder(tmp_path, 13) / "config.json").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "a/b", "task_type": "CAUSAL_LM"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    assert "merge it by `merge_and_unload`" in refusal(tmp_path, capfd)
+
+
+def test_code_of_a_model_is_never_run_and_no_question_is_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    config = read_json(folder(tmp_path, 13) / "config.json")
+    config |= {
+        "model_type": "own",
+        "auto_map": {
+            "AutoConfig": "code.Config",
+            "AutoModelForCausalLM": "code.Model",
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "code.py").write_text("raise SystemExit('run')\n")
+    assert "needs Python code of its own, which is never run" in refusal(tmp_path, capfd)
 
 
 def test_error_explains_login_when_a_model_is_gated(monkeypatch: pytest.MonkeyPatch) -> None:
