@@ -130,9 +130,9 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
         for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
             require_something_to_forget(study.run_config(recall), task, study.seeds)
         require_fitting_models(config, task, study.method, study.seeds[0])
-        Console(stderr=True).out(
-            "each text begins with {!r} and ends with {!r}".format(*task.around), highlight=False
-        )
+        if config.model is not None or config.data is not None:
+            said = "each text begins with {!r} and ends with {!r}".format(*task.around)
+            Console(stderr=True).out(said, highlight=False)
         folder = create(study.run_dir or default_folder(study))
     return study, folder
 
