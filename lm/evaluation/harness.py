@@ -12,6 +12,9 @@ Local files hold records with the fields of these data sets, a .jsonl file one o
 file a list of them; `answer` counts from 0, and `subject` may be left out:
 
     {"question": "How many legs has a spider?", "choices": ["six", "eight"], "answer": 1}
+
+An answer may also be a letter, or the text of a choice, and records may have the shapes of other
+data sets (`lm.evaluation.records`).
 """
 
 import hashlib
@@ -22,11 +25,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lm.data.document import SURROGATE, is_blank
 from lm.data.files import read_records
+from lm.evaluation.records import LABELS, answer_index, common_shape
 from lm.models.hf_loading import first_line
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 SUFFIXES = (".json", ".jsonl")
 FIELDS = {"question": "a text", "choices": "a list of texts", "answer": "a whole number"}
+"""The fields of a question, and what each holds."""
 TASK_FILES = Path(__file__).parent / "harness_tasks"
 
 CHUNK = 32
@@ -130,39 +137,44 @@ def read_questions(path: Path) -> tuple[Source, ...]:
 def check_record(record: Record, where: str, subject: str = "") -> Record:
     """Return the fields of a question with two choices or more, one of them right.
 
-    A record without a subject gets the one given; an empty one is unknown.
+    A record without a subject gets the one given; an empty one is unknown. The fields may have the
+    names of other data sets (`lm.evaluation.records`).
 
     Raises:
         ValueError: if a field is missing or of another type, there are fewer than two choices, a
-            choice is empty, or the answer is none of them.
+            choice is empty, or the answer is none of them or could be several.
     """
-    record = {"subject": subject, **record}
+    record = {"subject": subject, **common_shape(record)}
     missing = [name for name in FIELDS if name not in record]
     if missing:
         fields = ", ".join(FIELDS)
         raise ValueError(f"{where} lacks {', '.join(missing)}: give an object with {fields}")
-    choices, answer = record["choices"], record["answer"]
+    choices = record["choices"]
     fits = {
         "question": isinstance(record["question"], str),
         "choices": isinstance(choices, list) and all(isinstance(each, str) for each in choices),
-        "answer": type(answer) is int,
         "subject": isinstance(record["subject"], str),
     }
-    for name, kind in {**FIELDS, "subject": "a text"}.items():
-        if not fits[name]:
+    for name, fit in fits.items():
+        if not fit:
             given = type(record[name]).__name__
-            raise ValueError(f"{where}: its {name} is {given}: give {kind}")
-    if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
+            raise ValueError(f"{where}: its {name} is {given}: give {FIELDS.get(name, 'a text')}")
+    half = SURROGATE.search("".join([record["question"], record["subject"], *choices]))
+    if half:
         raise ValueError(
-            f"{where}: it has {len(choices)} choices, {choices.count('')} of them empty: give from "
-            f"2 to {len(ascii_uppercase)}, none empty"
+            f"{where} has half of a surrogate pair, {half[0]!r}, which is no character: correct "
+            "the text"
         )
-    if not 0 <= answer < len(choices):
+    blank = sum(map(is_blank, choices))
+    if not 2 <= len(choices) <= len(ascii_uppercase) or blank:
         raise ValueError(
-            f"{where}: its answer is {answer}: give the number of one of the {len(choices)} "
-            f"choices, from 0 to {len(choices) - 1}"
+            f"{where}: it has {len(choices)} choices, {blank} of them empty: give from 2 to "
+            f"{len(ascii_uppercase)}, none empty"
         )
-    return {name: record[name] for name in fits}
+    if is_blank(record["question"]):
+        raise ValueError(f"{where}: its question is empty: give a text")
+    answer = answer_index(record["answer"], choices, record.get(LABELS, ()), where)
+    return {**{name: record[name] for name in fits}, "answer": answer}
 
 
 def load_benchmark(name: str) -> tuple[Source, ...]:
@@ -315,7 +327,15 @@ class Asker:
             requests += several
             counts.append(len(several))
         read = iter(self.lm.loglikelihood(requests, disable_tqdm=True))
-        return [tuple(float(next(read)[0]) for _ in range(count)) for count in counts]
+        found = [tuple(float(next(read)[0]) for _ in range(count)) for count in counts]
+        for row, numbers in enumerate(found):
+            if not all(map(isfinite, numbers)):
+                raise ValueError(
+                    f"{questions.name}, question {start + row + 1}: the model gives a choice the "
+                    f"likelihood {next(n for n in numbers if not isfinite(n))}, in the form "
+                    f"{form}: its weights or activations overflow, so that it cannot be scored"
+                )
+        return found
 
     def _require_examples(self, questions: QuestionSet) -> None:
         for source in questions.sources:
@@ -346,4 +366,7 @@ def _harness_model(
     _require_harness("asking questions")
     from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 (slow, and an extra)
 
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        # the harness would add a token that the model has no embedding of; what pads is not read
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)

@@ -141,7 +141,7 @@ def test_uniform_model_scores_chance(whole: list[str], tmp_path: Path) -> None:
         (["--batch-size", "0"], "batch_size 0 was given"),
         (["--shots", "1"], "has 0 on one_thing: ask without"),
         (["--questions", "wmdp-boi"], "did you mean wmdp-bio"),
-        (["--questions", "none.json"], "none.json cannot be read"),
+        (["--questions", "none.json"], "there is no file none.json"),
         (["--model", "tests"], "tests is no model that can be loaded"),  # a folder without one
         (["--out", "results.txt"], "give a .json file in a folder that exists"),
         (["--forms", "essay"], "essay"),
