@@ -152,6 +152,6 @@ def test_certify_passes_when_a_native_vector_environment_has_a_fixed_horizon(met
     def native(num_envs: int) -> Any:  # noqa: ANN401
         return vector.FixedHorizon(partial_grid_vec(num_envs, reward="true", horizon=6), 8)
 
-    hide = partial(vector.PartialOversight, **HALF)
+    hide = partial(vector.PartialOversight, reward=METHODS[method].reward, **HALF)
     setup = make_setup(lake, method, HALF)
     check(replace(setup, make_env=VectorEnvFactory(native, HALF), hide=hide))
