@@ -129,7 +129,7 @@ class RolloutEnv(VecEnvWrapper):
         require_finite("a reward", paid, MEND_REWARDS)
         if not isinstance(self.action_space, spaces.Discrete):
             # the buffer would refuse it one step later, after a Gaussian policy has broken down
-            require_finite("an observation", observations, MEND_OBSERVATIONS)
+            require_finite("an observation", np.asarray(observations), MEND_OBSERVATIONS)
         if not self.says_observed:
             self.says_observed = any("observed" in info for info in infos)
             self.says_anything |= bool(dones.any()) or any(infos)

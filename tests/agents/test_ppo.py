@@ -313,7 +313,7 @@ def test_normalize_advantage_must_agree_with_the_choice() -> None:
 def test_loaded_agent_keeps_its_options(tmp_path: Any) -> None:  # noqa: ANN401
     agent = small_agent(bootstrap="never", gradient_clipping="target", timeouts="hidden")
     agent.save(tmp_path / "agent")
-    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env())  # type: ignore[arg-type]
+    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env())
     assert (loaded.bootstrap, loaded.gradient_clipping) == ("never", "target")
     assert (loaded.rollout_buffer.outcomes.unfinished() == HIDDEN).all()
 

@@ -34,7 +34,7 @@ def test_buffer_of_ones_own_gets_its_arguments(tmp_path: Path) -> None:
     assert agent.rollout_buffer.count == 3 * 32
     assert agent.rollout_buffer.assignment is METHODS["placebo"].assignment
     agent.save(tmp_path / "agent")
-    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env())  # type: ignore[arg-type]
+    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env())
     assert isinstance(loaded.rollout_buffer, CountingBuffer)
     assert loaded.rollout_buffer.by == 3
 
@@ -104,7 +104,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(path: Path, **settings: Any) -> RoutedPPO:  # noqa: ANN401
-    return RoutedPPO.load(path, env=small_env(), **settings)  # type: ignore[arg-type]
+    return RoutedPPO.load(path, env=small_env(), **settings)
 
 
 def test_load_replaces_the_method_by_its_name(saved: Path) -> None:

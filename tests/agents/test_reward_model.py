@@ -13,12 +13,12 @@ from torch import Tensor
 from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.checkpoint import read_state, restore, state_bytes, training_state
 from agents.methods import paid
-from agents.policy import RewardMapFeatures
 from agents.reward_model import (
     CAPACITY,
     WHOLE,
     Learner,
     RewardMap,
+    RewardMapFeatures,
     RewardModel,
     observed_else_paid,
     observed_else_zero,

@@ -76,7 +76,7 @@ def test_lanes_that_do_not_say_what_they_pay_pass(make: Any) -> None:  # noqa: A
 
 def test_agent_refuses_to_learn_where_it_was_only_loaded(tmp_path: Any) -> None:  # noqa: ANN401
     small_agent().save(tmp_path / "agent")
-    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env("oracle"))  # type: ignore[arg-type]
+    loaded = RoutedPPO.load(tmp_path / "agent", env=small_env("oracle"))
     with pytest.raises(ValueError, match="pays the true reward"):
         loaded.learn(1)
 

@@ -99,7 +99,7 @@ def test_switches_get_the_dtype_of_the_space() -> None:
 
 
 EMPTY = [spaces.Box(-1, 1, ()), spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (2, 0))]
-TABLE = spaces.MultiDiscrete([[2, 2], [2, 2]])
+TABLE = spaces.MultiDiscrete(np.full((2, 2), 2))
 NAMED = spaces.Dict({"mission": spaces.Text(3), "image": VECTOR})
 GRAPH = spaces.Graph(VECTOR, None)
 
