@@ -58,10 +58,11 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
     given = kwargs.get("features_extractor_class", reward_features)
     if given is not None:
         require_class("features_extractor_class", given, BaseFeaturesExtractor)
-    if reward_features is not None and given is not reward_features:
+    alone = "features_extractor_class" not in kwargs and kwargs.get("features_extractor_kwargs")
+    if reward_features is not None and (given is not reward_features or alone):
         raise ValueError(
-            f"features_extractor_class {given} was given, but a method with a reward map reads "
-            "its scores: leave it out, or choose a method without one"
+            "features_extractor_class or features_extractor_kwargs were given, but a method with "
+            "a reward map reads its scores: leave them out, or choose a method without one"
         )
 
 

@@ -108,8 +108,10 @@ def test_policy_refuses_arguments_in_one_line(policy_kwargs: dict[str, Any], mes
 
 
 def test_policy_with_a_reward_map_refuses_other_features() -> None:
-    with pytest.raises(ValueError, match="reads its scores: leave it out"):
-        small_agent("reward-map", policy_kwargs={"features_extractor_class": Narrow})
+    for given in ({"class": Narrow}, {"kwargs": {"features_dim": 3}}):
+        policy_kwargs = {f"features_extractor_{name}": value for name, value in given.items()}
+        with pytest.raises(ValueError, match="reads its scores: leave them out"):
+            small_agent("reward-map", policy_kwargs=policy_kwargs)
 
 
 @pytest.mark.parametrize(
