@@ -18,6 +18,7 @@ from lm.data.shards import MANIFEST_FILE, Manifest
 from lm.data.sources import Files, Hub, find_source
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
+from oversight.runs.folder import require_writable
 from oversight.runs.parallel import locked
 
 PROGRAM = "python -m lm.prepare"
@@ -126,6 +127,7 @@ def removed_if_refused(folder: Path, resumable: bool) -> Iterator[None]:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = folder / ".lock"
     ours, refused = not lock.exists(), False
+    require_writable(folder, "--out")
     try:
         with locked(folder):
             before = set(folder.iterdir())

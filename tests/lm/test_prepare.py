@@ -98,7 +98,9 @@ def test_a_file_in_the_place_of_the_folder_is_refused(
 ) -> None:
     Path(flags["--out"]).write_text("no folder")
     assert call(flags) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    errors = capsys.readouterr().err
+    assert "out cannot be written (File exists): name another --out" in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
