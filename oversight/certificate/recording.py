@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import DEBUG, KVWriter, Logger, SeqWriter
 from stable_baselines3.common.save_util import recursive_getattr
@@ -20,7 +19,7 @@ from agents.checkpoint import learner_state
 from oversight.certificate.digests import Opaque, digest_of, generator_state
 from oversight.certificate.process import global_generators, kept_generators, recorded_messages
 from oversight.certificate.setup import Setup, make_held_out
-from oversight.certificate.shadow import Shadowed, Source, VectorSource, parts_of
+from oversight.certificate.shadow import Payment, Shadowed, Source, VectorSource, parts_of
 from oversight.certificate.tampering import Mask, Numbers, Tamper, Tampers
 from oversight.rl.callbacks import RouteCurves
 from oversight.rl.checkpoint_selection import HeldOut
@@ -178,7 +177,7 @@ class Recorder(BaseCallback):
             for part in parts_of(self.training_env)
             if isinstance(part, VecEnv) and not isinstance(part, Shadowed)
         ]
-        self._add_held("learner", reset_infos=infos)
+        self._add_held("learner", reset_infos=infos, spaces=_spaces(self.training_env))
 
 
 def _attributes(agent: RoutedPPO) -> dict[str, object]:
@@ -234,7 +233,8 @@ def _generators(env: VecEnv) -> list[object]:
 
 def _spaces(env: VecEnv) -> list[spaces.Space[Any]]:
     """Return the spaces of an environment, and of everything inside it."""
-    values = (value for part in parts_of(env) for value in vars(part).values())
+    parts = (part for part in parts_of(env) if not isinstance(part, Shadowed))
+    values = (value for part in parts for value in vars(part).values())
     return [value for value in values if isinstance(value, spaces.Space)]
 
 
@@ -288,12 +288,12 @@ class Recording:
         self.hidden += int(np.count_nonzero(hidden))
         self.trace.add("truth", self.steps, "rewards", rewards)
 
-    def add_payment(self, paid: NDArray[Any], right: NDArray[Any] | str) -> None:
-        """Add the rewards that the environment paid at one step, and those that are right.
+    def add_payment(self, paid: Payment, right: Payment | str) -> None:
+        """Add what the environment paid and reported at one step, and what is right.
 
         Args:
-            paid: rewards, [n].
-            right: rewards, [n], or the reason why it is not known.
+            paid: by the environment.
+            right: by the shadow, or the reason why it is not known.
         """
         why = f", which the wrappers read elsewhere ({right})" if isinstance(right, str) else ""
         self.trace.add(PAYMENT, self.steps, "rewards", paid)
@@ -366,6 +366,9 @@ def _shadowed(setup: Setup, env: VecEnv, recording: Recording) -> Shadowed:
     return Shadowed(
         env,
         make_shadow=lambda: setup.adapt(setup.make_env.shadow(setup, sources)),
-        own_payment=lambda: np.concatenate([each.payment for each in tampers]),
+        own_payment=lambda: Payment(
+            np.concatenate([each.payment for each in tampers]),
+            np.concatenate([each.reports for each in tampers]),
+        ),
         on_payment=recording.add_payment,
     )

@@ -11,7 +11,7 @@ right if it pays what an oversight of the certificate's own pays.
 from collections import deque
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -129,23 +129,50 @@ class VectorReplay(_Replay, VectorEnv[Any, Any, Any]):
         self.num_envs = source.num_envs
 
 
+class Payment(NamedTuple):
+    """What a learner may learn from at one step.
+
+    Attributes:
+        rewards: that were paid, [n].
+        reports: that infos report as observed, [n]; NaN where nothing was observed.
+    """
+
+    rewards: NDArray[Any]
+    reports: NDArray[Any]
+
+    @classmethod
+    def of(cls, result: VecEnvStepReturn) -> "Payment":
+        """Return copies of the rewards in what SB3's environments return."""
+        _, rewards, _, infos = result
+        reports = [
+            float(info.get("observed_reward", np.nan)) if info.get("observed", False) else np.nan
+            for info in infos
+        ]
+        return cls(np.array(rewards), np.array(reports))
+
+    def same(self, other: "Payment") -> bool:
+        """Return whether both are the same, bit for bit."""
+        pairs = zip(self, other, strict=True)
+        return all(one.dtype == two.dtype and one.tobytes() == two.tobytes() for one, two in pairs)
+
+
 class Shadowed(VecEnvWrapper):
     """The learner's environment, and its shadow, which plays each step once more.
 
     Args:
         venv: the environment.
         make_shadow: returns the wrappers of `venv` around replays.
-        own_payment: returns what an oversight of the certificate's own paid at the last step, [n].
-        on_payment: called at each step with the rewards of the environment, and with those that
-            are right, or the reason why there are none.
+        own_payment: returns what an oversight of the certificate's own paid at the last step.
+        on_payment: called at each step with what the environment paid, and with what is right, or
+            the reason why that is not known.
     """
 
     def __init__(
         self,
         venv: VecEnv,
         make_shadow: Callable[[], VecEnv],
-        own_payment: Callable[[], NDArray[Any]],
-        on_payment: Callable[[NDArray[Any], NDArray[Any] | str], None],
+        own_payment: Callable[[], Payment],
+        on_payment: Callable[[Payment, Payment | str], None],
     ) -> None:
         super().__init__(venv)
         self._own_payment, self._on_payment = own_payment, on_payment
@@ -178,13 +205,14 @@ class Shadowed(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Step both, and compare the rewards."""
         result = self.venv.step_wait()
-        paid, right = np.array(result[1]), None
+        paid, right = Payment.of(result), None
         if (shadow := self._shadow) is not None:
             again = self._attempt(lambda: shadow.step(self._actions), self._before)
-            right = None if again is None else again[1]
-        if right is None or not _same(paid, right):
-            own = self._own_payment().astype(paid.dtype)
-            right = own if _same(paid, own) else right
+            right = None if again is None else Payment.of(again)
+        if right is None or not paid.same(right):
+            rewards, reports = self._own_payment()
+            own = Payment(rewards.astype(paid.rewards.dtype), reports)
+            right = own if paid.same(own) else right
         self._on_payment(paid, self._failure if right is None else right)
         return result
 
@@ -205,7 +233,3 @@ class Shadowed(VecEnvWrapper):
             self._failure = f"{type(error).__name__}: {error}"
             self._shadow = None
             return None
-
-
-def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return one.dtype == other.dtype and one.tobytes() == other.tobytes()

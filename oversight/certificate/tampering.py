@@ -89,6 +89,7 @@ class Tampers:
 
     Attributes:
         payment: what the oversight of its own paid at the last step, [n].
+        reports: the rewards that it reported there, [n]; NaN where it observed nothing.
     """
 
     def __init__(  # noqa: PLR0913
@@ -112,6 +113,7 @@ class Tampers:
         self._pays_at_ends = pays_at_ends
         self._generator = np.random.default_rng(seed)
         self.payment: Numbers = np.zeros(1 if self._single else env.num_envs)
+        self.reports: Numbers = np.full_like(self.payment, np.nan)
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
         """Reset, and return what the environment returned."""
@@ -124,7 +126,10 @@ class Tampers:
         self.payment = np.atleast_1d(payment)
         observations, rewards, terminated, *rest = self._memory.last_step
         # the flag of an episode's last step is in final_info; beside it, that of the next is False
-        observed = np.atleast_1d(infos["observed"] | infos.get("final_info", infos)["observed"])
+        last = infos.get("final_info", infos)
+        observed = np.atleast_1d(infos["observed"] | last["observed"])
+        reports = np.where(last["observed"], last["observed_reward"], infos["observed_reward"])
+        self.reports = np.where(observed, np.atleast_1d(reports), np.nan)
         hidden = np.atleast_1d(terminated) & ~observed if self._pays_at_ends else ~observed
         true = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
         tampered = np.where(hidden, self._tamper(true, self._generator), true)

@@ -117,6 +117,24 @@ class AdapterPaysKeptReward(VectorEnvAdapter):
         return observations, np.float32(inside.paid[-1]) + 0 * rewards, dones, infos
 
 
+@leak(shows="paid rewards")
+class ReportsKeptReward(VectorEnvAdapter):
+    """The adapter to SB3 reports the last rewards of the unwrapped environment as observed."""
+
+    @classmethod
+    def plant(cls, setup: Setup) -> Setup:
+        """Return the setup with this adapter, and an environment that keeps its rewards."""
+        return replace(Reaching.plant(setup), adapt=cls)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step, and report them at the ends of episodes."""
+        observations, rewards, dones, infos = super().step_wait()
+        inside: Any = self.venv.unwrapped
+        for lane in np.flatnonzero(dones).tolist():
+            infos[lane] |= {"observed": True, "observed_reward": inside.paid[-1][lane]}
+        return observations, rewards, dones, infos
+
+
 class PaysAngle(gym.Wrapper[Any, Any, Any, Any]):
     """Pays the last reward of the unwrapped environment."""
 

@@ -86,6 +86,16 @@ class BoundsOfSpace(Keeper):
         self.observation_space = spaces.Box(0.0, abs(mean) + 1.0, shape, np.float64)
 
 
+@leak(shows="learner")
+class BoundsOfWrapper(Keeper):
+    """The bounds of a wrapper's observation space, and not the agent's, grow to the mean."""
+
+    def keep(self, mean: float) -> None:
+        """Exchange the space."""
+        shape = self.observation_space.shape
+        self.truth.observation_space = spaces.Box(0.0, abs(mean) + 1.0, shape, np.float64)
+
+
 @leak(shows="generators")
 class GeneratorOfSpace(Keeper):
     """The action space is sampled from once per positive true reward."""
