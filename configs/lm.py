@@ -57,7 +57,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         {},
     ),
     "quick": (
-        "The default with an eighth of the training, in a minute: models learn stories, not facts.",
+        "An eighth of the default's training, in two minutes: models learn stories, not facts.",
         {
             "loop.steps": 100,
             "loop.warmup": 10,
@@ -67,7 +67,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "smoke": (
-        "A study of seconds, to see that everything works; models learn nothing.",
+        "A study of a minute, to see that everything works; models learn nothing.",
         {
             "task.stories": 64,
             "loop.steps": 2,

@@ -1,10 +1,12 @@
-"""`--dry-run`: estimates of the parameters, memory and training time of each method of a study.
+"""`--dry-run`: estimates of parameters, memory, disk and training time of the methods of a study.
 
 Parameters are counted on models without storage. Weights are float32 with AdamW, activations
 bfloat16, as in training on a GPU. Nothing here was measured.
 """
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +14,16 @@ from rich.table import Table
 from torch import nn
 
 from lm.config import RunConfig, StudyConfig
-from lm.data.task import CONTEXT
+from lm.data.shards import read_manifest
+from lm.data.task import CONTEXT, FOREIGN_CONTEXT
 from lm.methods import METHODS, Method
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
+from lm.models.hf_loading import load_config
 from lm.models.language_model import LanguageModel, piece_length
 from lm.pretraining import gpt_shape
+from lm.run import LARGE, removable
+from lm.study import jobs_of
 from lm.training.distributed import Parallel, ScaleConfig
 from oversight.runs.console import plain_table
 
@@ -72,7 +78,10 @@ def method_shape(run: RunConfig, method: Method, context: int | None = None) -> 
     with torch.device("meta"):
         if run.model is not None:
             return _pretrained_shape(run, method, run.model)
-        vocab_size = run.task.vocab_size if context is None else None
+        if run.data is not None:
+            vocab_size: int | None = read_manifest(run.data).vocabulary.size
+        else:
+            vocab_size = run.task.vocab_size if context is None else None
         expanded = gpt_shape(run, method, vocab_size, context or CONTEXT)
         return _shape(GPT(expanded), _count(GPT(expanded.plain)))
 
@@ -81,12 +90,16 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 (slow to import)
 
     name = model.rstrip("/").rsplit("/", 1)[-1].removesuffix("-Instruct")
-    if name not in PUBLISHED:
+    if Path(model).is_dir():
+        config = load_config(model, run.gguf_file)
+    elif name in PUBLISHED:
+        family, sizes = PUBLISHED[name]
+        config = AutoConfig.for_model(family, **sizes, tie_word_embeddings=True)
+    else:
         raise ValueError(
-            f"the shape of {model} is not known: estimates can be made of {', '.join(PUBLISHED)}"
+            f"the shape of {model} is not known: estimates can be made of folders, and of "
+            f"{', '.join(PUBLISHED)}"
         )
-    family, sizes = PUBLISHED[name]
-    config = AutoConfig.for_model(family, **sizes, tie_word_embeddings=True)
     plain = AutoModelForCausalLM.from_config(config)
     total = _count(plain)
     adapters = run.adapters if method.adapted else None
@@ -94,7 +107,7 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     if not method.expanded:
         return shape
     # An expansion draws its units from the weights of the model, which have no storage here.
-    of_unit = shape.width * 2 + 1 if family == "gpt_neo" else shape.width * 3
+    of_unit = shape.width * 2 + 1 if config.model_type == "gpt_neo" else shape.width * 3
     added = shape.layers * run.expansion * of_unit
     return shape._replace(total=total + added, added=added, trained=shape.trained + added)
 
@@ -144,6 +157,25 @@ def memory(shape: Shape, rows: int, context: int, scale: ScaleConfig, gpus: int)
     return weights + gradients_and_optimizer + activations + logits
 
 
+def disk(shape: Shape, name: str, pretrained: bool) -> tuple[int, int]:
+    """Return the bytes that a run keeps, and those that it needs besides until it is repaired.
+
+    Weights are float32. A run holds them as trained, ablated and repaired, and a pretrained model
+    also in the format of transformers; the checkpoint of training has the moments of AdamW as well.
+
+    Args:
+        shape: sizes of the model.
+        name: name of the method.
+        pretrained: whether it trains a pretrained model.
+    """
+    added = shape.added if METHODS[name].ablation == "expansion" else 0
+    sizes = {"trained": 4 * shape.total, "ablated": 4 * (shape.total - added)}
+    removed = sum(sizes[stage] for stage in removable(name) if sizes[stage] > LARGE)
+    whole = sizes["trained"] + (3 if pretrained else 2) * sizes["ablated"]
+    checkpoint = 4 * shape.total + 8 * shape.trained
+    return whole - removed, max(removed, checkpoint)
+
+
 def operations(shape: Shape, context: int) -> int:
     """Return the floating-point operations per token, forward and backward.
 
@@ -171,10 +203,15 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
     Raises:
         ValueError: if the shape of the pretrained model is not known.
     """
-    run, length = study.run, context or CONTEXT
+    study.require_model()
+    run = study.run
+    if run.data is not None:
+        context = read_manifest(run.data).setting("context")
+    length = context or (CONTEXT if run.model is None else FOREIGN_CONTEXT)
     tokens = run.loop.steps * run.batch_size * length
-    headings = ["parameters", "added", "trained", *WAYS, "hours on\n1 GPU", "hours on\n8 GPUs"]
+    headings = ["parameters", "added", "trained", *WAYS, "hours,\n1 GPU", "hours,\n8 GPUs", "disk"]
     table = plain_table("estimates of training", "method", headings)
+    runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
     for name in study.method:
         shape = method_shape(run, METHODS[name], context)
         sizes = [
@@ -184,10 +221,15 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         hours = tokens * operations(shape, length) / (PEAK * UTILIZATION) / 3600
         parameters = [f"{count:,}" for count in (shape.total, shape.added, shape.trained)]
         memories = [f"{size / 2**30:.2f}" for size in sizes]
-        table.add_row(name, *parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}")
+        kept, most = disk(shape, name, run.model is not None)
+        stored, passing = stored + kept * runs[name], max(passing, most)
+        numbers = [*parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}"]
+        table.add_row(name, *numbers, f"{kept / 2**30:.2f}")
     table.caption = (
         f"{tokens:,} tokens: {run.loop.steps:,} steps x {run.batch_size:,} x {length:,}. Memory in "
         f"GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an H100's peak, "
-        "which was not measured."
+        f"which was not measured. Disk in GiB of each run; all {sum(runs.values())} runs keep "
+        f"{stored / 2**30:.2f} GiB, and a run needs up to {passing / 2**30:.2f} GiB more until it "
+        "is repaired."
     )
     return table

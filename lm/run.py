@@ -74,7 +74,8 @@ def run_method(
 
     The folder then holds the weights after training (`trained.safetensors`), after the ablation
     (`ablated.safetensors`) and after the repair (`model.safetensors`). The repaired model is
-    attacked. A pretrained model is also written in the format of transformers (`plain`).
+    attacked. A pretrained model is also written in the format of transformers (`plain`). Of large
+    models, only files are kept that a resumed study reads (`Run.remove_large_weights`).
 
     Args:
         config: settings that all methods share.
@@ -91,15 +92,11 @@ def run_method(
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(config, task, name, seed, folder)
-    trained = run.trained(lambda share: progress("training", TRAINED * share))
-    progress("cutting and repairing", TRAINED)
-    before = run.stages.record("before", lambda: run.examine_trained(trained))
-    ablated = run.stages.model("ablated", lambda: run.ablate(trained))
-    after = run.stages.record("after", lambda: run.examine(ablated))
-    model = run.stages.model("model", lambda: run.repair(ablated))
+    before, after, model = run.repaired(progress)
     if isinstance(model, RoutedCausalLM):
         export(config, model, folder)
     repaired = run.stages.record("repaired", lambda: run.examine(model))
+    run.remove_large_weights()
     attacks = run.attack_all(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     result = build_result(
@@ -186,6 +183,26 @@ class Run:
         """The first stage."""
         return Training(self.config, self.task, self.name, self.seed, self.data)
 
+    def repaired(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Any], LanguageModel]:
+        """Return the exams before and after the ablation, and the repaired model."""
+        stages, steps = self.stages, ("trained", "ablated")
+        if stages.finished("model") and not all(map(stages.finished, steps)):
+            broadcast(False)  # large weights were removed, and no training is left
+            return stages.stored("before"), stages.stored("after"), stages.load("model")
+        trained = self.trained(lambda share: progress("training", TRAINED * share))
+        progress("cutting and repairing", TRAINED)
+        before = stages.record("before", lambda: self.examine_trained(trained))
+        ablated = stages.model("ablated", lambda: self.ablate(trained))
+        after = stages.record("after", lambda: self.examine(ablated))
+        return before, after, stages.model("model", lambda: self.repair(ablated))
+
+    def remove_large_weights(self) -> None:
+        """Remove weights of more than `LARGE` bytes that neither this run nor another one reads."""
+        for stage in removable(self.name):
+            path = self.folder / f"{stage}.safetensors"
+            if path.exists() and path.stat().st_size > LARGE:
+                path.unlink()
+
     def trained(self, report: Report) -> LanguageModel:
         """Return the trained model, and remove the checkpoint of training."""
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
@@ -243,6 +260,19 @@ class Run:
         measure = measure_section(exam, ATTACKS[name].shows)
         curves = run_attack(model, self.task.examples, name, measure, settings, config.grid.lora)
         return {"curves": [curve._asdict() for curve in curves]}
+
+
+LARGE = 100_000_000
+"""Bytes of a file of weights from which on it is removed once no run reads it."""
+
+
+def removable(name: str) -> tuple[str, ...]:
+    """Return the stages of a method whose weights no run reads after the repair.
+
+    Methods that follow training begin with the trained model of another method.
+    """
+    kept = any(begins_with(other) == name for other in METHODS)
+    return ("ablated",) if kept else ("trained", "ablated")
 
 
 def measure_section(exam: Exam, name: str) -> Measure:
@@ -425,6 +455,15 @@ class Stages:
         if not path.exists():
             with self._noted(path) as draft:
                 write_json(draft, make())
+        return self.stored(name)
+
+    def stored(self, name: str) -> dict[str, Any]:
+        """Return the record of a finished stage.
+
+        Raises:
+            ValueError: if there is none, or it is damaged or belongs to another run.
+        """
+        path = self.folder / f"{name}.json"
         _require_owned(path)
         return read_json(path)
 
@@ -438,6 +477,15 @@ class Stages:
         if not path.exists():
             with self._noted(path) as draft:
                 files.save(make(), draft)
+        return self.load(name)
+
+    def load(self, name: str) -> LanguageModel:
+        """Return the saved model of a finished stage, on the CPU.
+
+        Raises:
+            ValueError: if there is none, or it is damaged or belongs to another run.
+        """
+        path = self.folder / f"{name}.safetensors"
         _require_owned(path)
         return files.load(path)
 

@@ -187,11 +187,19 @@ def fingerprint(model: nn.Module) -> str:
     return f"{found:08x}"
 
 
+HEADINGS = {"cloze_per_character": "cloze per\ncharacter", "choices-only": "choices\nonly"}
+"""Headings of measures in a table, where they are not the names."""
+
+
 def scores_table(title: str, found: Mapping[str, Score]) -> Table:
-    """Return a table with a row for all questions, then one for each subject."""
+    """Return a table with a row for all questions, then one for each subject.
+
+    It fits 80 columns: intervals are below the scores, and long names are broken.
+    """
     measured = [name for name in MEASURES if name in found["all"].measures]
-    headings = ["questions", *(name.replace("_", " ") for name in measured), "chance"]
+    headings = ["questions", *(HEADINGS.get(name, name) for name in measured), "chance"]
     table = plain_table(title, "subject", headings)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for name, score in found.items():
         cells = (percent(score.measures[measure]) for measure in measured)
         table.add_row(name, str(score.questions), *cells, f"{score.chance:.1%}")
@@ -205,9 +213,9 @@ def scores_table(title: str, found: Mapping[str, Score]) -> Table:
 
 
 def percent(share: Share) -> str:
-    """Return a share and its interval as text.
+    """Return a share and, in a second line, its interval.
 
-    >>> percent(Share(0.5, 0.4, 0.6))
-    '50.0% (40 to 60)'
+    >>> percent(Share(0.5, 0.4, 0.6)).splitlines()
+    ['50.0%', '40-60']
     """
-    return f"{share.value:.1%} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"{share.value:.1%}\n{100 * share.low:.0f}-{100 * share.high:.0f}"

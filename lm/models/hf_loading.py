@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 T = TypeVar("T")
@@ -61,6 +61,22 @@ def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> P
             f"embedding {embedded}: load a model with the tokenizer it was trained with"
         )
     return Pretrained(model, tokenizer)
+
+
+def load_config(name_or_path: str | Path, gguf_file: str | None = None) -> "PretrainedConfig":
+    """Return the configuration of a model, without its weights.
+
+    Raises:
+        ValueError: as `load_pretrained`.
+    """
+    return _or_refused(_config, name_or_path, gguf_file)
+
+
+def _config(name: str, gguf_file: str | None) -> "PretrainedConfig":
+    from transformers import AutoConfig  # noqa: PLC0415
+
+    file = {} if gguf_file is None else {"gguf_file": gguf_file}
+    return AutoConfig.from_pretrained(name, trust_remote_code=False, **file)
 
 
 DERIVED = re.compile(r"rotary_emb\.|rope_freqs|\.masked_bias$|\.attn(\.attention)?\.bias$")

@@ -8,11 +8,14 @@ import pytest
 from configs.lm import DOCUMENT_TOKENS, PRESETS
 from lm import unlearn
 from lm.config import RunConfig, StudyConfig
-from lm.dry_run import Shape, memory, method_shape, operations
+from lm.data.shards import write_manifest
+from lm.dry_run import Shape, disk, memory, method_shape, operations
 from lm.methods import METHODS
 from lm.models.layers import SIZES, GPTConfig
 from lm.training.distributed import ScaleConfig
 from oversight.runs import cli
+from tests.lm.data.factories import make_manifest
+from tests.lm.models.hf_factories import LLAMA, transformers
 
 BLOCK = 12 * 64**2
 N = 1000 * 64 + 3 * BLOCK
@@ -155,6 +158,62 @@ def test_batches_of_presets_for_documents_divide_among_eight_gpus() -> None:
     for name in DOCUMENT_TOKENS:
         run = study_of(name).run
         assert run.batch_size % (8 * run.loop.scale.accumulate) == 0, name
+
+
+def printed_by(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.run(unlearn.main, [*arguments, "--dry-run"]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of a model without weights, which estimates need not read."""
+    monkeypatch.setenv("COLUMNS", "120")
+    config = {**LLAMA, "hidden_size": 8, "vocab_size": 512, "tie_word_embeddings": True}
+    transformers.LlamaConfig(**config).save_pretrained(tmp_path / "SmolLM2-135M")
+    return tmp_path / "SmolLM2-135M"
+
+
+def test_dry_run_prices_the_folder_of_a_model_at_the_length_of_its_stories(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = transformers.LlamaForCausalLM(transformers.LlamaConfig.from_pretrained(folder))
+    count = sum(each.numel() for each in plain.parameters())
+    printed = printed_by(["--model", str(folder)], capsys)
+    assert f"unrouted {count:,}" in printed
+    assert f"{40 * 8 * 192:,} tokens: 40 steps x 8 x 192" in printed
+    assert "all 4 runs keep" in printed
+
+
+def test_dry_run_refuses_what_the_run_refuses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for given, message in (
+        (["--config", "pretrained"], "lora-pair adapts a pretrained model: name one by --model"),
+        (["--model", str(tmp_path)], "is no model that can be loaded"),
+        (["--model", "a/b"], "the shape of a/b is not known"),
+    ):
+        assert cli.run(unlearn.main, [*given, "--dry-run"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_dry_run_prices_rows_and_vocabulary_of_documents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    manifest = replace(make_manifest(size=700), settings={"context": 48}, complete=True)
+    write_manifest(tmp_path, manifest)
+    printed = printed_by(["--data", str(tmp_path), "--method", "gold"], capsys)
+    assert f"gold {closed_form(GPTConfig(vocab_size=700), 0, embedded=False):,}" in printed
+    assert "x 48." in printed
+
+
+def test_disk_counts_the_weights_that_are_kept() -> None:
+    small = disk(SHAPE, "rmu", pretrained=False)
+    assert small == (3 * 4 * N, 12 * N)  # trained, ablated and repaired, and a checkpoint
+    large = SHAPE._replace(total=10**9, trained=10**9)
+    assert disk(large, "rmu", pretrained=True) == (8 * 10**9, 12 * 10**9)
+    assert disk(large, "unrouted", pretrained=True)[0] == 12 * 10**9  # rmu begins with it
 
 
 def test_method_shape_refuses_an_unknown_pretrained_model() -> None:

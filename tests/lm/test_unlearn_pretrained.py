@@ -12,6 +12,7 @@ from lm.config import RunConfig
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
 from lm.models import files
 from lm.pretraining import load_task
+from lm.run import RESULT
 from lm.task import StoryTask
 from lm.unlearn import main
 from oversight.runs import cli
@@ -76,6 +77,28 @@ def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
     assert main(["--resume", str(study)]) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_large_weights_are_removed_once_no_run_reads_them(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder)
+    monkeypatch.setattr("lm.run.LARGE", 1)
+    for method in RUN:
+        (folder / "runs" / f"{method}-seed0" / "result.json").unlink()
+    monkeypatch.setattr("lm.study.execute", lambda work, jobs, *_: map(work, jobs))
+    assert main(["--resume", str(folder)]) == 0
+    for method in RUN:
+        run, kept = folder / "runs" / f"{method}-seed0", ["model"]
+        kept += ["trained"] if method == "unrouted" else []
+        assert sorted(path.stem for path in run.glob("*.safetensors")) == sorted(kept)
+    results = [each / f"rmu-seed0/{RESULT}" for each in (study / "runs", folder / "runs")]
+    for path in (results[1], folder / "runs" / "rmu-seed0" / "attack-same.json"):
+        path.unlink()
+    assert main(["--resume", str(folder)]) == 0  # from the repaired model
+    before, after = (read_json(path)["curves"] for path in results)
+    assert before == after
 
 
 @pytest.mark.parametrize(

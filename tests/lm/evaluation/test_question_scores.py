@@ -1,9 +1,12 @@
 """Scores of responses match counts by hand."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from lm.evaluation.harness import Response
-from lm.evaluation.question_scores import scores, wilson
+from lm.evaluation.question_scores import scores, scores_table, wilson
 
 
 def response(subject: str, right: int, /, **likelihoods: tuple[float, ...]) -> Response:
@@ -70,3 +73,15 @@ def test_wilson_interval_ends_where_the_share_is_just_inside(share: float, count
             1.959963985 * (end * (1 - end) / count) ** 0.5, abs=1e-9
         )
     assert 0 <= found.low <= share <= found.high <= 1
+
+
+def test_table_fits_80_columns() -> None:
+    forms = ("letter", "answer", "cloze", "choices_only")
+    names = ("high_school_government_and_politics", "anatomy")
+    several = [response(n, 0, **dict.fromkeys(forms, (-1.0, -2.0))) for n in names * 8000]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(scores_table("mmlu, asked of a/model", scores(several)))
+    text = console.export_text()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for whole in ("16000", "8000", "100.0%", "100-100", "character", "choices", "anatomy"):
+        assert whole in text
