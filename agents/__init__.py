@@ -4,7 +4,7 @@ from agents.methods import METHODS, Method, method
 from agents.policy import MotivationPolicy
 from agents.ppo import RoutedPPO
 from agents.rollout_buffer import ROUTES
-from agents.vec_env import VectorEnvAdapter
+from agents.vec_env import VectorEnvAdapter, evaluate_policy
 
 __all__ = [
     "METHODS",
@@ -13,5 +13,6 @@ __all__ = [
     "MotivationPolicy",
     "RoutedPPO",
     "VectorEnvAdapter",
+    "evaluate_policy",
     "method",
 ]

@@ -237,7 +237,7 @@ class RoutedPPO(PPO):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
-        env = adapted(env)
+        env = adapted(env, marks_resets=True)
         require_spaces(env.observation_space, env.action_space)
         return PPO._wrap_env(env, verbose, monitor_wrapper)
 

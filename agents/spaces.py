@@ -52,12 +52,31 @@ def require_arrays(space: AnySpace) -> None:
     """Raise a ValueError for observations that are not arrays, such as dictionaries."""
     if isinstance(space, ARRAYS):
         return
-    mend = "flatten them with gymnasium.wrappers.FlattenObservation"
-    if isinstance(space, spaces.Dict) and "mission" in space.spaces:
-        mend = "flatten them with minigrid.wrappers.FlatObsWrapper"
-    elif not space.is_np_flattenable:
-        mend = "give only parts that are arrays, with a gymnasium.ObservationWrapper"
-    raise ValueError(f"observations must be arrays, the environment has {_line(space)}: {mend}")
+    raise ValueError(
+        f"observations must be arrays, the environment has {_line(space)}: {_how_to_flatten(space)}"
+    )
+
+
+def _how_to_flatten(space: AnySpace) -> str:
+    """Return what turns the observations of a space into arrays."""
+    inside = space.spaces if isinstance(space, spaces.Dict) else {}
+    minigrid = any(type(part).__module__.startswith("minigrid") for part in inside.values())
+    if minigrid or "mission" in inside:
+        return "flatten them with minigrid.wrappers.FlatObsWrapper"
+    if _flattens(space):
+        return "flatten them with gymnasium.wrappers.FlattenObservation"
+    if keys := [key for key, part in inside.items() if _flattens(part)]:
+        flat = f"gymnasium.wrappers.FlattenObservation(FilterObservation(env, {keys}))"
+        return f"flatten what can be flattened, with {flat}"
+    return "give only parts that are arrays, with a gymnasium.ObservationWrapper"
+
+
+def _flattens(space: AnySpace) -> bool:
+    """Return whether Gymnasium can flatten a space to a Box of fixed size."""
+    try:
+        return isinstance(spaces.flatten_space(space), spaces.Box)
+    except (NotImplementedError, TypeError, ValueError):
+        return False
 
 
 def require_spaces(observations: AnySpace, actions: AnySpace) -> None:

@@ -10,8 +10,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
+from stable_baselines3.common import evaluation
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
+from agents.lanes import Lanes, lane_by_lane
 from agents.spaces import require_arrays
 
 Info = dict[str, Any]
@@ -62,30 +65,40 @@ def observed_lanes(infos: Mapping[str, Any], num_envs: int) -> Any:  # noqa: ANN
     return np.broadcast_to(flags, num_envs) if flags.any() else None
 
 
+OF_THE_END = ("final_obs", "_final_obs", "final_info", "_final_info")
+
+
 class VectorEnvAdapter(VecEnv):
     """A native Gymnasium `VectorEnv` as an SB3 `VecEnv`, whatever its autoreset mode.
 
-    SB3 resets a lane in the step that ends it. So does same-step autoreset. With autoreset
-    disabled the adapter resets ended lanes itself, in the same step, to the same effect. With
-    next-step autoreset an end is followed by a step that only resets: its action is ignored, and
-    it is no data. Then the lane's `info` is `{"resetting": True}`, its reward is 0, and
-    `RoutedBuffer` leaves the step out; SB3's own buffer would not.
+    SB3 resets a lane in the step that ends it, and its tools (`evaluate_policy`, `VecMonitor`,
+    `VecFrameStack`) rely on that. So does same-step autoreset. With autoreset disabled or in the
+    next step the adapter resets ended lanes itself, in the same step, to the same effect: all three
+    modes show what `DummyVecEnv` shows.
+
+    A few vector environments reset in the next step and cannot reset some lanes alone. They are
+    refused, unless `marks_resets` is set: then an end is followed by a step that only resets. Its
+    action is ignored, its reward is 0, and its `info` is `{"resetting": True}`; only the buffer of
+    `RoutedPPO` leaves it out.
 
     The `info` of a step is that of the step just taken, and empty for a lane that neither ended
     nor was observed. One that ended has the last observation, SB3's truncation flag, and the
-    return and length of the episode as the learner saw it.
+    return and length of the episode: those of the lane's `Monitor`, or else as the learner saw it.
 
     Attributes:
         states_oversight: whether any `info` has said `observed`, yes or no.
 
     Args:
         venv: a vector environment whose observations are arrays.
+        marks_resets: whether to accept an environment whose lanes cannot be reset alone, for a
+            learner that leaves out the steps that only reset.
 
     Raises:
-        ValueError: if they are not, or it does not say when it resets.
+        ValueError: if observations are not arrays, it does not say when it resets, or its lanes
+            cannot be reset alone.
     """
 
-    def __init__(self, venv: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, venv: VectorEnv[Any, Any, Any], *, marks_resets: bool = False) -> None:
         self.mode = venv.metadata.get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):
             raise ValueError(
@@ -93,26 +106,36 @@ class VectorEnvAdapter(VecEnv):
                 f"{[str(mode) for mode in AutoresetMode]}, got {self.mode!r}: set it there"
             )
         require_arrays(venv.single_observation_space)
-        self.venv = venv
-        self.render_mode = venv.render_mode
+        alone = lane_by_lane(venv) if self.mode is AutoresetMode.NEXT_STEP else venv
+        if alone is None and not marks_resets:
+            raise ValueError(
+                f"{type(venv.unwrapped).__name__} resets ended lanes in the next step and cannot "
+                "reset some lanes alone, so that SB3 would count resets as steps: build it with "
+                "AutoresetMode.SAME_STEP or from single environments with SyncVectorEnv, or give "
+                "it to RoutedPPO itself, which leaves these steps out"
+            )
+        self.venv = venv if alone is None else alone
+        self._marks = alone is None
+        self._lanes = Lanes(self.venv)
+        self._monitored = all(self._lanes.wrapped(Monitor, list(range(venv.num_envs))))
         self.states_oversight = False
         self._pending: NDArray[Any] | None = None
         self._return = np.zeros(venv.num_envs)
         self._length = np.zeros(venv.num_envs, dtype=np.int64)
         self._resetting = np.zeros(venv.num_envs, dtype=np.bool_)
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+        self.render_mode = venv.render_mode
 
     def reset(self) -> VecEnvObs:
         """Start an episode in every lane, with what `seed` and `set_options` were given, if any.
 
         Raises:
-            ValueError: if lanes were given different options.
+            ValueError: if lanes were given different options, or only some are to be reset.
         """
         seed = self._seeds[0]
-        options = _same_options(self._options)
+        options = _same_options(self._options, self.num_envs)
         observations, infos = self.venv.reset(seed=None if seed is None else int(seed), **options)
-        self.reset_infos = [{} for _ in range(self.num_envs)]
-        fill(self.reset_infos, infos, list(range(self.num_envs)))
+        self._note_starts(infos, list(range(self.num_envs)))
         self._return[:] = 0.0
         self._length[:] = 0
         self._resetting[:] = False
@@ -128,9 +151,16 @@ class VectorEnvAdapter(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Step every lane; those that ended return the first observation of the next episode.
 
-        With next-step autoreset they do so one step later, and return their last one first.
+        Raises:
+            ValueError: if a reward is too large for a float.
         """
-        observations, rewards, terminated, truncated, infos = self.venv.step(self._pending)
+        try:
+            observations, rewards, terminated, truncated, infos = self.venv.step(self._pending)
+        except OverflowError as error:
+            raise ValueError(
+                f"a step gave a number that no float holds ({error}): rewards must be finite "
+                "numbers; repair the environment, or scale its reward in a wrapper"
+            ) from error
         dones = terminated | truncated
         self._return += rewards
         self._length += 1
@@ -142,19 +172,21 @@ class VectorEnvAdapter(VecEnv):
         if observed is not None:
             fill(listed, infos, np.flatnonzero(observed & ~dones & ~self._resetting).tolist())
         if self._resetting.any():
-            self._pass_over(paid, listed)
+            self._pass_over(paid, infos, listed)
         if dones.any():
             observations = self._end(observations, truncated & ~terminated, dones, infos, listed)
-        if self.mode is AutoresetMode.NEXT_STEP:
+        if self._marks:
             self._resetting[:] = dones
         return observations, paid, dones, listed
 
-    def _pass_over(self, paid: NDArray[np.float32], listed: list[Info]) -> None:
+    def _pass_over(self, paid: NDArray[np.float32], infos: Info, listed: list[Info]) -> None:
         """Say of the lanes that this step only reset that nothing else happened there."""
         paid[self._resetting] = 0.0
         self._return[self._resetting] = 0.0
         self._length[self._resetting] = 0
-        for lane in np.flatnonzero(self._resetting).tolist():
+        lanes = np.flatnonzero(self._resetting).tolist()
+        self._note_starts(infos, lanes)
+        for lane in lanes:
             listed[lane]["resetting"] = True
 
     def _end(
@@ -165,7 +197,7 @@ class VectorEnvAdapter(VecEnv):
         infos: dict[str, Any],
         listed: list[Info],
     ) -> VecEnvObs:
-        """Report how episodes ended, and return the next observations."""
+        """Report how episodes ended, start the next ones, and return their observations."""
         same_step = self.mode is AutoresetMode.SAME_STEP
         last = infos["final_obs"] if same_step else observations
         lanes = np.flatnonzero(dones).tolist()
@@ -174,13 +206,26 @@ class VectorEnvAdapter(VecEnv):
             listed[lane] |= {
                 "terminal_observation": last[lane] if same_step else np.array(last[lane]),
                 "TimeLimit.truncated": bool(cut[lane]),
-                "episode": {"r": float(self._return[lane]), "l": int(self._length[lane])},
             }
+            if not self._monitored:
+                seen = {"r": float(self._return[lane]), "l": int(self._length[lane])}
+                listed[lane]["episode"] = seen
         self._return[lanes] = 0.0
         self._length[lanes] = 0
-        if self.mode is AutoresetMode.DISABLED:
-            observations, _ = self.venv.reset(options={"reset_mask": dones.copy()})
+        if same_step:
+            self._note_starts(infos, lanes)
+        elif not self._marks:
+            options = {"reset_mask": dones.copy()}
+            observations, infos = self.venv.reset(options=options)
+            self._note_starts(infos, lanes)
         return observations  # type: ignore[no-any-return]
+
+    def _note_starts(self, infos: Info, lanes: list[int]) -> None:
+        """Keep what the reset of some lanes said, as `DummyVecEnv` does."""
+        for lane in lanes:
+            self.reset_infos[lane] = {}
+        starts = {name: values for name, values in infos.items() if name not in OF_THE_END}
+        fill(self.reset_infos, starts, lanes)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the lanes' future depends on; the environment must offer `get_state`."""
@@ -206,38 +251,56 @@ class VectorEnvAdapter(VecEnv):
         frames: Any = self.venv.render()
         return frames or [None] * self.num_envs
 
+    def has_attr(self, attr_name: str) -> bool:
+        """Return whether every lane has an attribute, or all share one."""
+        return self._lanes.has(attr_name)
+
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:  # noqa: ANN401
-        """Return an attribute of the vector environment, once per lane asked for."""
-        value = getattr(self.venv, attr_name)
-        return [value for _ in self._get_indices(indices)]
+        """Return an attribute of each lane asked for; see `Lanes`."""
+        return self._lanes.get(attr_name, list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:  # noqa: ANN401
-        """Refuse: the lanes of a native vector environment are not separate objects."""
-        raise AttributeError(f"cannot set {attr_name!r}: the lanes share one environment")
+        """Set an attribute of the lanes asked for; see `Lanes`."""
+        self._lanes.set(attr_name, value, list(self._get_indices(indices)))
 
     def env_method(
         self,
         method_name: str,
-        *args: Any,  # noqa: ANN401
+        *method_args: Any,  # noqa: ANN401
         indices: Any = None,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
+        **method_kwargs: Any,  # noqa: ANN401
     ) -> list[Any]:
-        """Refuse: the lanes of a native vector environment are not separate objects."""
-        raise AttributeError(f"cannot call {method_name!r}: the lanes share one environment")
+        """Call a method of the lanes asked for; see `Lanes`."""
+        lanes = list(self._get_indices(indices))
+        return self._lanes.call(method_name, lanes, *method_args, **method_kwargs)
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:  # noqa: ANN401
-        """Return False for each lane: no single environment lies inside."""
-        return [False for _ in self._get_indices(indices)]
+        """Return whether each lane has a wrapper; False where the lanes cannot be seen."""
+        lanes = list(self._get_indices(indices))
+        if self._marks and wrapper_class is Monitor:
+            # then `evaluate_policy` reads info["episode"], instead of counting resets as steps
+            return [True for _ in lanes]
+        return self._lanes.wrapped(wrapper_class, lanes)
 
 
-def _same_options(given: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _same_options(given: Sequence[Info], num_envs: int) -> dict[str, Info]:
     """Return the argument `options` of `reset`, if there is one, from that of each lane."""
+    if len(given) != num_envs:
+        raise ValueError(
+            f"options must be one dictionary, or one for each of {num_envs} lanes, got "
+            f"{len(given)}: give one dictionary"
+        )
     first = given[0]
     # lanes share an object where `set_options` was given one, whose arrays cannot be compared
     if not all(each is first or _equal(each, first) for each in given):
         raise ValueError(
             f"the lanes of a native vector environment are reset together, so that set_options "
             f"must give all of them the same options, got {list(given)}: give one dictionary"
+        )
+    if "reset_mask" in first:
+        raise ValueError(
+            "options['reset_mask'] would reset some lanes only, but reset of a VecEnv starts an "
+            "episode in every lane: leave it out"
         )
     return {"options": first} if first else {}
 
@@ -251,9 +314,19 @@ def _equal(one: object, other: object) -> bool:
     return True
 
 
-def adapted(env: Any) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)
+def adapted(env: Any, *, marks_resets: bool = False) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)
     """Return an environment of Gymnasium, single or of many lanes, behind SB3's interface."""
     if isinstance(env, gym.Env):
         single = env
         env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
-    return VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env
+    return VectorEnvAdapter(env, marks_resets=marks_resets) if isinstance(env, VectorEnv) else env
+
+
+def evaluate_policy(model: Any, env: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as SB3's)
+    """Evaluate a policy as SB3's function of this name does, also on a Gymnasium `VectorEnv`.
+
+    SB3's own calls a vector environment no environment; to it pass `VectorEnvAdapter(env)`.
+    Arguments and results are those of `stable_baselines3.common.evaluation.evaluate_policy`.
+    """
+    seen = VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env
+    return evaluation.evaluate_policy(model, seen, *args, **kwargs)

@@ -42,8 +42,9 @@ def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
 
     if isinstance(make().observation_space, spaces.Dict | spaces.Tuple):
         raise ValueError(
-            f"{name} has the observation space {space}, which is not an array: register it with "
-            "gymnasium.wrappers.FlattenObservation around it"
+            f"{name} has the observation space {' '.join(repr(space).split())}, which is not an "
+            "array: register it in a wrapper that makes it one, as "
+            "gymnasium.wrappers.FlattenObservation does unless a part has no fixed size"
         )
     return make
 

@@ -1,12 +1,13 @@
-"""The order of wrappers: what PartialOversight, DelayedOversight and RecordTruth may wrap."""
+"""What wrappers may wrap: the order of wrappers, and rewards that are numbers."""
 
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import VectorEnv, VectorRewardWrapper, VectorWrapper
-from gymnasium.wrappers import NormalizeReward
+from gymnasium.vector import AsyncVectorEnv, VectorEnv, VectorRewardWrapper, VectorWrapper
+from gymnasium.wrappers import NormalizeReward, OrderEnforcing
 from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
 
 AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
@@ -25,27 +26,32 @@ MISPLACED = {
 }
 
 HIDING = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")
-CHANGING = (gym.RewardWrapper, NormalizeReward, VectorRewardWrapper, VectorNormalizeReward)
+NORMALIZING = (NormalizeReward, VectorNormalizeReward)
+CHANGING = (gym.RewardWrapper, VectorRewardWrapper, *NORMALIZING)
+
+TWICE = (
+    "which would observe rewards already hidden: wrap once, and compose observers with &, | and ~, "
+    "or build the environment inside with reward='true' if it has that argument"
+)
 
 
-def check_inside(env: AnyEnv) -> None:
+def check_inside(env: AnyEnv) -> bool:
     """Check that PartialOversight may wrap an environment.
 
+    Returns:
+        Whether its info may say what is observed, since an oversight inside pays the truth.
+
     Raises:
-        ValueError: If a wrapper inside sees rewards that should be hidden, or reset takes no seed.
+        ValueError: If a wrapper inside hides rewards or sees some that should be hidden, or reset
+            takes no seed.
     """
     for layer in layers(env):
         names = [parent.__name__ for parent in type(layer).__mro__]
         name = type(layer).__name__
-        if "PartialOversight" in names and not _pays_truth(layer):
-            raise ValueError(
-                "PartialOversight lies inside PartialOversight, which would observe rewards "
-                "already hidden: wrap once, and compose observers with &, | and ~"
-            )
         for misplaced in MISPLACED.keys() & set(names):
             raise ValueError(
                 f"{name} lies inside PartialOversight, where {MISPLACED[misplaced]}: "
-                f"the right order is {name}(PartialOversight(env))"
+                f"the right order is {name}(PartialOversight(env)){_in_make_vec_env(misplaced)}"
             )
         parameters = inspect.signature(layer.reset).parameters
         if "seed" not in parameters and not any(
@@ -55,6 +61,23 @@ def check_inside(env: AnyEnv) -> None:
                 f"{name}.reset takes no seed, so that levels and oversight "
                 f"could not be paired: give it the signature reset(*, seed=None, options=None)"
             )
+    oversights = list(_oversights(env))
+    if not all(oversights):
+        raise ValueError(f"PartialOversight lies inside PartialOversight, {TWICE}")
+    return bool(oversights)
+
+
+def check_tells_nothing(info: dict[str, Any]) -> None:
+    """Check the info of a reset of the environment inside PartialOversight.
+
+    Raises:
+        ValueError: If it says what is observed, so that something inside already hides rewards.
+    """
+    if "observed" in info and "observed_reward" in info:
+        raise ValueError(
+            "the environment inside PartialOversight says in info what is observed: an oversight "
+            f"lies inside it, {TWICE}, or drop 'observed' from its info if it pays its true reward"
+        )
 
 
 def check_shows_oversight(env: AnyEnv) -> bool:
@@ -76,36 +99,43 @@ def check_shows_oversight(env: AnyEnv) -> bool:
     return True
 
 
-def check_pays_truth(env: AnyEnv) -> None:
+def check_pays_truth(env: AnyEnv, rewards_define_task: bool = False) -> None:
     """Check every wrapper inside RecordTruth, and every lane of a vector environment.
 
-    A reward wrapper of the user's own may define the task, so that what it pays is the truth.
-    Gymnasium's own (`NormalizeReward`, `ClipReward`) change rewards for a learner.
+    A reward wrapper of the user's own may define the task, so that what it pays is the truth, and
+    one inside what `gym.make` returned belongs to the registered task. Others of Gymnasium and SB3
+    (`NormalizeReward`, `ClipReward`) change rewards for a learner.
+
+    Args:
+        env: The environment.
+        rewards_define_task: Whether those others define the task, too; normalizers never do.
 
     Raises:
         ValueError: If a wrapper changes or hides rewards.
     """
+    if not all(_oversights(env)):
+        raise ValueError(_changed("PartialOversight"))
+    registered = False
     for layer in layers(env):
         name = type(layer).__name__
-        if name == "PartialOversight" and _pays_truth(layer):
-            continue
-        if name in HIDING or (isinstance(layer, CHANGING) and not _defines_task(layer)):
+        if name in HIDING and name != "PartialOversight":
+            raise ValueError(_changed(name))
+        if isinstance(layer, NORMALIZING):
+            raise ValueError(_changed(name))
+        if _may_change(layer) and not (registered or rewards_define_task):
             raise ValueError(
-                f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
-                f"around the raw environment and {name} around RecordTruth, or build the "
-                "environment with reward='true' if it has that argument; a wrapper that defines "
-                "the task must be a class of your own, derived from RewardWrapper"
+                f"{_changed(name)}, or give rewards_define_task=True if what {name} pays is the "
+                "task's true reward"
             )
+        registered = isinstance(layer, gym.Wrapper) and (
+            registered or isinstance(layer, OrderEnforcing)
+        )
 
 
-def _defines_task(layer: AnyEnv) -> bool:
-    """Return whether a reward wrapper is of a class that neither Gymnasium nor SB3 ships."""
-    kind = type(layer)
-    normalizes = issubclass(kind, NormalizeReward | VectorNormalizeReward)
-    return not normalizes and kind.__module__.split(".")[0] not in (
-        "gymnasium",
-        "stable_baselines3",
-    )
+def _may_change(layer: AnyEnv) -> bool:
+    """Return whether a layer is a reward wrapper that Gymnasium or SB3 ships."""
+    shipped = type(layer).__module__.split(".")[0] in ("gymnasium", "stable_baselines3")
+    return shipped and isinstance(layer, CHANGING)
 
 
 def layers(env: AnyEnv) -> Iterator[AnyEnv]:
@@ -119,5 +149,86 @@ def layers(env: AnyEnv) -> Iterator[AnyEnv]:
             yield from layers(lane)
 
 
-def _pays_truth(layer: Any) -> bool:  # noqa: ANN401 (a PartialOversight)
-    return bool(layer.oversight.reward == "true")
+def as_float(reward: object, wrapper: str) -> float:
+    """Return a reward as a float, which may be infinite or NaN.
+
+    Raises:
+        ValueError: If it is not a number, or one that no float holds.
+    """
+    if isinstance(reward, float):
+        return float(reward)
+    numeric: Any = reward
+    try:
+        if not isinstance(reward, str | bytes | bytearray | complex) and _is_scalar(reward):
+            return float(numeric)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(not_a_reward(reward, wrapper))
+
+
+def as_finite(reward: object, wrapper: str) -> float:
+    """Return a reward as a float, or raise a ValueError if it is not a finite number."""
+    value = float(reward) if isinstance(reward, float) else as_float(reward, wrapper)
+    if math.isfinite(value):
+        return value
+    raise ValueError(not_a_reward(reward, wrapper))
+
+
+def not_a_reward(reward: object, wrapper: str) -> str:
+    """Return the message about what an environment gave as its reward, in one line."""
+    try:
+        given = " ".join(repr(reward).split())
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        given = f"{type(reward).__name__} too long to print"
+    given = given if len(given) <= 60 else f"{given[:60]}..."
+    return (
+        f"{wrapper} needs a finite number as reward, the environment gave {given}: "
+        f"repair the environment, or replace its reward in a wrapper inside {wrapper}"
+    )
+
+
+def _is_scalar(reward: object) -> bool:
+    """Return whether a reward has no axes; a list has one, whatever it contains."""
+    return not isinstance(reward, list | tuple) and getattr(reward, "ndim", 0) == 0
+
+
+def _oversights(env: object, seen: set[int] | None = None) -> Iterator[bool]:
+    """Yield of each PartialOversight in an environment whether it pays the truth.
+
+    It looks into wrappers, into lanes, also those in other processes, and into environments that
+    other environments hold.
+    """
+    seen = set() if seen is None else seen
+    if id(env) in seen:
+        return
+    seen.add(id(env))
+    if any(parent.__name__ == "PartialOversight" for parent in type(env).__mro__):
+        yield getattr(getattr(env, "oversight", None), "reward", None) == "true"
+    if isinstance(env, AsyncVectorEnv):
+        # the outermost oversight of a lane decides about its rewards; a worker ends when asked
+        # for an attribute that it lacks
+        if all(env.call("has_wrapper_attr", "paid_reward")):
+            yield from (paid == "true" for paid in env.call("paid_reward"))
+        return
+    for inside in getattr(env, "__dict__", {}).values():
+        for held in inside if isinstance(inside, list | tuple) else (inside,):
+            if isinstance(held, gym.Env | VectorEnv):
+                yield from _oversights(held, seen)
+
+
+def _changed(name: str) -> str:
+    return (
+        f"RecordTruth got an environment whose rewards {name} has changed: put RecordTruth "
+        f"around the raw environment and {name} around RecordTruth, or build the "
+        "environment with reward='true' if it has that argument"
+    )
+
+
+def _in_make_vec_env(misplaced: str) -> str:
+    """Return what to do where SB3's `make_vec_env` has put its Monitor inside."""
+    if misplaced != "Monitor":
+        return ""
+    return (
+        "; SB3's make_vec_env puts wrapper_class around its Monitor, so give it the function that "
+        "builds the environment: make_vec_env(lambda: PartialOversight(gym.make(id)))"
+    )

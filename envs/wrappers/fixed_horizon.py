@@ -8,6 +8,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from envs.observers.observer import check_count
+from envs.wrappers.checks import as_float
 
 
 class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -76,7 +77,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
             observation, reward, info = deepcopy(self._last), 0.0, deepcopy(self._start)
         else:
             observation, paid, terminated, truncated, info = self.env.step(action)
-            reward, info = float(paid), select_entries(info, self.keep)
+            reward, info = as_float(paid, "FixedHorizon"), select_entries(info, self.keep)
             if terminated or truncated:
                 self._absorbed, self._last = True, deepcopy(observation)
         self._elapsed += 1

@@ -1,8 +1,6 @@
 """PartialOversight: hides the rewards of all steps that an observer does not observe."""
 
-import math
-from reprlib import repr as shorten
-from typing import Any, SupportsFloat
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +9,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from envs.observers import Observer
 from envs.observers.observer import Mask
-from envs.wrappers.checks import check_inside
+from envs.wrappers.checks import as_finite, as_float, check_inside, check_tells_nothing
 from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
 from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
 
@@ -81,7 +79,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         }
         RecordConstructorArgs.__init__(self, **arguments)
         gym.Wrapper.__init__(self, env)
-        check_inside(env)
+        self._truth_inside = check_inside(env)
         self.oversight = Oversight(1, **arguments)
         if self.oversight.has_flag:
             self.observation_space = flagged_space(env.observation_space)
@@ -95,6 +93,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._pays_reports = reward == "observed" and proxy is None and not self.oversight.query
         self._needs_arrays = True
         self._allow = allow
+        # Whether a step only pays its reward or hides it, as under a coin tossed by episode.
+        self._plain = False
         self._none = np.zeros(1, dtype=np.bool_)
         self._observed: bool | None = None  # whether the next step is, None before the first reset
         self._previous: Any = None  # the observation before the next step, if it is read
@@ -109,6 +109,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     ) -> tuple[Any, dict[str, Any]]:
         """Start episode 0 of the seed's oversight, or the next episode of the running one."""
         observation, info = self.env.reset(seed=seed, options=options)
+        if not self._truth_inside:
+            check_tells_nothing(info)
         self.oversight.reset(None if seed is None else int(seed), ALL)
         infos = self.oversight.select_infos(info)
         return self._look(observation), infos | {"observed": False, "observed_reward": 0.0}
@@ -121,6 +123,15 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: If an observed reward is not a finite number, or the action is not one of
                 the action space with queries.
         """
+        if self._plain:
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+            paid = as_finite(reward, "PartialOversight") if self._observed else 0.0
+            info = {"observed": self._observed, "observed_reward": paid}
+            return observation, paid, terminated, truncated, info
+        return self._step(action)
+
+    def _step(self, action: Any) -> Step:  # noqa: ANN401
+        """Take a step of which more is read, decided, paid or shown than its reward."""
         if self._observed is None:
             raise ResetNeeded("no episode is running: call reset() before step()")
         question = None
@@ -133,9 +144,9 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             if self._decides_late:
                 self.oversight.look(self._previous, question, arrival)
                 self._observed = bool(self.oversight.observed[0])
-        reported = paid = _check_reward(reward) if self._observed else 0.0
+        reported = paid = as_finite(reward, "PartialOversight") if self._observed else 0.0
         if self._needs_arrays:
-            true = float(reward) if self.oversight.reward == "true" else reported
+            true = as_float(reward, "PartialOversight") if self.paid_reward == "true" else reported
             ends = np.array([[terminated], [truncated]])
             step = (self._previous, as_batch(action), arrival, *ends)
             reported, paid = self._pay(true, step)
@@ -168,6 +179,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.oversight.look(self._previous)
         self._observed = bool(self.oversight.observed[0])
         self._needs_arrays = not self._pays_reports or self.oversight.flips is not None
+        self._plain = not (self._needs_arrays or self._allow or self._looks)
         if not self.oversight.has_flag:
             return observation
         space = self.env.observation_space
@@ -181,20 +193,3 @@ def as_batch(value: Any) -> Any:  # noqa: ANN401 (of any space)
     if isinstance(value, tuple):
         return tuple(as_batch(part) for part in value)
     return np.array(value)[None]
-
-
-def _check_reward(reward: SupportsFloat) -> float:
-    """Return an observed reward as a float, or raise a ValueError if it is not a finite number."""
-    value = math.nan
-    if isinstance(reward, float) or np.ndim(reward) == 0:  # type: ignore[arg-type]
-        try:
-            value = float(reward)
-        except (TypeError, ValueError, OverflowError):  # the last one of huge integers
-            value = math.nan
-    if math.isfinite(value):
-        return value
-    raise ValueError(
-        "PartialOversight needs a finite number as reward, the environment gave "
-        f"{shorten(reward)}: repair the environment, or replace its reward in a wrapper inside "
-        "PartialOversight"
-    )

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from envs.wrappers.checks import check_pays_truth
+from envs.wrappers.checks import as_float, check_pays_truth
 from envs.wrappers.ledger import LedgerWriter
 
 
@@ -58,15 +58,26 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     Args:
         env: The environment that pays the true reward.
         path: The ledger, which is created or continued; one file for each environment.
+        rewards_define_task: Whether reward wrappers inside define the task, so that what they pay
+            is its true reward. Those inside what `gym.make` returned always do; wrappers that hide
+            or normalize rewards never do.
 
     Raises:
         ValueError: If a wrapper inside changes rewards; at the first reset, if the file is not a
-            ledger or already has a writer.
+            ledger or already has a writer; at a step, if its reward is not a number.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], path: str | os.PathLike[str]) -> None:
-        check_pays_truth(env)
-        gym.utils.RecordConstructorArgs.__init__(self, path=os.fspath(path))
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        path: str | os.PathLike[str],
+        *,
+        rewards_define_task: bool = False,
+    ) -> None:
+        check_pays_truth(env, rewards_define_task)
+        gym.utils.RecordConstructorArgs.__init__(
+            self, path=os.fspath(path), rewards_define_task=rewards_define_task
+        )
         gym.Wrapper.__init__(self, env)
         self._ledger: LedgerWriter | None = None
         self._episode = -1
@@ -99,7 +110,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
             0,
             self._episode,
             self._elapsed,
-            float(reward),
+            as_float(reward, "RecordTruth"),
             observed=-1 if observed is None else bool(observed),
             ended=terminated + 2 * truncated,
         )

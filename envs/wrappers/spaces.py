@@ -23,16 +23,17 @@ def flagged_space(space: Space[Any]) -> Space[Any]:
         ValueError: If the space has no place for the flag.
     """
     if isinstance(space, spaces.Discrete):
-        return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)
+        return _doubled(space)
     axis = plane_axis(space)
     if isinstance(space, spaces.MultiBinary):
         shape = list(space.shape)
         shape[axis] += 1
         return spaces.MultiBinary(shape if len(shape) > 1 else shape[0])
     assert isinstance(space, spaces.Box)
-    plane = space.low.take([0], axis)
-    low = np.concatenate([space.low, np.zeros_like(plane)], axis)
-    high = np.concatenate([space.high, np.full_like(plane, flag_value(space))], axis)
+    shape = [*space.shape]
+    shape[axis] = 1  # and not a slice of the bounds, since a vector may have no entries
+    low = np.concatenate([space.low, np.zeros(shape, space.low.dtype)], axis)
+    high = np.concatenate([space.high, np.full(shape, flag_value(space), space.high.dtype)], axis)
     return spaces.Box(low, high, dtype=space.dtype.type)
 
 
@@ -44,7 +45,9 @@ def add_flag(space: Space[Any], observations: Any, flags: Mask) -> NDArray[Any]:
     """
     array = np.asarray(observations)
     if isinstance(space, spaces.Discrete):
-        upper: NDArray[Any] = array + flags * array.dtype.type(space.n)
+        # at least as wide as the doubled space, which may hold numbers that the space does not
+        wide = np.result_type(array.dtype, _doubled(space).dtype).type
+        upper: NDArray[Any] = array.astype(wide) + flags * wide(space.n)
         return upper
     axis = plane_axis(space) + 1
     shape = list(array.shape)
@@ -52,6 +55,24 @@ def add_flag(space: Space[Any], observations: Any, flags: Mask) -> NDArray[Any]:
     marks = np.where(flags, array.dtype.type(flag_value(space)), array.dtype.type(0))
     plane = np.broadcast_to(marks.reshape(-1, *[1] * (array.ndim - 1)), shape)
     return np.concatenate([array, plane], axis)
+
+
+def _doubled(space: spaces.Discrete) -> spaces.Discrete:
+    """Return a space of twice as many numbers, of the same dtype if that holds them.
+
+    Raises:
+        ValueError: If no integer of 64 bits holds the last one.
+    """
+    size, start = 2 * int(space.n), int(space.start)
+    last = start + size - 1
+    if last > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"a Discrete space must leave room for as many numbers again, got {space}: number "
+            "observations and actions from 0"
+        )
+    assert space.dtype is not None
+    dtype = space.dtype.type if last <= np.iinfo(space.dtype).max else np.int64
+    return spaces.Discrete(size, start=start, dtype=dtype)
 
 
 def plane_axis(space: Space[Any]) -> int:
@@ -76,8 +97,8 @@ def plane_axis(space: Space[Any]) -> int:
 def flag_value(space: Space[Any]) -> float:
     """Return the value of the flag of an observed step: 1, or an image's highest value."""
     if isinstance(space, spaces.Box) and len(space.shape) == 3:
-        highest = float(space.high.max())
-        return highest if np.isfinite(highest) else 1.0
+        highest = float(space.high.max(initial=-np.inf))
+        return highest if 0 < highest < np.inf else 1.0
     return 1.0
 
 
@@ -93,7 +114,7 @@ def asking_space(space: Space[Any]) -> spaces.Discrete:
             f"let a rule query, as in Query(rule=...), or make the actions discrete inside "
             f"PartialOversight"
         )
-    return spaces.Discrete(2 * int(space.n), start=int(space.start), dtype=space.dtype)
+    return _doubled(space)
 
 
 def split_action(space: spaces.Discrete, actions: NDArray[Any]) -> tuple[NDArray[Any], Mask]:

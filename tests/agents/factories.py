@@ -174,3 +174,27 @@ def pendulums(probability: float, reward: Reward = "observed") -> VectorEnv[Any,
 def pendulum_agent(env: Any, method: str = "routed", **settings: Any) -> RoutedPPO:  # noqa: ANN401
     """Return an agent with rollouts of 64 steps, on any environment."""
     return small_agent(method, env, **{"n_steps": PENDULUM_STEPS, "batch_size": 64, **settings})
+
+
+class Fused(VectorEnv[Any, Any, Any]):
+    """Steps the lanes of another vector environment, none of which can be reset or asked alone."""
+
+    def __init__(self, inside: VectorEnv[Any, Any, Any]) -> None:
+        self.inside, self.metadata, self.num_envs = inside, inside.metadata, inside.num_envs
+        self.observation_space, self.action_space = inside.observation_space, inside.action_space
+        self.single_observation_space = inside.single_observation_space
+        self.single_action_space = inside.single_action_space
+
+    def reset(
+        self,
+        *,
+        seed: Any = None,  # noqa: ANN401
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset every lane."""
+        assert not options, "lanes cannot be reset alone"
+        return self.inside.reset(seed=seed)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
+        """Step every lane."""
+        return self.inside.step(actions)

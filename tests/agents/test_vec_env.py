@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import minigrid  # noqa: F401 (registers its ids)
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -17,6 +18,7 @@ from agents.vec_env import fill, observed_lanes
 from envs import GridVectorEnv, partial_grid, partial_grid_vec
 from envs.observers import StepCoin
 from envs.wrappers import vector
+from tests.agents.factories import Fused
 
 LANES, STEPS = 16, 200
 
@@ -143,16 +145,6 @@ def test_rewards_are_copies() -> None:
     assert (SameRewards.rewards == rewards - 1).all()
 
 
-def test_lanes_cannot_be_addressed_one_by_one() -> None:
-    env = native()
-    assert env.get_attr("num_envs", indices=[0, 3]) == [LANES] * 2
-    assert env.env_is_wrapped(Monitor) == [False] * LANES
-    with pytest.raises(AttributeError, match="cannot set 'rules'"):
-        env.set_attr("rules", None)
-    with pytest.raises(AttributeError, match="cannot call 'reset'"):
-        env.env_method("reset")
-
-
 def test_images_come_one_per_lane() -> None:
     env = VectorEnvAdapter(partial_grid_vec(2, render_mode="rgb_array"))
     env.reset()
@@ -266,21 +258,25 @@ OVERSEEN = {name: lanes_of_singles(name) for name in SINGLES} | {
 }
 
 
-def started(make: Make, mode: AutoresetMode) -> tuple[VectorEnvAdapter, Any]:
-    env = VectorEnvAdapter(make(mode))
+def started(make: Make, mode: AutoresetMode, fused: bool = False) -> tuple[VectorEnvAdapter, Any]:
+    venv = Fused(make(mode)) if fused else make(mode)
+    env = VectorEnvAdapter(venv, marks_resets=fused)
     env.seed(4)
     return env, env.reset()
 
 
 @pytest.mark.parametrize("case", OVERSEEN)
-def test_disabled_autoreset_equals_same_step(case: str) -> None:
-    (ours, first), (theirs, expected) = (started(OVERSEEN[case], m) for m in (DISABLED, SAME))
+@pytest.mark.parametrize("mode", [NEXT, DISABLED])
+def test_other_autoreset_modes_equal_same_step(case: str, mode: AutoresetMode) -> None:
+    (ours, first), (theirs, expected) = (started(OVERSEEN[case], m) for m in (mode, SAME))
     np.testing.assert_array_equal(first, expected)
+    assert ours.reset_infos == theirs.reset_infos
     actions = np.random.default_rng(0).integers(2, size=(SOME_STEPS, FEW))
     ended = others = 0
     for row in actions:
         one, other = ours.step(row), theirs.step(row)
         np.testing.assert_equal(one, other)
+        np.testing.assert_equal(ours.reset_infos, theirs.reset_infos)
         assert one[1].dtype == other[1].dtype == np.float32
         ended += int(one[2].sum())
         others += sum("episode" not in info for info in one[3] if info)
@@ -289,7 +285,7 @@ def test_disabled_autoreset_equals_same_step(case: str) -> None:
 
 def real_transitions(make: Make, mode: AutoresetMode, steps: int) -> list[list[Transition]]:
     """Return the real transitions of each lane, whose actions come from a stream of its own."""
-    env, observations = started(make, mode)
+    env, observations = started(make, mode, fused=mode is NEXT)
     actions = np.random.default_rng(0).integers(2, size=(FEW, steps)).tolist()
     taken: list[list[Transition]] = [[] for _ in range(FEW)]
     for _ in range(steps):
@@ -306,7 +302,7 @@ def real_transitions(make: Make, mode: AutoresetMode, steps: int) -> list[list[T
 
 
 @pytest.mark.parametrize("case", OVERSEEN)
-def test_next_step_autoreset_has_the_same_steps_and_resets_between(case: str) -> None:
+def test_marked_resets_lie_between_the_same_steps(case: str) -> None:
     ours = real_transitions(OVERSEEN[case], NEXT, SOME_STEPS)
     theirs = real_transitions(OVERSEEN[case], SAME, SOME_STEPS)
     for one, other in zip(ours, theirs, strict=True):
@@ -317,30 +313,39 @@ def test_next_step_autoreset_has_the_same_steps_and_resets_between(case: str) ->
 
 
 def test_reset_forgets_pending_resets() -> None:
-    env, _ = started(OVERSEEN["FrozenLake"], NEXT)
+    env, _ = started(OVERSEEN["FrozenLake"], NEXT, fused=True)
     while not env.step(np.full(FEW, 2))[2].any():
         pass
     env.reset()
     assert not any("resetting" in info for info in env.step(np.zeros(FEW, int))[3])
 
 
-def test_native_vector_environments_reset_in_the_next_step() -> None:
-    venv = gym.make_vec("CartPole-v1", FEW, vectorization_mode="vector_entry_point")
+def native_cart_poles() -> VectorEnv[Any, Any, Any]:
+    return gym.make_vec("CartPole-v1", FEW, vectorization_mode="vector_entry_point")
+
+
+@pytest.mark.parametrize("overseen", [False, True])
+def test_native_cart_pole_starts_the_next_episode_in_the_step_of_an_end(overseen: bool) -> None:
+    venv = native_cart_poles()
     assert venv.metadata["autoreset_mode"] is NEXT
+    if overseen:
+        venv = vector.PartialOversight(venv, observed_probability=1.0)
     env = VectorEnvAdapter(venv)
     env.reset()
     lengths: list[int] = []
     steps: NDArray[np.int64] = np.zeros(FEW, dtype=np.int64)
     for _ in range(SOME_STEPS):
-        _, rewards, _, infos = env.step(np.zeros(FEW, dtype=np.int64))
-        for lane, info in enumerate(infos):
-            reset = "resetting" in info
-            assert rewards[lane] == (not reset)
-            steps[lane] = 0 if reset else steps[lane] + 1
-            if "episode" in info:
-                assert info["episode"] == {"r": float(steps[lane]), "l": steps[lane]}
-                lengths.append(info["episode"]["l"])
+        observations, rewards, dones, infos = env.step(np.zeros(FEW, dtype=np.int64))
+        assert (rewards == 1.0).all()
+        steps += 1
+        for lane in np.flatnonzero(dones):
+            assert infos[lane]["episode"] == {"r": float(steps[lane]), "l": steps[lane]}
+            assert np.abs(infos[lane]["terminal_observation"]).max() > 0.2
+            assert np.abs(observations[lane]).max() <= 0.05
+            lengths.append(infos[lane]["episode"]["l"])
+            steps[lane] = 0
     assert len(lengths) > 20
+    assert 8 <= min(lengths) <= max(lengths) <= 11  # as of single ones under the same action
 
 
 def test_terminal_observation_stays_when_the_environment_reuses_its_array() -> None:
@@ -364,16 +369,45 @@ def test_adapter_refuses_an_unknown_autoreset_mode() -> None:
         VectorEnvAdapter(venv)
 
 
+FLAT, SEQUENCE = gym.spaces.Discrete(2), gym.spaces.Sequence(gym.spaces.Discrete(2))
+
+
 @pytest.mark.parametrize(
-    "space",
-    [gym.spaces.Dict({"a": gym.spaces.Discrete(2)}), gym.spaces.Tuple([gym.spaces.Discrete(2)])],
+    ("space", "advice"),
+    [
+        (gym.spaces.Dict({"a": FLAT}), "gymnasium.wrappers.FlattenObservation"),
+        (gym.spaces.Tuple([FLAT]), "gymnasium.wrappers.FlattenObservation"),
+        (gym.spaces.Text(3), "gymnasium.wrappers.FlattenObservation"),
+        (SEQUENCE, "with a gymnasium.ObservationWrapper"),
+        (gym.spaces.Tuple([FLAT, SEQUENCE]), "with a gymnasium.ObservationWrapper"),
+        (gym.spaces.Dict({"b": SEQUENCE}), "with a gymnasium.ObservationWrapper"),
+        (
+            gym.spaces.Dict({"a": FLAT, "b": SEQUENCE}),
+            r"FlattenObservation\(FilterObservation\(env, \['a'\]\)\)",
+        ),
+        (
+            gym.make("MiniGrid-Empty-5x5-v0").observation_space,
+            "flatten them with minigrid.wrappers.FlatObsWrapper",
+        ),
+    ],
 )
-def test_adapter_refuses_observations_that_are_not_arrays(space: gym.spaces.Space[Any]) -> None:
+def test_observations_that_are_not_arrays_are_refused_with_a_wrapper_that_works(
+    space: gym.spaces.Space[Any], advice: str
+) -> None:
     class Nested(gym.Env[Any, Any]):
         observation_space, action_space = space, gym.spaces.Discrete(2)
 
-    with pytest.raises(ValueError, match=r"must be arrays.*FlattenObservation"):
+    with pytest.raises(ValueError, match=rf"must be arrays, .*{advice}$") as refused:
         VectorEnvAdapter(SyncVectorEnv([Nested], autoreset_mode=SAME))
+    assert "\n" not in str(refused.value)
+
+
+def test_adapter_refuses_lanes_that_cannot_be_reset_alone() -> None:
+    with pytest.raises(ValueError, match="Fused resets ended lanes in the next step and cannot"):
+        VectorEnvAdapter(Fused(OVERSEEN["CartPole"](NEXT)))
+    stacked = gym.wrappers.vector.NormalizeObservation(OVERSEEN["CartPole"](NEXT))
+    with pytest.raises(ValueError, match="cannot reset some lanes alone"):
+        VectorEnvAdapter(stacked)
 
 
 class WithOptions(FixedInfo):
@@ -423,3 +457,33 @@ def test_options_that_differ_between_lanes_are_refused() -> None:
         env.reset()
     env.set_options({"board": np.zeros(3)})  # arrays cannot be compared by ==
     env.reset()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([{"board": np.ones(2)}, {}], "the same options, got .*give one dictionary"),
+        ([{"level": 3}], "one for each of 2 lanes, got 1"),
+        ({"reset_mask": np.array([True, False])}, "would reset some lanes only"),
+    ],
+)
+def test_options_are_refused_when_lanes_cannot_have_them(options: Any, message: str) -> None:  # noqa: ANN401
+    env = VectorEnvAdapter(SyncVectorEnv([WithOptions] * 2))
+    env.set_options(options)
+    with pytest.raises(ValueError, match=message):
+        env.reset()
+
+
+class PaysTooMuch(WithOptions):
+    """Pays a number that no float holds."""
+
+    def step(self, action: object) -> tuple[int, Any, bool, bool, dict[str, Any]]:
+        """Pay it."""
+        return 0, 10**400, False, False, {}
+
+
+def test_reward_that_no_float_holds_is_refused() -> None:
+    env = VectorEnvAdapter(SyncVectorEnv([PaysTooMuch]))
+    env.reset()
+    with pytest.raises(ValueError, match="a number that no float holds"):
+        env.step(np.zeros(1, int))

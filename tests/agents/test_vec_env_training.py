@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from agents.rollout_buffer import HIDDEN, NEGATIVE, POSITIVE, UNUSED, Timeouts
-from tests.agents.factories import Corridor, assert_same_training, small_agent
+from tests.agents.factories import Corridor, Fused, assert_same_training, small_agent
 
+MODES = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 SETTINGS = {"n_steps": 64, "batch_size": 32, "gamma": 0.9, "gae_lambda": 0.8}
 
 
@@ -26,6 +27,11 @@ def overseen(name: str) -> gym.Env[Any, Any]:
 
 def overseen_sync(name: str, mode: AutoresetMode, count: int = 4) -> VectorEnv[Any, Any, Any]:
     return SyncVectorEnv([lambda: overseen(name)] * count, autoreset_mode=mode)
+
+
+def fused(name: str) -> VectorEnv[Any, Any, Any]:
+    """Return lanes that reset in the next step and cannot be reset alone."""
+    return Fused(overseen_sync(name, AutoresetMode.NEXT_STEP))
 
 
 def agent_on(env: Any, **settings: Any) -> RoutedPPO:  # noqa: ANN401
@@ -60,7 +66,7 @@ def slow_advantages(agent: RoutedPPO, lane: int) -> tuple[NDArray[np.bool_], lis
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
 def test_advantages_of_real_steps_ignore_resetting_steps(name: str) -> None:
     # no step of learning, so that the critic still gives the values of the rollout
-    agent = agent_on(overseen_sync(name, AutoresetMode.NEXT_STEP), learning_rate=0.0).learn(256)
+    agent = agent_on(fused(name), learning_rate=0.0).learn(256)
     unused = 0
     for lane in range(4):
         real, expected = slow_advantages(agent, lane)
@@ -72,7 +78,7 @@ def test_advantages_of_real_steps_ignore_resetting_steps(name: str) -> None:
 
 def test_training_ignores_resetting_steps() -> None:
     def trained() -> RoutedPPO:
-        return agent_on(overseen_sync("CartPole-v1", AutoresetMode.NEXT_STEP)).learn(256)
+        return agent_on(fused("CartPole-v1")).learn(256)
 
     ours, theirs = trained(), trained()
     buffer = theirs.rollout_buffer
@@ -90,12 +96,18 @@ def test_training_ignores_resetting_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
-@pytest.mark.parametrize("mode", AutoresetMode)
-def test_agent_learns_in_every_autoreset_mode(name: str, mode: AutoresetMode) -> None:
-    agent = agent_on(overseen_sync(name, mode)).learn(512)
-    routes = set(np.unique(agent.rollout_buffer.routes()))
-    assert (UNUSED in routes) == (mode is AutoresetMode.NEXT_STEP)
+def test_agent_trains_alike_in_every_autoreset_mode(name: str) -> None:
+    same, *others = (agent_on(overseen_sync(name, mode)).learn(512) for mode in MODES)
+    routes = set(np.unique(same.rollout_buffer.routes()))
     assert routes >= ({POSITIVE, HIDDEN} if name == "CartPole-v1" else {NEGATIVE, HIDDEN})
+    assert UNUSED not in routes
+    for other in others:
+        assert_same_training(other, same)
+
+
+def test_agent_learns_when_lanes_cannot_be_reset_alone() -> None:
+    agent = agent_on(fused("CartPole-v1")).learn(512)
+    assert {POSITIVE, HIDDEN, UNUSED} <= set(np.unique(agent.rollout_buffer.routes()))
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "PartialGrid-v0"])

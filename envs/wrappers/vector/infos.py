@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from gymnasium import Space, spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
@@ -77,10 +78,11 @@ def parse_step_infos(
     return np.where(ended, last, observed), np.where(ended, last_rewards, rewards)
 
 
-def before_reset(observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
+def before_reset(space: Space[Any], observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401
     """Return the observations after a step and before the resets of same-step autoreset.
 
     Args:
+        space: Space of a single observation.
         observations: After the resets, [n, ...].
         final: Gymnasium's `final_obs`: an array like the observations, or an array of objects.
         ended: The lanes that were reset, [n].
@@ -90,19 +92,23 @@ def before_reset(observations: Any, final: Any, ended: Mask) -> Any:  # noqa: AN
         arrived[ended] = final[ended]
         return arrived
     for lane in np.flatnonzero(ended).tolist():
-        _write(arrived, lane, final[lane])
+        arrived = _replace(space, arrived, lane, final[lane])
     return arrived
 
 
-def _write(observations: Any, lane: int, observation: Any) -> None:  # noqa: ANN401
-    if isinstance(observation, dict):
-        for key, part in observation.items():
-            _write(observations[key], lane, part)
-    elif isinstance(observation, tuple):
-        for whole, part in zip(observations, observation, strict=True):
-            _write(whole, lane, part)
-    else:
-        observations[lane] = observation
+def _replace(space: Space[Any], observations: Any, lane: int, observation: Any) -> Any:  # noqa: ANN401
+    """Return observations with another one in a lane; arrays and dictionaries are written to."""
+    if isinstance(space, spaces.Dict):
+        for key, part in space.spaces.items():
+            observations[key] = _replace(part, observations[key], lane, observation[key])
+        return observations
+    if isinstance(space, spaces.Tuple):
+        each = zip(space.spaces, observations, observation, strict=True)
+        return tuple(_replace(part, whole, lane, one) for part, whole, one in each)
+    if isinstance(observations, tuple):  # Gymnasium's batch of texts, sequences and graphs
+        return (*observations[:lane], observation, *observations[lane + 1 :])
+    observations[lane] = observation
+    return observations
 
 
 def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.observers import Observer
 from envs.observers.observer import Mask
-from envs.wrappers.checks import check_inside
+from envs.wrappers.checks import check_inside, check_tells_nothing
 from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
 from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
 from envs.wrappers.vector.infos import (
@@ -78,7 +78,7 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         }
         RecordConstructorArgs.__init__(self, **arguments)
         StatefulWrapper.__init__(self, env)
-        check_inside(env)
+        self._truth_inside = check_inside(env)
         self.oversight = Oversight(env.num_envs, **arguments)
         if self.oversight.has_flag:
             self.single_observation_space = flagged_space(env.single_observation_space)
@@ -109,6 +109,8 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         # A copy, since Gymnasium takes the mask out of the options that it is given.
         inside = None if options is None else dict(options)
         observations, inner = self.env.reset(seed=seed, options=inside)  # type: ignore[arg-type]
+        if not self._truth_inside:
+            check_tells_nothing(inner)
         self.oversight.reset(seed, np.flatnonzero(mask))
         self._started = True
         self._resetting = self._resetting & ~mask
@@ -128,7 +130,15 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         question = self._none
         if self.oversight.agent_asks:
             actions, question = split_action(self.env.single_action_space, np.asarray(actions))  # type: ignore[arg-type]
-        observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        try:
+            observations, rewards, terminated, truncated, inner = self.env.step(actions)
+        except OverflowError as error:  # of the array in which lanes of Gymnasium put rewards
+            name = type(self.env.unwrapped).__name__
+            raise ValueError(
+                f"PartialOversight needs finite rewards, a step of {name} gave a number that no "
+                f"float holds ({error}): repair the environment, or scale its reward in a wrapper "
+                "inside PartialOversight"
+            ) from error
         rewards = check_rewards(rewards, self.num_envs)
         ended = (terminated | truncated).astype(np.bool_, copy=False)
         restarted = None  # the lanes that ended and already are in their next episode
@@ -154,7 +164,8 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         """Return what each step led to, before any reset, as far as it is read."""
         if restarted is None or not (self.oversight.reads_observations or self.oversight.has_flag):
             return observations
-        return before_reset(observations, inner["final_obs"], restarted)
+        space = self.env.single_observation_space
+        return before_reset(space, observations, inner["final_obs"], restarted)
 
     def _make_infos(
         self,

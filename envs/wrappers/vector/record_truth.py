@@ -27,15 +27,24 @@ class RecordTruth(StatefulWrapper, RecordConstructorArgs):
     Args:
         env: The vector environment that pays the true reward.
         path: The ledger, which is created or continued; one file for each environment.
+        rewards_define_task: As for the single wrapper.
 
     Raises:
         ValueError: If a wrapper inside changes rewards, or the environment does not state its
             autoreset mode; at the first reset, if the file is not a ledger or has a writer.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], path: str | os.PathLike[str]) -> None:
-        check_pays_truth(env)
-        RecordConstructorArgs.__init__(self, path=os.fspath(path))
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        path: str | os.PathLike[str],
+        *,
+        rewards_define_task: bool = False,
+    ) -> None:
+        check_pays_truth(env, rewards_define_task)
+        RecordConstructorArgs.__init__(
+            self, path=os.fspath(path), rewards_define_task=rewards_define_task
+        )
         StatefulWrapper.__init__(self, env)
         self._mode = autoreset_mode(env)
         self._ledger: LedgerWriter | None = None

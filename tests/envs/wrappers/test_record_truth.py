@@ -4,17 +4,27 @@ import copy
 import doctest
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import ClipReward, NormalizeReward, TimeLimit
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import ClipReward, NormalizeReward, TimeLimit, TransformReward
 
-from envs import FixedHorizon, RecordTruth, partial_grid, read_ledger, summarize_episodes
-from envs.wrappers import record_truth
+from envs import (
+    FixedHorizon,
+    PartialOversight,
+    RecordTruth,
+    partial_grid,
+    read_ledger,
+    summarize_episodes,
+)
+from envs.wrappers import record_truth, vector
 
 GAMES: list[tuple[str, dict[str, Any]]] = [
     ("CartPole-v1", {}),
@@ -152,6 +162,50 @@ def test_the_reward_is_recorded_when_a_wrapper_defines_the_task(tmp_path: Path) 
     assert set(paid) == {-1.0}
     episodes = summarize_episodes(read_ledger(tmp_path / "truth.ledger"))
     assert episodes["true_return"].tolist() == [-200.0]
+
+
+def signed_task() -> gym.Env[Any, Any]:
+    return paying_minus_one(PendulumEnv())
+
+
+def paying_minus_one(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return TransformReward(env, lambda _: -1.0)
+
+
+def test_reward_wrappers_of_gymnasium_are_recorded_when_they_define_the_task(tmp_path: Path) -> None:
+    gym.register("SignedPendulum-v0", signed_task)
+    try:
+        registered = gym.make("SignedPendulum-v0", max_episode_steps=9)
+    finally:
+        gym.registry.pop("SignedPendulum-v0")
+    stated = TimeLimit(paying_minus_one(gym.make("Pendulum-v1")), 9)
+    for number, (env, arguments) in enumerate(
+        [(registered, {}), (stated, {"rewards_define_task": True})]
+    ):
+        path = tmp_path / f"{number}.ledger"
+        recorded = RecordTruth(env, path, **arguments)
+        recorded.reset(seed=0)
+        for _ in range(9):
+            recorded.step(np.zeros(1, dtype=np.float32))
+        recorded.close()
+        assert read_ledger(path)["reward"].tolist() == [-1.0] * 9
+
+
+@pytest.mark.parametrize("wrap", [NormalizeReward, partial(PartialOversight, proxy=None)])
+def test_wrappers_that_hide_or_normalize_never_define_the_task(wrap: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    env = SignReward(wrap(gym.make("CartPole-v1")))
+    with pytest.raises(ValueError, match="RecordTruth got an environment whose rewards"):
+        RecordTruth(env, tmp_path / "truth.ledger", rewards_define_task=True)
+    lanes = SyncVectorEnv([lambda: env])
+    with pytest.raises(ValueError, match="RecordTruth got an environment whose rewards"):
+        vector.RecordTruth(lanes, tmp_path / "truth.ledger", rewards_define_task=True)
+
+
+def test_lanes_whose_reward_was_changed_need_the_statement(tmp_path: Path) -> None:
+    lanes = SyncVectorEnv([lambda: paying_minus_one(gym.make("Pendulum-v1"))] * 2)
+    with pytest.raises(ValueError, match="rewards_define_task=True if what TransformReward pays"):
+        vector.RecordTruth(lanes, tmp_path / "truth.ledger")
+    vector.RecordTruth(lanes, tmp_path / "truth.ledger", rewards_define_task=True)
 
 
 @pytest.mark.parametrize("reward", ["observed", "proxy"])

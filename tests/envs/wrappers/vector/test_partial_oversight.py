@@ -6,7 +6,9 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TransformObservation
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -284,3 +286,63 @@ def test_lanes_equal_singles_and_hidden_rewards_change_nothing(
         if mode is AutoresetMode.DISABLED and ended.any():
             for env in (clean, dirty, singles, others):
                 env.reset(options={"reset_mask": ended.copy()})
+
+
+class Told(gym.Env[Any, Any]):
+    """Observes its step in every kind of space that Gymnasium does not batch as an array."""
+
+    observation_space = spaces.Dict(
+        {
+            "text": spaces.Text(9),
+            "list": spaces.Sequence(spaces.Discrete(99)),
+            "pair": spaces.Tuple([spaces.Discrete(99), spaces.Text(9)]),
+            "box": spaces.Box(0, 99, ()),
+        }
+    )
+    action_space = spaces.Discrete(2)
+    elapsed = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start."""
+        self.elapsed = 0
+        return self._see(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Count to three."""
+        self.elapsed += 1
+        return self._see(), 1.0, self.elapsed == 3, False, {}
+
+    def _see(self) -> dict[str, Any]:
+        now, word = self.elapsed, "x" * (self.elapsed + 1)
+        box = np.array(now, np.float32)
+        return {"text": word, "list": (now,) * now, "pair": (now, word), "box": box}
+
+
+@pytest.mark.parametrize("alone", ["text", "list", None])
+def test_arrivals_are_read_when_observations_are_not_arrays(alone: str | None) -> None:
+    seen: list[Any] = []
+
+    def read(observation: Any) -> Any:  # noqa: ANN401
+        seen.append(observation)
+        return [True, True]
+
+    def make() -> gym.Env[Any, Any]:
+        space = Told.observation_space[alone] if alone else None
+        told: gym.Env[Any, Any] = Told()
+        return TransformObservation(told, lambda each: each[alone], space) if alone else told
+
+    lanes = SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = vector.PartialOversight(lanes, observer=Region(read, at="arrival"))
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(np.zeros(2, int))
+    last = {"text": ("xxxx",) * 2, "list": ((3, 3, 3),) * 2}
+    if alone:
+        assert seen[-1] == last[alone]
+        return
+    assert {key: seen[-1][key] for key in last} == last
+    assert seen[-1]["pair"][0].tolist() == [3, 3]
+    assert seen[-1]["pair"][1] == last["text"]
+    assert seen[-1]["box"].tolist() == [3.0, 3.0]
