@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import AsyncVectorEnv, VectorEnv, VectorRewardWrapper, VectorWrapper
 from gymnasium.wrappers import NormalizeReward, OrderEnforcing
 from gymnasium.wrappers.vector import NormalizeReward as VectorNormalizeReward
@@ -28,6 +29,8 @@ MISPLACED = {
 HIDING = ("PartialOversight", "DelayedOversight", "NormalizeObservedReward")
 NORMALIZING = (NormalizeReward, VectorNormalizeReward)
 CHANGING = (gym.RewardWrapper, VectorRewardWrapper, *NORMALIZING)
+
+NO_REALS = (str, bytes, bytearray, complex, np.complexfloating)  # though `float` takes some
 
 TWICE = (
     "which would observe rewards already hidden: wrap once, and compose observers with &, | and ~, "
@@ -159,7 +162,7 @@ def as_float(reward: object, wrapper: str) -> float:
         return float(reward)
     numeric: Any = reward
     try:
-        if not isinstance(reward, str | bytes | bytearray | complex) and _is_scalar(reward):
+        if not isinstance(reward, NO_REALS) and _is_scalar(reward):
             return float(numeric)
     except (TypeError, ValueError, OverflowError):
         pass

@@ -97,7 +97,7 @@ def plane_axis(space: Space[Any]) -> int:
 def flag_value(space: Space[Any]) -> float:
     """Return the value of the flag of an observed step: 1, or an image's highest value."""
     if isinstance(space, spaces.Box) and len(space.shape) == 3:
-        highest = float(space.high.max(initial=-np.inf))
+        highest = float(space.high.max()) if space.high.size else 1.0
         return highest if 0 < highest < np.inf else 1.0
     return 1.0
 

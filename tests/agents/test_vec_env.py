@@ -341,7 +341,7 @@ def test_native_cart_pole_starts_the_next_episode_in_the_step_of_an_end(overseen
         for lane in np.flatnonzero(dones):
             assert infos[lane]["episode"] == {"r": float(steps[lane]), "l": steps[lane]}
             assert np.abs(infos[lane]["terminal_observation"]).max() > 0.2
-            assert np.abs(observations[lane]).max() <= 0.05
+            assert np.abs(np.asarray(observations)[lane]).max() <= 0.05
             lengths.append(infos[lane]["episode"]["l"])
             steps[lane] = 0
     assert len(lengths) > 20

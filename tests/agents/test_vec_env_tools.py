@@ -138,12 +138,12 @@ def test_wrappers_see_what_dummy_vec_env_shows(name: str, mode: AutoresetMode, t
     assert ours.observation_space == theirs.observation_space
     for env in (ours, theirs):
         env.seed(3)
-    np.testing.assert_array_equal(ours.reset(), theirs.reset())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
     ends = 0
     for row in np.random.default_rng(0).integers(2, size=(STEPS, LANES)):
         one, other = ours.step(row), theirs.step(row)
         for mine, yours in zip(one[:3], other[:3], strict=True):
-            np.testing.assert_array_equal(mine, yours)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(mine, yours)
         for lane in np.flatnonzero(one[2]):
             ends += 1
             compare_ends(one[3][lane], other[3][lane])
@@ -166,10 +166,10 @@ def test_lanes_in_processes_show_what_dummy_vec_env_shows(mode: AutoresetMode) -
     theirs = dummy("overseen walk")
     for env in (ours, theirs):
         env.seed(3)
-    np.testing.assert_array_equal(ours.reset(), theirs.reset())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
     for row in np.random.default_rng(0).integers(2, size=(30, LANES)):
         for mine, yours in zip(ours.step(row)[:3], theirs.step(row)[:3], strict=True):
-            np.testing.assert_array_equal(mine, yours)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(mine, yours)
     ours.close()
 
 

@@ -150,7 +150,11 @@ class FinalStepByNextFlag(Peeking):
 class StoresResetSteps(VectorEnvAdapter):
     """Takes the steps that only reset a lane for data, as SB3's own buffer would."""
 
-    def _pass_over(self, paid: Any, listed: Any) -> None:  # noqa: ANN401
+    def __init__(self, venv: Any) -> None:  # noqa: ANN401
+        super().__init__(venv, marks_resets=True)
+        self._marks = True  # although lanes could be reset alone, which leaves no such steps
+
+    def _pass_over(self, paid: Any, infos: Any, listed: Any) -> None:  # noqa: ANN401
         """Leave these steps as they are."""
 
 

@@ -160,7 +160,7 @@ HIDING: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "observed always": lambda: PartialOversight(cart(), observed_probability=1.0),
     "subclass": lambda: Renamed(cart()),
     "deep": lambda: gym.wrappers.TimeLimit(
-        gym.wrappers.TimeAwareObservation(gym.wrappers.FlattenObservation(hiding_grid())), 9
+        gym.wrappers.FlattenObservation(gym.wrappers.OrderEnforcing(hiding_grid())), 9
     ),
     "held": lambda: gym.wrappers.TimeLimit(Holder(Holder(hiding_grid())), 9),
     "held in a list": lambda: Listed([cart(), hiding_grid()]),
@@ -191,7 +191,7 @@ def test_oversight_of_hiding_vector_environments_is_refused() -> None:
     for env in (
         hiding,
         gym.make_vec("PartialGrid-v0", 2),
-        gym.wrappers.vector.RecordEpisodeStatistics(hiding),
+        gym.wrappers.vector.FlattenObservation(hiding),
         vector.PartialOversight(SyncVectorEnv([cart] * 2)),
         VectorHolder(hiding),
     ):
@@ -228,11 +228,25 @@ def test_monitor_of_make_vec_env_is_refused_with_what_works() -> None:
 BIG = 10**400
 
 
-@pytest.mark.parametrize(
-    "reward",
-    [BIG, -BIG, 10**5000, Fraction(BIG), "5", b"5", np.str_("5"), 1j, np.complex64(1), None, [1.0]],
-)
-def test_reward_that_is_no_float_is_refused_in_one_line(reward: Any, tmp_path: Path) -> None:  # noqa: ANN401
+NO_FLOATS: dict[str, Any] = {
+    "big": BIG,
+    "small": -BIG,
+    "too long to print": 10**5000,
+    "fraction": Fraction(BIG),
+    "string": "5",
+    "bytes": b"5",
+    "NumPy's string": np.str_("5"),
+    "complex": 1j,
+    "NumPy's complex": np.complex64(1),
+    "nothing": None,
+    "list": [1.0],
+}
+
+
+@pytest.mark.parametrize("case", NO_FLOATS)
+def test_reward_that_is_no_float_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    reward = NO_FLOATS[case]
+
     def paying() -> gym.Env[Any, Any]:
         return Paying(reward)
 
@@ -248,6 +262,7 @@ def test_reward_that_is_no_float_is_refused_in_one_line(reward: Any, tmp_path: P
             env.step(0)
         assert len(str(error.value).splitlines()) == 1
         assert len(str(error.value)) < 250
+        env.close()
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_the_reward_is_recorded_when_a_wrapper_defines_the_task(tmp_path: Path) 
     assert episodes["true_return"].tolist() == [-200.0]
 
 
-def signed_task() -> gym.Env[Any, Any]:
+def signed_task(**_: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
     return paying_minus_one(PendulumEnv())
 
 
@@ -172,7 +172,7 @@ def paying_minus_one(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return TransformReward(env, lambda _: -1.0)
 
 
-def test_reward_wrappers_of_gymnasium_are_recorded_when_they_define_the_task(tmp_path: Path) -> None:
+def test_reward_wrappers_are_recorded_when_they_define_the_task(tmp_path: Path) -> None:
     gym.register("SignedPendulum-v0", signed_task)
     try:
         registered = gym.make("SignedPendulum-v0", max_episode_steps=9)

@@ -36,7 +36,7 @@ def test_flagged_observation_is_in_the_flagged_space(name: str) -> None:
             assert flagged.contains(each)
         assert not np.array_equal(*shown)
         if isinstance(space, spaces.Discrete):
-            assert [int(each) for each in shown] == [observation, observation + space.n]
+            assert [int(each) for each in shown] == [observation, int(observation) + int(space.n)]
 
 
 def test_highest_numbers_of_small_discrete_spaces_do_not_wrap_around() -> None:
