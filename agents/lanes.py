@@ -31,6 +31,9 @@ class LaneError(ValueError, AttributeError):
 class Lanes:
     """Attributes and methods of the lanes of a vector environment, as far as it lets them be read.
 
+    As among single environments the outermost wrapper decides: an attribute of a vector wrapper
+    hides that of the lanes.
+
     - `SyncVectorEnv` has an environment for each lane, asked as `DummyVecEnv` asks its own.
     - `AsyncVectorEnv` passes a request to all lanes at once, and so does any other vector
       environment with `call` or `set_attr`.
@@ -58,6 +61,8 @@ class Lanes:
         """
         if name in SPACES:
             return [getattr(self.venv, SPACES[name]) for _ in lanes]
+        if (wrapper := self._wrapper_with(name)) is not None:
+            return [getattr(wrapper, name) for _ in lanes]
         if self._inside(name, lanes):
             if self.envs is not None:
                 return [self.envs[lane].get_wrapper_attr(name) for lane in lanes]
@@ -121,6 +126,17 @@ class Lanes:
         if self.envs is None:
             return [False for _ in lanes]
         return [is_wrapped(self.envs[lane], wrapper) for lane in lanes]
+
+    def _wrapper_with(self, name: str) -> AnyVectorEnv | None:
+        """Return the outermost vector wrapper that has an attribute of its own, if any."""
+        layer = self.venv
+        while isinstance(layer, VectorWrapper):
+            classes = type(layer).__mro__
+            own = (layer, *classes[: classes.index(VectorWrapper)])
+            if name != "env" and any(name in vars(each) for each in own):
+                return layer
+            layer = layer.env
+        return None
 
     def _inside(self, name: str, lanes: list[int]) -> bool:
         """Return whether each of some lanes has an attribute of its own."""

@@ -158,8 +158,9 @@ class VectorEnvAdapter(VecEnv):
             observations, rewards, terminated, truncated, infos = self.venv.step(self._pending)
         except OverflowError as error:
             raise ValueError(
-                f"a step gave a number that no float holds ({error}): rewards must be finite "
-                "numbers; repair the environment, or scale its reward in a wrapper"
+                f"a step of the environment ended in an OverflowError ({error}): rewards, and "
+                "observed rewards, must be finite numbers that a float can hold; scale them in a "
+                "wrapper of the environment"
             ) from error
         dones = terminated | truncated
         self._return += rewards

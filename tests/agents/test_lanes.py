@@ -117,3 +117,15 @@ def test_single_environment_and_its_wrappers_answer() -> None:
     assert env.env_method("harder", 1) == [2]
     assert env.env_is_wrapped(PartialOversight) == [True]
     assert adapted(monitored()).env_is_wrapped(Monitor) == [True]
+
+
+def test_outermost_wrapper_says_what_is_paid() -> None:
+    def truthful() -> gym.Env[Any, Any]:
+        return PartialOversight(Tuned(), reward="true")
+
+    lanes = SyncVectorEnv([truthful] * 2)
+    assert VectorEnvAdapter(lanes).get_attr("paid_reward") == ["true"] * 2
+    assert VectorEnvAdapter(vector.PartialOversight(lanes)).get_attr("paid_reward") == [
+        "observed",
+        "observed",
+    ]

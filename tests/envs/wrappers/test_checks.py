@@ -187,12 +187,12 @@ def test_oversight_of_rewards_already_hidden_is_refused(case: str) -> None:
 
 def test_oversight_of_hiding_vector_environments_is_refused() -> None:
     message = "PartialOversight lies inside PartialOversight"
-    hiding = partial_grid_vec(2)
+    hiding, lanes = partial_grid_vec(2), vector.PartialOversight(SyncVectorEnv([cart] * 2))
     for env in (
         hiding,
         gym.make_vec("PartialGrid-v0", 2),
-        gym.wrappers.vector.FlattenObservation(hiding),
-        vector.PartialOversight(SyncVectorEnv([cart] * 2)),
+        gym.wrappers.vector.FlattenObservation(lanes),
+        lanes,
         VectorHolder(hiding),
     ):
         with pytest.raises(ValueError, match=message):
