@@ -161,7 +161,8 @@ def lane_by_lane(venv: AnyVectorEnv) -> AnyVectorEnv | None:
     `reset(options={"reset_mask": mask})` then resets the lanes of the mask, also those that the
     next step would have reset. Gymnasium requires that only where autoreset is disabled:
     `SyncVectorEnv` and `AsyncVectorEnv` do it in any mode (without shared memory the latter would
-    reset a second time), and `CartPoleLanes` adds it to Gymnasium's own native environment.
+    reset a second time), and `CartPoleLanes` adds it to Gymnasium's own native environment. Any
+    other says that it does by an attribute `resets_lanes` that is true.
     """
     layer, innermost = venv, None
     while isinstance(layer, VectorWrapper):
@@ -174,7 +175,7 @@ def lane_by_lane(venv: AnyVectorEnv) -> AnyVectorEnv | None:
         if not isinstance(innermost, CartPoleLanes):
             innermost.env = CartPoleLanes(layer)
         return venv
-    able = isinstance(layer, SyncVectorEnv)
+    able = isinstance(layer, SyncVectorEnv) or bool(getattr(layer, "resets_lanes", False))
     able |= isinstance(layer, AsyncVectorEnv) and bool(layer.shared_memory)
     return venv if able else None
 

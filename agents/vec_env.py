@@ -111,8 +111,9 @@ class VectorEnvAdapter(VecEnv):
             raise ValueError(
                 f"{type(venv.unwrapped).__name__} resets ended lanes in the next step and cannot "
                 "reset some lanes alone, so that SB3 would count resets as steps: build it with "
-                "AutoresetMode.SAME_STEP or from single environments with SyncVectorEnv, or give "
-                "it to RoutedPPO itself, which leaves these steps out"
+                "AutoresetMode.SAME_STEP or from single environments with SyncVectorEnv, set "
+                "resets_lanes = True if its reset takes a reset_mask, or give it to RoutedPPO "
+                "itself, which leaves these steps out"
             )
         self.venv = venv if alone is None else alone
         self._marks = alone is None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from agents.lanes import lane_by_lane
 from oversight.certificate.process import global_generators, quiet, set_global_generators
 
 Result = tuple[str, Any, Any]
@@ -82,6 +83,8 @@ class _Replay:
         values = vars(self._real).items()
         self._constants = {name: value for name, value in values if isinstance(value, CONSTANTS)}
         source.results = self._results = deque[Result]()
+        if isinstance(source, VectorEnv):  # so that the adapter to SB3 resets the same lanes
+            self.resets_lanes = lane_by_lane(source) is not None
         for name in ("metadata", "render_mode", "spec"):
             setattr(self, name, getattr(source, name))
         for name in SPACES:

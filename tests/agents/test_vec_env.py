@@ -405,6 +405,9 @@ def test_observations_that_are_not_arrays_are_refused_with_a_wrapper_that_works(
 def test_adapter_refuses_lanes_that_cannot_be_reset_alone() -> None:
     with pytest.raises(ValueError, match="Fused resets ended lanes in the next step and cannot"):
         VectorEnvAdapter(Fused(OVERSEEN["CartPole"](NEXT)))
+    fused = Fused(OVERSEEN["CartPole"](NEXT))
+    fused.resets_lanes = True  # type: ignore[attr-defined]
+    VectorEnvAdapter(fused)
     stacked = gym.wrappers.vector.NormalizeObservation(OVERSEEN["CartPole"](NEXT))
     with pytest.raises(ValueError, match="cannot reset some lanes alone"):
         VectorEnvAdapter(stacked)
