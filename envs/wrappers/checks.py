@@ -213,7 +213,9 @@ def _oversights(env: object, seen: set[int] | None = None) -> Iterator[bool]:
         if all(env.call("has_wrapper_attr", "paid_reward")):
             yield from (paid == "true" for paid in env.call("paid_reward"))
         return
-    for inside in getattr(env, "__dict__", {}).values():
+    # what else a wrapper holds takes no part in its steps
+    held_by_wrapper = {"env": env.env} if isinstance(env, gym.Wrapper | VectorWrapper) else None
+    for inside in (held_by_wrapper or getattr(env, "__dict__", {})).values():
         for held in inside if isinstance(inside, list | tuple) else (inside,):
             if isinstance(held, gym.Env | VectorEnv):
                 yield from _oversights(held, seen)
