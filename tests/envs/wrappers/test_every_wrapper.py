@@ -155,7 +155,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "allow": ("prob",),
         "seed": 3,
     },
-    "RecordTruth": {"path": "truth.ledger"},
+    "RecordTruth": {"path": "truth.ledger", "rewards_define_task": True},
 }
 
 
