@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import inf, nan, sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,11 @@ class Results:
                 f"{self.path} is about other questions named {questions.name}, or another number "
                 "of them: choose another file, or remove it"
             )
+        if any(None in row for each in stored["responses"] for row in each["likelihoods"].values()):
+            raise ValueError(
+                f"{self.path} has responses of a model that gave no likelihoods: remove it, and "
+                "ask a model whose weights are finite"
+            )
         found = [_response(record) for record in stored["responses"]]
         whole = len(found) == len(questions.places)
         return found if whole else found[: len(found) // CHUNK * CHUNK]
@@ -171,10 +176,7 @@ class Results:
 
 
 def _response(record: Mapping[str, Any]) -> Response:
-    likelihoods = {
-        form: tuple(nan if number is None else number for number in numbers)
-        for form, numbers in record["likelihoods"].items()
-    }
+    likelihoods = {form: tuple(numbers) for form, numbers in record["likelihoods"].items()}
     return Response(record["subject"], record["answer"], tuple(record["lengths"]), likelihoods)
 
 

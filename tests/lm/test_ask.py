@@ -1,6 +1,7 @@
 """`python -m lm.ask` scores models, resumes, and refuses invalid arguments."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,51 @@ def test_invalid_arguments_end_with_a_one_line_error(
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_model_that_gives_nan_is_refused_and_scores_nothing(
+    whole: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, out = tmp_path / "broken", tmp_path / "out.json"
+    plain = random_plain_model("llama", torch.float32)
+    plain.lm_head.weight.data[0, 0] = float("nan")
+    plain.save_pretrained(broken)
+    small_tokenizer(begins=True).save_pretrained(broken)
+    capsys.readouterr()
+    assert cli.run(main, ["--model", str(broken), *whole[2:-1], str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "not finite in lm_head.weight" in printed.err
+    plain.lm_head.weight.data[0] = 3e38  # finite, but the logits overflow
+    plain.save_pretrained(broken)
+    capsys.readouterr()
+    assert cli.run(main, ["--model", str(broken), *whole[2:-1], str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "question 1: the model gives a choice the likelihood" in printed.err
+    assert not out.exists()
+
+
+def test_stored_responses_of_a_model_that_gave_nan_are_refused(
+    whole: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = read_json(Path(whole[-1]))
+    for questions in part["sets"].values():
+        questions["responses"][3]["likelihoods"]["letter"][0] = None
+    write_json(tmp_path / "out.json", part)
+    assert cli.run(main, [*whole[:-1], str(tmp_path / "out.json")]) == 2
+    assert "has responses of a model that gave no likelihoods" in capsys.readouterr().err
+
+
+def test_tokenizer_without_an_end_token_asks(whole: list[str], tmp_path: Path) -> None:
+    shutil.copytree(Path(whole[1]) / "plain", tmp_path / "plain")
+    tokenizer = small_tokenizer(begins=True)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path / "plain")
+    out = tmp_path / "out.json"
+    assert cli.run(main, ["--model", str(tmp_path), *whole[2:-1], str(out)]) == 0
+    assert asked(out) == asked(Path(whole[-1]))
 
 
 def test_existing_results_of_other_settings_are_kept(
