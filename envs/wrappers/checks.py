@@ -1,8 +1,9 @@
 """What wrappers may wrap: the order of wrappers, and rewards that are numbers."""
 
+import gc
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -213,12 +214,21 @@ def _oversights(env: object, seen: set[int] | None = None) -> Iterator[bool]:
         if all(env.call("has_wrapper_attr", "paid_reward")):
             yield from (paid == "true" for paid in env.call("paid_reward"))
         return
-    # what else a wrapper holds takes no part in its steps
-    held_by_wrapper = {"env": env.env} if isinstance(env, gym.Wrapper | VectorWrapper) else None
-    for inside in (held_by_wrapper or getattr(env, "__dict__", {})).values():
-        for held in inside if isinstance(inside, list | tuple) else (inside,):
-            if isinstance(held, gym.Env | VectorEnv):
-                yield from _oversights(held, seen)
+    # what else a wrapper holds takes no part in its steps; `vars` of an environment would make its
+    # attributes slower from then on, since Python then keeps them in a dictionary
+    wraps = isinstance(env, gym.Wrapper | VectorWrapper)
+    for inside in [env.env] if wraps else _environments(gc.get_referents(env)):  # type: ignore[attr-defined]
+        yield from _oversights(inside, seen)
+
+
+def _environments(values: Iterable[object], depth: int = 2) -> Iterator[AnyEnv]:
+    """Yield the environments among some values, and in lists and dictionaries among them."""
+    for value in values:
+        if isinstance(value, gym.Env | VectorEnv):
+            yield value
+        elif depth and isinstance(value, list | tuple | dict):
+            inside = value.values() if isinstance(value, dict) else value
+            yield from _environments(inside, depth - 1)
 
 
 def _changed(name: str) -> str:
