@@ -32,14 +32,8 @@ from lm.report import (
     verdict,
 )
 from lm.robustness import attacks_table, robustness, robustness_sentence
-from lm.run import (
-    PLAIN,
-    RESULT,
-    require_result_of,
-    run_identity,
-    run_method,
-    train_as_worker,
-)
+from lm.run import PLAIN, run_identity, run_method, train_as_worker
+from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (

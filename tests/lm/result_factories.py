@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from lm.config import RunConfig
-from lm.run import Stages, run_identity
+from lm.run import run_identity
+from lm.stages import Stages
 
 
 def result(method: str, seed: int, relearned: float | None = 1.0, **more: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -12,7 +12,8 @@ from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
 from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares, make_training_data
-from lm.run import Stages, ablate, train
+from lm.run import ablate, train
+from lm.stages import Stages
 from lm.training.batches import Batch
 from lm.training.route_tables import ERA, FILTERED, MODULES, RETAIN
 from tests.lm.attacks.row_factories import same, weights

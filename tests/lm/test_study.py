@@ -15,7 +15,7 @@ from lm import unlearn
 from lm.config import RunConfig, StudyConfig
 from lm.labels import LabelConfig
 from lm.report import FACTS_CURVE, compare_with_references
-from lm.run import RESULT
+from lm.stages import RESULT
 from lm.study import (
     Job,
     jobs_of,

@@ -12,7 +12,7 @@ from lm.config import RunConfig
 from lm.corpus import END, make_grammar, make_world, story_tokenizer
 from lm.models import files
 from lm.pretraining import load_task
-from lm.run import RESULT
+from lm.stages import RESULT
 from lm.task import StoryTask
 from lm.unlearn import main
 from oversight.runs import cli
