@@ -100,7 +100,7 @@ def test_a_leak_is_named_when_no_reward_is_observed() -> None:
 
         def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
             observations, rewards, *rest = self.env.step(actions)
-            return observations + np.float32(rewards)[:, None], rewards, *rest
+            return observations + np.asarray(rewards, np.float32)[:, None], rewards, *rest
 
     certificate = certify(replace(quick(observed_probability=0.0), inside=ShowsReward))
     assert certificate.missing == "observed"
