@@ -103,8 +103,13 @@ class _Replay:
         raise AttributeError(f"{name} is not what step or reset returned")
 
     def reset(self, **arguments: Any) -> Any:  # noqa: ANN401
-        """Return what the environment's reset returned."""
-        return self._next("reset")
+        """Return what the environment's reset returned, less what an oversight inside reported.
+
+        `PartialOversight` refuses such a report unless it finds the oversight and that it pays the
+        truth, as it did around the environment.
+        """
+        observation, info = self._next("reset")
+        return observation, {name: info[name] for name in info if name != "observed"}
 
     def step(self, action: Any) -> Any:  # noqa: ANN401
         """Return what the environment's step returned."""
