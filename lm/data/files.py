@@ -48,10 +48,15 @@ def files_at(path: Path) -> list[Path]:
 
 
 def skipped_files(path: Path) -> int:
-    """Return the number of files of a folder that are hidden, or have another suffix."""
+    """Return the number of files of a folder that are hidden, or have another suffix.
+
+    A link to a folder, which may lead back to the folder itself, is not followed, and counts as
+    one.
+    """
     if not path.is_dir():
         return 0
-    return sum(not each.is_dir() for each in path.rglob("*")) - len(files_at(path))
+    found = sum(each.is_symlink() or not each.is_dir() for each in path.rglob("*"))
+    return found - len(files_at(path))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -17,7 +17,8 @@ from lm.data.shards import SHARES, Manifest, Pools, Shards, total
 from lm.training.route_tables import FORGET
 
 SENTENCES = {
-    "skipped_files": "files that were not read, hidden or of other kinds: {skipped_files:,}",
+    "skipped_files": "files that were not read, hidden or of other kinds, and links to folders: "
+    "{skipped_files:,}",
     "blank": "records without text, which were skipped: {blank:,}",
     "cut": "documents cut at {context} tokens: {cut:,} (tokens dropped: {dropped_tokens:,})",
     "beyond_cut": "warning: documents with something to forget only beyond the cut, which are "
@@ -37,6 +38,8 @@ SENTENCES = {
     "(decomposed or zero-width), whose tokens are not labeled: {other_forms:,}",
     "empty_values": "warning: documents with an empty value, unlabeled unless it was given: "
     "{empty_values:,}",
+    "other_case": "warning: documents with a value that differs from a given one in the case of "
+    "letters, and does not count as it: {other_case:,}",
     "shared_ids": "warning: documents with the id of an earlier one: {shared_ids:,}",
     "unused_marks": "warning: {kind}s in no document: {unused_marks:,} of {marks:,}{names}",
     "unused_labels": "warning: labels beyond the last record: {unused_labels:,}",

@@ -114,7 +114,10 @@ class LabelerConfig:
         if self.labels is not None and not self.labels.is_file():
             raise ValueError(f"there is no file of labels {self.labels}: give one by --labels")
         if not self.low <= self.high:
-            raise ValueError(f"low {self.low} and high {self.high} were given: high is below low")
+            raise ValueError(
+                f"low {self.low} and high {self.high} were given: give two numbers, the lower one "
+                "first"
+            )
 
 
 def make_labeler(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
@@ -231,10 +234,17 @@ def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
         form = _value_form(document, config.field)
         return [by_form[form]] if form in by_form else []
 
+    caseless = {form.casefold() for form in by_form}
+
+    def odd(document: Document) -> dict[str, int]:
+        form = _value_form(document, config.field)
+        other_case = form not in by_form and form.casefold() in caseless
+        return {"empty_values": int(not form), "other_case": int(other_case)}
+
     return Labeler(
         label=_by_document(rule),
         marks_of=marks_of,
-        odd=lambda document: {"empty_values": int(not _value_form(document, config.field))},
+        odd=odd,
         kind="value",
         marks=tuple(by_form.values()),
         counts={"doubled_marks": len(given) - len(by_form)},
@@ -292,8 +302,8 @@ def _by_id(path: Path, field: str) -> Labeler:
     by_form = {value_form(name): name for name in named if forms[value_form(name)] == 1}
 
     def name_of(document: Document) -> str:
-        value = _value(document, field)
-        name = value if value in named else by_form.get(_value_form(document, field))
+        value, form = _value(document, field), _value_form(document, field)
+        name = value if value in named else by_form.get(form)
         if isinstance(name, str):
             return name
         raise ValueError(f"the labels lack document {shortened(value)}: add it")

@@ -135,6 +135,16 @@ def test_hidden_files_of_a_folder_are_not_read(tmp_path: Path) -> None:
     assert list(checksums(tmp_path)) == [str(tmp_path / "a.txt")]
 
 
+def test_link_to_a_folder_is_counted_and_not_followed(tmp_path: Path) -> None:
+    written(tmp_path, "elsewhere", "other/b.txt")
+    folder = tmp_path / "folder"
+    written(tmp_path, "one", "folder/a.txt")
+    (folder / "link").symlink_to(tmp_path / "other")
+    (folder / "loop").symlink_to(folder)
+    assert texts(folder) == ["one"]
+    assert skipped_files(folder) == 2
+
+
 def test_folder_below_a_hidden_one_is_read_if_it_is_named(tmp_path: Path) -> None:
     written(tmp_path, "one", ".cache/data/a.txt")
     assert texts(tmp_path / ".cache" / "data") == ["one"]

@@ -149,6 +149,15 @@ def test_values_that_are_empty_or_of_no_document_are_counted(tmp_path: Path) -> 
     assert "warning: values that were given again: 1" in told
 
 
+def test_values_that_differ_in_the_case_of_letters_are_counted(tmp_path: Path) -> None:
+    records = [{"text": f"text {n}", "label": each} for n, each in enumerate(("Bio", "bio", "x"))]
+    manifest = prepared(tmp_path, records, LabelerConfig(labeler="field", forget_values=("bio",)))
+    assert manifest.documents["forget"] == 1
+    assert found(manifest) == {"other_case": 1}
+    told = "differs from a given one in the case of letters, and does not count as it: 1"
+    assert any(told in line for line in sentences(manifest))
+
+
 def test_repeated_and_contradictory_documents_are_counted(tmp_path: Path) -> None:
     records = [{"text": f"text {n % 20}", "label": n // 30} for n in range(40)]
     records += [{"text": "lone", "label": 0}]
@@ -204,7 +213,8 @@ def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: 
         "documents from .txt, divided by files: 1",
         "documents from .txt, divided by separators: 2",
     ]
-    assert "files that were not read, hidden or of other kinds: 3" in list(sentences(manifest))
+    told = "files that were not read, hidden or of other kinds, and links to folders: 3"
+    assert told in list(sentences(manifest))
     totals = json.loads((tmp_path / "out" / "manifest.json").read_text())["totals"]
     assert totals["origins"][".jsonl"] == 2
 

@@ -73,7 +73,10 @@ def test_empty_value_is_unlabeled_unless_it_is_given(value: object) -> None:
     config = LabelerConfig(labeler="field", forget_values=("bio",))
     assert labels(config, label=value) == [UNLABELED, UNLABELED]
     document = Document(0, "a", {"label": value})
-    assert make_labeler(config, make_tokenizer()).odd(document) == {"empty_values": 1}
+    assert make_labeler(config, make_tokenizer()).odd(document) == {
+        "empty_values": 1,
+        "other_case": 0,
+    }
     given = LabelerConfig(labeler="field", forget_values=("null",), retain_values=("bio",))
     assert labels(given, label=value) == [FORGET, FORGET]
 
@@ -154,6 +157,14 @@ def test_ids_are_found_as_written_or_by_value(tmp_path: Path) -> None:
             labels(config, id=value)
 
 
+@pytest.mark.parametrize("value", [["d1"], {"d1": 1}])
+def test_id_that_is_no_single_value_is_refused(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"d1": "forget"}))
+    with pytest.raises(ValueError, match=r"document 0 in its field 'id': .* is no single value"):
+        labels(LabelerConfig(labeler="list", field="id", labels=path), id=value)
+
+
 def test_id_with_one_label_twice_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"a": "forget", "b": "retain", "a": "forget"}')
@@ -202,7 +213,7 @@ def test_words_whose_tokens_are_of_another_form_are_counted(text: str, count: in
         ({"labeler": "tokens", "words": ("xqzkj",)}, {}, "is one token of this tokenizer"),
         ({"labeler": "field"}, {}, "needs --forget-values"),
         ({"labeler": "list"}, {}, "needs --labels"),
-        ({"low": 0.9, "high": 0.1}, {}, "high is below low"),
+        ({"low": 0.9, "high": 0.1}, {}, "give two numbers, the lower one first"),
         ({"forget_values": ("a",), "retain_values": ("a",)}, {}, "to forget and to retain"),
         ({"forget_values": ("1",), "retain_values": ("true",)}, {}, "to forget and to retain"),
         ({"words": ("\udcff",)}, {}, r"'\\udcff' was given, which is no text of UTF-8"),
