@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_questions
-from lm.evaluation.question_scores import Results, fingerprint, scores, scores_table
+from lm.evaluation.question_scores import Results, cut_line, fingerprint, scores, scores_table
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
 from oversight.runs.settings import require_numbers
@@ -74,8 +74,13 @@ def main(args: Sequence[str]) -> None:
             ask(asker, questions, results, progress)
     console = Console()
     for questions in sets:
-        title = f"{questions.name}, asked of {config.model}"
-        console.print(scores_table(title, scores(results.responses(questions))))
+        title, responses = (
+            f"{questions.name}, asked of {config.model}",
+            results.responses(questions),
+        )
+        console.print(scores_table(title, scores(responses)))
+        if line := cut_line(responses):
+            console.out(line, highlight=False)
     if config.out is not None:
         console.out(f"results:  {config.out}", highlight=False)
 

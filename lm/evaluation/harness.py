@@ -116,7 +116,7 @@ def find_questions(name: str, limit: int | None = None) -> QuestionSet:
         ValueError: if there are none, or a record is malformed.
     """
     path = Path(name)
-    sources = read_questions(path) if path.suffix in SUFFIXES else load_benchmark(name)
+    sources = read_questions(path) if path.suffix.lower() in SUFFIXES else load_benchmark(name)
     return QuestionSet(name, sources, limit)
 
 
@@ -126,8 +126,10 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     Raises:
         ValueError: if the file cannot be read or holds no question, or a record is malformed.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: give one that ends in .json or .jsonl")
     questions = [check_record(record, where) for where, record, _ in read_records(path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
@@ -157,7 +159,7 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
     }
     for name, fit in fits.items():
         if not fit:
-            given = type(record[name]).__name__
+            given = _kinds(record[name])
             raise ValueError(f"{where}: its {name} is {given}: give {FIELDS.get(name, 'a text')}")
     half = SURROGATE.search("".join([record["question"], record["subject"], *choices]))
     if half:
@@ -175,6 +177,13 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
         raise ValueError(f"{where}: its question is empty: give a text")
     answer = answer_index(record["answer"], choices, record.get(LABELS, ()), where)
     return {**{name: record[name] for name in fits}, "answer": answer}
+
+
+def _kinds(value: object) -> str:
+    """Return the type of a value, and the types of the parts of a list."""
+    if not isinstance(value, list):
+        return type(value).__name__
+    return f"list of {', '.join(sorted({type(each).__name__ for each in value})) or 'nothing'}"
 
 
 def load_benchmark(name: str) -> tuple[Source, ...]:
@@ -264,6 +273,8 @@ class Response:
     """Number of characters of each choice."""
     likelihoods: Mapping[str, tuple[float, ...]]
     """Log-likelihood of each choice, by form."""
+    cut: bool = False
+    """Whether a prompt lost its beginning, since the model's context is too short for it."""
 
 
 class Asker:
@@ -283,6 +294,8 @@ class Asker:
         self.forms, self.shots = tuple(forms), shots
         self.lm = _harness_model(model, tokenizer, batch_size)
         self._tasks: dict[tuple[Source, Form], ConfigurableTask] = {}
+        self._cut: set[int] = set()
+        """Questions of a chunk with a prompt that is longer than the context."""
 
     def ask(self, questions: QuestionSet, first: int = 0) -> Iterator[list[Response]]:
         """Yield the responses to the questions from number `first` on, a chunk at a time.
@@ -296,6 +309,7 @@ class Asker:
             yield self._responses(questions, start)
 
     def _responses(self, questions: QuestionSet, start: int) -> list[Response]:
+        self._cut.clear()
         by_form = {form: self._likelihoods(questions, start, form) for form in self.forms}
         found = []
         for row, (source, place) in enumerate(questions.places[start : start + CHUNK]):
@@ -306,6 +320,7 @@ class Asker:
                     question["answer"],
                     tuple(len(choice) for choice in question["choices"]),
                     {form: rows[row] for form, rows in by_form.items()},
+                    row in self._cut,
                 )
             )
         return found
@@ -323,7 +338,8 @@ class Asker:
             context = task.fewshot_context(doc, num_fewshot=self.shots)
             where = (form, place, 1)
             several = task.construct_requests(doc=doc, ctx=context, metadata=where)
-            self._require_room(several, f"{questions.name}, question {start + row + 1}")
+            if not self._has_room(several, f"{questions.name}, question {start + row + 1}"):
+                self._cut.add(row)
             requests += several
             counts.append(len(several))
         read = iter(self.lm.loglikelihood(requests, disable_tqdm=True))
@@ -347,17 +363,26 @@ class Asker:
                     "those of mmlu alone come with some, 5 of each subject"
                 )
 
-    def _require_room(self, requests: Sequence[Any], where: str) -> None:
-        # the harness only asserts this
+    def _has_room(self, requests: Sequence[Any], where: str) -> bool:
+        """Return whether the context holds all of the prompts, with each choice.
+
+        Raises:
+            ValueError: if a choice has no tokens or more than the context holds, which the harness
+                only asserts.
+        """
+        longest = 0
         for request in requests:
             context, continuation = request.args
             read = len(self.lm.tok_encode(context))
-            count = len(self.lm.tok_encode(context + continuation)) - read
+            whole = len(self.lm.tok_encode(context + continuation))
+            count, longest = whole - read, max(longest, whole)
             if not 1 <= count <= self.lm.max_length:
                 raise ValueError(
                     f"{where}: one of its choices is {count} tokens after the prompt: give from 1 "
                     f"to {self.lm.max_length}, which the model's context holds"
                 )
+        # the last token is only predicted
+        return longest <= int(self.lm.max_length) + 1
 
 
 def _harness_model(

@@ -177,7 +177,23 @@ class Results:
 
 def _response(record: Mapping[str, Any]) -> Response:
     likelihoods = {form: tuple(numbers) for form, numbers in record["likelihoods"].items()}
-    return Response(record["subject"], record["answer"], tuple(record["lengths"]), likelihoods)
+    lengths, cut = tuple(record["lengths"]), record.get("cut", False)
+    return Response(record["subject"], record["answer"], lengths, likelihoods, cut)
+
+
+def cut_line(responses: Sequence[Response]) -> str | None:
+    """Return a line that tells how many questions lost the beginning of a prompt, if any did.
+
+    >>> cut_line([Response("", 0, (1, 1), {}, cut=True), Response("", 0, (1, 1), {})])[:50]
+    'warning: questions whose prompt lost its beginning'
+    """
+    cut = sum(each.cut for each in responses)
+    if not cut:
+        return None
+    return (
+        "warning: questions whose prompt lost its beginning, since the context of the model is "
+        f"shorter: {cut:,} of {len(responses):,}"
+    )
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Load a plain model and its tokenizer from a folder, from the hub, or from a GGUF file."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
+from safetensors import safe_open
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -49,11 +51,13 @@ def load_pretrained(name_or_path: str | Path, gguf_file: str | None = None) -> P
 
     Raises:
         ValueError: if there is no such model, it needs a login, the extra `hf` is not installed,
-            its weights are damaged, incomplete, not finite or of an adapter alone, it needs code of
-            its own, or the tokenizer has tokens that the model's embedding lacks.
+            its weights are damaged, incomplete, not finite, no real numbers or of an adapter alone,
+            it needs code of its own, or the tokenizer has tokens that the model's embedding lacks.
     """
     model, tokenizer, info = _or_refused(_load, name_or_path, gguf_file)
     require_whole(str(name_or_path), model, info)
+    if gguf_file is None:
+        require_real(str(name_or_path), model)
     embedded = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > embedded:
         raise ValueError(
@@ -111,6 +115,48 @@ def require_whole(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) 
         raise ValueError(ADAPTER.format(name))
 
 
+def require_real(name: str, model: "PreTrainedModel") -> None:
+    """Raise a ValueError if weights are stored as whole or complex numbers, or as truth values.
+
+    They are those of a quantized model whose configuration does not say so, or damaged, and would
+    be converted without a word. Only safetensors files are looked at, whose headers tell.
+
+    Args:
+        name: name or folder of the model.
+        model: the loaded model.
+    """
+    parameters = {key for key, _ in model.named_parameters()}
+    for file in _stored(name):
+        with safe_open(file, framework="pt") as weights:
+            for key in weights.keys():  # noqa: SIM118
+                kind = weights.get_slice(key).get_dtype()
+                if key in parameters and not kind.startswith(("F", "BF")):
+                    raise ValueError(
+                        f"the checkpoint of {name} stores {key} as {kind}, which are no real "
+                        "numbers: give the model before it was quantized"
+                    )
+
+
+def _stored(name: str) -> list[Path]:
+    """Return the safetensors files that a model was loaded from."""
+    from transformers.utils.hub import cached_file  # noqa: PLC0415
+
+    def local(file: str) -> Path | None:
+        found = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        return None if found is None else Path(found)
+
+    if whole := local("model.safetensors"):
+        return [whole]
+    index = local("model.safetensors.index.json")
+    names = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index else set()
+    return [path for each in sorted(names) if (path := local(each)) is not None]
+
+
 ADAPTER = (
     "{} holds an adapter (PEFT) without the model: merge it by `merge_and_unload`, and give the "
     "folder that `save_pretrained` then writes"
@@ -128,8 +174,8 @@ def _or_refused(
         return load(name, gguf_file)
     except ImportError as error:
         raise ValueError(
-            f"loading {name} needs a package that is not installed ({first_line(error)}): "
-            "pip install -e '.[hf]'"
+            f"loading {name} needs a package that is not installed ({first_line(error)}): install "
+            "it, or those of most models by pip install -e '.[hf]'"
         ) from error
     except Exception as error:  # readers of damaged files raise errors of many kinds
         raise ValueError(_refusal(name, error)) from error
@@ -161,6 +207,7 @@ def _load(name: str, gguf_file: str | None) -> _Loaded:
         "dtype": torch.float32,
         "output_loading_info": True,
         "trust_remote_code": False,  # by default, a terminal is asked
+        "ignore_mismatched_sizes": True,  # they are refused with their names
     }
     if gguf_file is None:
         model, info = AutoModelForCausalLM.from_pretrained(name, **settings)
@@ -184,6 +231,16 @@ def _refusal(name: str, error: Exception) -> str:
             f"{name} needs Python code of its own, which is never run: give a model that "
             "transformers has the code of"
         )
+    if "backend tokenizer" in str(error):
+        return (
+            f"{name} is no model that can be loaded with its tokenizer, which is missing or "
+            "damaged: save the model and its tokenizer, of the fast kind, in one folder"
+        )
+    if re.search("weights.only", str(error), re.IGNORECASE):
+        return (
+            f"{name} is no model that can be loaded: its pickle file holds more than weights, or "
+            "is damaged, and is never run: give a folder with .safetensors files"
+        )
     return (
         f"{name} is no model that can be loaded ({first_line(error)}): give a folder written by "
         "`save_pretrained`, or the name of a causal model on the hub; a private one needs "
@@ -202,5 +259,12 @@ def is_gated(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the name of the error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error message, or the name of the error.
+
+    A line that ends with a colon is followed by the next one. The message of a `KeyError` is only
+    the key, and comes after the name of the error.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines or isinstance(error, KeyError):
+        return " ".join([type(error).__name__, *lines[:1]])
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])

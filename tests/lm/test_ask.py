@@ -193,6 +193,21 @@ def test_stored_responses_of_a_model_that_gave_nan_are_refused(
     assert "has responses of a model that gave no likelihoods" in capsys.readouterr().err
 
 
+def test_questions_longer_than_the_context_are_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = {"question": "a", "choices": ["b", "c"], "answer": 0}
+    path = stored(tmp_path / "long.JSONL", [short, {**short, "question": "water " * 200}])
+    given = ["--model", str(model), "--questions", str(path), "--forms", "letter", "choices-only"]
+    told = "lost its beginning, since the context of the model is shorter: 1 of 2"
+    for _ in range(2):  # the second time from the stored responses
+        assert cli.run(main, [*given, "--out", str(tmp_path / "out.json")]) == 0
+        assert told in capsys.readouterr().out
+    assert [each["cut"] for each in asked(tmp_path / "out.json")] == [False, True]
+    assert cli.run(main, [*given, "--limit", "1"]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_tokenizer_without_an_end_token_asks(whole: list[str], tmp_path: Path) -> None:
     shutil.copytree(Path(whole[1]) / "plain", tmp_path / "plain")
     tokenizer = small_tokenizer(begins=True)

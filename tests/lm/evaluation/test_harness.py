@@ -159,7 +159,7 @@ def test_json_and_jsonl_files_give_the_same_questions(tmp_path: Path) -> None:
         ({"answer": True}, "answer is bool"),
         ({"choices": ["six"], "answer": 0}, "it has 1 choices, 0 of them empty: give from 2 to 26"),
         ({"choices": ["six", ""]}, "1 of them empty"),
-        ({"choices": ["six", 8]}, "choices is list: give a list of texts"),
+        ({"choices": ["six", 8]}, "choices is list of int, str: give a list of texts"),
         ({"choices": "six"}, "choices is str"),
         ({"question": None}, "question is NoneType: give a text"),
         ({"subject": 3}, "subject is int"),

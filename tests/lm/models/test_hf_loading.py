@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,33 @@ def test_checkpoint_is_refused_when_tensors_are_renamed_added_or_of_other_shape(
     save_file(added, tmp_path / "model.safetensors", {"format": "pt"})
     assert "no part of the model reads, under model.layers.2.mlp" in refusal(tmp_path, capfd)
     save_file({**weights, NORM: torch.ones(3)}, tmp_path / "model.safetensors", {"format": "pt"})
-    assert refusal(tmp_path, capfd)
+    told = f"has other shapes than its configuration states for {NORM} (shape (3,))"
+    assert told in refusal(tmp_path, capfd)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.bool, torch.complex64])
+def test_checkpoint_is_refused_when_weights_are_no_real_numbers(
+    tmp_path: Path, dtype: torch.dtype, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    changed = {**weights, NORM: weights[NORM].to(dtype)}
+    names = [tmp_path / f"model{end}.safetensors" for end in ("", "-00001-of-00001")]
+    save_file(changed, names[0], {"format": "pt"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of the imaginary part
+        assert f"stores {NORM} as " in refusal(tmp_path, capfd)
+        names[0].rename(names[1])
+        index = {"metadata": {}, "weight_map": dict.fromkeys(changed, names[1].name)}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+        assert f"stores {NORM} as " in refusal(tmp_path, capfd)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn])
+def test_real_weights_of_any_precision_are_loaded(tmp_path: Path, dtype: torch.dtype) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    changed = {**weights, NORM: weights[NORM].to(dtype)}
+    save_file(changed, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load_pretrained(tmp_path).model.get_parameter(NORM).dtype == torch.float32
 
 
 def test_tensors_that_a_model_computes_are_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -131,6 +158,14 @@ def test_truncated_file_is_refused(
     assert "is no model that can be loaded" in refusal(tmp_path, capfd)
 
 
+def test_folder_without_a_tokenizer_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in folder(tmp_path, 13).glob("tokenizer*"):
+        path.unlink()
+    assert "with its tokenizer, which is missing or damaged" in refusal(tmp_path, capfd)
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("run",))
@@ -146,7 +181,10 @@ def test_pickle_that_cannot_be_read_safely_is_refused(
         torch.save({"a": _Evil()}, path)
     else:
         path.write_bytes(content)
-    assert "is no model that can be loaded" in refusal(tmp_path, capfd)
+    said = refusal(tmp_path, capfd)
+    assert "is no model that can be loaded" in said
+    assert "weights_only" not in said  # the library tells how to run it
+    assert said.isprintable()
 
 
 def test_folder_of_an_adapter_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
