@@ -21,7 +21,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-SCALARS = (int, str, bytes, bool, complex, type(None), type(Ellipsis))
+SCALARS = frozenset({int, str, bytes, bool, complex, type(None), type(Ellipsis)})
+ARRAYS = (np.ndarray, np.generic, torch.Tensor)
+NAMED = (type, ModuleType, torch.dtype, torch.device, np.dtype)
+REFERENCES = (ReferenceType, ProxyType, CallableProxyType)
+USUAL = frozenset({dict, list, tuple})  # what most containers are
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own types
 
 Opaque = Literal["refused", "by class"]
@@ -58,29 +62,37 @@ class _Digester:
 
     def mark(self, *words: object) -> None:
         """Add words that begin a part."""
-        self.hash.update("\0".join((*map(str, words), "\0")).encode("utf-8", "surrogatepass"))
+        self.hash.update(("\0".join(map(str, words)) + "\0\0").encode("utf-8", "surrogatepass"))
 
-    def add(self, value: Any) -> None:  # noqa: ANN401, PLR0911 (one branch for each kind)
+    def add(self, value: Any) -> None:  # noqa: ANN401
         """Add a value of any type."""
         kind = type(value)
         if kind in SCALARS:
             return self.mark(kind.__name__, repr(value))
         if kind is float:  # by its bits, since NaNs differ in theirs
             return self.hash.update(b"float\0" + struct.pack("<d", value))
-        if isinstance(value, np.ndarray | np.generic | torch.Tensor):
-            return self._add_array(value)
-        if isinstance(value, Enum):
-            return self.mark("enum", _path(kind), value.name)
-        if isinstance(value, type | ModuleType | torch.dtype | torch.device | np.dtype):
-            return self.mark("named", _path(value) if isinstance(value, type) else repr(value))
-        if isinstance(value, ReferenceType | ProxyType | CallableProxyType):
-            return self.mark("weak reference")  # no pickle and no copy reaches through it
+        if kind not in USUAL and self._add_leaf(value):
+            return None
         if id(value) in self.open:
             return self.mark("cycle", len(self.open) - self.open.index(id(value)))
         self.open.append(id(value))
         self._add_container(value)
         self.open.pop()
         return None
+
+    def _add_leaf(self, value: Any) -> bool:  # noqa: ANN401
+        """Add a value that needs no look inside, and return whether it is one."""
+        if isinstance(value, ARRAYS):
+            self._add_array(value)
+        elif isinstance(value, Enum):
+            self.mark("enum", _path(type(value)), value.name)
+        elif isinstance(value, NAMED):
+            self.mark("named", _path(value) if isinstance(value, type) else repr(value))
+        elif isinstance(value, REFERENCES):
+            self.mark("weak reference")  # no pickle and no copy reaches through it
+        else:
+            return False
+        return True
 
     def _add_container(self, value: Any) -> None:  # noqa: ANN401
         """Add what holds other values, which may hold it in turn."""
