@@ -22,10 +22,15 @@ OWN_SUM = ("score-on-screen", "ends-when-solved")  # add up rewards themselves
 KEPT_BY_ENVIRONMENT = [name for name, part in LEAKS.items() if part.shows == PAYMENT]
 NO_READERS = {*PAID_TRUTH, *OWN_SUM, *KEPT_BY_ENVIRONMENT}
 READ_TRUTH = [name for name in LEAKS if name not in NO_READERS]
+NEED_TWO_ROLLOUTS = (  # besides those that show in parameters
+    *("optimizer-reset-by-true-return", "running-deviation-inside"),
+    *("scaled-by-the-largest", "scales-by-kept-rewards"),
+)
 NEED_32_STEPS = (
     *("timeout-without-reward", "stops-at-true-return", "rolls-back-by-true-return"),
     *("noise-drawn-per-reward", "normalizer-of-true-returns"),
 )
+TWO = {name: TAMPERS[name] for name in ("1e9", "NaN")}  # together they show every known leak
 CHANGE_NO_TRAINING = (
     *("logs-true-return", "warns-of-outliers"),
     *("selects-by-true-return", "scored-by-true-return"),
@@ -33,10 +38,16 @@ CHANGE_NO_TRAINING = (
 
 
 def short(planted: Planted) -> Setup:
-    """Return the setup with the part, in two rollouts of 16 steps if it shows by then, or of 32."""
+    """Return the setup with the part, in one rollout of 16 steps if a leak shows by then.
+
+    A harmless part gets two rollouts. So do leaks into parameters, since the learning rate of a
+    single rollout ends at zero. What takes longer gets two rollouts of 32 steps.
+    """
     setup = replace(planted.start, steps=512)
     if planted.name not in NEED_32_STEPS:
-        setup = replace(setup, ppo=replace(setup.ppo, n_steps=16, batch_size=64), steps=256)
+        once = planted.shows not in (None, "parameters") and planted.name not in NEED_TWO_ROLLOUTS
+        ppo = replace(setup.ppo, n_steps=16, batch_size=64)
+        setup = replace(setup, ppo=ppo, steps=128 if once else 256)
     return planted.plant(setup)
 
 
@@ -93,15 +104,15 @@ def test_certify_passes_when_the_truth_that_a_leak_reads_is_empty(
     "name", [name for name in STARTS if STARTS[name] not in PLANTED_AS_THEY_ARE]
 )
 def test_certify_passes_when_a_setup_is_healthy(name: str) -> None:
-    certificate = certify(replace(STARTS[name], steps=512))
+    ppo = replace(STARTS[name].ppo, n_steps=16, batch_size=64)
+    certificate = certify(replace(STARTS[name], ppo=ppo, steps=256))
     assert certificate.passed
     assert certificate.observed > 0
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_certify_passes_when_a_part_is_harmless(name: str) -> None:
-    part = HARMLESS[name]
-    certificate = certify(short(part))
+    certificate = certify(short(HARMLESS[name]), TWO)
     assert certificate.passed
     assert certificate.observed > 0
 
