@@ -22,6 +22,8 @@ from lm.posthoc import PostHocSettings
 from lm.training.loop import LoopConfig
 from oversight.runs.settings import require_distinct, require_numbers
 
+SEEDS = 2**32
+"""The number of seeds; those of attacks are larger, and fit into the 64 bits of PyTorch's."""
 NO_PREFIX = tyro.conf.arg(name="")
 """Gives the flags of nested settings no prefix."""
 
@@ -152,6 +154,8 @@ class StudyConfig:
         require_methods(self.method)
         require_distinct(self, "seeds", "recalls")
         require_numbers(self, "seeds", least=0)
+        if max(self.seeds) >= SEEDS:
+            raise ValueError(f"seeds {self.seeds} were given: give numbers below {SEEDS}")
         require_numbers(self, "workers", least=1)
         for recall in self.recalls:
             self.run_config(recall)  # refuses shares that are out of range

@@ -194,4 +194,5 @@ def scalars(result: Result) -> list[tuple[str, int, float]]:
         for measure, values in curve["values"].items():
             tag = f"relearning_{curve['attack']}_{measure}/{setting}"
             found += [(tag, *point) for point in zip(curve["steps"], values, strict=True)]
-    return [point for point in found if isfinite(point[2])]
+    # JSON has null for what is not finite, such as the loss after a relearning that diverged
+    return [point for point in found if point[2] is not None and isfinite(point[2])]

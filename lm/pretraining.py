@@ -116,6 +116,8 @@ def require_fitting_models(
             )
         model = RoutedCausalLM(plain)
         layers = len(model.layers())
+        if config.data is None:
+            _drawn(config, task, seed)  # refuses stories that are longer than the context
         if model.context < task.context:
             raise ValueError(
                 f"{config.model} reads {model.context} tokens at most, and texts have up to "

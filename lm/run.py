@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,7 @@ class Run:
         model = model.to(default_device())
         calibration = self.config.exam.calibration
         report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
+        require_finite(report)
         return {"report": report, "samples": sample_texts(model, self.task, self.seed)}
 
     def ablate(self, model: LanguageModel) -> LanguageModel:
@@ -255,6 +257,16 @@ class Run:
         measure = measure_section(exam, ATTACKS[name].shows)
         curves = run_attack(model, self.task.examples, name, measure, settings, config.grid.lora)
         return {"curves": [curve._asdict() for curve in curves]}
+
+
+def require_finite(report: Mapping[str, float]) -> None:
+    """Raise a ValueError if a loss of an exam is not finite."""
+    for name, value in report.items():
+        if name in ("forget_loss", "retain_loss") and not isfinite(value):
+            raise ValueError(
+                f"the {name} of the model is {value}, as its training diverged: lower the learning "
+                "rate of the training, or of the method after it"
+            )
 
 
 LARGE = 100_000_000

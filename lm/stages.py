@@ -67,12 +67,13 @@ class Stages:
         """Return the saved model of a stage, on the CPU; make the model if it does not exist.
 
         Raises:
-            ValueError: if the file cannot be written, is damaged or belongs to another run.
+            ValueError: if the model has weights that are not finite, or the file cannot be written,
+                is damaged or belongs to another run.
         """
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
             with self._noted(path) as draft:
-                files.save(make(), draft)
+                files.save(_finite(make(), name), draft)
         return self.load(name)
 
     def load(self, name: str) -> LanguageModel:
@@ -135,6 +136,16 @@ def owned(path: Path) -> bool:
         return False
     noted: Mapping[str, str] = read_json(notes).get("sha256", {})
     return noted.get(path.name) == _checksum(path)
+
+
+def _finite(model: LanguageModel, stage: str) -> LanguageModel:
+    """Return a model, and raise a ValueError if it has weights that are not finite."""
+    if all(parameter.isfinite().all() for parameter in model.parameters()):
+        return model
+    raise ValueError(
+        f"the weights of the model {stage} are not finite, as its training diverged: lower the "
+        "learning rate of that stage"
+    )
 
 
 def _checksum(path: Path) -> str:

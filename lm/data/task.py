@@ -160,7 +160,7 @@ class Task:
         if lengths.max() > self.context:
             raise ValueError(
                 f"a story has {lengths.max()} tokens, and there is room for {self.context}: give a "
-                "larger vocabulary or fewer facts in a story"
+                "larger vocabulary, or a model that has one, or fewer facts in a story"
             )
         rows = np.repeat(np.arange(count), lengths)
         columns = np.arange(len(encoded)) - np.repeat(encoded.starts[:-1], lengths)

@@ -127,3 +127,10 @@ def test_write_page_replaces_an_earlier_page(tmp_path: Path) -> None:
         event.tensor_proto.string_val[0] for event in page.Tensors("samples/forget/text_summary")
     ]
     assert texts == [b"**before**\n\nIn the forest", b"**repaired**\n\nIn the city"]
+
+
+def test_scalars_omit_losses_that_are_not_finite() -> None:
+    diverged = result("gold", 0, 1.0, curves=[curve([3.0, 1.0])])
+    diverged["curves"][0]["values"] = {"forget_loss": [3.0, None]}
+    points = [point for point in scalars(diverged) if point[0].startswith("relearning")]
+    assert [value for _, _, value in points] == [3.0]

@@ -25,7 +25,7 @@ from lm.models.layers import SIZES, GPTConfig
 from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
 from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
-from lm.run import repair, run_method, train
+from lm.run import repair, require_finite, run_method, train
 from lm.stages import Stages
 from lm.training.loop import LoopConfig
 from lm.training.route_tables import FORGET
@@ -267,3 +267,10 @@ def test_repair_returns_the_model_unchanged_when_training_does_not_help(count: i
 def test_repair_config_refuses_settings_that_are_not_positive() -> None:
     with pytest.raises(ValueError, match="every 0 was given: give 1 or more"):
         RepairConfig(every=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_exam_of_a_model_that_diverged_is_refused(value: float) -> None:
+    require_finite({"forget_loss": 9.0, "retain_loss": 3.0, "mcq_forget": float("nan")})
+    with pytest.raises(ValueError, match=r"retain_loss of the model is .*, as its training div"):
+        require_finite({"forget_loss": 9.0, "retain_loss": value})

@@ -40,6 +40,15 @@ def test_stages_reads_finished_stages_with_their_durations(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_model_that_diverged_is_refused_and_not_written(tmp_path: Path, value: float) -> None:
+    model = GPT(SMALL, seed=3)
+    next(model.parameters()).data.view(-1)[0] = value
+    with pytest.raises(ValueError, match="model trained are not finite, as its training diverged"):
+        Stages(tmp_path, ONE).model("trained", lambda: model)
+    assert [path.name for path in tmp_path.iterdir()] == ["stages.json"]
+
+
 def test_stages_refuses_the_folder_of_another_run(tmp_path: Path) -> None:
     Stages(tmp_path, ONE)
     for other, words in (

@@ -17,6 +17,7 @@ from lm.task import StoryTask
 from lm.unlearn import main
 from oversight.runs import cli
 from oversight.runs.folder import read_json
+from tests.lm.evaluation.question_factories import small_tokenizer
 from tests.lm.models.hf_factories import LLAMA, transformers
 
 RUN = ("unrouted", "rmu", "era", "lora-pair")
@@ -156,6 +157,18 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
         assert len(errors) == 1
         assert message in errors[0]
         assert not out.exists()
+
+
+def test_stories_longer_than_the_context_are_refused_before_anything_is_written(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = changed(pretrained, tmp_path / "letters"), tmp_path / "study"
+    small_tokenizer(begins=False).save_pretrained(folder)
+    given = ["--config", "smoke", "--model", str(folder), "--run-dir", str(out)]
+    capsys.readouterr()
+    assert cli.run(main, [*given, "--method", "unrouted"]) == 2
+    assert "tokens, and there is room for 192" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_stories_begin_as_the_model_was_pretrained(pretrained: Path, tmp_path: Path) -> None:
