@@ -68,7 +68,7 @@ class _Digester:
         """Add a value of any type."""
         kind = type(value)
         if kind in SCALARS:
-            return self.mark(kind.__name__, repr(value))
+            return self.hash.update(f"{kind.__name__}\0{value!r}\0\0".encode())
         if kind is float:  # by its bits, since NaNs differ in theirs
             return self.hash.update(b"float\0" + struct.pack("<d", value))
         if kind not in USUAL and self._add_leaf(value):

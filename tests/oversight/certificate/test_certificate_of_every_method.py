@@ -108,9 +108,9 @@ EVERY = [
 
 def check(setup: Setup) -> None:
     """Certify on a run of two rollouts; checkpoints are chosen alike whatever the method."""
-    ppo = PPOConfig(hidden_sizes=(8,), n_steps=8, batch_size=16, propensity=0.5)
+    ppo = PPOConfig(hidden_sizes=(8,), n_steps=8, batch_size=8, propensity=0.5)
     core = setup.method.name in CORE
-    short = replace(setup, ppo=ppo, num_envs=4, steps=64, held_out=0.25 if core else 0.0)
+    short = replace(setup, ppo=ppo, num_envs=2, steps=32, held_out=0.25 if core else 0.0)
     certificate = certify(short, TWO if core else ONE)
     assert certificate.passed, certificate.findings
     assert certificate.hidden

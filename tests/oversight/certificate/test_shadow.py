@@ -14,10 +14,11 @@ from oversight.certificate import Setup, certify, make_setup
 from oversight.certificate.recording import PAYMENT, record_training
 from oversight.certificate.setup import Wrapper
 from oversight.certificate.shadow import Replay, Source
-from oversight.certificate.tampering import unchanged
+from oversight.certificate.tampering import TAMPERS, unchanged
 from tests.oversight.certificate.setups import quick
 
 SIZE = 7
+TWO = {name: TAMPERS[name] for name in ("1e9", "NaN")}  # together they show every known leak
 
 
 class Counter(gym.Env[Any, Any]):
@@ -115,7 +116,7 @@ MODES = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLE
 def test_a_wrapper_is_not_certified_when_it_pays_what_the_environment_keeps(
     name: str, wrapper: Wrapper
 ) -> None:
-    certificate = certify(setup_of(LEAKS[name], wrapper, AutoresetMode.SAME_STEP))
+    certificate = certify(setup_of(LEAKS[name], wrapper, AutoresetMode.SAME_STEP), TWO)
     assert not certificate.passed
     assert certificate.first is not None
     assert certificate.first.channel == PAYMENT
