@@ -48,7 +48,7 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
 - gradient-routing
 ---
 
-# {result["method"]}, seed {result["seed"]}: a model trained to forget {study.subject}
+# {result["method"]}, seed {result["seed"]}: {_role(result["method"])} {study.subject}
 
 ## What was removed, and how
 
@@ -72,6 +72,13 @@ Retain loss relative to the unrouted model: {cost}. Time of the run: \
 One seed of one study, on held-out text of the same kind. An attack that is not listed was not \
 tried. `summary.json` compares all models of the study over its seeds.
 """
+
+
+def _role(method: str) -> str:
+    """Return what a model is, as the beginning of a phrase that the subject ends."""
+    if method in (GOLD, BASE):
+        return "a reference for models trained to forget"
+    return "a model trained to forget"
 
 
 def _classifier(result: Result) -> str:
@@ -115,7 +122,8 @@ def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -
         f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss; "
         f"if the attack on {BASE} is ahead by more, so that the attack can tell the two; and if "
         f"facts and loss to be retained are no worse than those of {BASE} by as much. "
-        f"Relearning takes {attack.steps} steps at learning rates {rates}, on {counts} texts."
+        f"Relearning takes {attack.steps} steps; its learning rates: {rates}; its numbers of "
+        f"texts: {counts}."
     )
 
 

@@ -343,7 +343,7 @@ def _areas(results: Results, methods: Sequence[str]) -> str:
         start = f"of the area between the relearning curves of {BASE} and {GOLD}, "
         measures = [(SHARE, ".0%", "in loss"), (f"{SHARE}_facts", ".0%", "in facts")]
     else:
-        start = f"of area between its relearning curve and that of {GOLD}, "
+        start = f"of the area between its relearning curve and that of {GOLD}, "
         facts = (f"{AREA}_facts", ".2f", "shares of facts times steps")
         measures = [(AREA, ".2f", "nats times steps"), facts]
     clauses = []

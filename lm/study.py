@@ -227,7 +227,7 @@ def report(
     path = folder.path
     lines = {
         "results": folder.summary,
-        "cards": path / "runs" / "*" / CARD,
+        "cards": path / "runs" / "*" / CARD if results.records else "no run is finished",
         "figures": draw(results, sweep, path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }

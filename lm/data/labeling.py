@@ -82,8 +82,8 @@ class LabelerConfig:
     words: tuple[str, ...] = ()
     """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
     for keywords, on virology for tokens. Keywords are compared in the canonical caseless form of
-    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space;
-    tokens are compared as they are."""
+    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space, as
+    any apostrophe or hyphen does that of ASCII; tokens are compared as they are."""
     field: str = "label"
     """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
@@ -100,6 +100,7 @@ class LabelerConfig:
     """File of labels: one line for each record, or a .json object of labels by id."""
 
     def __post_init__(self) -> None:
+        self._require_used()
         if self.labeler == "field" and not self.forget_values:
             raise ValueError("the labeler `field` needs --forget-values: the values to forget")
         for given in (*self.words, *self.forget_values, *self.retain_values):
@@ -118,6 +119,28 @@ class LabelerConfig:
                 f"low {self.low} and high {self.high} were given: give two numbers, the lower one "
                 "first"
             )
+
+    def _require_used(self) -> None:
+        """Raise a ValueError if a setting was given that the labeler does not use."""
+        for name, labelers in USED_BY.items():
+            default = LabelerConfig.__dataclass_fields__[name].default
+            if self.labeler not in labelers and getattr(self, name) != default:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} was given, which the labeler {self.labeler} does "
+                    f"not use: leave it out, or give --labeler {' or '.join(labelers)}"
+                )
+
+
+USED_BY: dict[str, tuple[Name, ...]] = {
+    "words": ("keywords", "tokens"),
+    "field": ("field", "scores", "list"),
+    "forget_values": ("field",),
+    "retain_values": ("field",),
+    "low": ("scores",),
+    "high": ("scores",),
+    "labels": ("list",),
+}
+"""The labelers that use each setting."""
 
 
 def make_labeler(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:

@@ -14,9 +14,15 @@ from lm.data.document import UNSPACED, invisible, shortened
 
 FORM = (
     "canonical caseless matching of Unicode (casefold, NFC), without zero-width characters, with "
-    "any white space for a space"
+    "any white space for a space, and any apostrophe or hyphen for that of ASCII"
 )
 """The form of texts and words in which words are searched for."""
+
+PUNCTUATION = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u02bc\u2032\uff07", "'")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-")
+)
+"""Apostrophes and hyphens that word processors and PDF files write for those of ASCII."""
 
 _GAP = "\u200b"
 """Stands for zero-width characters inside a folded text."""
@@ -31,7 +37,7 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     visible = unicodedata.normalize("NFD", invisible().sub("", text))
-    return unicodedata.normalize("NFC", visible.casefold())
+    return unicodedata.normalize("NFC", visible.casefold()).translate(PUNCTUATION)
 
 
 class Words:

@@ -34,7 +34,7 @@ GOLD, BASE = result("gold", 1.5, 0.5, 1.0), result("unrouted", 0.5, 0.4, 0.4)
 
 
 def test_card_names_the_forgotten_topics_or_documents() -> None:
-    assert "trained to forget forest\n" in card(STUDY, GOLD, [])
+    assert ": a reference for models trained to forget forest\n" in card(STUDY, GOLD, [])
     text = card(replace(STUDY, run=replace(STUDY.run, data=Path("prepared/tales"))), GOLD, [])
     assert "trained to forget documents of prepared/tales\n" in text
 

@@ -196,7 +196,7 @@ def test_verdict_reports_areas_when_there_is_one_seed_and_no_base() -> None:
         if each["seed"] == 0 and each["method"] != "unrouted"
     ]
     assert verdict(Results(one)) == (
-        "parameters relearns most like gold: of area between its relearning curve and that of "
+        "parameters relearns most like gold: of the area between its relearning curve and that of "
         "gold, parameters leaves 1.00 nats times steps and 0.50 shares of facts times steps, "
         "filtered leaves 5.00 nats times steps and 2.50 shares of facts times steps; retain loss "
         "relative to gold: +1.0% for parameters and -2.0% for filtered; with 1 seed, no "

@@ -213,9 +213,30 @@ def test_words_whose_tokens_are_of_another_form_are_counted(text: str, count: in
         ({"labeler": "tokens", "words": ("xqzkj",)}, {}, "is one token of this tokenizer"),
         ({"labeler": "field"}, {}, "needs --forget-values"),
         ({"labeler": "list"}, {}, "needs --labels"),
-        ({"low": 0.9, "high": 0.1}, {}, "give two numbers, the lower one first"),
-        ({"forget_values": ("a",), "retain_values": ("a",)}, {}, "to forget and to retain"),
-        ({"forget_values": ("1",), "retain_values": ("true",)}, {}, "to forget and to retain"),
+        (
+            {"labeler": "scores", "low": 0.9, "high": 0.1},
+            {},
+            "give two numbers, the lower one first",
+        ),
+        (
+            {"labeler": "field", "forget_values": ("a",), "retain_values": ("a",)},
+            {},
+            "to forget and to retain",
+        ),
+        (
+            {"labeler": "field", "forget_values": ("1",), "retain_values": ("true",)},
+            {},
+            "to forget and to retain",
+        ),
+        ({"labels": Path("a.txt")}, {}, "--labels was given, which the labeler keywords does not"),
+        ({"forget_values": ("a",)}, {}, "leave it out, or give --labeler field"),
+        ({"field": "topic"}, {}, "give --labeler field or scores or list"),
+        ({"high": 0.5}, {}, "--high was given, which the labeler keywords does not use"),
+        (
+            {"labeler": "field", "forget_values": ("a",), "words": ("b",)},
+            {},
+            "give --labeler keywords or tokens",
+        ),
         ({"words": ("\udcff",)}, {}, r"'\\udcff' was given, which is no text of UTF-8"),
         (
             {"labeler": "field", "forget_values": ("a",)},

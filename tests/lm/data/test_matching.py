@@ -67,6 +67,15 @@ def test_part_of_a_word_is_not_found(word: str, text: str) -> None:
     assert not Words([word]).match(text)
 
 
+@pytest.mark.parametrize("apostrophe", "'\u2018\u2019\u02bc\uff07")
+@pytest.mark.parametrize("hyphen", "-\u2010\u2011\u2013\u2212")
+def test_apostrophes_and_hyphens_are_those_of_ascii(apostrophe: str, hyphen: str) -> None:
+    text = f"of Crohn{apostrophe}s and COVID{hyphen}19."
+    assert Words(["Crohn's", "covid-19", "covid 19"]).within(text) == ["Crohn's", "covid-19"]
+    typed = [f"crohn{apostrophe}s", f"covid{hyphen}19"]
+    assert Words(typed).within("of Crohn's and COVID-19.") == typed
+
+
 def test_overlapping_words_are_all_found() -> None:
     words = Words(["oak", "old oak", "ash"])
     assert words.within("an old oak") == ["oak", "old oak"]
