@@ -121,6 +121,10 @@ class RunConfig:
             )
 
 
+RECALLS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""The recalls of a sweep over labels, by default."""
+
+
 def _default_run() -> RunConfig:
     return RunConfig(labels=LabelConfig(recall=0.9))
 
@@ -139,7 +143,7 @@ class StudyConfig:
     """Seeds; each method is run with each of them."""
     sweep: Literal["none", "labels"] = "none"
     """Setting to vary. labels: methods are run at each of the recalls, gold and unrouted once."""
-    recalls: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+    recalls: tuple[float, ...] = RECALLS
     """Label recalls of a sweep over labels."""
     workers: int | None = None
     """Number of runs at a time, each with one thread; by default one per core."""
@@ -159,6 +163,11 @@ class StudyConfig:
         require_numbers(self, "workers", least=1)
         for recall in self.recalls:
             self.run_config(recall)  # refuses shares that are out of range
+        if self.sweep == "none" and self.recalls != RECALLS:
+            raise ValueError(
+                f"recalls {self.recalls} were given without a sweep: give --sweep labels, or one "
+                "recall by --label-recall"
+            )
 
     def require_model(self) -> None:
         """Raise a ValueError if a method adapts a pretrained model, and none is named."""
