@@ -89,11 +89,14 @@ def _score(group: Sequence[Response]) -> Score:
 
 
 def _mean_credit(group: Sequence[Response], rank: Callable[[Response], Sequence[float]]) -> float:
-    credits = [
-        credit(torch.tensor([rank(each)], dtype=torch.float64), torch.tensor([each.answer]))
-        for each in group
-    ]
-    return float(torch.cat(credits).mean())
+    ranks = [rank(each) for each in group]
+    answers = torch.tensor([each.answer for each in group])
+    credits = torch.zeros(len(group), dtype=torch.float64)
+    for choices in {len(each) for each in ranks}:
+        rows = [row for row, each in enumerate(ranks) if len(each) == choices]
+        numbers = torch.tensor([ranks[row] for row in rows], dtype=torch.float64)
+        credits[rows] = credit(numbers, answers[rows])
+    return float(credits.mean())
 
 
 def wilson(share: float, count: int) -> Share:
