@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from lm.data.matching import folded, plain
+
 LABELS = "labels"
 """The field of a record for the labels of its choices, if they have some."""
 NAMES = {
@@ -91,13 +93,13 @@ def answer_index(answer: object, choices: Sequence[str], labels: object, where: 
 
 
 def _meant(answer: str, choices: Sequence[str], labels: Sequence[str]) -> set[int]:
-    """Return the numbers of the choices that a text may mean."""
-    plain = answer.strip()
-    bare = plain.strip("().:[] ").upper()
-    texts = {number for number, choice in enumerate(choices) if choice.strip() == plain}
+    """Return the numbers of the choices that a text may mean, in any form of Unicode."""
+    shown = plain(answer)
+    bare = shown.strip("().:[] ").upper()
+    texts = {number for number, choice in enumerate(choices) if plain(choice) == shown}
     if not texts:
-        folded = plain.casefold()
-        texts = {n for n, choice in enumerate(choices) if choice.strip().casefold() == folded}
+        form = folded(shown)
+        texts = {n for n, choice in enumerate(choices) if folded(plain(choice)) == form}
     letters = {ascii_uppercase.index(bare)} if len(bare) == 1 and bare in ascii_uppercase else set()
     if labels:
         letters = {n for n, label in enumerate(labels) if label.strip().upper() == bare}

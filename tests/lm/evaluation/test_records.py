@@ -35,6 +35,12 @@ def test_answer_may_be_a_number_a_letter_or_the_text_of_a_choice(
     assert read(tmp_path, {**SPIDER, "answer": answer}) == expected
 
 
+@pytest.mark.parametrize("answer", ["cafe\u0301", "CAFE\u0301", "caf\u00e9\u200b", "\u200eB"])
+def test_answer_may_be_in_another_form_of_unicode(tmp_path: Path, answer: str) -> None:
+    record = {"question": "Which?", "choices": ["tea", "caf\u00e9"], "answer": answer}
+    assert read(tmp_path, record)["answer"] == 1
+
+
 @pytest.mark.parametrize(
     ("choices", "answer", "means"),
     [
