@@ -7,7 +7,7 @@ list or a tuple, what lies under the mask of a masked array, and what a function
 import hashlib
 import random
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from enum import Enum
 from functools import partial
@@ -25,7 +25,7 @@ SCALARS = frozenset({int, str, bytes, bool, complex, type(None), type(Ellipsis)}
 ARRAYS = (np.ndarray, np.generic, torch.Tensor)
 NAMED = (type, ModuleType, torch.dtype, torch.device, np.dtype)
 REFERENCES = (ReferenceType, ProxyType, CallableProxyType)
-USUAL = frozenset({dict, list, tuple})  # what most containers are
+USUAL = frozenset({dict, list, tuple, set, OrderedDict})  # what most containers are
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own types
 
 Opaque = Literal["refused", "by class"]
@@ -71,7 +71,10 @@ class _Digester:
             return self.hash.update(f"{kind.__name__}\0{value!r}\0\0".encode())
         if kind is float:  # by its bits, since NaNs differ in theirs
             return self.hash.update(b"float\0" + struct.pack("<d", value))
-        if kind not in USUAL and self._add_leaf(value):
+        if kind in USUAL:
+            if not value:
+                return self.mark("empty", _path(kind))
+        elif self._add_leaf(value):
             return None
         if id(value) in self.open:
             return self.mark("cycle", len(self.open) - self.open.index(id(value)))
