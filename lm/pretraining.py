@@ -75,14 +75,18 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
 def require_something_to_forget(
     config: RunConfig, task: UnlearningTask, seeds: Sequence[int]
 ) -> None:
-    """Raise a ValueError if a seed draws no document that is to be forgotten, or labels none."""
-    if config.data is None:
-        return  # stories are drawn of all topics alike
+    """Raise a ValueError if a seed draws no document that is to be forgotten, or labels none.
+
+    Labels of so low a precision that they cannot be drawn are refused as well.
+    """
     quality, count = config.labels, config.task.stories
-    for seed in seeds:
+    stories = config.data is None  # they are drawn of all topics alike
+    for seed in () if stories and quality.precision == 1 else seeds:
         drawn = _drawn(config, task, seed)
         forget = task.to_forget(drawn.topics)
         labeled = story_labels(task, drawn, quality, seed)
+        if stories:
+            continue
         if not forget[:count].any() or (quality.recall > 0 and not labeled[:count].any()):
             raise ValueError(
                 f"of the {count} documents that seed {seed} draws to train on, "

@@ -171,6 +171,7 @@ def test_figures_are_skipped_with_a_line_when_matplotlib_is_missing(
         ("--grid.lora.rank 0", "rank 0 1 or more"),
         ("--grid.gcg.steps 0", "steps 0 1 or more"),
         ("--grid.shots -1", "shots (-1,) 0 or more"),
+        ("--config smoke --label-precision 0.01", "precision 0.01 false labels"),
         ("--label-recal 1", "'--label-recal' mean --label-recall"),
     ],
 )
