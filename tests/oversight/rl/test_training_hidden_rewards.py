@@ -13,11 +13,8 @@ from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import difference, outcome, summary, train_method
 
 HONEST = [name for name, method in METHODS.items() if method.reward != "true"]
-ALL_TAMPERS = ("routed",)
-"""The method that is trained with every replacement; the others only with NaN.
-
-Every method is certified with every replacement by the tests of `certify --method all`.
-"""
+ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
+"""The methods that are trained with every replacement; the others only with NaN."""
 
 
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
