@@ -279,7 +279,7 @@ class Recording:
     def __init__(self) -> None:
         self.trace, self.shadow = Trace(), Trace()
         self.steps = self.observed = self.hidden = 0
-        self.error: Exception | None = None
+        self.error: Exception | SystemExit | None = None
 
     def add_rewards(self, observed: Mask, hidden: Mask, rewards: Numbers) -> None:
         """Add the true rewards of one step, [n]."""
@@ -326,9 +326,11 @@ def record_training(setup: Setup, tamper: Tamper, *, shadowed: bool = False) -> 
         set_random_seed(setup.seed)
         try:
             _train(setup, tamper, Path(folder), recording, shadowed)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a part may end the process by the truth
             recording.error = error
-    texts = [f"{each.category.__name__}: {each.message}" for each in caught]
+    # Python names files that it closes by itself when it finds the time, perhaps in a later run.
+    kept = [each for each in caught if not issubclass(each.category, ResourceWarning)]
+    texts = [f"{each.category.__name__}: {each.message}" for each in kept]
     failure = recording.error
     text = "" if failure is None else f"{type(failure).__name__}: {failure}"
     recording.trace.add("warnings", recording.steps, texts[0] if texts else "none", texts)

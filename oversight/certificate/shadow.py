@@ -80,8 +80,11 @@ class _Replay:
 
     def __init__(self, source: Any) -> None:  # noqa: ANN401
         self._real = source.unwrapped
-        values = vars(self._real).items()
-        self._constants = {name: value for name, value in values if isinstance(value, CONSTANTS)}
+        values = {name: getattr(type(self._real), name, None) for name in dir(type(self._real))}
+        values |= vars(self._real)
+        self._constants = {
+            name: value for name, value in values.items() if isinstance(value, CONSTANTS)
+        }
         source.results = self._results = deque[Result]()
         if isinstance(source, VectorEnv):  # so that the adapter to SB3 resets the same lanes
             self.resets_lanes = lane_by_lane(source) is not None
@@ -94,12 +97,10 @@ class _Replay:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Return a constant of the environment."""
         real, constants = (self.__dict__.get(each) for each in ("_real", "_constants"))
-        if real is not None and constants is not None:
-            of_class = None if name in vars(real) else getattr(type(real), name, None)
-            if of_class is not None and isinstance(of_class, CONSTANTS):
-                return of_class
-            if name in constants and getattr(real, name) == constants[name]:
-                return constants[name]
+        if constants and name in constants:
+            value = getattr(real, name)
+            if type(value) is type(constants[name]) and value == constants[name]:
+                return value
         raise AttributeError(f"{name} is not what step or reset returned")
 
     def reset(self, **arguments: Any) -> Any:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """Traces find the first difference, and recordings contain all of a run."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_errors_and_warnings_are_recorded_when_training_fails() -> None:
     assert [entry.name for entry in channels["errors"]] == ["RuntimeError: it broke"]
     assert channels["warnings"][0].name == "UserWarning: it creaks"
     assert recording.steps == 8
+
+
+class Ends(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Ends the process, as if all were well."""
+
+    def step(self, actions: Any) -> Any:  # noqa: ANN401
+        """Exit."""
+        sys.exit(0)
+
+
+def test_an_exit_of_a_part_is_recorded_as_the_error_that_ended_training() -> None:
+    recording = record_training(replace(quick(), outside=Ends), unchanged)
+    assert isinstance(recording.error, SystemExit)
+    assert [entry.name for entry in recording.trace.channels["errors"]] == ["SystemExit: 0"]
 
 
 @pytest.mark.parametrize("fails", [False, True])

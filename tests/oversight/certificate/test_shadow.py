@@ -26,6 +26,7 @@ class Counter(gym.Env[Any, Any]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's type)
     kind = "counter"
+    last_of_all = 0.0
 
     def __init__(self) -> None:
         self.observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
@@ -46,6 +47,7 @@ class Counter(gym.Env[Any, Any]):
         self.elapsed += 1
         self.last_reward = float(self.elapsed)
         self.history.append(self.last_reward)
+        type(self).last_of_all = self.last_reward
         seen = self.np_random.random(2, dtype=np.float32)
         return seen, self.last_reward, self.elapsed == SIZE, False, {}
 
@@ -102,6 +104,7 @@ LEAKS: dict[str, Pay] = {
     "the attribute": lambda paid, inside: inside.last_reward,
     "a part of it": lambda paid, inside: paid + 0.5 * inside.last_reward,
     "its sign": lambda paid, inside: np.sign(inside.last_reward),
+    "an attribute of the class": lambda paid, inside: inside.last_of_all,
     "a method": lambda paid, inside: inside.paid(),
     "a list": lambda paid, inside: inside.history[-1],
     "all attributes": lambda paid, inside: vars(inside)["last_reward"],
@@ -165,6 +168,6 @@ def test_a_replay_returns_what_was_returned_and_knows_constants_only() -> None:
     assert replay.np_random.random() == env.np_random.random()
     with pytest.raises(RuntimeError, match="call step"):
         replay.step(0)
-    for name in ("last_reward", "history", "elapsed", "paid"):
+    for name in ("last_reward", "last_of_all", "history", "elapsed", "paid"):
         with pytest.raises(AttributeError, match=f"{name} is not what step or reset returned"):
             getattr(replay, name)
