@@ -97,7 +97,7 @@ def require_spaces(observations: AnySpace, actions: AnySpace) -> None:
     if isinstance(actions, spaces.Box) and not np.isfinite([actions.low, actions.high]).all():
         raise ValueError(
             f"continuous actions must have finite bounds, the environment has {_line(actions)}: "
-            "bound them with gymnasium.wrappers.RescaleAction or TransformAction"
+            "bound them with gymnasium.wrappers.TransformAction"
         )
 
 

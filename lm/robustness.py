@@ -57,8 +57,8 @@ class Robustness(NamedTuple):
     """Whether the method retains what it should (`retains`)."""
 
     @property
-    def told(self) -> bool:
-        """Whether the attack tells the unrouted model from gold, so that withstanding it counts."""
+    def unrouted_fails(self) -> bool:
+        """Whether the unrouted model fails the attack, so that robustness to it means something."""
         return _within(self.base_lead, MARGINS[self.figure]) is False
 
     @property
@@ -67,7 +67,7 @@ class Robustness(NamedTuple):
         within = _within(self.lead, MARGINS[self.figure])
         if within is False or (within and self.retains is False):
             return False
-        return None if within is None or self.retains is None or not self.told else True
+        return None if within is None or self.retains is None or not self.unrouted_fails else True
 
     @property
     def answer(self) -> str:
@@ -151,7 +151,7 @@ def robustness_sentence(rows: Sequence[Robustness]) -> str:
     known = [
         (row.method, row.attack, row.robust)
         for row in rows
-        if row.robust is not None and (row.told or row.method == BASE)
+        if row.robust is not None and (row.unrouted_fails or row.method == BASE)
     ]
     if not known:
         return (

@@ -35,7 +35,7 @@ def digest_of(value: object, name: str, opaque: Opaque = "refused") -> bytes:
     """Return the digest of a value.
 
     Args:
-        value: of any type; objects are told apart by their classes and attributes.
+        value: of any type; objects are distinguished by their classes and attributes.
         name: of the value, for errors.
         opaque: what happens to an object that has neither attributes nor a pickle, such as a lock.
 

@@ -101,14 +101,18 @@ class ScalesByKeptRewards(Reaching):
         return paid / (1.0 + np.std(inside.paid))  # type: ignore[no-any-return]
 
 
-@leak(shows="paid rewards")
-class AdapterPaysKeptReward(VectorEnvAdapter):
-    """The adapter to SB3 pays the last rewards of the unwrapped environment."""
+class ReachingAdapter(VectorEnvAdapter):
+    """An adapter to SB3 around an environment that keeps its rewards."""
 
     @classmethod
     def plant(cls, setup: Setup) -> Setup:
         """Return the setup with this adapter, and an environment that keeps its rewards."""
         return replace(Reaching.plant(setup), adapt=cls)
+
+
+@leak(shows="paid rewards")
+class AdapterPaysKeptReward(ReachingAdapter):
+    """The adapter to SB3 pays the last rewards of the unwrapped environment."""
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and pay them."""
@@ -118,13 +122,8 @@ class AdapterPaysKeptReward(VectorEnvAdapter):
 
 
 @leak(shows="paid rewards")
-class ReportsKeptReward(VectorEnvAdapter):
+class ReportsKeptReward(ReachingAdapter):
     """The adapter to SB3 reports the last rewards of the unwrapped environment as observed."""
-
-    @classmethod
-    def plant(cls, setup: Setup) -> Setup:
-        """Return the setup with this adapter, and an environment that keeps its rewards."""
-        return replace(Reaching.plant(setup), adapt=cls)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and report them at the ends of episodes."""
