@@ -77,6 +77,16 @@ class Results:
         return tuple(method for method in self.methods if METHODS[method].unlearns)
 
     @property
+    def over_seeds(self) -> str:
+        """What the numbers of a table are over seeds, as the end of its caption."""
+        if self.frame["seed"].nunique() > 1:
+            return "Means over seeds, and half of their 95% intervals"
+        return (
+            "One seed: machines that round differently give other digits; --seeds 0 1 2 adds "
+            "intervals"
+        )
+
+    @property
     def recalls(self) -> tuple[float, ...]:
         """The label recalls of all methods but the references, in ascending order."""
         given = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
@@ -247,8 +257,10 @@ def unlearning_table(title: str, results: Results) -> Table:
     table.caption = (
         "Losses in nats per token on held-out texts. before: as trained; after: ablated and "
         "repaired; after attack: the lowest loss of any attack; steps: until the loss is back at "
-        "that of unrouted"
-    ) + (". facts: multiple choice, 25% by guessing" if asked else "")
+        "that of unrouted. "
+        + "facts: multiple choice, 25% by guessing. " * asked
+        + results.over_seeds
+    )
     return table
 
 
@@ -283,7 +295,7 @@ def labels_table(title: str, results: Results) -> Table:
         "By label recall. robust unlearning: forget loss after the worst attack minus that of the "
         "unrouted model, in nats per token"
         + ("; forget facts: the share known after relearning others, 0.25 by guessing" * asked)
-        + ". Means over seeds, and half of their 95% intervals"
+        + f". {results.over_seeds}"
     )
     return table
 

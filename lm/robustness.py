@@ -209,7 +209,7 @@ def attacks_table(title: str, results: Results) -> Table:
         results: at most one result for each method and seed.
     """
     methods = results.methods
-    table = plain_table(title, "attack", ["", *methods])
+    table = plain_table(title, "attack", ["", *(each.replace("-", "-\n") for each in methods)])
 
     def add(attack: str, figure: str, form: Format, means: Sequence[Estimate]) -> None:
         if any(mean.seeds for mean in means):
@@ -229,6 +229,6 @@ def attacks_table(title: str, results: Results) -> Table:
     table.caption = (
         "The worst setting of each attack. facts: share of the forget facts known, in half and gcg "
         "of the half that the attack does not reveal, 25% by guessing; loss: on texts to forget, "
-        "in nats per token. Means over seeds, and half of their 95% intervals"
+        f"in nats per token. {results.over_seeds}"
     )
     return table

@@ -26,5 +26,6 @@ def plain_table(title: str, names: str, numbers: Sequence[str]) -> Table:
     )
     table.add_column(names, no_wrap=True)
     for heading in numbers:
-        table.add_column(heading, justify="right")
+        # on a narrow terminal numbers are folded, since cut ones would look like others
+        table.add_column(heading, justify="right", overflow="fold")
     return table

@@ -1,10 +1,12 @@
 """Tests of comparisons, tables and verdicts of results with known answers."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from lm.report import (
     FACTS_CURVE,
@@ -20,6 +22,7 @@ from lm.report import (
     verdict,
     worst_curve,
 )
+from lm.robustness import attacks_table
 from tests.lm.result_factories import curve, result, retained
 
 FACT_CURVE = {"attack": FACTS_CURVE.attack, "measure": FACTS_CURVE.measure}
@@ -71,6 +74,31 @@ def test_table_rows_show_means_and_half_intervals() -> None:
         ],
     ]
     assert max(len(line.rstrip()) for line in lines) <= 100
+
+
+@pytest.mark.parametrize("make", [unlearning_table, labels_table, attacks_table])
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(1, "other digits; --seeds 0 1 2 adds intervals"), (2, "95% intervals")]
+)
+def test_captions_say_what_the_numbers_of_one_and_of_several_seeds_are(
+    make: Callable[[str, Results], Table], seeds: int, said: str
+) -> None:
+    runs = Results([result("era", seed, 1.0, label_recall=0.5) for seed in range(seeds)])
+    assert str(make("forget forest", runs).caption).endswith(said)
+
+
+def test_no_digit_is_cut_on_a_terminal_of_80_columns() -> None:
+    known = {"mcq_forget": {"repaired": 0.25}, "curves": [curve([3.0, 1.0])], "label_recall": 0.5}
+    methods = ("gold", "filtered", "unrouted", "rmu", "modules-classified", "lora-pair-classified")
+    runs = Results(
+        [result(method, seed, 1.0 + seed, **known) for method in methods for seed in range(3)]
+    )
+    for make in (unlearning_table, labels_table, attacks_table):
+        shown = io.StringIO()
+        Console(file=shown, width=80).print(make("forget forest", runs))
+        lines = shown.getvalue().splitlines()
+        assert "\u2026" not in shown.getvalue()
+        assert max(len(line.rstrip()) for line in lines) <= 80
 
 
 def test_table_omits_facts_when_none_were_measured() -> None:
