@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -119,26 +119,38 @@ def require_real(name: str, model: "PreTrainedModel") -> None:
     """Raise a ValueError if weights are stored as whole or complex numbers, or as truth values.
 
     They are those of a quantized model whose configuration does not say so, or damaged, and would
-    be converted without a word. Only safetensors files are looked at, whose headers tell.
+    be converted without a word.
 
     Args:
         name: name or folder of the model.
         model: the loaded model.
     """
-    parameters = {key for key, _ in model.named_parameters()}
+    buffers = {key for key, _ in model.named_buffers()}
     for file in _stored(name):
+        for key, kind in _kinds(file):
+            # base models are stored without the prefix of their parameters, so names may differ
+            if kind.startswith(("F", "BF")) or key in buffers or DERIVED.search(key):
+                continue
+            raise ValueError(
+                f"the checkpoint of {name} stores {key} as {kind}, which are no real numbers: "
+                "give the model before it was quantized"
+            )
+
+
+def _kinds(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of stored tensors and their types, such as F32 and I8, without the values."""
+    if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as weights:
             for key in weights.keys():  # noqa: SIM118
-                kind = weights.get_slice(key).get_dtype()
-                if key in parameters and not kind.startswith(("F", "BF")):
-                    raise ValueError(
-                        f"the checkpoint of {name} stores {key} as {kind}, which are no real "
-                        "numbers: give the model before it was quantized"
-                    )
+                yield key, weights.get_slice(key).get_dtype()
+    else:
+        for key, tensor in torch.load(file, map_location="meta", weights_only=True).items():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            yield key, kind.upper() if tensor.is_floating_point() else kind
 
 
 def _stored(name: str) -> list[Path]:
-    """Return the safetensors files that a model was loaded from."""
+    """Return the files of weights that a model was loaded from, in the order of transformers."""
     from transformers.utils.hub import cached_file  # noqa: PLC0415
 
     def local(file: str) -> Path | None:
@@ -150,11 +162,13 @@ def _stored(name: str) -> list[Path]:
         )
         return None if found is None else Path(found)
 
-    if whole := local("model.safetensors"):
-        return [whole]
-    index = local("model.safetensors.index.json")
-    names = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index else set()
-    return [path for each in sorted(names) if (path := local(each)) is not None]
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if path := local(whole):
+            return [path]
+        if index := local(f"{whole}.index.json"):
+            names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+            return [path for each in sorted(names) if (path := local(each)) is not None]
+    return []
 
 
 ADAPTER = (

@@ -126,6 +126,43 @@ def test_checkpoint_is_refused_when_weights_are_no_real_numbers(
         assert f"stores {NORM} as " in refusal(tmp_path, capfd)
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before zip"])
+@pytest.mark.parametrize("prefix", ["", "model."], ids=["whole", "base model"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool])
+def test_pickle_is_refused_when_weights_are_no_real_numbers(
+    tmp_path: Path, dtype: torch.dtype, prefix: str, old: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    (tmp_path / "model.safetensors").unlink()
+    renamed = {key.removeprefix(prefix): part for key, part in weights.items()}
+    changed = NORM.removeprefix(prefix)
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(renamed, path, _use_new_zipfile_serialization=not old)
+    assert torch.equal(load_pretrained(tmp_path).model.get_parameter(NORM), weights[NORM].float())
+    renamed[changed] = renamed[changed].to(dtype)
+    torch.save(renamed, path, _use_new_zipfile_serialization=not old)
+    assert f"stores {changed} as {str(dtype)[6:]}, which are no real" in refusal(tmp_path, capfd)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_checkpoint_in_parts_is_refused_without_a_part_or_its_tensors(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_of(folder(tmp_path, 13))
+    (tmp_path / "model.safetensors").unlink()
+    stem, kind = name.split(".")
+    parts = [tmp_path / f"{stem}-0000{part}-of-00002.{kind}" for part in (1, 2)]
+    index = {"metadata": {}, "weight_map": {key: parts[key == NORM].name for key in weights}}
+    (tmp_path / f"{name}.index.json").write_text(json.dumps(index))
+    write = torch.save if kind == "bin" else save_file
+    write({key: part for key, part in weights.items() if key != NORM}, parts[0])
+    assert parts[1].name in refusal(tmp_path, capfd)
+    write({"unknown": weights[NORM]}, parts[1])
+    assert f"lacks {NORM}: give a complete one" in refusal(tmp_path, capfd)
+    write({NORM: weights[NORM].to(torch.int32)}, parts[1])
+    assert f"stores {NORM} as " in refusal(tmp_path, capfd)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn])
 def test_real_weights_of_any_precision_are_loaded(tmp_path: Path, dtype: torch.dtype) -> None:
     weights = weights_of(folder(tmp_path, 13))
