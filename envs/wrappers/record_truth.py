@@ -18,6 +18,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     `observed` is what the environment's own info says, if it says anything.
 
     **Threat model.** True rewards of hidden steps are protected from the learner.
+
     - *Agent-visible* is what the outermost environment returns: observation, reward, `terminated`,
       `truncated` and info of `reset` and `step`. No true reward that a wrapper outside hides is in
       any of these, and nothing here reads the ledger back into an episode. This holds always.
@@ -29,7 +30,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     - *Hard isolation* puts the lanes in processes of their own. The learner then holds pipes that
       carry what is agent-visible, and no `RecordTruth`, no writer and no raw environment exist in
       its process once the lanes run; `AsyncVectorEnv` keeps the functions that build the lanes, and
-      in them the path, until they are dropped:
+      in them the path, until they are dropped::
 
           lanes = AsyncVectorEnv(
               [lambda i=i: PartialOversight(RecordTruth(gym.make(name), f"{folder}/{i}.ledger"))

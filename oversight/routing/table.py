@@ -109,7 +109,7 @@ class RouteTable:
         return weight.reshape(route.shape + (1,) * (ndim - route.ndim))
 
     def rows(self, route: Tensor) -> Tensor:
-        """Return the weights of each route at all targets, [*route, targets].
+        """Return the weights of each route at all targets, [..., targets].
 
         Raises:
             ValueError: if the route is not made of this table's integers; as for a single target.
