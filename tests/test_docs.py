@@ -1,4 +1,4 @@
-"""The README's examples run, and the commands, flags and files that it names exist."""
+"""The examples of the README and of the site run, and what they name exists."""
 
 import doctest
 import re
@@ -21,7 +21,9 @@ from oversight.tune import TuneConfig
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+TEXT = "\n".join(TEXTS.values())
 FIRST_SCREEN = 40  # lines
 FLAGS = {
     "lm.ask": {*cli.flags(AskConfig)},
@@ -48,19 +50,21 @@ def commands() -> list[str]:
     return [re.sub(r"\s#.*", "", line) for line in shell]
 
 
-def test_readme_snippets_pass() -> None:
-    results = doctest.testfile(str(README), module_relative=False, encoding="utf-8")
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if "\n>>> " in text])
+def test_snippets_of_page_pass(page: str) -> None:
+    results = doctest.testfile(str(ROOT / page), module_relative=False, encoding="utf-8")
     assert results.attempted > 0
     assert results.failed == 0
 
 
-def test_python_blocks_are_doctests() -> None:
-    for block in blocks(TEXT, "python"):
+@pytest.mark.parametrize("page", TEXTS)
+def test_python_blocks_are_doctests(page: str) -> None:
+    for block in blocks(TEXTS[page], "python"):
         assert block[0].startswith(">>> ")
 
 
 def test_first_screen_has_two_one_line_commands() -> None:
-    first = "\n".join(TEXT.splitlines()[:FIRST_SCREEN]) + "\n"
+    first = "\n".join(TEXTS["README.md"].splitlines()[:FIRST_SCREEN]) + "\n"
     shell = blocks(first, "bash")
     assert [len(block) for block in shell] == [1, 1]
     (train,), (test,) = shell
@@ -97,15 +101,20 @@ def test_preset_and_every_method_that_one_uses_is_documented(name: str) -> None:
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("target", sorted({*re.findall(r"\]\(([^)#:]+)\)", TEXT)}))
-def test_linked_files_exist(target: str) -> None:
-    assert (ROOT / target).exists()
+LINKS = [
+    (page, target) for page, text in TEXTS.items() for target in re.findall(r"\]\(([^):]+)\)", text)
+]
 
 
-def test_linked_headings_exist() -> None:
-    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+@pytest.mark.parametrize(("page", "target"), sorted({*LINKS}))
+def test_linked_file_and_heading_exist(page: str, target: str) -> None:
+    path, _, heading = target.partition("#")
+    linked = (ROOT / page).parent / path if path else ROOT / page
+    assert linked.exists()
+    if heading:
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+        assert heading in anchors
 
 
 def test_no_placeholder_remains() -> None:
