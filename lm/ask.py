@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_questions
 from lm.evaluation.question_scores import Results, cut_line, fingerprint, scores, scores_table
+from lm.evaluation.records import repeats
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
 from oversight.runs.settings import require_numbers
@@ -79,7 +80,8 @@ def main(args: Sequence[str]) -> None:
             results.responses(questions),
         )
         console.print(scores_table(title, scores(responses)))
-        if line := cut_line(responses):
+        lines = repeats([source.questions[place] for source, place in questions.places])
+        for line in filter(None, [cut_line(responses), *lines]):
             console.out(line, highlight=False)
     if config.out is not None:
         console.out(f"results:  {config.out}", highlight=False)

@@ -14,7 +14,8 @@ from lm.data.document import UNSPACED, invisible, shortened
 
 FORM = (
     "canonical caseless matching of Unicode (casefold, NFC), without zero-width characters, with "
-    "any white space for a space, and any apostrophe or hyphen for that of ASCII"
+    "any white space for a space, any apostrophe or hyphen for that of ASCII, and plain characters "
+    "for those of other widths and fonts"
 )
 """The form of texts and words in which words are searched for."""
 
@@ -23,6 +24,9 @@ PUNCTUATION = str.maketrans(
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-")
 )
 """Apostrophes and hyphens that word processors and PDF files write for those of ASCII."""
+
+STYLED = (range(0xFF01, 0xFFEF), range(0x2100, 0x2150), range(0x1D400, 0x1D800))
+"""Blocks of characters of other widths, and of letters of mathematics."""
 
 _GAP = "\u200b"
 """Stands for zero-width characters inside a folded text."""
@@ -36,8 +40,19 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    visible = unicodedata.normalize("NFD", invisible().sub("", text))
+    visible = unicodedata.normalize("NFD", invisible().sub("", text).translate(_unstyled()))
     return unicodedata.normalize("NFC", visible.casefold()).translate(PUNCTUATION)
+
+
+@cache
+def _unstyled() -> dict[int, str]:
+    """Return the plain characters of those of another width or font, by their codes."""
+    return {
+        code: unicodedata.normalize("NFKC", chr(code))
+        for codes in STYLED
+        for code in codes
+        if unicodedata.decomposition(chr(code)).startswith(("<wide>", "<narrow>", "<font>"))
+    }
 
 
 class Words:

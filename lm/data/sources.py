@@ -134,7 +134,8 @@ def find_source(
     path = Path(data)
     own = {"subset": subset, "split": split, "field": field}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-    if path.exists() or path.suffix.lower() in SUFFIXES or data.startswith((".", "/")):
+    # an empty path would be the current folder
+    if data and (path.exists() or path.suffix.lower() in SUFFIXES or data.startswith((".", "/"))):
         if {"subset", "split"} & set(given):
             raise ValueError(f"{data} is a path, and files have no subset or split: leave both out")
         texts = any(each.suffix.lower() == ".txt" for each in files_at(path))

@@ -204,7 +204,7 @@ def load_benchmark(name: str) -> tuple[Source, ...]:
             else "give the path of one that ends in .json or .jsonl, wmdp-bio, wmdp-chem, "
             f"wmdp-cyber, mmlu-SUBJECT, or one of the groups {groups}"
         )
-        raise ValueError(f"{name} is neither a file nor a benchmark: {hint}")
+        raise ValueError(f"{name or repr(name)} is neither a file nor a benchmark: {hint}")
     try:
         tasks = manager.load(known[name])["tasks"]
     except Exception as error:  # a network and its libraries raise errors of many kinds
@@ -394,4 +394,6 @@ def _harness_model(
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
         # the harness would add a token that the model has no embedding of; what pads is not read
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
-    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    # the token before an empty prompt, which no form has, but which the harness looks for in all
+    first = 0 if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None else None
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, prefix_token_id=first)

@@ -54,6 +54,29 @@ def _labeled(choices: object) -> dict[str, Any]:
     return {}
 
 
+def repeats(questions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line on questions with equal choices, and one on those that are there again.
+
+    Args:
+        questions: records with the fields `question` and `choices`.
+
+    >>> repeats([{"question": "a", "choices": ["b", "b "]}])[0][:40]
+    'warning: questions with two equal choice'
+    """
+    choices = [tuple(map(plain, each["choices"])) for each in questions]
+    asked = {
+        (plain(each["question"]), found) for each, found in zip(questions, choices, strict=True)
+    }
+    counts = {
+        "with two equal choices, one of which counts as wrong": sum(
+            len(set(found)) < len(found) for found in choices
+        ),
+        "that were asked again, and count again": len(questions) - len(asked),
+    }
+    total = len(questions)
+    return [f"warning: questions {k}: {n:,} of {total:,}" for k, n in counts.items() if n]
+
+
 def answer_index(answer: object, choices: Sequence[str], labels: object, where: str) -> int:
     """Return the number of the right choice, from 0.
 

@@ -182,6 +182,8 @@ def _or_refused(
 ) -> T:
     """Call a loader, and turn its errors into a ValueError of one line."""
     name = str(name_or_path)
+    if not name:
+        raise ValueError("the name of a model is empty: give a folder, or a name on the hub")
     if (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").exists():
         raise ValueError(ADAPTER.format(name))
     try:
@@ -199,7 +201,9 @@ def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     file = {} if gguf_file is None else {"gguf_file": gguf_file}
-    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **file)
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **file)
+    tokenizer("a")  # settings of another type are not noticed before
+    return tokenizer
 
 
 class _Loaded(NamedTuple):

@@ -44,6 +44,11 @@ def test_word_is_found_in_each_form_of_unicode(in_text: str, in_list: str) -> No
         ("old oak", "an old\u200boak"),
         ("forest", "forest\u200bfire"),
         ("forest", "fo\u200brest\u200bfire"),
+        ("forest", "the \uff26\uff4f\uff52\uff45\uff53\uff54\uff01"),
+        ("\uff26\uff4f\uff52\uff45\uff53\uff54", "the forest"),
+        ("forest", "the \U0001d413 \U0001d41f\U0001d428\U0001d42b\U0001d41e\U0001d42c\U0001d42d"),
+        ("forest", "Forest\u2122"),
+        ("\u30ac\u30b9", "\uff76\uff9e\uff7d"),  # katakana of half the width, its mark apart
         ("\u68ee\u6797", "\u5927\u68ee\u6797\u91cc"),
         ("\u0e1b\u0e48\u0e32", "\u0e43\u0e19\u0e1b\u0e48\u0e32\u0e43\u0e2b\u0e0d\u0e48"),
     ],

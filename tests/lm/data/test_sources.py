@@ -47,6 +47,7 @@ def test_find_source_prefers_local_files(tmp_path: Path, monkeypatch: pytest.Mon
     ("data", "message"),
     [
         ("tinystory", "'tinystory' is no file or folder, nor a data set: choose from fineweb-edu"),
+        ("", "'' is no file or folder, nor a data set"),
         ("a/b/c", "give OWNER/NAME of one on the hub"),
         ("data/stories.jsonl", "there is no file data/stories.jsonl"),
         ("./stories", "there is no file stories"),

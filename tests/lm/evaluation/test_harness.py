@@ -215,10 +215,12 @@ def test_model_is_refused_when_it_gives_no_likelihoods(value: float) -> None:
         list(asker.ask(QuestionSet("few", (source_of([SPIDER]),))))
 
 
-def test_tokenizer_without_an_end_token_asks_as_one_with_it() -> None:
+@pytest.mark.parametrize("gone", [("eos_token",), ("bos_token",), ("bos_token", "eos_token")])
+def test_tokenizer_without_special_tokens_asks_as_one_with_them(gone: tuple[str, ...]) -> None:
     model, questions = random_plain_model("llama", torch.float64), random_questions(6)
     without = small_tokenizer(begins=True)
-    without.eos_token = without.pad_token = None
+    for name in (*gone, "pad_token"):
+        setattr(without, name, None)
     found = [
         next(Asker(model, each, batch_size=3).ask(QuestionSet("few", (source_of(questions),))))
         for each in (small_tokenizer(begins=True), without)

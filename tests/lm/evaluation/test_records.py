@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lm.evaluation.harness import read_questions
+from lm.evaluation.records import repeats
 
 LEGS = ["six", "eight", "Ten", "none"]
 SPIDER = {"question": "How many legs?", "choices": LEGS}
@@ -124,3 +125,17 @@ def test_shapes_of_public_data_sets_give_the_same_question(
 def test_choices_with_unusable_labels_are_refused(tmp_path: Path, choices: object) -> None:
     with pytest.raises(ValueError, match=r"line 1: its choices is|line 1: it has 4 choices with"):
         read(tmp_path, {"question": "How many?", "choices": choices, "answerKey": "A"})
+
+
+def test_repeated_questions_and_equal_choices_are_counted() -> None:
+    made = [
+        {"question": "a", "choices": ["b", "c"]},
+        {"question": "a", "choices": ["b", "d"]},
+        {"question": " a", "choices": ["b", "c\u200b"]},
+        {"question": "e", "choices": ["cafe\u0301", "c", "caf\u00e9 "]},
+    ]
+    assert repeats(made[:2]) == []
+    assert repeats(made) == [
+        "warning: questions with two equal choices, one of which counts as wrong: 1 of 4",
+        "warning: questions that were asked again, and count again: 1 of 4",
+    ]

@@ -203,6 +203,19 @@ def test_folder_without_a_tokenizer_is_refused(
     assert "with its tokenizer, which is missing or damaged" in refusal(tmp_path, capfd)
 
 
+def test_settings_of_a_tokenizer_of_another_type_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = folder(tmp_path, 13) / "tokenizer_config.json"
+    path.write_text(json.dumps({**read_json(path), "model_max_length": "x"}))
+    assert "is no model that can be loaded" in refusal(tmp_path, capfd)
+
+
+def test_empty_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="the name of a model is empty: give a folder"):
+        load_pretrained("")
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("run",))
