@@ -4,6 +4,7 @@
 one lane.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -28,6 +29,8 @@ Proxy = Callable[[Any, Any, Any, Mask, Mask], ArrayLike]
 Lanes = slice | NDArray[np.intp] | Mask
 
 OWN_KEYS = ("observed", "observed_reward")
+OF_REWARDS = re.compile(r"reward|\breturns?\b|(^|_)returns?(_|$)", re.IGNORECASE)
+"""Found in names of info entries that hold a reward, or a part of it."""
 PROXY_ARGUMENTS = ("previous_observation", "action", "observation", "terminated", "truncated")
 
 
@@ -311,6 +314,13 @@ def check_payment(
         raise ValueError(
             f"allow must name keys of the environment itself, got {sorted(refused)}: "
             f"PartialOversight writes its own, and statistics belong outside it"
+        )
+    rewards = sorted(key for key in allow if OF_REWARDS.search(key))
+    if rewards:
+        raise ValueError(
+            f"allow must name keys that do not contain the reward, got {rewards}, which would show "
+            "the learner what is hidden: leave them out, or rename in a wrapper inside what has "
+            "such a name and tells no reward"
         )
     integer = isinstance(seed, int | np.integer)
     if seed is not None and not (integer and 0 <= seed < 2**64):

@@ -49,7 +49,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             only. `info` is the same for all three.
         flag: `"visible"` adds to each observation whether the step taken from it will be observed;
             a `NoisyFlag` adds that with errors.
-        allow: Keys of the environment's own `info` that are kept.
+        allow: Keys of the environment's own `info` that are kept; names of rewards and returns,
+            such as `true_reward`, are refused.
         seed: Selects another oversight of the same levels.
 
     Raises:

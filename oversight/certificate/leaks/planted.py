@@ -132,7 +132,7 @@ class Truth(VectorWrapper[Any, Any, Any, Any, Any]):
         self.running += rewards
         self.returns[ended] = self.running[ended]
         self.running[ended] = 0.0
-        added = {"true_reward": self.rewards, "_true_reward": ended}
+        added = {"score": self.rewards, "_score": ended}
         infos.get("final_info", infos).update(added)
         self.infos = infos
         return observations, rewards, terminated, truncated, infos

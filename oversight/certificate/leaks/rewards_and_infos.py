@@ -110,8 +110,8 @@ class WarnsOfOutliers(Peeking):
 
 @leak()
 def allows_true_reward(setup: Setup) -> Setup:
-    """The environment's own entry true_reward is among those that are allowed."""
-    return with_oversight(setup, allow=("true_reward",))
+    """The environment's own entry score, which is the true reward, is among those allowed."""
+    return with_oversight(setup, allow=("score",))
 
 
 @leak()

@@ -33,13 +33,13 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
         """Reset and plant a key."""
         observation, info = self.env.reset(**arguments)
-        return observation, info | {"true_reward": self.replace(0.0)}
+        return observation, info | {"score": self.replace(0.0)}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
         """Replace the reward and plant it in info, under new names and ours."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         replaced = self.replace(float(reward))
-        planted = {"true_reward": replaced, "episode": {"r": replaced}, "observed_reward": replaced}
+        planted = {"score": replaced, "episode": {"r": replaced}, "observed_reward": replaced}
         return observation, replaced, terminated, truncated, info | planted
 
 

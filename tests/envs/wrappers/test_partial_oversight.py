@@ -105,8 +105,8 @@ def test_info_key_is_kept_only_when_allowed() -> None:
     env = Tampered(GAMES["CartPole"](), lambda reward: 7.0)
     keys = {key for step in play(PartialOversight(env)) for key in step[-1]}
     assert keys == {"observed", "observed_reward"}
-    let = play(PartialOversight(env, allow=("true_reward",)))
-    assert all(step[-1]["true_reward"] == 7.0 for step in let)
+    let = play(PartialOversight(env, allow=("score",)))
+    assert all(step[-1]["score"] == 7.0 for step in let)
 
 
 def test_proxy_pays_hidden_steps_only() -> None:
@@ -177,6 +177,9 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"flag": "visible", "observer": Region(np.isfinite, at="arrival")}, "at='start'"),
     ({"allow": ("episode",)}, "allow must name keys"),
     ({"allow": "episode"}, "tuple of info keys"),
+    ({"allow": ("true_reward",)}, "do not contain the reward, got \\['true_reward'\\]"),
+    ({"allow": ("episode_return", "returned")}, "got \\['episode_return'\\]"),
+    ({"allow": ("RewardForward",)}, "do not contain the reward"),
     ({"seed": -1}, "seed must be None or from 0"),
     ({"proxy": 1.0}, "proxy must be a function"),
     ({"proxy": lambda *, reward: reward}, "never given a reward"),

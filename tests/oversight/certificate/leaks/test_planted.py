@@ -58,7 +58,7 @@ class EmptyTruth(Truth):
         """Step, and add zeros wherever `Truth` adds true rewards."""
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         self.steps.append(np.zeros(self.num_envs))
-        added = {"true_reward": self.rewards, "_true_reward": terminated | truncated}
+        added = {"score": self.rewards, "_score": terminated | truncated}
         infos.get("final_info", infos).update(added)
         self.infos = infos
         return observations, rewards, terminated, truncated, infos
