@@ -32,7 +32,7 @@ def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
     try:
         _import_minigrid(name)
         space = gym.make(name).observation_space
-    except (gym.error.Error, ImportError) as error:
+    except (gym.error.Error, ImportError, ValueError) as error:
         raise ValueError(_refusal(name, error)) from error
 
     def make() -> gym.Env[Any, Any]:

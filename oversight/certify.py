@@ -23,9 +23,9 @@ from oversight.certificate.leaks.self_test import (
     self_test_table,
 )
 from oversight.certificate.setup import Wrapper, make_partial_grid_setup
-from oversight.rl.config import require_at_least_one, require_batch, require_seed
+from oversight.rl.config import require_at_least_one, require_batch, require_seed, require_threads
 from oversight.runs import cli
-from oversight.runs.folder import commit, write_json
+from oversight.runs.folder import commit, require_file_place, write_json
 
 INCONCLUSIVE = 3
 """Exit code where no reward was observed, or none hidden."""
@@ -70,8 +70,9 @@ class CertifyConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is trained."""
-        for name in ("steps", "num_envs", "threads"):
+        for name in ("steps", "num_envs"):
             require_at_least_one(name, getattr(self, name))
+        require_threads(self.threads)
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
         if self.method != "all":
@@ -80,8 +81,7 @@ class CertifyConfig:
             raise ValueError(
                 f"observed_probability must be from 0 to 1, got {self.observed_probability}"
             )
-        if self.save is not None and not self.save.parent.is_dir():
-            raise ValueError(f"save {self.save}: {self.save.parent} is not a folder")
+        require_file_place(self.save, "--save")
 
     @property
     def uses_own_oversight(self) -> bool:

@@ -20,13 +20,14 @@ from oversight.rl.config import (
     require_at_least_one,
     require_device,
     require_seed,
+    require_threads,
 )
 from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
-from oversight.runs.folder import RunFolder, read_config
+from oversight.runs.folder import RunFolder, read_config, require_file_place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,16 +58,14 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is loaded or played."""
-        for name in ("episodes", "threads", "render_episodes"):
+        for name in ("episodes", "render_episodes"):
             require_at_least_one(name, getattr(self, name))
+        require_threads(self.threads)
         require_seed(self.seed)
         if self.render is not None:
             if self.render.suffix.lower() != ".gif":
                 raise ValueError(f"render writes a GIF: {self.render} must end in .gif")
-            if not self.render.parent.is_dir():
-                raise ValueError(
-                    f"render {self.render} cannot be written: {self.render.parent} is not a folder"
-                )
+            require_file_place(self.render, "--render")
 
 
 def main(args: Sequence[str]) -> None:
@@ -121,6 +120,11 @@ def model_of(folder: RunFolder, rule: Rule) -> Path:
         ValueError: if the rule selected none.
     """
     path = folder.model_of(rule)
+    if not folder.model.exists():
+        raise ValueError(
+            f"{folder.model} is not a whole model: there is no such file; a run that was killed "
+            "ends after `oversight.train --resume`"
+        )
     if rule != "last" and not path.exists():
         saved = [each for each in RULES if each == "last" or folder.model_of(each).exists()]
         raise ValueError(

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from oversight.runs import cli
+from oversight.runs.folder import require_writable
 
 PACKAGES = ("jinja2", "matplotlib", "pandas")
 
@@ -45,12 +46,13 @@ def main(args: Sequence[str]) -> None:
     from oversight.rl.report.page import build_report, write_report  # noqa: PLC0415 (the extra)
     from oversight.rl.report.results import export, read_study  # noqa: PLC0415
 
+    folder = settings.out or settings.study / "report"
     with Console(stderr=True).status("reading") as status:
         study = read_study(settings.study, status.update)
+        require_writable(folder, "--out")
         if settings.export is not None:
             export(study, settings.export)
         report = build_report(study, settings.rule, settings.routed, status.update)
-        folder = settings.out or settings.study / "report"
         page = write_report(report, folder, status.update)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201

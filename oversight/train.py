@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from configs.rl import PRESETS
-from oversight.rl.config import TrainConfig, require_device
+from oversight.rl.config import TrainConfig, require_device, require_memory
 from oversight.rl.evaluation import results_table
 from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
 from oversight.runs import cli
-from oversight.runs.folder import RunFolder, create, interpreter, next_free
+from oversight.runs.folder import RunFolder, create, interpreter, next_free, require_new
+from oversight.runs.parallel import locked
 
 PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {
@@ -27,9 +28,14 @@ def main(args: Sequence[str]) -> int:
     """Train as the arguments say, print the results, and return 130 if it was interrupted."""
     config, folder = cli.parse_or_resume(TrainConfig, args, PRESETS, PROGRAM, MAY_CHANGE)
     require_device(config.device)
+    require_memory(config)
+    is_new = folder is None
     if folder is None:
         folder = create(config.run_dir or default_folder(config))
-    summary = train(config, folder, Console(stderr=True))
+    with locked(folder.path):
+        if is_new:
+            require_new(folder)  # another process may have begun a run there since
+        summary = train(config, folder, Console(stderr=True))
     report(summary, folder)
     return cli.INTERRUPTED if summary["interrupted"] else 0
 

@@ -13,6 +13,7 @@ from oversight.rl.config import require_device
 from oversight.rl.study import declare
 from oversight.rl.tuning import tune_study
 from oversight.runs import cli
+from oversight.runs.folder import require_file_place
 from oversight.runs.parallel import EngineConfig
 
 PROGRAM = "python -m oversight.tune"
@@ -35,8 +36,7 @@ class TuneConfig(EngineConfig):
     def __post_init__(self) -> None:
         """Refuse an engine or a file that cannot be used, before anything is written."""
         super().__post_init__()
-        if self.save is not None and not self.save.parent.is_dir():
-            raise ValueError(f"{self.save} cannot be written: {self.save.parent} is not a folder")
+        require_file_place(self.save, "--save")
 
 
 def main(args: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
 """The settings of a training run, and its environment and agent made from them."""
 
+import os
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,8 +81,9 @@ class TrainConfig:
         object.__setattr__(self, "env", known_id(self.env))
         grid = self.grid
         check_probability(self.oversight_probability, "oversight_probability")
-        for name in ("total_timesteps", "num_envs", "threads", "eval_every", "checkpoint_every"):
+        for name in ("total_timesteps", "num_envs", "eval_every", "checkpoint_every"):
             require_at_least_one(name, getattr(self, name))
+        require_threads(self.threads)
         for name in ("eval_episodes", "final_episodes"):
             require_at_least_one(name, getattr(self, name))
         if not 0 <= self.held_out <= 0.9:
@@ -145,6 +147,33 @@ def require_at_least_one(name: str, value: int) -> None:
     """Raise a ValueError for a count below one."""
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+MAX_THREADS = 1024
+"""More threads than this end the process, as the system does not start them."""
+
+
+def require_threads(threads: int) -> None:
+    """Raise a ValueError for a number of threads that PyTorch cannot start."""
+    if not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads must be at least 1 and at most {MAX_THREADS}, got {threads}")
+
+
+def require_memory(config: TrainConfig) -> None:
+    """Raise a ValueError for rollouts whose observations do not fit into this machine's memory.
+
+    The rollout buffer holds them twice while it is flattened. Without this check the system would
+    end the process, or other ones.
+    """
+    floats = 2 * config.rollout * NUM_PLANES * config.grid.size**2
+    needed = floats * np.dtype(np.float32).itemsize
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
+        raise ValueError(
+            f"a rollout of ppo.n_steps {config.ppo.n_steps} x num_envs {config.num_envs} needs "
+            f"{needed / 2**30:,.0f} GiB, this machine has {present / 2**30:,.0f} GiB of memory: "
+            "lower one of them, or grid.size"
+        )
 
 
 def require_batch(ppo: PPOConfig, num_envs: int) -> None:

@@ -115,14 +115,19 @@ def restore_checkpoint(agent: RoutedPPO, state: RunState, folder: RunFolder) -> 
     """
     if not folder.checkpoint.exists():
         return
-    stored = read_state(folder.checkpoint)
-    if "agent" not in stored or not isinstance(stored.get("seconds"), float):
-        raise ValueError(f"{folder.checkpoint} is not a checkpoint of a training run")
-    restore(agent, stored["agent"])
     try:
-        state.set_state(stored)
-    except Exception as error:  # damaged data can raise anything
-        raise ValueError(f"the selection in the checkpoint is damaged: {error!r}") from error
+        stored = read_state(folder.checkpoint)
+        if "agent" not in stored or not isinstance(stored.get("seconds"), float):
+            raise ValueError(f"{folder.checkpoint} is not a checkpoint of a training run")
+        restore(agent, stored["agent"])
+        try:
+            state.set_state(stored)
+        except Exception as error:  # damaged data can raise anything
+            raise ValueError(f"the selection in the checkpoint is damaged: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; remove {folder.checkpoint} to train this run again from its start"
+        ) from error
 
 
 def learn(

@@ -61,14 +61,18 @@ class _Command(Generic[C]):
 def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code, 0 if it returns none.
 
-    A `ValueError` or `OSError` becomes one line on stderr and exit code 2, and an interrupt exit
-    code 130.
+    A `ValueError`, `OSError` or `MemoryError` becomes one line on stderr and exit code 2, and an
+    interrupt exit code 130.
     """
     try:
         code = main(sys.argv[1:] if args is None else args)
     except (ValueError, OSError) as error:  # an OSError, for example, of a full disk
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        return 2
+    except MemoryError as error:
+        what = " ".join(str(error).split()) or "an allocation failed"
+        print(f"error: not enough memory: {what}; choose smaller sizes", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
@@ -87,7 +91,7 @@ def parse(schema: type[C], args: Sequence[str], program: str) -> C:
     Raises:
         ValueError: if a flag or a value is unknown.
     """
-    with _one_line_errors():
+    with _one_line_errors(schema):
         settings, unknown = tyro.cli(schema, prog=program, args=args, return_unknown_args=True)
     _refuse_unknown(unknown, flags(schema))
     return settings
@@ -95,7 +99,7 @@ def parse(schema: type[C], args: Sequence[str], program: str) -> C:
 
 def parse_part(schema: type[C], args: Sequence[str]) -> C:
     """Return the settings of one dataclass, such as `Launch`, and ignore all other flags."""
-    with _one_line_errors():
+    with _one_line_errors(schema):
         part, _ = tyro.cli(schema, args=args, return_unknown_args=True, add_help=False)
     return part
 
@@ -118,7 +122,7 @@ def parse_with_presets(
     listed = "\n".join(f"- {name}: {sentence}" for name, (sentence, _) in presets.items())
     summary = (schema.__doc__ or "").strip().split("\n")[0]
     command: Any = _Command[schema]  # type: ignore[valid-type]
-    with _one_line_errors():
+    with _one_line_errors(schema):
         parsed, unknown = tyro.cli(
             command,
             prog=program,
@@ -299,8 +303,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn the error page that tyro prints into a ValueError of one line."""
+def _one_line_errors(schema: type[Any]) -> Iterator[None]:
+    """Turn the error page that tyro prints into a ValueError of one line.
+
+    Tyro puts the name of the dataclass, or of the field that holds it, before the message of a
+    dataclass that refuses its values. Neither is a name on the command line.
+    """
     page = io.StringIO()
     try:
         with contextlib.redirect_stderr(page):
@@ -308,7 +316,8 @@ def _one_line_errors() -> Iterator[None]:
     except SystemExit as error:
         if not error.code:
             raise
-        raise ValueError(_first_paragraph(page.getvalue())) from None
+        message = _first_paragraph(page.getvalue())
+        raise ValueError(re.sub(rf"^({schema.__name__}: |settings\.)", "", message)) from None
 
 
 _SIDES = "\u2502 "

@@ -69,12 +69,41 @@ def create(path: Path) -> RunFolder:
         ValueError: if the folder holds a run, or cannot be written.
     """
     folder = RunFolder(path)
-    if folder.config.exists():
-        raise ValueError(
-            f"{path} already holds a run: add --resume to resume it, or name another --run-dir"
-        )
+    require_new(folder)
     require_writable(path)
     return folder
+
+
+def require_new(folder: RunFolder) -> None:
+    """Raise a ValueError if a folder holds a run."""
+    if folder.config.exists():
+        raise ValueError(
+            f"{folder.path} already holds a run: add --resume to resume it, or name another "
+            "--run-dir"
+        )
+
+
+def require_file_place(path: Path | None, flag: str) -> None:
+    """Check that a file can be written to a path, if one is given; an old file may be there.
+
+    Args:
+        path: the file.
+        flag: the flag that names the file, for the error.
+
+    Raises:
+        ValueError: if the path is a folder, or its parent is none or cannot be written.
+    """
+    if path is None:
+        return
+    reason = ""
+    if not path.parent.is_dir():
+        reason = f"{path.parent} is not a folder"
+    elif path.is_dir():
+        reason = "it is a folder"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"{path.parent} is not writable"
+    if reason:
+        raise ValueError(f"{flag} {path} cannot be written: {reason}; name another file")
 
 
 def require_writable(path: Path, flag: str = "--run-dir") -> None:
@@ -223,7 +252,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: if there is no such file, or it holds no JSON object.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8-sig"))  # editors may add the mark
     except OSError as error:
         raise ValueError(
             f"{path} cannot be read ({error.strerror}): is it a run's folder?"
@@ -297,7 +326,11 @@ def _record(schema: Any, data: Mapping[str, Any], source: str) -> Any:  # noqa: 
         odd = ", ".join(sorted(set(data) ^ names))
         raise ValueError(f"{source} is not of this version: settings missing or unknown: {odd}")
     hints = get_type_hints(schema)
-    return schema(**{name: _value(hints[name], data[name], f"{source}: {name}") for name in names})
+    values = {name: _value(hints[name], data[name], f"{source}: {name}") for name in names}
+    try:
+        return schema(**values)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _value(hint: Any, data: Any, where: str) -> Any:  # noqa: ANN401
@@ -318,7 +351,16 @@ def _value(hint: Any, data: Any, where: str) -> Any:  # noqa: ANN401
     allowed = get_origin(hint) is Literal and data in get_args(hint)
     if allowed or (isinstance(hint, type) and type(data) is hint):
         return data
-    raise ValueError(f"{where} is {data!r}, which is not of type {hint}")
+    options = get_args(hint) if get_origin(hint) is Literal else ()
+    wanted = f"one of {', '.join(map(str, options))}" if options else _name(hint)
+    raise ValueError(f"{where} is {data!r}, which is not {wanted}")
+
+
+def _name(hint: Any) -> str:  # noqa: ANN401
+    """Return a type as JSON calls it, as far as JSON has it."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+    names[Path] = "a string that names a path"
+    return names.get(hint, "an object" if is_dataclass(hint) else f"of type {hint}")
 
 
 def _items(hints: tuple[Any, ...], data: Any, where: str) -> Any:  # noqa: ANN401

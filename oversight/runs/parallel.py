@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
@@ -27,6 +28,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 Engine = Literal["joblib", "ray"]
 
+WITHOUT_RAY = (
+    "--engine ray needs Ray, which is not installed: pip install ray, or use --engine joblib"
+)
 WORKER_DIED = "its process died: killed, or out of memory"
 
 
@@ -85,6 +89,8 @@ class EngineConfig:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
         if self.address is not None and self.engine != "ray":
             raise ValueError("--address is the address of a Ray cluster: add --engine ray")
+        if self.engine == "ray" and find_spec("ray") is None:
+            raise ValueError(WITHOUT_RAY)
 
     def execute(self, work: Callable[[J], Outcome], jobs: Sequence[J]) -> Iterator[Outcome]:
         """Yield the outcomes of all jobs, as `execute` does."""
@@ -176,10 +182,7 @@ def on_ray(
     try:
         import ray  # noqa: PLC0415 (an extra of its own, and slow to import)
     except ImportError as error:
-        raise ValueError(
-            "--engine ray needs Ray, which is not installed: pip install ray, or use --engine "
-            "joblib"
-        ) from error
+        raise ValueError(WITHOUT_RAY) from error
     try:
         ray.init(address=address, num_cpus=None if address else workers, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
@@ -215,10 +218,17 @@ def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
         patience: seconds to wait for the lock; the workers of a killed sweep need one to end.
 
     Raises:
-        ValueError: if another process holds the lock.
+        ValueError: if another process holds the lock, or the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ValueError(
+            f"the folder {folder} cannot be written ({error.strerror}): make it writable, or use "
+            "another folder"
+        ) from error
+    with lock as file:
         deadline = time.monotonic() + patience
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:

@@ -117,6 +117,9 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
         ("--wrapper both", "'both' --wrapper 'vector'"),
         ("--autoreset later", "'later' --autoreset"),
         ("--save /nowhere/at/all.json", "/nowhere/at is not a folder"),
+        ("--save /", "--save / cannot be written: it is a folder; name another file"),
+        ("--env :", "environment ':' Empty module name"),
+        ("--threads 5000", "threads must be at least 1 and at most 1024"),
         ("--sed 3", "'--sed' did you mean --seed"),
     ],
 )

@@ -30,12 +30,14 @@ from tests.oversight.runs.refusals import Capture, refused
         ("RUN --render film.mp4", "film.mp4 GIF .gif"),
         ("RUN --render RUN/model.zip/film.gif", "model.zip/film.gif not a folder"),
         ("RUN --render nowhere/film.gif", "nowhere/film.gif not a folder"),
+        ("RUN --render RUN/../folder.gif", "folder.gif it is a folder; name another file"),
     ],
 )
 def test_evaluate_refuses_invalid_arguments(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, flags: str, words: str
 ) -> None:
     monkeypatch.chdir(copied.parent)
+    (copied.parent / "folder.gif").mkdir()
     before = contents(copied.parent)
     line = refused(capsys, run_evaluate, *flags.replace("RUN", str(copied)).split())
     for word in words.replace("RUN", str(copied)).split():

@@ -83,6 +83,25 @@ def test_report_refuses_to_export_a_study_over_itself(
     assert "holds a study itself: name another --export" in capsys.readouterr().err
 
 
+def test_report_refuses_a_place_that_cannot_be_written_before_it_exports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(tmp_path / "study", rows_of(SMALL))
+    (tmp_path / "file").touch()
+    places = ("--out", tmp_path / "file", "--export", tmp_path / "export")
+    assert run_report(tmp_path / "study", *places) == 2
+    line = f"error: the folder {tmp_path / 'file'} cannot be written (File exists): name another"
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()
+
+
+def test_report_says_which_file_a_folder_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_report(tmp_path) == 2
+    assert "neither the results.json of a sweep nor the study.json" in capsys.readouterr().err
+
+
 def test_report_names_the_extra_when_a_package_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ("tiny --oversight-probabilities 0.1", "no oversight probability 0.1 choose 0.5"),
         ("tiny --workers 0", "workers 0 at least 1"),
         ("tiny --engine dask", "'dask' --engine 'joblib', 'ray'"),
+        ("tiny --workers 0", "error: workers must be"),
         ("tiny --address 10.0.0.1:6379", "--address --engine ray"),
         (
             "tiny --folder FILE/x",

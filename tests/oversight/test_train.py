@@ -2,12 +2,17 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from oversight import train as command
 from oversight.runs.folder import RunFolder
+from oversight.runs.parallel import locked
 from tests.oversight.rl.trained_runs import (
     TINY,
     contents,
@@ -43,6 +48,9 @@ from tests.oversight.runs.refusals import Capture, refused
         ("--total-timesteps 0", "total_timesteps 0 at least 1"),
         ("--total-timesteps 1e6", "--total-timesteps '1e6'"),
         ("--threads 0", "threads 0 at least 1"),
+        ("--threads 100000", "threads 100000 at most 1024"),
+        ("--num-envs 1000000000", "num_envs 1000000000 ppo.n_steps GiB memory lower"),
+        ("--ppo.n-steps 1000000000", "num_envs ppo.n_steps 1000000000 GiB memory lower"),
         ("--eval-every 0", "eval_every 0 at least 1"),
         ("--eval-episodes 0", "eval_episodes 0 at least 1"),
         ("--final-episodes -5", "final_episodes -5 at least 1"),
@@ -118,6 +126,34 @@ def test_train_does_not_overwrite_a_run(capsys: Capture, copied: Path) -> None:
     assert "--resume" in line
     assert "--run-dir" in line
     assert contents(copied) == before
+
+
+def test_two_processes_cannot_train_in_one_folder(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, copied: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "locked", partial(locked, patience=0))
+    for folder, *args in (
+        (copied, "--resume", copied),
+        (tmp_path / "new", "--config", "smoke", "--run-dir", tmp_path / "new"),
+    ):
+        with locked(folder):
+            before = contents(folder)
+            line = refused(capsys, run_train, *args)
+            assert f"another process is working in {folder}" in line
+            assert contents(folder) == before
+
+
+def test_train_does_not_overwrite_a_run_that_began_while_it_waited(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @contextmanager
+    def wait_for_another(folder: Path) -> Iterator[None]:
+        (folder / "config.json").write_text("{}")
+        yield
+
+    monkeypatch.setattr(command, "locked", wait_for_another)
+    line = refused(capsys, run_train, "--config", "smoke", "--run-dir", tmp_path)
+    assert f"{tmp_path} already holds a run" in line
 
 
 def test_train_refuses_a_run_folder_below_a_file(capsys: Capture, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ("tiny --workers 0", "workers 0 at least 1"),
         ("tiny --address x", "--address --engine ray"),
         ("tiny --save nowhere/x.json", "nowhere/x.json nowhere not a folder"),
+        ("tiny --save .", "--save . cannot be written: it is a folder; name another file"),
         (
             "tiny --folder FILE/x",
             "FILE/x cannot be written (Not a directory): name another --folder",

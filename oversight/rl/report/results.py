@@ -128,6 +128,10 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
 def _read_results(folder: Path, problems: list[str]) -> dict[str, Any]:
     """Return the results of a sweep, or those of an export with the problems that it recorded."""
     try:
+        if not (folder / ABOUT).exists() and not (folder / "results.json").exists():
+            raise ValueError(
+                f"it has neither the results.json of a sweep nor the {ABOUT} of an export"
+            )
         if not (folder / ABOUT).exists():
             return read_json(folder / "results.json")
         rows = read_csv(folder / ROWS)

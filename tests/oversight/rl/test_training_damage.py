@@ -1,6 +1,7 @@
 """Damaged and foreign files of a run are refused by name, and no file is changed."""
 
 import base64
+import codecs
 import io
 import json
 import pickle
@@ -54,7 +55,9 @@ def test_damaged_checkpoint_is_refused(capsys: Capture, copied: Path, name: str)
     damage, words = CHECKPOINTS[name]
     damage(RunFolder(copied).checkpoint)
     before = contents(copied)
-    assert words in refused(capsys, run_train, "--resume", copied)
+    line = refused(capsys, run_train, "--resume", copied)
+    assert words in line
+    assert f"remove {RunFolder(copied).checkpoint} to train this run again" in line
     assert contents(copied) == before
 
 
@@ -150,6 +153,31 @@ def test_damaged_settings_are_refused(capsys: Capture, copied: Path, name: str) 
 def test_settings_are_refused_when_not_text(capsys: Capture, copied: Path) -> None:
     RunFolder(copied).config.write_bytes(b"\xff\xfe")
     assert "config.json is not JSON" in refused(capsys, run_evaluate, copied)
+
+
+def test_settings_are_read_after_a_byte_order_mark(copied: Path) -> None:
+    path = RunFolder(copied).config
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert read_config(RunFolder(copied), TrainConfig).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"seed": 0', '"seed": "0"', "seed is '0', which is not a whole number"),
+        ('"seed": 0', '"seed": -1', "seed must lie in [0, 2**32), got -1"),
+        ('"anneal": true', '"anneal": 1', "ppo: anneal is 1, which is not true or false"),
+        ('"device": "cpu"', '"device": "x"', "device is 'x', which is not one of auto, cpu, cuda"),
+        ('"gamma": 0.97', '"gamma": 2', "ppo: gamma must lie in [0, 1], got 2.0"),
+    ],
+)
+def test_refused_setting_is_named_with_its_file(
+    capsys: Capture, copied: Path, old: str, new: str, words: str
+) -> None:
+    path = RunFolder(copied).config
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert f"error: {path}: {words}" in refused(capsys, run_evaluate, copied)
 
 
 JSON = st.recursive(
