@@ -121,12 +121,14 @@ class RunConfig:
             )
 
 
+RECALL = 0.9
+"""The label recall of a study, by default."""
 RECALLS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """The recalls of a sweep over labels, by default."""
 
 
 def _default_run() -> RunConfig:
-    return RunConfig(labels=LabelConfig(recall=0.9))
+    return RunConfig(labels=LabelConfig(recall=RECALL))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +169,11 @@ class StudyConfig:
             raise ValueError(
                 f"recalls {self.recalls} were given without a sweep: give --sweep labels, or one "
                 "recall by --label-recall"
+            )
+        if self.sweep == "labels" and self.run.labels.recall not in (RECALL, LabelConfig().recall):
+            raise ValueError(
+                f"label_recall {self.run.labels.recall} was given with a sweep over labels, which "
+                "has its own: give --recalls"
             )
 
     def require_model(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -64,8 +65,10 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
     A `ValueError`, `OSError` or `MemoryError` becomes one line on stderr and exit code 2, and an
     interrupt exit code 130.
     """
+    args = sys.argv[1:] if args is None else args
     try:
-        code = main(sys.argv[1:] if args is None else args)
+        _refuse_empty_paths(args)
+        code = main(args)
     except (ValueError, OSError) as error:  # an OSError, for example, of a full disk
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
@@ -78,6 +81,16 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
         print("interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     return code or 0
+
+
+PATHS = ("--run-dir", "--resume", "--data", "--out", "--labels")
+"""Flags whose values are paths, of which an empty one would be the current folder."""
+
+
+def _refuse_empty_paths(args: Sequence[str]) -> None:
+    for flag, value in pairwise([*args, "none"]):
+        if (flag in PATHS and value == "") or (flag.endswith("=") and flag[:-1] in PATHS):
+            raise ValueError(f"{flag.rstrip('=')} is empty: give a path")
 
 
 def parse(schema: type[C], args: Sequence[str], program: str) -> C:
@@ -160,7 +173,7 @@ def parse_or_resume(
     """
     launch = parse_part(Launch, args)
     if launch.resume is None:
-        _, values = choose(presets, launch.config or start, "preset")
+        _, values = choose(presets, start if launch.config is None else launch.config, "preset")
         default = override(schema(), values)
         return parse_with_presets(schema, default, args, presets, program), None
     folder = RunFolder(resumed_folder(launch, args))

@@ -66,6 +66,10 @@ def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path
         ({"seeds": (0, 0)}, "seeds .* each once"),
         ({"seeds": (-1,)}, r"seeds \(-1,\) was given: give 0 or more"),
         ({"recalls": (0.5,)}, "recalls .* were given without a sweep: give --sweep labels"),
+        (
+            {"sweep": "labels", "run": RunConfig(labels=LabelConfig(recall=0.3))},
+            "label_recall 0.3 was given with a sweep over labels, .* give --recalls",
+        ),
         ({"seeds": (0, 2**70)}, "give numbers below 4294967296"),
         ({"recalls": ()}, "recalls .* one or more"),
         ({"recalls": (0.5, 1.5)}, "label recall of 1.5 .* from 0 to 1"),

@@ -118,6 +118,8 @@ def test_parse_or_resume_starts_from_a_preset() -> None:
     assert start("--config", "fast", "--color", "blue") == (replace(FAST, color="blue"), None)
     with pytest.raises(ValueError, match="unknown preset 'fest': did you mean fast"):
         start("--config", "fest")
+    with pytest.raises(ValueError, match="unknown preset ''"):
+        start("--config", "")
 
 
 def test_parse_or_resume_reads_the_settings_of_a_run(tmp_path: Path) -> None:
@@ -158,3 +160,16 @@ def test_exit_code_is_2_for_user_errors_and_130_for_interrupts(
     assert capsys.readouterr().err == "interrupted\n"
     with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
         cli.run(give(ZeroDivisionError()), [])
+
+
+@pytest.mark.parametrize(
+    "args", [["--run-dir", ""], ["--steps", "1", "--out="], ["--resume", "", "--steps", "1"]]
+)
+def test_empty_path_is_refused_as_it_would_be_the_current_folder(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(args: Sequence[str]) -> None:
+        pytest.fail("the command was started")
+
+    assert cli.run(main, args) == 2
+    assert "is empty: give a path" in capsys.readouterr().err

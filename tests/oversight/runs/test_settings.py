@@ -30,9 +30,10 @@ def test_settings_are_accepted_when_they_lie_in_their_range() -> None:
         (Settings(limit=-1), 0, "limit -1 was given: give 0 or more"),
         (Settings(rates=(0.1, 0.0)), None, r"rates \(0.1, 0.0\) was given"),
         (Settings(rates=(float("nan"),)), 0, "rates .* was given: give 0 or more"),
+        (Settings(rates=(float("inf"),)), None, "rates .* was given: give a number above 0"),
     ],
 )
-def test_numbers_are_refused_when_they_are_too_small(
+def test_numbers_are_refused_when_they_are_too_small_or_not_finite(
     settings: Settings, least: float | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
