@@ -27,6 +27,17 @@ from oversight.routing import RouteTable
 
 AdvantageNormalization = Literal["all", "observed", "route", "none"]
 
+LOGGED = (
+    "policy_gradient_loss",
+    "entropy_loss",
+    "value_loss",
+    "approx_kl",
+    "clip_fraction",
+    "loss",
+)
+LOGGED_ELSEWHERE = ("explained_variance", "n_updates", "learning_rate")
+"""Names under which an update logs PPO's own terms, and those that are no terms of it."""
+
 
 def normalize(advantages: Tensor) -> Tensor:
     """Return advantages of mean 0 and deviation 1, or the single one as it is."""
@@ -130,7 +141,7 @@ class AuxiliaryLoss:
             table. With a table of its own the loss takes a backward pass of its own.
 
     Raises:
-        ValueError: if the table names other routes than `ROUTES`.
+        ValueError: if the table names other routes than `ROUTES`, or the name is none of its own.
     """
 
     name: str
@@ -138,6 +149,12 @@ class AuxiliaryLoss:
 
     def __post_init__(self) -> None:
         """Put the rows of the table in the order by which a buffer stores routes."""
+        taken = (*LOGGED, *LOGGED_ELSEWHERE)
+        if not isinstance(self.name, str) or not self.name or self.name in taken:
+            raise ValueError(
+                f"the name of an auxiliary loss must be a word under which PPO logs nothing, got "
+                f"{self.name!r}: choose another one than {', '.join(taken)}"
+            )
         if self.table is not None:
             object.__setattr__(self, "table", in_route_order(self.table))
 

@@ -70,8 +70,9 @@ class Method:
         needs_propensity: whether it needs the probability that the end of an episode is observed.
 
     Raises:
-        ValueError: if an attribute is none of its choices or of another kind, or the table names
-            other routes than `ROUTES`. Its rows may come in any order.
+        ValueError: if an attribute is none of its choices or of another kind, two auxiliary losses
+            have one name, or the table names other routes than `ROUTES`. Its rows may come in any
+            order.
     """
 
     name: str
@@ -87,8 +88,10 @@ class Method:
 
     def __post_init__(self) -> None:
         """Refuse what no agent can learn by, and put the table's rows in the order of `ROUTES`."""
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"the name of a method must be a word, got {self.name!r}")
+        for name, kind in (("name", "a word"), ("summary", "a sentence")):
+            given = getattr(self, name)
+            if not isinstance(given, str) or not given:
+                raise ValueError(f"the {name} of a method must be {kind}, got {given!r}")
         require_choice("reward", self.reward, Reward)
         object.__setattr__(self, "table", in_route_order(self.table))
         object.__setattr__(self, "auxiliary", _losses(self.auxiliary))
@@ -102,6 +105,11 @@ class Method:
                     f"{name} must be a function, got {given!r}: those of the methods are in "
                     "agents.reward_model, agents.rollout_buffer and agents.methods"
                 )
+        if self.reweighting is not None and not self.needs_propensity:
+            raise ValueError(
+                f"method {self.name!r} has a reweighting, which gets the probability that the end "
+                "of an episode is observed: give needs_propensity=True"
+            )
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -130,7 +138,14 @@ class Method:
         if self.reweighting is None:
             return self.table
         assert propensity is not None, "RoutedPPO refuses such a method without a propensity"
-        return in_route_order(self.reweighting(self.table, routes(), propensity))
+        table = in_route_order(self.reweighting(self.table, routes(), propensity))
+        if set(table.target_names) != set(self.table.target_names):
+            raise ValueError(
+                f"the reweighting of method {self.name!r} returned a table of the targets "
+                f"{', '.join(table.target_names)}: keep {', '.join(self.table.target_names)}, and "
+                "change weights only"
+            )
+        return table
 
 
 def _losses(given: object) -> tuple[AuxiliaryLoss, ...]:
@@ -142,6 +157,12 @@ def _losses(given: object) -> tuple[AuxiliaryLoss, ...]:
                 f"auxiliary must be a tuple of AuxiliaryLoss, got {loss!r}: leave it out, or give "
                 "some of agents.losses"
             )
+    names = [loss.name for loss in losses]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"auxiliary losses are logged by name, got {', '.join(names)}: give each of them "
+            "another name, as in MixtureLoss(name='second_mixture_loss')"
+        )
     return losses
 
 

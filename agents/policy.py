@@ -20,16 +20,19 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.policy_arguments import (
+    channels,
     module_names,
+    optimizer_arguments,
     refuse_arguments,
     require_class,
-    require_truth,
+    require_truths,
     widths,
 )
 from agents.reward_model import RewardMap, RewardMapFeatures, perceptron
 from agents.rollout_buffer import require_choice
 from agents.spaces import start_of, to_environment
 from oversight.routing import Gate, gate_parameters, parameter_groups
+from oversight.runs.settings import INDEX, require_number
 
 Mixture = Literal["learned", "fixed"]
 
@@ -56,8 +59,7 @@ class Network:
 
     def __post_init__(self) -> None:
         """Refuse parts of which no network can be built."""
-        require_truth("trunk", self.trunk)
-        require_truth("has_reward_map", self.has_reward_map)
+        require_truths({"trunk": self.trunk, "has_reward_map": self.has_reward_map})
         require_choice("mixture", self.mixture, Mixture)
         object.__setattr__(self, "modules", module_names(self.modules))
         taken = {"mixture", "shared"}
@@ -246,12 +248,15 @@ class MotivationPolicy(ActorCriticPolicy):
             )
         refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
         require_class("activation_fn", activation_fn, nn.Module)
-        require_class("optimizer_class", optimizer_class, torch.optim.Optimizer)
+        optimizer_kwargs = optimizer_arguments(optimizer_class, optimizer_kwargs)
+        require_truths({"trunk": trunk, "has_reward_map": has_reward_map})
+        if agent_channel is not None:
+            require_number("agent_channel", agent_channel, INDEX)
         self.module_names = module_names(modules)
         self.hidden_sizes, self.critic_sizes = widths(hidden_sizes, net_arch)
         self._starts = start_of(observation_space)
         self.mixture: Mixture = mixture
-        self.trunk, self.masked_channels = trunk, tuple(masked_channels)
+        self.trunk, self.masked_channels = trunk, channels("masked_channels", masked_channels)
         self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
         if has_reward_map:
             kwargs["features_extractor_class"] = RewardMapFeatures
@@ -260,9 +265,6 @@ class MotivationPolicy(ActorCriticPolicy):
                 "masked_channels": self.masked_channels,
             }
         kwargs.setdefault("ortho_init", False)
-        if optimizer_kwargs is None:
-            adam = optimizer_class in (torch.optim.Adam, torch.optim.AdamW)
-            optimizer_kwargs = {"eps": 1e-5, "fused": True} if adam else {}
         super().__init__(
             observation_space,
             action_space,

@@ -1,10 +1,23 @@
 """Arguments of a policy's network: what each may be, in the words of SB3's users."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.policies import (
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch.optim import Adam, AdamW, Optimizer, SparseAdam
+
+from oversight.runs.settings import Numbers, require_number
+
+FINITE = Numbers("a finite number", lambda value: -inf < value < inf)
 
 
 def module_names(names: object) -> tuple[str, ...]:
@@ -24,6 +37,56 @@ def require_truth(name: str, value: object) -> None:
     """Raise a ValueError for a value that is neither True nor False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def require_truths(settings: Mapping[str, Any], *names: str) -> None:
+    """Raise a ValueError for one of some settings, by default all, that is no truth value."""
+    for name in names or settings:
+        if name in settings:
+            require_truth(name, settings[name])
+
+
+def require_mapping(name: str, given: object) -> dict[str, Any]:
+    """Return keyword arguments as a dictionary, an empty one for None.
+
+    Raises:
+        ValueError: if they are none.
+    """
+    arguments = {} if given is None else given
+    if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
+        raise ValueError(
+            f"{name} must be a dictionary of arguments by name, such as {{'net_arch': [64, 64]}}, "
+            f"got {given!r}"
+        )
+    return dict(arguments)
+
+
+def policy_class(
+    policy: object, aliases: Mapping[str, type[BasePolicy]]
+) -> type[ActorCriticPolicy]:
+    """Return the class of the policy that an agent is given by name or as a class.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    chosen = aliases.get(policy) if isinstance(policy, str) else policy
+    if not isinstance(chosen, type) or not issubclass(chosen, ActorCriticPolicy):
+        raise ValueError(
+            f"policy must be one of {', '.join(aliases)}, or a class derived from SB3's "
+            f"ActorCriticPolicy, got {policy!r}"
+        )
+    return chosen
+
+
+def require_fit(policy: type[BasePolicy], observations: spaces.Space[Any]) -> None:
+    """Raise a ValueError for a policy of SB3 that reads dictionaries where there are none."""
+    if issubclass(policy, MultiInputActorCriticPolicy) and not isinstance(
+        observations, spaces.Dict
+    ):
+        raise ValueError(
+            "MultiInputPolicy reads observations of a Dict space, the environment has "
+            f"{' '.join(str(observations).split())}: use MlpPolicy, or CnnPolicy for images"
+        )
 
 
 def check_widths(name: str, sizes: object) -> tuple[int, ...]:
@@ -46,9 +109,14 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
         kwargs: further arguments of `MotivationPolicy`.
         reward_features: class of the features that a policy with a reward map must have.
     """
+    require_truths(kwargs, "normalize_images", "ortho_init", "share_features_extractor")
+    require_number("log_std_init", kwargs.get("log_std_init", 0.0), FINITE)
+    require_mapping("features_extractor_kwargs", kwargs.get("features_extractor_kwargs"))
     by_state = {"use_sde": True, "use_expln": True, "full_std": False, "squash_output": True}
     for name, without_effect in by_state.items():
-        if kwargs.get(name) is not None and bool(kwargs[name]) == without_effect:
+        if kwargs.get(name) is not None:
+            require_truth(name, kwargs[name])
+        if kwargs.get(name) == without_effect:
             raise ValueError(f"MotivationPolicy does not explore by state: leave {name} out")
     if not kwargs.get("share_features_extractor", True):
         raise ValueError(
@@ -56,7 +124,7 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
             "and critic read the same features: leave it out"
         )
     given = kwargs.get("features_extractor_class", reward_features)
-    if given is not None:
+    if "features_extractor_class" in kwargs:
         require_class("features_extractor_class", given, BaseFeaturesExtractor)
     alone = "features_extractor_class" not in kwargs and kwargs.get("features_extractor_kwargs")
     if reward_features is not None and (given is not reward_features or alone):
@@ -64,6 +132,34 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
             "features_extractor_class or features_extractor_kwargs were given, but a method with "
             "a reward map reads its scores: leave them out, or choose a method without one"
         )
+
+
+def optimizer_arguments(optimizer: object, arguments: object) -> dict[str, Any]:
+    """Return the arguments of an optimizer, if it is a class of PyTorch that a policy can use.
+
+    Raises:
+        ValueError: if it is none, or they are no arguments by name.
+    """
+    require_class("optimizer_class", optimizer, Optimizer)
+    assert isinstance(optimizer, type)
+    if issubclass(optimizer, SparseAdam):
+        raise ValueError(
+            "optimizer_class SparseAdam was given, but gradients of a policy are dense: use Adam"
+        )
+    given = require_mapping("optimizer_kwargs", arguments)
+    if "lr" in given:
+        raise ValueError("optimizer_kwargs name lr, which is learning_rate: give that to RoutedPPO")
+    if arguments is None and optimizer in (Adam, AdamW):
+        return {"eps": 1e-5, "fused": True}
+    return given
+
+
+def channels(name: str, given: object) -> tuple[int, ...]:
+    """Return channels of an observation as a tuple, or raise a ValueError if they are none."""
+    listed = tuple(given) if isinstance(given, list | tuple | range | np.ndarray) else ()
+    if len(listed) != np.size(given) or not all(isinstance(each, Integral) for each in listed):  # type: ignore[arg-type]
+        raise ValueError(f"{name} must be a tuple of channels, such as (3,), got {given!r}")
+    return tuple(int(each) for each in listed)
 
 
 def require_class(name: str, given: object, kind: type) -> None:

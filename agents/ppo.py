@@ -6,6 +6,7 @@ which stock PPO couples hidden samples to observed ones are options.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -25,15 +26,21 @@ from torch import Tensor, nn
 from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
-from agents.policy_arguments import check_widths
+from agents.policy_arguments import check_widths, policy_class, require_fit
 from agents.ppo_arguments import (
+    TIMESTEPS,
     buffer_class,
     check_normalization,
     policy_arguments,
+    refusals_of_parts,
+    refusals_of_sb3,
     require_batch_size,
+    require_names,
     require_parts,
     require_propensity,
     require_rollout,
+    require_settings,
+    reward_source,
 )
 from agents.reward_model import Learner
 from agents.rollout_buffer import (
@@ -47,8 +54,9 @@ from agents.rollout_buffer import (
 )
 from agents.rollout_env import Bootstrap, RolloutEnv, require_reward, warn_of_no_oversight
 from agents.spaces import require_spaces, require_start_of_zero, to_environment
-from agents.vec_env import adapted
+from agents.vec_env import adapted, require_env
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
+from oversight.runs.settings import POSITIVE, require_number
 
 Statistics = dict[str, list[Tensor]]
 GradientClipping = Literal["global", "target"]
@@ -122,27 +130,12 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no PPO can run on."""
-        _require_positive(self, "n_steps", "batch_size", "n_epochs", "learning_rate", "clip_range")
-        _require_positive(self, "max_grad_norm")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("ent_coef", "vf_coef", "mixture_coef"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"{name} must be finite and not negative, got {getattr(self, name)}"
-                )
-        if self.propensity is not None and not 0 < self.propensity <= 1:
-            raise ValueError(f"propensity must be above 0 and at most 1, got {self.propensity}")
+        for name in ("learning_rate", "max_grad_norm"):  # which RoutedPPO may switch off
+            require_number(name, getattr(self, name), POSITIVE)
+        require_settings(asdict(self))
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
         check_widths("hidden_sizes", self.hidden_sizes)
-
-
-def _require_positive(config: PPOConfig, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise ValueError(f"{name} must be finite and positive, got {getattr(config, name)}")
 
 
 class RoutedPPO(PPO):
@@ -213,31 +206,30 @@ class RoutedPPO(PPO):
         self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
-        self._check_settings()
+        self._check_settings(kwargs)
         self._warned_of_no_oversight = False
         require_batch_size(kwargs.get("batch_size", 64), self.advantage_normalization)
-        chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
-        if chosen is not None and issubclass(chosen, MotivationPolicy):
+        chosen, given = policy_class(policy, self.policy_aliases), policy_arguments(kwargs)
+        if issubclass(chosen, MotivationPolicy):
             parts = asdict(self.method.network) | {"agent_channel": agent_channel}
-            kwargs["policy_kwargs"] = parts | policy_arguments(kwargs)
+            kwargs["policy_kwargs"] = parts | given
         kwargs["rollout_buffer_class"] = buffer_class(kwargs)
-        try:
+        with refusals_of_sb3():
             # SB3's annotations leave out None, which `load` passes, and vector environments
             super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
-        except AssertionError as error:  # by which SB3 refuses settings
-            raise ValueError(" ".join(str(error).split()) or repr(error)) from error
         if self.env is not None and kwargs.get("_init_setup_model", True):
             require_reward(self.method, self.env)
 
-    def _check_settings(self) -> None:
-        """Refuse settings that are none of their choices, or that the method lacks."""
+    def _check_settings(self, further: Mapping[str, Any] | None = None) -> None:
+        """Refuse settings out of their range, none of their choices, or that the method lacks."""
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
+        require_settings(vars(self) | dict(further or {}))
         require_propensity(self.method, self.propensity)
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # noqa: ANN401
-        env = adapted(env, marks_resets=True)
+        env = adapted(require_env(env), marks_resets=True)
         require_spaces(env.observation_space, env.action_space)
         return PPO._wrap_env(env, verbose, monitor_wrapper)
 
@@ -246,6 +238,7 @@ class RoutedPPO(PPO):
         self._check_settings()
         require_rollout(self.batch_size, self.n_steps, self.n_envs)
         if not issubclass(self.policy_class, MotivationPolicy):
+            require_fit(self.policy_class, self.observation_space)
             name = self.policy_class.__name__
             require_start_of_zero(name, self.observation_space, self.action_space)
         self.rollout_buffer_kwargs = {
@@ -255,21 +248,21 @@ class RoutedPPO(PPO):
             "assignment": self.method.assignment,
             "propensity": self.propensity,
         }
-        super()._setup_model()
+        with refusals_of_parts():
+            super()._setup_model()
         gates = [module for module in self.policy.modules() if isinstance(module, Gate)]
         self.routed = bool(gates)
         reward_map = getattr(self.policy, "reward_map", None)
         require_parts(self.method, self.policy, gates, reward_map is not None)
-        self.reward_source = self.method.source(
-            Learner(
-                observation_space=self.observation_space,
-                seed=self.seed,
-                timeouts=self.timeouts,
-                agent_channel=self.agent_channel,
-                table=self.method.table,
-                reward_map=reward_map,
-            )
+        learner = Learner(
+            observation_space=self.observation_space,
+            seed=self.seed,
+            timeouts=self.timeouts,
+            agent_channel=self.agent_channel,
+            table=self.method.table,
+            reward_map=reward_map,
         )
+        self.reward_source = reward_source(self.method, learner)
 
     def collect_rollouts(
         self,
@@ -281,7 +274,9 @@ class RoutedPPO(PPO):
         """Collect a rollout as SB3 does, with a route for each step, of the method's rewards."""
         starts, source = self._last_episode_starts, self.reward_source
         assert starts is not None, "SB3's learn resets the environment first"
-        require_finite("an observation", np.asarray(self._last_obs), MEND_OBSERVATIONS)
+        require_finite(
+            "an observation of the environment", np.asarray(self._last_obs), MEND_OBSERVATIONS
+        )
         rollout = RolloutEnv(env, source, self.rollout_buffer, starts, self.bootstrap)
         goes_on = super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
         may_warn = self.method.reward != "true" and not self._warned_of_no_oversight
@@ -290,15 +285,22 @@ class RoutedPPO(PPO):
             warn_of_no_oversight(self.method)
         return goes_on
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as in SB3)
+    def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as in SB3)
         """Check again what the environment pays, since `set_env` and `load` may have changed it."""
+        require_number("total_timesteps", total_timesteps, TIMESTEPS)
         if self.env is not None:
             require_reward(self.method, self.env)
-        return super()._setup_learn(*args, **kwargs)
+        return super()._setup_learn(total_timesteps, *args, **kwargs)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:  # noqa: ANN401 (also vector ones)
+        """Replace the environment as SB3 does, by one of as many lanes and the same spaces."""
+        with refusals_of_sb3():
+            super().set_env(env, force_reset)
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 (as in SB3)
         """Load an agent as SB3 does; further arguments replace settings, as `method` does."""
+        require_names(cls, kwargs)
         if "advantage_normalization" in kwargs:
             check_normalization(kwargs["advantage_normalization"], kwargs)
         return super().load(*args, **kwargs)

@@ -1,19 +1,124 @@
 """Arguments of `RoutedPPO`: what each may be, and what must fit together."""
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
 from typing import Any
+
+import torch
+from stable_baselines3 import PPO
 
 from agents.losses import AdvantageNormalization
 from agents.methods import Method
-from agents.rollout_buffer import RoutedBuffer, require_choice
+from agents.policy_arguments import require_mapping, require_truths
+from agents.reward_model import Learner
+from agents.rollout_buffer import RewardSource, RoutedBuffer, require_choice
 from oversight.routing import Gate
+from oversight.runs.settings import (
+    ABOVE_0,
+    COUNT,
+    INDEX,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROBABILITY_ABOVE_0,
+    SEED,
+    UNIT,
+    Numbers,
+    require_number,
+)
+
+TIMESTEPS = Numbers("a number, 0 or more", lambda value: 0 <= value <= inf)
+
+NUMBERS = {
+    **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "stats_window_size"), COUNT),
+    **dict.fromkeys(("clip_range", "clip_range_vf", "target_kl"), POSITIVE),
+    "max_grad_norm": ABOVE_0,  # infinity switches it off
+    **dict.fromkeys(("learning_rate", "ent_coef", "vf_coef", "mixture_coef"), NOT_NEGATIVE),
+    **dict.fromkeys(("gamma", "gae_lambda"), UNIT),
+    "propensity": PROBABILITY_ABOVE_0,
+    "agent_channel": INDEX,
+    "seed": SEED,
+}
+"""The numbers that each setting of `RoutedPPO` may be; those of `PPOConfig` are among them."""
+
+OPTIONAL = ("clip_range_vf", "target_kl", "propensity", "agent_channel", "seed")
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+"""Settings that may also be functions of the remaining progress, which only a run can check."""
+
+
+def require_settings(settings: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a setting, among others that have no numbers, is out of its range."""
+    for name, allowed in NUMBERS.items():
+        value = settings.get(name)
+        absent = name not in settings or (value is None and name in OPTIONAL)
+        if not absent and not (callable(value) and name in SCHEDULES):
+            require_number(name, value, allowed)
+    require_truths(settings, "normalize_advantage", "use_sde")
+    device = settings.get("device", "auto")
+    try:
+        torch.device("cpu" if device == "auto" else device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device {device!r} was given: give auto, cpu, cuda or another device of PyTorch"
+        ) from error
+
+
+def require_names(agent: type[PPO], settings: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a setting that an agent lacks, since SB3's `load` takes any."""
+    spaces = {"observation_space", "action_space"}
+    takes = [inspect.signature(each.__init__).parameters for each in agent.__mro__]  # type: ignore[misc]
+    own = {*inspect.signature(PPO.load).parameters, *spaces}.union(*takes)
+    if unknown := sorted(settings.keys() - own):
+        raise ValueError(
+            f"{agent.__name__} has no setting {', '.join(unknown)}: give arguments of its "
+            "constructor, or leave it out"
+        )
+
+
+@contextmanager
+def refusals_of_sb3() -> Iterator[None]:
+    """Raise what SB3 asserts about its arguments as a ValueError of one line."""
+    try:
+        yield
+    except AssertionError as error:
+        raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+
+
+@contextmanager
+def refusals_of_parts() -> Iterator[None]:
+    """Raise a ValueError of one line where a part cannot be built with its arguments."""
+    try:
+        yield
+    except (AttributeError, TypeError) as error:  # also of a feature extractor
+        raise ValueError(
+            "policy_kwargs or rollout_buffer_kwargs do not fit what they build: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+
+
+def reward_source(method: Method, learner: Learner) -> RewardSource:
+    """Return the reward source of an agent, or raise a ValueError if its method makes none."""
+    source = method.source(learner)
+    if not isinstance(source, RewardSource):
+        raise ValueError(
+            f"the source of method {method.name!r} must return a RewardSource, got {source!r}: "
+            "return an object of agents.rollout_buffer.RewardSource or of a class derived from it"
+        )
+    return source
+
+
+POLICY_SET_BY_PPO = ("observation_space", "action_space", "lr_schedule", "use_sde")
+"""Arguments of the policy that `RoutedPPO` gives."""
 
 
 def policy_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return `policy_kwargs`, or raise a ValueError for one that `RoutedPPO` gives itself."""
-    given = dict(kwargs.get("policy_kwargs") or {})
-    if "use_sde" in given:
-        raise ValueError("policy_kwargs name use_sde, which RoutedPPO gives: leave it out")
+    given = require_mapping("policy_kwargs", kwargs.get("policy_kwargs"))
+    if own := [name for name in POLICY_SET_BY_PPO if name in given]:
+        raise ValueError(
+            f"policy_kwargs name {', '.join(own)}, which RoutedPPO gives: leave it out"
+        )
     return given
 
 
@@ -24,6 +129,7 @@ def check_normalization(chosen: AdvantageNormalization, kwargs: dict[str, Any]) 
         ValueError: if there is none of that name, or SB3's argument turns it off.
     """
     require_choice("advantage_normalization", chosen, AdvantageNormalization)
+    require_truths(kwargs, "normalize_advantage")
     if kwargs.get("normalize_advantage", True):
         kwargs["normalize_advantage"] = chosen != "none"
     elif chosen not in ("all", "none"):
@@ -49,7 +155,7 @@ def buffer_class(kwargs: Mapping[str, Any]) -> type[RoutedBuffer]:
             "rollout_buffer_class must be a subclass of agents.rollout_buffer.RoutedBuffer, which "
             f"stores the route of each step, got {chosen!r}: derive it from that, or leave it out"
         )
-    given = kwargs.get("rollout_buffer_kwargs") or {}
+    given = require_mapping("rollout_buffer_kwargs", kwargs.get("rollout_buffer_kwargs"))
     if own := sorted(set(given).intersection(SET_BY_PPO)):
         raise ValueError(
             f"rollout_buffer_kwargs name {', '.join(own)}, which RoutedPPO sets: give them as "
@@ -122,9 +228,7 @@ def require_parts(
 
 
 def require_propensity(method: Method, propensity: float | None) -> None:
-    """Raise a ValueError for a propensity that is none, or that a method lacks."""
-    if propensity is not None and not 0 < propensity <= 1:  # true for NaN as well
-        raise ValueError(f"propensity must be above 0 and at most 1, got {propensity}")
+    """Raise a ValueError if a method lacks the propensity that it needs."""
     if propensity is None and method.needs_propensity:
         raise ValueError(
             f"method {method.name!r} needs the probability that the end of an episode is "

@@ -131,6 +131,11 @@ class RewardMap(nn.Module):
                 f"{agent_channel}: give its number along the first axis, or None where no channel "
                 "shows the agent"
             )
+        if not set(masked_channels) <= set(range(channels)):
+            raise ValueError(
+                f"masked_channels must be channels of an observation, of shape {tuple(shape)}, got "
+                f"{tuple(masked_channels)}: give their numbers along the first axis"
+            )
         self.shape, self.agent_channel = (channels, positions), agent_channel
         hidden = {agent_channel, *masked_channels}
         inputs = [channel for channel in range(channels) if channel not in hidden]

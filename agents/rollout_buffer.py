@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from math import isfinite
 from reprlib import repr as shorten
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -35,6 +34,9 @@ observed, but the time limit or the rollout's end cut it; that may count as `hid
 POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
 UNRESOLVED, UNUSED = -1, -2
 """The route of an unfinished episode, and that of a step that only reset the environment."""
+
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Step(NamedTuple):
@@ -119,10 +121,11 @@ def observed_reward(info: Mapping[str, Any], lane: int) -> float:
         reward = float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):  # the last one of huge integers
         reward = float("nan")
-    if not isfinite(reward):
+    if not abs(reward) <= LARGEST:  # true for NaN as well
         raise ValueError(
-            "info['observed_reward'] of an observed step must be a finite number, got "
-            f"{shorten(given)} in lane {lane}: give it at every step whose info['observed'] is True"
+            "info['observed_reward'] of an observed step must be a finite number that float32 can "
+            f"hold, got {shorten(given)} in lane {lane}: give it at every step whose "
+            "info['observed'] is True, and scale larger rewards"
         )
     return reward
 
@@ -270,10 +273,23 @@ def assign(
         propensity: probability that the end of an episode is observed.
     """
     ended, running = last >= 0, last[-1] == UNRESOLVED
-    pool = assignment(np.concatenate([last[ended], unfinished[running]]), order, propensity)
+    outcomes = np.concatenate([last[ended], unfinished[running]])
+    pool = _routes(assignment(outcomes, order, propensity), len(outcomes))
     last, unfinished = last.copy(), unfinished.copy()
     last[ended], unfinished[running] = pool[: ended.sum()], pool[ended.sum() :]
     return last, unfinished
+
+
+def _routes(given: object, episodes: int) -> Routes:
+    """Return the routes that an assignment gave to episodes, or raise a ValueError."""
+    routes = np.asarray(given)
+    numbers = routes.shape == (episodes,) and routes.dtype.kind in "iu"
+    if not numbers or np.any((routes < 0) | (routes >= len(ROUTES))):
+        raise ValueError(
+            f"an assignment must return a route for each of {episodes} episodes, integers from 0 "
+            f"to {len(ROUTES) - 1} which number {', '.join(ROUTES)}, got {shorten(given)}"
+        )
+    return routes
 
 
 class RoutedSamples(NamedTuple):
@@ -385,8 +401,10 @@ class RoutedBuffer(RolloutBuffer):
         """
         step = self.pos
         super().add(*args, **kwargs)
-        require_finite("an observation", self.observations[step], MEND_OBSERVATIONS)
-        require_finite("a reward", self.rewards[step], MEND_REWARDS)
+        require_finite(
+            "an observation of the environment", self.observations[step], MEND_OBSERVATIONS
+        )
+        require_finite("a reward with the critic's value after it", self.rewards[step], MEND_VALUES)
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
         """Yield the rollout once, in shuffled minibatches."""
@@ -429,19 +447,22 @@ MEND_OBSERVATIONS = (
     "mend the environment, or replace such observations in a wrapper such as "
     "gymnasium.wrappers.TransformObservation"
 )
-MEND_REWARDS = "hide rewards by paying 0.0 or a proxy, with info['observed'] = False"
+MEND_REWARDS = (
+    "hide rewards by paying 0.0 or a proxy, with info['observed'] = False, and scale larger ones "
+    "in a wrapper of the environment"
+)
+MEND_SOURCE = "return finite numbers that float32 can hold from it"
+MEND_VALUES = "lower learning_rate, or scale rewards in a wrapper of the environment"
 
 
 def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
     """Raise a ValueError if a value is NaN or infinite.
 
     Args:
-        what: what the values are.
-        values: what the environment gave, [lanes, ...].
+        what: what each of the values is.
+        values: [lanes, ...].
         mend: what to do about it.
     """
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         lane = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise ValueError(
-            f"the environment gave {what} that is NaN or infinite in lane {lane}: {mend}"
-        )
+        raise ValueError(f"{what} is NaN, or infinite as {values.dtype}, in lane {lane}: {mend}")

@@ -7,6 +7,7 @@
 
 import warnings
 from collections.abc import Iterable
+from reprlib import repr as shorten
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,13 +21,15 @@ from agents.methods import Method, Reward
 from agents.rollout_buffer import (
     MEND_OBSERVATIONS,
     MEND_REWARDS,
+    MEND_SOURCE,
+    Rewards,
     RewardSource,
     RoutedBuffer,
     Step,
     require_finite,
 )
 from agents.spaces import to_environment
-from agents.vec_env import VectorEnvAdapter
+from agents.vec_env import VectorEnvAdapter, refusals_of_rewards
 
 Bootstrap = Literal["always", "observed", "never"]
 
@@ -119,28 +122,29 @@ class RolloutEnv(VecEnvWrapper):
             ValueError: if a reward or the last observation of an episode is no finite number, or a
                 step is observed whose observed reward is not stated.
         """
-        try:
+        with refusals_of_rewards():
             observations, paid, dones, infos = self.venv.step_wait()
-        except OverflowError as error:
-            raise ValueError(
-                f"a step of the environment ended in an OverflowError ({error}): rewards, and "
-                "observed rewards, must be finite numbers that a float can hold"
-            ) from error
-        require_finite("a reward", paid, MEND_REWARDS)
+        require_finite("a reward that the environment paid", paid, MEND_REWARDS)
         if not isinstance(self.action_space, spaces.Discrete):
             # the buffer would refuse it one step later, after a Gaussian policy has broken down
-            require_finite("an observation", np.asarray(observations), MEND_OBSERVATIONS)
+            require_finite(
+                "an observation of the environment", np.asarray(observations), MEND_OBSERVATIONS
+            )
         if not self.says_observed:
             self.says_observed = any("observed" in info for info in infos)
             self.says_anything |= bool(dones.any()) or any(infos)
-        rewards = self.source(Step(observations, paid, dones, infos))
+        rewards = rewards_of(self.source, Step(observations, paid, dones, infos))
         self.buffer.label(infos, dones, self.starts)
         self.buffer.add_residual(paid - rewards)
         self.starts = dones
         for lane in np.flatnonzero(dones):
             last = infos[lane].get("terminal_observation")
             if last is not None:
-                require_finite("a last observation", np.asarray(last)[None], MEND_OBSERVATIONS)
+                require_finite(
+                    "a last observation of the environment",
+                    np.asarray(last)[None],
+                    MEND_OBSERVATIONS,
+                )
         if self.bootstrap != "always":
             observed = self.buffer.outcomes.observed & (self.bootstrap == "observed")
             for lane in np.flatnonzero(dones & ~observed):
@@ -156,6 +160,26 @@ class RolloutEnv(VecEnvWrapper):
         if isinstance(env, VectorEnvAdapter):  # whose infos are empty where nothing happened
             return not env.states_oversight
         return self.says_anything and not self.says_observed
+
+
+def rewards_of(source: RewardSource, step: Step) -> Rewards:
+    """Return the rewards that a method's source gives for a step, [lanes].
+
+    Raises:
+        ValueError: if they are not one finite number for each lane.
+    """
+    given = source(step)
+    rewards, lanes = np.asarray(given), len(step.paid)
+    name = type(source).__name__
+    if rewards.shape != (lanes,) or rewards.dtype.kind not in "fiub":
+        raise ValueError(
+            f"the reward source {name} must return a number for each of {lanes} lanes, got "
+            f"{' '.join(shorten(given).split())}: return an array of shape ({lanes},)"
+        )
+    with np.errstate(over="ignore"):  # which the next line tells
+        rewards = rewards.astype(np.float32, copy=False)
+    require_finite(f"a reward of the source {name}", rewards, MEND_SOURCE)
+    return rewards
 
 
 def warn_of_no_oversight(method: Method) -> None:

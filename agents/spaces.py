@@ -42,7 +42,7 @@ def to_environment(space: AnySpace, actions: NDArray[Any]) -> NDArray[Any]:
     if isinstance(space, spaces.Box) and space.dtype.kind != "f":
         whole: NDArray[Any] = np.rint(actions).astype(space.dtype)
         return whole
-    if isinstance(space, spaces.MultiBinary):
+    if isinstance(space, spaces.Box | spaces.MultiBinary):
         return actions.astype(space.dtype, copy=False)
     start = start_of(space)
     return actions if start is None else np.asarray(actions + start, dtype=space.dtype)
@@ -82,13 +82,13 @@ def _flattens(space: AnySpace) -> bool:
 def require_spaces(observations: AnySpace, actions: AnySpace) -> None:
     """Raise a ValueError for spaces in which no policy of SB3 or of this project can learn."""
     require_arrays(observations)
-    _require_values("observations", observations, "gymnasium.wrappers.ReshapeObservation")
+    _require_values("observations", observations, "ReshapeObservation", "FlattenObservation")
     if not isinstance(actions, ARRAYS):
         raise ValueError(
             "actions must lie in a Discrete, Box, MultiDiscrete or MultiBinary space, the "
             f"environment has {_line(actions)}: change them in a gymnasium.ActionWrapper"
         )
-    _require_values("actions", actions, "gymnasium.wrappers.TransformAction")
+    _require_values("actions", actions, "TransformAction", "TransformAction")
     if isinstance(actions, spaces.MultiBinary) and len(actions.shape) != 1:
         raise ValueError(
             "actions in a MultiBinary space must have one axis, the environment has "
@@ -101,18 +101,37 @@ def require_spaces(observations: AnySpace, actions: AnySpace) -> None:
         )
 
 
-def _require_values(what: str, space: AnySpace, wrapper: str) -> None:
-    """Raise a ValueError for arrays without axes or values, and for tables of discrete numbers."""
+MOST_VALUES = 2**26
+"""A network has a row of weights for each value of a discrete space: here some 30 GiB, at 128."""
+
+
+def _require_values(what: str, space: AnySpace, reshape: str, flatten: str) -> None:
+    """Raise a ValueError for arrays without axes or values, or of too many discrete values.
+
+    Args:
+        what: observations or actions.
+        space: their space.
+        reshape: name of Gymnasium's wrapper that gives them another shape.
+        flatten: name of the one that makes a vector of them.
+    """
     shape = space.shape or ()
+    values = getattr(space, "n" if isinstance(space, spaces.Discrete) else "nvec", 0)
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.sum(values) > MOST_VALUES:
+        raise ValueError(
+            f"discrete {what} may have at most {MOST_VALUES:,} values, each of which takes a row "
+            f"of weights, the environment has {_line(space)}: group them, or use a Box, in a "
+            "wrapper of the environment"
+        )
     if not isinstance(space, spaces.Discrete) and (not shape or 0 in shape):
         raise ValueError(
             f"{what} must be arrays with at least one axis and one value, the environment has "
-            f"{_line(space)} of shape {shape}: give them the shape (1,) with {wrapper}"
+            f"{_line(space)} of shape {shape}: give them the shape (1,) with "
+            f"gymnasium.wrappers.{reshape}"
         )
     if isinstance(space, spaces.MultiDiscrete) and len(shape) != 1:
         raise ValueError(
             f"{what} in a MultiDiscrete space must have one axis, the environment has "
-            f"{_line(space)}: flatten them with {wrapper}"
+            f"{_line(space)}: flatten them with gymnasium.wrappers.{flatten}"
         )
 
 

@@ -3,7 +3,9 @@
 From the infos of a vector environment, masked arrays, to one dictionary for each lane.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from reprlib import repr as shorten
 from typing import Any
 
 import gymnasium as gym
@@ -63,6 +65,49 @@ def observed_lanes(infos: Mapping[str, Any], num_envs: int) -> Any:  # noqa: ANN
     if "_observed" in infos:
         flags = flags & infos["_observed"]
     return np.broadcast_to(flags, num_envs) if flags.any() else None
+
+
+OF_NO_NUMBER = ("float() argument", "setting an array element", "could not convert string")
+
+
+@contextmanager
+def refusals_of_rewards() -> Iterator[None]:
+    """Raise a ValueError where an array of Gymnasium or SB3 cannot hold the rewards of a step."""
+    try:
+        yield
+    except (OverflowError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        if not isinstance(error, OverflowError) and not text.startswith(OF_NO_NUMBER):
+            raise  # by the environment itself
+        raise ValueError(
+            f"a step of the environment ended in an error of type {type(error).__name__} ({text}): "
+            "rewards, and observed rewards, must be finite numbers that a float can hold; repair "
+            "or scale them in a wrapper of the environment"
+        ) from error
+
+
+def float32_rewards(rewards: Any, lanes: int) -> NDArray[np.float32]:  # noqa: ANN401 (of any kind)
+    """Return a copy of the rewards of a step: SB3 adds the value after a time limit in place.
+
+    Raises:
+        ValueError: if they are not one number for each lane, or float32 cannot hold one of them.
+    """
+    array = np.asarray(rewards)
+    if array.shape != (lanes,) or array.dtype.kind not in "fiub":
+        given = " ".join(shorten(rewards).split())
+        raise ValueError(
+            f"the environment must pay a number in each of {lanes} lanes, got {given}, "
+            f"an array of {array.dtype}: repair its rewards, or replace them in a wrapper"
+        )
+    with np.errstate(over="ignore"):
+        paid = array.astype(np.float32)
+    if np.any(lost := np.isinf(paid) & np.isfinite(array)):
+        lane = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"the environment paid {array[lane]} in lane {lane}, but SB3 keeps rewards as float32, "
+            f"up to {np.finfo(np.float32).max:.1e}: scale them in a wrapper"
+        )
+    return paid
 
 
 OF_THE_END = ("final_obs", "_final_obs", "final_info", "_final_info")
@@ -155,19 +200,12 @@ class VectorEnvAdapter(VecEnv):
         Raises:
             ValueError: if a reward is too large for a float.
         """
-        try:
+        with refusals_of_rewards():
             observations, rewards, terminated, truncated, infos = self.venv.step(self._pending)
-        except OverflowError as error:
-            raise ValueError(
-                f"a step of the environment ended in an OverflowError ({error}): rewards, and "
-                "observed rewards, must be finite numbers that a float can hold; scale them in a "
-                "wrapper of the environment"
-            ) from error
         dones = terminated | truncated
+        paid = float32_rewards(rewards, self.num_envs)
         self._return += rewards
         self._length += 1
-        # a copy: SB3 adds the value after a time limit to the rewards in place
-        paid = np.array(rewards, dtype=np.float32)
         listed: list[Info] = [{} for _ in range(self.num_envs)]
         self.states_oversight |= "observed" in infos or "observed" in infos.get("final_info", ())
         observed = observed_lanes(infos, self.num_envs)
@@ -314,6 +352,16 @@ def _equal(one: object, other: object) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def require_env(env: Any) -> Any:  # noqa: ANN401 (what is an environment passes as it is)
+    """Return an environment, or raise a ValueError if it is none."""
+    if isinstance(env, gym.Env | VectorEnv | VecEnv):
+        return env
+    raise ValueError(
+        f"env must be an environment or a vector environment of Gymnasium, or a VecEnv of SB3, got "
+        f"{env!r}: build it, as with gymnasium.make"
+    )
 
 
 def adapted(env: Any, *, marks_resets: bool = False) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)

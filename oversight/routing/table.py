@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
+from numbers import Real
+from reprlib import repr as shorten
 from typing import Any, NoReturn
 
 import torch
@@ -100,12 +102,13 @@ class RouteTable:
         names = self.target_names
         if target not in names:
             refuse_name("target", target, names)
+        rows = self.rows(route)
         if route.ndim > ndim:
             raise ValueError(
                 f"a route of shape {tuple(route.shape)} has more axes than the {ndim} of the gated "
                 "tensor: give one route for all, one per sample or one per token"
             )
-        weight = self.rows(route)[..., names.index(target)]
+        weight = rows[..., names.index(target)]
         return weight.reshape(route.shape + (1,) * (ndim - route.ndim))
 
     def rows(self, route: Tensor) -> Tensor:
@@ -118,9 +121,10 @@ class RouteTable:
         >>> table.rows(table.routes("forget"))
         tensor([0., 1.], dtype=torch.float64)
         """
-        if route.dtype not in (torch.int64, torch.int32):
+        if not isinstance(route, Tensor) or route.dtype not in (torch.int64, torch.int32):
+            given = getattr(route, "dtype", f"type {type(route).__name__}")
             raise ValueError(
-                f"a route of {route.dtype} was given: use int64, as table.routes(names) does"
+                f"a route of {given} was given: use int64, as table.routes(names) does"
             )
         matrix = self._on(route.device)
         return self._pick(matrix, route).view(*route.shape, matrix.shape[1])
@@ -154,7 +158,7 @@ class RouteTable:
             ) from None
 
     def _number(self, names: Names) -> Any:  # noqa: ANN401
-        if not isinstance(names, str):
+        if isinstance(names, Iterable) and not isinstance(names, str):
             return [self._number(name) for name in names]
         if names not in self._rows:
             refuse_name("route", names, self._rows)
@@ -181,18 +185,40 @@ class RouteTable:
         raise AttributeError(f"cannot delete {name!r}: a route table never changes")
 
 
-def refuse_name(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+def refuse_name(kind: str, name: object, known: Iterable[str]) -> NoReturn:
     """Raise for an unknown route or target, with the known ones and the nearest of them."""
     known = list(known)
-    nearest = get_close_matches(name, known, n=1)
+    nearest = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"unknown {kind} {name!r}: this table has {', '.join(known)}{hint}")
 
 
-def _check(weights: Mapping[str, Mapping[str, float]]) -> None:
-    rows = list(weights.items())
+def _is_finite(weight: object) -> bool:
+    """Return whether a weight is a number that a float holds."""
+    try:
+        return isinstance(weight, Real) and isfinite(weight)
+    except OverflowError:  # of a huge integer
+        return False
+
+
+def _named_rows(weights: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the rows of a table with their routes, or raise a ValueError if they are none."""
+    rows = list(weights.items()) if isinstance(weights, Mapping) else [("", weights)]
+    if not all(isinstance(row, Mapping) for _, row in rows):
+        raise ValueError(
+            f"a table of {weights!r} was given: give a dictionary from each route to a dictionary "
+            "from each target to its weight"
+        )
     if not rows or not rows[0][1]:
         raise ValueError(f"an empty table was given, {weights}: name a route and a target at least")
+    for name in (name for route, row in rows for name in (route, *row)):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a route or target {name!r} was given: name it by a word")
+    return rows
+
+
+def _check(weights: Mapping[str, Mapping[str, float]]) -> None:
+    rows = _named_rows(weights)
     first, names = rows[0][0], set(rows[0][1])
     for route, row in rows:
         if set(row) != names:
@@ -201,8 +227,8 @@ def _check(weights: Mapping[str, Mapping[str, float]]) -> None:
                 f"{sorted(names)}: every row must give a weight to the same targets"
             )
         for target, weight in row.items():
-            if not isfinite(weight):
+            if not _is_finite(weight):
                 raise ValueError(
-                    f"the weight of route {route!r} at target {target!r} is {weight}: give a "
-                    "finite number (0 blocks, 1 passes)"
+                    f"the weight of route {route!r} at target {target!r} is {shorten(weight)}: "
+                    "give a finite number (0 blocks, 1 passes)"
                 )

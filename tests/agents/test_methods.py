@@ -10,7 +10,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import METHODS, RoutedPPO, method
-from agents.losses import ProxyLoss, normalized
+from agents.losses import LOGGED, LOGGED_ELSEWHERE, MixtureLoss, ProxyLoss, normalized
 from agents.methods import inverse_propensity
 from agents.reward_model import OBSERVED, ObservedRewards, RewardModel, reward_head
 from agents.rollout_buffer import (
@@ -20,7 +20,9 @@ from agents.rollout_buffer import (
     POSITIVE,
     ROUTES,
     UNUSED,
+    RewardSource,
     RoutedSamples,
+    Step,
     assign,
     by_coin,
 )
@@ -34,6 +36,7 @@ from tests.agents.factories import (
     pendulum_agent,
     pendulums,
     small_agent,
+    small_env,
     weights,
 )
 from tests.agents.gradients import (
@@ -415,12 +418,83 @@ def test_tables_of_other_routes_are_refused(rows: dict[str, dict[str, float]]) -
         ({"auxiliary": ("mixture_loss",)}, "auxiliary must be a tuple of AuxiliaryLoss"),
         ({"auxiliary": "mixture_loss"}, "auxiliary must be a tuple of AuxiliaryLoss"),
         ({"name": ""}, "name of a method must be a word"),
+        ({"summary": 3}, "summary of a method must be a sentence, got 3"),
+        ({"reweighting": inverse_propensity}, "'naive' has a reweighting.*needs_propensity=True"),
+        ({"auxiliary": (MixtureLoss(), MixtureLoss())}, "by name, got mixture_loss, mixture_loss"),
+        ({"auxiliary": [MixtureLoss(), MixtureLoss(name="second")] * 2}, "are logged by name"),
     ],
     ids=str,
 )
 def test_method_refuses_what_it_cannot_learn_by(parts: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         replace(METHODS["naive"], **parts)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*LOGGED, *LOGGED_ELSEWHERE, "", 3])
+def test_auxiliary_loss_takes_no_name_under_which_ppo_logs(name: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=f"PPO logs nothing, got {name!r}: choose another one"):
+        MixtureLoss(name=name)
+
+
+def test_update_logs_under_the_known_names_and_those_of_the_losses() -> None:
+    agent = small_agent("signed", env=small_env("signed", lanes=8)).learn(8 * 32)
+    logged = {key for key in agent.logger.name_to_value if key.startswith("train/")}
+    names = {*LOGGED, *LOGGED_ELSEWHERE, *(each.name for each in METHODS["signed"].auxiliary)}
+    assert logged == {f"train/{name}" for name in names}
+
+
+def few(table: RouteTable, *_: object) -> RouteTable:
+    """Keep the first target alone."""
+    return RouteTable({route: {"motivation": 1.0} for route in table.as_dict()})
+
+
+def source_of(rewards: Any) -> Any:  # noqa: ANN401 (of the right kind or not)
+    class Source(RewardSource):
+        def __call__(self, step: Step) -> Any:  # noqa: ANN401
+            return rewards(step)
+
+    return lambda learner: Source()
+
+
+LANES, CUT = 8, "finite numbers that float32 can hold"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"source": lambda learner: None}, "'naive' must return a RewardSource, got None"),
+        ({"source": lambda learner: np.zeros}, "'naive' must return a RewardSource, got"),
+        (
+            {"source": source_of(lambda step: None)},
+            f"source Source must .* {LANES} lanes, got None",
+        ),
+        ({"source": source_of(lambda step: step.paid[1:])}, f"a number for each of {LANES} lanes"),
+        ({"source": source_of(lambda step: step.paid.astype(str))}, "a number for each of"),
+        ({"source": source_of(lambda step: step.paid * np.nan)}, f"source Source is NaN.*{CUT}"),
+        (
+            {"source": source_of(lambda step: step.paid.astype(float) + 1e39)},
+            f"source Source is NaN.*{CUT}",
+        ),
+        ({"assignment": lambda pool, *_: None}, "a route for each of .* episodes.*got None"),
+        ({"assignment": lambda pool, *_: pool[1:]}, "a route for each of .* episodes"),
+        ({"assignment": lambda pool, *_: pool + 9}, "integers from 0 to 3 which number positive"),
+        ({"assignment": lambda pool, *_: pool * 0.5}, "integers from 0 to 3"),
+        ({"reweighting": few, "needs_propensity": True}, "returned a table of the targets motiv"),
+        (
+            {"reweighting": lambda *_: None, "needs_propensity": True},
+            "must be a RouteTable, got No",
+        ),
+    ],
+    ids=str,
+)
+def test_agent_refuses_what_functions_of_a_method_return(
+    parts: dict[str, Any], message: str
+) -> None:
+    chosen = replace(METHODS["naive"], **parts)
+    with pytest.raises(ValueError, match=message) as caught:
+        small_agent(chosen, env=small_env("naive", lanes=LANES)).learn(32 * LANES)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from torch import Tensor, nn
 
 from agents import MotivationPolicy, RoutedPPO
@@ -95,6 +95,35 @@ class Narrow(FlattenExtractor):
         ({"squash_output": True}, "leave squash_output out"),
         ({"full_std": False}, "leave full_std out"),
         ({"use_expln": True}, "leave use_expln out"),
+        ({"normalize_images": "no"}, "normalize_images must be True or False, got 'no'"),
+        ({"ortho_init": "x"}, "ortho_init must be True or False, got 'x'"),
+        ({"share_features_extractor": 0}, "share_features_extractor must be True or False"),
+        ({"squash_output": "yes"}, "squash_output must be True or False, got 'yes'"),
+        ({"trunk": "no"}, "trunk must be True or False, got 'no'"),
+        ({"has_reward_map": 1}, "has_reward_map must be True or False, got 1"),
+        ({"agent_channel": -1}, "agent_channel -1 was given: give a whole number, 0 or more"),
+        ({"masked_channels": 3}, r"masked_channels must be a tuple of channels.*got 3"),
+        ({"masked_channels": "3"}, r"masked_channels must be a tuple of channels.*got '3'"),
+        ({"masked_channels": (0.5,)}, r"masked_channels must be a tuple of channels.*0.5"),
+        ({"log_std_init": "a"}, "log_std_init 'a' was given: give a finite number"),
+        ({"log_std_init": float("nan")}, "log_std_init nan was given: give a finite number"),
+        ({"observation_space": 1}, "observation_space, which RoutedPPO gives"),
+        ({"action_space": 1}, "action_space, which RoutedPPO gives"),
+        ({"lr_schedule": 1}, "lr_schedule, which RoutedPPO gives"),
+        ({"foo": 1}, "policy_kwargs .* do not fit what they build: .*argument 'foo'"),
+        ({"features_extractor_class": None}, "features_extractor_class must be a class"),
+        (
+            {"features_extractor_kwargs": {"features_dim": 3}},
+            "do not fit what they build: .*'features_dim'",
+        ),
+        ({"features_extractor_kwargs": [3]}, "features_extractor_kwargs must be a dictionary"),
+        ({"features_extractor_class": CombinedExtractor}, "do not fit what they build: .*spaces"),
+        ({"optimizer_class": torch.optim.SparseAdam}, "SparseAdam was given.*use Adam"),
+        ({"optimizer_class": None}, "optimizer_class must be a class of .*Optimizer, got None"),
+        ({"optimizer_kwargs": {"lr": 1.0}}, "optimizer_kwargs name lr, which is learning_rate"),
+        ({"optimizer_kwargs": "fast"}, "optimizer_kwargs must be a dictionary"),
+        ([1], r"policy_kwargs must be a dictionary of arguments by name.*got \[1\]"),
+        ({1: 2}, "policy_kwargs must be a dictionary of arguments by name"),
         ({"modules": "goal"}, "one or two motivation modules have names"),
         ({"modules": ("a.b",)}, "one or two motivation modules have names"),
         ({"mixture": "half"}, "mixture must be learned or fixed, got 'half'"),

@@ -407,7 +407,9 @@ def test_agent_refuses_a_missing_or_impossible_propensity(name: str) -> None:
         small_agent(name, propensity=None)
     for bad in (0.0, 1.5, float("nan")):
         for act in (lambda bad: small_agent(name, propensity=bad), refuse_propensity):
-            with pytest.raises(ValueError, match=f"propensity must be above 0.*{bad}"):
+            with pytest.raises(
+                ValueError, match=f"propensity {bad} was given: give a number above 0"
+            ):
                 act(bad)
 
 

@@ -353,10 +353,12 @@ def test_add_names_the_lane_when_a_value_is_not_finite(bad: float) -> None:
     observations, rewards = np.zeros((LANES, 3)), np.zeros(LANES)
     add_step(observations, rewards)
     rewards[2] = bad
-    with pytest.raises(ValueError, match=r"a reward that is NaN or infinite in lane 2"):
+    with pytest.raises(ValueError, match=r"a reward .* is NaN, or infinite as float32, in lane 2"):
         add_step(observations, rewards)
     observations[1, 2] = bad
-    with pytest.raises(ValueError, match=r"an observation that is NaN or infinite in lane 1"):
+    with pytest.raises(
+        ValueError, match=r"an observation .* is NaN, or infinite as float32, in lane 1"
+    ):
         add_step(observations, np.zeros(LANES))
 
 

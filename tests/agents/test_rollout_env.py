@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import envs
@@ -149,9 +149,14 @@ OBSERVATION, OBSERVED = r"observation.*TransformObservation", r"observed_reward.
         ({"last": NAN}, OBSERVATION),
         ({"first": NAN, **CONTINUOUS}, OBSERVATION),
         ({"later": NAN, **CONTINUOUS}, OBSERVATION),
-        ({"reward": NAN}, "a reward that is NaN or infinite"),
+        ({"reward": NAN}, "a reward that the environment paid is NaN, or infinite as float32"),
         ({"reward": HUGE}, "rewards.* must be finite numbers that a float can hold"),
         ({"reward": -HUGE}, "rewards.* must be finite numbers that a float can hold"),
+        ({"reward": 1j}, "error of type TypeError .*rewards.* must be finite numbers"),
+        ({"reward": {}}, "error of type TypeError .*rewards.* must be finite numbers"),
+        ({"reward": [1.0]}, "error of type ValueError .*rewards.* must be finite numbers"),
+        ({"reward": "much"}, "error of type ValueError .*rewards.* must be finite numbers"),
+        ({"info": {"observed": True, "observed_reward": 1e39}}, f"{OBSERVED}.*1e.39.* in lane 0"),
         ({"info": {"observed": True}}, OBSERVED),
         ({"info": {"observed": True, "observed_reward": NAN}}, OBSERVED),
         ({"info": {"observed": True, "observed_reward": "much"}}, OBSERVED),
@@ -168,6 +173,58 @@ def test_training_refuses_what_is_no_finite_number(
             small_agent(method, wrap(Odd(**settings)), n_steps=16, batch_size=16).learn(16)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
+
+
+class Native(VectorEnv[Any, Any, Any]):
+    """Pays what it is given."""
+
+    def __init__(self, rewards: Any) -> None:  # noqa: ANN401
+        self.rewards, self.metadata, self.num_envs = rewards, SAME_STEP, LANES
+        self.single_observation_space, self.single_action_space = (
+            spaces.Box(0, 1),
+            spaces.Discrete(2),
+        )
+
+    def reset(self, **_: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Start."""
+        return np.zeros((LANES, 1), np.float32), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401
+        """Pay."""
+        never = np.zeros(LANES, np.bool_)
+        return np.zeros((LANES, 1), np.float32), self.rewards, never, never, {}
+
+
+SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (["1", "1"], "must pay a number in each of 2 lanes, got .'1', '1'.*<U1"),
+        ([2**70, 2**70], "must pay a number in each of 2 lanes.*object"),
+        (np.zeros((2, 1)), "must pay a number in each of 2 lanes"),
+        (np.zeros(3), "must pay a number in each of 2 lanes"),
+        (1.0, "must pay a number in each of 2 lanes, got 1.0"),
+        (np.array([1j, 1j]), "must pay a number in each of 2 lanes.*complex128"),
+        (np.array(["2020", "2021"], "M8[Y]"), "must pay a number in each of 2 lanes.*datetime64"),
+        ([0.0, 1e39], r"paid 1e\+39 in lane 1, but SB3 keeps rewards as float32.*scale them"),
+    ],
+    ids=str,
+)
+def test_vector_environment_pays_a_number_in_each_lane(rewards: Any, message: str) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=message) as caught:
+        small_agent("naive", Native(rewards), n_steps=16, batch_size=16).learn(16)
+    assert "\n" not in str(caught.value)
+
+
+def test_error_of_the_environment_itself_is_left_alone() -> None:
+    class Broken(Odd):
+        def step(self, action: Any) -> Any:  # noqa: ANN401
+            raise TypeError("the engine has stalled")
+
+    with pytest.raises(TypeError, match=r"^the engine has stalled$"):
+        small_agent("naive", Broken(), n_steps=16, batch_size=16).learn(16)
 
 
 def test_partial_oversight_refuses_a_reward_too_large_for_a_float() -> None:

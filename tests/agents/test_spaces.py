@@ -98,6 +98,15 @@ def test_switches_get_the_dtype_of_the_space() -> None:
     assert {action.dtype for action in env.taken} == {np.dtype(np.int8)}
 
 
+@pytest.mark.parametrize("policy", ["MotivationPolicy", "MlpPolicy"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_continuous_actions_get_the_dtype_of_the_space(policy: str, dtype: Any) -> None:  # noqa: ANN401
+    env = Recorder(VECTOR, spaces.Box(-0.1, 0.1, (2,), dtype))
+    agent = RoutedPPO(policy, env, "naive", n_steps=32, batch_size=32, device="cpu").learn(32)
+    assert all(env.action_space.contains(action) for action in env.taken)
+    assert agent.predict(np.zeros(3, np.float32))[0].dtype == dtype
+
+
 EMPTY = [spaces.Box(-1, 1, ()), spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (2, 0))]
 TABLE = spaces.MultiDiscrete(np.full((2, 2), 2))
 NAMED = spaces.Dict({"mission": spaces.Text(3), "image": VECTOR})
@@ -108,7 +117,9 @@ GRAPH = spaces.Graph(VECTOR, None)
     ("space", "message"),
     [
         *((space, "at least one axis and one value.*ReshapeObservation") for space in EMPTY),
-        (TABLE, r"MultiDiscrete space must have one axis.*ReshapeObservation"),
+        (spaces.Discrete(2**40), "at most 67,108,864 values.*Discrete.1099511627776.*use a Box"),
+        (spaces.MultiDiscrete([2, 2**40]), "discrete observations may have at most"),
+        (TABLE, r"MultiDiscrete space must have one axis.*FlattenObservation"),
         (spaces.Tuple([VECTOR]), "must be arrays.*FlattenObservation"),
         (NAMED, "must be arrays.*minigrid.wrappers.FlatObsWrapper"),
         (GRAPH, "must be arrays.*ObservationWrapper"),
@@ -131,6 +142,7 @@ def test_observations_are_refused_in_one_line(space: spaces.Space[Any], message:
         (spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
         (spaces.Dict({"a": VECTOR}), "actions must lie in"),
         (spaces.Text(3), "actions must lie in"),
+        (spaces.Discrete(2**40), "discrete actions may have at most 67,108,864 values"),
     ],
     ids=str,
 )

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.observers import Observer
 from envs.observers.observer import Mask
-from envs.wrappers.checks import check_inside, check_tells_nothing
+from envs.wrappers.checks import as_float, check_inside, check_tells_nothing
 from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
 from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
 from envs.wrappers.vector.infos import (
@@ -79,6 +79,7 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, **arguments)
         StatefulWrapper.__init__(self, env)
         self._truth_inside = check_inside(env)
+        check_lane_rewards(env)
         self.oversight = Oversight(env.num_envs, **arguments)
         if self.oversight.has_flag:
             self.single_observation_space = flagged_space(env.single_observation_space)
@@ -220,6 +221,22 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
 
     def _with_flags(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
         return add_flag(self.env.single_observation_space, observations, self.oversight.shown)
+
+
+class LaneRewards(np.ndarray[Any, np.dtype[np.float64]]):
+    """An array of rewards that converts no text and no list to a number, as NumPy's own do."""
+
+    def __setitem__(self, lane: Any, reward: object) -> None:  # noqa: ANN401 (as in NumPy)
+        super().__setitem__(lane, as_float(reward, "PartialOversight"))
+
+
+def check_lane_rewards(env: VectorEnv[Any, Any, NDArray[Any]]) -> None:
+    """Let the lanes of a `SyncVectorEnv` pay nothing that the single wrapper refuses.
+
+    It writes what each lane pays into an array, which takes "1" or a tensor of one value for 1.0.
+    """
+    if isinstance(env.unwrapped, SyncVectorEnv):
+        env.unwrapped._rewards = np.zeros(env.num_envs).view(LaneRewards)
 
 
 def check_rewards(rewards: object, num_envs: int) -> NDArray[Any]:

@@ -286,10 +286,28 @@ def test_reward_of_any_real_type_is_paid(reward: Any, paid: float) -> None:  # n
 
 
 def test_reward_that_no_float_holds_is_refused_in_vectors() -> None:
-    env = vector.PartialOversight(SyncVectorEnv([lambda: Paying(BIG)]), observed_probability=1.0)
+    env = vector.PartialOversight(AsyncVectorEnv([lambda: Paying(BIG)]), observed_probability=1.0)
     env.reset()
-    with pytest.raises(ValueError, match="SyncVectorEnv gave a number that no float holds"):
+    with pytest.raises(ValueError, match="AsyncVectorEnv gave a number that no float holds"):
         env.step(np.zeros(1, int))
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [BIG, "1", b"1", None, 1j, [1.0], {}, np.datetime64("2020"), np.ones(1), np.inf, np.nan],
+    ids=str,
+)
+def test_lanes_pay_what_the_single_wrapper_takes(reward: Any) -> None:  # noqa: ANN401
+    lanes = SyncVectorEnv([lambda: Paying(1.0), lambda: Paying(reward)])
+    for env, action in (
+        (PartialOversight(Paying(reward), observed_probability=1.0), 0),
+        (vector.PartialOversight(lanes, observed_probability=1.0), np.zeros(2, int)),
+    ):
+        env.reset()  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match=r"PartialOversight needs .*finite") as caught:
+            env.step(action)  # type: ignore[attr-defined]
+        assert "\n" not in str(caught.value)
 
 
 class Paying(gym.Env[Any, Any]):

@@ -2,7 +2,10 @@
 
 import copy
 import pickle
+from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,7 +124,36 @@ def test_rows_must_name_the_same_targets() -> None:
         RouteTable({"a": {"x": 1, "y": 1}, "b": {"y": 1}})
 
 
-@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
-def test_weights_must_be_finite(weight: float) -> None:
-    with pytest.raises(ValueError, match=f"route 'a' at target 'x' is {weight}: give a finite"):
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), "1", None, 1j, [1], 10**400])
+def test_weights_must_be_finite_numbers(weight: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=r"route 'a' at target 'x' is .*: give a finite"):
         RouteTable({"a": {"x": weight}})
+
+
+@pytest.mark.parametrize("weight", [1, True, 0.5, np.float32(0.5), np.int8(-1), Fraction(1, 2)])
+def test_weights_may_be_numbers_of_any_real_type(weight: Any) -> None:  # noqa: ANN401
+    assert RouteTable({"a": {"x": weight}}).as_dict() == {"a": {"x": float(weight)}}
+
+
+@pytest.mark.parametrize("rows", [3, None, [("a", {"x": 1})], {"a": 3}, {"a": [1]}, "a"])
+def test_table_is_built_from_dictionaries(rows: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match="was given: give a dictionary from each route to a dict"):
+        RouteTable(rows)
+
+
+@pytest.mark.parametrize("rows", [{3: {"x": 1}}, {"": {"x": 1}}, {"a": {None: 1}}, {"a": {"": 1}}])
+def test_routes_and_targets_are_words(rows: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=r"a route or target .* was given: name it by a word"):
+        RouteTable(rows)
+
+
+def test_what_is_no_name_or_route_is_refused() -> None:
+    uses: dict[str, Any] = {
+        "unknown route 3": lambda: TABLE.routes(3),  # type: ignore[arg-type]
+        "unknown route None": lambda: TABLE.routes(["observed", None]),  # type: ignore[list-item]
+        "unknown target 3": lambda: TABLE(3, torch.tensor([0]), ndim=1),  # type: ignore[arg-type]
+        "a route of type list was": lambda: TABLE("shared", [0], ndim=1),  # type: ignore[arg-type]
+    }
+    for message, use in uses.items():
+        with pytest.raises(ValueError, match=message):
+            use()
