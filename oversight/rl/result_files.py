@@ -143,8 +143,8 @@ def _number(cells: Mapping[str, Any], name: str) -> float | int | None:
         return None
     if name not in WHOLE:
         return number
-    if number % 1:
-        raise ValueError(f"{name} is {value!r}, a whole number is needed")
+    if number % 1 or abs(number) >= 2**63:  # which tables of whole numbers cannot hold
+        raise ValueError(f"{name} is {value!r}, a whole number below 2**63 is needed")
     return int(number)
 
 

@@ -111,7 +111,20 @@ def known_runs(study: Study, export: Path | None, folder: Path) -> Known:
         raise ValueError(f"{folder} holds exported results: name another --folder")
     if export is not None:
         require_export(export)
-    return read_known(study, export or folder / KNOWN)
+    known = read_known(study, export or folder / KNOWN)
+    if export is not None and not _shared_runs(study, export):
+        raise ValueError(
+            f"{export} holds no run of study {study.name} with its settings: name an export of "
+            "this study, or leave --known out"
+        )
+    return known
+
+
+def _shared_runs(study: Study, export: Path) -> set[str]:
+    """Return the ids of the runs of a study that an export has, whole or not, with settings."""
+    has = {row["run"] for row in read_rows(export / ROWS)}
+    settings = unpack(read_json(export / SETTINGS), export / SETTINGS)
+    return {run.id for run in study.runs()} & has & {*settings}
 
 
 def unfinished(jobs: Sequence[Job], known: Known) -> tuple[list[Job], list[Job]]:

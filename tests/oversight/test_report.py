@@ -60,6 +60,12 @@ def test_report_accepts_one_method_and_one_seed(tmp_path: Path, flags: list[str]
     assert "needs at least 3 seeds" in (tmp_path / "report" / "index.html").read_text()
 
 
+def test_report_accepts_runs_that_are_all_observed(tmp_path: Path) -> None:
+    write_study(tmp_path, rows_of({"routed": [0.5], "oracle": [0.9]}, levels=[1.0], seeds=range(3)))
+    assert run_report(tmp_path) == 0
+    assert "0.9" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
     write_study(tmp_path, rows_of({"<b>&": (0.5,), "naive": (0.4,)}, levels=[0.1], seeds=[0]))
     assert run_report(tmp_path) == 0

@@ -98,7 +98,8 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
     results = _read_results(folder, problems)
     rows = _parse_rows(results.get("rows"), problems)
     if not rows:
-        reasons = "; ".join(problems) or (
+        failed = _missing_runs({"failed": results.get("failed")}, set())
+        reasons = "; ".join([*problems, *failed]) or (
             "its results list no run; a sweep lists its runs when it ends, and goes on when it is "
             "started again"
         )
@@ -160,11 +161,11 @@ def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
     """Return the runs that failed or are missing according to the sweep."""
     failed = {
         str(each.get("run")): str(each.get("error"))
-        for each in results.get("failed") or []
+        for each in _listed(results, "failed")
         if isinstance(each, Mapping)
     }
     problems = [f"{run} failed: {error}" for run, error in failed.items()]
-    names = [str(run) for run in results.get("missing") or []]
+    names = [str(run) for run in _listed(results, "missing")]
     missing = [run for run in names if run not in known | set(failed)]
     if len(missing) < 2:
         return problems + [f"{run} is missing" for run in missing]
@@ -174,6 +175,11 @@ def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
         seeds.setdefault(cell, []).append(int(seed) if seed.isdecimal() else 0)
     cells = ", ".join(f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items())
     return [*problems, f"{len(missing)} runs are missing: {cells}"]
+
+
+def _listed(results: Mapping[str, Any], name: str) -> list[Any]:
+    entries = results.get(name)
+    return entries if isinstance(entries, list) else []
 
 
 def ranges(numbers: Iterable[int]) -> str:

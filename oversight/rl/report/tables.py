@@ -88,7 +88,7 @@ class Table:
                 parts.append(pd.DataFrame([*cells], self.frame.index, names))
             else:
                 parts.append(cells)
-        text: str = pd.concat(parts, axis="columns").to_csv(lineterminator="\n")
+        text: str = pd.concat(parts or [self.frame], axis="columns").to_csv(lineterminator="\n")
         return text
 
 

@@ -1,6 +1,7 @@
 """A sweep continues from exported results, without the folders of their runs."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,6 +144,17 @@ def test_damaged_export_is_refused_by_name(
     damage(known)
     folder = tmp_path / "union"
     assert message in refused(capsys, run_sweep, *ONE, "--folder", folder, "--known", known)
+    assert not folder.exists()
+
+
+def test_export_without_a_run_of_the_study_is_refused(
+    known: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    rows = known / "results.csv"
+    rows.write_text(re.sub(r"^(naive|routed)-", "other-", rows.read_text(), flags=re.MULTILINE))
+    folder = tmp_path / "union"
+    line = refused(capsys, run_sweep, *ONE, "--folder", folder, "--known", known)
+    assert "holds no run of study tiny with its settings: name an export of this study" in line
     assert not folder.exists()
 
 

@@ -50,11 +50,23 @@ def test_unfinished_and_failed_runs_are_named(tmp_path: Path) -> None:
     assert len(study.rows) == len(kept)
 
 
+def test_study_whose_runs_all_failed_is_refused_with_their_errors(tmp_path: Path) -> None:
+    write_study(tmp_path, [], failed=[{"run": FIRST, "error": "no room"}])
+    with pytest.raises(ValueError, match=f"no results to report: {FIRST} failed: no room"):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["failed", "missing"])
+def test_lists_of_runs_that_are_none_are_ignored(tmp_path: Path, entry: str) -> None:
+    assert len(read_study(write_study(tmp_path, ROWS, **{entry: 7})).rows) == len(ROWS)
+
+
 @pytest.mark.parametrize(
     ("cell", "value"),
     [
         *(("seed", "x"), ("seed", 0.5), ("rule", "best"), ("oversight_probability", 2)),
         *(("method", None), ("true_return", "high"), ("true_return", 1e999), ("step", [])),
+        *(("seed", 2**70), ("step", 1e300)),
     ],
 )
 def test_damaged_row_is_left_out_and_named(tmp_path: Path, cell: str, value: object) -> None:
