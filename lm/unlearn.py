@@ -23,6 +23,7 @@ class _First:
     """The flags that are read before all others."""
 
     model: str | None = None
+    size: str | None = None
     dry_run: bool = False
 
 
@@ -41,6 +42,11 @@ def start(args: Sequence[str]) -> int:
     """Execute a study, or print its estimate; return 1 if a run failed."""
     first, launch = cli.parse_part(_First, args), cli.parse_part(cli.Launch, args)
     preset = launch.config or ("default" if first.model is None else "pretrained")
+    if first.model is not None and first.size is not None:
+        raise ValueError(
+            f"--size {first.size} and --model {first.model} were given: sizes are of new models, "
+            "so leave one of the two out"
+        )
     if first.dry_run and launch.resume is not None:
         raise ValueError(
             "--dry-run and --resume were given: estimates are made of new studies, so leave one "

@@ -108,6 +108,7 @@ def test_large_weights_are_removed_once_no_run_reads_them(
         (["--method", "lora-pair"], "lora-pair adapts a pretrained model: name one by --model"),
         (["--adapters.rank", "0"], "rank 0 was given: give 1 or more"),
         (["--gguf-file", "a.gguf"], "was given without a model"),
+        (["--model", "a", "--size", "nano"], "--size nano and --model a were given: sizes are of"),
         (["--model", "nowhere"], "nowhere is no model that can be loaded"),
         (
             ["--rmu.layer", "4", "--method", "rmu"],
