@@ -197,7 +197,9 @@ def comparison(certificate: Certificate) -> str:
 LIMITS = (
     "A certificate cannot see a true reward that the environment shows by itself: in its "
     "observations, in the ends of its episodes, or in infos that are allowed. Nor does it see what "
-    "a wrapper reads from the environment's attributes into observations and infos."
+    "a wrapper reads from the environment's attributes into observations and infos, or pays after "
+    "it reached the environment past the wrappers: through a global, the closure of a function, or "
+    "the garbage collector. Times and memory addresses are compared by name only."
 )
 """What no certificate covers; a part of every verdict."""
 

@@ -1,19 +1,31 @@
 """Digests of values of any type: two values share one only if they are the same, bit for bit.
 
-Order, types and everything inside count: the order of a mapping's keys, whether a sequence is a
-list or a tuple, what lies under the mask of a masked array, and what a function has enclosed.
+One rule holds for all: the name of a value's type, then its content by the protocol that the type
+follows (as an array, a sequence, a mapping, a set), then its `__dict__`, then its slots, and last,
+if its type is not written in Python, what a pickle of it holds. Order counts, and so does whether
+two parts are one object. A class is compared by its name and, unless a library made it, by the
+data that it holds for all of its objects.
 """
 
+import gc
 import hashlib
 import random
 import struct
-from collections import OrderedDict, deque
+import sys
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from logging import Logger
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, Literal
 from weakref import CallableProxyType, ProxyType, ReferenceType
 
@@ -21,11 +33,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-SCALARS = frozenset({int, str, bytes, bool, complex, type(None), type(Ellipsis)})
-ARRAYS = (np.ndarray, np.generic, torch.Tensor)
-NAMED = (type, ModuleType, torch.dtype, torch.device, np.dtype)
-REFERENCES = (ReferenceType, ProxyType, CallableProxyType)
-USUAL = frozenset({dict, list, tuple, set, OrderedDict})  # what most containers are
+SCALARS: dict[type, Callable[[Any], object]] = {
+    **dict.fromkeys((str, bytes, bool, type(None), type(Ellipsis)), repr),
+    int: hex,
+    float: lambda number: struct.pack("<d", number),  # by its bits, since NaNs differ in theirs
+    complex: lambda number: struct.pack("<dd", number.real, number.imag),
+}
+COMPLETE = frozenset({dict, list, tuple, set, frozenset})  # a protocol shows all that they hold
+ARRAYS = (np.ndarray, np.generic)
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not one of the interpreter's own types
 
 Opaque = Literal["refused", "by class"]
@@ -35,7 +50,7 @@ def digest_of(value: object, name: str, opaque: Opaque = "refused") -> bytes:
     """Return the digest of a value.
 
     Args:
-        value: of any type; objects are distinguished by their classes and attributes.
+        value: of any type.
         name: of the value, for errors.
         opaque: what happens to an object that has neither attributes nor a pickle, such as a lock.
 
@@ -57,8 +72,7 @@ class _Digester:
     def __init__(self, name: str, opaque: Opaque) -> None:
         self.hash = hashlib.blake2b(digest_size=16)
         self.name, self.opaque = name, opaque
-        self.open: list[int] = []  # the containers that are being added, by their ids
-        self.known: dict[int, tuple[int, object]] = {}  # objects that were added, kept alive
+        self.known: dict[int, tuple[int, object]] = {}  # what was added, by its id, and kept alive
 
     def mark(self, *words: object) -> None:
         """Add words that begin a part."""
@@ -66,118 +80,127 @@ class _Digester:
 
     def add(self, value: Any) -> None:  # noqa: ANN401
         """Add a value of any type."""
-        kind = type(value)
+        kind: Any = type(value)
         if kind in SCALARS:
-            return self.hash.update(f"{kind.__name__}\0{value!r}\0\0".encode())
-        if kind is float:  # by its bits, since NaNs differ in theirs
-            return self.hash.update(b"float\0" + struct.pack("<d", value))
-        if kind in USUAL:
-            if not value:
-                return self.mark("empty", _path(kind))
-        elif self._add_leaf(value):
+            return self.mark(kind.__name__, SCALARS[kind](value))
+        if issubclass(kind, type):
+            return self._add_class(value)
+        if self._is_known(value):
             return None
-        if id(value) in self.open:
-            return self.mark("cycle", len(self.open) - self.open.index(id(value)))
-        self.open.append(id(value))
-        self._add_container(value)
-        self.open.pop()
+        self._add_class(kind)
+        read = _reader(kind)
+        if read is not None:
+            return self.add(read(value))
+        has_content = self._add_content(kind, value)
+        self._add_attributes(kind, value)
+        if not (kind in COMPLETE or issubclass(kind, (*ARRAYS, torch.Tensor)) or _is_plain(kind)):
+            self._add_pickled(value, is_needed=not has_content)
         return None
 
-    def _add_leaf(self, value: Any) -> bool:  # noqa: ANN401
-        """Add a value that needs no look inside, and return whether it is one."""
-        if isinstance(value, ARRAYS):
+    def _is_known(self, value: object) -> bool:
+        """Return whether an object was added before, which also ends what contains itself."""
+        if id(value) in self.known:
+            self.mark("again", self.known[id(value)][0])
+            return True
+        self.known[id(value)] = len(self.known), value
+        return False
+
+    def _add_class(self, kind: type) -> None:
+        """Add the name of a class, and what it and its bases hold for all of their objects."""
+        self.mark("class", path_of(kind))
+        if id(kind) in self.known or not is_own(kind):
+            return
+        self.known[id(kind)] = len(self.known), kind
+        opaque, self.opaque = self.opaque, "by class"
+        for each in filter(is_own, kind.__mro__):
+            held = vars(each).items() if _is_local(each) else data_of_class(each).items()
+            self._add_all(path_of(each), (part for pair in held for part in pair), len(held))
+        self.opaque = opaque
+
+    def _add_content(self, kind: type, value: Any) -> bool:  # noqa: ANN401
+        """Add what a value shows by the protocol of its type, and return whether it has one."""
+        if issubclass(kind, torch.Tensor):
+            return self._add_tensor(value)
+        if issubclass(kind, ARRAYS):
             self._add_array(value)
-        elif isinstance(value, Enum):
-            self.mark("enum", _path(type(value)), value.name)
-        elif isinstance(value, NAMED):
-            self.mark("named", _path(value) if isinstance(value, type) else repr(value))
-        elif isinstance(value, REFERENCES):
-            self.mark("weak reference")  # no pickle and no copy reaches through it
+        elif issubclass(kind, list | tuple | deque):
+            self._add_all("sequence", value, len(value))
+        elif issubclass(kind, Mapping):
+            self._add_all("mapping", (part for pair in _items(value) for part in pair), len(value))
+        elif issubclass(kind, Set):  # has no order
+            self._add_all("set", sorted(map(self._digest_alone, value)), len(value))
         else:
+            if issubclass(kind, BaseException):
+                self.add([value.__cause__, value.__context__])
             return False
         return True
 
-    def _add_container(self, value: Any) -> None:  # noqa: ANN401
-        """Add what holds other values, which may hold it in turn."""
-        kind = type(value)
-        if isinstance(value, list | tuple | deque):
-            self.mark(getattr(value, "maxlen", None))
-            self._add_all(kind, value, len(value))
-        elif isinstance(value, Mapping):
-            self._add_all(kind, (part for pair in _items(value) for part in pair), len(value))
-        elif isinstance(value, Set):  # has no order
-            self._add_all(kind, sorted(self._digest_alone(part) for part in value), len(value))
-        elif isinstance(value, FunctionType | MethodType | partial | CodeType):
-            self._add_all(kind, parts := _parts_of_function(value), len(parts))
-        else:
-            self._add_object(value)
-            return
-        if kind.__module__ not in ("builtins", "collections") and hasattr(value, "__dict__"):
-            self._add_attributes(value)
-
-    def _add_all(self, kind: type, parts: Iterable[object], number: int) -> None:
-        self.mark(_path(kind), number)
+    def _add_all(self, word: str, parts: Iterable[object], number: int) -> None:
+        self.mark(word, number)
         for part in parts:
             self.add(part)
 
-    def _add_array(self, value: Any) -> None:  # noqa: ANN401 (of NumPy or PyTorch)
-        self.mark(_path(type(value)))
-        if isinstance(value, torch.Tensor):
-            self.mark("gradient", value.requires_grad, value.dtype)
-            value = value.detach().cpu()
-            value = (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
-        self.mark(value.dtype.descr if value.dtype.names else value.dtype.str, value.shape)
-        if isinstance(value, np.ma.MaskedArray):
-            self.add([np.ma.getmask(value), value.fill_value])
-            value = value.data
-        if value.dtype.hasobject:
-            self.add(np.asarray(value).ravel().tolist())
+    def _add_array(self, array: Any) -> None:  # noqa: ANN401 (of NumPy)
+        self.add(array.dtype.__reduce__()[1:])  # fields that overlap have no other description
+        self.mark(array.shape)
+        bare = np.asarray(array)
+        if bare.dtype.hasobject:
+            self.add(bare.ravel().tolist())
         else:
-            self.hash.update(np.ascontiguousarray(value).tobytes())
+            self.hash.update(np.ascontiguousarray(bare).tobytes())
 
-    def _add_object(self, value: Any) -> None:  # noqa: ANN401
-        """Add an object of a class that this module does not know."""
-        if id(value) in self.known:
-            return self.mark("again", self.known[id(value)][0])
-        self.known[id(value)] = len(self.known), value
-        self.mark("object", _path(type(value)))
-        state = generator_state(value)
-        if isinstance(value, Figure):
-            drawn = BytesIO()
-            value.savefig(drawn, format="rgba")
-            return self.add(drawn.getvalue())
-        if state is not None:
-            return self.add(state)
-        if isinstance(value, Logger):  # the tree of loggers is not a part of it
-            return self.mark(value.name)
-        if hasattr(value, "__dict__") or _slots(value):
-            self._add_attributes(value)
-        is_plain = _is_plain(type(value)) and type(value) is not object
-        return None if is_plain else self._add_pickled(value)
+    def _add_tensor(self, tensor: torch.Tensor) -> bool:
+        """Add a tensor, and return whether its elements are known."""
+        self.mark(tensor.dtype, tensor.layout, tuple(tensor.shape), tensor.requires_grad)
+        if tensor.is_leaf:  # others warn of a question about their gradients
+            self.add([tensor.grad, tensor._backward_hooks])
+        bare = tensor.detach()
+        if bare.layout != torch.strided:  # a pickle has the indices and the values
+            self._add_pickled(bare, is_needed=True)
+        elif bare.device.type != "meta":
+            bare = bare.dequantize() if bare.is_quantized else bare
+            bare = bare.cpu().resolve_conj().resolve_neg().contiguous()
+            bare = bare.as_strided((bare.numel(),), (1,))
+            self.hash.update(bare.view(torch.uint8).numpy().tobytes())
+        return True
 
-    def _add_attributes(self, value: object) -> None:
-        found = dict(vars(value)) if hasattr(value, "__dict__") else {}
-        found |= {name: getattr(value, name) for name in _slots(value) if hasattr(value, name)}
-        self._add_all(dict, (part for pair in _items(found) for part in pair), len(found))
+    def _add_attributes(self, kind: type, value: Any) -> None:  # noqa: ANN401
+        found = list(vars(value).items()) if hasattr(value, "__dict__") else []
+        for name, slot in _slots(kind):
+            try:
+                found.append((name, slot.__get__(value)))
+            except AttributeError:  # it is empty
+                continue
+        if found:
+            self._add_all("attributes", (part for pair in found for part in pair), len(found))
 
-    def _add_pickled(self, value: Any) -> None:  # noqa: ANN401
-        """Add what a pickle would hold."""
+    def _add_pickled(self, value: Any, *, is_needed: bool) -> None:  # noqa: ANN401
+        """Add what a pickle would hold, which is needed if nothing else is known of a value."""
         try:
-            reduced = value.__reduce_ex__(4)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reduced = value.__reduce_ex__(4)
         except Exception as error:  # classes raise what they like
-            if self.opaque == "refused":
+            if is_needed and self.opaque == "refused":
                 raise ValueError(
-                    f"{self.name} holds an object of {_path(type(value))}, which cannot be "
+                    f"{self.name} holds an object of {path_of(type(value))}, which cannot be "
                     "compared bit for bit: give numbers, strings, arrays, or objects that can be "
                     "pickled"
                 ) from error
             return
         parts = reduced if isinstance(reduced, tuple) else (reduced,)
         listed = [list(each) if isinstance(each, Iterator) else each for each in parts]
-        self._add_all(tuple, listed, len(listed))
+        self._add_all("pickle", listed, len(listed))
 
     def _digest_alone(self, value: object) -> bytes:
-        return digest_of(value, self.name, self.opaque)
+        """Return the digest of an element of a set, which knows what is around the set only."""
+        outer, self.hash = self.hash, hashlib.blake2b(digest_size=16)
+        number = len(self.known)
+        self.add(value)
+        digest, self.hash = self.hash.digest(), outer
+        while len(self.known) > number:
+            self.known.popitem()
+        return digest
 
 
 def _items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
@@ -196,13 +219,15 @@ def _is_number(value: object) -> bool:
     )
 
 
-def _slots(value: object) -> list[str]:
-    """Return the names of an object's attributes that are not in its `__dict__`."""
-    named = [getattr(each, "__slots__", ()) for each in type(value).__mro__]
-    flat = [name for names in named for name in ([names] if isinstance(names, str) else names)]
-    return [name for name in flat if name not in ("__dict__", "__weakref__")]
+@lru_cache(maxsize=4096)
+def _slots(kind: type) -> list[tuple[str, Any]]:
+    """Return the slots of a class and its bases, also private ones, by their names."""
+    declaring = [vars(each) for each in kind.__mro__ if "__slots__" in vars(each)]
+    entries = [entry for held in declaring for entry in held.items()]
+    return [(name, slot) for name, slot in entries if isinstance(slot, MemberDescriptorType)]
 
 
+@lru_cache(maxsize=4096)
 def _is_plain(kind: type) -> bool:
     """Return whether all that an object of a class holds are its attributes.
 
@@ -218,18 +243,44 @@ def _is_plain(kind: type) -> bool:
     )
 
 
-def _path(kind: type) -> str:
+def path_of(kind: type) -> str:
+    """Return the name of a class with that of its module."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _parts_of_function(value: Any) -> list[object]:  # noqa: ANN401
+LIBRARIES = sys.stdlib_module_names | {
+    *("torch", "numpy", "matplotlib", "rich", "cloudpickle", "tensorboard", "google", "absl"),
+    *("PIL", "pyparsing", "tyro", "docstring_parser", "sympy", "mpmath", "tqdm", "fsspec"),
+}
+DATA = (*SCALARS, list, tuple, dict, set, frozenset, deque, *ARRAYS, torch.Tensor)
+
+
+@lru_cache(maxsize=16384)
+def is_own(kind: Any) -> bool:  # noqa: ANN401 (mypy does not take a class as hashable)
+    """Return whether a class is none of the libraries that count and cache in their classes."""
+    package = str(kind.__module__).partition(".")[0]
+    return package == "__main__" or package not in LIBRARIES
+
+
+def data_of_class(kind: type) -> dict[str, Any]:
+    """Return the values that a class holds for all of its objects, without its code."""
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if isinstance(value, DATA) and not (name.startswith("_") and name.endswith("_"))
+    }
+
+
+def _is_local(kind: type) -> bool:
+    """Return whether a class cannot be imported, so that a pickle of it holds its code as well."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is not kind
+
+
+def _parts_of_function(value: FunctionType) -> list[object]:
     """Return what a function computes with, as far as a pickle by value would hold it."""
-    if isinstance(value, MethodType):
-        return [value.__func__, value.__self__]
-    if isinstance(value, partial):
-        return [value.func, value.args, value.keywords]
-    if isinstance(value, CodeType):
-        return [value.co_name, value.co_code, value.co_names, *value.co_consts]
     cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
     attributes = {k: v for k, v in vars(value).items() if k != "__wrapped__"}
     defaults = [value.__defaults__, value.__kwdefaults__]
@@ -243,10 +294,30 @@ def _is_filled(cell: Any) -> bool:  # noqa: ANN401 (of a closure)
         return False
 
 
+def _parts_of_member(value: Enum) -> list[object]:
+    """Return the name, the value and the attributes of a member of an enumeration."""
+    further = {k: v for k, v in vars(value).items() if not (k.startswith("_") and k.endswith("_"))}
+    return [value.name, value.value, further]
+
+
+def _drawn(figure: Figure) -> bytes:
+    """Return the pixels of a figure."""
+    pixels = BytesIO()
+    figure.savefig(pixels, format="rgba")
+    return pixels.getvalue()
+
+
+def _state_of_generator(generator: np.random.Generator) -> dict[str, Any]:
+    """Return the state of a generator, and how many others it has spawned."""
+    bits = generator.bit_generator
+    return {**bits.state, "spawned": getattr(bits.seed_seq, "n_children_spawned", 0)}
+
+
 GENERATOR_STATES: dict[type, Callable[[Any], object]] = {
+    random.SystemRandom: lambda generator: None,  # the system's
     random.Random: lambda generator: generator.getstate(),
     np.random.RandomState: lambda generator: generator.get_state(legacy=False),
-    np.random.Generator: lambda generator: generator.bit_generator.state,
+    np.random.Generator: _state_of_generator,
     np.random.BitGenerator: lambda generator: generator.state,
     torch.Generator: lambda generator: generator.get_state(),
 }
@@ -263,3 +334,55 @@ def generator_state(value: object) -> object | None:
         if isinstance(value, kind):
             return read(value)
     return None
+
+
+def _generator_with_attributes(generator: Any) -> list[object]:  # noqa: ANN401
+    return [generator_state(generator), getattr(generator, "__dict__", None)]
+
+
+CODE = (
+    *("co_name", "co_code", "co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
+    *("co_filename", "co_firstlineno", "co_flags", "co_argcount", "co_kwonlyargcount"),
+)
+
+READERS: dict[tuple[type, ...], Callable[[Any], object]] = {
+    (ModuleType,): lambda module: module.__name__,
+    (torch.dtype, torch.layout, torch.memory_format, torch.device): repr,
+    (Logger,): lambda logger: logger.name,  # the tree of loggers is not a part of it
+    # no pickle and no copy reaches through a weak reference
+    (ReferenceType, ProxyType, CallableProxyType): lambda reference: None,
+    (Enum,): _parts_of_member,
+    (Figure,): _drawn,
+    (FunctionType,): _parts_of_function,
+    (partial,): lambda call: [call.func, call.args, call.keywords, vars(call)],
+    (MethodType,): lambda method: [method.__func__, method.__self__],
+    (CodeType,): lambda code: [getattr(code, name) for name in CODE],
+    tuple(GENERATOR_STATES): _generator_with_attributes,
+}
+"""What is added for a value whose attributes are not what it holds."""
+
+
+@lru_cache(maxsize=4096)
+def _reader(kind: type) -> Callable[[Any], object] | None:
+    return next((read for kinds, read in READERS.items() if issubclass(kind, kinds)), None)
+
+
+def generators_within(value: object, known: set[int]) -> Iterator[object]:
+    """Yield the states of all random generators that a value holds, however deep.
+
+    Args:
+        value: of any type; neither classes nor modules are looked into.
+        known: the ids of objects that are passed over, to which all that are met are added.
+    """
+    waiting = [value]
+    while waiting:
+        held = waiting.pop()
+        if id(held) in known or isinstance(held, type | ModuleType | Logger):
+            continue
+        known.add(id(held))
+        if isinstance(held, tuple(GENERATOR_STATES)):
+            yield generator_state(held)
+        elif isinstance(held, FunctionType):  # whose globals are no part of it
+            waiting += reversed([held.__closure__, held.__defaults__, held.__kwdefaults__])
+        else:
+            waiting += reversed(gc.get_referents(held))

@@ -1,13 +1,18 @@
 """Recorded training: digests of everything that a learner has or receives, channel by channel."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
+import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import DEBUG, KVWriter, Logger, SeqWriter
 from stable_baselines3.common.save_util import recursive_getattr
@@ -16,8 +21,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import RoutedPPO
 from agents.checkpoint import learner_state
-from oversight.certificate.digests import Opaque, digest_of, generator_state
-from oversight.certificate.process import global_generators, kept_generators, recorded_messages
+from oversight.certificate.digests import Opaque, digest_of, generators_within
+from oversight.certificate.process import (
+    global_generators,
+    kept_classes,
+    kept_generators,
+    recorded_messages,
+    without_addresses,
+)
 from oversight.certificate.setup import Setup, make_held_out
 from oversight.certificate.shadow import Payment, Shadowed, Source, VectorSource, parts_of
 from oversight.certificate.tampering import Mask, Numbers, Tamper, Tampers
@@ -108,7 +119,10 @@ NOT_ATTRIBUTES = frozenset(
 """Attributes of an agent that have channels of their own, or that are the environment's."""
 
 CLOCK = frozenset({"start_time", "time/fps", "time/time_elapsed"})
-"""Where SB3 stores and logs the time of day: the key is compared, and the type of the value."""
+"""Where SB3 stores and logs the time of day: the key is compared, and the type of the value.
+
+A true return in the place of such a time is not seen, whoever puts it there.
+"""
 
 
 class Recorder(BaseCallback):
@@ -122,11 +136,12 @@ class Recorder(BaseCallback):
     Args:
         trace: is filled.
         held_out: selects checkpoints; its callback must come before this one.
+        log: records what the learner's logger shows.
     """
 
-    def __init__(self, trace: Trace, held_out: HeldOut) -> None:
+    def __init__(self, trace: Trace, held_out: HeldOut, log: "LogRecorder") -> None:
         super().__init__()
-        self.trace, self.held_out = trace, held_out
+        self.trace, self.held_out, self.log = trace, held_out, log
 
     def _add(self, channel: str, **values: object) -> None:
         for name, value in values.items():
@@ -142,6 +157,7 @@ class Recorder(BaseCallback):
         self._add("experience", observations=self.model._last_obs, infos=infos)
 
     def _on_step(self) -> bool:
+        self.log.attach(self.logger)
         received = {name: self.locals[name] for name in ("rewards", "dones", "infos")}
         self._add("experience", observations=self.locals["new_obs"], **received)
         return True
@@ -150,7 +166,8 @@ class Recorder(BaseCallback):
         self._add_learner()
 
     def _on_rollout_end(self) -> None:
-        held = vars(self.model.rollout_buffer)  # type: ignore[attr-defined]
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        held = {**vars(buffer), "class": type(buffer)}
         self._add("rollout buffer", **{name: held[name] for name in BUFFER_ARRAYS})
         rest = {name: value for name, value in held.items() if name not in BUFFER_ARRAYS}
         self._add_held(
@@ -163,6 +180,7 @@ class Recorder(BaseCallback):
     def _add_learner(self) -> None:
         """Add everything that an update can change."""
         assert isinstance(self.model, RoutedPPO)
+        self.log.attach(self.logger)
         state = learner_state(self.model)
         if not state["reward_source"]:  # most reward sources have no state
             del state["reward_source"]
@@ -187,12 +205,10 @@ def _attributes(agent: RoutedPPO) -> dict[str, object]:
         for name, value in vars(agent).items()
         if name not in NOT_ATTRIBUTES
     }
-    # the distribution of the last actions is scratch, which each forward pass replaces
-    own = {"_parameters", "_modules", "optimizer", "action_dist"}
+    found["agent.class"] = type(agent)
     for name, module in agent.policy.named_modules():
-        held = {key: value for key, value in vars(module).items() if key not in own}
         layer = f"policy.{name}".removesuffix(".")
-        found |= {f"{layer}.{key}": value for key, value in held.items()}
+        found |= {f"{layer}.{key}": value for key, value in _parts_of_module(module).items()}
     tensors = {"state", "param_groups"}  # in the channel of the optimizer
     optimizer = vars(agent.policy.optimizer).items()
     found["optimizer"] = {key: value for key, value in optimizer if key not in tensors}
@@ -201,11 +217,25 @@ def _attributes(agent: RoutedPPO) -> dict[str, object]:
         outside = {"venv", "class_attributes"}
         items = vars(normalizer).items()
         found["normalizer"] = {key: value for key, value in items if key not in outside}
+        found["normalizer.class"] = type(normalizer)
     return found
 
 
+def _parts_of_module(module: torch.nn.Module) -> dict[str, object]:
+    """Return what a module holds, of the modules inside it the names and classes only.
+
+    The distribution of the last actions is scratch, which each forward pass replaces.
+    """
+    held = {key: value for key, value in vars(module).items() if key != "optimizer"}
+    held["_modules"] = {name: type(part) for name, part in module._modules.items()}
+    if "action_dist" in held:
+        parts = vars(held["action_dist"]).items()
+        held["action_dist"] = {key: value for key, value in parts if key != "distribution"}
+    return {**held, "class": type(module)}
+
+
 def _saved(agent: RoutedPPO) -> dict[str, object]:
-    """Return what `save` writes of an agent besides its attributes, and gradients."""
+    """Return what `save` writes of an agent besides its attributes, and what it leaves out."""
     states, tensors = agent._get_torch_save_params()
     known = {"policy", "policy.optimizer"}
     return {
@@ -215,20 +245,20 @@ def _saved(agent: RoutedPPO) -> dict[str, object]:
             if name not in known
         },
         "saved tensors": {name: recursive_getattr(agent, name) for name in tensors},
-        "gradients": [parameter.grad for parameter in agent.policy.parameters()],
+        "left out": agent._excluded_save_params(),
     }
 
 
 def _generators(env: VecEnv) -> list[object]:
-    """Return the states of all generators of an environment, its wrappers and their spaces."""
-    states = []
-    for part in parts_of(env):
-        if isinstance(part, Tampers | Shadowed):  # these are the certificate's own
-            continue
-        for value in vars(part).values():
-            held = value._np_random if isinstance(value, spaces.Space) else value
-            states.append(generator_state(held))
-    return [state for state in states if state is not None]
+    """Return the states of all generators that an environment or its wrappers hold."""
+    parts = list(parts_of(env))
+    known = {id(part) for part in parts}  # so that no part is reached from another one
+    states: list[object] = []
+    for part in parts:
+        if not isinstance(part, Tampers | Shadowed | Source | VectorSource):  # the certificate's
+            for value in vars(part).values():
+                states += generators_within(value, known)
+    return states
 
 
 def _spaces(env: VecEnv) -> list[spaces.Space[Any]]:
@@ -248,17 +278,22 @@ class LogRecorder(KVWriter, SeqWriter):
     def __init__(self, recording: "Recording") -> None:
         self.recording = recording
 
+    def attach(self, logger: Logger) -> None:
+        """Let a logger show here what it shows."""
+        if self not in logger.output_formats:
+            logger.output_formats.append(self)
+
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
-        """Add all values of one step: numbers, texts, images and figures."""
-        for name, value in sorted(key_values.items()):
-            shown = type(value) if name in CLOCK else value
+        """Add all values of one step, in their order, and the formats that do not show them."""
+        for name, value in key_values.items():
+            shown = [type(value) if name in CLOCK else value, key_excluded.get(name)]
             self.recording.trace.add("scalars", step, name, shown, "by class")
 
     def write_sequence(self, sequence: list[str]) -> None:
         """Add a text."""
-        self.recording.add_message(" ".join(sequence))
+        self.recording.add_message(" ".join(sequence), None)
 
     def close(self) -> None:
         """Do nothing, since there is no file."""
@@ -299,16 +334,17 @@ class Recording:
         self.trace.add(PAYMENT, self.steps, "rewards", paid)
         self.shadow.add(PAYMENT, self.steps, f"rewards{why}", right)
 
-    def add_message(self, text: str) -> None:
-        """Add a text that was logged."""
-        self.trace.add("messages", self.steps, text, text)
+    def add_message(self, text: str, further: object) -> None:
+        """Add a text that was logged, and what else is shown of it."""
+        text = without_addresses(text)
+        self.trace.add("messages", self.steps, text, [text, further], "by class")
 
 
 def record_training(setup: Setup, tamper: Tamper, *, shadowed: bool = False) -> Recording:
     """Train with tampered hidden rewards, and return a recording of the run.
 
     Errors and warnings do not leave this function; they are channels like any other. The global
-    generators of the process keep their states.
+    generators of the process and the data of its classes stay as they were.
 
     Args:
         setup: how the agent is trained.
@@ -320,6 +356,7 @@ def record_training(setup: Setup, tamper: Tamper, *, shadowed: bool = False) -> 
     with (
         TemporaryDirectory() as folder,
         kept_generators(),
+        kept_classes(),
         recorded_messages(recording.add_message),
         warnings.catch_warnings(record=True, action="always") as caught,
     ):
@@ -330,10 +367,11 @@ def record_training(setup: Setup, tamper: Tamper, *, shadowed: bool = False) -> 
             recording.error = error
     # Python names files that it closes by itself when it finds the time, perhaps in a later run.
     kept = [each for each in caught if not issubclass(each.category, ResourceWarning)]
-    texts = [f"{each.category.__name__}: {each.message}" for each in kept]
+    texts = [without_addresses(f"{each.category.__name__}: {each.message}") for each in kept]
+    places = [(each.filename, each.lineno) for each in kept]
     failure = recording.error
     text = "" if failure is None else f"{type(failure).__name__}: {failure}"
-    recording.trace.add("warnings", recording.steps, texts[0] if texts else "none", texts)
+    recording.trace.add("warnings", recording.steps, texts[0] if texts else "none", [texts, places])
     recording.trace.add("errors", recording.steps, text or "none", text)
     return recording
 
@@ -346,31 +384,52 @@ def _train(
         adapted = setup.adapt(env)
         for space in _spaces(adapted):  # some are sampled from, by no seed but the system's
             space.seed(setup.seed)
-        agent = setup.make_agent(
-            _shadowed(setup, adapted, recording) if shadowed else adapted, setup
-        )
-        logger = Logger(None, [LogRecorder(recording)])
+        agent = setup.make_agent(_shadowed(setup, adapted, recording, shadowed), setup)
+        log = LogRecorder(recording)
+        logger = Logger(None, [log])
         logger.set_level(DEBUG)
         agent.set_logger(logger)
         held_out = make_held_out(setup, tamper, ledgers)
         further = [setup.callback(ledgers)] if setup.callback else []
         callbacks = [setup.selection(held_out, ledgers), *further, RouteCurves()]
-        agent.learn(setup.steps, [*callbacks, Recorder(recording.trace, held_out)])
+        with _watched(agent, log):
+            agent.learn(setup.steps, [*callbacks, Recorder(recording.trace, held_out, log)])
     finally:
         env.close()
 
 
-def _shadowed(setup: Setup, env: VecEnv, recording: Recording) -> Shadowed:
-    """Return an environment with its shadow."""
+@contextmanager
+def _watched(agent: RoutedPPO, log: LogRecorder) -> Iterator[None]:
+    """Let every logger that the agent is given be recorded, from its first line on."""
+    set_logger = BaseAlgorithm.set_logger
+
+    def set_and_attach(algorithm: BaseAlgorithm, logger: Logger) -> None:
+        if algorithm is agent:
+            log.attach(logger)
+        set_logger(algorithm, logger)
+
+    with patch.object(BaseAlgorithm, "set_logger", set_and_attach):
+        yield
+
+
+def _shadowed(setup: Setup, env: VecEnv, recording: Recording, compared: bool) -> Shadowed:
+    """Return an environment, with its shadow if payments are compared.
+
+    All runs have this wrapper, so that nothing that names or counts wrappers differs.
+    """
     parts = list(parts_of(env))
     sources = [part for part in parts if isinstance(part, Source | VectorSource)]
     tampers = [part for part in parts if isinstance(part, Tampers)]
+
+    def own_payment() -> Payment:
+        rewards = np.concatenate([each.payment for each in tampers])
+        return Payment(rewards, np.concatenate([each.reports for each in tampers]))
+
     return Shadowed(
         env,
-        make_shadow=lambda: setup.adapt(setup.make_env.shadow(setup, sources)),
-        own_payment=lambda: Payment(
-            np.concatenate([each.payment for each in tampers]),
-            np.concatenate([each.reports for each in tampers]),
-        ),
+        make_shadow=(lambda: setup.adapt(setup.make_env.shadow(setup, sources)))
+        if compared
+        else None,
+        own_payment=own_payment,
         on_payment=recording.add_payment,
     )

@@ -170,7 +170,7 @@ class Shadowed(VecEnvWrapper):
 
     Args:
         venv: the environment.
-        make_shadow: returns the wrappers of `venv` around replays.
+        make_shadow: returns the wrappers of `venv` around replays; None for no shadow.
         own_payment: returns what an oversight of the certificate's own paid at the last step.
         on_payment: called at each step with what the environment paid, and with what is right, or
             the reason why that is not known.
@@ -179,7 +179,7 @@ class Shadowed(VecEnvWrapper):
     def __init__(
         self,
         venv: VecEnv,
-        make_shadow: Callable[[], VecEnv],
+        make_shadow: Callable[[], VecEnv] | None,
         own_payment: Callable[[], Payment],
         on_payment: Callable[[Payment, Payment | str], None],
     ) -> None:
@@ -187,7 +187,9 @@ class Shadowed(VecEnvWrapper):
         self._own_payment, self._on_payment = own_payment, on_payment
         self._shadow: VecEnv | None = None
         self._failure = ""
-        self._shadow = self._attempt(make_shadow)
+        self._is_compared = make_shadow is not None
+        if make_shadow is not None:
+            self._shadow = self._attempt(make_shadow)
         self._actions: Any = None
 
     def seed(self, seed: int | None = None) -> Any:  # noqa: ANN401 (of SB3)
@@ -214,6 +216,8 @@ class Shadowed(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Step both, and compare the rewards."""
         result = self.venv.step_wait()
+        if not self._is_compared:
+            return result
         paid, right = Payment.of(result), None
         if (shadow := self._shadow) is not None:
             again = self._attempt(lambda: shadow.step(self._actions), self._before)

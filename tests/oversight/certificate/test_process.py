@@ -51,7 +51,7 @@ def test_messages_are_recorded_from_the_level_info_on_whoever_handles_them() -> 
     loggers = [logging.getLogger(f"tests.{name}") for name in ("usual", "private", "failing")]
     loggers[1].propagate = False
     level = logging.getLogger().level
-    with recorded_messages(texts.append):
+    with recorded_messages(lambda text, further: texts.append(text)):
         loggers[0].debug("not shown")
         loggers[0].info("%s steps", 8)
         loggers[1].info("private")
@@ -68,7 +68,7 @@ def test_messages_are_recorded_from_the_level_info_on_whoever_handles_them() -> 
 def test_nothing_is_shown_when_it_is_quiet() -> None:
     texts: list[str] = []
     with (
-        recorded_messages(texts.append),
+        recorded_messages(lambda text, further: texts.append(text)),
         warnings.catch_warnings(record=True, action="always") as caught,
     ):
         with quiet():

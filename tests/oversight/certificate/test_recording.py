@@ -46,18 +46,19 @@ def test_other_channels_are_ignored_when_one_is_compared() -> None:
 class Counted(VectorWrapper[Any, Any, Any, Any, Any]):
     """Counts how many environments were made, and which are open."""
 
-    open: list[object] = []  # noqa: RUF012 (of the class, so that a test can read it)
-    made = 0
-
     def __init__(self, env: Any) -> None:  # noqa: ANN401
         super().__init__(env)
-        self.open.append(self)
-        Counted.made += 1
+        OPEN.append(self)
+        MADE.append(type(self))
 
     def close(self, **arguments: Any) -> None:  # noqa: ANN401
         """Close."""
-        self.open.remove(self)
+        OPEN.remove(self)
         super().close(**arguments)
+
+
+OPEN: list[object] = []  # not of the class, whose data a recording restores
+MADE: list[type] = []
 
 
 def test_errors_and_warnings_are_recorded_when_training_fails() -> None:
@@ -87,8 +88,8 @@ def test_an_exit_of_a_part_is_recorded_as_the_error_that_ended_training() -> Non
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_environments_are_closed_when_training_ends_or_fails(fails: bool) -> None:
-    Counted.open.clear()
-    Counted.made = 0
+    OPEN.clear()
+    MADE.clear()
 
     def outside(env: Any) -> Any:  # noqa: ANN401
         return Counted(Fails(env) if fails else env)
@@ -96,8 +97,8 @@ def test_environments_are_closed_when_training_ends_or_fails(fails: bool) -> Non
     setup = replace(quick(), outside=outside, steps=256, held_out=0.5)
     recording = record_training(setup, unchanged)
     assert (recording.error is not None) == fails
-    assert Counted.open == []
-    assert (Counted.made == 1) == fails  # one for training, and some for held-out episodes
+    assert OPEN == []
+    assert (len(MADE) == 1) == fails  # one for training, and some for held-out episodes
 
 
 def test_recordings_are_equal_when_setup_and_seed_are() -> None:
