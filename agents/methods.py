@@ -5,6 +5,7 @@ one, add an entry to `METHODS`. Targets of a table are the motivation modules, `
 `competence` where the network has them, and `shared`: the action head and the critic.
 """
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -435,7 +436,7 @@ BUILT_IN = MappingProxyType(dict(METHODS))
 
 
 def method(name: str) -> Method:
-    """Return a method by its name.
+    """Return a method by its name, or import one of a user's own by `module:name`.
 
     Raises:
         ValueError: if there is none of that name.
@@ -443,14 +444,28 @@ def method(name: str) -> Method:
     >>> method("filtered").table.as_dict()["hidden"]
     {'motivation': 0.0, 'shared': 0.0}
     """
+    if name not in METHODS and ":" in name:
+        return _imported(name)
     if name not in METHODS:
         close = get_close_matches(name, METHODS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(
-            f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}, or add your own to "
-            "agents.METHODS first"
+            f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}, add your own to "
+            "agents.METHODS first, or name it as module:NAME"
         )
     return METHODS[name]
+
+
+def _imported(name: str) -> Method:
+    """Return the method that a module holds, given `module:name`."""
+    try:
+        found = pkgutil.resolve_name(name)
+    except Exception as error:  # a module may raise anything while it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"method {name!r} cannot be imported ({reason})") from error
+    if not isinstance(found, Method):
+        raise ValueError(f"method {name!r} must be an agents.Method, it is {found!r}")
+    return found
 
 
 def resolve(chosen: Method | str) -> Method:

@@ -1,6 +1,7 @@
 """The registered environment ids, and environments by id that pay their true reward."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,45 +21,78 @@ def register() -> None:
             gym.register(name, entry_point, vector_entry_point=vector_entry_point)
 
 
-def truthful(name: str) -> Callable[[], gym.Env[Any, Any]]:
-    """Return a function that makes the environment of an id, which pays its true reward.
-
-    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks observe their image as
-    one vector; the mission is left out.
+def require_registered(name: str) -> gym.envs.registration.EnvSpec:
+    """Return the specification of an id, after the import of its module in `module:id`.
 
     Raises:
-        ValueError: If there is no such environment, or its observations are not arrays.
+        ValueError: If there is no such environment, or its module cannot be imported.
     """
+    module, _, own = name.rpartition(":")
     try:
-        _import_minigrid(name)
-        space = gym.make(name).observation_space
+        if module:
+            importlib.import_module(module)
+        elif name.startswith("MiniGrid-"):  # imported only here, since that takes a second
+            importlib.import_module("minigrid")
+        return gym.spec(own)
     except (gym.error.Error, ImportError, ValueError) as error:
         raise ValueError(_refusal(name, error)) from error
 
-    def make() -> gym.Env[Any, Any]:
-        truth: dict[str, Any] = {"reward": "true"} if name.endswith("PartialGrid-v0") else {}
-        env: gym.Env[Any, Any] = gym.make(name, disable_env_checker=True, **truth)
-        return _image(env) if isinstance(space, spaces.Dict) else env
 
-    if isinstance(make().observation_space, spaces.Dict | spaces.Tuple):
-        raise ValueError(
-            f"{name} has the observation space {' '.join(repr(space).split())}, which is not an "
-            "array: register it in a wrapper that makes it one, as "
-            "gymnasium.wrappers.FlattenObservation does unless a part has no fixed size"
+def make_truthful(
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+) -> gym.Env[Any, Any]:
+    """Return the environment of an id, which pays its true reward.
+
+    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks observe their image as
+    one vector; the mission, a text, is left out.
+
+    Args:
+        name: The id.
+        arguments: Arguments of the environment.
+        max_episode_steps: Time limit instead of that of the id.
+        render_mode: As in `gymnasium.make`.
+
+    Raises:
+        ValueError: If there is no such environment, or it cannot be made.
+    """
+    require_registered(name)
+    truth: dict[str, Any] = {"reward": "true"} if name.rpartition(":")[2] in IDS else {}
+    given: dict[str, Any] = {**truth, **(arguments or {})}
+    if render_mode is not None:
+        given["render_mode"] = render_mode
+    try:
+        env: gym.Env[Any, Any] = gym.make(
+            name, max_episode_steps=max_episode_steps, disable_env_checker=True, **given
         )
-    return make
+    except Exception as error:  # of the environment's own code
+        raise ValueError(_refusal(name, error)) from error
+    return _without_mission(env)
 
 
-def _import_minigrid(name: str) -> None:
-    """Register MiniGrid's ids if one is asked for, since the import takes a second."""
-    if name.startswith("MiniGrid-"):
-        import minigrid  # noqa: F401, PLC0415
+def truthful(
+    name: str, arguments: Mapping[str, Any] | None = None
+) -> Callable[[], gym.Env[Any, Any]]:
+    """Return a function that makes the environment of an id as `make_truthful` does.
+
+    Raises:
+        ValueError: If there is no such environment, or it cannot be made.
+    """
+    make_truthful(name, arguments).close()
+    return lambda: make_truthful(name, arguments)
 
 
-def _image(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Return an environment that observes only its flattened image, if it has one."""
-    assert isinstance(env.observation_space, spaces.Dict)
-    if "image" not in env.observation_space.spaces:
+def _without_mission(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Return an environment of MiniGrid that observes its flattened image, or any other as it is.
+
+    A mission is a text, which no policy here reads. The wrappers are those that Gymnasium's and
+    MiniGrid's documentation give for it.
+    """
+    space = env.observation_space
+    if not isinstance(space, spaces.Dict) or not {"image", "mission"} <= set(space.spaces):
         return env
     alone = gym.wrappers.FilterObservation(env, filter_keys=["image"])
     return gym.wrappers.FlattenObservation(alone)
@@ -72,6 +106,6 @@ def _refusal(name: str, error: Exception) -> str:
         return f"environment {name!r} needs a package that cannot be imported: {reason}{advice}"
     if name.rpartition(":")[2] in gym.registry:
         return f"environment {name!r} cannot be made: {reason}"
-    close = get_close_matches(name, gym.registry, n=3)
+    close = [repr(each) for each in get_close_matches(name, gym.registry, n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "module:id imports a module first"
     return f"unknown environment {name!r}: {hint} ({reason})"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,8 @@ from rich.progress import Progress
 
 from agents import METHODS, method
 from agents.ppo import PPOConfig
-from envs.registration import truthful
-from oversight.certificate import TAMPERS, Certificate, Setup, certify, make_setup
+from envs.gridworld import OVERSEEN
+from oversight.certificate import TAMPERS, Certificate, Setup, certify
 from oversight.certificate.certificate import as_data, certificate_table, comparison, verdict
 from oversight.certificate.leaks import HARMLESS, LEAKS
 from oversight.certificate.leaks.self_test import (
@@ -22,8 +23,16 @@ from oversight.certificate.leaks.self_test import (
     self_test_summary,
     self_test_table,
 )
-from oversight.certificate.setup import Wrapper, make_partial_grid_setup
+from oversight.certificate.setup import Wrapper, make_environment_setup, make_partial_grid_setup
 from oversight.rl.config import require_at_least_one, require_batch, require_seed, require_threads
+from oversight.rl.environment import (
+    PARTIAL_GRID,
+    EnvironmentConfig,
+    delay_and_normalize,
+    observer_of,
+    propensity_of,
+    require_usable,
+)
 from oversight.runs import cli
 from oversight.runs.folder import commit, require_file_place, write_json
 
@@ -32,7 +41,7 @@ INCONCLUSIVE = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CertifyConfig:
+class CertifyConfig(EnvironmentConfig):
     """Certify that hidden rewards change nothing that a learner has.
 
     Trains once with the environment's rewards, and once for each of four replacements of every
@@ -41,16 +50,15 @@ class CertifyConfig:
     that nothing is shown.
     """
 
-    env: str = "PartialGrid-v0"
-    """Environment: any registered id, or module:id to import a module first."""
+    oversight_probability: float = 0.3
+    """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed."""
     method: str = "routed"
-    """Name of a method, or all: every method except the oracles, which are paid true rewards."""
+    """Name of a method, module:NAME of one of your own, or all: every method that can learn in the
+    environment, except the oracles, which are paid true rewards."""
     steps: int = 50_000
     """Environment steps of each run, rounded up to whole rollouts."""
     num_envs: int = 16
     """Number of environments that run side by side."""
-    observed_probability: float = 0.3
-    """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed."""
     wrapper: Literal["auto", "vector", "single"] = "auto"
     """Whether one PartialOversight wraps all environments (vector) or each has its own (single).
     auto means vector, except in PartialGrid-v0, which has an oversight of its own."""
@@ -70,6 +78,7 @@ class CertifyConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is trained."""
+        EnvironmentConfig.__post_init__(self)
         for name in ("steps", "num_envs"):
             require_at_least_one(name, getattr(self, name))
         require_threads(self.threads)
@@ -77,16 +86,12 @@ class CertifyConfig:
         require_batch(self.ppo, self.num_envs)
         if self.method != "all":
             method(self.method)
-        if not 0 <= self.observed_probability <= 1:  # false for NaN as well
-            raise ValueError(
-                f"observed_probability must be from 0 to 1, got {self.observed_probability}"
-            )
         require_file_place(self.save, "--save")
 
     @property
     def uses_own_oversight(self) -> bool:
         """Whether the environment is certified with its own oversight."""
-        has_own = self.env == "PartialGrid-v0" and self.autoreset == "same-step"
+        has_own = self.env == PARTIAL_GRID and self.autoreset == "same-step"
         return self.wrapper == "auto" and has_own
 
 
@@ -101,7 +106,9 @@ def certify_all(settings: CertifyConfig) -> int:
     """Certify each chosen method, and print and save the certificates."""
     console = Console()
     certificates = {}
-    for name in chosen_methods(settings.method):
+    for name in chosen_methods(settings):
+        require_usable(settings, method(name), settings.ppo.propensity)
+    for name in chosen_methods(settings):
         with progress(f"certifying {name}", 1 + len(TAMPERS)) as on_run_end:
             certificate = certify(setup_of(settings, name), on_run_end=on_run_end)
         certificates[name] = certificate
@@ -126,27 +133,35 @@ def test_itself(seed: int) -> int:
     return 0 if all(each.is_right for each in verdicts.values()) else 1
 
 
-def chosen_methods(name: str) -> list[str]:
-    """Return the name, or the names of all methods that are not paid true rewards."""
-    honest = [each.name for each in METHODS.values() if each.reward != "true"]
-    return honest if name == "all" else [name]
+def chosen_methods(settings: CertifyConfig) -> list[str]:
+    """Return the name of the method, or of all that can learn and are not paid true rewards."""
+    if settings.method != "all":
+        return [settings.method]
+    has_proxy = settings.proxy is not None or settings.env == PARTIAL_GRID
+    refused = {"true"} if has_proxy else {"true", "proxy"}
+    return [each.name for each in METHODS.values() if each.reward not in refused]
 
 
 def setup_of(settings: CertifyConfig, name: str) -> Setup:
     """Return how a method is trained with these settings."""
-    probability = settings.observed_probability
     if settings.uses_own_oversight:
-        setup = make_partial_grid_setup(name, probability)
+        observer = OVERSEEN if settings.observer is None else observer_of(settings)
+        setup = make_partial_grid_setup(name, settings.oversight_probability, observer)
     else:
         wrapper: Wrapper = "single" if settings.wrapper == "single" else "vector"
-        oversight = {"observed_probability": probability}
         mode = AutoresetMode[settings.autoreset.replace("-", "_").upper()]
-        setup = make_setup(truthful(settings.env), name, oversight, wrapper, mode)
-    ppo = settings.ppo
-    if ppo.propensity is None and probability > 0:
-        ppo = replace(ppo, propensity=probability)
+        setup = make_environment_setup(name, settings, wrapper, mode)
+    ppo, chance = settings.ppo, propensity_of(settings)
+    if ppo.propensity is None and chance:
+        ppo = replace(ppo, propensity=chance)
+    outside = partial(delay_and_normalize, settings, gamma=ppo.gamma)
     return replace(
-        setup, ppo=ppo, num_envs=settings.num_envs, steps=settings.steps, seed=settings.seed
+        setup,
+        ppo=ppo,
+        outside=outside,
+        num_envs=settings.num_envs,
+        steps=settings.steps,
+        seed=settings.seed,
     )
 
 

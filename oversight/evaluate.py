@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,18 +12,17 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
-from envs import partial_grid
 from oversight.rl.config import (
     TrainConfig,
-    make_agent,
     require_at_least_one,
     require_device,
     require_seed,
     require_threads,
 )
-from oversight.rl.evaluation import evaluate_all, policies, results_table
+from oversight.rl.environment import PARTIAL_GRID
+from oversight.rl.evaluation import evaluate_all, make_agent, policies, results_table, task_of
 from oversight.rl.own_methods import recorded_method
-from oversight.rl.rendering import film
+from oversight.rl.rendering import Screen, film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, read_config, require_file_place
@@ -32,7 +30,11 @@ from oversight.runs.folder import RunFolder, read_config, require_file_place
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Evaluate a saved run. Nothing in its folder is executed, so that it may come from others."""
+    """Evaluate a saved run. Nothing in its folder is executed, so that it may come from others.
+
+    Modules that its settings name, of an environment or a function, are imported where Python finds
+    them.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
@@ -45,8 +47,8 @@ class EvaluateConfig:
     """Probability that a square is overseen; by default that of training."""
     seed: int = 1_000_000
     """Seed of levels and actions; a run evaluates itself with the seed of its training."""
-    episodes: int = 4096
-    """Episodes per policy."""
+    episodes: int | None = None
+    """Episodes per policy; by default 4096 in PartialGrid-v0, and 100 elsewhere."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the networks; auto takes a GPU if there is one."""
     threads: int = 1
@@ -58,9 +60,10 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is loaded or played."""
-        for name in ("episodes", "render_episodes"):
-            require_at_least_one(name, getattr(self, name))
+        require_at_least_one("render_episodes", self.render_episodes)
         require_threads(self.threads)
+        if self.episodes is not None:
+            require_at_least_one("episodes", self.episodes)
         require_seed(self.seed)
         if self.render is not None:
             if self.render.suffix.lower() != ".gif":
@@ -85,13 +88,16 @@ def evaluate_run(settings: EvaluateConfig) -> None:
         config = replace(config, oversight_probability=settings.oversight_probability)
     named = load(RunFolder(settings.run), config, settings.weights)
     chosen = named if settings.module == "all" else {settings.module: pick(named, settings.module)}
-    results = evaluate_all(chosen, config, settings.episodes, settings.seed)
+    task = task_of(config)
+    screen = None if settings.render is None else task.screen()
+    episodes = settings.episodes or (4096 if config.env == PARTIAL_GRID else 100)
+    results = evaluate_all(chosen, config, episodes, settings.seed)
     probability = config.oversight_probability
     title = f"{settings.run}, weights {settings.weights}"
     title += f", oversight probability {probability:g}, seed {settings.seed}"
-    Console().print(results_table(title, results))
-    if settings.render is not None:
-        render(named, config, settings)
+    Console().print(results_table(title, results, task))
+    if screen is not None:
+        render(named, screen, settings)
 
 
 def load(
@@ -145,26 +151,14 @@ def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
     return named[name]
 
 
-def render(
-    named: dict[str, MotivationPolicy], config: TrainConfig, settings: EvaluateConfig
-) -> None:
+def render(named: dict[str, MotivationPolicy], screen: Screen, settings: EvaluateConfig) -> None:
     """Write a film of the deployed policy next to the module that is not deployed."""
     assert settings.render is not None
     shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
     if "proxy" in named:
         shown["proxy module"] = named["proxy"]
-    grid = config.grid
-    make = partial(
-        partial_grid,
-        size=grid.size,
-        horizon=grid.horizon,
-        flag=grid.flag,
-        oversight_probability=config.oversight_probability,
-        reward="true",
-        render_mode="rgb_array",
-    )
     torch.manual_seed(settings.seed)
-    film(shown, make, settings.render_episodes, settings.seed, settings.render)
+    film(shown, screen, settings.render_episodes, settings.seed, settings.render)
     Console().out(f"wrote {settings.render}", highlight=False)
 
 

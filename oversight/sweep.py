@@ -9,8 +9,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from agents import method
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
+from oversight.rl.environment import require_usable
 from oversight.rl.study import declare, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
@@ -26,6 +28,8 @@ class SweepConfig(EngineConfig):
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of a study: quick or published."""
+    env: str | None = None
+    """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
     """Methods of the study to run; by default all."""
     oversight_probabilities: tuple[float, ...] = ()
@@ -42,11 +46,13 @@ def main(args: Sequence[str]) -> int:
     """Sweep as the arguments say; return 1 if a run failed."""
     settings = cli.parse(SweepConfig, args, PROGRAM)
     _, declaration = cli.choose(STUDIES, settings.study, "study")
-    study = declare(settings.study, declaration)
+    study = declare(settings.study, declaration, settings.env)
     require_device(study.settings.device)
     runs = restrict(
         study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds
     )
+    for run in {(run.config.method, run.config.env): run for run in runs}.values():
+        require_usable(run.config, method(run.config.method), run.config.ppo.propensity)
     folder = settings.folder or Path("studies") / study.name
     failed = sweep(study, runs, folder, settings.known, settings.execute)
     shown = {

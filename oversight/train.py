@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
+from agents import method
 from configs.rl import PRESETS
-from oversight.rl.config import TrainConfig, require_device, require_memory
-from oversight.rl.evaluation import results_table
+from oversight.rl.config import TrainConfig, presets_for, require_device, require_memory
+from oversight.rl.environment import require_usable
+from oversight.rl.evaluation import results_table, task_of
 from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
 from oversight.runs import cli
@@ -26,9 +28,11 @@ MAY_CHANGE = {
 
 def main(args: Sequence[str]) -> int:
     """Train as the arguments say, print the results, and return 130 if it was interrupted."""
-    config, folder = cli.parse_or_resume(TrainConfig, args, PRESETS, PROGRAM, MAY_CHANGE)
+    presets = presets_for(list(args), PRESETS)
+    config, folder = cli.parse_or_resume(TrainConfig, args, presets, PROGRAM, MAY_CHANGE)
     require_device(config.device)
-    require_memory(config)
+    require_usable(config, method(config.method), config.ppo.propensity)
+    require_memory(config, task_of(config).observation_size)
     is_new = folder is None
     if folder is None:
         folder = create(config.run_dir or default_folder(config))
@@ -36,23 +40,23 @@ def main(args: Sequence[str]) -> int:
         if is_new:
             require_new(folder)  # another process may have begun a run there since
         summary = train(config, folder, Console(stderr=True))
-    report(summary, folder)
+    report(summary, config, folder)
     return cli.INTERRUPTED if summary["interrupted"] else 0
 
 
 def default_folder(config: TrainConfig) -> Path:
     """Return a new folder, named after method, oversight probability and seed."""
-    name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
-    return next_free(Path("runs") / config.env / name)
+    name = f"{config.method.rpartition(':')[2]}-p{config.oversight_probability:g}-seed{config.seed}"
+    return next_free(Path("runs") / config.env.rpartition(":")[2] / name)
 
 
-def report(summary: dict[str, Any], folder: RunFolder) -> None:
+def report(summary: dict[str, Any], config: TrainConfig, folder: RunFolder) -> None:
     """Print the results, and commands for the next steps."""
     console = Console()
     title = (
         f"{summary['method']}, {summary['env_steps']:,} steps in {summary['wall_seconds']:.0f} s"
     )
-    console.print(results_table(title, summary["eval"]))
+    console.print(results_table(title, summary["eval"], task_of(config)))
     path, python = shlex.quote(str(folder.path)), interpreter()
     next_steps = {
         **(

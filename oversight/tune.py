@@ -25,6 +25,8 @@ class TuneConfig(EngineConfig):
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of a study: quick or published."""
+    env: str | None = None
+    """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
     """Methods of the study to tune; by default all."""
     folder: Path | None = None
@@ -43,7 +45,7 @@ def main(args: Sequence[str]) -> int:
     """Tune as the arguments say; return 1 if a method could not be tuned."""
     settings = cli.parse(TuneConfig, args, PROGRAM)
     _, declaration = cli.choose(STUDIES, settings.study, "study")
-    study = declare(settings.study, declaration)
+    study = declare(settings.study, declaration, settings.env)
     require_device(study.settings.device)
     folder = settings.folder or Path("studies") / f"{study.name}-tuning"
     path = settings.save or folder / "tuned.json"

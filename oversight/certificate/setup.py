@@ -19,6 +19,7 @@ from agents.ppo import PPOConfig
 from envs import GridVectorEnv, PartialOversight, RecordTruth
 from envs.gridworld import OVERSEEN
 from envs.gridworld_env import add_oversight
+from envs.observers import Observer
 from envs.wrappers import vector
 from oversight.certificate.shadow import Replay, Source, VectorReplay, VectorSource
 from oversight.certificate.tampering import (
@@ -31,6 +32,13 @@ from oversight.certificate.tampering import (
 from oversight.rl.callbacks import OversightBudget
 from oversight.rl.checkpoint_selection import HeldOut
 from oversight.rl.config import make_learner, stream_seed
+from oversight.rl.environment import (
+    EnvironmentConfig,
+    hide,
+    make_lane,
+    make_lanes,
+    oversight_arguments,
+)
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 SingleEnvMaker = Callable[[], gym.Env[Any, Any]]
@@ -225,21 +233,55 @@ def make_setup(
     return Setup(make_env=env, method=learns, hide=hide)
 
 
-def make_partial_grid_setup(chosen: Method | str, oversight_probability: float) -> Setup:
+def make_environment_setup(
+    chosen: Method | str,
+    settings: EnvironmentConfig,
+    wrapper: Wrapper = "vector",
+    mode: AutoresetMode = AutoresetMode.SAME_STEP,
+) -> Setup:
+    """Return the setup that certifies a method in an environment, as the settings describe it.
+
+    Args:
+        chosen: a method, or its name.
+        settings: the environment and its oversight; what is delayed or normalized is not part of
+            the setup.
+        wrapper: whether there is one wrapper for all lanes, or one in each.
+        mode: when a lane resets after the end of an episode.
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    oversight = oversight_arguments(settings)
+    if wrapper == "single":
+        return make_setup(partial(make_lane, settings), chosen, oversight, wrapper, mode)
+    learns = method(chosen) if isinstance(chosen, str) else chosen
+    native = settings.vectorization == "native"
+
+    def make(lanes: int) -> AnyVectorEnv:
+        return make_lanes(settings, lanes, mode, native=native)
+
+    hides = identity if learns.reward == "true" else partial(hide, settings, reward=learns.reward)
+    return Setup(make_env=VectorEnvFactory(make, oversight), method=learns, hide=hides)
+
+
+def make_partial_grid_setup(
+    chosen: Method | str, oversight_probability: float, observer: Observer = OVERSEEN
+) -> Setup:
     """Return the setup that certifies a method in `PartialGrid-v0`, as it is used for training.
 
     Args:
         chosen: a method, or its name.
         oversight_probability: chance that a terminal square is overseen.
+        observer: decides which steps are observed.
 
     Raises:
         ValueError: if there is no such method.
     """
     learns = method(chosen) if isinstance(chosen, str) else chosen
     game = partial(GridVectorEnv, oversight_probability=oversight_probability)
-    make_env: EnvFactory = VectorEnvFactory(game, {"observer": OVERSEEN}, pays_at_ends=True)
-    hide = partial(add_oversight, reward=learns.reward)
-    return Setup(make_env=make_env, method=learns, hide=hide)
+    make_env: EnvFactory = VectorEnvFactory(game, {"observer": observer}, pays_at_ends=True)
+    hides = partial(add_oversight, reward=learns.reward, observer=observer)
+    return Setup(make_env=make_env, method=learns, hide=hides)
 
 
 EPISODE_LIMIT = 1000  # steps: an unknown environment may never end an episode

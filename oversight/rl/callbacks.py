@@ -29,8 +29,7 @@ from agents.rollout_buffer import NEGATIVE, POSITIVE, UNUSED
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import TrainConfig
 from oversight.rl.dashboard import Dashboard
-from oversight.rl.evaluation import evaluate_all, policies
-from oversight.rl.rendering import module_map
+from oversight.rl.evaluation import evaluate_all, policies, task_of
 from oversight.runs.folder import replace_file
 
 
@@ -223,9 +222,8 @@ class Evaluations(PeriodicCallback):
         self.latest = results["deployed"]["true_return"]
         self.best.offer(self.num_timesteps, self.latest, agent.policy.state_dict())
         if self.pictures and self.num_timesteps:  # an untrained network is not worth a picture
-            picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
-            tag = "modules/policies"
-            self.dashboard.learner.add_image(tag, picture, self.num_timesteps, dataformats="HWC")
+            modules = {name: policy for name, policy in named.items() if name != "deployed"}
+            self.dashboard.add_picture(task_of(config).picture(modules), self.num_timesteps)
         self.dashboard.add_evaluation(results, self.num_timesteps)
 
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from oversight.rl.config import SELECTION, stream_seed
 from oversight.rl.evaluation import own_generator
+from oversight.rl.task import episodes_per_lane
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -61,7 +62,7 @@ POOL = 50
 """Fewest observed episodes in the mean that is a score."""
 
 MakeEnv = Callable[[int], VecEnv]
-"""Makes an environment of a number of lanes, under the oversight of the run."""
+"""Makes an environment for a number of episodes, under the oversight of the run."""
 
 
 class HeldOut:
@@ -83,7 +84,8 @@ class HeldOut:
         score: the last score; None if there was none.
 
     Args:
-        make_env: function that makes the environment for each score, with one lane per episode.
+        make_env: function that makes the environment for a number of episodes, with a lane for each
+            or with fewer lanes.
         share: share of all episodes that are held out, from 0 to less than 1.
         seed: seed of the run.
         limit: steps after which an episode is cut, since a policy may never end it.
@@ -113,12 +115,13 @@ class HeldOut:
             weights: weights of the policy that is trained.
             step: environment steps so far; they determine the levels.
         """
-        lanes = round(self.ended * self.share / (1 - self.share))
+        episodes = round(self.ended * self.share / (1 - self.share))
         self.ended = 0
-        if lanes == 0:
+        if episodes == 0:
             return
-        with closing(self.make_env(lanes)) as env:
-            new = observed_returns(policy, env, stream_seed(self.seed, SELECTION, step), self.limit)
+        seed = stream_seed(self.seed, SELECTION, step)
+        with closing(self.make_env(episodes)) as env:
+            new = observed_returns(policy, env, seed, self.limit, episodes)
         self.episodes += len(new)
         self.returns = np.concatenate([self.returns, new])[-max(self.pool, len(new)) :]
         if len(self.returns) >= self.pool:
@@ -139,35 +142,64 @@ class HeldOut:
             setattr(self, name, state[name])
 
 
-def observed_returns(policy: BasePolicy, env: VecEnv, seed: int, limit: int) -> NDArray[np.float64]:
-    """Play one episode in each lane, and return the observed returns of the observed ones.
+def observed_returns(
+    policy: BasePolicy, env: VecEnv, seed: int, limit: int, episodes: int | None = None
+) -> NDArray[np.float64]:
+    """Play a fixed number of episodes in each lane; return those of the observed returns.
 
     The returns are in the order of the lanes; in the order of their ends, short episodes would come
     first. Only `info["observed"]` and `info["observed_reward"]` are read, and only until the end of
-    the episode. PyTorch's generator keeps its state.
+    a lane's last episode. PyTorch's generator keeps its state.
 
     Args:
         policy: policy that plays; its actions are sampled.
         env: the environment.
         seed: seed of levels and actions.
         limit: steps after which an episode is cut.
+        episodes: how many; by default one in each lane.
     """
+    left = episodes_per_lane(episodes or env.num_envs, env.num_envs)
     env.seed(seed)
     observations: Any = env.reset()
     space = env.action_space
     actions = np.zeros((env.num_envs, *(space.shape or ())), dtype=space.dtype)
-    running = np.ones(env.num_envs, dtype=np.bool_)
-    seen = np.zeros(env.num_envs, dtype=np.bool_)
-    returns = np.zeros(env.num_envs)
+    played = [_Episode() for _ in left]
+    finished: list[list[_Episode]] = [[] for _ in left]
     with own_generator(seed):
-        for _ in range(limit):
-            actions[running], _ = policy.predict(observations[running], deterministic=False)
+        for _ in range(limit * int(left.max())):
+            running = left > 0
+            actions[running], _ = policy.predict(select(observations, running), deterministic=False)
             observations, _, dones, infos = env.step(actions)
             for lane in np.flatnonzero(running).tolist():
-                if infos[lane].get("observed", False):
-                    seen[lane] = True
-                    returns[lane] += infos[lane]["observed_reward"]
-            running &= ~dones
-            if not running.any():
+                played[lane].add(infos[lane])
+                if dones[lane]:
+                    finished[lane].append(played[lane])
+                    played[lane] = _Episode()
+            left -= running & dones
+            if not left.any():
                 break
-    return returns[seen]
+    for lane in np.flatnonzero(left).tolist():  # cut by the limit
+        finished[lane].append(played[lane])
+    return np.array([each.total for lane in finished for each in lane if each.observed])
+
+
+class _Episode:
+    """The observed return of an episode, and whether any step of it was observed."""
+
+    def __init__(self) -> None:
+        self.observed, self.total = False, 0.0
+
+    def add(self, info: Mapping[str, Any]) -> None:
+        """Add a step."""
+        if info.get("observed", False):
+            self.observed = True
+            self.total += info["observed_reward"]
+
+
+def select(observations: Any, lanes: NDArray[np.bool_]) -> Any:  # noqa: ANN401 (of any space)
+    """Return the observations of some lanes."""
+    if isinstance(observations, dict):
+        return {name: select(part, lanes) for name, part in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(select(part, lanes) for part in observations)
+    return observations[lanes]

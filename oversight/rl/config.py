@@ -1,8 +1,8 @@
-"""The settings of a training run, and its environment and agent made from them."""
+"""The settings of a training run, their defaults for each kind of environment, and its learner."""
 
 import os
-from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,21 +13,13 @@ import tyro
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-import envs  # noqa: F401 (registers the ids)
 from agents import METHODS, Method, RoutedPPO, method
-from agents.methods import Reward
 from agents.ppo import PPOConfig
 from agents.ppo_arguments import require_batch_size, require_rollout
-from envs import IDS
-from envs.gridworld import (
-    AGENT,
-    NUM_PLANES,
-    OVERSEEN,
-    GridConfig,
-    NoiseConfig,
-    noisy_overseer,
-)
-from envs.observers.observer import check_probability
+from envs.gridworld import NUM_PLANES, GridConfig, NoiseConfig
+from oversight.rl.environment import PARTIAL_GRID, EnvironmentConfig
+from oversight.rl.expressions import load_function
+from oversight.runs.cli import Values, override, parse_part
 
 METHOD_HELP = "\n".join(
     ["How the agent learns.", *(f"{name}: {each.summary}" for name, each in METHODS.items())]
@@ -35,14 +27,13 @@ METHOD_HELP = "\n".join(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """Train an agent under partial oversight, and evaluate it with and without an overseer."""
+class TrainConfig(EnvironmentConfig):
+    """Train an agent under partial oversight, and evaluate it with and without an overseer.
 
-    env: str = "PartialGrid-v0"
-    """Id of an environment of this project."""
+    The defaults depend on the environment: add --env ID to --help to see those of another one.
+    """
+
     method: Annotated[str, tyro.conf.arg(help=METHOD_HELP)] = "routed"
-    oversight_probability: float = 0.1
-    """Probability that a terminal square is overseen."""
     total_timesteps: int = 1_400_000
     """Environment steps of all lanes together; rounded up to whole rollouts."""
     num_envs: int = 256
@@ -67,20 +58,22 @@ class TrainConfig:
     are played in addition to those of training, which they do not affect."""
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume continues."""
+    outcome: str | None = None
+    """What evaluation calls the end of an episode, as module:function: a function of (observation,
+    reward, terminated, truncated, info) of the last step, with the true reward, that returns a word
+    such as goal or proxy, or None."""
     grid: GridConfig = field(default_factory=GridConfig)
-    """The board."""
+    """The board of PartialGrid-v0."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    """Errors of the overseer. Training and checkpoint selection use the noisy reports; evaluation
-    and oracles use the true rewards."""
+    """Errors of the overseer of PartialGrid-v0. Training and checkpoint selection use the noisy
+    reports; evaluation and oracles use the true rewards."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learner."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is written."""
         method(self.method)  # refuses an unknown name
-        object.__setattr__(self, "env", known_id(self.env))
-        grid = self.grid
-        check_probability(self.oversight_probability, "oversight_probability")
+        EnvironmentConfig.__post_init__(self)
         for name in ("total_timesteps", "num_envs", "eval_every", "checkpoint_every"):
             require_at_least_one(name, getattr(self, name))
         require_threads(self.threads)
@@ -90,17 +83,10 @@ class TrainConfig:
             raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
         require_seed(self.seed)
         require_batch(self.ppo, self.num_envs)
-        require_planes(self.ppo)
-        if self.noise.unseen_rows > grid.size:
-            raise ValueError(
-                f"noise.unseen_rows must be at most the {grid.size} rows of the board, "
-                f"got {self.noise.unseen_rows}"
-            )
-        if not self.noise.noiseless and grid.flag == "hidden":
-            raise ValueError(
-                "noise needs grid.flag visible, since the overseer who errs reads that plane: "
-                "leave the noise out, or hide the plane from the modules by --ppo.masked-channels 3"
-            )
+        if self.env == PARTIAL_GRID:
+            require_grid(self)
+        else:
+            require_no_grid(self)
 
     @property
     def effective_noise(self) -> NoiseConfig:
@@ -113,21 +99,107 @@ class TrainConfig:
         return self.ppo.n_steps * self.num_envs
 
 
-def known_id(env: str) -> str:
-    """Return the id of an environment of this project, without Gymnasium's module prefix.
+GENERAL: Values = {
+    "total_timesteps": 200_000,
+    "num_envs": 8,
+    "eval_episodes": 16,
+    "final_episodes": 100,
+    "ppo.hidden_sizes": (64, 64),
+    "ppo.n_steps": 256,
+    "ppo.batch_size": 256,
+    "ppo.n_epochs": 10,
+    "ppo.learning_rate": 1e-3,
+    "ppo.gamma": 0.99,
+    "ppo.gae_lambda": 0.95,
+    "ppo.clip_range": 0.2,
+    "ppo.max_grad_norm": 0.5,
+    "ppo.timeouts": "hidden",
+}
+"""Settings of any other environment than PartialGrid-v0 that differ from its own: those of SB3's
+PPO where it has them, for an environment that pays at every step."""
 
-    Raises:
-        ValueError: if there is no such environment.
 
-    >>> known_id("envs:PartialGrid-v0")
-    'PartialGrid-v0'
+def default_values(env: str) -> Values:
+    """Return the settings of an environment that differ from those of PartialGrid-v0."""
+    own = env.removeprefix("envs:") == PARTIAL_GRID
+    return {} if own else {"env": env, **GENERAL}
+
+
+def default_config(env: str = PARTIAL_GRID) -> TrainConfig:
+    """Return the default settings of a run in an environment.
+
+    >>> default_config().num_envs, default_config("CartPole-v1").num_envs
+    (256, 8)
     """
-    name = env.removeprefix("envs:")
-    if name not in IDS:
-        close = get_close_matches(name, IDS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown environment {env!r}: {hint}choose from {', '.join(IDS)}")
-    return name
+    return override(TrainConfig(), default_values(env))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Env:
+    """The flag that names the environment."""
+
+    env: str | None = None
+
+
+def presets_for(
+    args: list[str], presets: Mapping[str, tuple[str, Values]]
+) -> dict[str, tuple[str, Values]]:
+    """Return presets on top of the defaults of the environment that each of them runs in.
+
+    Args:
+        args: the command line, whose --env replaces the environment of a preset.
+        presets: a sentence and settings by the name of the preset.
+    """
+    given = parse_part(_Env, args).env
+    return {
+        name: (
+            sentence,
+            {**default_values(given or values.get("env", PARTIAL_GRID)), **values},
+        )
+        for name, (sentence, values) in presets.items()
+    }
+
+
+def require_grid(config: TrainConfig) -> None:
+    """Raise a ValueError for settings that PartialGrid-v0 cannot have."""
+    require_planes(config.ppo)
+    if config.outcome is not None:
+        raise ValueError(
+            f"outcome {config.outcome!r} has no effect in {PARTIAL_GRID}, whose outcomes are the "
+            "two squares: leave it out"
+        )
+    if config.noise.unseen_rows > config.grid.size:
+        raise ValueError(
+            f"noise.unseen_rows must be at most the {config.grid.size} rows of the board, "
+            f"got {config.noise.unseen_rows}"
+        )
+    if config.noise.noiseless:
+        return
+    if config.grid.flag == "hidden":
+        raise ValueError(
+            "noise needs grid.flag visible, since the overseer who errs reads that plane: "
+            "leave the noise out, or hide the plane from the modules by --ppo.masked-channels 3"
+        )
+    if config.observer is not None:
+        raise ValueError(
+            f"noise and observer {config.observer!r} were given, but the noise is that of the "
+            "grid's own overseer: give one of them, or an observer with Noisy(...)"
+        )
+
+
+def require_no_grid(config: TrainConfig) -> None:
+    """Raise a ValueError for settings that only PartialGrid-v0 has."""
+    instead = {
+        "grid": (GridConfig(), "--env-kwargs, --horizon or --flag"),
+        "noise": (NoiseConfig(), "--observer with Noisy(...)"),
+    }
+    for name, (default, advice) in instead.items():
+        if getattr(config, name) != default:
+            raise ValueError(
+                f"{name}.* is of {PARTIAL_GRID} and has no effect in {config.env}: use {advice}"
+            )
+    if config.outcome is not None:
+        load_function(config.outcome)
 
 
 def require_planes(ppo: PPOConfig) -> None:
@@ -159,20 +231,24 @@ def require_threads(threads: int) -> None:
         raise ValueError(f"threads must be at least 1 and at most {MAX_THREADS}, got {threads}")
 
 
-def require_memory(config: TrainConfig) -> None:
+def require_memory(config: TrainConfig, values: int) -> None:
     """Raise a ValueError for rollouts whose observations do not fit into this machine's memory.
 
     The rollout buffer holds them twice while it is flattened. Without this check the system would
     end the process, or other ones.
+
+    Args:
+        config: settings of the run.
+        values: numbers in an observation.
     """
-    floats = 2 * config.rollout * NUM_PLANES * config.grid.size**2
-    needed = floats * np.dtype(np.float32).itemsize
+    needed = 2 * config.rollout * values * np.dtype(np.float32).itemsize
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > present:
+        lower = "one of them, or grid.size" if config.env == PARTIAL_GRID else "one of them"
         raise ValueError(
             f"a rollout of ppo.n_steps {config.ppo.n_steps} x num_envs {config.num_envs} needs "
             f"{needed / 2**30:,.0f} GiB, this machine has {present / 2**30:,.0f} GiB of memory: "
-            "lower one of them, or grid.size"
+            f"lower {lower}"
         )
 
 
@@ -191,36 +267,6 @@ def require_seed(seed: int) -> None:
 TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4
 """Streams of random numbers: training, evaluation during training, selection of a checkpoint, and
 evaluation of the selected one on levels that no selection has used."""
-
-
-def make_env(config: TrainConfig, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
-    """Return the vector environment of a run, paying the reward that its user may see.
-
-    Where the overseer errs, an observed step pays and shows what the overseer reports.
-    """
-    noiseless = reward == "true" or config.effective_noise.noiseless
-    return gym.make_vec(
-        config.env,
-        num_envs,
-        size=config.grid.size,
-        horizon=config.grid.horizon,
-        flag=config.grid.flag,
-        oversight_probability=config.oversight_probability,
-        reward=reward,
-        observer=OVERSEEN if noiseless else noisy_overseer(config.effective_noise),
-    )
-
-
-def make_agent(config: TrainConfig) -> RoutedPPO:
-    """Return an untrained agent in the training environment of its method."""
-    env = make_env(config, config.num_envs, method(config.method).reward)
-    chosen, ppo = method(config.method), config.ppo
-    chance = config.oversight_probability * (1 - config.effective_noise.dropped)
-    if ppo.propensity is None and chance > 0:
-        ppo = replace(ppo, propensity=chance)
-    if ppo.agent_channel is None:
-        ppo = replace(ppo, agent_channel=AGENT)
-    return make_learner(env, chosen, ppo, config.seed, config.device)
 
 
 def make_learner(

@@ -18,11 +18,11 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, Method
 from oversight.rl.config import TrainConfig
+from oversight.rl.evaluation import task_of
+from oversight.rl.rendering import Picture
 from oversight.rl.result_files import DEPLOYED, LOGS
 from oversight.runs.folder import as_markdown, flat
 
-CURVES = ("true_return", "true_return_observed", "true_return_unobserved", "paper_return")
-"""The metrics of each policy that are drawn."""
 SHOWN = ("method", "oversight_probability", "seed", "total_timesteps", "ppo.learning_rate")
 """The settings that HPARAMS shows first; it shows five, and the others on demand."""
 _NO_HYPERPARAMETERS = {
@@ -39,6 +39,7 @@ class Dashboard:
 
     Attributes:
         learner: receives the learner's curves, and pictures.
+        curves: the metrics of each policy that are drawn, with the titles of their charts.
 
     Args:
         run: folder of the run.
@@ -49,10 +50,11 @@ class Dashboard:
 
     def __init__(self, run: Path, config: TrainConfig, trained: Method, step: int) -> None:
         self.config, self.deployed = config, trained.deployed
+        self.curves = task_of(config).curves
         name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
         self.path, self._purge = run / LOGS / name, step + 1 if step else 0
         self.learner = self._writer(self.path)
-        self.learner.add_custom_scalars(layout(trained))
+        self.learner.add_custom_scalars(layout(trained, self.curves))
         self.learner.add_text("settings", as_markdown(config), step)
         self._policies: dict[str, SummaryWriter] = {}
 
@@ -61,16 +63,21 @@ class Dashboard:
         for name, metrics in self._by_run(results):
             if name not in self._policies:
                 self._policies[name] = self._writer(self.path / name)
-            for curve in CURVES:
+            for curve in self.curves:
                 self._policies[name].add_scalar(f"eval/{curve}", metrics[curve], step)
         for writer in (self.learner, *self._policies.values()):
             writer.flush()
+
+    def add_picture(self, picture: Picture | None, step: int) -> None:
+        """Add a picture of what the modules do, if there is one."""
+        if picture is not None:
+            self.learner.add_image("modules/policies", picture, step, dataformats="HWC")
 
     def add_final(self, results: Mapping[str, Mapping[str, Any]], step: int) -> None:
         """Write settings and final metrics for HPARAMS, in place of those of an earlier end."""
         for old in self.path.glob(f"*{_FINAL}"):
             old.unlink()
-        final = {f"final/{name}": results["deployed"][name] for name in CURVES}
+        final = {f"final/{name}": results["deployed"][name] for name in self.curves}
         for name, metrics in results.items():
             if name not in ("deployed", self.deployed):
                 final[f"final/true_return_{name}"] = metrics["true_return"]
@@ -145,21 +152,19 @@ class _Output(TensorBoardOutputFormat):
         self._is_closed = False
 
 
-def layout(trained: Method) -> dict[str, dict[str, list[object]]]:
+def layout(trained: Method, curves: Mapping[str, str]) -> dict[str, dict[str, list[object]]]:
     """Return TensorBoard's custom layout: the charts, with titles in words.
 
     A chart has one tag, since TensorBoard gives all tags of a run the same color.
 
     Args:
         trained: the method, which determines the losses.
+        curves: the metrics of each policy that are drawn, with the titles of their charts.
     """
     losses = ["policy_gradient_loss", "value_loss", "entropy_loss"]
     return {
         "true return of each policy (hidden from the learner)": {
-            "all episodes": _chart("eval/true_return"),
-            "episodes without an overseen square": _chart("eval/true_return_unobserved"),
-            "episodes with an overseen square": _chart("eval/true_return_observed"),
-            "the paper's return": _chart("eval/paper_return"),
+            title: _chart(f"eval/{name}") for name, title in curves.items()
         },
         "what the learner saw": {
             "return per episode": _chart("rollout/ep_rew_mean"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from agents import METHODS, Method
+from agents import METHODS, Method, method
 from agents.methods import BUILT_IN
 from agents.policy import Network
 from oversight.routing import RouteTable
@@ -24,7 +24,7 @@ def method_file(folder: RunFolder) -> Path:
 
 def record_method(folder: RunFolder, name: str) -> None:
     """Record the method of a run, unless every process has it."""
-    chosen = METHODS[name]
+    chosen = method(name)
     if BUILT_IN.get(name) is chosen:
         return
     data = {

@@ -1,4 +1,4 @@
-"""Pictures of policies in PartialGrid-v0: films of episodes, and maps of the modules' moves."""
+"""Pictures of policies: films of episodes, and maps of the modules' moves in PartialGrid-v0."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -55,28 +55,74 @@ _LINE = 28  # pixels
 
 
 class Moment(NamedTuple):
-    """One policy's board after some steps, and a line about it."""
+    """One policy's picture after some steps, and a line about it."""
 
     board: Picture
     line: str
 
 
+class Played(NamedTuple):
+    """A step of a film.
+
+    Attributes:
+        number: of the step in its episode, from 1.
+        reward: its true reward.
+        total: sum of the true rewards up to here.
+        observed: whether it was observed.
+        terminated: whether it ended the episode.
+        truncated: whether the episode was cut here.
+    """
+
+    number: int
+    reward: float
+    total: float
+    observed: bool
+    terminated: bool
+    truncated: bool
+
+
+class Screen(NamedTuple):
+    """What films of an environment show.
+
+    Attributes:
+        make: returns the environment, which renders arrays and pays the true reward.
+        title: what a film says about an episode at its start.
+        line: what it says below a picture about the last step.
+        picture: what it shows of the environment.
+    """
+
+    make: Callable[[], Env]
+    title: Callable[[Env], str]
+    line: Callable[[Played], str]
+    picture: Callable[[Env], Picture]
+
+
+def grid_screen(make: Callable[[], Env]) -> Screen:
+    """Return what films show of PartialGrid-v0: its squares, and the outcome of each policy."""
+    return Screen(make, _oversight, _outcome, _board)
+
+
+def episode_screen(make: Callable[[], Env]) -> Screen:
+    """Return what films show of any environment: whether steps are observed, and the return."""
+    return Screen(make, lambda env: "", _return_so_far, _shrunk)
+
+
+_WIDEST = 320  # pixels of a picture; larger ones are shrunk
+_LONGEST = 120  # pictures of an episode; of longer ones every second, third, ... is shown
+
+
 def film(
-    policies: Mapping[str, BasePolicy],
-    make: Callable[[], Env],
-    episodes: int,
-    seed: int,
-    path: Path,
+    policies: Mapping[str, BasePolicy], screen: Screen, episodes: int, seed: int, path: Path
 ) -> None:
     """Write an animated GIF in which all policies play the same levels side by side.
 
-    Every frame names the episode, its observed and hidden squares, and each policy's step and
-    outcome. A panel whose episode has ended waits for the others, and steps in which nothing moves
-    pass quickly.
+    Every frame names the episode, and below each picture the policy's step and what it has reached.
+    A panel whose episode has ended waits for the others, and steps in which nothing moves pass
+    quickly.
 
     Args:
         policies: by caption.
-        make: returns PartialGrid-v0, which renders arrays and pays the true reward.
+        screen: what is shown.
         episodes: how many.
         seed: of the first level.
         path: file of the GIF.
@@ -87,10 +133,12 @@ def film(
     frames: list[Image.Image] = []
     durations: list[int] = []
     for episode in range(episodes):
-        title = f"episode {episode + 1} of {episodes}: {_oversight(make(), seed + episode)}"
-        plays = [list(_play(policy, make(), seed + episode)) for policy in policies.values()]
+        plays = [list(_play(policy, screen, seed + episode)) for policy in policies.values()]
+        title = f"episode {episode + 1} of {episodes}{_title(screen, seed + episode)}"
         steps = max(len(play) for play in plays)
-        shown = [[play[min(step, len(play) - 1)] for play in plays] for step in range(steps)]
+        every = -(-steps // _LONGEST)
+        numbers = [*range(0, steps - 1, every), steps - 1]
+        shown = [[play[min(step, len(play) - 1)] for play in plays] for step in numbers]
         frames += [_film_frame(title, dict(zip(policies, each, strict=True))) for each in shown]
         durations += _durations(shown)
     try:
@@ -101,37 +149,79 @@ def film(
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _oversight(env: Env, seed: int) -> str:
-    """Return which squares of a level are observed, in words."""
+def _title(screen: Screen, seed: int) -> str:
+    """Return what the title of an episode adds to its number."""
+    env = screen.make()
     env.reset(seed=seed)
+    words = screen.title(env)
+    env.close()
+    return f": {words}" if words else ""
+
+
+def _play(policy: BasePolicy, screen: Screen, seed: int) -> Iterator[Moment]:
+    """Play one episode, and yield what it shows before the first step and after each step."""
+    env = screen.make()
+    observation, _ = env.reset(seed=seed)
+    yield Moment(screen.picture(env), "step 0")
+    ended, number, total = False, 0, 0.0
+    while not ended:
+        action, _ = policy.predict(observation, deterministic=False)
+        observation, reward, terminated, truncated, info = env.step(np.asarray(action)[()])
+        ended, number, total = terminated or truncated, number + 1, total + float(reward)
+        step = Played(number, float(reward), total, info["observed"], terminated, truncated)
+        yield Moment(screen.picture(env), screen.line(step))
+    env.close()
+
+
+def _oversight(env: Env) -> str:
+    """Return which squares of a level are observed, in words."""
     assert isinstance(env.unwrapped, GridEnv)
     words = ["observed" if each else "hidden" for each in env.unwrapped.games.board.overseen[0]]
     return f"Diamond {words[0]}, Ghost {words[1]}"
 
 
-def _play(policy: BasePolicy, env: Env, seed: int) -> Iterator[Moment]:
-    """Play one episode, and yield what it shows before the first step and after each step."""
-    observation, _ = env.reset(seed=seed)
-    yield Moment(_board(env), "step 0")
-    ended, step = False, 0
-    while not ended:
-        action, _ = policy.predict(observation, deterministic=False)
-        observation, reward, terminated, truncated, info = env.step(int(action))
-        ended, step = terminated or truncated, step + 1
-        outcome = _outcome(float(reward), info["observed"]) if terminated else "out of time, 0"
-        yield Moment(_board(env), f"step {step}: {outcome}" if ended else f"step {step}")
+def _outcome(step: Played) -> str:
+    """Return where an episode of the grid ended, what that is worth, and whether it is observed."""
+    if step.truncated:
+        return f"step {step.number}: out of time, 0"
+    if not step.terminated:
+        return f"step {step.number}"
+    square = "Diamond" if step.reward > 0 else "Ghost"
+    seen = "observed" if step.observed else "hidden"
+    return f"step {step.number}: {square}, {step.reward:+g}, {seen}"
 
 
-def _outcome(true_reward: float, observed: bool) -> str:
-    """Return where an episode ended, what that is worth, and whether it was observed."""
-    square = "Diamond" if true_reward > 0 else "Ghost"
-    return f"{square}, {true_reward:+g}, {'observed' if observed else 'hidden'}"
+def _return_so_far(step: Played) -> str:
+    """Return the number of a step, whether it was observed, and the true return up to it."""
+    seen = "observed" if step.observed else "hidden"
+    end = ", ended" if step.terminated else ", cut" if step.truncated else ""
+    return f"step {step.number}, {seen}, return {step.total:+.4g}{end}"
 
 
 def _board(env: Env) -> Picture:
+    return enlarge(rendered(env), 2)
+
+
+def _shrunk(env: Env) -> Picture:
+    """Return the picture of an environment, at most `_WIDEST` pixels wide."""
+    picture = Image.fromarray(rendered(env))
+    picture.thumbnail((_WIDEST, _WIDEST))
+    return np.asarray(picture)
+
+
+def rendered(env: Env) -> Picture:
+    """Return the picture that an environment renders.
+
+    Raises:
+        ValueError: if it renders something else.
+    """
     picture = env.render()
-    assert isinstance(picture, np.ndarray)
-    return enlarge(picture, 2)
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise ValueError(
+            f"a film needs pictures, arrays of shape [height, width, 3], {env} rendered "
+            f"{type(picture).__name__}: let render return one with render_mode='rgb_array'"
+        )
+    return picture.astype(np.uint8, copy=False)
 
 
 def _durations(shown: Sequence[Sequence[Moment]]) -> list[int]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.methods import method
-from oversight.rl.config import TrainConfig
+from oversight.rl.config import TrainConfig, default_values
+from oversight.rl.environment import PARTIAL_GRID
 from oversight.runs.cli import Values, override
 from oversight.runs.folder import read_json
 
@@ -146,7 +147,7 @@ class Study:
                     yield Run(run_id(config, panel.variation), panel.variation, config)
 
 
-def declare(name: str, declaration: Mapping[str, Any]) -> Study:
+def declare(name: str, declaration: Mapping[str, Any], env: str | None = None) -> Study:
     """Return the study of a declaration, as `configs.rl` has them.
 
     Args:
@@ -154,14 +155,19 @@ def declare(name: str, declaration: Mapping[str, Any]) -> Study:
         declaration: `settings` of all runs, by dotted names; `panels`, each with the arguments of
             `Panel`; optionally `tuning`, the arguments of `Tuning`, and `tuned`, the path of a file
             that `oversight.tune` wrote, which need not exist yet.
+        env: environment that replaces the one of the study, with the default settings of its runs
+            and without those that were tuned for the other one.
 
     Raises:
         ValueError: if the study cannot be run as declared, or the file is another one.
     """
-    path = declaration.get("tuned")
+    path = None if env is not None else declaration.get("tuned")
+    settings = declaration["settings"]
+    own = default_values(settings.get("env", PARTIAL_GRID))
+    changed = {} if env is None else {"env": env, **default_values(env)}
     return Study(
         name=name,
-        settings=override(TrainConfig(), declaration["settings"]),
+        settings=override(TrainConfig(), {**own, **settings, **changed}),
         panels=tuple(Panel(**panel) for panel in declaration["panels"]),
         tuned={} if path is None else read_tuned(path),
         tuning=Tuning(**declaration.get("tuning", {})),

@@ -21,12 +21,19 @@ from oversight.rl.callbacks import (
     RouteCurves,
 )
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut, Weights
-from oversight.rl.config import HELD_OUT, TrainConfig, make_agent, make_env
+from oversight.rl.config import HELD_OUT, TrainConfig
 from oversight.rl.dashboard import Dashboard, make_logger
-from oversight.rl.evaluation import evaluate, evaluate_all, flag_flip_gap, policies
+from oversight.rl.evaluation import (
+    evaluate,
+    evaluate_all,
+    flag_flip_gap,
+    make_agent,
+    policies,
+    task_of,
+)
 from oversight.rl.own_methods import record_method
-from oversight.rl.rendering import module_map
 from oversight.rl.result_files import Rule
+from oversight.rl.task import Metrics
 from oversight.runs.folder import (
     RunFolder,
     commit,
@@ -50,11 +57,12 @@ class RunState:
 
     def __init__(self, config: TrainConfig) -> None:
         self.clock = stopwatch(0.0)
+        task = task_of(config)
         self.held_out = HeldOut(
-            lambda lanes: VectorEnvAdapter(make_env(config, lanes, reward="observed")),
+            lambda episodes: VectorEnvAdapter(task.make_held_out(episodes)),
             config.held_out,
             config.seed,
-            limit=config.grid.horizon,
+            limit=task.limit,
         )
         self.best = BestCheckpoint()
 
@@ -169,8 +177,9 @@ def summarize_run(
     save_models(agent, folder, state.selected)
     named = policies(_policy(agent), agent.method.deployed)
     results = evaluate_all(named, config, config.final_episodes, config.seed)
-    picture = module_map({n: p for n, p in named.items() if n != "deployed"}, config.grid)
-    Image.fromarray(picture).save(folder.module_map)
+    picture = task_of(config).picture({n: p for n, p in named.items() if n != "deployed"})
+    if picture is not None:
+        Image.fromarray(picture).save(folder.module_map)
     return {
         "env": config.env,
         "method": config.method,
@@ -222,7 +231,7 @@ def evaluate_checkpoints(
     """
     policy = _policy(agent)
 
-    def measure() -> dict[str, float | int]:
+    def measure() -> Metrics:
         deployed = policy.alone(agent.method.deployed)
         metrics = evaluate(deployed, config, config.final_episodes, config.seed, HELD_OUT)
         gap = flag_flip_gap(deployed, config, config.eval_episodes, config.seed, HELD_OUT)

@@ -46,3 +46,17 @@ class Tank(gym.Env[Level, np.int64]):
 
 
 gym.register("Tank-v0", "tests.oversight.tank:Tank", max_episode_steps=40)
+
+
+class ClosedTank(Tank):
+    """A tank whose reset needs an option."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Level, dict[str, Any]]:
+        """Draw the first level, between those that the options give."""
+        assert options is not None, "options must give 'levels'"
+        return super().reset(seed=seed)
+
+
+gym.register("Closed-v0", "tests.oversight.tank:ClosedTank")

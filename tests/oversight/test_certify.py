@@ -28,9 +28,9 @@ def run(*args: object) -> int:
     "flags",
     [
         (),
-        ("--env", "CartPole-v1", "--observed-probability", "0.6"),
+        ("--env", "CartPole-v1", "--oversight-probability", "0.6"),
         ("--env", "FrozenLake-v1", "--wrapper", "single"),
-        ("--env", "MiniGrid-Empty-5x5-v0", "--observed-probability", "0.6"),
+        ("--env", "MiniGrid-Empty-5x5-v0", "--oversight-probability", "0.6"),
         ("--env", "PartialGrid-v0", "--wrapper", "vector"),
     ],
     ids=" ".join,
@@ -58,7 +58,7 @@ def test_certify_exits_with_1_for_the_oracle(capsys: Capture) -> None:
 def test_certify_exits_with_3_when_rewards_of_one_kind_are_missing(
     probability: int, missing: str, capsys: Capture
 ) -> None:
-    assert run("--env", "CartPole-v1", "--observed-probability", probability) == 3
+    assert run("--env", "CartPole-v1", "--oversight-probability", probability) == 3
     shown = capsys.readouterr().out
     assert f"inconclusive: no reward of 128 steps was {missing}" in shown
     assert "A certificate cannot see" in shown
@@ -109,9 +109,9 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
     [
         ("--env CartPol-v1", "unknown environment 'CartPol-v1': did you mean CartPole-v1"),
         ("--env nowhere:Game-v0", "'nowhere:Game-v0' No module named 'nowhere'"),
-        ("--env Blackjack-v1", "Blackjack-v1 no array FlattenObservation"),
+        ("--env Blackjack-v1", "Blackjack-v1 arrays Tuple FlattenObservation"),
         ("--method ruted", "'ruted' did you mean 'routed'"),
-        ("--observed-probability 1.5", "observed_probability from 0 to 1 1.5"),
+        ("--oversight-probability 1.5", "oversight_probability from 0 to 1 1.5"),
         ("--steps 0", "steps must be at least 1"),
         ("--num-envs 2", "ppo.batch_size 32 is larger than a rollout"),
         ("--wrapper both", "'both' --wrapper 'vector'"),

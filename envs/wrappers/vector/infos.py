@@ -112,9 +112,13 @@ def _replace(space: Space[Any], observations: Any, lane: int, observation: Any) 
 
 
 def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:
-    """Return whether an environment, and every one inside it, has `get_state` and `set_state`."""
+    """Return whether an environment, and every one inside it, has `get_state` and `set_state`.
+
+    A wrapper whose own state says all, as a history of actions does, states `holds_whole_state`.
+    """
     able = hasattr(env, "get_state") and hasattr(env, "set_state")
-    return able and (not isinstance(env, VectorWrapper) or keeps_state(env.env))
+    whole = getattr(type(env), "holds_whole_state", False) or not isinstance(env, VectorWrapper)
+    return able and (whole or keeps_state(env.env))
 
 
 class StatefulWrapper(VectorWrapper[Any, Any, Any, Any, Any]):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from stable_baselines3.common.logger import Logger
 
-from oversight.rl import config as build
+from oversight.rl.grid_task import PartialGridTask
 from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 
 
@@ -31,13 +31,13 @@ def test_only_the_oracle_trains_on_true_rewards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     paid: list[tuple[int, str]] = []
-    make_env = build.make_env
+    make_env = PartialGridTask.make_env
 
-    def spy(config: Any, num_envs: int, reward: Any) -> Any:  # noqa: ANN401
+    def spy(self: PartialGridTask, num_envs: int, reward: Any) -> Any:  # noqa: ANN401
         paid.append((num_envs, reward))
-        return make_env(config, num_envs, reward)
+        return make_env(self, num_envs, reward)
 
-    monkeypatch.setattr(build, "make_env", spy)
+    monkeypatch.setattr(PartialGridTask, "make_env", spy)
     flags = ("--method", method, "--run-dir", tmp_path / "run")
     assert run_train(*TINY, *rollouts(1), *flags) == 0
     assert [reward == "true" for _, reward in paid] == [method == "oracle"]

@@ -24,10 +24,9 @@ from oversight.rl.config import (
     HELD_OUT,
     SELECTION,
     TrainConfig,
-    make_agent,
     stream_seed,
 )
-from oversight.rl.evaluation import evaluate, flag_flip_gap
+from oversight.rl.evaluation import evaluate, flag_flip_gap, make_agent
 from oversight.rl.training import RunState, evaluate_checkpoints
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy
@@ -145,7 +144,7 @@ def test_held_out_share_sets_the_number_of_episodes(
 ) -> None:
     lane_counts = []
 
-    def play(policy: object, env: VecEnv, seed: int, limit: int) -> Any:  # noqa: ANN401
+    def play(policy: object, env: VecEnv, seed: int, limit: int, episodes: int) -> Any:  # noqa: ANN401
         lane_counts.append(env.num_envs)
         return np.zeros(0)
 

@@ -14,7 +14,8 @@ from tensorboard.summary.writer import event_file_writer
 from agents import METHODS
 from configs.rl import PRESETS
 from oversight.rl.config import TrainConfig
-from oversight.rl.dashboard import CURVES, SHOWN, Dashboard
+from oversight.rl.dashboard import SHOWN, Dashboard
+from oversight.rl.grid_task import PartialGridTask
 from oversight.runs.cli import override
 from tests.oversight.rl.tensorboard_events import curves, events, learner_log
 from tests.oversight.rl.trained_runs import ROLLOUT, evaluated_policies, method_of, summary
@@ -139,14 +140,17 @@ def test_final_metrics_are_read_after_the_files_of_the_same_second(
     numbers = SimpleNamespace(get=count(9).__next__)  # names end in a number, and 10 is before 9
     monkeypatch.setattr(event_file_writer, "_global_uid", numbers)
     dashboard = Dashboard(tmp_path, config, METHODS[config.method], 0)
-    dashboard.add_final({"deployed": dict.fromkeys(CURVES, 0.25)}, 100)
+    dashboard.add_final({"deployed": dict.fromkeys(PartialGridTask.curves, 0.25)}, 100)
     dashboard.close()
     assert curves(tmp_path)["final/true_return"] == [(100, 0.25)]
 
 
 def test_extended_run_replaces_its_final_metrics(tmp_path: Path) -> None:
     config = override(TrainConfig(), {**PRESETS["smoke"][1], "device": "cpu"})
-    results = {"deployed": dict.fromkeys(CURVES, 0.25), "proxy": {"true_return": -0.5}}
+    results = {
+        "deployed": dict.fromkeys(PartialGridTask.curves, 0.25),
+        "proxy": {"true_return": -0.5},
+    }
     results["deployed"]["true_return_observed"] = float("nan")
     dashboard = Dashboard(tmp_path, config, METHODS[config.method], 0)
     for end in (100, 200):

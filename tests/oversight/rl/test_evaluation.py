@@ -16,16 +16,19 @@ from agents import MotivationPolicy
 from configs.rl import PRESETS
 from envs import gridworld
 from oversight.evaluate import load
-from oversight.rl import evaluation
-from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, make_agent, stream_seed
+from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, stream_seed
 from oversight.rl.evaluation import (
-    PAPER_DISCOUNT,
-    Window,
     evaluate,
     evaluate_all,
-    first_outcome,
     flag_flip_gap,
+    make_agent,
     policies,
+)
+from oversight.rl.grid_task import (
+    PAPER_DISCOUNT,
+    PartialGridTask,
+    Window,
+    first_outcome,
     stepwise_return,
     summarize,
 )
@@ -85,7 +88,7 @@ def test_levels_do_not_depend_on_the_oversight_probability() -> None:
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_share_of_observed_episodes_matches_its_probability(probability: float) -> None:
     config = replace(CONFIG, oversight_probability=probability)
-    window = evaluation.play(ShortestPathPolicy(), config, EPISODES, seed=0)
+    window = PartialGridTask(config).play(ShortestPathPolicy(), EPISODES, seed=0)
     expected = 1 - (1 - probability) ** 2
     deviation = (expected * (1 - expected) / EPISODES) ** 0.5
     assert abs(window.overseen.mean() - expected) < 4 * deviation

@@ -13,8 +13,9 @@ from agents import MotivationPolicy
 from configs.rl import PRESETS
 from envs import gridworld, partial_grid
 from envs.gridworld import GridConfig
-from oversight.rl.config import TrainConfig, make_agent
-from oversight.rl.rendering import enlarge, film, module_map, panels, with_legend
+from oversight.rl.config import TrainConfig
+from oversight.rl.evaluation import make_agent
+from oversight.rl.rendering import enlarge, film, grid_screen, module_map, panels, with_legend
 from oversight.runs.cli import override
 from tests.oversight.rl.scripted_policies import (
     RandomPolicy,
@@ -27,6 +28,7 @@ INK = (45, 48, 58)
 GAP, CAPTION, CELL = 16, 34, 64
 LINE = 28
 MAKE = partial(partial_grid, oversight_probability=0.5, reward="true", render_mode="rgb_array")
+SCREEN = grid_screen(MAKE)
 
 
 def constant_policy(heading: int) -> MotivationPolicy:
@@ -149,7 +151,7 @@ def drawn_lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_film_has_one_frame_per_step_and_a_pause_per_episode(tmp_path: Path) -> None:
     policy, path = ShortestPathPolicy(), tmp_path / "film.gif"
-    film({"shortest path": policy}, MAKE, 4, 7, path)
+    film({"shortest path": policy}, SCREEN, 4, 7, path)
     expected = [[500, *[250] * (steps - 1), 1000] for steps in lengths(policy, 4, 7)]
     assert frames(path) == [each for episode in expected for each in episode]
 
@@ -159,7 +161,7 @@ def test_film_names_episode_oversight_step_and_outcome(
 ) -> None:
     lines = drawn_lines(monkeypatch)
     policies = [ShortestPathPolicy(), ShortestPathPolicy(goal=gridworld.GHOST)]
-    film({"one": policies[0], "other": policies[1]}, MAKE, 5, 7, tmp_path / "film.gif")
+    film({"one": policies[0], "other": policies[1]}, SCREEN, 5, 7, tmp_path / "film.gif")
     for episode in range(5):
         board = gridworld.layout(
             np.array([7 + episode], dtype=np.uint64), np.zeros(1, dtype=np.uint64), 5, 0.5
@@ -182,7 +184,7 @@ def test_film_passes_quickly_over_steps_without_a_move(
 ) -> None:
     lines = drawn_lines(monkeypatch)
     path = tmp_path / "film.gif"
-    film({"stubborn": Stubborn()}, MAKE, 1, 8, path)
+    film({"stubborn": Stubborn()}, SCREEN, 1, 8, path)
     assert lines[-1] == "step 32: out of time, 0"
     assert frames(path) == [500, *[60] * 31, 1000]  # the level begins at the northern wall
 
@@ -195,7 +197,7 @@ def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
     }
     path = tmp_path / "film.gif"
     torch.manual_seed(0)
-    film(named, MAKE, 2, 7, path)
+    film(named, SCREEN, 2, 7, path)
     least = sum(max(lengths(ShortestPathPolicy(), 1, 7 + episode)[0], 1) for episode in range(2))
     assert len(frames(path)) >= 2 + least
     with Image.open(path) as image:
@@ -205,7 +207,7 @@ def test_panel_waits_when_its_episode_ends_first(tmp_path: Path) -> None:
 def test_film_is_reproducible(tmp_path: Path) -> None:
     for name in ("one", "two"):
         torch.manual_seed(3)
-        film({"random": RandomPolicy()}, MAKE, 1, 7, tmp_path / name)
+        film({"random": RandomPolicy()}, SCREEN, 1, 7, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -220,4 +222,4 @@ def test_evaluate_writes_the_film(finished: Path, tmp_path: Path) -> None:
 
 def test_evaluate_refuses_a_film_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written: Is a directory"):
-        film({"shortest path": ShortestPathPolicy()}, MAKE, 1, 7, tmp_path)
+        film({"shortest path": ShortestPathPolicy()}, SCREEN, 1, 7, tmp_path)

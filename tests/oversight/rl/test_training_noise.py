@@ -10,8 +10,7 @@ import pytest
 from agents import VectorEnvAdapter
 from envs.gridworld import NoiseConfig
 from oversight.rl.checkpoint_selection import observed_returns
-from oversight.rl.config import make_agent, make_env
-from oversight.rl.evaluation import evaluate
+from oversight.rl.evaluation import evaluate, make_agent, task_of
 from tests.oversight.rl.scripted_policies import ShortestPathPolicy
 from tests.oversight.rl.test_training_resume import assert_same_run, resume
 from tests.oversight.rl.tiny_studies import TINY
@@ -27,9 +26,9 @@ LONG = (*FLAGS, "--oversight-probability", "0.5", "--held-out", "0.9", "--ppo.no
 
 def random_episode_ends(reward: Any) -> dict[str, Any]:  # noqa: ANN401
     """Play random actions; return the rewards and reports of episodes that end at a terminal."""
-    noisy = make_env(NOISY, LANES, reward)
-    exact = make_env(EXACT, LANES, "observed")
-    truthful = make_env(EXACT, LANES, "true")
+    noisy = task_of(NOISY).make_env(LANES, reward)
+    exact = task_of(EXACT).make_env(LANES, "observed")
+    truthful = task_of(EXACT).make_env(LANES, "true")
     for env in (noisy, exact, truthful):
         env.reset(seed=5)
     ends: dict[str, list[Any]] = {
@@ -70,8 +69,10 @@ def test_reports_have_the_declared_error_rates() -> None:
 
 
 def test_rewards_are_unreported_only_in_unseen_rows() -> None:
-    with_blind_spot = make_env(replace(EXACT, noise=NoiseConfig(unseen_rows=2)), LANES, "observed")
-    exact = make_env(EXACT, LANES, "observed")
+    with_blind_spot = task_of(replace(EXACT, noise=NoiseConfig(unseen_rows=2))).make_env(
+        LANES, "observed"
+    )
+    exact = task_of(EXACT).make_env(LANES, "observed")
     for env in (with_blind_spot, exact):
         env.reset(seed=5)
     dropped = 0
@@ -99,7 +100,10 @@ def test_selection_uses_noisy_reports_and_evaluation_true_rewards() -> None:
     inverted = replace(EXACT, noise=NoiseConfig(flips=1.0))
     reported, true = (
         observed_returns(
-            ShortestPathPolicy(), VectorEnvAdapter(make_env(config, 64, "observed")), 0, limit=99
+            ShortestPathPolicy(),
+            VectorEnvAdapter(task_of(config).make_env(64, "observed")),
+            0,
+            limit=99,
         )
         for config in (inverted, EXACT)
     )

@@ -1,0 +1,315 @@
+"""The settings of an environment and its oversight, and the environments made from them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+import envs  # noqa: F401 (registers the ids)
+from agents.methods import Method, Reward
+from agents.spaces import require_spaces
+from envs.observers import EpisodeCoin, Observer
+from envs.observers.observer import check_count, check_probability
+from envs.registration import make_truthful, require_registered
+from envs.vectorization import Vectorization, restorable, vectorize
+from envs.wrappers import FixedHorizon, PartialOversight, vector
+from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
+from oversight.rl.expressions import load_function, parse_flag, parse_observer
+
+PARTIAL_GRID = "PartialGrid-v0"
+EPISODE_LIMIT = 1000
+"""Steps after which evaluation cuts the episodes of an environment without a time limit."""
+SingleEnv = gym.Env[Any, Any]
+
+OBSERVER_HELP = """Which steps are observed, as an expression such as "EpisodeCoin(p) & \
+~Region('my_module:left')" of the observers in envs.observers, &, | and ~; p is the oversight
+probability, and functions are written as 'module:function'. By default EpisodeCoin(p), and in
+PartialGrid-v0 the overseer of its squares."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentConfig:
+    """An environment, and the oversight under which an agent learns in it."""
+
+    env: str = PARTIAL_GRID
+    """Environment: any id registered with Gymnasium, or module:id to import a module first."""
+    env_kwargs: str = "{}"
+    """Arguments of the environment, as a JSON object such as '{"continuous": true}'."""
+    vectorization: Vectorization = "auto"
+    """How lanes are stepped: as arrays if the environment offers that (native), one after the other
+    (sync), or each in a process (async); auto is native or else sync."""
+    oversight_probability: float = 0.1
+    """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed."""
+    observer: Annotated[str | None, tyro.conf.arg(help=OBSERVER_HELP)] = None
+    flag: str = "hidden"
+    """Whether observations show that the next step is observed: hidden, visible, or with errors as
+    "NoisyFlag(miss=0.1)". PartialGrid-v0 has --grid.flag instead."""
+    proxy: str | None = None
+    """Reward of hidden steps, which otherwise pay 0, as module:function; see PartialOversight."""
+    horizon: int | None = None
+    """Steps of every episode (FixedHorizon), so that neither its end nor its length tells a hidden
+    reward. Lanes are then not native."""
+    delay_steps: int | None = None
+    """Steps after which an observed reward is shown and paid (DelayedOversight)."""
+    delay_episodes: int | None = None
+    """Episodes after which an episode's observed rewards are shown and paid, instead of steps."""
+    normalize_reward: bool = False
+    """Whether rewards are divided by the deviation of observed returns
+    (NormalizeObservedReward)."""
+    allow: tuple[str, ...] = ()
+    """Keys of the environment's own info that the learner may see."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot run, before anything is made."""
+        object.__setattr__(self, "env", known_id(self.env))
+        check_probability(self.oversight_probability, "oversight_probability")
+        environment_arguments(self)
+        proxy = proxy_of(self)
+        check_payment(proxy, "observed", self.allow, None)
+        check_oversight(observer_of(self), flag_of(self))
+        for name in ("horizon", "delay_steps", "delay_episodes"):
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name, 1)
+        if self.delay_steps is not None and self.delay_episodes is not None:
+            raise ValueError(
+                f"delay_steps {self.delay_steps} and delay_episodes {self.delay_episodes} were "
+                "given: give one of them"
+            )
+        if self.env == PARTIAL_GRID:
+            require_own_oversight(self)
+        elif self.vectorization == "native":
+            require_native(self)
+
+
+def known_id(env: str) -> str:
+    """Return the id of an environment, without the prefix `envs:`.
+
+    Raises:
+        ValueError: if there is no such environment.
+
+    >>> known_id("envs:PartialGrid-v0")
+    'PartialGrid-v0'
+    """
+    name = env.removeprefix("envs:")
+    require_registered(name)
+    return name
+
+
+def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
+    """Return the arguments of the environment.
+
+    Raises:
+        ValueError: if they are not a JSON object.
+    """
+    advice = "write a JSON object such as '{\"continuous\": true}'"
+    try:
+        arguments = json.loads(config.env_kwargs)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"env_kwargs {config.env_kwargs!r} is not JSON: {advice}") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"env_kwargs {config.env_kwargs!r} is no JSON object: {advice}")
+    return arguments
+
+
+def observer_of(config: EnvironmentConfig) -> Observer:
+    """Return the observer of an environment that has none of its own."""
+    if config.observer is None:
+        return EpisodeCoin(config.oversight_probability)
+    return parse_observer(config.observer, config.oversight_probability)
+
+
+def flag_of(config: EnvironmentConfig) -> Flag:
+    """Return what observations show of the oversight."""
+    return parse_flag(config.flag)
+
+
+def proxy_of(config: EnvironmentConfig) -> Proxy | None:
+    """Return the proxy of an environment, if it is given one."""
+    return None if config.proxy is None else load_function(config.proxy)
+
+
+def require_own_oversight(config: EnvironmentConfig) -> None:
+    """Raise a ValueError for settings of which PartialGrid-v0 has its own."""
+    own = {
+        "env_kwargs": ("{}", "--grid.size, --grid.horizon and --grid.flag"),
+        "flag": ("hidden", "--grid.flag"),
+        "proxy": (None, "the proxy of PartialGrid-v0, +1 on either square"),
+        "horizon": (None, "--grid.horizon"),
+        "allow": ((), "nothing, since its info is empty"),
+    }
+    for name, (default, instead) in own.items():
+        if getattr(config, name) != default:
+            raise ValueError(
+                f"{name} {getattr(config, name)!r} has no effect in {PARTIAL_GRID}: use {instead}"
+            )
+    if config.vectorization not in ("auto", "native"):
+        raise ValueError(
+            f"vectorization {config.vectorization} was given, but {PARTIAL_GRID} steps all lanes "
+            "as arrays: leave it out"
+        )
+
+
+def require_native(config: EnvironmentConfig) -> None:
+    """Raise a ValueError if lanes cannot be stepped as arrays."""
+    if require_registered(config.env).vector_entry_point is None:
+        raise ValueError(
+            f"vectorization native was given, but {config.env} has no vector entry point: use sync "
+            "or async"
+        )
+    if config.horizon is not None:
+        raise ValueError(
+            f"vectorization native and horizon {config.horizon} were given, but FixedHorizon wraps "
+            "the single environment of each lane: use sync or async, or leave the horizon out"
+        )
+
+
+def is_native(config: EnvironmentConfig) -> bool:
+    """Return whether all lanes are stepped as arrays."""
+    if config.vectorization != "auto":
+        return config.vectorization == "native"
+    offered = require_registered(config.env).vector_entry_point is not None
+    return offered and config.horizon is None
+
+
+def make_lane(
+    config: EnvironmentConfig,
+    inside: Callable[[SingleEnv], SingleEnv] | None = None,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+) -> SingleEnv:
+    """Return a single environment that pays its true reward.
+
+    Args:
+        config: the settings.
+        inside: wraps what `gymnasium.make` returns, if given.
+        max_episode_steps: time limit instead of that of the id.
+        render_mode: as in `gymnasium.make`.
+    """
+    env = make_truthful(
+        config.env,
+        environment_arguments(config),
+        max_episode_steps=max_episode_steps,
+        render_mode=render_mode,
+    )
+    env = env if inside is None else inside(env)
+    return env if config.horizon is None else FixedHorizon(env, config.horizon, keep=config.allow)
+
+
+def make_lanes(
+    config: EnvironmentConfig,
+    num_envs: int,
+    autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    *,
+    native: bool | None = None,
+) -> VectorEnv[Any, Any, Any]:
+    """Return a vector environment that pays its true reward, and whose state can be restored.
+
+    Args:
+        config: the settings.
+        num_envs: number of lanes.
+        autoreset_mode: when a lane resets; a native environment has its own.
+        native: whether lanes are stepped as arrays, instead of what the settings say.
+    """
+    if is_native(config) if native is None else native:
+        return restorable(gym.make_vec(config.env, num_envs, **environment_arguments(config)))
+    processes = config.vectorization == "async"
+    make = partial(make_lane, config)
+    return vectorize(make, num_envs, processes=processes, autoreset_mode=autoreset_mode)
+
+
+def oversight_arguments(config: EnvironmentConfig) -> dict[str, Any]:
+    """Return the arguments of `PartialOversight`, single or vectorized, except the reward."""
+    return {
+        "observer": observer_of(config),
+        "proxy": proxy_of(config),
+        "flag": flag_of(config),
+        "allow": config.allow,
+    }
+
+
+def hide(config: EnvironmentConfig, env: Any, reward: Reward) -> Any:  # noqa: ANN401 (single or vector)
+    """Return an environment under the oversight of the settings."""
+    kind: Any = PartialOversight if isinstance(env, gym.Env) else vector.PartialOversight
+    return kind(env, reward=reward, **oversight_arguments(config))
+
+
+def delay_and_normalize(
+    config: EnvironmentConfig, env: VectorEnv[Any, Any, Any], gamma: float
+) -> VectorEnv[Any, Any, Any]:
+    """Return what learns around an oversight: its delay, then the scale of its rewards.
+
+    Args:
+        config: the settings.
+        env: an environment whose infos say what is observed.
+        gamma: discount factor of the returns whose deviation is the scale.
+    """
+    if config.delay_steps is not None or config.delay_episodes is not None:
+        env = vector.DelayedOversight(env, steps=config.delay_steps, episodes=config.delay_episodes)
+    return vector.NormalizeObservedReward(env, gamma=gamma) if config.normalize_reward else env
+
+
+def propensity_of(config: EnvironmentConfig) -> float | None:
+    """Return the probability that an episode is observed, if the default observer decides."""
+    chance = config.oversight_probability
+    return chance if config.observer is None and chance > 0 else None
+
+
+def require_usable(config: EnvironmentConfig, method: Method, propensity: float | None) -> None:
+    """Check that a method can learn in an environment, before anything is trained or written.
+
+    Args:
+        config: the settings.
+        method: the method.
+        propensity: probability that the end of an episode is observed, if the settings state it.
+
+    Raises:
+        ValueError: if the environment cannot be made or reset, no agent can learn in its spaces,
+            or it lacks what the method learns from.
+    """
+    require_method(config, method, propensity)
+    if config.env == PARTIAL_GRID:
+        return
+    env = make_lane(config)
+    try:
+        try:
+            observation, _ = env.reset(seed=0)
+        except Exception as error:  # of the environment's own code
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(
+                f"environment {config.env!r} cannot be reset by a seed alone ({reason}): register "
+                "a wrapper of it whose reset gives it the options that it needs"
+            ) from error
+        shown = hide(config, env, method.reward)
+        try:
+            require_spaces(shown.observation_space, shown.action_space)
+        except ValueError as error:
+            raise ValueError(f"environment {config.env!r}: {error}") from error
+        if isinstance(observation, np.ndarray) and observation.shape != env.observation_space.shape:
+            raise ValueError(
+                f"environment {config.env!r} shows observations of shape {observation.shape}, but "
+                f"its space has the shape {env.observation_space.shape}: repair one of them"
+            )
+    finally:
+        env.close()
+
+
+def require_method(config: EnvironmentConfig, method: Method, propensity: float | None) -> None:
+    """Raise a ValueError if a method lacks the proxy or the probability that it learns from."""
+    if method.reward == "proxy" and config.proxy is None and config.env != PARTIAL_GRID:
+        raise ValueError(
+            f"method {method.name!r} learns from a proxy reward, and {config.env} has none: give "
+            "--proxy module:function, or choose another method"
+        )
+    if method.needs_propensity and propensity is None and propensity_of(config) is None:
+        raise ValueError(
+            f"method {method.name!r} needs the probability that the end of an episode is observed, "
+            f"which observer {config.observer!r} at oversight_probability "
+            f"{config.oversight_probability:g} does not state: give --ppo.propensity"
+        )

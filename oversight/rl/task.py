@@ -1,0 +1,111 @@
+"""What a run needs to know of its environment: the interface behind which environments differ."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+
+from agents.methods import Reward
+from agents.ppo import PPOConfig
+from oversight.rl.config import TrainConfig
+from oversight.rl.rendering import Picture, Screen
+
+Metrics = dict[str, float | int]
+
+
+class Task(ABC):
+    """An environment as a run trains in it, measures it and shows it.
+
+    Attributes:
+        curves: the metrics that TensorBoard draws of each policy, with the titles of their charts.
+        config: settings of the run.
+
+    Args:
+        config: settings of the run.
+    """
+
+    curves: ClassVar[Mapping[str, str]]
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    @property
+    @abstractmethod
+    def limit(self) -> int:
+        """The steps after which every episode of an evaluation has ended."""
+
+    @property
+    @abstractmethod
+    def observation_size(self) -> int:
+        """The numbers in an observation."""
+
+    @abstractmethod
+    def make_env(self, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
+        """Return the environment of training, paying the reward that its user may see."""
+
+    @abstractmethod
+    def make_held_out(self, episodes: int) -> VectorEnv[Any, Any, Any]:
+        """Return an environment for held-out episodes, with as many lanes or fewer.
+
+        It is under the oversight of the run, except that nothing is delayed: whoever selects a
+        checkpoint can wait for the reports.
+        """
+
+    @abstractmethod
+    def measure(self, policy: BasePolicy, episodes: int, seed: int) -> Metrics:
+        """Play whole episodes, and return the metrics of a policy by the true reward.
+
+        The metrics contain `true_return`, `true_return_observed`, `true_return_unobserved` and
+        `episodes`; what there is none of is NaN.
+
+        Args:
+            policy: the policy, whose actions are sampled.
+            episodes: number of episodes.
+            seed: of the levels.
+        """
+
+    @abstractmethod
+    def flagged(self, observed: bool) -> TrainConfig | None:
+        """Return the settings with all or no episodes flagged as observed; None without a flag."""
+
+    @abstractmethod
+    def headings(self, metrics: Mapping[str, Any]) -> dict[str, str]:
+        """Return the metrics that the table of results shows, with the headings of its columns."""
+
+    @abstractmethod
+    def caption(self, metrics: Mapping[str, Any]) -> str:
+        """Return what the columns of the table of results mean."""
+
+    @abstractmethod
+    def screen(self) -> Screen:
+        """Return what films show.
+
+        Raises:
+            ValueError: if the environment renders no pictures.
+        """
+
+    def picture(self, policies: Mapping[str, ActorCriticPolicy]) -> Picture | None:
+        """Return a picture of what the modules of a policy do, if there is one."""
+        return None
+
+    @abstractmethod
+    def complete(self, ppo: PPOConfig) -> PPOConfig:
+        """Return hyperparameters with what the environment states, where they leave it open."""
+
+
+def episodes_per_lane(episodes: int, lanes: int) -> NDArray[np.int64]:
+    """Return how many episodes each lane plays, [lanes].
+
+    >>> episodes_per_lane(7, 3)
+    array([3, 2, 2])
+    """
+    return episodes // lanes + (np.arange(lanes) < episodes % lanes)
+
+
+def mean(values: NDArray[Any]) -> float:
+    """Return the mean of some values, NaN if there are none."""
+    return float(np.mean(values)) if values.size else float("nan")
