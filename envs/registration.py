@@ -27,9 +27,9 @@ def require_registered(name: str) -> gym.envs.registration.EnvSpec:
     Raises:
         ValueError: If there is no such environment, or its module cannot be imported.
     """
-    module, _, own = name.rpartition(":")
+    module, colon, own = name.rpartition(":")
     try:
-        if module:
+        if colon:
             importlib.import_module(module)
         elif name.startswith("MiniGrid-"):  # imported only here, since that takes a second
             importlib.import_module("minigrid")

@@ -28,10 +28,7 @@ METHOD_HELP = "\n".join(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig(EnvironmentConfig):
-    """Train an agent under partial oversight, and evaluate it with and without an overseer.
-
-    The defaults depend on the environment: add --env ID to --help to see those of another one.
-    """
+    """Train an agent under partial oversight, and evaluate it (--env ID --help: its defaults)."""
 
     method: Annotated[str, tyro.conf.arg(help=METHOD_HELP)] = "routed"
     total_timesteps: int = 1_400_000

@@ -27,10 +27,12 @@ EPISODE_LIMIT = 1000
 """Steps after which evaluation cuts the episodes of an environment without a time limit."""
 SingleEnv = gym.Env[Any, Any]
 
-OBSERVER_HELP = """Which steps are observed, as an expression such as "EpisodeCoin(p) & \
-~Region('my_module:left')" of the observers in envs.observers, &, | and ~; p is the oversight
-probability, and functions are written as 'module:function'. By default EpisodeCoin(p), and in
-PartialGrid-v0 the overseer of its squares."""
+OBSERVER_HELP = (
+    "Which steps are observed, as an expression of the observers in envs.observers such as "
+    "\"EpisodeCoin(p) & ~Region('my_module:left')\"; p is the oversight probability, and functions "
+    "are written as 'module:function'. By default EpisodeCoin(p), and in PartialGrid-v0 the "
+    "overseer of its squares."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
