@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lm.data.files import SEPARATORS, TextSplit
-from lm.data.findings import sentences
+from lm.data.findings import require_something_to_forget, sentences
 from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig, prepare, require_outside
-from lm.data.shards import MANIFEST_FILE, Manifest
+from lm.data.shards import MANIFEST_FILE, Manifest, Shards, read_manifest
 from lm.data.sources import Files, Hub, find_source
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
@@ -42,8 +42,9 @@ class PrepareConfig:
     """
 
     data: str
-    """File or folder of .txt, .jsonl or .json files, short name of a data set, or OWNER/NAME on the
-    hub."""
+    """File or folder, short name of a data set, or OWNER/NAME on the hub. Files: .txt, .jsonl,
+    .ndjson, .json, .csv with a header, .parquet, and .gz and .zst of them, in any case. Of a
+    folder, other and hidden files are skipped."""
     tokenizer: str
     """Folder or name of the model that the data are for."""
     out: Path
@@ -59,7 +60,9 @@ class PrepareConfig:
     split: str | None = None
     """Split of the data set."""
     text_field: str | None = None
-    """Field of a record that holds the text; by default `text`."""
+    """Field of a record that holds the text; by default `text`, or `messages` in records without
+    it. A field inside of others has dots: meta.text. A list of messages with role and content is
+    written by the chat template of the tokenizer. Records with no text in it are skipped."""
     text_split: TextSplit = "auto"
     """What ends a document of a .txt file. auto: separators where a file has one; otherwise blank
     lines, or the end of the file where a folder has several .txt files."""
@@ -109,6 +112,7 @@ def main(args: Sequence[str]) -> None:
         manifest = prepare(
             config, tokenizer, settings.out, lambda done: bar.update(task, completed=done)
         )
+        require_something_to_forget(Shards(settings.out, manifest))
     for line in summary(manifest, settings.out):
         Console().out(line, highlight=False)
 
@@ -135,8 +139,10 @@ def removed_if_refused(folder: Path, resumable: bool) -> Iterator[None]:
                 yield
             except BaseException as error:
                 manifest = folder / MANIFEST_FILE
-                resumable = resumable or not isinstance(error, Exception)  # it was interrupted
-                refused = manifest not in before and not (resumable and manifest.exists())
+                interrupted = not isinstance(error, Exception)
+                unfinished = manifest.exists() and not read_manifest(folder).complete
+                kept = manifest.exists() if interrupted else resumable and unfinished
+                refused = manifest not in before and not kept
                 for path in set(folder.iterdir()) - before if refused else ():
                     path.unlink()
                 raise

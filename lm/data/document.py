@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +24,8 @@ class Located(NamedTuple):
     record: Mapping[str, Any]
     origin: str = ""
     """Kind of the source, and how it was divided, for the summary."""
+    file: str = ""
+    """The file that holds the record, if any."""
 
 
 class Document(NamedTuple):
@@ -36,6 +38,9 @@ class Document(NamedTuple):
     """All fields of the record."""
     origin: str = ""
     """Kind of the source, and how it was divided, for the summary."""
+    messages: str | None = None
+    """What the messages of a conversation say, without the chat template that made the text of
+    them; None if the record has the text itself."""
 
 
 @cache
@@ -66,33 +71,6 @@ def shortened(value: object, most: int = 60) -> str:
     """Return a value in quotes, cut if it is long."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def documents_of(records: Iterator[Located], field: str, first: int) -> Iterator[Document]:
-    """Yield the documents of records, numbered from `first`; the text of some may be blank.
-
-    Raises:
-        ValueError: if a record lacks the field, or has something other than text in it.
-    """
-    for number, (where, record, origin) in enumerate(records, first):
-        if field not in record:
-            names = ", ".join(map(str, record)) or "nothing"
-            raise ValueError(
-                f"{where} has no text in a field {field!r}, only {names}: name the field by "
-                "--text-field"
-            )
-        text = record[field]
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{where} has no text in its field {field!r}: {shortened(text)}: give text, or "
-                "remove the record"
-            )
-        if half := SURROGATE.search(text):
-            raise ValueError(
-                f"{where} has half of a surrogate pair, {half[0]!r}, in its field {field!r}, which "
-                "is no character: correct the text, or remove the record"
-            )
-        yield Document(number, text, record, origin)
 
 
 Ids = NDArray[np.int64]
@@ -131,16 +109,18 @@ def marks(tokenizer: "PreTrainedTokenizerBase") -> Marks:
     """Return the tokens around documents in the pretraining of a tokenizer's model.
 
     A document ends with the token that separates documents: the end token of the tokenizer, or, if
-    that is not one of `SEPARATORS`, one of these that the vocabulary has. It begins with the
-    beginning token if the tokenizer has one, and with the separator otherwise. No text of a
-    pretraining has the tokens around turns of a chat, which are never taken.
+    that is not one of `SEPARATORS`, one of these that the vocabulary has. A tokenizer with neither
+    separates documents by its beginning, separating or padding token, or by a line end. A document
+    begins with the beginning token if the tokenizer has one, and with the separator otherwise. No
+    text of a pretraining has the tokens around turns of a chat, which are never taken.
 
     Raises:
         ValueError: if no token separates documents.
     """
     tokens, own = tokenizer.get_vocab(), tokenizer.eos_token
     known = [token for token in SEPARATORS if token in tokens]
-    end = own if own is None or own in SEPARATORS or not known else known[0]
+    end = own if own in SEPARATORS or not known else known[0]
+    end = _without_end(tokenizer) if end is None else end
     if end is None or TURN.search(end):
         chat = "" if end is None else f", only {end!r}, which ends a turn of a chat"
         raise ValueError(
@@ -150,6 +130,18 @@ def marks(tokenizer: "PreTrainedTokenizerBase") -> Marks:
     begin = tokenizer.bos_token
     start = end if begin is None or TURN.search(begin) else begin
     return Marks(int(tokens[start]), int(tokens[end]))
+
+
+def _without_end(tokenizer: "PreTrainedTokenizerBase") -> str | None:
+    """Return the token that separates documents for a tokenizer without an end token, if any."""
+    own = (tokenizer.bos_token, tokenizer.sep_token, tokenizer.pad_token)
+    for token in own:
+        if token is not None and not TURN.search(token):
+            return str(token)
+    line_end = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    if len(line_end) == 1 and tokenizer.decode(line_end) == "\n":
+        return str(tokenizer.convert_ids_to_tokens(line_end[0]))
+    return None
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
@@ -179,6 +171,14 @@ def tokenizer_checksum(tokenizer: "PreTrainedTokenizerBase") -> str:
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
+def chat_settings(tokenizer: "PreTrainedTokenizerBase") -> dict[str, str]:
+    """Return a checksum of a tokenizer's chat template by its name, or nothing without one."""
+    if not tokenizer.chat_template:
+        return {}
+    template = json.dumps(tokenizer.chat_template, sort_keys=True)
+    return {"chat_template_checksum": hashlib.sha256(template.encode()).hexdigest()}
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """The tokens of a document, and the part of its text that they are kept of."""
@@ -197,16 +197,46 @@ class Encoded:
 
 
 def encode_documents(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], end: int, context: int | None
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    end: int,
+    context: int | None,
+    rendered: Sequence[bool] = (),
 ) -> list[Encoded]:
     """Return the tokens of each text followed by the end, truncated to the context.
 
-    A special token that is spelled out in a text, such as the end, is encoded as plain characters.
+    A special token that is spelled out in a text, such as the end, is encoded as plain characters,
+    except in a text that a chat template has rendered, whose tokens around turns are special.
+
+    Args:
+        tokenizer: the tokenizer.
+        texts: the texts.
+        end: the token that ends a document.
+        context: maximum number of tokens of a document, its end included; None for no limit.
+        rendered: whether a chat template has rendered each text; by default none.
     """
+    found: dict[int, Encoded] = {}
+    for special in (False, True):
+        numbers = [n for n in range(len(texts)) if (bool(rendered) and rendered[n]) == special]
+        own = [texts[n] for n in numbers]
+        found |= zip(numbers, _encode(tokenizer, own, (end, context), special), strict=True)
+    return [found[n] for n in range(len(texts))]
+
+
+def _encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: list[str],
+    limits: tuple[int, int | None],
+    special: bool,
+) -> list[Encoded]:
+    """Return the tokens of texts, in all of which special tokens are read as such, or in none."""
+    if not texts:
+        return []
+    end, context = limits
     encoded = tokenizer(
-        list(texts),
+        texts,
         add_special_tokens=False,
-        split_special_tokens=True,
+        split_special_tokens=not special,
         return_attention_mask=False,
         verbose=False,
     )

@@ -1,8 +1,9 @@
 """Local files of documents: which of a folder are read, and how each is divided into records.
 
-A .jsonl file has a record on each line, and a .json file a list of records. A .txt file is divided
-at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start
-of a line is where files were put together: it is removed, and a new document begins there.
+A .jsonl or .ndjson file has a record on each line, a .json file a list of records, and a .csv or
+.parquet file a record in each row (`lm.data.tables`). A .txt file is divided at separators such as
+`<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start of a line is where
+files were put together: it is removed, and a new document begins there.
 """
 
 import hashlib
@@ -12,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from lm.data.document import SURROGATE, Located, is_blank, shortened
+from lm.data.document import Located, is_blank
+from lm.data.lines import COMPRESSIONS, MARK, parsed, read_lines, suffix_of, whole_suffix
+from lm.data.tables import csv_records, parquet_records
 
 TextSplit = Literal["auto", "separators", "blank-lines", "files"]
 """What ends a document of a .txt file. auto: separators where a file has one; otherwise blank
@@ -21,11 +24,17 @@ lines, or the end of the file where a folder has several .txt files."""
 SEPARATORS = ("<|endoftext|>", "<|end_of_text|>")
 """Tokens that end a document of a .txt file, as they are written in public data sets."""
 
-SUFFIXES = (".json", ".jsonl", ".txt")
-"""Suffixes of files that can be read, in any case."""
+READABLE = (
+    f".csv, .json, .jsonl, .ndjson, .parquet or .txt, or in one of these and "
+    f"{' or '.join(COMPRESSIONS)}"
+)
+"""The suffixes of files that can be read, for error messages."""
 
-MARK = "\ufeff"
-"""The byte-order mark."""
+
+def has_known_suffix(path: Path) -> bool:
+    """Return whether the name of a file tells that it can be read, in any case of letters."""
+    suffix = suffix_of(path)
+    return suffix == ".txt" or suffix in _READERS
 
 
 def files_at(path: Path) -> list[Path]:
@@ -34,16 +43,17 @@ def files_at(path: Path) -> list[Path]:
     Raises:
         ValueError: if there is none.
     """
-    readable = ", ".join(SUFFIXES)
     if path.is_dir():
-        found = [each for each in _visible(path) if each.suffix.lower() in SUFFIXES]
+        found = [each for each in _visible(path) if has_known_suffix(each)]
         if not found:
-            raise ValueError(f"the folder {path} holds no document: put {readable} files there")
+            raise ValueError(
+                f"the folder {path} holds no document: put files there that end in {READABLE}"
+            )
         return found
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: give one that ends in {readable}, or a folder")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} cannot be read: give a file that ends in {readable}")
+        raise ValueError(f"there is no file {path}: give one that ends in {READABLE}, or a folder")
+    if not has_known_suffix(path):
+        raise ValueError(f"{path} cannot be read: give a file that ends in {READABLE}")
     return [path]
 
 
@@ -82,12 +92,15 @@ def checksums(path: Path) -> dict[str, str]:
 
 
 def read_records(
-    path: Path, field: str, split: TextSplit = "auto", separators: Sequence[str] = SEPARATORS
+    paths: Path | Sequence[Path],
+    field: str,
+    split: TextSplit = "auto",
+    separators: Sequence[str] = SEPARATORS,
 ) -> Iterator[Located]:
-    """Yield the records of a file, or of the files of a folder in the order of their names.
+    """Yield the records of files, those of a folder in the order of their names, each once.
 
     Args:
-        path: the file or folder.
+        paths: a file or folder, or several.
         field: the field in which the record of a .txt document holds its text.
         split: what ends a document of a .txt file.
         separators: tokens that end a document of a .txt file.
@@ -95,22 +108,20 @@ def read_records(
     Raises:
         ValueError: if a file cannot be read, or a record is malformed.
     """
-    found = files_at(path)
-    several = sum(each.suffix.lower() == ".txt" for each in found) > 1
+    given = [paths] if isinstance(paths, Path) else paths
+    found = list(dict.fromkeys(file for path in given for file in files_at(path)))
+    several = sum(suffix_of(each) == ".txt" for each in found) > 1
     for file in found:
-        suffix = file.suffix.lower()
-        if suffix == ".jsonl":
-            yield from _json_lines(file)
-        elif suffix == ".json":
-            yield from _json_list(file)
-        else:
+        if suffix_of(file) == ".txt":
             own = _split_of(file, separators, several) if split == "auto" else split
             yield from _texts(file, field, own, separators)
+        else:
+            yield from _READERS[suffix_of(file)](file)
 
 
 def _split_of(file: Path, separators: Sequence[str], several: bool) -> TextSplit:
     """Return what ends the documents of a .txt file: what it holds and what is next to it."""
-    if any(each in line for _, line in _lines(file) for each in separators):
+    if any(each in line for _, line in read_lines(file) for each in separators):
         return "separators"
     return "files" if several else "blank-lines"
 
@@ -125,16 +136,16 @@ def _texts(
     elif split == "blank-lines":
         blocks = _blocks(path)
     else:
-        blocks = iter([(1, "\n".join(line.removeprefix(MARK) for _, line in _lines(path)))])
-    origin = f".txt, divided by {split}"
+        blocks = iter([(1, "\n".join(line.removeprefix(MARK) for _, line in read_lines(path)))])
+    origin = f"{whole_suffix(path)}, divided by {split}"
     for number, text in blocks:
-        yield Located(f"{path}, line {number}", {field: text}, origin)
+        yield Located(f"{path}, line {number}", {field: text}, origin, str(path))
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the blocks of lines between blank lines, each with the number of its first line."""
     block, first = "", 1
-    for number, whole in _lines(path):
+    for number, whole in read_lines(path):
         if whole.startswith(MARK) and block:
             yield first, block.rstrip("\n")
             block = ""
@@ -162,7 +173,7 @@ def _between(path: Path, separator: re.Pattern[str]) -> Iterator[tuple[int, str]
     """
     lines: list[str] = []
     first, begun = 1, False
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if line.startswith(MARK) and not is_blank("\n".join(lines)):
             yield first, "\n".join(lines).strip("\n")
             lines, first = [], number
@@ -179,21 +190,21 @@ def _between(path: Path, separator: re.Pattern[str]) -> Iterator[tuple[int, str]
 
 def _json_lines(path: Path) -> Iterator[Located]:
     """Yield the records of each line that is not blank."""
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         where = f"{path}, line {number}"
         for record in _values(line, where):
-            yield Located(where, _object(record, where), ".jsonl")
+            yield Located(where, _object(record, where), whole_suffix(path), str(path))
 
 
 def _json_list(path: Path) -> Iterator[Located]:
     """Yield the records of a list."""
     number = 0
-    for data in _values("\n".join(line for _, line in _lines(path)), str(path)):
+    for data in _values("\n".join(line for _, line in read_lines(path)), str(path)):
         if not isinstance(data, list):
             raise ValueError(f"{path} holds {type(data).__name__}: give a list of records")
         for record in data:
             where = f"{path}, record {number}"
-            yield Located(where, _object(record, where), ".json")
+            yield Located(where, _object(record, where), whole_suffix(path), str(path))
             number += 1
 
 
@@ -219,72 +230,17 @@ _DECODER = json.JSONDecoder()
 _SPACE = f" \t\n\r{MARK}"
 
 
-class _DoubledKeyError(ValueError):
-    """A key of an object has two values."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, in which no key has two values."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            if repr(value) != repr(found[key]):
-                raise _DoubledKeyError(
-                    f"{key!r} is {shortened(value)} and {shortened(found[key])}: give it once"
-                )
-    return found
-
-
-def parsed(text: str, where: str, pairs: Callable[[list[Any]], Any] = _unique) -> Any:  # noqa: ANN401
-    """Return the value of a JSON text.
-
-    Args:
-        text: the text.
-        where: where it was read, for errors.
-        pairs: makes an object of its pairs of keys and values.
-
-    Raises:
-        ValueError: if it is not JSON, or a key has two values.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=pairs)
-    except _DoubledKeyError as error:
-        raise ValueError(f"{where} has a key twice: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON ({error}): correct it, or remove it") from error
-
-
 def _object(record: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(record, dict):
         raise ValueError(f"{where} holds {type(record).__name__}: give a JSON object")
     return record
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file, without carriage returns and byte-order marks of lines.
-
-    Raises:
-        ValueError: if it cannot be read, or is not UTF-8.
-    """
-    return "\n".join(line.lstrip(MARK) for _, line in _lines(path))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file without their ends (of any system), numbered from 1."""
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline=None) as file:
-            for number, line in enumerate(file, 1):
-                if SURROGATE.search(line):
-                    line.encode("utf-8", "surrogateescape").decode("utf-8")  # raises the reason
-                if "\0" in line:
-                    raise ValueError(
-                        f"{path}, line {number} has a NUL character, as UTF-16 has: convert the "
-                        "file to UTF-8"
-                    )
-                yield number, line.removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}, line {number} is not UTF-8 ({error.reason}): convert the file"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+_READERS: dict[str, Callable[[Path], Iterator[Located]]] = {
+    ".csv": csv_records,
+    ".json": _json_list,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": parquet_records,
+}
+"""Readers of files whose records have fields, by suffix."""

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lm.data.document import Document, Encoded
 from lm.data.labeling import Labeler, Labels
 from lm.data.shards import SHARES, Manifest, Pools, Shards, total
-from lm.training.route_tables import FORGET
+from lm.training.route_tables import FORGET, RETAIN
 
 SENTENCES = {
     "skipped_files": "files that were not read, hidden or of other kinds, and links to folders: "
@@ -81,7 +82,8 @@ def label_document(
         counts |= {"cut": 1, "dropped_tokens": encoded.dropped}
         if labels.max() != FORGET and labeler(document, encoded.whole).max() == FORGET:
             counts["beyond_cut"] = 1
-    if any(each in document.text for each in ends):
+    written = document.text if document.messages is None else document.messages
+    if any(each in written for each in ends):
         counts["separators"] = 1
     marks = dict.fromkeys(labeler.marks_of(kept, encoded.tokens), 1)
     return labels, {"counts": counts, "origins": {document.origin: 1}, "marks": marks}
@@ -109,8 +111,8 @@ def find(
     return {**counts, "marks": len(labeler.marks)}, marks
 
 
-def repeats(shards: Shards) -> dict[str, int]:
-    """Return counts of documents with the kept text of another one."""
+def _by_text(shards: Shards) -> tuple[NDArray[np.int64], Labels, Labels]:
+    """Return groups of documents with equal kept text, and the lowest and highest label of each."""
     digests = [
         hashlib.sha256(mapped.tokens[start:stop].tobytes()).digest()[:8]
         for mapped in shards.mapped
@@ -119,17 +121,58 @@ def repeats(shards: Shards) -> dict[str, int]:
     keys = np.frombuffer(b"".join(digests), np.uint64)
     _, group = np.unique(keys, return_inverse=True)
     labels, groups = shards.document_labels(), int(group.max()) + 1
-    lowest, highest = np.full(groups, 255), np.zeros(groups, int)
+    lowest, highest = np.full(groups, 255, np.uint8), np.zeros(groups, np.uint8)
     np.minimum.at(lowest, group, labels)
     np.maximum.at(highest, group, labels)
-    training = Pools(labels).pools == list(SHARES).index("train")
-    trained = np.zeros(groups, bool)
+    return group, lowest, highest
+
+
+def repeats(shards: Shards) -> dict[str, int]:
+    """Return counts of documents with the kept text of another one."""
+    group, lowest, highest = _by_text(shards)
+    training = Pools(shards.document_labels()).pools == list(SHARES).index("train")
+    trained = np.zeros(len(lowest), bool)
     trained[group[training]] = True
     return {
-        "repeated": len(keys) - groups,
+        "repeated": len(group) - len(lowest),
         "shared": int((trained[group] & ~training).sum()),
         "contradictory": int((lowest != highest)[group].sum()),
     }
+
+
+def require_something_to_forget(shards: Shards) -> None:
+    """Raise a ValueError if no document is to be forgotten, or each is to be retained as well."""
+    manifest = shards.manifest
+    everything, forget = sum(manifest.documents.values()), manifest.documents["forget"]
+    if not forget:
+        kind, beyond = _kind(manifest), manifest.findings.get("beyond_cut", 0)
+        why = ""
+        if manifest.marks and not any(manifest.marks.values()):
+            why = f", as none has one of the {kind}s {_names(manifest.marks)}"
+        cut = f"; {beyond:,} have one beyond the cut, and a larger --context keeps it"
+        raise ValueError(
+            f"none of the {everything:,} documents is labeled forget{why}: give others by "
+            f"--{FLAGS[manifest.setting('labeler')['labeler']]}{cut if beyond else ''}"
+        )
+    if not manifest.findings.get("contradictory"):
+        return
+    group, lowest, _ = _by_text(shards)
+    also = int((lowest[group][shards.document_labels() == FORGET] == RETAIN).sum())
+    if also == forget:
+        raise ValueError(
+            f"each of the {forget:,} documents to forget has the kept text of one to retain: label "
+            "equal documents equally"
+        )
+
+
+FLAGS = {
+    "keywords": "words",
+    "tokens": "words",
+    "field": "forget-values",
+    "scores": "high",
+    "list": "labels",
+}
+"""The flag that tells a labeler what is to be forgotten."""
 
 
 def sentences(manifest: Manifest) -> Iterator[str]:
@@ -141,16 +184,21 @@ def sentences(manifest: Manifest) -> Iterator[str]:
             everything = sum(manifest.documents.values())
             yield f"warning: documents labeled {label}: 0 of {everything:,}, and a study needs some"
     missing = [mark for mark, number in manifest.marks.items() if not number]
-    names = ", ".join([*map(repr, missing[:NAMED]), *(["..."] if missing[NAMED:] else [])])
     words: Mapping[str, object] = {
         **manifest.findings,
         "context": manifest.setting("context"),
         "kind": _kind(manifest),
-        "names": f" ({names})" if names else "",
+        "names": f" ({_names(missing)})" if missing else "",
     }
     for name, sentence in SENTENCES.items():
         if manifest.findings.get(name):
             yield sentence.format(**words)
+
+
+def _names(marks: Collection[str]) -> str:
+    """Return the first words or values in quotes."""
+    names = list(map(repr, marks))
+    return ", ".join([*names[:NAMED], *(["..."] if names[NAMED:] else [])])
 
 
 def _kind(manifest: Manifest) -> str:

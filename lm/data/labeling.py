@@ -8,7 +8,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from unicodedata import normalize
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.data.document import SURROGATE, Document, Ids, invisible, shortened
-from lm.data.files import parsed, read_text
-from lm.data.matching import FORM, Words, folded, plain, value_form
+from lm.data.lines import parsed, read_text, suffix_of
+from lm.data.matching import FORM, Words, folded, number_of, plain, value_form
+from lm.data.records import field_names, value_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
 if TYPE_CHECKING:
@@ -282,11 +282,11 @@ def by_score(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
     """
 
     def rule(document: Document) -> int:
-        score = _value(document, config.field)
-        number = isinstance(score, int | float) and not isinstance(score, bool)
-        if not number or (isinstance(score, float) and isnan(score)):
+        given = _value(document, config.field)
+        score = number_of(given)
+        if score is None:
             raise ValueError(
-                f"document {document.number} has the score {shortened(score)} in its field "
+                f"document {document.number} has the score {shortened(given)} in its field "
                 f"{config.field!r}: give a number"
             )
         if score > config.high:
@@ -303,7 +303,7 @@ def by_list(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
         ValueError: if the file cannot be read, or an id has two labels.
     """
     assert config.labels is not None  # the settings refuse it
-    if config.labels.suffix.lower() == ".json":
+    if suffix_of(config.labels) == ".json":
         return _by_id(config.labels, config.field)
     labels = read_labels(config.labels)
 
@@ -391,12 +391,13 @@ def _by_document(rule: Callable[[Document], int]) -> Callable[[Document, Ids], L
 
 
 def _value(document: Document, field: str) -> Any:  # noqa: ANN401
-    if field not in document.fields:
+    try:
+        return value_of(document.fields, field)
+    except KeyError as error:
         raise ValueError(
             f"document {document.number} has no field {field!r}, only "
-            f"{', '.join(map(str, document.fields))}: name another by --field"
-        )
-    return document.fields[field]
+            f"{', '.join(field_names(document.fields))}: name another by --field"
+        ) from error
 
 
 def _value_form(document: Document, field: str) -> str:

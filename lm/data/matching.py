@@ -8,7 +8,9 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from functools import cache
+from math import isnan
 
 from lm.data.document import UNSPACED, invisible, shortened
 
@@ -137,7 +139,7 @@ def value_form(value: object) -> str:
     >>> [value_form(each) for each in (1, 1.0, "1", " 1.0", True, "True", 1.5, "Bio ", None, "nan")]
     ['1', '1', '1', '1', '1', '1', '1.5', 'Bio', '', '']
     """
-    if value is not None and not isinstance(value, str | int | float):
+    if isinstance(value, list | tuple | dict | bytes):
         raise TypeError(f"{shortened(value)} is no single value: give text, a number or true")
     text = value if isinstance(value, str) else str(value)
     text = plain(text)
@@ -149,3 +151,19 @@ def value_form(value: object) -> str:
         return str(int(text))
     number = float(text)
     return str(int(number)) if number.is_integer() else repr(number)
+
+
+def number_of(value: object) -> float | None:
+    """Return a number, which may be written as text, as all of a .csv file is; None if it is none.
+
+    >>> [number_of(each) for each in (1, " 0.5", 10, "high", True, None)]
+    [1, 0.5, 10, None, None, None]
+    """
+    if isinstance(value, str):
+        text = plain(value)
+        return float(text) if _NUMBER.fullmatch(text) else None
+    if isinstance(value, Decimal):
+        value = float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return None if isinstance(value, float) and isnan(value) else value

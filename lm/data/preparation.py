@@ -1,21 +1,21 @@
 """Prepare data: read documents, write shards of labeled tokens, resume if interrupted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lm.data.document import (
-    Document,
+    chat_settings,
     encode_documents,
-    is_blank,
     tokenizer_checksum,
     vocabulary,
 )
-from lm.data.files import SEPARATORS, skipped_files
+from lm.data.files import SEPARATORS
 from lm.data.findings import Records, find, label_document
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
+from lm.data.records import ChatTemplate
 from lm.data.shards import (
     MANIFEST_FILE,
     Manifest,
@@ -25,7 +25,14 @@ from lm.data.shards import (
     require_same,
     require_undamaged,
 )
-from lm.data.sources import Files, Hub, documents, source_settings
+from lm.data.sources import (
+    DocumentStream,
+    Files,
+    Hub,
+    documents,
+    number_skipped,
+    source_settings,
+)
 from oversight.runs.settings import require_numbers
 
 if TYPE_CHECKING:
@@ -96,38 +103,24 @@ def prepare(
     labeler = make_labeler(config.labeler, tokenizer)
     writer = ShardWriter(folder, manifest, config.shard_tokens)
     left = None if config.documents is None else config.documents - done
-    source = _WithText(config.source, manifest.next_record)
-    found = islice(source, left)
+    first = manifest.next_record
+    stream = DocumentStream(documents(config.source, first, ChatTemplate(tokenizer)), first)
+    found = islice(stream, left)
     end, context = manifest.vocabulary.end, config.context
-    ends = {*SEPARATORS, str(tokenizer.eos_token)}
+    ends = {*SEPARATORS, *filter(None, [tokenizer.eos_token])}
     while batch := list(islice(found, TOKENIZER_BATCH)):
         texts = [document.text for document in batch]
-        encoded = encode_documents(tokenizer, texts, end, context)
+        rendered = [document.messages is not None for document in batch]
+        encoded = encode_documents(tokenizer, texts, end, context, rendered)
         for document, own in zip(batch, encoded, strict=True):
             labels, noted = label_document(labeler, document, own, ends)
             writer.add(document.number, own.tokens, labels, noted)
         progress(done := done + len(batch))
     if not done:
         raise ValueError("the source holds no document with text: give another")
-    skipped = skipped_files(config.source.path) if isinstance(config.source, Files) else 0
     exhausted = config.documents is None or done < config.documents
-    records = Records(source.records, exhausted, skipped)
+    records = Records(stream.records, exhausted, number_skipped(config.source))
     return writer.close(*find(Shards(folder, writer.flush()), labeler, records))
-
-
-class _WithText:
-    """The documents of a source from a record on, except those whose text is blank."""
-
-    def __init__(self, source: Hub | Files, first: int) -> None:
-        self.records = first
-        """Number of records of the source up to the last one that was read."""
-        self._documents = documents(source, first)
-
-    def __iter__(self) -> Iterator[Document]:
-        for document in self._documents:
-            self.records = document.number + 1
-            if not is_blank(document.text):
-                yield document
 
 
 def find_manifest(
@@ -143,6 +136,7 @@ def find_manifest(
         settings={
             "tokenizer": str(tokenizer.name_or_path),
             "tokenizer_checksum": tokenizer_checksum(tokenizer),
+            **chat_settings(tokenizer),
             "gguf_file": config.gguf_file,
             "source": source_settings(config.source),
             "labeler": labeler_settings(config.labeler),

@@ -1,18 +1,29 @@
 """Where documents come from: data sets of the Hugging Face hub, which are streamed, and files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm.data.document import Document, Located, documents_of
-from lm.data.files import SEPARATORS, SUFFIXES, TextSplit, checksums, files_at, read_records
+from lm.data.document import Document, Located, is_blank, shortened
+from lm.data.files import (
+    SEPARATORS,
+    TextSplit,
+    checksums,
+    files_at,
+    has_known_suffix,
+    read_records,
+    skipped_files,
+)
+from lm.data.lines import suffix_of
+from lm.data.records import TEXT, ChatTemplate, documents_of
 from lm.models.hf_loading import first_line, is_gated
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +34,7 @@ class Hub:
     subset: str | None = None
     """Configuration of the data set, where it has several."""
     split: str = "train"
-    field: str = "text"
+    field: str = TEXT
     """Field of a record that holds the text."""
     gated: bool = False
     """Whether access must be requested."""
@@ -38,7 +49,7 @@ class Files:
     """
 
     path: Path
-    field: str = "text"
+    field: str = TEXT
     """Field of a record that holds the text."""
     text_split: TextSplit = "auto"
     """What ends a document of a .txt file."""
@@ -135,16 +146,16 @@ def find_source(
     own = {"subset": subset, "split": split, "field": field}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
     # an empty path would be the current folder
-    if data and (path.exists() or path.suffix.lower() in SUFFIXES or data.startswith((".", "/"))):
+    if data and (path.exists() or has_known_suffix(path) or data.startswith((".", "/"))):
         if {"subset", "split"} & set(given):
             raise ValueError(f"{data} is a path, and files have no subset or split: leave both out")
-        texts = any(each.suffix.lower() == ".txt" for each in files_at(path))
+        texts = any(suffix_of(each) == ".txt" for each in files_at(path))
         _require_texts(data, texts, text_split)
         return Files(path=path, text_split=text_split, separators=separators, **given)
     if data not in SOURCES and not re.fullmatch(r"[\w.-]+/[\w.-]+", data):
         raise ValueError(
-            f"{data!r} is no file or folder, nor a data set: choose from {', '.join(SOURCES)}, or "
-            "give OWNER/NAME of one on the hub"
+            f"{shortened(data)} is no file or folder, nor a data set: choose from "
+            f"{', '.join(SOURCES)}, or give OWNER/NAME of one on the hub"
         )
     _require_texts(data, False, text_split)
     return replace(SOURCES[data], **given) if data in SOURCES else Hub(dataset=data, **given)
@@ -157,19 +168,178 @@ def _require_texts(data: str, texts: bool, text_split: TextSplit) -> None:
         )
 
 
-def documents(source: Hub | Files, first: int = 0) -> Iterator[Document]:
+def documents(
+    source: Hub | Files, first: int = 0, chat: ChatTemplate | None = None
+) -> Iterator[Document]:
     """Yield the documents of a source from record `first` on, also those with blank text.
 
     Files in a folder are read in the order of their names, and those with other suffixes skipped.
+
+    Args:
+        source: the data set, file or folder.
+        first: number of the first record of which the document is returned.
+        chat: makes texts of conversations, which are refused without it.
 
     Raises:
         ValueError: if there is no such file or data set, it needs a login, the hub is out of reach,
             the package `datasets` is not installed, or a record is malformed.
     """
     if isinstance(source, Hub):
-        return documents_of(_hub_records(source, first), source.field, first)
+        return documents_of(_hub_records(source, first), source.field, first, chat)
     records = read_records(source.path, source.field, source.text_split, source.separators)
-    return documents_of(islice(records, first, None), source.field, first)
+    return documents_of(records, source.field, chat=chat, skip=first)
+
+
+def number_skipped(source: Hub | Files) -> int:
+    """Return the number of files of a folder that are not read."""
+    return skipped_files(source.path) if isinstance(source, Files) else 0
+
+
+class DocumentStream(Iterator[Document]):
+    """The documents of a source that have text, with counts of what was skipped so far.
+
+    Args:
+        found: all documents, also those with blank text.
+        first: number of the first record.
+        skipped_files: number of files that are not read.
+    """
+
+    def __init__(self, found: Iterator[Document], first: int = 0, skipped_files: int = 0) -> None:
+        self.records = first
+        """Number of records of the source up to the last one that was read."""
+        self.blank = 0
+        """Number of records without text so far: it lacks, or is null, empty or blank."""
+        self.skipped_files = skipped_files
+        self._found = found
+
+    def __next__(self) -> Document:
+        """Return the next document with text."""
+        for document in self._found:
+            self.records = document.number + 1
+            if not is_blank(document.text):
+                return document
+            self.blank += 1
+        raise StopIteration
+
+
+def read_documents(
+    source: object,
+    text_field: str | None = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    text_split: TextSplit = "auto",
+    separators: tuple[str, ...] = SEPARATORS,
+) -> DocumentStream:
+    """Return the documents of texts, records, data sets, files or folders, in their order.
+
+    A string is a path or the name of a data set, as on the command line. Strings in a list are
+    texts, unless all of them are paths.
+
+    Args:
+        source: a path or the name of a data set; a list of paths; a `Hub` or `Files`; a
+            `datasets.Dataset`, a `pandas.DataFrame` or any iterable of records; or an iterable of
+            texts or of conversations.
+        text_field: field of a record that holds the text, such as `meta.text`; by default `text`,
+            or `messages` in records without it.
+        tokenizer: its chat template makes texts of conversations, which are refused without it.
+        text_split: what ends a document of a .txt file.
+        separators: tokens that end a document of a .txt file.
+
+    Raises:
+        ValueError: if the source is none of these, a file cannot be read, or a record is malformed;
+            the latter two while documents are read.
+
+    >>> stream = read_documents(["The forest.", None, {"text": 5}])
+    >>> [document.text for document in stream], stream.blank
+    (['The forest.', '5'], 1)
+    """
+    chat = ChatTemplate(tokenizer)
+    if isinstance(source, str):
+        source = find_source(source, None, None, text_field, text_split, separators)
+    if isinstance(source, Hub | Files):
+        found = documents(source, chat=chat)
+        return DocumentStream(found, skipped_files=number_skipped(source))
+    field = text_field or TEXT
+    paths = _paths(source)
+    records = read_records(paths, field, text_split, separators) if paths else _given(source, field)
+    skipped = sum(map(skipped_files, paths))
+    return DocumentStream(documents_of(records, field, chat=chat), skipped_files=skipped)
+
+
+def _paths(source: object) -> list[Path]:
+    """Return the paths that a source consists of, or nothing if it consists of something else.
+
+    Raises:
+        ValueError: if some of its strings are names of files, and others are texts.
+    """
+    if isinstance(source, PathLike):
+        return [Path(source)]
+    if not isinstance(source, Sequence):
+        return []
+    if all(isinstance(each, PathLike) for each in source):
+        return [Path(each) for each in source]
+    texts = [each for each in source if isinstance(each, str)]
+    named = next(filter(_FILE_NAME.fullmatch, texts), None)
+    short = len(texts) == len(source) and max(map(len, texts)) < LONGEST_PATH
+    if short and all(_FILE_NAME.fullmatch(each) or Path(each).exists() for each in texts):
+        return list(map(Path, texts))
+    if named is not None:
+        raise ValueError(
+            f"{shortened(named)} is the name of a file, and stands in a list of texts: give paths "
+            "that exist only, or texts only; a text of this kind as a record, {'text': ...}"
+        )
+    return []
+
+
+LONGEST_PATH = 1024
+"""Characters from which on a string is no path."""
+_FILE_NAME = re.compile(r"\S+\.(csv|json|jsonl|ndjson|parquet|txt)(\.gz|\.zst)?", re.IGNORECASE)
+"""Matches names of files, and few texts."""
+
+
+def _given(source: object, field: str) -> Iterator[Located]:
+    """Yield the records of an iterable of records, texts or conversations.
+
+    Raises:
+        ValueError: if the source is something else.
+    """
+    if isinstance(source, Mapping):
+        names = ", ".join(map(str, source)) or "nothing"
+        raise ValueError(
+            f"a {type(source).__name__} of {names} was given: give the data set of one of these"
+        )
+    if not isinstance(source, Iterable) or isinstance(source, bytes):
+        raise ValueError(
+            f"{shortened(source)} was given: give texts, records, a data set, or paths of files"
+        )
+    table = hasattr(source, "to_dict") and hasattr(source, "columns")  # of pandas
+    records: Iterable[object] = source.to_dict("records") if table else source  # type: ignore[attr-defined]
+    for number, each in enumerate(records):
+        record = each if isinstance(each, Mapping) else {field: each}
+        yield Located(f"record {number}", record, type(source).__name__)
+
+
+def require_forget_and_retain(forget: Iterable[str], retain: Iterable[str]) -> int:
+    """Return how many texts to forget are also texts to retain.
+
+    Raises:
+        ValueError: if there is nothing to forget or to retain, or either set is part of the other.
+
+    >>> require_forget_and_retain(["a", "b"], ["b", "c"])
+    1
+    """
+    sets = [{text.strip() for text in texts} for texts in (forget, retain)]
+    names = ("forget", "retain")
+    for name, texts in zip(names, sets, strict=True):
+        if not texts:
+            raise ValueError(f"there is no text to {name}: give one or more")
+    both = sets[0] & sets[1]
+    for name, other, texts in zip(names, reversed(names), sets, strict=True):
+        if len(both) == len(texts):
+            raise ValueError(
+                f"each of the {len(texts):,} different texts to {name} is also one to {other}: "
+                f"give some that are not"
+            )
+    return len(both)
 
 
 def source_settings(source: Hub | Files) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def read_questions(path: Path) -> tuple[Source, ...]:
         raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give one that ends in .json or .jsonl")
-    questions = [check_record(record, where) for where, record, _ in read_records(path, "")]
+    questions = [check_record(each.record, each.where) for each in read_records(path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
     return (Source(questions),)

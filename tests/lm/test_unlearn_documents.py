@@ -8,6 +8,11 @@ import pytest
 import torch
 
 from lm import prepare, unlearn
+from lm.data.labeling import LabelerConfig
+from lm.data.preparation import PreparationConfig
+from lm.data.preparation import prepare as prepare_documents
+from lm.data.sources import Files
+from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
 from oversight.runs.folder import read_json
 from tests.lm.data.factories import make_tokenizer, write_lines
@@ -167,10 +172,12 @@ def test_documents_with_nothing_to_forget_or_to_retain_are_refused(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = write_lines(tmp_path / "documents.jsonl", DOCUMENTS)
-    made = ("--data", str(lines), "--tokenizer", str(model), "--out", str(tmp_path / "out"))
-    assert cli.run(prepare.main, [*made, "--context", "40", "--words", *words]) == 0
-    capsys.readouterr()
+    config = PreparationConfig(
+        source=Files(path=write_lines(tmp_path / "documents.jsonl", DOCUMENTS)),
+        labeler=LabelerConfig(words=words),
+        context=40,
+    )
+    prepare_documents(config, load_tokenizer(model), tmp_path / "out")
     assert call("--data", tmp_path / "out", "--run-dir", tmp_path / "study") == 2
     errors = capsys.readouterr().err
     assert message in errors

@@ -1,5 +1,8 @@
-"""A tiny tokenizer, documents for labelers, and shards of random documents."""
+"""A tiny tokenizer, documents for labelers, files of each format, and shards of random tokens."""
 
+import csv
+import gzip
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +14,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lm.data.document import Ids, Vocabulary
 from lm.data.labeling import Labels
+from lm.data.lines import suffix_of
 from lm.data.shards import Manifest, Shards, ShardWriter, open_shards
 
 transformers = pytest.importorskip("transformers")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,6 +55,37 @@ def make_tokenizer(vocab_size: int = 330, texts: Sequence[str] = ()) -> "PreTrai
 def write_lines(path: Path, records: Sequence[Mapping[str, Any]] = RECORDS) -> Path:
     """Write records as JSON lines."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
+"""Suffixes of files whose records have fields."""
+
+
+def write_records(path: Path, records: Sequence[Mapping[str, Any]] = RECORDS) -> Path:
+    """Write records in the format, and with the compression, of a file's suffixes."""
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        made = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(records)), made)
+        content = made.getvalue()
+    elif suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+        content = text.getvalue().encode()
+    elif suffix == ".json":
+        content = json.dumps(list(records)).encode()
+    else:
+        content = "".join(json.dumps(record) + "\n" for record in records).encode()
+    return write_compressed(path, content)
+
+
+def write_compressed(path: Path, content: bytes) -> Path:
+    """Write content with the compression of a file's last suffix."""
+    compress = {".gz": gzip.compress, ".zst": lambda data: pa.compress(data, "zstd", asbytes=True)}
+    path.write_bytes(compress.get(path.suffix.lower(), bytes)(content))
     return path
 
 

@@ -1,16 +1,28 @@
 """Documents are prepared as shards, and interrupted preparation ends with equal bytes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig, prepare
-from lm.data.shards import open_shards
+from lm.data.shards import ShardWriter, open_shards
 from lm.data.sources import Files
-from tests.lm.data.factories import END, RECORDS, make_tokenizer, write_lines
+from tests.lm.data.factories import (
+    END,
+    FORMATS,
+    RECORDS,
+    make_tokenizer,
+    write_lines,
+    write_records,
+)
 
+transformers = pytest.importorskip("transformers")
+
+TOKENIZER = make_tokenizer()
 SMALL = {"documents": 40, "context": 14, "shard_tokens": 100}
 
 
@@ -168,17 +180,109 @@ def test_data_are_refused_when_the_tokenizer_differs(tmp_path: Path) -> None:
 def test_prepare_refuses_a_tokenizer_without_end_and_a_source_without_documents(
     tmp_path: Path,
 ) -> None:
-    config, tokenizer = make_config(tmp_path), make_tokenizer()
+    tokenizer = make_tokenizer()
     (tmp_path / "empty.txt").write_text("\n")
     empty = PreparationConfig(source=Files(path=tmp_path / "empty.txt"))
     with pytest.raises(ValueError, match="the source holds no document with text"):
         prepare(empty, tokenizer, tmp_path / "out")
-    tokenizer.eos_token = None
+    without = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a"))
+    )
     with pytest.raises(ValueError, match="has no end-of-text token"):
-        prepare(config, tokenizer, tmp_path / "out")
+        prepare(make_config(tmp_path), without, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["documents", "context", "shard_tokens"])
 def test_preparation_config_refuses_numbers_below_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} 0 was given: give 1 or more"):
         make_config(tmp_path, **{name: 0})
+
+
+MIXED: list[dict[str, Any]] = [
+    {"text": f'Story {n}: the {"forest" if n % 3 else "sea"},\n"old" and wide {n % 7}.'}
+    | {"id": n, "topic": "sea" if n % 4 else "", "score": n / 30, "meta.note": f"n{n}"}
+    for n in range(30)
+]
+"""Documents with line ends and quotes, and with labels of several kinds."""
+
+
+@pytest.mark.parametrize("compression", ["", ".gz", ".ZST"])
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(
+    "labeler",
+    [
+        {},
+        {"labeler": "field", "field": "topic", "forget_values": ("sea",)},
+        {"labeler": "scores", "field": "score", "low": 0.2, "high": 0.7},
+        {"labeler": "list", "field": "id"},
+    ],
+    ids=["words", "field", "scores", "list"],
+)
+def test_each_format_gives_the_same_shards(
+    tmp_path: Path, suffix: str, compression: str, labeler: dict[str, Any]
+) -> None:
+    if labeler.get("labeler") == "list":
+        labels = {str(n): ("retain", "unlabeled", "forget")[n % 3] for n in range(30)}
+        (tmp_path / "labels.json").write_text(json.dumps(labels))
+        labeler = labeler | {"labels": tmp_path / "labels.json"}
+    made = []
+    for name in ("plain.jsonl", f"a{suffix}{compression}"):
+        source = Files(path=write_records(tmp_path / name, MIXED))
+        config = PreparationConfig(
+            source=source, labeler=LabelerConfig(**labeler), shard_tokens=300
+        )
+        manifest = prepare(config, TOKENIZER, tmp_path / f"out-{name}")
+        made.append((manifest.shards, manifest.findings, manifest.marks))
+    (shards, *rest), (others, *also) = made
+    assert [each.checksum for each in shards] == [each.checksum for each in others]
+    assert [each.documents for each in shards] == [each.documents for each in others]
+    assert rest == also
+    assert len(shards) > 1
+    assert set(others[0].origins) == {f"{suffix}{compression.lower()}"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl.gz"])
+def test_preparation_of_each_format_resumes_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    records = [each if n % 5 else {**each, "text": None} for n, each in enumerate(MIXED)]
+    source = Files(path=write_records(tmp_path / f"a{suffix}", records))
+    config = PreparationConfig(source=source, shard_tokens=200)
+    prepare(config, TOKENIZER, tmp_path / "whole")
+    monkeypatch.setattr("lm.data.preparation.TOKENIZER_BATCH", 1)
+    write, shards = ShardWriter._write, list[ShardWriter]()
+
+    def interrupted(writer: ShardWriter) -> None:
+        write(writer)
+        shards.append(writer)
+        if len(shards) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardWriter, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, TOKENIZER, tmp_path / "cut")
+    assert content(tmp_path / "cut") != content(tmp_path / "whole")
+    prepare(config, TOKENIZER, tmp_path / "cut")
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+
+
+def test_conversations_are_encoded_with_the_tokens_of_turns(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|turn|>{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    )
+    messages = [{"role": "user", "content": "A tree?"}, {"role": "me", "content": f"No{END}"}]
+    records: list[dict[str, Any]] = [{"messages": messages}, {"text": "a <|turn|>"}]
+    source = Files(path=write_records(tmp_path / "a.jsonl", records))
+    manifest = prepare(PreparationConfig(source=source), tokenizer, tmp_path / "out")
+    turn = tokenizer.convert_tokens_to_ids("<|turn|>")
+    tokens, labels = open_shards(tmp_path / "out").document(0)
+    assert (tokens == turn).sum() == 2
+    assert labels.tolist() == [2] * len(tokens)
+    assert tokenizer.decode(tokens).startswith("<|turn|>user: A tree?\n<|turn|>me: No")
+    assert turn not in open_shards(tmp_path / "out").document(1)[0]
+    assert manifest.findings["separators"] == 1  # in what a message says
+    tokenizer.chat_template += "."
+    with pytest.raises(ValueError, match="chat_template_checksum was"):
+        prepare(PreparationConfig(source=source), tokenizer, tmp_path / "out")
