@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from inspect import signature
 from types import MappingProxyType
 from typing import Literal
 
@@ -106,10 +107,12 @@ class Method:
                     f"{name} must be a function, got {given!r}: those of the methods are in "
                     "agents.reward_model, agents.rollout_buffer and agents.methods"
                 )
-        if self.reweighting is not None and not self.needs_propensity:
+            require_arguments(name, given)
+        by_propensity = self.reweighting is not None or self.assignment is by_coin
+        if by_propensity and not self.needs_propensity:
             raise ValueError(
-                f"method {self.name!r} has a reweighting, which gets the probability that the end "
-                "of an episode is observed: give needs_propensity=True"
+                f"method {self.name!r} has a reweighting or by_coin, which reads the probability "
+                "that the end of an episode is observed: give needs_propensity=True"
             )
 
     @property
@@ -147,6 +150,29 @@ class Method:
                 "change weights only"
             )
         return table
+
+
+ARGUMENTS = {
+    "source": ("learner",),
+    "assignment": ("pool", "order", "propensity"),
+    "reweighting": ("table", "routes", "propensity"),
+}
+"""What the functions of a method are called with."""
+
+
+def require_arguments(name: str, function: Callable[..., object] | None) -> None:
+    """Raise a ValueError for a function of a method that does not take what it is called with."""
+    if function is None:
+        return
+    arguments = ARGUMENTS[name]
+    try:
+        signature(function).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} must be a function of ({', '.join(arguments)}), got {function!r}: {error}"
+        ) from None
+    except ValueError:  # a builtin without a signature is tried when it is called
+        return
 
 
 def _losses(given: object) -> tuple[AuxiliaryLoss, ...]:

@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.optim import Adam, AdamW, Optimizer, SparseAdam
 
-from oversight.runs.settings import Numbers, require_number
+from oversight.runs.settings import COUNT, Numbers, require_number
 
 FINITE = Numbers("a finite number", lambda value: -inf < value < inf)
 
@@ -96,10 +96,21 @@ def check_widths(name: str, sizes: object) -> tuple[int, ...]:
         ValueError: if there is none, or one is no positive integer.
     """
     given = tuple(sizes) if isinstance(sizes, Sequence) and not isinstance(sizes, str) else ()
-    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in given)
+    whole = all(COUNT.allow(size) for size in given)
     if not given or not whole:
         raise ValueError(f"{name} must be positive widths such as (64, 64), got {sizes!r}")
     return tuple(int(size) for size in given)
+
+
+def require_common(kwargs: Mapping[str, Any]) -> None:
+    """Raise a ValueError for an argument of any actor-critic policy of SB3 that is out of range."""
+    require_truths(kwargs, "normalize_images", "ortho_init", "share_features_extractor")
+    require_number("log_std_init", kwargs.get("log_std_init", 0.0), FINITE)
+    require_mapping("features_extractor_kwargs", kwargs.get("features_extractor_kwargs"))
+    if kwargs.get("optimizer_class") is SparseAdam:
+        raise ValueError(
+            "optimizer_class SparseAdam was given, but gradients of a policy are dense: use Adam"
+        )
 
 
 def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) -> None:
@@ -109,9 +120,7 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
         kwargs: further arguments of `MotivationPolicy`.
         reward_features: class of the features that a policy with a reward map must have.
     """
-    require_truths(kwargs, "normalize_images", "ortho_init", "share_features_extractor")
-    require_number("log_std_init", kwargs.get("log_std_init", 0.0), FINITE)
-    require_mapping("features_extractor_kwargs", kwargs.get("features_extractor_kwargs"))
+    require_common(kwargs)
     by_state = {"use_sde": True, "use_expln": True, "full_std": False, "squash_output": True}
     for name, without_effect in by_state.items():
         if kwargs.get(name) is not None:
@@ -141,11 +150,7 @@ def optimizer_arguments(optimizer: object, arguments: object) -> dict[str, Any]:
         ValueError: if it is none, or they are no arguments by name.
     """
     require_class("optimizer_class", optimizer, Optimizer)
-    assert isinstance(optimizer, type)
-    if issubclass(optimizer, SparseAdam):
-        raise ValueError(
-            "optimizer_class SparseAdam was given, but gradients of a policy are dense: use Adam"
-        )
+    require_common({"optimizer_class": optimizer})
     given = require_mapping("optimizer_kwargs", arguments)
     if "lr" in given:
         raise ValueError("optimizer_kwargs name lr, which is learning_rate: give that to RoutedPPO")

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
+import gymnasium as gym
 import torch
 from stable_baselines3 import PPO
 
 from agents.losses import AdvantageNormalization
 from agents.methods import Method
-from agents.policy_arguments import require_mapping, require_truths
+from agents.policy_arguments import require_common, require_mapping, require_truths
 from agents.reward_model import Learner
 from agents.rollout_buffer import RewardSource, RoutedBuffer, require_choice
 from oversight.routing import Gate
@@ -69,7 +70,7 @@ def require_names(agent: type[PPO], settings: Mapping[str, Any]) -> None:
     spaces = {"observation_space", "action_space"}
     takes = [inspect.signature(each.__init__).parameters for each in agent.__mro__]  # type: ignore[misc]
     own = {*inspect.signature(PPO.load).parameters, *spaces}.union(*takes)
-    if unknown := sorted(settings.keys() - own):
+    if unknown := sorted(settings.keys() - (own - {"policy"})):
         raise ValueError(
             f"{agent.__name__} has no setting {', '.join(unknown)}: give arguments of its "
             "constructor, or leave it out"
@@ -78,10 +79,10 @@ def require_names(agent: type[PPO], settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def refusals_of_sb3() -> Iterator[None]:
-    """Raise what SB3 asserts about its arguments as a ValueError of one line."""
+    """Raise what SB3 and Gymnasium say about arguments as a ValueError of one line."""
     try:
         yield
-    except AssertionError as error:
+    except (AssertionError, gym.error.Error) as error:  # the latter of an unknown id
         raise ValueError(" ".join(str(error).split()) or repr(error)) from error
 
 
@@ -119,6 +120,7 @@ def policy_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"policy_kwargs name {', '.join(own)}, which RoutedPPO gives: leave it out"
         )
+    require_common(given)
     return given
 
 

@@ -144,6 +144,11 @@ class VectorEnvAdapter(VecEnv):
     """
 
     def __init__(self, venv: VectorEnv[Any, Any, Any], *, marks_resets: bool = False) -> None:
+        if not isinstance(venv, VectorEnv):
+            raise ValueError(
+                f"VectorEnvAdapter takes a vector environment of Gymnasium, got {venv!r}: put "
+                "single environments into gymnasium.vector.SyncVectorEnv"
+            )
         self.mode = venv.metadata.get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):
             raise ValueError(

@@ -308,7 +308,7 @@ def check_payment(
         raise ValueError(f"reward must be one of {get_args(Reward)}, got {reward!r}")
     if proxy is not None:
         check_function(proxy, "proxy", PROXY_ARGUMENTS)
-    if isinstance(allow, str) or not all(isinstance(key, str) for key in allow):
+    if not isinstance(allow, list | tuple) or not all(isinstance(key, str) for key in allow):
         raise ValueError(f"allow must be a tuple of info keys, got {allow!r}")
     if refused := {*OWN_KEYS, "final_info", "final_obs", "episode"} & set(allow):
         raise ValueError(
@@ -322,7 +322,7 @@ def check_payment(
             "the learner what is hidden: leave them out, or rename in a wrapper inside what has "
             "such a name and tells no reward"
         )
-    integer = isinstance(seed, int | np.integer)
+    integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if seed is not None and not (integer and 0 <= seed < 2**64):
         raise ValueError(f"seed must be None or from 0 to 2**64 - 1, got {seed!r}")
 

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from agents import MotivationPolicy, RoutedPPO
 from agents.methods import METHODS
 from agents.policy import MotivationNet, Network
-from tests.agents.factories import ROLLOUT, assert_same_training, small_agent, weights
+from tests.agents.factories import (
+    ROLLOUT,
+    assert_same_training,
+    small_agent,
+    small_env,
+    weights,
+)
 
 
 def trained(method: str = "routed", **policy_kwargs: Any) -> RoutedPPO:  # noqa: ANN401
@@ -77,6 +83,7 @@ class Narrow(FlattenExtractor):
     [
         ({"net_arch": []}, r"net_arch must be positive widths.*got \[\]"),
         ({"net_arch": [8, 0]}, "net_arch must be positive widths"),
+        ({"net_arch": [True]}, "net_arch must be positive widths"),
         ({"net_arch": "64"}, "net_arch must be positive widths"),
         ({"net_arch": {"pi": [8]}}, "net_arch must name the widths of pi and of vf"),
         ({"net_arch": {"pi": [8], "vf": 8}}, r"net_arch\['vf'\] must be positive widths"),
@@ -134,6 +141,21 @@ def test_policy_refuses_arguments_in_one_line(policy_kwargs: dict[str, Any], mes
     with pytest.raises(ValueError, match=message) as caught:
         small_agent(policy_kwargs=policy_kwargs)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("policy_kwargs", "message"),
+    [
+        ({"ortho_init": "x"}, "ortho_init must be True or False, got 'x'"),
+        ({"log_std_init": float("nan")}, "log_std_init nan was given: give a finite number"),
+        ({"optimizer_class": torch.optim.SparseAdam}, "SparseAdam was given.*use Adam"),
+        ({"foo": 1}, "do not fit what they build: .*argument 'foo'"),
+    ],
+    ids=str,
+)
+def test_policies_of_sb3_refuse_the_same(policy_kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RoutedPPO("MlpPolicy", small_env("naive", 2), "naive", policy_kwargs=policy_kwargs)
 
 
 def test_policy_with_a_reward_map_refuses_other_features() -> None:

@@ -218,6 +218,12 @@ def test_vector_environment_pays_a_number_in_each_lane(rewards: Any, message: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("env", [None, "CartPole-v1", Odd()], ids=["None", "id", "single"])
+def test_adapter_takes_vector_environments(env: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=r"takes a vector environment of Gymnasium, got .*Sync"):
+        VectorEnvAdapter(env)
+
+
 def test_error_of_the_environment_itself_is_left_alone() -> None:
     class Broken(Odd):
         def step(self, action: Any) -> Any:  # noqa: ANN401

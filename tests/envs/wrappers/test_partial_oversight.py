@@ -177,6 +177,8 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"flag": "visible", "observer": Region(np.isfinite, at="arrival")}, "at='start'"),
     ({"allow": ("episode",)}, "allow must name keys"),
     ({"allow": "episode"}, "tuple of info keys"),
+    ({"allow": 3}, "tuple of info keys"),
+    ({"seed": True}, "seed must be None or from 0"),
     ({"allow": ("true_reward",)}, "do not contain the reward, got \\['true_reward'\\]"),
     ({"allow": ("episode_return", "returned")}, "got \\['episode_return'\\]"),
     ({"allow": ("RewardForward",)}, "do not contain the reward"),
