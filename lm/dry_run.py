@@ -19,6 +19,8 @@ from lm.data.task import CONTEXT, FOREIGN_CONTEXT
 from lm.methods import METHODS, Method
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
+from lm.models.hf_architecture import architecture_of
+from lm.models.hf_layers import zero_units
 from lm.models.hf_loading import load_config
 from lm.models.language_model import LanguageModel, piece_length
 from lm.pretraining import gpt_shape
@@ -103,12 +105,15 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     plain = AutoModelForCausalLM.from_config(config)
     total = _count(plain)
     adapters = run.adapters if method.adapted else None
+    added = 0
+    if method.expanded:  # by units of zero, since to draw them takes weights, which have no storage
+        architecture = architecture_of(plain)
+        mlp = architecture.blocks(plain)[0].get_submodule(architecture.mlp)
+        unit = _count(zero_units(mlp, architecture, 1))
+        added = len(architecture.blocks(plain)) * run.expansion * unit
     shape = _shape(RoutedCausalLM(plain, adapters=adapters), total)
     if not method.expanded:
         return shape
-    # An expansion draws its units from the weights of the model, which have no storage here.
-    of_unit = shape.width * 2 + 1 if config.model_type == "gpt_neo" else shape.width * 3
-    added = shape.layers * run.expansion * of_unit
     return shape._replace(total=total + added, added=added, trained=shape.trained + added)
 
 

@@ -11,18 +11,21 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lm.attacks.config import LoRAConfig
+from lm.models.hf_architecture import is_transposed, matrix_of
 from lm.models.language_model import LanguageModel
 from lm.models.layers import RoutedLinear
 
 
 def linear_maps(model: LanguageModel) -> Iterator[nn.Module]:
-    """Yield all linear maps of the blocks, each with its matrix [outputs, inputs] as `weight`.
+    """Yield all linear maps of the blocks, each with its matrix as `weight`.
 
     The embedding and the output head are outside of the blocks.
     """
     for block in model.layers():
         yield from (
-            module for module in block.modules() if isinstance(module, RoutedLinear | nn.Linear)
+            module
+            for module in block.modules()
+            if isinstance(module, RoutedLinear | nn.Linear) or is_transposed(module)
         )
 
 
@@ -30,13 +33,14 @@ class LowRank(nn.Module):
     """Adds `alpha / rank * B A` to a matrix; B is zero at first.
 
     Args:
-        weight: the matrix, [outputs, inputs].
+        linear: the linear map of the matrix.
         config: the rank and the scale of the update.
         generator: draws the initial A uniformly within +-1 / sqrt(inputs), as in peft.
     """
 
-    def __init__(self, weight: Tensor, config: LoRAConfig, generator: torch.Generator) -> None:
+    def __init__(self, linear: nn.Module, config: LoRAConfig, generator: torch.Generator) -> None:
         super().__init__()
+        weight, self.transposed = matrix_of(linear), is_transposed(linear)
         outputs, inputs = weight.shape
         # drawn on the CPU, so that a seed gives the same weights on every device
         drawn = torch.rand(config.rank, inputs, generator=generator) * 2 - 1
@@ -46,7 +50,8 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the matrix with its update."""
-        return weight + self.scale * (self.b @ self.a)
+        update = self.scale * (self.b @ self.a)
+        return weight + (update.T if self.transposed else update)
 
 
 def adapt(model: LanguageModel, config: LoRAConfig, seed: int = 0) -> list[nn.Parameter]:
@@ -58,8 +63,7 @@ def adapt(model: LanguageModel, config: LoRAConfig, seed: int = 0) -> list[nn.Pa
     generator = torch.Generator().manual_seed(seed)
     trained: list[nn.Parameter] = []
     for module in list(linear_maps(model)):
-        assert isinstance(module.weight, nn.Parameter)
-        update = LowRank(module.weight, config, generator)
+        update = LowRank(module, config, generator)
         parametrize.register_parametrization(module, "weight", update)
         trained += [update.a, update.b]
     return trained

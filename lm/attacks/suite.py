@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lm.attacks.config import GridConfig
 from lm.attacks.lora import linear_maps
@@ -22,6 +22,7 @@ from lm.data.task import Task
 from lm.evaluation.exam import Exam
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import score
+from lm.models.hf_architecture import matrix_of
 from lm.models.language_model import LanguageModel
 
 
@@ -51,8 +52,8 @@ def quantized(model: LanguageModel, bits: int) -> LanguageModel:
     """Return a copy of a model with the linear maps of the blocks rounded to `bits` bits."""
     rounded = model.copied()
     for module in linear_maps(rounded):
-        assert isinstance(module.weight, nn.Parameter)
-        module.weight.copy_(quantize(module.weight, bits))
+        matrix = matrix_of(module)
+        matrix.copy_(quantize(matrix, bits))
     return rounded
 
 

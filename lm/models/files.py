@@ -65,7 +65,10 @@ def _gpt(shape: dict[str, Any], dtype: torch.dtype) -> LanguageModel:
 def _causal_lm(shape: dict[str, Any], dtype: torch.dtype) -> LanguageModel:
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
 
-    plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape["plain"]), dtype=dtype)
+    config = AutoConfig.for_model(**shape["plain"])
+    plain = AutoModelForCausalLM.from_config(
+        config, dtype=dtype, attn_implementation=shape["attention"]
+    )
     adapters = shape["adapters"] and AdapterConfig(**shape["adapters"])
     return RoutedCausalLM(plain, shape["units"], shape["layers"], adapters=adapters)
 

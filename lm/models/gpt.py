@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.models.language_model import LanguageModel, cross_entropy, output_logits
+from lm.models.language_model import LanguageModel, OutputHead, cross_entropy
 from lm.models.layers import (
     EXPANSION_PARAMETERS,
     LOSS,
@@ -112,7 +112,7 @@ class GPT(LanguageModel):
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [B, T, V]."""
-        return output_logits(x_btd, self.embedding, self.parameter_gate.weight_for(x_btd))
+        return OutputHead(self.embedding).logits(x_btd, self.parameter_gate.weight_for(x_btd))
 
     def normed(self, x_btd: Tensor) -> Tensor:
         """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
@@ -155,7 +155,7 @@ class GPT(LanguageModel):
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
         x_btd = self.features(tokens_bt)
         losses_bt = cross_entropy(
-            x_btd, self.embedding, self.parameter_gate.weight_for(x_btd), next_bt
+            x_btd, OutputHead(self.embedding), self.parameter_gate.weight_for(x_btd), next_bt
         )
         gated: Tensor = self.loss_gate(losses_bt)
         return gated

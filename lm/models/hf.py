@@ -9,37 +9,39 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lm.models.hf_architecture import architecture_of, few_tokens, logits_of, refuse
 from lm.models.hf_layers import (
     Adapted,
     Expanded,
     ParameterGated,
+    Wrapper,
     adapt,
     drawn_units,
-    family_of,
-    gate_all_parameters,
+    gate_plain_parameters,
+    hidden_units,
     innermost,
     insert_gates,
+    units_setting,
     unwrap,
     widen,
     zero_units,
 )
-from lm.models.language_model import IGNORED, LanguageModel, cross_entropy
-from lm.models.layers import (
-    LOSS,
-    ORIGINAL_PARAMETERS,
-    AdapterConfig,
-    RoutedLinear,
-    require_expansion,
-)
-from oversight.routing import Gate, parameters_of
+from lm.models.hf_loading import first_line
+from lm.models.language_model import IGNORED, LanguageModel, OutputHead, cross_entropy
+from lm.models.layers import LOSS, TARGETS, AdapterConfig, RoutedLinear, require_expansion
+from oversight.routing import Gate, RouteTable, parameters_of, routing
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+UNLIMITED = 2048
+"""Tokens that a model without a maximum number of them reads at once, such as BLOOM."""
 
 
 def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedModel":
@@ -54,7 +56,7 @@ def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedMo
         ablated: whether to leave out the expansion, or the adapter to ablate.
     """
     plain: PreTrainedModel = copy.deepcopy(model.causal_lm)
-    family, blocks = model.family, model.family.blocks(plain)
+    architecture, blocks = model.architecture, model.architecture.blocks(plain)
     added = [
         next((one.expansion for one in block.modules() if isinstance(one, Expanded)), None)
         for block in blocks
@@ -67,22 +69,22 @@ def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedMo
     if ablated or not model.units:
         return plain
     for block, expansion in zip(blocks, added, strict=True):
-        mlp = block.get_submodule(family.mlp)
-        widen(mlp, expansion or zero_units(mlp, family, model.units), family)
-    plain.config.intermediate_size = mlp.get_submodule(family.down_proj).in_features
+        mlp = block.get_submodule(architecture.mlp)
+        widen(mlp, expansion or zero_units(mlp, architecture, model.units), architecture)
+    setattr(plain.config, model.units_setting, hidden_units(mlp, architecture))
     return plain
 
 
 class RoutedCausalLM(LanguageModel):
     """A causal model with the targets of `lm.models.layers`; train it inside `routing`.
 
-    The plain model is changed in place, so that its weights are held once; `contract` returns a
-    plain copy. The output of added units is zero at first, so that the logits stay the same to the
-    last bit.
+    The plain model is changed in place, so that its weights are held once, and put into evaluation
+    mode, so that it trains without dropout; `contract` returns a plain copy. The output of added
+    units is zero at first, so that the logits stay the same to the last bit, which is checked.
 
     Args:
-        plain: a causal model of one of the `FAMILIES`. It trains in its own dtype, so load it in
-            float32.
+        plain: a causal model whose layers `architecture_of` finds. It trains in its own dtype, so
+            load it in float32.
         units: hidden units added to the MLP of each expanded layer.
         layers: indices of the expanded layers.
         seed: seed of the input weights of added units or adapters.
@@ -90,7 +92,8 @@ class RoutedCausalLM(LanguageModel):
             weights are then frozen; None for no adapters. Adapters exclude added units.
 
     Raises:
-        ValueError: if the model lacks the layers that are gated, or cannot be expanded so.
+        ValueError: if the model lacks the layers that are gated, cannot be expanded so, or has
+            other logits with gates; it is then left plain.
     """
 
     def __init__(
@@ -102,34 +105,61 @@ class RoutedCausalLM(LanguageModel):
         adapters: AdapterConfig | None = None,
     ) -> None:
         super().__init__()
-        self.family = family_of(plain)
+        if any(isinstance(module, Wrapper) for module in plain.modules()):
+            refuse(plain, "it has gates already")
+        self.architecture = architecture_of(plain)
         self.units, self.expanded_layers, self.adapters = units, tuple(layers), adapters
-        blocks = self.family.blocks(plain)
+        blocks = self.architecture.blocks(plain)
         require_expansion(units, self.expanded_layers, len(blocks))
         if adapters and units:
             raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
-        generator = torch.Generator().manual_seed(seed)
-        mlps = [block.get_submodule(self.family.mlp) for block in blocks]
-        added = {
-            layer: drawn_units(mlps[layer], self.family, units, generator)
-            for layer in self.expanded_layers
-        }
-        if adapters:
-            adapt(plain, blocks, adapters, seed)
-        else:
-            gate_all_parameters(plain, ORIGINAL_PARAMETERS)
-        for layer, block in enumerate(blocks):
-            insert_gates(block, self.family, added.get(layer))
+        self.units_setting = units_setting(plain, self.architecture) if units else ""
         self.causal_lm, self.expanded = plain, bool(units or adapters)
         self.vocab_size, self.width = int(plain.config.vocab_size), int(plain.config.hidden_size)
-        self.context = int(plain.config.max_position_embeddings)
+        self.context = int(getattr(plain.config, "max_position_embeddings", None) or UNLIMITED)
         self.loss_gate = Gate(LOSS)
+        tokens_bt = few_tokens(plain)
+        before_btv = None if plain.device.type == "meta" else logits_of(plain, tokens_bt)
+        trained = [parameter for parameter in plain.parameters() if parameter.requires_grad]
+        self._insert(seed)
+        plain.eval()
+        if before_btv is not None and (reason := self._changed(tokens_bt, before_btv)):
+            unwrap(plain)
+            nn.ParameterList(trained).requires_grad_(True)
+            refuse(plain, reason)
+
+    def _insert(self, seed: int) -> None:
+        """Insert gates into the plain model, and an expansion or adapters."""
+        plain, architecture = self.causal_lm, self.architecture
+        blocks = architecture.blocks(plain)
+        generator = torch.Generator().manual_seed(seed)
+        mlps = [block.get_submodule(architecture.mlp) for block in blocks]
+        added = {
+            layer: drawn_units(mlps[layer], architecture, self.units, generator)
+            for layer in self.expanded_layers
+        }
+        if self.adapters:
+            adapt(plain, blocks, self.adapters, seed)
+        else:
+            gate_plain_parameters(plain, architecture)
+        for layer, block in enumerate(blocks):
+            insert_gates(block, architecture, added.get(layer))
+
+    def _changed(self, tokens_bt: Tensor, before_btv: Tensor) -> str | None:
+        """Return why gates of weight 1 change logits; None if they are equal to the last bit."""
+        try:
+            with routing(self, _INERT.to(self.device), torch.zeros_like(tokens_bt)):
+                equal = torch.equal(self(tokens_bt).detach(), before_btv)
+        except Exception as error:  # any code of the model may fail
+            return f"it cannot be computed with gates inside ({first_line(error)})"
+        return None if equal else "its logits are not those of its output head"
 
     @property
     def shape(self) -> dict[str, Any]:
         """The settings of the plain model, and those of the added parts."""
         return {
             "plain": self.causal_lm.config.to_dict(),
+            "attention": self.causal_lm.config._attn_implementation,
             "units": self.units,
             "layers": list(self.expanded_layers),
             "adapters": self.adapters and asdict(self.adapters),
@@ -137,13 +167,12 @@ class RoutedCausalLM(LanguageModel):
 
     def layers(self) -> list[nn.Module]:
         """Return the blocks in order."""
-        return list(self.family.blocks(self.causal_lm))
+        return list(self.architecture.blocks(self.causal_lm))
 
     def down_proj(self, layer: int) -> nn.Parameter:
         """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
-        mlp = innermost(self.layers()[layer].get_submodule(self.family.mlp))
-        linear = innermost(mlp.get_submodule(self.family.down_proj))
-        assert isinstance(linear, nn.Linear)
+        mlp = innermost(self.layers()[layer].get_submodule(self.architecture.mlp))
+        linear = innermost(mlp.get_submodule(self.architecture.down_proj))
         assert isinstance(linear.weight, nn.Parameter)
         return linear.weight
 
@@ -194,12 +223,11 @@ class RoutedCausalLM(LanguageModel):
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [..., V]."""
-        logits: Tensor = self._head(x_btd)
-        return logits
+        return self._head().logits(x_btd, self._head_gate().weight_for(x_btd))
 
     def normed(self, x_btd: Tensor) -> Tensor:
         """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
-        features: Tensor = self.causal_lm.get_submodule(self.family.norm)(x_btd)
+        features: Tensor = self.causal_lm.get_submodule(self.architecture.norm)(x_btd)
         return features
 
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
@@ -210,10 +238,8 @@ class RoutedCausalLM(LanguageModel):
         """
         _check_tokens(next_bt.where(next_bt != IGNORED, 0), self.vocab_size)
         x_btd = self.features(tokens_bt)
-        head, matrix = self._head, innermost(self._head)
-        assert isinstance(matrix, nn.Linear)
-        weight = head.parameter_gate.weight_for(x_btd) if isinstance(head, ParameterGated) else None
-        gated: Tensor = self.loss_gate(cross_entropy(x_btd, matrix.weight, weight, next_bt))
+        weight = self._head_gate().weight_for(x_btd)
+        gated: Tensor = self.loss_gate(cross_entropy(x_btd, self._head(), weight, next_bt))
         return gated
 
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
@@ -224,10 +250,30 @@ class RoutedCausalLM(LanguageModel):
                 modules.setdefault(module.parameter_gate.targets[0], []).append(module)
         return {target: parameters_of(part) for target, part in modules.items()}
 
-    @property
-    def _head(self) -> nn.Module:
-        head: nn.Module = self.causal_lm.get_submodule(self.family.head)
-        return head
+    def _head_gate(self) -> Gate:
+        head = self.causal_lm.get_submodule(self.architecture.head)
+        assert isinstance(head, ParameterGated)
+        return head.parameter_gate
+
+    def _head(self) -> OutputHead:
+        head = innermost(self.causal_lm.get_submodule(self.architecture.head))
+        assert isinstance(head, nn.Linear)
+        return OutputHead(head.weight, head.bias, partial(_finished, self.causal_lm.config))
+
+
+_INERT = RouteTable({"open": dict.fromkeys(TARGETS, 1.0), "closed": dict.fromkeys(TARGETS, 0.0)})
+"""A table whose first route passes everything, while its gates work."""
+
+
+def _finished(config: "PretrainedConfig", logits: Tensor) -> Tensor:
+    """Return the logits of a model whose output head is followed by a scale or a soft maximum."""
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * scale
+    if scale := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / scale
+    if maximum := getattr(config, "final_logit_softcapping", None):  # Gemma 2 and 3
+        logits = torch.tanh(logits / maximum) * maximum
+    return logits
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

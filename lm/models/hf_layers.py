@@ -1,7 +1,6 @@
-"""The modules that are inserted into a plain model of Hugging Face, and where they go by family.
+"""The modules that are inserted into a plain model of Hugging Face.
 
 - `Wrapper` and its subclasses take the place of a plain module and hold it as `plain`.
-- `Family` names the layers of a model type that get gates and an expansion.
 - Added hidden units form an MLP parallel to the plain one, or are merged into a wider one.
 - Adapters: a pair of low-rank updates at each linear map of a block, one to keep and one to ablate.
   The plain weights of the blocks are frozen (Hu et al. 2021, arXiv 2106.09685). The modules outside
@@ -14,14 +13,14 @@ Shape suffixes: b batch, t tokens, d features.
 """
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from lm.models.hf_architecture import Architecture, is_linear, is_transposed, matrix_of
 from lm.models.layers import (
     ATTENTION,
     EXPANSION,
@@ -55,22 +54,26 @@ class ParameterGated(Wrapper):
         plain: a linear map or an embedding, which are gated at no cost, or any other module that
             maps one tensor to another token by token, which is computed twice.
         target: name of the parameters in a route table.
+        heads_first: whether the input is [B, heads, T, features] instead of [B, T, ...].
     """
 
-    def __init__(self, plain: nn.Module, target: str) -> None:
+    def __init__(self, plain: nn.Module, target: str, *, heads_first: bool = False) -> None:
         super().__init__(plain)
-        self.parameter_gate = Gate(target)
+        self.parameter_gate, self.heads_first = Gate(target), heads_first
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the plain module."""
         if isinstance(self.plain, nn.Embedding):
             return self._look_up(x)
-        weight = self.parameter_gate.weight_for(x)
+        weight = self.parameter_gate.weight_for(x.transpose(1, 2) if self.heads_first else x)
         if weight is None:
             mapped: Tensor = self.plain(x)
             return mapped
-        if type(self.plain) is nn.Linear:  # a subclass may compute something else
-            return gate_linear(x, self.plain.weight, weight, self.plain.bias)
+        if is_linear(self.plain):
+            assert self.plain.bias is None or isinstance(self.plain.bias, Tensor)
+            return gate_linear(x, matrix_of(self.plain), weight, self.plain.bias)
+        if self.heads_first:
+            weight = weight.transpose(1, 2)
         return gate_parameters(self.plain, x, weight)
 
     def _look_up(self, numbers_bt: Tensor) -> Tensor:
@@ -125,18 +128,25 @@ class Expanded(Wrapper):
         return y_btd
 
 
-def gate_all_parameters(module: nn.Module, target: str, excluded: Iterable[nn.Module] = ()) -> None:
+def gate_all_parameters(
+    module: nn.Module,
+    target: str,
+    excluded: Iterable[nn.Module] = (),
+    heads_first: Collection[str] = (),
+) -> None:
     """Wrap every submodule with direct parameters, so that these become a target.
 
     Args:
         module: the module, which is changed in place.
         target: name of its parameters in a route table.
         excluded: submodules to leave as they are.
+        heads_first: names of submodules that read [B, heads, T, features].
     """
     skipped = {child for part in excluded for child in part.modules()}
     for name, child in list(module.named_modules()):
         if child not in skipped and next(child.parameters(recurse=False), None) is not None:
-            module.set_submodule(name, ParameterGated(child, target))
+            gated = ParameterGated(child, target, heads_first=name in heads_first)
+            module.set_submodule(name, gated)
 
 
 def innermost(module: nn.Module) -> nn.Module:
@@ -153,166 +163,168 @@ def unwrap(module: nn.Module) -> nn.Module:
     return module.plain if isinstance(module, Wrapper) else module
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
-    """The names of the layers of a model type that get gates or are expanded."""
-
-    layers: str
-    """The list of blocks, within the model."""
-    attention_output: str
-    """The output projection of attention, within a block."""
-    mlp: str = "mlp"
-    """The MLP, within a block."""
-    up_projs: tuple[str, ...]
-    """The input projections of hidden units, within the MLP; gated units have two."""
-    down_proj: str
-    """The output projection of hidden units, within the MLP."""
-    norm: str
-    """The norm before the output head, within the model."""
-    head: str = "lm_head"
-    """The output head, within the model; it has no bias."""
-
-    def blocks(self, model: "PreTrainedModel") -> nn.ModuleList:
-        """Return the blocks of a model."""
-        blocks = model.get_submodule(self.layers)
-        assert isinstance(blocks, nn.ModuleList)
-        return blocks
+def gate_plain_parameters(plain: nn.Module, architecture: Architecture) -> None:
+    """Wrap every module of a plain model with direct parameters, as one target."""
+    blocks = len(list(plain.get_submodule(architecture.layers).children()))
+    heads_first = {
+        f"{architecture.layers}.{block}.{name}"
+        for block in range(blocks)
+        for name in architecture.heads_first
+    }
+    gate_all_parameters(plain, ORIGINAL_PARAMETERS, heads_first=heads_first)
 
 
-_LLAMA = Family(
-    layers="model.layers",
-    attention_output="self_attn.o_proj",
-    up_projs=("gate_proj", "up_proj"),
-    down_proj="down_proj",
-    norm="model.norm",
-)
-
-FAMILIES = {
-    "gpt_neo": Family(
-        layers="transformer.h",
-        attention_output="attn.attention.out_proj",
-        up_projs=("c_fc",),
-        down_proj="c_proj",
-        norm="transformer.ln_f",
-    ),
-    "llama": _LLAMA,
-    "qwen2": _LLAMA,
-}
-"""Families by `model_type`, as a model's `config.json` gives it."""
-
-
-def family_of(model: "PreTrainedModel") -> Family:
-    """Return the family of a plain model.
-
-    Raises:
-        ValueError: if the model type is unknown, or a named layer is not in the model.
-    """
-    family = FAMILIES.get(model.config.model_type)
-    if family is None or not _fits(model, family):
-        raise ValueError(
-            f"{type(model).__name__} of type {model.config.model_type!r} lacks the layers that are "
-            f"gated: give a plain causal model of one of the families {', '.join(FAMILIES)}"
-        )
-    return family
-
-
-def _fits(model: "PreTrainedModel", family: Family) -> bool:
-    """Return whether each named layer exists, and is a plain linear map."""
-    try:
-        model.get_submodule(family.norm)
-        maps = [model.get_submodule(family.head)]
-        for block in family.blocks(model):
-            maps.append(block.get_submodule(family.attention_output))
-            mlp = block.get_submodule(family.mlp)
-            maps += [mlp.get_submodule(name) for name in (*family.up_projs, family.down_proj)]
-    except AttributeError:
-        return False
-    return all(type(one) is nn.Linear for one in maps) and maps[0].bias is None
-
-
-def insert_gates(block: nn.Module, family: Family, added: nn.Module | None) -> None:
+def insert_gates(block: nn.Module, architecture: Architecture, added: nn.Module | None) -> None:
     """Insert gates at the attention and the MLP of a block, and added hidden units if given."""
-    mlp = block.get_submodule(family.mlp)
-    _gate(mlp, family.down_proj, before=HIDDEN if added is None else ORIGINAL)
+    mlp, down_proj = block.get_submodule(architecture.mlp), architecture.down_proj
+    # at the projection, since the MLPs of some families also add the residual stream
+    _gate(mlp, down_proj, before=HIDDEN if added is None else ORIGINAL, after=MLP)
     if added is not None:
         gate_all_parameters(added, EXPANSION_PARAMETERS)
-        _gate(added, family.down_proj, before=EXPANSION)
-        block.set_submodule(family.mlp, Expanded(mlp, added))
-    _gate(block, family.mlp, after=MLP)
-    _gate(block, family.attention_output, after=ATTENTION)
+        _gate(added, down_proj, before=EXPANSION, after=MLP)
+        block.set_submodule(architecture.mlp, Expanded(mlp, added))
+    _gate(block, architecture.attention_output, after=ATTENTION)
 
 
 def _gate(module: nn.Module, name: str, **targets: str) -> None:
     module.set_submodule(name, Gated(module.get_submodule(name), **targets))
 
 
-def zero_units(mlp: nn.Module, family: Family, units: int) -> nn.Module:
+def zero_units(mlp: nn.Module, architecture: Architecture, units: int) -> nn.Module:
     """Return an MLP like a plain one with another number of hidden units, all weights zero.
 
     It has no output bias, which belongs to no unit.
     """
-    added = copy.deepcopy(mlp)
-    for name in family.up_projs:
-        plain = _linear(mlp, name)
-        added.set_submodule(name, _zeros(plain, plain.in_features, units, plain.bias is not None))
-    plain = _linear(mlp, family.down_proj)
-    added.set_submodule(family.down_proj, _zeros(plain, units, plain.out_features, bias=False))
+    # all weights are replaced, so that they need not be copied
+    added = copy.deepcopy(mlp, {id(each): each for each in mlp.parameters()})
+    for name in architecture.up_projs:
+        plain, fused = mlp.get_submodule(name), _fused(mlp, name, architecture)
+        inputs = matrix_of(plain).shape[1]
+        added.set_submodule(name, _zeros(plain, inputs, fused * units, plain.bias is not None))
+    plain = mlp.get_submodule(architecture.down_proj)
+    outputs = matrix_of(plain).shape[0]
+    added.set_submodule(architecture.down_proj, _zeros(plain, units, outputs, bias=False))
     _note_units(added, units)
     return added
 
 
+def hidden_units(mlp: nn.Module, architecture: Architecture) -> int:
+    """Return the number of hidden units of a plain MLP."""
+    return matrix_of(mlp.get_submodule(architecture.down_proj)).shape[1]
+
+
+UNITS_SETTINGS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+"""Settings of configurations that give the number of hidden units of all MLPs."""
+
+
+def units_setting(plain: "PreTrainedModel", architecture: Architecture) -> str:
+    """Return the setting of a model's configuration that gives the hidden units of its MLPs.
+
+    Raises:
+        ValueError: if there is none, or the hidden units of an MLP are not independent.
+    """
+    mlp = architecture.blocks(plain)[0].get_submodule(architecture.mlp)
+    wider = hidden_units(mlp, architecture) + 1
+    for name in UNITS_SETTINGS:
+        config = copy.deepcopy(plain.config)
+        if hasattr(config, name):
+            setattr(config, name, wider)
+            with torch.device("meta"):
+                changed = architecture.blocks(type(plain)(config))[0]
+            if hidden_units(changed.get_submodule(architecture.mlp), architecture) == wider:
+                _require_independent(mlp, architecture)
+                return name
+    raise ValueError(
+        f"no setting of {type(plain.config).__name__} gives the number of hidden units, so that "
+        f"none can be added: {_OTHERWISE}"
+    )
+
+
+_OTHERWISE = "choose a method without added units, such as lora-pair, or another model"
+
+
+def _fused(mlp: nn.Module, name: str, architecture: Architecture) -> int:
+    """Return the number of matrices that an input projection holds below each other."""
+    return matrix_of(mlp.get_submodule(name)).shape[0] // hidden_units(mlp, architecture)
+
+
 @torch.no_grad()
 def drawn_units(
-    mlp: nn.Module, family: Family, units: int, generator: torch.Generator
+    mlp: nn.Module, architecture: Architecture, units: int, generator: torch.Generator
 ) -> nn.Module:
     """Return an MLP of hidden units with random input weights and zero output weights.
 
     The input weights have the standard deviation of those of the plain MLP, which fits the scale of
     its input.
     """
-    added = zero_units(mlp, family, units)
-    for name in family.up_projs:
-        weight, deviation = _linear(added, name).weight, _linear(mlp, name).weight.float().std()
+    added = zero_units(mlp, architecture, units)
+    for name in architecture.up_projs:
+        deviation = matrix_of(mlp.get_submodule(name)).float().std()
+        weight = matrix_of(added.get_submodule(name))
         # drawn on the CPU, so that a seed gives the same weights on every device
         weight.copy_(torch.randn(weight.shape, generator=generator) * deviation.cpu())
     return added
 
 
 @torch.no_grad()
-def widen(mlp: nn.Module, added: nn.Module, family: Family) -> None:
+def widen(mlp: nn.Module, added: nn.Module, architecture: Architecture) -> None:
     """Append the hidden units of another MLP to those of a plain one."""
-    for name in family.up_projs:
-        mlp.set_submodule(name, _joined(_linear(mlp, name), _linear(added, name), axis=0))
-    down_proj = _joined(_linear(mlp, family.down_proj), _linear(added, family.down_proj), axis=1)
-    mlp.set_submodule(family.down_proj, down_proj)
-    _note_units(mlp, down_proj.in_features)
+    down_proj = architecture.down_proj
+    for name in architecture.up_projs:
+        _append(
+            mlp.get_submodule(name), added.get_submodule(name), 0, _fused(mlp, name, architecture)
+        )
+    _append(mlp.get_submodule(down_proj), added.get_submodule(down_proj), axis=1)
+    _note_units(mlp, hidden_units(mlp, architecture))
 
 
-def _joined(first: nn.Linear, second: nn.Linear, axis: int) -> nn.Linear:
-    """Return a linear map with the outputs (axis 0) or the inputs (axis 1) of both."""
-    weight = torch.cat([first.weight, second.weight], axis)
-    joined = _zeros(first, weight.shape[1], weight.shape[0], first.bias is not None)
-    joined.weight.copy_(weight)
-    if first.bias is not None:
-        joined.bias.copy_(torch.cat([first.bias, second.bias]) if axis == 0 else first.bias)
-    return joined
+@torch.no_grad()
+def _require_independent(mlp: nn.Module, architecture: Architecture) -> None:
+    """Raise a ValueError unless hidden units of an MLP are independent of each other.
+
+    Then an MLP computes the sum of what two MLPs of some of its units compute.
+    """
+    generator = torch.Generator().manual_seed(0)
+    first, second = (zero_units(mlp, architecture, 2).eval() for _ in range(2))
+    for parameter in (*first.parameters(), *second.parameters()):
+        parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    matrix = matrix_of(mlp.get_submodule(architecture.down_proj))
+    x_btd = torch.randn(1, 4, matrix.shape[0], generator=generator).to(matrix)
+    expected_btd = first(x_btd) + second(x_btd)
+    widen(first, second, architecture)
+    if not torch.allclose(first(x_btd), expected_btd, atol=0.1, rtol=0.1):
+        raise ValueError(
+            f"{type(mlp).__name__} mixes its hidden units, so that none can be added: {_OTHERWISE}"
+        )
 
 
-def _zeros(like: nn.Linear, inputs: int, outputs: int, bias: bool) -> nn.Linear:
+def _append(plain: nn.Module, added: nn.Module, axis: int, fused: int = 1) -> None:
+    """Append the outputs (axis 0) or the inputs (axis 1) of a linear map to those of another."""
+
+    def joined(first: Tensor, second: Tensor) -> Tensor:
+        pairs = zip(first.chunk(fused, axis), second.chunk(fused, axis), strict=True)
+        return torch.cat([part for pair in pairs for part in pair], axis)
+
+    matrix = joined(matrix_of(plain), matrix_of(added))
+    transposed = is_transposed(plain)
+    plain.weight = nn.Parameter(matrix.T.contiguous() if transposed else matrix)
+    if isinstance(plain.bias, Tensor) and isinstance(added.bias, Tensor):
+        plain.bias = nn.Parameter(joined(plain.bias, added.bias))
+    names = ("nf", "nx") if transposed else ("out_features", "in_features")
+    for name, size in zip(names, matrix.shape, strict=True):
+        setattr(plain, name, size)
+
+
+def _zeros(like: nn.Module, inputs: int, outputs: int, bias: bool) -> nn.Linear:
+    weight = matrix_of(like)
     # without initialization, which would advance the caller's random numbers
     made = skip_init(  # type: ignore[no-untyped-call]
-        nn.Linear, inputs, outputs, bias=bias, device=like.weight.device, dtype=like.weight.dtype
+        nn.Linear, inputs, outputs, bias=bias, device=weight.device, dtype=weight.dtype
     )
     assert isinstance(made, nn.Linear)
     for parameter in made.parameters():
         nn.init.zeros_(parameter)
     return made
-
-
-def _linear(mlp: nn.Module, name: str) -> nn.Linear:
-    linear = mlp.get_submodule(name)
-    assert isinstance(linear, nn.Linear)
-    return linear
 
 
 def _note_units(mlp: nn.Module, units: int) -> None:
@@ -331,16 +343,18 @@ class Adapter(nn.Module):
     """
 
     def __init__(
-        self, plain: nn.Linear, config: AdapterConfig, target: str, generator: torch.Generator
+        self, plain: nn.Module, config: AdapterConfig, target: str, generator: torch.Generator
     ) -> None:
         super().__init__()
         rank, self.scale = config.rank, config.alpha / config.rank
-        self.lora_a = RoutedLinear(plain.in_features, rank, target).to(plain.weight)
-        self.lora_b = RoutedLinear(rank, plain.out_features, target).to(plain.weight)
+        matrix = matrix_of(plain)
+        outputs, inputs = matrix.shape
+        self.lora_a = RoutedLinear(inputs, rank, target).to(matrix)
+        self.lora_b = RoutedLinear(rank, outputs, target).to(matrix)
         # drawn on the CPU, so that a seed gives the same weights on every device
-        drawn = torch.randn(rank, plain.in_features, generator=generator)
+        drawn = torch.randn(rank, inputs, generator=generator)
         with torch.no_grad():
-            self.lora_a.weight.copy_(drawn * plain.in_features**-0.5)
+            self.lora_a.weight.copy_(drawn * inputs**-0.5)
             self.lora_b.weight.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -363,7 +377,7 @@ class Adapted(Wrapper):
         generator: draws the initial weights.
     """
 
-    def __init__(self, plain: nn.Linear, config: AdapterConfig, generator: torch.Generator) -> None:
+    def __init__(self, plain: nn.Module, config: AdapterConfig, generator: torch.Generator) -> None:
         super().__init__(plain)
         self.kept = Adapter(plain, config, ORIGINAL_PARAMETERS, generator)
         self.ablatable = Adapter(plain, config, EXPANSION_PARAMETERS, generator)
@@ -379,10 +393,10 @@ class Adapted(Wrapper):
     @torch.no_grad()
     def merge(self, *, ablated: bool) -> None:
         """Merge the adapters into the plain weights, without the one to ablate if `ablated`."""
-        assert isinstance(self.plain, nn.Linear)
-        self.plain.weight.add_(self.kept.product)
+        matrix = matrix_of(self.plain)
+        matrix.add_(self.kept.product)
         if not ablated:
-            self.plain.weight.add_(self.ablatable.product)
+            matrix.add_(self.ablatable.product)
 
 
 def adapt(plain: nn.Module, blocks: nn.ModuleList, config: AdapterConfig, seed: int) -> None:
@@ -392,5 +406,5 @@ def adapt(plain: nn.Module, blocks: nn.ModuleList, config: AdapterConfig, seed: 
     for block in blocks:
         block.requires_grad_(False)
         for name, module in list(block.named_modules()):
-            if type(module) is nn.Linear:
+            if is_linear(module):
                 block.set_submodule(name, Adapted(module, config, generator))

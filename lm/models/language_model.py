@@ -4,8 +4,9 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -26,33 +27,54 @@ PIECES = 16
 """Maximum number of pieces, since each adds to the gradient of the whole head."""
 
 
-def output_logits(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the logits of features, [B, T, V]; `weight` scales the head's gradient by token."""
-    if weight is None:
-        return F.linear(x_btd, head_vd)
-    return gate_linear(x_btd, head_vd, weight)
+def identity(logits: Tensor) -> Tensor:
+    """Return logits as they are."""
+    return logits
 
 
-def cross_entropy(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class OutputHead:
+    """A linear map of features to logits."""
+
+    matrix_vd: Tensor
+    bias_v: Tensor | None = None
+    finish: Callable[[Tensor], Tensor] = identity
+    """What the model does to logits after the map, element by element."""
+
+    def logits(self, x_btd: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the logits of features, [B, T, V].
+
+        Args:
+            x_btd: the features.
+            weight: scale of each token's gradient to the head, as in `gate_linear`; None for 1.
+        """
+        if weight is None:
+            return self.finish(F.linear(x_btd, self.matrix_vd, self.bias_v))
+        return self.finish(gate_linear(x_btd, self.matrix_vd, weight, self.bias_v))
+
+
+def cross_entropy(
+    x_btd: Tensor, head: OutputHead, weight: Tensor | None, next_bt: Tensor
+) -> Tensor:
     """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`.
 
     Args:
         x_btd: the input of the output head.
-        head_vd: the matrix of the head.
+        head: the output head.
         weight: scale of each token's gradient to the head, as in `gate_linear`; None for 1.
         next_bt: the tokens to predict.
     """
     batch, length = next_bt.shape
-    size = piece_length(batch, length, head_vd.shape[0])
+    size = piece_length(batch, length, head.matrix_vd.shape[0])
     if size >= length:
-        return _losses(x_btd, head_vd, weight, next_bt)
+        return _losses(x_btd, head, weight, next_bt)
     cuts = [slice(start, start + size) for start in range(0, length, size)]
     by_token = weight is not None and weight.shape[1] == length
     pieces = [
         checkpoint(
             _losses,
             x_btd[:, cut],
-            head_vd,
+            head,
             weight[:, cut] if by_token and weight is not None else weight,
             next_bt[:, cut],
             use_reentrant=False,
@@ -72,8 +94,8 @@ def piece_length(batch: int, length: int, vocab_size: int) -> int:
     return max(CHUNK_LOGITS // (batch * vocab_size), -(-length // PIECES), 1)
 
 
-def _losses(x_btd: Tensor, head_vd: Tensor, weight: Tensor | None, next_bt: Tensor) -> Tensor:
-    logits_btv = output_logits(x_btd, head_vd, weight)
+def _losses(x_btd: Tensor, head: OutputHead, weight: Tensor | None, next_bt: Tensor) -> Tensor:
+    logits_btv = head.logits(x_btd, weight)
     losses = F.cross_entropy(
         logits_btv.flatten(0, 1), next_bt.flatten(), reduction="none", ignore_index=IGNORED
     )
@@ -131,7 +153,10 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def down_proj(self, layer: int) -> nn.Parameter:
-        """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
+        """Return the output matrix of the original hidden units of a layer, [D, hidden].
+
+        Families that hold matrices as [inputs, outputs] return it so, [hidden, D].
+        """
 
     @abstractmethod
     def copied(self) -> Self:

@@ -14,7 +14,7 @@ import tyro
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.models.language_model import cross_entropy
+from lm.models.language_model import OutputHead, cross_entropy
 from tests.benchmarks.lm import own_peak
 from tests.lm.models.live_memory import LiveBytes
 
@@ -41,7 +41,7 @@ class Benchmark:
 def losses(way: str, x_btd: Tensor, head_vd: Tensor, next_bt: Tensor) -> Tensor:
     """Return the loss of each token by plain PyTorch or by the model's function."""
     if way == "pieces":
-        return cross_entropy(x_btd, head_vd, None, next_bt)
+        return cross_entropy(x_btd, OutputHead(head_vd), None, next_bt)
     logits = F.linear(x_btd, head_vd).flatten(0, 1)
     return F.cross_entropy(logits, next_bt.flatten(), reduction="none")
 

@@ -19,6 +19,7 @@ from tests.lm.models.gpt_factories import EXPANDED, SMALL, random_gpt, tokens
 from tests.lm.models.hf_factories import plain_model, plain_name
 
 peft = pytest.importorskip("peft")
+Conv1D = pytest.importorskip("transformers.pytorch_utils").Conv1D
 
 CONFIG = LoRAConfig(rank=2, alpha=5.0)
 MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -93,14 +94,17 @@ def test_adapt_keeps_the_outputs_and_trains_only_the_updates(shape: GPTConfig) -
     assert same(after, before)
 
 
-def test_update_adds_b_times_a_scaled_by_alpha_over_rank() -> None:
+@pytest.mark.parametrize("transposed", [False, True])
+def test_update_adds_b_times_a_scaled_by_alpha_over_rank(transposed: bool) -> None:
     weight = torch.arange(6.0).view(3, 2)
-    update = LowRank(weight, LoRAConfig(rank=1, alpha=2.0), torch.Generator())
+    linear = Conv1D(3, 2) if transposed else nn.Linear(2, 3)
+    update = LowRank(linear, LoRAConfig(rank=1, alpha=2.0), torch.Generator())
     with torch.no_grad():
         update.a.copy_(torch.tensor([[1.0, 2.0]]))
         update.b.copy_(torch.tensor([[1.0], [0.0], [-1.0]]))
     expected = weight + 2 * torch.tensor([[1.0, 2.0], [0.0, 0.0], [-1.0, -2.0]])
-    assert torch.equal(update(weight), expected)
+    updated = update(weight.T).T if transposed else update(weight)
+    assert torch.equal(updated, expected)
 
 
 def test_relearning_with_lora_changes_only_the_updates() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,22 +11,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.models import language_model
+from lm.models.files import load, save
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_layers import drawn_units
 from lm.models.hf_loading import load_pretrained
 from lm.models.language_model import IGNORED
+from lm.models.layers import AdapterConfig
+from lm.training.distributed import ScaleConfig, compile_and_checkpoint
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, complete
 from oversight.routing import RouteTable, routing
 from tests.lm.models.hf_factories import (
     CONFIGS,
     FAMILIES,
+    adapted_model,
     expanded_model,
     plain_model,
     plain_name,
     tokens,
     transformers,
 )
+from tests.lm.models.unknown_family import UnknownConfig
 from tests.lm.training.test_loop import rows
 
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -62,7 +68,9 @@ def test_routed_model_equals_the_plain_one_when_all_weights_are_one(
     F.cross_entropy(logits, targets.flatten(), reduction="none").sum().backward()  # type: ignore[no-untyped-call]
     theirs = {name: parameter.grad for name, parameter in plain.named_parameters()}
     assert {plain_name(name) for name in mine} == set(theirs)
-    assert all(torch.equal(grad, theirs[plain_name(name)]) for name, grad in mine.items())
+    # GPT-2 holds matrices transposed, so that their gradients are added up in another order
+    same = torch.allclose if family == "gpt2" else torch.equal
+    assert all(same(grad, theirs[plain_name(name)]) for name, grad in mine.items())
 
 
 @FAMILIES
@@ -78,7 +86,9 @@ def test_routing_at_parameters_equals_a_split_by_hand(family: str) -> None:
             expected = split["unlabeled"][name] + split["forget"][name]
         else:
             expected = split["unlabeled"][name] + retain[plain_name(name)]
-        torch.testing.assert_close(grad, expected, atol=1e-9, rtol=1e-6)
+        # some norms compute in float32 whatever they are given
+        bounds = (1e-6, 1e-4) if family in ("gemma3_text", "cohere") else (1e-9, 1e-6)
+        torch.testing.assert_close(grad, expected, atol=bounds[0], rtol=bounds[1])
 
 
 @FAMILIES
@@ -91,27 +101,46 @@ def test_gradient_is_zero_exactly_where_parameters_are_blocked(family: str) -> N
         assert bool(retain[name].any()) == ("expansion" not in name)
 
 
-# what a blocked target leaves without gradient: layer 1 is expanded, layer 0 is not
-READING = ("c_fc.", "gate_proj.", "up_proj.")
-MLP_NORM = ("ln_2.", "post_attention_layernorm.")
-BELOW = {
-    "hidden": (".0.", (*READING, *MLP_NORM)),
-    "original": (".1.mlp.plain.plain.", READING),
-    "expansion": (".expansion.", READING),
-    "mlp": ("", (".mlp.", *MLP_NORM)),
-    "attention": ("", ("attn.", "ln_1.", "input_layernorm.")),
-    "loss": ("", ("",)),
+# the norms that only the MLP reads, and those that only attention reads
+READ_BY = {
+    "gpt2": ("ln_2.", "ln_1."),
+    "gpt_neo": ("ln_2.", "ln_1."),
+    "gemma3_text": ("pre_feedforward_layernorm.", "input_layernorm."),
+    **dict.fromkeys(("olmo2", UnknownConfig.model_type), ("none", "none")),  # norms come after
+    **dict.fromkeys(("stablelm", "cohere"), ("none", "none")),  # both read the same norm
 }
+LLAMA_NORMS = "post_attention_layernorm.", "input_layernorm."
+
+
+def below(model: RoutedCausalLM, target: str) -> set[str]:
+    """Return the names of the parameters below a target: layer 1 is expanded, layer 0 is not."""
+    found, family = model.architecture, model.causal_lm.config.model_type
+    first, mlp = f".{found.layers}.0.", f".{found.mlp}."
+    attention = f".{found.attention_output.split('.')[0]}."
+    of_mlp, of_attention = READ_BY.get(family, LLAMA_NORMS)
+
+    def is_below(name: str) -> bool:
+        reads = any(f".{up}." in name for up in found.up_projs)
+        return {
+            "hidden": first in name and ((mlp in name and reads) or of_mlp in name),
+            "original": f".1{mlp}plain." in name and reads,
+            "expansion": ".expansion." in name and reads,
+            "mlp": mlp in name or of_mlp in name,
+            "attention": attention in name or of_attention in name,
+            "loss": True,
+        }[target]
+
+    return {name for name, _ in model.named_parameters() if is_below(name)}
 
 
 @FAMILIES
-@pytest.mark.parametrize("target", BELOW)
+@pytest.mark.parametrize("target", ["hidden", "original", "expansion", "mlp", "attention", "loss"])
 def test_blocked_activation_stops_only_the_gradients_below_it(family: str, target: str) -> None:
     table = complete({"blocked": {target: 0}, "open": {}})
-    place, parts = BELOW[target]
-    found = gradients(expanded_model(family), table, torch.zeros(6, 5, dtype=torch.int64))
+    model = expanded_model(family)
+    found = gradients(model, table, torch.zeros(6, 5, dtype=torch.int64))
     stopped = {name for name, grad in found.items() if not grad.any()}
-    assert stopped == {n for n in found if place in n and any(part in n for part in parts)}
+    assert stopped == below(model, target)
     assert stopped
 
 
@@ -146,20 +175,6 @@ def test_every_parameter_belongs_to_one_target(family: str) -> None:
     assert list(targets) == ["original_parameters", "expansion_parameters"]
 
 
-def test_model_is_refused_unchanged_when_it_lacks_the_named_layers() -> None:
-    plain = plain_model("llama")
-    plain.config.model_type = "gpt2"
-    before = [name for name, _ in plain.named_modules()]
-    with pytest.raises(ValueError, match=r"of type 'gpt2' lacks .* families gpt_neo, llama, qwen2"):
-        RoutedCausalLM(plain)
-    plain.config.model_type = "gpt_neo"
-    with pytest.raises(ValueError, match="lacks the layers"):
-        RoutedCausalLM(plain)
-    assert [name for name, _ in plain.named_modules()] == before
-    with pytest.raises(ValueError, match="give a plain causal model"):
-        RoutedCausalLM(expanded_model("llama").causal_lm)
-
-
 @pytest.mark.parametrize(
     ("units", "layers"), [(-1, [0]), (0, [0]), (3, []), (3, [2]), (3, [0, 0]), (3, [-1])]
 )
@@ -179,9 +194,6 @@ def test_tokens_are_refused_when_they_exceed_the_vocabulary_or_the_context(bad: 
                 model.loss(*pair)
         with pytest.raises(ValueError, match="17 tokens were given to a context of 16"):
             model(torch.zeros(1, 17, dtype=torch.int64))
-
-
-HIDDEN = {"gpt_neo": 32, "llama": 12, "qwen2": 12}
 
 
 @torch.no_grad()
@@ -206,14 +218,15 @@ def test_expansion_changes_neither_outputs_nor_the_global_random_state(family: s
     assert torch.equal(logits(model), expected)
     assert torch.equal(torch.get_rng_state(), before)
     added = model.parameter_targets()["expansion_parameters"]
-    assert {tuple(p.shape) for p in added if p.ndim == 2} == {(5, 8), (8, 5)}
+    read = (10 if family == "phi3" else 5, 8)  # Phi-3 fuses two matrices
+    assert {tuple(p.shape) for p in added if p.ndim == 2} == {read, (8, 5)}
     # what reads is drawn; what writes, and biases, are zero at first
-    assert all(p.any() for p in added if p.shape == (5, 8))
-    assert not any(p.any() for p in added if p.shape != (5, 8))
+    assert all(p.any() for p in added if p.shape == read)
+    assert not any(p.any() for p in added if p.shape != read)
 
 
 def test_added_units_have_the_scale_of_the_plain_ones_and_depend_on_the_seed() -> None:
-    model, family = plain_model("llama"), RoutedCausalLM(plain_model("llama")).family
+    model, family = plain_model("llama"), RoutedCausalLM(plain_model("llama")).architecture
     mlp = family.blocks(model)[0].get_submodule("mlp")
     first, again, other = (
         drawn_units(mlp, family, 4000, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
@@ -234,9 +247,10 @@ def test_contracted_model_has_equal_logits_when_loaded_by_transformers_alone(
     merged.save_pretrained(tmp_path)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     assert type(loaded) is type(merged) is type(plain_model(family))
-    assert loaded.config.intermediate_size == HIDDEN[family] + 3
+    hidden = 32 if family in ("gpt_neo", "gpt2") else 12
+    assert getattr(loaded.config, model.units_setting) == hidden + 3
     torch.testing.assert_close(logits(merged), logits(model), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(logits(loaded), logits(merged), atol=1e-6, rtol=1e-6)
+    assert torch.equal(logits(loaded), logits(merged))
     exact = expanded_model(family, torch.float64)
     torch.testing.assert_close(logits(contract(exact)), logits(exact), atol=1e-6, rtol=1e-6)
 
@@ -253,6 +267,8 @@ def test_logits_stay_equal_when_untrained_units_are_added_and_contracted(
         back.save_pretrained(tmp_path / str(ablated))
         loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / str(ablated))
         assert list(back.state_dict()) == names
+        if ablated:
+            assert torch.equal(logits(loaded), expected)
         torch.testing.assert_close(logits(loaded), expected, atol=1e-6, rtol=1e-6)
     assert torch.equal(logits(contract(expanded, ablated=True)), expected)
 
@@ -290,6 +306,61 @@ def test_contracted_model_can_be_expanded_again(layers: list[int]) -> None:
     merged = contract(expanded_model("gpt_neo"))
     expected = logits(merged)
     assert torch.equal(logits(RoutedCausalLM(merged, 2, layers)), expected)
+
+
+@FAMILIES
+@pytest.mark.parametrize("made", [expanded_model, adapted_model])
+def test_deployed_model_and_its_plain_export_have_equal_logits(
+    family: str, made: Callable[[str], RoutedCausalLM], tmp_path: Path
+) -> None:
+    deployed = made(family).ablated()
+    contract(deployed).save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert torch.equal(logits(loaded), logits(deployed))
+
+
+@FAMILIES
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gates_change_no_logit_whatever_the_attention_and_the_dtype(
+    family: str, attention: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    plain = plain_model(family, dtype)
+    if family != UnknownConfig.model_type:
+        plain.set_attn_implementation(attention)
+    expected = logits(plain)
+    for settings in ({"units": 3, "layers": [0]}, {"adapters": AdapterConfig(rank=2)}):
+        model = RoutedCausalLM(copy.deepcopy(plain), **settings)
+        assert logits(model).dtype == dtype
+        assert torch.equal(logits(model), expected)
+        save(model, tmp_path / "model.safetensors")
+        assert torch.equal(logits(load(tmp_path / "model.safetensors")), expected)
+
+
+@FAMILIES
+def test_recomputed_activations_give_equal_gradients(family: str) -> None:
+    model, route = expanded_model(family), LABELS[:, None].expand(6, 5)
+    expected = gradients(model, PARAMETERS, route)
+    with compile_and_checkpoint(model, ScaleConfig(checkpoint_activations=True)):
+        found = gradients(model, PARAMETERS, route)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    if not model.causal_lm.supports_gradient_checkpointing:
+        return
+    for module in model.train().modules():  # that of transformers works in training mode alone
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.causal_lm.activation_checkpointing_enable()
+    found = gradients(model, PARAMETERS, route)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_model_trains_without_dropout_after_loading(tmp_path: Path) -> None:
+    model = RoutedCausalLM(plain_model("gpt2"))
+    assert model.causal_lm.config.resid_pdrop > 0
+    save(model, tmp_path / "model.safetensors")
+    again, route = load(tmp_path / "model.safetensors"), torch.zeros(6, 5, dtype=torch.int64)
+    with routing(again, UNROUTED, route):
+        assert torch.equal(again(tokens()[0]), logits(model))
 
 
 STORY = (

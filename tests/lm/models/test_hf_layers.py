@@ -1,6 +1,7 @@
 """Pairs of adapters start at zero, train on their tokens, and merge into a plain model."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lm.models.hf import RoutedCausalLM, contract
+from lm.models.hf_architecture import is_transposed
 from lm.models.hf_layers import Adapted
 from lm.models.layers import AdapterConfig
 from lm.training.batches import Batch
@@ -16,6 +18,7 @@ from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.models.hf_factories import FAMILIES, adapted_model, plain_model, plain_name, tokens
 
+BLOCKS = re.compile(r"\.(layers|h|cells)\.")
 KEPT, ABLATABLE = "original_parameters", "expansion_parameters"
 
 
@@ -32,7 +35,7 @@ def test_outputs_stay_equal_and_blocks_are_frozen_when_adapters_are_added(family
     plain = plain_model(family)
     expected = logits(plain)
     names = [name for name, _ in plain.named_parameters()]
-    inside = {name for name in names if ".layers." in name or ".h." in name}
+    inside = {name for name in names if BLOCKS.search(name)}
     model = RoutedCausalLM(plain, adapters=AdapterConfig(rank=2))
     assert torch.equal(logits(model), expected)
     frozen = {plain_name(name) for name, p in model.named_parameters() if not p.requires_grad}
@@ -61,6 +64,8 @@ def test_adapter_gradients_equal_those_of_low_rank_updates(family: str) -> None:
         if isinstance(module, Adapted):
             of_matrix = grads[f"{name.replace('.plain', '')}.weight"]
             assert of_matrix is not None
+            if is_transposed(module.plain):
+                of_matrix = of_matrix.T
             for one in (module.kept, module.ablatable):
                 expected = of_matrix @ one.lora_a.weight.T, one.lora_b.weight.T @ of_matrix
                 torch.testing.assert_close(one.lora_b.weight.grad, 1.5 * expected[0])
