@@ -7,12 +7,15 @@ from oversight.certificate.leaks import (
     buffers_and_learners,
     callbacks_and_checkpoints,
     harmless,
+    harmless_callbacks,
+    hidden_in_types,
     infos_by_code,
     kept_by_environments,
     kept_by_learners,
     logs_and_generators,
     observations_and_resets,
     rewards_and_infos,
+    shown_and_drawn,
 )
 from oversight.certificate.leaks.planted import HARMLESS, LEAKS, Planted
 
@@ -23,10 +26,13 @@ __all__ = [
     "buffers_and_learners",
     "callbacks_and_checkpoints",
     "harmless",
+    "harmless_callbacks",
+    "hidden_in_types",
     "infos_by_code",
     "kept_by_environments",
     "kept_by_learners",
     "logs_and_generators",
     "observations_and_resets",
     "rewards_and_infos",
+    "shown_and_drawn",
 ]

@@ -166,3 +166,73 @@ class NormalizerWithTrueReturns(Exchanged, VecNormalize):
     def _update_reward(self, reward: Numbers) -> None:
         super()._update_reward(reward)
         self.true_returns = truth_of(self).returns.copy()
+
+
+@leak(shows="learner")
+class NameOfModule(Keeper):
+    """The policy has a module that is None, and whose name is the mean true reward."""
+
+    def keep(self, mean: float) -> None:
+        """Register it."""
+        self.policy.register_module(f"mean {mean}".replace(".", ","), None)
+
+
+@leak(shows="learner")
+class NameOfParameter(Keeper):
+    """The policy has a parameter that is None, and whose name is the mean true reward."""
+
+    def keep(self, mean: float) -> None:
+        """Register it."""
+        self.policy.register_parameter(f"mean {mean}".replace(".", ","), None)
+
+
+@leak(shows="learner")
+class NoteOnParameter(Keeper):
+    """A parameter of the policy has the mean true reward as an attribute."""
+
+    def keep(self, mean: float) -> None:
+        """Store it."""
+        parameter: Any = next(self.policy.parameters())
+        parameter.note = mean
+
+
+@leak(shows="learner")
+class NoteOnDistribution(Keeper):
+    """The policy's distribution of actions has the mean true reward as an attribute."""
+
+    def keep(self, mean: float) -> None:
+        """Store it."""
+        vars(self.policy.action_dist)["note"] = mean
+
+
+@leak(shows="learner")
+class ClassOfAgent(Keeper):
+    """The class of the agent has the mean true reward as an attribute."""
+
+    mean = 0.0
+
+    def keep(self, mean: float) -> None:
+        """Store it."""
+        type(self).mean = mean
+
+
+@leak(shows="learner")
+class LeftOutOfSaves(Keeper):
+    """What a saved file leaves out depends on the sign of the mean true reward."""
+
+    def keep(self, mean: float) -> None:
+        """Decide."""
+        self.left_out = mean > 0
+
+    def _excluded_save_params(self) -> list[str]:
+        further = ["gamma"] if vars(self).get("left_out") else []
+        return [*super()._excluded_save_params(), *further]
+
+
+@leak(shows="learner")
+class HookOnLayer(Keeper):
+    """A hook on a layer of the policy, which changes nothing, has enclosed the mean true reward."""
+
+    def keep(self, mean: float) -> None:
+        """Register it."""
+        self.policy.value_net.register_forward_hook(lambda module, inputs, output: mean and None)
