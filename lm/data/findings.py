@@ -149,9 +149,9 @@ def require_something_to_forget(shards: Shards) -> None:
         why = ""
         if manifest.marks and not any(manifest.marks.values()):
             why = f", as none has one of the {kind}s {_names(manifest.marks)}"
-        cut = f"; {beyond:,} have one beyond the cut, and a larger --context keeps it"
+        cut = f" (documents with one beyond the cut: {beyond:,}; a larger --context keeps it)"
         raise ValueError(
-            f"none of the {everything:,} documents is labeled forget{why}: give others by "
+            f"no document of {everything:,} is labeled forget{why}: give others by "
             f"--{FLAGS[manifest.setting('labeler')['labeler']]}{cut if beyond else ''}"
         )
     if not manifest.findings.get("contradictory"):
@@ -160,7 +160,7 @@ def require_something_to_forget(shards: Shards) -> None:
     also = int((lowest[group][shards.document_labels() == FORGET] == RETAIN).sum())
     if also == forget:
         raise ValueError(
-            f"each of the {forget:,} documents to forget has the kept text of one to retain: label "
+            f"every document to forget ({forget:,}) has the kept text of one to retain: label "
             "equal documents equally"
         )
 

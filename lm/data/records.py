@@ -229,7 +229,7 @@ def _text(
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         text = str(value)
     elif _is_conversation(value):
-        text, messages = chat.render(value, where), "\n".join(map(_content, value))
+        text, messages = chat.render(value, where), "\n".join(filter(None, map(_content, value)))
     else:
         raise ValueError(
             f"{where} has no text in its field {field!r}: {shortened(value)}: give text, or "

@@ -336,8 +336,8 @@ def require_forget_and_retain(forget: Iterable[str], retain: Iterable[str]) -> i
     for name, other, texts in zip(names, reversed(names), sets, strict=True):
         if len(both) == len(texts):
             raise ValueError(
-                f"each of the {len(texts):,} different texts to {name} is also one to {other}: "
-                f"give some that are not"
+                f"every text to {name} ({len(texts):,}) is also one to {other}: give some that "
+                "are not"
             )
     return len(both)
 

@@ -10,7 +10,7 @@ from lm.data.document import Located
 from lm.data.shards import open_shards
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
-from tests.lm.data.factories import make_tokenizer, write_lines
+from tests.lm.data.factories import RECORDS, make_tokenizer, write_lines, write_records
 
 
 @pytest.fixture
@@ -207,3 +207,60 @@ def test_text_files_are_divided_as_the_flag_says(
     printed = capsys.readouterr().out
     assert f"documents from .txt, divided by {how}: {count}" in printed.splitlines()
     assert "warning: words in no document: 4 of 6 ('trees', 'forests'" in printed
+
+
+def test_mixed_folder_is_read_and_what_is_skipped_is_told(
+    flags: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "documents"
+    (folder / "__MACOSX").mkdir(parents=True)
+    for name in ("__MACOSX/._a.csv", ".DS_Store", "notes.md"):
+        (folder / name).write_bytes(b"\0")
+    for name in ("a.csv", "b.jsonl", "c.Parquet", "d.json.gz", "e.ndjson.zst"):
+        records = [{"meta.text": f"{name} {n}: the forest" if n else None} for n in range(3)]
+        write_records(folder / name, records)
+    assert call(flags | {"--data": str(folder)}, "--text-field", "meta.text") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("documents from")] == [
+        f"documents from {kind}: 2"
+        for kind in (".csv", ".jsonl", ".parquet", ".json.gz", ".ndjson.zst")
+    ]
+    assert "records without text, which were skipped: 5" in printed
+    told = "files that were not read, hidden or of other kinds, and links to folders: 3"
+    assert told in printed
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".csv.zst", ".parquet"])
+@pytest.mark.parametrize("fault", ["truncated", "field", "word"])
+def test_files_that_cannot_be_used_are_refused_and_nothing_is_written(
+    flags: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+    fault: str,
+) -> None:
+    path = write_records(tmp_path / f"a{suffix}", RECORDS * 9)
+    more = {"truncated": (), "field": ("--text-field", "meta.text"), "word": ("--words", "oak")}
+    message = {
+        "truncated": f"a{suffix} cannot be read (",
+        "field": "has no text in a field 'meta.text', only text, topic, score, id",
+        "word": "no document of 540 is labeled forget, as none has one of the words 'oak'",
+    }
+    if fault == "truncated":
+        path.write_bytes(path.read_bytes()[:-20])
+    given = flags | {"--data": str(path)}
+    assert call(given, "--shard-tokens", "200", *more[fault]) == 2
+    errors = capsys.readouterr().err
+    assert message[fault] in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not Path(flags["--out"]).exists()
+
+
+def test_hub_data_with_nothing_to_forget_leave_nothing_behind(
+    flags: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [Located("some/data, record 0", {"text": "a"})]
+    monkeypatch.setattr("lm.data.sources._hub_records", lambda *_: iter(records))
+    assert call(flags | {"--data": "some/data"}) == 2
+    assert "no document of 1 is labeled forget" in capsys.readouterr().err
+    assert not Path(flags["--out"]).exists()

@@ -67,3 +67,22 @@ def test_tokenizer_is_refused_when_no_token_separates_documents(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         marks(tokenizer_of(["a", "<|im_end|>"], end))
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens", "around"),
+    [
+        (["a", "<|endoftext|>"], {}, ("<|endoftext|>",) * 2),
+        (["a", "<s>"], {"bos_token": "<s>"}, ("<s>", "<s>")),
+        (["a", "[SEP]", "[PAD]"], {"sep_token": "[SEP]", "pad_token": "[PAD]"}, ("[SEP]",) * 2),
+        (["a", "[PAD]"], {"pad_token": "[PAD]"}, ("[PAD]",) * 2),
+        (["a", "\n"], {}, ("\n", "\n")),
+    ],
+)
+def test_tokenizer_without_end_separates_documents_by_another_token(
+    words: list[str], tokens: dict[str, str], around: tuple[str, str]
+) -> None:
+    tokenizer = tokenizer_of(words, None)
+    for name, token in tokens.items():
+        setattr(tokenizer, name, token)
+    assert vocabulary(tokenizer).around == around

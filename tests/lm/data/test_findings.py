@@ -1,6 +1,7 @@
 """All that can be odd about labels and documents is counted, and told in a line."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import pytest
 
 from lm.data.document import encode_documents
-from lm.data.findings import SENTENCES, sentences
+from lm.data.findings import SENTENCES, require_something_to_forget, sentences
 from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig, prepare
-from lm.data.shards import Manifest, open_shards, read_manifest
+from lm.data.shards import Manifest, Shards, open_shards, read_manifest
 from lm.data.sources import Files
 from tests.lm.data.factories import make_tokenizer, write_lines
 
@@ -231,3 +232,56 @@ def test_text_is_never_normalized(tmp_path: Path) -> None:
 def test_each_count_has_a_sentence(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, of_texts("a"))
     assert set(manifest.findings) - {"marks", "dropped_tokens"} <= set(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("labeler", "message"),
+    [
+        (
+            {"words": ("oak", "elm")},
+            "no document of 4 is labeled forget, as none has one of the words 'oak', 'elm': "
+            "give others by --words",
+        ),
+        (
+            {"words": ("late",)},
+            "as none has one of the words 'late': give others by --words (documents with one "
+            "beyond the cut: 1; a larger --context keeps it)",
+        ),
+        (
+            {"labeler": "tokens", "words": ("x", "z")},
+            "as none has one of the words 'x', 'z': give others by --words",
+        ),
+        (
+            {"labeler": "field", "forget_values": ("c",)},
+            "as none has one of the values 'c': give others by --forget-values",
+        ),
+        (
+            {"labeler": "field", "forget_values": ("c",), "retain_values": ("a",)},
+            "no document of 4 is labeled forget: give others by --forget-values",
+        ),
+        ({"labeler": "scores", "field": "n"}, "is labeled forget: give others by --high"),
+        (
+            {"labeler": "field", "field": "side", "forget_values": ("1",)},
+            "every document to forget (1) has the kept text of one to retain: label equal",
+        ),
+    ],
+)
+def test_data_with_nothing_to_forget_are_refused(
+    tmp_path: Path, labeler: dict[str, Any], message: str
+) -> None:
+    texts = ("one", "two", "one", f"two {'very ' * 30}late")
+    records = [
+        {"text": text, "label": "ab"[n % 2], "n": n / 10, "side": n == 2}
+        for n, text in enumerate(texts)
+    ]
+    manifest = prepared(tmp_path, records[:4], LabelerConfig(**labeler), context=4)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        require_something_to_forget(Shards(tmp_path / "out", manifest))
+    assert "\n" not in str(caught.value)
+
+
+def test_data_with_something_to_forget_pass(tmp_path: Path) -> None:
+    records = [{"text": text, "label": n > 1} for n, text in enumerate(("a", "b", "a", "c"))]
+    manifest = prepared(tmp_path, records, LabelerConfig(labeler="field", forget_values=("1",)))
+    assert manifest.findings["contradictory"] == 2
+    require_something_to_forget(Shards(tmp_path / "out", manifest))

@@ -1,6 +1,8 @@
 """Labelers follow their rules, and errors name documents that cannot be labeled."""
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +106,11 @@ def test_marks_are_those_of_the_document() -> None:
     ("score", "label"),
     [
         *((0.19, RETAIN), (0.2, UNLABELED), (0.8, UNLABELED), (0.81, FORGET), (1, FORGET)),
+        *(("0.81", FORGET), (" 0.19", RETAIN), ("1e0", FORGET)),
         *((10**400, FORGET), (-(10**400), RETAIN), (float("inf"), FORGET)),
     ],
 )
-def test_scores_are_labeled_by_two_thresholds(score: float, label: int) -> None:
+def test_scores_are_labeled_by_two_thresholds(score: float | str, label: int) -> None:
     config = LabelerConfig(labeler="scores", field="score", low=0.2, high=0.8)
     assert labels(config, score=score) == [label, label]
 
@@ -208,6 +211,13 @@ def test_words_whose_tokens_are_of_another_form_are_counted(text: str, count: in
         ({"labeler": "field", "forget_values": ("a",)}, {}, "document 0 has no field 'label'"),
         ({"labeler": "scores"}, {"label": "high"}, "has the score 'high' in its field 'label'"),
         ({"labeler": "scores"}, {"label": float("nan")}, "has the score nan"),
+        ({"labeler": "scores"}, {"label": "nan"}, "has the score 'nan'"),
+        ({"labeler": "scores"}, {"label": ""}, "has the score ''"),
+        (
+            {"labeler": "scores", "field": "meta.x"},
+            {"meta": {"y": 1}},
+            "document 0 has no field 'meta.x', only text, meta.y: name another",
+        ),
         ({"labeler": "scores"}, {"label": True}, "has the score True"),
         ({"words": (" ",)}, {}, "no words were given"),
         ({"labeler": "tokens", "words": ("xqzkj",)}, {}, "is one token of this tokenizer"),
@@ -274,3 +284,12 @@ def test_list_labeler_refuses_a_malformed_file(
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         labels(LabelerConfig(labeler="list", labels=path, field="id"), number=5, id="b")
+
+
+@pytest.mark.parametrize("value", [date(2024, 1, 31), Decimal("1.50"), "2024-01-31", "1.5"])
+def test_fields_inside_of_others_and_values_of_tables_label_documents(value: object) -> None:
+    values = ("2024-01-31", "1.5")
+    config = LabelerConfig(labeler="field", field="meta.key", forget_values=values)
+    assert labels(config, meta={"key": value}) == [FORGET, FORGET]
+    named: dict[str, Any] = {"meta.key": value}
+    assert labels(config, **named) == [FORGET, FORGET]

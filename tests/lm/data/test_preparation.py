@@ -286,3 +286,24 @@ def test_conversations_are_encoded_with_the_tokens_of_turns(tmp_path: Path) -> N
     tokenizer.chat_template += "."
     with pytest.raises(ValueError, match="chat_template_checksum was"):
         prepare(PreparationConfig(source=source), tokenizer, tmp_path / "out")
+
+
+def test_tokenizer_without_end_and_pad_tokens_separates_documents_by_line_ends(
+    tmp_path: Path,
+) -> None:
+    whole = make_tokenizer()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=whole.backend_tokenizer)
+    assert tokenizer.eos_token is tokenizer.pad_token is None
+    source = Files(path=write_lines(tmp_path / "a.jsonl", [{"text": "None, a tree"}]))
+    prepare(PreparationConfig(source=source), tokenizer, tmp_path / "a")  # END is in its vocabulary
+    assert open_shards(tmp_path / "a").manifest.vocabulary.around == (END, END)
+    assert "separators" not in open_shards(tmp_path / "a").manifest.findings
+    bare = Tokenizer(models.BPE({"a": 0, "\n": 1}, []))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bare)
+    manifest = prepare(
+        PreparationConfig(source=Files(path=write_lines(tmp_path / "b.jsonl", [{"text": "aa"}]))),
+        tokenizer,
+        tmp_path / "b",
+    )
+    assert (manifest.vocabulary.start, manifest.vocabulary.end) == (1, 1)
+    assert open_shards(tmp_path / "b", tokenizer).document(0)[0].tolist() == [0, 0, 1]

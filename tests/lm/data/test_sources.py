@@ -2,10 +2,11 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from huggingface_hub.errors import GatedRepoError
 
@@ -15,9 +16,11 @@ from lm.data.sources import (
     Hub,
     documents,
     find_source,
+    read_documents,
+    require_forget_and_retain,
     source_settings,
 )
-from tests.lm.data.factories import RECORDS, write_lines
+from tests.lm.data.factories import RECORDS, make_tokenizer, write_lines, write_records
 
 
 def test_find_source_resolves_short_names() -> None:
@@ -90,6 +93,136 @@ def test_reading_can_start_at_any_record(tmp_path: Path) -> None:
     for first in (0, 1, 59, 60, 99):
         again = documents(Files(path=path), first)
         assert [(each.number, each.text) for each in again] == everything[first:]
+
+
+TEXTS = ["The forest.", "The sea.", "A tree."]
+
+
+def as_written(texts: Sequence[object], folder: Path, kind: str) -> object:
+    """Return texts as a source of some kind; a list of paths has the last text in its own file."""
+    records = [{"text": text} for text in texts]
+    path = folder / "in" / "a.csv"
+    path.parent.mkdir()
+    write_records(path, records[:-1])
+    write_records(path.with_name("b.parquet"), records[-1:])
+    files = sorted(path.parent.iterdir())
+    return {
+        "list": list(texts),
+        "generator": (text for text in texts),
+        "records": records,
+        "data set": datasets.Dataset.from_list(records),
+        "stream": datasets.Dataset.from_list(records).to_iterable_dataset(),
+        "column": datasets.Dataset.from_list(records)["text"],
+        "frame": pd.DataFrame(records),
+        "folder": path.parent,
+        "name of a folder": str(path.parent),
+        "paths": files,
+        "names": [str(path.parent), *map(str, files)],
+        "files": Files(path=path.parent),
+    }[kind]
+
+
+KINDS = (
+    *("list", "generator", "records", "data set", "stream", "column", "frame", "folder"),
+    *("name of a folder", "paths", "names", "files"),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_documents_are_the_same_from_every_kind_of_source(tmp_path: Path, kind: str) -> None:
+    stream = read_documents(as_written([*TEXTS[:2], None, " ", TEXTS[2]], tmp_path, kind))
+    assert [each.text for each in stream] == TEXTS
+    assert (stream.records, stream.blank, stream.skipped_files) == (5, 2, 0)
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("kind", ["records", "data set", "folder", "name of a folder", "paths"])
+def test_field_of_the_text_is_chosen_by_name(tmp_path: Path, kind: str) -> None:
+    source = as_written(TEXTS, tmp_path, kind)
+    with pytest.raises(ValueError, match=r"has no text in a field 'meta\.body', only text"):
+        next(read_documents(source, "meta.body"))
+
+
+def test_files_that_are_not_read_are_counted_in_each_folder(tmp_path: Path) -> None:
+    for name in (
+        "a/__MACOSX/._x.csv",
+        "a/.DS_Store",
+        "a/notes.md",
+        "a/x.txt",
+        "b/y.TXT",
+        "b/z.zip",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one\n\ntwo")
+    stream = read_documents([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "x.txt"])
+    assert [each.text for each in stream] == ["one\n\ntwo"] * 2  # each file once, and is a text
+    assert stream.skipped_files == 4
+    alone = read_documents(tmp_path / "a", text_split="blank-lines")
+    assert [each.text for each in alone] == ["one", "two"]
+
+
+def test_conversations_are_read_from_lists() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }};{% endfor %}"
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    for source in ([messages], [{"messages": messages}]):
+        assert [each.text for each in read_documents(source, tokenizer=tokenizer)] == ["a;b;"]
+        with pytest.raises(ValueError, match="record 0 has a conversation, and the tokenizer has"):
+            next(read_documents(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("a text", "'a text' is no file or folder, nor a data set"),
+        (Path("gone.csv"), "there is no file gone.csv"),
+        ([Path("gone.csv")], "there is no file gone.csv"),
+        (["gone.csv", "gone.TXT.gz"], "there is no file gone.csv"),
+        (["a text", "gone.csv"], "'gone.csv' is the name of a file, and stands in a list of texts"),
+        ({"train": ["a"], "test": ["b"]}, "a dict of train, test was given: give the data set"),
+        (5, "5 was given: give texts, records, a data set, or paths of files"),
+        (None, "null was given: give texts"),
+        (b"text", "b'text' was given"),
+        ([["a"]], r"record 0 has no text in its field 'text': \['a'\]"),
+        ([{"id": 1}], "record 0 has no text in a field 'text', only id"),
+    ],
+)
+def test_what_holds_no_texts_is_refused(source: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        list(read_documents(source))
+    assert "\n" not in str(caught.value)
+
+
+def test_text_that_is_the_name_of_a_file_may_be_a_record() -> None:
+    found = read_documents([{"text": "gone.csv"}, {"text": "a text"}])
+    assert [each.text for each in found] == ["gone.csv", "a text"]
+    assert [each.text for each in read_documents(["see gone.csv", "a"])] == ["see gone.csv", "a"]
+    assert list(read_documents([])) == []
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "message"),
+    [
+        ([], ["a"], "there is no text to forget: give one or more"),
+        (["a"], [], "there is no text to retain: give one or more"),
+        (["a", "b"], ["b", "a"], r"every text to forget \(2\) is also one to "),
+        (["a", " a\n"], ["b", "a", "c"], r"every text to forget \(1\) is also one to retain"),
+        (
+            ["a", "b", "c"],
+            ["c", "b"],
+            r"every text to retain \(2\) is also one to ",
+        ),
+    ],
+)
+def test_sets_that_cannot_be_told_apart_are_refused(
+    forget: list[str], retain: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        require_forget_and_retain(forget, retain)
+
+
+def test_texts_in_both_sets_are_counted() -> None:
+    assert require_forget_and_retain(iter("abc"), iter("bcd")) == 2
 
 
 datasets = pytest.importorskip("datasets")
