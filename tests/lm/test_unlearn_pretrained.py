@@ -139,8 +139,15 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
 ) -> None:
     short = changed(pretrained, tmp_path / "short", max_position_embeddings=64)
     other = changed(pretrained, tmp_path / "other")
-    config = transformers.GPT2Config(vocab_size=512, n_embd=8, n_layer=1, n_head=2)
-    transformers.GPT2LMHeadModel(config).save_pretrained(other)
+    config = transformers.OPTConfig(
+        vocab_size=512,
+        hidden_size=8,
+        word_embed_proj_dim=8,
+        ffn_dim=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    transformers.OPTForCausalLM(config).save_pretrained(other)
     lacking = changed(pretrained, tmp_path / "lacking")
     weights = load_file(lacking / "model.safetensors")
     del weights["model.norm.weight"]
@@ -148,7 +155,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     out = tmp_path / "study"
     for model, more, message in (
         (short, [], "reads 64 tokens at most, and texts have up to 192"),
-        (other, [], "one of the families gpt_neo, llama, qwen2"),
+        (other, [], "the linear maps of the MLP are in OPTDecoderLayer itself"),
         (lacking, [], "lacks model.norm.weight: give a complete one"),
         (pretrained, ["--rmu.layer", "2"], "give a layer below 2, the number of layers"),
     ):
