@@ -1,15 +1,16 @@
 """Local files of documents: which of a folder are read, and how each is divided into records.
 
-A .jsonl or .ndjson file has a record on each line, a .json file a list of records, and a .csv or
-.parquet file a record in each row (`lm.data.tables`). A .txt file is divided at separators such as
-`<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start of a line is where
-files were put together: it is removed, and a new document begins there.
+A .jsonl or .ndjson file has a record on each line, a .json file a list of records, or one on each
+line as well, and a .csv or .parquet file one in each row (`lm.data.tables`). A .txt file is divided
+at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start
+of a line is where files were put together: it is removed, and a new document begins there.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,6 +197,25 @@ def _json_lines(path: Path) -> Iterator[Located]:
             yield Located(where, _object(record, where), whole_suffix(path), str(path))
 
 
+def _json(path: Path) -> Iterator[Located]:
+    """Yield the records of a .json file, which may hold a list, or a record on each line."""
+    filled = (line.strip(_SPACE) for _, line in read_lines(path) if not is_blank(line))
+    first_two = list(islice(filled, 2))
+    return (
+        _json_lines(path)
+        if len(first_two) == 2 and all(map(_is_object, first_two))
+        else _json_list(path)
+    )
+
+
+def _is_object(text: str) -> bool:
+    """Return whether a text is an object of JSON, and not only its beginning."""
+    try:
+        return text.startswith("{") and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _json_list(path: Path) -> Iterator[Located]:
     """Yield the records of a list."""
     number = 0
@@ -238,7 +258,7 @@ def _object(record: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
 
 _READERS: dict[str, Callable[[Path], Iterator[Located]]] = {
     ".csv": csv_records,
-    ".json": _json_list,
+    ".json": _json,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".parquet": parquet_records,

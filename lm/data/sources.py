@@ -17,6 +17,7 @@ from lm.data.files import (
     read_records,
     skipped_files,
 )
+from lm.data.findings import SENTENCES
 from lm.data.lines import suffix_of
 from lm.data.records import TEXT, ChatTemplate, documents_of
 from lm.models.hf_loading import first_line, is_gated
@@ -220,6 +221,11 @@ class DocumentStream(Iterator[Document]):
                 return document
             self.blank += 1
         raise StopIteration
+
+    def sentences(self) -> list[str]:
+        """Return a line for each kind of record or file that was skipped, with its count."""
+        counts = {"skipped_files": self.skipped_files, "blank": self.blank}
+        return [SENTENCES[name].format(**counts) for name, number in counts.items() if number]
 
 
 def read_documents(

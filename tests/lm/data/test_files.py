@@ -157,9 +157,18 @@ def test_json_lines_and_json_lists_give_the_same_documents(tmp_path: Path) -> No
     assert found == [each.record for each in read_records(listed, "text")] == RECORDS
 
 
+@pytest.mark.parametrize("joint", ["\n", "\r\n\r\n", f"\n{BOM}"])
+def test_json_file_may_hold_a_record_on_each_line(tmp_path: Path, joint: str) -> None:
+    path = written(tmp_path, joint.join(json.dumps(each) for each in RECORDS), "a.json")
+    assert [each.record for each in read_records(path, "text")] == RECORDS
+    assert {each.origin for each in read_records(path, "text")} == {".json"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.json", b'{"text":\n"a"}', "a.json holds dict: give a list of records"),
+        ("a.json", b'{"text": "a"}\n{"text": "b"}\n{"te', "a.json, line 3 is not JSON"),
         ("a.jsonl", b'{"text": "a"}\n\n{"text"\n', "a.jsonl, line 3 is not JSON"),
         ("a.jsonl", b'{"text": "a"}\n["a"]\n', "a.jsonl, line 2 holds list: give a JSON object"),
         ("a.jsonl", b'{"text": "a"}{"text": "b"}', "a.jsonl, line 1 is not JSON"),

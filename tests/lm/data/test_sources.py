@@ -133,6 +133,7 @@ def test_documents_are_the_same_from_every_kind_of_source(tmp_path: Path, kind: 
     stream = read_documents(as_written([*TEXTS[:2], None, " ", TEXTS[2]], tmp_path, kind))
     assert [each.text for each in stream] == TEXTS
     assert (stream.records, stream.blank, stream.skipped_files) == (5, 2, 0)
+    assert stream.sentences() == ["records without text, which were skipped: 2"]
     assert list(stream) == []
 
 
@@ -157,6 +158,8 @@ def test_files_that_are_not_read_are_counted_in_each_folder(tmp_path: Path) -> N
     stream = read_documents([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "x.txt"])
     assert [each.text for each in stream] == ["one\n\ntwo"] * 2  # each file once, and is a text
     assert stream.skipped_files == 4
+    told = "files that were not read, hidden or of other kinds, and links to folders: 4"
+    assert stream.sentences() == [told]
     alone = read_documents(tmp_path / "a", text_split="blank-lines")
     assert [each.text for each in alone] == ["one", "two"]
 
