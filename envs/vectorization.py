@@ -66,7 +66,7 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         self._actions.append(np.array(action))
         result = self.env.step(action)
         self._shown = result[0]
-        return result  # type: ignore[return-value]
+        return result
 
     def running_episode(self) -> dict[str, Any]:
         """Return the first seed, the episode's number, its actions, and a sum of what it shows."""
@@ -86,7 +86,7 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         self._shown, _ = self.env.reset(seed=self._seed())
         for action in given["actions"]:
             self.step(action)
-        return checksum(self._shown) == given["shown"]
+        return checksum(self._shown) == int(given["shown"])
 
     def _seed(self) -> int:
         """Return the seed of the running episode."""
@@ -112,12 +112,9 @@ def checksum(observation: Any) -> int:  # noqa: ANN401 (of any space)
 class _Replayable:
     """The state of a vector environment whose lanes are `SeededEpisodes`."""
 
-    num_envs: int
-    call: Callable[..., Sequence[Any]]
-
     def get_state(self) -> Arrays:
         """Return the seeds and the actions of the running episodes."""
-        lanes = self.call("running_episode")
+        lanes = self.call("running_episode")  # type: ignore[attr-defined]
         lengths = [len(lane["actions"]) for lane in lanes]
         numbers = {name: [lane[name] for lane in lanes] for name in ("seed", "episode", "shown")}
         actions = [np.stack(lane["actions"]) for lane in lanes if lane["actions"]]
@@ -140,7 +137,7 @@ class _Replayable:
             {"actions": actions, **{name: int(state[name][lane]) for name in names}}
             for lane, actions in enumerate(each)
         ]
-        if not all(self.call("replay", lanes)):
+        if not all(self.call("replay", lanes)):  # type: ignore[attr-defined]
             raise ValueError(NOT_REPLAYED)
 
 

@@ -51,7 +51,7 @@ class EnvironmentConfig:
     observer: Annotated[str | None, tyro.conf.arg(help=OBSERVER_HELP)] = None
     flag: str = "hidden"
     """Whether observations show that the next step is observed: hidden, visible, or with errors as
-    "NoisyFlag(miss=0.1)". PartialGrid-v0 has --grid.flag instead."""
+    "NoisyFlag(miss=0.1)". PartialGrid-v0 has grid.flag instead."""
     proxy: str | None = None
     """Reward of hidden steps, which otherwise pay 0, as module:function; see PartialOversight."""
     horizon: int | None = None

@@ -117,8 +117,9 @@ def keeps_state(env: VectorEnv[Any, Any, Any]) -> bool:
     A wrapper whose own state says all, as a history of actions does, states `holds_whole_state`.
     """
     able = hasattr(env, "get_state") and hasattr(env, "set_state")
-    whole = getattr(type(env), "holds_whole_state", False) or not isinstance(env, VectorWrapper)
-    return able and (whole or keeps_state(env.env))
+    if not isinstance(env, VectorWrapper) or getattr(type(env), "holds_whole_state", False):
+        return able
+    return able and keeps_state(env.env)
 
 
 class StatefulWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
