@@ -20,7 +20,7 @@ from oversight.rl.config import (
     require_threads,
 )
 from oversight.rl.environment import PARTIAL_GRID
-from oversight.rl.evaluation import evaluate_all, make_agent, policies, results_table, task_of
+from oversight.rl.evaluation import evaluate_all, make_small_agent, policies, results_table, task_of
 from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import Screen, film
 from oversight.rl.result_files import RULES, Rule
@@ -109,9 +109,7 @@ def load(
         ValueError: if the rule selected no weights, or they do not fit.
     """
     path = model_of(folder, rule)
-    # nothing is trained
-    smallest = replace(config.ppo, n_steps=1, batch_size=2, propensity=1.0)
-    agent = make_agent(replace(config, num_envs=2, ppo=smallest))
+    agent = make_small_agent(config, propensity=1.0)  # nothing is trained
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)
     load_policy(policy, read_model_weights(path))

@@ -9,10 +9,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents import method
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
-from oversight.rl.environment import require_usable
+from oversight.rl.evaluation import require_trainable
 from oversight.rl.study import declare, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
@@ -52,7 +51,7 @@ def main(args: Sequence[str]) -> int:
         study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds
     )
     for run in {(run.config.method, run.config.env): run for run in runs}.values():
-        require_usable(run.config, method(run.config.method), run.config.ppo.propensity)
+        require_trainable(run.config)
     folder = settings.folder or Path("studies") / study.name
     failed = sweep(study, runs, folder, settings.known, settings.execute)
     shown = {

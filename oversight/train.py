@@ -7,11 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from agents import method
 from configs.rl import PRESETS
 from oversight.rl.config import TrainConfig, presets_for, require_device, require_memory
-from oversight.rl.environment import require_usable
-from oversight.rl.evaluation import results_table, task_of
+from oversight.rl.evaluation import require_trainable, results_table, task_of
 from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
 from oversight.runs import cli
@@ -31,7 +29,7 @@ def main(args: Sequence[str]) -> int:
     presets = presets_for(list(args), PRESETS)
     config, folder = cli.parse_or_resume(TrainConfig, args, presets, PROGRAM, MAY_CHANGE)
     require_device(config.device)
-    require_usable(config, method(config.method), config.ppo.propensity)
+    require_trainable(config)
     require_memory(config, task_of(config).observation_size)
     is_new = folder is None
     if folder is None:

@@ -1,7 +1,7 @@
 """`python -m oversight.tune STUDY`: settings of each method, tuned by observed reward alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,9 @@ from rich.console import Console
 
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
+from oversight.rl.evaluation import require_trainable
 from oversight.rl.study import declare
-from oversight.rl.tuning import tune_study
+from oversight.rl.tuning import jobs_of, tune_study
 from oversight.runs import cli
 from oversight.runs.folder import require_file_place
 from oversight.runs.parallel import EngineConfig
@@ -47,6 +48,8 @@ def main(args: Sequence[str]) -> int:
     _, declaration = cli.choose(STUDIES, settings.study, "study")
     study = declare(settings.study, declaration, settings.env)
     require_device(study.settings.device)
+    for job in jobs_of(study, settings.methods, Path()):
+        require_trainable(replace(study.settings, method=job.method))
     folder = settings.folder or Path("studies") / f"{study.name}-tuning"
     path = settings.save or folder / "tuned.json"
     failed = tune_study(study, settings.methods, folder, path, settings.execute)

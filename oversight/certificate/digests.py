@@ -258,7 +258,7 @@ DATA = (*SCALARS, list, tuple, dict, set, frozenset, deque, *ARRAYS, torch.Tenso
 @lru_cache(maxsize=16384)
 def is_own(kind: Any) -> bool:  # noqa: ANN401 (mypy does not take a class as hashable)
     """Return whether a class is none of the libraries that count and cache in their classes."""
-    package = str(kind.__module__).partition(".")[0]
+    package = str(getattr(kind, "__module__", "")).partition(".")[0]
     return package == "__main__" or package not in LIBRARIES
 
 

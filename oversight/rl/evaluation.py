@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from agents import MotivationPolicy, RoutedPPO, method
 from oversight.rl.config import EVALUATION, TrainConfig, make_learner, stream_seed
-from oversight.rl.environment import PARTIAL_GRID
+from oversight.rl.environment import PARTIAL_GRID, require_usable
 from oversight.rl.grid_task import PartialGridTask
 from oversight.rl.gymnasium_task import GymnasiumTask
 from oversight.rl.task import Metrics, Task
@@ -32,6 +33,28 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
     env = task.make_env(config.num_envs, chosen.reward)
     ppo = task.complete(config.ppo)
     return make_learner(env, chosen, ppo, config.seed, config.device)
+
+
+def make_small_agent(config: TrainConfig, propensity: float | None) -> RoutedPPO:
+    """Return an untrained agent with the network of a run, which has two lanes and no memory.
+
+    Raises:
+        ValueError: if no agent can learn with these settings.
+    """
+    smallest = replace(config.ppo, n_steps=1, batch_size=2, propensity=propensity)
+    return make_agent(replace(config, num_envs=2, ppo=smallest))
+
+
+def require_trainable(config: TrainConfig) -> None:
+    """Check that a run can be trained, before anything is written.
+
+    Raises:
+        ValueError: if its environment cannot be made or reset, or no agent can learn in it.
+    """
+    require_usable(config, method(config.method), config.ppo.propensity)
+    env = make_small_agent(config, config.ppo.propensity).env
+    assert env is not None
+    env.close()
 
 
 def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPolicy]:
