@@ -1,4 +1,7 @@
-"""`python -m oversight.certify`: train with hidden rewards replaced, and compare the runs."""
+"""`python -m oversight.certify`: train with hidden rewards replaced, and compare the runs.
+
+With `--probe` it measures instead what the environment tells of hidden rewards.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +20,9 @@ from agents.ppo import PPOConfig
 from envs.gridworld import OVERSEEN
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
 from oversight.certificate.certificate import as_data, certificate_table, comparison, verdict
+from oversight.certificate.leak_meter import meter, planted
+from oversight.certificate.leak_meter.planted import KNOWN
+from oversight.certificate.leak_meter.playing import trained_policy
 from oversight.certificate.leaks import HARMLESS, LEAKS
 from oversight.certificate.leaks.self_test import (
     run_self_test,
@@ -48,6 +54,11 @@ class CertifyConfig(EnvironmentConfig):
     hidden reward (1e9, NaN, random, negated), with the same seed, and compares the runs bit for
     bit. Exits with 1 if anything differs, and with 3 if no reward was observed, or none hidden, so
     that nothing is shown.
+
+    With --probe nothing is replaced. Instead the true rewards of hidden steps, and the true returns
+    of hidden episodes, are predicted from what the learner sees of them, since an observation, the
+    end or the length of an episode may tell what the oversight hides. Exits with 1 if anything
+    predicts them better than chance, and with 3 if there is nothing to tell or too little to judge.
     """
 
     oversight_probability: float = 0.3
@@ -72,14 +83,21 @@ class CertifyConfig(EnvironmentConfig):
     """File for the certificates, as JSON."""
     self_test: bool = False
     """Test the certificate instead: plant every known leak, which must be found, and every harmless
-    part, which must pass. Only seed and threads are used."""
+    part, which must pass; with --probe, test the leak meter in environments of which it is known
+    what they tell. Only seed and threads are used."""
+    probe: bool = False
+    """Measure what observations, ends, lengths, infos and payments tell of hidden rewards."""
+    episodes: int = meter.EPISODES
+    """Episodes that --probe plays; half of them are held out."""
+    policy: Literal["random", "trained"] = "random"
+    """Who acts in these episodes: uniformly random actions, or the method after --steps steps."""
     ppo: PPOConfig = field(default_factory=lambda: PPOConfig(hidden_sizes=(64, 64)))
     """The learner."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is trained."""
         EnvironmentConfig.__post_init__(self)
-        for name in ("steps", "num_envs"):
+        for name in ("steps", "num_envs", "episodes"):
             require_at_least_one(name, getattr(self, name))
         require_threads(self.threads)
         require_seed(self.seed)
@@ -99,6 +117,8 @@ def main(args: Sequence[str]) -> int:
     """Certify with the given arguments, print the results, and return the exit code."""
     settings = cli.parse(CertifyConfig, args, "python -m oversight.certify")
     torch.set_num_threads(settings.threads)
+    if settings.probe:
+        return test_probe(settings.seed) if settings.self_test else probe_env(settings)
     return test_itself(settings.seed) if settings.self_test else certify_all(settings)
 
 
@@ -120,6 +140,37 @@ def certify_all(settings: CertifyConfig) -> int:
     if any(each.differing for each in certificates.values()):
         return 1
     return 0 if all(each.passed for each in certificates.values()) else INCONCLUSIVE
+
+
+def probe_env(settings: CertifyConfig) -> int:
+    """Measure what the environment tells of hidden rewards, and print and save the result."""
+    name = chosen_methods(settings)[0]
+    require_usable(settings, method(name), settings.ppo.propensity)
+    setup = setup_of(settings, name)
+    policy = trained_policy(setup) if settings.policy == "trained" else None
+    with progress("playing", settings.episodes) as on_end:
+        report = meter.probe(setup, settings.episodes, policy, lambda: on_end("episode"))
+    console = Console()
+    for table in meter.tables(settings.env, report):
+        console.print(table)
+    console.print(meter.verdict(report), highlight=False, markup=False, soft_wrap=True)
+    if settings.save is not None:
+        used = asdict(replace(settings, save=None))
+        data = {"settings": used, "commit": commit(), "report": meter.as_data(report)}
+        write_json(settings.save, data)
+    if report.tells:
+        return 1
+    return 0 if report.conclusive else INCONCLUSIVE
+
+
+def test_probe(seed: int) -> int:
+    """Run the self-test of the leak meter, and return 1 if any environment is misjudged."""
+    with progress("probing environments", len(KNOWN)) as on_end:
+        outcomes = planted.run_self_test(KNOWN, seed, on_end)
+    console = Console()
+    console.print(planted.self_test_table(outcomes))
+    console.out(planted.self_test_summary(outcomes), highlight=False)
+    return 0 if all(each.is_right for each in outcomes.values()) else 1
 
 
 def test_itself(seed: int) -> int:

@@ -54,6 +54,11 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self._start: dict[str, Any] = {}
         self._last: Any = None
 
+    @property
+    def absorbed(self) -> bool:
+        """Whether the environment has ended, so that steps only repeat its last observation."""
+        return self._absorbed
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 
 from agents import METHODS
 from oversight import certify
+from oversight.certificate.leak_meter.planted import KNOWN
 from oversight.certificate.leaks import HARMLESS, LEAKS
 from oversight.certificate.recording import CHANNELS
 from oversight.runs import cli
@@ -104,6 +105,40 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
     assert "found 0 of 1 leaks" in capsys.readouterr().out
 
 
+def test_probe_finds_that_the_length_tells_the_return_of_cart_pole(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "leaks.json"
+    flags = ("--probe", "--env", "CartPole-v1", "--episodes", "140", "--save", path)
+    assert run(*flags) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"length +(1.000|0.99\d) ", shown)
+    assert "TELLS hidden rewards: " in shown
+    saved = json.loads(path.read_text())
+    assert saved["report"]["tells"]
+    assert saved["settings"]["episodes"] == 140
+    assert saved["report"]["episodes"]["rows"][3]["channel"] == "length"
+
+
+def test_probe_exits_with_3_where_nothing_is_hidden(capsys: Capture) -> None:
+    flags = ("--env", "CartPole-v1", "--oversight-probability", "1", "--policy", "trained")
+    assert run("--probe", "--episodes", "3", *flags) == 3
+    assert "inconclusive: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tells", "code"), [((), 0), (("length",), 1)])
+def test_self_test_of_the_probe_exits_with_1_for_an_environment_misjudged(
+    tells: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    known = replace(KNOWN["coin"], tells=frozenset(tells))
+    monkeypatch.setattr(certify, "KNOWN", {"coin": known})
+    monkeypatch.setattr("oversight.certificate.leak_meter.planted.EPISODES", 100)
+    assert run("--probe", "--self-test") == code
+    shown = capsys.readouterr().out
+    assert re.search(r"coin .*nothing", shown)
+    assert f"{1 - code} of 1" in shown
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -113,6 +148,7 @@ def test_self_test_exits_with_1_when_a_leak_is_not_found(
         ("--method ruted", "'ruted' did you mean 'routed'"),
         ("--oversight-probability 1.5", "oversight_probability from 0 to 1 1.5"),
         ("--steps 0", "steps must be at least 1"),
+        ("--probe --episodes 0", "episodes must be at least 1"),
         ("--num-envs 2", "ppo.batch_size 32 is larger than a rollout"),
         ("--wrapper both", "'both' --wrapper 'vector'"),
         ("--autoreset later", "'later' --autoreset"),

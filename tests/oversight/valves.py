@@ -28,9 +28,7 @@ class Valves(gym.Env[Levels, NDArray[np.int64]]):
         self.levels = self.np_random.uniform(0.0, 1.0, 2)
         return self.levels.astype(np.float32), {"open": 0}
 
-    def step(
-        self, action: NDArray[np.int64]
-    ) -> tuple[Levels, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.int64]) -> tuple[Levels, float, bool, bool, dict[str, Any]]:
         """Move the valves; the episode ends when the levels meet, or one of them is empty."""
         noise = self.np_random.normal(0.0, 0.01, 2)
         self.levels = np.clip(self.levels + 0.05 * (np.asarray(action) - 1) + noise, 0.0, 1.0)

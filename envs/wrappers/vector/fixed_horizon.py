@@ -58,6 +58,11 @@ class FixedHorizon(StatefulWrapper, RecordConstructorArgs):
         self._next_start: dict[str, NDArray[Any]]
         self._next_state: Arrays  # the environment's, of which the rows of absorbed lanes count
 
+    @property
+    def absorbed(self) -> NDArray[np.bool_]:
+        """Whether each lane has ended, so that steps only repeat its last observation, [n]."""
+        return self._absorbed.copy()
+
     def reset(
         self,
         *,
