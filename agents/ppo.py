@@ -52,7 +52,13 @@ from agents.rollout_buffer import (
     require_choice,
     require_finite,
 )
-from agents.rollout_env import Bootstrap, RolloutEnv, require_reward, warn_of_no_oversight
+from agents.rollout_env import (
+    Bootstrap,
+    RolloutEnv,
+    require_reward,
+    warn_of_no_oversight,
+    warn_of_normalized_rewards,
+)
 from agents.spaces import require_spaces, require_start_of_zero, to_environment
 from agents.vec_env import adapted, require_env
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
@@ -290,6 +296,7 @@ class RoutedPPO(PPO):
         require_number("total_timesteps", total_timesteps, TIMESTEPS)
         if self.env is not None:
             require_reward(self.method, self.env)
+            warn_of_normalized_rewards(self.env)
         return super()._setup_learn(total_timesteps, *args, **kwargs)
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:  # noqa: ANN401 (also vector ones)

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.methods import Method, Reward
@@ -77,6 +77,25 @@ def require_reward(method: Method, env: VecEnv) -> None:
             f"pays the {' and '.join(others)} reward: make the environment with "
             f"reward={method.reward!r}, or choose another method"
         )
+
+
+def warn_of_normalized_rewards(env: VecEnv) -> None:
+    """Warn if SB3's `VecNormalize` scales rewards of which an oversight hides some."""
+    layer: Any = env
+    while isinstance(layer, VecEnvWrapper):
+        if (
+            isinstance(layer, VecNormalize)
+            and layer.norm_reward
+            and "observed" in paid_rewards(env)
+        ):
+            warnings.warn(
+                "VecNormalize scales rewards of which some are hidden: these count as 0.0, so that "
+                "the scale depends on how many are observed, and info['observed_reward'] stays "
+                "unscaled. Set norm_reward=False, and put NormalizeObservedReward around "
+                "PartialOversight, which uses observed rewards alone",
+                stacklevel=2,
+            )
+        layer = layer.venv
 
 
 class RolloutEnv(VecEnvWrapper):

@@ -68,6 +68,27 @@ def test_agent_refuses_an_environment_that_pays_another_reward(kind: str, paid: 
         env.close()
 
 
+@pytest.mark.parametrize(
+    ("make", "normalizes", "warns"),
+    [
+        (lambda: lanes("observed"), True, True),
+        (lambda: lanes("observed"), False, False),
+        (lambda: [cart_pole] * LANES, True, False),
+    ],
+)
+def test_agent_warns_where_sb3_normalizes_rewards_of_which_some_are_hidden(
+    make: Any,  # noqa: ANN401
+    normalizes: bool,
+    warns: bool,
+) -> None:
+    env = VecNormalize(DummyVecEnv(make()), norm_reward=normalizes)
+    agent = small_agent("naive", env, n_steps=8, batch_size=8)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        agent.learn(8)
+    texts = [str(each.message) for each in caught]
+    assert any("NormalizeObservedReward" in text for text in texts) == warns
+
+
 @pytest.mark.parametrize("make", [lambda: [cart_pole] * 2, lambda: [cart_pole, *lanes("true")]])
 def test_lanes_that_do_not_say_what_they_pay_pass(make: Any) -> None:  # noqa: ANN401
     assert paid_rewards(DummyVecEnv(make())) == set()
