@@ -26,7 +26,7 @@ SEPARATORS = ("<|endoftext|>", "<|end_of_text|>")
 """Tokens that end a document of a .txt file, as they are written in public data sets."""
 
 READABLE = (
-    f".csv, .json, .jsonl, .ndjson, .parquet or .txt, or in one of these and "
+    ".csv, .json, .jsonl, .ndjson, .parquet or .txt, which may be followed by "
     f"{' or '.join(COMPRESSIONS)}"
 )
 """The suffixes of files that can be read, for error messages."""
