@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from torch import Tensor
 
 from lm.models.hf_loading import load_pretrained
 from oversight.runs.folder import read_json
-from tests.lm.models.hf_factories import plain_model, transformers
+from tests.lm.models.hf_factories import plain_model, tokens, transformers
 
 
 def folder(path: Path, words: int) -> Path:
@@ -183,6 +184,37 @@ def test_tied_output_head_is_not_missing(tmp_path: Path) -> None:
     plain_model("qwen2").save_pretrained(tmp_path)
     assert HEAD not in weights_of(tmp_path)
     assert load_pretrained(tmp_path).model.lm_head.weight.isfinite().all()
+
+
+# names of tensors on the hub, and tensors there that newer models compute
+MASK, FREQUENCIES = torch.ones(1, 1, 16, 16), torch.ones(2)
+ON_THE_HUB: dict[str, tuple[str, str, dict[str, Tensor]]] = {
+    "gpt2": ("transformer.", "", {"h.0.attn.bias": MASK, "h.0.attn.masked_bias": torch.ones(1)}),
+    "gpt_neox": (
+        "lm_head.",
+        "embed_out.",
+        {
+            "gpt_neox.layers.0.attention.bias": MASK,
+            "gpt_neox.layers.0.attention.masked_bias": torch.ones(1),
+            "gpt_neox.layers.0.attention.rotary_emb.inv_freq": FREQUENCIES,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("family", ON_THE_HUB)
+def test_checkpoints_of_gpt2_and_pythia_are_loaded_as_they_are_on_the_hub(
+    tmp_path: Path, family: str
+) -> None:
+    own, there, computed = ON_THE_HUB[family]
+    plain = plain_model(family)
+    folder(tmp_path, 13)
+    plain.save_pretrained(tmp_path)
+    weights = {name.replace(own, there): part for name, part in weights_of(tmp_path).items()}
+    save_file({**weights, **computed}, tmp_path / "model.safetensors", {"format": "pt"})
+    loaded, tokens_bt = load_pretrained(tmp_path).model, tokens()[0]
+    with torch.no_grad():
+        assert torch.equal(loaded(tokens_bt).logits, plain(tokens_bt).logits)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 0.5, 0.99])
