@@ -64,7 +64,8 @@ class Dashboard:
             if name not in self._policies:
                 self._policies[name] = self._writer(self.path / name)
             for curve in self.curves:
-                self._policies[name].add_scalar(f"eval/{curve}", metrics[curve], step)
+                if isfinite(metrics[curve]):  # NaN is what there were no episodes of
+                    self._policies[name].add_scalar(f"eval/{curve}", metrics[curve], step)
         for writer in (self.learner, *self._policies.values()):
             writer.flush()
 

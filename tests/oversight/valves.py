@@ -70,4 +70,9 @@ def left_is_fuller(observations: Levels) -> NDArray[np.bool_]:
     return observations[:, 0] > observations[:, 1]
 
 
+def less_and_less(clock: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a probability of oversight that falls with the clock."""
+    return 1.0 / (1.0 + 0.01 * clock)
+
+
 gym.register("Valves-v0", "tests.oversight.valves:Valves", max_episode_steps=30)
