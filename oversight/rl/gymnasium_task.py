@@ -217,10 +217,11 @@ class GymnasiumTask(Task):
     def _make(
         self, episodes: int, reward: Reward, lane: Callable[[], gym.Env[Any, Any]]
     ) -> VectorEnv[Any, Any, Any]:
-        """Return lanes for a number of episodes under oversight, which end by the limit."""
-        lanes = vectorize(
-            lane, min(episodes, LANES), processes=self.config.vectorization == "async"
-        )
+        """Return lanes for a number of episodes under oversight, which end by the limit.
+
+        They are in this process, since starting others would take longer than a few episodes.
+        """
+        lanes = vectorize(lane, min(episodes, LANES))
         return hide(self.config, lanes, reward)  # type: ignore[no-any-return]
 
     def _lane(

@@ -108,6 +108,8 @@ def train(config: TrainConfig, folder: RunFolder, console: Console | None = None
     dashboard = Dashboard(folder.path, config, agent.method, agent.num_timesteps)
     interrupted = learn(agent, config, folder, state, dashboard, console)
     summary = {**summarize_run(agent, config, folder, state), "interrupted": interrupted}
+    assert agent.env is not None
+    agent.env.close()
     if not interrupted:
         dashboard.add_final(summary["eval"], agent.num_timesteps)
     dashboard.close()

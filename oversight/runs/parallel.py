@@ -19,7 +19,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TextIO, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -236,7 +236,27 @@ def locked(folder: Path, patience: float = 5.0) -> Iterator[None]:
                     f"another process is working in {folder}: wait until it ends, then start again"
                 )
             time.sleep(0.1)
-        yield
+        _HELD.add(file)
+        try:
+            yield
+        finally:
+            _HELD.discard(file)
+
+
+_HELD: set[TextIO] = set()
+"""The files of the locks that this process holds."""
+
+
+def _close_locks() -> None:
+    """Close the locks in a forked child, such as the lane of an environment, that would keep them.
+
+    A killed run could not be resumed for as long as such a child lives.
+    """
+    for file in _HELD:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_locks)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -88,3 +88,29 @@ def test_methods_of_this_project_are_not_recorded(tmp_path: Path) -> None:
     assert not method_file(RunFolder(folder)).exists()
     with pytest.raises(ValueError, match=r"method\.json"):
         read_method(method_file(RunFolder(folder)))
+
+
+OWN = "tests.oversight.own_method:CAUTIOUS"
+
+
+def test_method_of_a_module_is_selected_in_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "own"
+    assert run_train(*TINY, *rollouts(2), "--method", OWN, "--run-dir", folder) == 0
+    assert run_train(*TINY, *rollouts(2), "--method", "uds", "--run-dir", tmp_path / "uds") == 0
+    assert difference(outcome(folder)["model"], outcome(tmp_path / "uds")["model"]) is None
+    assert run_train("--resume", folder, *rollouts(3)) == 0
+    flags = ("--steps", "128", "--num-envs", "8", "--ppo.n-steps", "8", "--ppo.batch-size", "32")
+    assert cli.run(certify.main, [*flags, "--ppo.hidden-sizes", "8", "--method", OWN]) == 0
+    # evaluation has the record of the method, and imports nothing
+    monkeypatch.setitem(sys.modules, "tests.oversight.own_method", None)
+    assert run_evaluate(folder, "--episodes", "8") == 0
+
+
+@pytest.mark.parametrize("command", [run_train, lambda *args: cli.run(certify.main, [*args])])
+def test_module_without_such_a_method_is_refused(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--method", "tests.oversight.own_method:MISSING") == 2
+    assert "cannot be imported (AttributeError" in capsys.readouterr().err
