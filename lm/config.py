@@ -14,11 +14,13 @@ import tyro
 from lm.attacks.config import AttackConfig, GridConfig
 from lm.attacks.suite import Suite
 from lm.data.task import TaskConfig
+from lm.data.texts import TextsConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
-from lm.methods import METHODS, require_methods
+from lm.methods import BASE, METHODS, require_methods
 from lm.models.layers import AdapterConfig, size
-from lm.posthoc import PostHocSettings
+from lm.posthoc import POSTHOC, PostHocSettings
+from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from oversight.runs.settings import require_distinct, require_numbers
 
@@ -63,6 +65,8 @@ class RunConfig:
     """Settings of the stories and of the topics to forget."""
     data: Path | None = None
     """Folder of documents that replace the stories; `python -m lm.prepare` writes it."""
+    texts: Annotated[TextsConfig, NO_PREFIX] = field(default_factory=TextsConfig)
+    """Texts that replace the stories without a preparation, and questions about facts."""
     labels: Annotated[LabelConfig, NO_PREFIX] = field(default_factory=LabelConfig)
     """Quality of the labels."""
     model: str | None = None
@@ -98,8 +102,18 @@ class RunConfig:
             raise ValueError(
                 f"gguf_file {self.gguf_file} was given without a model: name its folder"
             )
-        if self.data is not None:
+        if self.texts.forget and self.model is None:
+            raise ValueError(
+                f"the texts of {self.texts.forget[0]} were given without a model: name one by "
+                "--model"
+            )
+        if self.data is not None or self.texts.forget:
             self._require_documents()
+        elif self.texts.questions or self.texts.retain_questions:
+            raise ValueError(
+                "questions were given without texts: name those by --forget and --retain, or "
+                "documents by --data; stories have questions of their own"
+            )
         stories = self.task.stories
         if self.expansion < 1 or not 1 <= self.batch_size <= stories:
             raise ValueError(
@@ -110,8 +124,9 @@ class RunConfig:
     def _require_documents(self) -> None:
         """Refuse settings that apply only to stories."""
         if replace(self.task, stories=TaskConfig().stories) != TaskConfig():
+            given = self.data or self.texts.forget[0]
             raise ValueError(
-                f"documents of {self.data} were given with topics or words of stories: of the "
+                f"documents of {given} were given with topics or words of stories: of the "
                 "settings of the task, documents take task.stories alone, how many to train on"
             )
         if self.labels.errors != "iid":
@@ -120,6 +135,10 @@ class RunConfig:
                 "documents take iid"
             )
 
+
+MAY_CHANGE = {"method", "seeds", "recalls", "attack", "workers", "run_dir", *ScaleConfig.__slots__}
+"""Settings that a resumed study may change: its runs, their attacks, and how they are spread over
+processes, but nothing that determines a run."""
 
 RECALL = 0.9
 """The label recall of a study, by default."""
@@ -176,16 +195,34 @@ class StudyConfig:
                 "has its own: give --recalls"
             )
 
-    def require_model(self) -> None:
-        """Raise a ValueError if a method adapts a pretrained model, and none is named."""
+    def require_fitting_methods(self) -> None:
+        """Raise a ValueError if a method needs a pretrained model, or training, that is not there.
+
+        Without steps of training, a pretrained model stays as it is: that is the reference
+        `unrouted`, and what methods after training begin with. No other method does anything then.
+        """
         adapted = [name for name in self.method if METHODS[name].adapted]
         if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
+        for name in self.method if self.run.model and not self.run.loop.steps else ():
+            if name in POSTHOC or name == BASE:
+                continue
+            why = (
+                "is the model trained without the texts to forget"
+                if METHODS[name].uses_true_labels
+                else "removes only what it has routed, or left out, in training"
+            )
+            raise ValueError(
+                f"--loop.steps 0 leaves the model as it is, and {name} {why}: give steps, or leave "
+                f"only {BASE} and methods that follow training, {', '.join(POSTHOC)}"
+            )
 
     @property
     def subject(self) -> str:
         """The topics or documents to forget, in words."""
         run = self.run
+        if run.texts.forget:
+            return f"the texts of {', '.join(path.name for path in run.texts.forget)}"
         return ", ".join(run.task.forget) if run.data is None else f"documents of {run.data}"
 
     def run_config(self, recall: float) -> RunConfig:

@@ -33,11 +33,16 @@ _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
 _HEADS = ("num_attention_heads", "num_key_value_heads")
 _QWEN = dict(zip((*_SIZES, *_HEADS), (151_936, 896, 24, 4864, 14, 2), strict=True))
 _SMOL = dict(zip((*_SIZES, *_HEADS), (49_152, 576, 30, 1536, 9, 3), strict=True))
+_MISTRAL = {
+    **dict(zip((*_SIZES, *_HEADS), (32_000, 4096, 32, 14_336, 32, 8), strict=True)),
+    "tie_word_embeddings": False,
+}
 _NEO = {"vocab_size": 50_257, "num_layers": 8, "attention_types": [[["global", "local"], 4]]}
 
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen2.5-0.5B": ("qwen2", _QWEN),
     "SmolLM2-135M": ("llama", _SMOL),
+    "zephyr-7b-beta": ("mistral", _MISTRAL),
     "TinyStories-8M": ("gpt_neo", {**_NEO, "hidden_size": 256}),
     "TinyStories-28M": ("gpt_neo", {**_NEO, "hidden_size": 512}),
 }
@@ -96,7 +101,7 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
         config = load_config(model, run.gguf_file)
     elif name in PUBLISHED:
         family, sizes = PUBLISHED[name]
-        config = AutoConfig.for_model(family, **sizes, tie_word_embeddings=True)
+        config = AutoConfig.for_model(family, **{"tie_word_embeddings": True, **sizes})
     else:
         raise ValueError(
             f"the shape of {model} is not known: estimates can be made of folders, and of "
@@ -190,6 +195,12 @@ def operations(shape: Shape, context: int) -> int:
     return 6 * shape.total + 12 * shape.layers * shape.width * context
 
 
+def _steps_after_training(run: RunConfig, name: str) -> int:
+    """Return the number of steps that a method takes after training."""
+    after = METHODS[name].posthoc
+    return 0 if after is None else run.posthoc.method(after).steps
+
+
 WAYS: dict[str, tuple[int, Parallel]] = {
     "1 GPU": (1, "none"),
     "8 GPUs,\nddp": (8, "ddp"),
@@ -208,12 +219,15 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
     Raises:
         ValueError: if the shape of the pretrained model is not known.
     """
-    study.require_model()
+    study.require_fitting_methods()
     run = study.run
-    if run.data is not None:
+    if run.texts.forget:
+        context = run.texts.preparation.context
+    elif run.data is not None:
         context = read_manifest(run.data).setting("context")
     length = context or (CONTEXT if run.model is None else FOREIGN_CONTEXT)
-    tokens = run.loop.steps * run.batch_size * length
+    of_step = run.batch_size * length
+    tokens = run.loop.steps * of_step
     headings = ["parameters", "added", "trained", *WAYS, "hours,\n1 GPU", "hours,\n8 GPUs", "disk"]
     table = plain_table("estimates of training", "method", headings)
     runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
@@ -223,7 +237,8 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
             memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)
             for gpus, parallel in WAYS.values()
         ]
-        hours = tokens * operations(shape, length) / (PEAK * UTILIZATION) / 3600
+        read = tokens or 2 * _steps_after_training(run, name) * of_step
+        hours = read * operations(shape, length) / (PEAK * UTILIZATION) / 3600
         parameters = [f"{count:,}" for count in (shape.total, shape.added, shape.trained)]
         memories = [f"{size / 2**30:.2f}" for size in sizes]
         kept, most = disk(shape, name, run.model is not None)
@@ -231,7 +246,9 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         numbers = [*parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}"]
         table.add_row(name, *numbers, f"{kept / 2**30:.2f}")
     table.caption = (
-        f"{tokens:,} tokens: {run.loop.steps:,} steps x {run.batch_size:,} x {length:,}. Memory in "
+        f"{tokens:,} tokens: {run.loop.steps:,} steps x {run.batch_size:,} x {length:,}"
+        + ("" if tokens else ", and hours of the steps after training, each on two batches")
+        + ". Memory in "
         f"GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an H100's peak, "
         f"which was not measured. Disk in GiB of each run; all {sum(runs.values())} runs keep "
         f"{stored / 2**30:.2f} GiB, and a run needs up to {passing / 2**30:.2f} GiB more until it "

@@ -161,6 +161,16 @@ def require_methods(names: Sequence[str]) -> None:
         raise ValueError(f"methods {names} were given: give one or more, each once")
 
 
+def follow_training(names: Sequence[str]) -> bool:
+    """Return whether methods, apart from `unrouted`, remove what a model as it is knows.
+
+    >>> follow_training(["npo", "unrouted"]), follow_training(["npo", "gold"]), follow_training([])
+    (True, False, False)
+    """
+    others = [name for name in names if name != BASE]
+    return bool(others) and all(name in POSTHOC for name in others)
+
+
 def begins_with(name: str) -> str | None:
     """Return the method with the same training and no post-hoc step; None if `name` has no step.
 

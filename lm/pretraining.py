@@ -24,7 +24,13 @@ from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
 from lm.models.layers import GPTConfig, size
-from lm.task import DocumentTask, StoryTask, UnlearningTask, require_enough_documents
+from lm.task import (
+    DocumentTask,
+    StoryTask,
+    UnlearningTask,
+    questions_of,
+    require_enough_documents,
+)
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
@@ -67,7 +73,8 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
     name = config.model or manifest.setting("tokenizer")
     file = config.gguf_file if config.model else manifest.setting("gguf_file")
     tokenizer = load_tokenizer(name, file)
-    documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context)
+    asked = questions_of(config.texts)
+    documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context, asked)
     require_enough_documents(documents, config)
     return documents
 
@@ -127,6 +134,11 @@ def require_fitting_models(
                 f"{config.model} reads {model.context} tokens at most, and texts have up to "
                 f"{task.context}: give a model with a longer context, or documents prepared with a "
                 "shorter --context"
+            )
+        if isinstance(task, DocumentTask) and model.context < task.longest:
+            raise ValueError(
+                f"{config.model} reads {model.context} tokens at most, and a question with its "
+                f"choice has {task.longest}: leave long questions out"
             )
     if any(METHODS[name].posthoc == "rmu" for name in names):
         config.posthoc.rmu.require_layer(layers)
@@ -362,7 +374,8 @@ class Training:
             "held_out": config.repair.stories,
             "seed": self.seed,
         }
-        names = ("model", "gguf_file", "size", "batch_size", "data")
+        names = ["model", "gguf_file", "size", "batch_size"]
+        names += [] if config.texts.forget else ["data"]
         found |= {name: getattr(config, name) for name in names}
         if self.method.expanded:
             found["expansion"] = config.expansion

@@ -151,6 +151,9 @@ def run_identity(
     """
     settings = {**asdict(config), "loop": config.loop.identity, **of_task}
     del settings["suite"]  # each attack is a separate stage in every suite
+    del settings["texts"]  # the task has checksums of texts and questions
+    if config.texts.forget:
+        del settings["data"]  # it lies in the folder of the study, which may be moved
     return {"method": name, "seed": seed, **settings}
 
 
@@ -379,7 +382,7 @@ def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
         raise ValueError(f"{path} cannot be written: {error}") from error
 
 
-CONSTANTS = ("_entropy_lower_bound", "fact_guess_loss")
+CONSTANTS = ("_entropy_lower_bound", "fact_guess_loss", "_chance")
 """Name endings of measures of the exam itself, which are the same for every model."""
 
 

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from lm.classifier import quality_lines
 from lm.config import StudyConfig
@@ -35,6 +36,7 @@ from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, run_identity, run_method, train_as_worker
 from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
+from lm.texts import DATA, keep, prepare_in, prepared_texts, sizes_line
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (
     RunFolder,
@@ -43,6 +45,7 @@ from oversight.runs.folder import (
     next_free,
     read_json,
     replace_file,
+    require_new,
     write_json,
 )
 from oversight.runs.parallel import (
@@ -113,22 +116,39 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
     Raises:
         ValueError: if a model or documents cannot be loaded, or processes cannot share the work.
     """
-    study.require_model()
+    study.require_fitting_methods()
     study = share_over_processes(study)
-    if folder is None:
-        # refuses what cannot be loaded, or is damaged, before anything is written
-        if study.run.data is not None:
-            require_undamaged(study.run.data, read_manifest(study.run.data))
-        config = study.run_config(1.0)
-        task = load_task(config)
-        for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
-            require_something_to_forget(study.run_config(recall), task, study.seeds)
-        require_fitting_models(config, task, study.method, study.seeds[0])
-        if config.model is not None or config.data is not None:
-            said = "each text begins with {!r} and ends with {!r}".format(*task.around)
-            Console(stderr=True).out(said, highlight=False)
-        folder = create(study.run_dir or default_folder(study))
-    return study, folder
+    own_texts = bool(study.run.texts.forget)
+    if folder is not None:
+        if own_texts:
+            prepare_in(folder.path / DATA, study.run)
+            study = replace(study, run=replace(study.run, data=folder.path / DATA))
+        return study, folder
+    path = study.run_dir or default_folder(study)
+    require_new(RunFolder(path))
+    # refuses what cannot be loaded, or is damaged, before anything is written
+    if not own_texts:
+        require_loadable(study)
+        return study, create(path)
+    with prepared_texts(study.run) as run:
+        require_loadable(replace(study, run=run))
+        Console(stderr=True).out(sizes_line(run), highlight=False)
+        folder = create(path)
+        return replace(study, run=keep(run, path)), folder
+
+
+def require_loadable(study: StudyConfig) -> None:
+    """Raise a ValueError if a model or documents cannot be loaded, or do not fit each other."""
+    if study.run.data is not None:
+        require_undamaged(study.run.data, read_manifest(study.run.data))
+    config = study.run_config(1.0)
+    task = load_task(config)
+    for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
+        require_something_to_forget(study.run_config(recall), task, study.seeds)
+    require_fitting_models(config, task, study.method, study.seeds[0])
+    if config.model is not None or config.data is not None:
+        said = "each text begins with {!r} and ends with {!r}".format(*task.around)
+        Console(stderr=True).out(said, highlight=False)
 
 
 def default_folder(study: StudyConfig) -> Path:
@@ -136,27 +156,35 @@ def default_folder(study: StudyConfig) -> Path:
     run = study.run
     labels = "labels" if study.sweep == "labels" else f"recall{run.labels.recall:g}"
     what = "-".join(run.task.forget) if run.data is None else run.data.resolve().name
+    if run.texts.forget:
+        what = run.texts.forget[0].resolve().name.split(".")[0]
     return next_free(Path("runs") / "unlearn" / f"{what}-{labels}")
 
 
 def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
     """Execute the runs that are not finished, and report; return the errors of failed runs."""
     jobs = jobs_of(study, folder.path)
-    new = [job for job in jobs if read_result(job) is None]
-    console = Console(stderr=True)
-    started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {folder.path}"
-    console.out(started, highlight=False)
     failed: dict[str, str] = {}
     try:
-        if new:
-            together = study.run.loop.scale.parallel != "none"
-            outcomes = run_jobs(new) if together else execute(run_job, new, "joblib", study.workers)
-            costs = {job.id: job.cost for job in new}
-            folders = {job.id: job.folder for job in new}
-            JobsProgress(costs, console, folders).run(outcomes, failed)
+        execute_jobs(study, jobs, failed)
     finally:
         report(study, jobs, folder, failed)
     return failed
+
+
+def execute_jobs(study: StudyConfig, jobs: Sequence[Job], failed: dict[str, str]) -> None:
+    """Execute the runs that are not finished, and add the errors of those that fail."""
+    new = [job for job in jobs if read_result(job) is None]
+    console, path = Console(stderr=True), jobs[0].folder.parent.parent
+    started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {path}"
+    console.out(started, highlight=False)
+    if not new:
+        return
+    together = study.run.loop.scale.parallel != "none"
+    outcomes = run_jobs(new) if together else execute(run_job, new, "joblib", study.workers)
+    costs = {job.id: job.cost for job in new}
+    folders = {job.id: job.folder for job in new}
+    JobsProgress(costs, console, folders).run(outcomes, failed)
 
 
 def run_job(job: Job) -> Outcome:
@@ -204,20 +232,37 @@ def results_of(jobs: Sequence[Job]) -> list[Result]:
     return [{**result, **compare_with_references(result, found)} for result in found]
 
 
+class Report(NamedTuple):
+    """What is reported of the finished runs of a study."""
+
+    results: Results
+    verdict: str
+    """The comparison of the methods in a sentence."""
+    table: Table | None
+    """The table of all methods; None if no run is finished."""
+
+
+def write_report(
+    study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: Mapping[str, str]
+) -> Report:
+    """Write summary and cards of the finished runs, and return what they report."""
+    results, sweep = Results(results_of(jobs)), study.sweep == "labels"
+    sentence = labels_verdict(results) if sweep else verdict(results)
+    more = {"verdict": sentence, "failed": failed}
+    write_summary(folder.summary, study, jobs, results.records, more)
+    write_cards(study, jobs, results.records)
+    table = labels_table if sweep else unlearning_table
+    return Report(results, sentence, table(heading(study), results) if results.records else None)
+
+
 def report(
     study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: Mapping[str, str]
 ) -> None:
     """Write summary, cards and figures of the finished runs, and print tables and verdict."""
-    results, sweep = Results(results_of(jobs)), study.sweep == "labels"
-    sentence = labels_verdict(results) if sweep else verdict(results)
-    write_summary(
-        folder.summary, study, jobs, results.records, {"verdict": sentence, "failed": failed}
-    )
-    write_cards(study, jobs, results.records)
+    results, sentence, table = write_report(study, jobs, folder, failed)
     console = Console()
-    if results.records:
-        table = labels_table if sweep else unlearning_table
-        console.print(table(heading(study), results))
+    if table is not None:
+        console.print(table)
         for title, attacked in _attacked(study, results):
             console.print(attacks_table(title, attacked))
             console.out(robustness_sentence(robustness(attacked)), highlight=False)
@@ -228,7 +273,7 @@ def report(
     lines = {
         "results": folder.summary,
         "cards": path / "runs" / "*" / CARD if results.records else "no run is finished",
-        "figures": draw(results, sweep, path / "figures"),
+        "figures": draw(results, study.sweep == "labels", path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for name, value in lines.items():

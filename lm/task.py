@@ -4,10 +4,10 @@ A run uses both through one protocol, `UnlearningTask`: texts to train on, their
 exam, examples and questions for attacks, and prompts for sample texts.
 
 The topic of a document is the label that its preparation gave it. These are the true labels, and
-the `LabelConfig` of a run adds errors to them. Documents come without facts, so that no exam or
-attack asks for facts. Training, exams, calibration and attacks draw from disjoint pools of
-documents (`lm.data.shards`), and training texts are read from the mapped shards when a batch needs
-them.
+the `LabelConfig` of a run adds errors to them. Documents come without facts: exams and attacks ask
+the user's questions, if there are some (`--questions`). Training, exams, calibration and attacks
+draw from disjoint pools of documents (`lm.data.pools`), and training texts are read from the mapped
+shards when a batch needs them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.attacks.config import GridConfig
+from lm.attacks.probing import logit_lens
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
 from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig
 from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
-from lm.data.shards import SHARES, Manifest, Pools, Shards, document_row, read_manifest
+from lm.data.pools import SHARES, Pools, pools_of
+from lm.data.shards import Manifest, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
+from lm.data.texts import TextsConfig
+from lm.evaluation.asked import chance, drawn, encode_records, records_of
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
+from lm.evaluation.harness import QuestionSet, find_questions
+from lm.evaluation.quiz import Quiz
 from lm.models.language_model import IGNORED, LanguageModel, generate
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
@@ -226,6 +232,8 @@ def sample_texts(
     return found
 
 
+LENS = "logit-lens"
+"""The attack that needs questions about what is to be forgotten, and nothing else about facts."""
 WITHOUT_FACTS = ("same", "benign", "lora-same", "lora-benign", "quantized")
 """Attacks that need no facts."""
 
@@ -237,10 +245,18 @@ class DocumentTask:
         shards: shards of the documents.
         tokenizer: tokenizer of the documents.
         context: number of tokens in a row; longer documents are cut.
+        questions: questions about what is to be forgotten or retained, by split.
     """
 
-    def __init__(self, shards: Shards, tokenizer: "PreTrainedTokenizerBase", context: int) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        tokenizer: "PreTrainedTokenizerBase",
+        context: int,
+        questions: Mapping[Split, QuestionSet] | None = None,
+    ) -> None:
         self.shards, self.tokenizer, self.context = shards, tokenizer, context
+        self.questions = questions or {}
         self.vocab_size = shards.manifest.vocabulary.size
         self.start = shards.manifest.vocabulary.start
         self.end = shards.manifest.vocabulary.end
@@ -248,12 +264,19 @@ class DocumentTask:
     @cached_property
     def pools(self) -> Pools:
         """The documents by pool and label."""
-        return Pools(self.shards.document_labels())
+        return pools_of(self.shards)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """A checksum of all documents and labels."""
-        return _identity(self.shards.manifest)
+        """Checksums of all documents and labels, and of the questions."""
+        return _identity(self.shards.manifest, self.questions)
+
+    @property
+    def longest(self) -> int:
+        """The number of tokens of the longest text that a model reads, questions included."""
+        quizzes = [self._quiz(split, ExamConfig(), 0) for split in self.questions]
+        lengths = [int(quiz.texts.lengths.max()) for quiz in quizzes]
+        return max([self.context, *lengths])
 
     def sample(self, count: int, seed: Sequence[int]) -> DocumentTexts:
         """Return documents of all labels to train on; they stay on disk.
@@ -272,14 +295,24 @@ class DocumentTask:
         return torch.where(topics == UNLABELED, UNLABELED, RETAIN)
 
     def exam(self, seed: int, config: ExamConfig) -> Exam:
-        """Return an exam of documents to forget and to retain, without questions."""
-        asked, practice = (self._drawn(pool, config.stories, seed) for pool in ("exam", "practice"))
-        sections = {split: Section(rows, None) for split, rows in asked.items()}
-        return Exam(sections, practice, {}, None)
+        """Return an exam of documents to forget and to retain, with the questions about them."""
+        rows = self._drawn("exam", config.stories, seed)
+        sections: dict[str, Section] = {
+            split: Section(
+                rows[split], self._quiz(split, config, seed) if split in self.questions else None
+            )
+            for split in SPLIT_LABELS
+        }
+        chances: dict[str, float] = {
+            split: chance(drawn(records_of(asked), config.questions, seed))
+            for split, asked in self.questions.items()
+        }
+        practice = self._drawn("practice", config.stories, seed)
+        return Exam(sections, practice, {}, None, chances)
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether an attack needs no facts."""
-        return attack in WITHOUT_FACTS
+        """Return whether an attack needs no facts, or only questions that there are."""
+        return attack in WITHOUT_FACTS or (attack == LENS and "forget" in self.questions)
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
         """Return documents for an attack to train on.
@@ -293,7 +326,10 @@ class DocumentTask:
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
     ) -> list[Row]:
-        """Return the losses of quantized models; other attacks without training need facts."""
+        """Return what quantized models, or the layers of a model, know; others need facts."""
+        quiz = exam.sections["forget"].quiz
+        if attack == LENS and quiz is not None:
+            return logit_lens(model, quiz)
         assert attack in WITHOUT_FACTS
         return rounded(model, exam, config.bits)
 
@@ -311,11 +347,18 @@ class DocumentTask:
         return self.shards.manifest.vocabulary.around
 
     def _drawn(self, pool: str, count: int, seed: int) -> dict[str, StoryRows]:
-        """Return the same number of documents of each split from a pool."""
-        return {
-            split: self._texts(self.pools.draw(pool, count, [seed, label], label)).read()
-            for split, label in SPLIT_LABELS.items()
-        }
+        """Return as many documents of each split from a pool, or all that a fitted pool has."""
+        found: dict[str, StoryRows] = {}
+        for split, label in SPLIT_LABELS.items():
+            room = len(self.pools.members(pool, label)) if self.pools.fitted else count
+            numbers = self.pools.draw(pool, min(count, room), [seed, label], label)
+            found[split] = self._texts(numbers).read()
+        return found
+
+    def _quiz(self, split: Split, config: ExamConfig, seed: int) -> Quiz:
+        """Return the questions of a split that the seed draws, encoded."""
+        records = drawn(records_of(self.questions[split]), config.questions, seed)
+        return encode_records(records, self.tokenizer, self.start)
 
     def _texts(self, numbers: NDArray[np.int64]) -> DocumentTexts:
         """Return documents by number."""
@@ -328,11 +371,24 @@ def data_identity(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: if the documents of the run are no longer there.
     """
-    return {} if config.data is None else _identity(read_manifest(config.data))
+    if config.data is None:
+        return {}
+    return _identity(read_manifest(config.data), questions_of(config.texts))
 
 
-def _identity(manifest: Manifest) -> dict[str, Any]:
-    return {"documents": manifest.digest}
+def _identity(manifest: Manifest, questions: Mapping[Split, QuestionSet]) -> dict[str, Any]:
+    asked = {split: each.checksum for split, each in questions.items()}
+    return {"documents": manifest.digest, **({"asked": asked} if asked else {})}
+
+
+def questions_of(texts: TextsConfig) -> dict[Split, QuestionSet]:
+    """Return the questions that settings name, by split.
+
+    Raises:
+        ValueError: if there are none of that name, or a record is malformed.
+    """
+    named: dict[Split, str | None] = {"forget": texts.questions, "retain": texts.retain_questions}
+    return {split: find_questions(name) for split, name in named.items() if name is not None}
 
 
 def require_enough_documents(documents: DocumentTask, config: RunConfig) -> None:
@@ -345,10 +401,11 @@ def require_enough_documents(documents: DocumentTask, config: RunConfig) -> None
             )
     split = tuple(SPLIT_LABELS.values())
     attacked = max(config.attack.num_examples)
+    practice = 1 if documents.pools.fitted else config.exam.stories
     needs = (
         ("train", (None,), config.task.stories + config.repair.stories, "task.stories"),
         ("exam", split, max(config.exam.stories, SAMPLES), "exam.stories"),
-        ("practice", split, config.exam.stories, "exam.stories"),
+        ("practice", split, practice, "exam.stories"),
         ("attack", split, attacked, "attack.num-examples"),
     )
     for pool, labels, count, flag in needs:

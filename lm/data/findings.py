@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lm.data.document import Document, Encoded
 from lm.data.labeling import Labeler, Labels
-from lm.data.shards import SHARES, Manifest, Pools, Shards, total
+from lm.data.pools import SHARES, pools_of
+from lm.data.shards import Manifest, Shards, total
 from lm.training.route_tables import FORGET, RETAIN
 
 SENTENCES = {
@@ -130,7 +131,7 @@ def _by_text(shards: Shards) -> tuple[NDArray[np.int64], Labels, Labels]:
 def repeats(shards: Shards) -> dict[str, int]:
     """Return counts of documents with the kept text of another one."""
     group, lowest, highest = _by_text(shards)
-    training = Pools(shards.document_labels()).pools == list(SHARES).index("train")
+    training = pools_of(shards).pools == list(SHARES).index("train")
     trained = np.zeros(len(lowest), bool)
     trained[group[training]] = True
     return {

@@ -15,6 +15,7 @@ from lm.data.document import (
 from lm.data.files import SEPARATORS
 from lm.data.findings import Records, find, label_document
 from lm.data.labeling import LabelerConfig, labeler_settings, make_labeler
+from lm.data.pools import FITTED
 from lm.data.records import ChatTemplate
 from lm.data.shards import (
     MANIFEST_FILE,
@@ -29,6 +30,7 @@ from lm.data.sources import (
     DocumentStream,
     Files,
     Hub,
+    Lists,
     documents,
     number_skipped,
     source_settings,
@@ -50,7 +52,7 @@ class PreparationConfig:
         ValueError: if a number is out of its range, or the labels lie among the documents.
     """
 
-    source: Hub | Files
+    source: Hub | Files | Lists
     labeler: LabelerConfig = field(default_factory=LabelerConfig)
     documents: int | None = None
     """Maximum number of documents; None reads all."""
@@ -138,6 +140,7 @@ def find_manifest(
             "tokenizer_checksum": tokenizer_checksum(tokenizer),
             **chat_settings(tokenizer),
             "gguf_file": config.gguf_file,
+            **({"pools": FITTED} if isinstance(config.source, Lists) else {}),
             "source": source_settings(config.source),
             "labeler": labeler_settings(config.labeler),
             **{n: asdict(config)[n] for n in ("documents", "context", "shard_tokens")},

@@ -4,13 +4,12 @@ A shard is three files: tokens as plain integers, bitmaps of their labels, and t
 documents. The manifest lists a shard once all three files exist, so that an interrupted preparation
 resumes with the next shard. Shards are memory-mapped, and documents are read by number.
 
-Documents belong to pools that never overlap (training, exam, calibration, attack); the number of a
-document alone determines its pool.
+Documents belong to pools that never overlap (`lm.data.pools`).
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -429,45 +428,3 @@ def document_row(shards: Shards, number: int, context: int) -> Row:
     routes = np.full(context, RETAIN, np.int64)
     routes[: len(labels)] = labels
     return row, routes
-
-
-SHARES = {"train": 0.7, "exam": 0.1, "practice": 0.1, "attack": 0.1}
-"""Shares of the documents for training, exams, calibration and attacks.
-
-The assignment is not a setting, so that all runs on the same data agree on it.
-"""
-
-SEED = 20_260_101
-
-
-class Pools:
-    """The documents of each pool, which are given by their labels in order."""
-
-    def __init__(self, labels: Labels) -> None:
-        self.labels = labels
-        drawn = np.random.default_rng(SEED).random(len(labels))
-        self.pools = np.searchsorted(np.cumsum(list(SHARES.values()))[:-1], drawn, side="right")
-
-    def members(self, pool: str, label: int | None = None) -> NDArray[np.int64]:
-        """Return the numbers of the documents of a pool, with any label or with the given one."""
-        chosen = self.pools == list(SHARES).index(pool)
-        if label is not None:
-            chosen &= self.labels == label
-        return np.flatnonzero(chosen)
-
-    def draw(
-        self, pool: str, count: int, seed: Sequence[int], label: int | None = None
-    ) -> NDArray[np.int64]:
-        """Draw documents of a pool without replacement, and return their numbers.
-
-        Raises:
-            ValueError: if the pool has fewer.
-        """
-        found = self.members(pool, label)
-        if len(found) < count:
-            kind = "" if label is None else f" labeled {LABELS[label]}"
-            raise ValueError(
-                f"{count} documents{kind} were asked of the pool {pool!r}, which has {len(found)} "
-                f"({SHARES[pool]:.0%} of all): prepare more, or ask for fewer"
-            )
-        return np.random.default_rng(list(seed)).permutation(found)[:count]

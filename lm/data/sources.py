@@ -66,6 +66,20 @@ class Files:
             )
 
 
+LIST = "list"
+"""The field that tells which list a document of `Lists` is in: `forget` or `retain`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lists:
+    """Files or folders of documents to forget, and others of documents to retain."""
+
+    forget: tuple[Path, ...]
+    retain: tuple[Path, ...]
+    field: str = TEXT
+    """Field of a record that holds the text."""
+
+
 def _hub_records(source: Hub, first: int) -> Iterator[Located]:
     stream = _opened(source).skip(first)
     number = first
@@ -170,14 +184,14 @@ def _require_texts(data: str, texts: bool, text_split: TextSplit) -> None:
 
 
 def documents(
-    source: Hub | Files, first: int = 0, chat: ChatTemplate | None = None
+    source: Hub | Files | Lists, first: int = 0, chat: ChatTemplate | None = None
 ) -> Iterator[Document]:
     """Yield the documents of a source from record `first` on, also those with blank text.
 
     Files in a folder are read in the order of their names, and those with other suffixes skipped.
 
     Args:
-        source: the data set, file or folder.
+        source: the data set, file, folder, or both lists of files.
         first: number of the first record of which the document is returned.
         chat: makes texts of conversations, which are refused without it.
 
@@ -187,13 +201,32 @@ def documents(
     """
     if isinstance(source, Hub):
         return documents_of(_hub_records(source, first), source.field, first, chat)
+    if isinstance(source, Lists):
+        return _listed(source, first, chat)
     records = read_records(source.path, source.field, source.text_split, source.separators)
     return documents_of(records, source.field, chat=chat, skip=first)
 
 
-def number_skipped(source: Hub | Files) -> int:
-    """Return the number of files of a folder that are not read."""
-    return skipped_files(source.path) if isinstance(source, Files) else 0
+def _listed(source: Lists, first: int, chat: ChatTemplate | None) -> Iterator[Document]:
+    """Yield the documents of both lists, each with the name of its list as its only field."""
+    number = 0
+    for name, paths in (("forget", source.forget), ("retain", source.retain)):
+        for document in documents_of(read_records(paths, source.field), source.field, chat=chat):
+            if number >= first:
+                yield document._replace(number=number, fields={LIST: name})
+            number += 1
+
+
+def paths_of(source: Hub | Files | Lists) -> tuple[Path, ...]:
+    """Return the files and folders of a source."""
+    if isinstance(source, Lists):
+        return (*source.forget, *source.retain)
+    return (source.path,) if isinstance(source, Files) else ()
+
+
+def number_skipped(source: Hub | Files | Lists) -> int:
+    """Return the number of files of folders that are not read."""
+    return sum(map(skipped_files, paths_of(source)))
 
 
 class DocumentStream(Iterator[Document]):
@@ -348,9 +381,9 @@ def require_forget_and_retain(forget: Iterable[str], retain: Iterable[str]) -> i
     return len(both)
 
 
-def source_settings(source: Hub | Files) -> dict[str, Any]:
+def source_settings(source: Hub | Files | Lists) -> dict[str, Any]:
     """Return a source as plain data, with the checksums of files, by which changes are detected."""
     data = asdict(source)
-    if isinstance(source, Files):
-        data["files"] = checksums(source.path)
+    if paths := paths_of(source):
+        data["files"] = {name: sha for path in paths for name, sha in checksums(path).items()}
     return data

@@ -70,6 +70,9 @@ class Exam:
     """Entropy lower bound of the loss per token for each split, in nats."""
     guess: float | None
     """The loss of guessing a value uniformly among those of its relation, in nats."""
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """The share of right answers by guessing for each split that questions of a file are asked
+    about; those about stories have four choices each."""
 
 
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
@@ -148,14 +151,17 @@ def examine(model: LanguageModel, exam: Exam, bias: Tensor | None = None) -> Rep
 
     A section `forget` gives `forget_loss` and `forget_fact_loss`, in nats, and the shares of right
     answers `mcq_forget`, `mcq_forget_control` and `cloze_forget`; a split also gives
-    `forget_entropy_lower_bound`. `fact_guess_loss` is the loss of guessing a value. Figures that an
-    exam does not measure, such as those of facts if none are known, are absent.
+    `forget_entropy_lower_bound`, and, if its questions are of a file, `mcq_forget_chance`, the
+    share of right answers by guessing. `fact_guess_loss` is the loss of guessing a value. Figures
+    that an exam does not measure, such as those of facts if none are known, are absent.
     """
     report: Report = {}
     for name, section in exam.sections.items():
         report |= examine_section(model, name, section, bias)
     lower_bounds = {f"{name}_entropy_lower_bound": nats for name, nats in exam.lower_bounds.items()}
-    return report | lower_bounds | ({} if exam.guess is None else {"fact_guess_loss": exam.guess})
+    chance = {f"mcq_{name}_chance": share for name, share in exam.chance.items()}
+    guess = {} if exam.guess is None else {"fact_guess_loss": exam.guess}
+    return report | lower_bounds | chance | guess
 
 
 def examine_section(
@@ -166,11 +172,8 @@ def examine_section(
     if section.quiz is None:
         return report
     choice, control, cloze = score(model, section.quiz, bias)
-    return report | {
-        f"mcq_{name}": choice,
-        f"mcq_{name}_control": control,
-        f"cloze_{name}": cloze,
-    }
+    report |= {f"mcq_{name}": choice, f"mcq_{name}_control": control}
+    return report if cloze is None else report | {f"cloze_{name}": cloze}
 
 
 def examine_calibrated(

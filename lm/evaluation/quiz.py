@@ -32,9 +32,9 @@ class Scores(NamedTuple):
     choice: float
     """Accuracy of multiple choice among the four values of a quartet."""
     control: float
-    """Accuracy without the entity in the prompt, which is at chance for any model."""
-    cloze: float
-    """Accuracy among all values of the relation."""
+    """Accuracy without the entity, or the question, in the prompt: what choices alone reveal."""
+    cloze: float | None
+    """Accuracy among all values of the relation; None for questions that have only choices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,13 @@ class Quiz:
     texts: Continuations
     """The n prompts, then the n controls, each with all values of its relation."""
     choices: Tensor
-    """[n, 4] int64: index of each choice among the values"""
+    """[n, c] int64: index of each choice among the values, c = 4 for stories"""
     answers: Tensor
     """[n] int64: index of the right value among the choices"""
-    cloze_answers: Tensor
-    """[n] int64: index of the right value among all values"""
+    cloze_answers: Tensor | None = None
+    """[n] int64: index of the right value among all values; None if all values are choices"""
+    present: Tensor | None = None
+    """[n, c] bool: which choices a question has; None if each has all c"""
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -84,11 +86,15 @@ def score(
     """Return the scores of a model on all questions, as `log_likelihoods` reads the model."""
     likelihoods = log_likelihoods(model, quiz.texts, bias, batch_size, layer)
     asked, control = torch.split(likelihoods, len(quiz))
-    return Scores(
-        choice=_mean_credit(asked.gather(1, quiz.choices), quiz.answers),
-        control=_mean_credit(control.gather(1, quiz.choices), quiz.answers),
-        cloze=_mean_credit(asked, quiz.cloze_answers),
-    )
+
+    def chosen(values: Tensor) -> float:
+        choices = values.gather(1, quiz.choices)
+        if quiz.present is not None:
+            choices = choices.where(quiz.present, -torch.inf)
+        return _mean_credit(choices, quiz.answers)
+
+    cloze = None if quiz.cloze_answers is None else _mean_credit(asked, quiz.cloze_answers)
+    return Scores(choice=chosen(asked), control=chosen(control), cloze=cloze)
 
 
 def credit(scores: Tensor, answers: Tensor) -> Tensor:

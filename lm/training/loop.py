@@ -46,7 +46,8 @@ class LoopConfig:
     """
 
     steps: int = 800
-    """Number of batches to train on."""
+    """Number of batches to train on. 0 leaves a pretrained model as it is, for methods that follow
+    training."""
     learning_rate: float = 3e-3
     """Learning rate of AdamW after the warm-up."""
     final_share: float = 0.1

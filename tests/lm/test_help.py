@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from lm import ask, prepare, unlearn
+from lm import ask, prepare
 from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.posthoc import POSTHOC
 from lm.prepare import PrepareConfig
+from lm.unlearn import main
 from oversight.runs import cli
 from tests.oversight.test_help import Command, help_page
 
@@ -18,7 +19,7 @@ HELP = Path(__file__).parent / "help"
 COMMANDS: dict[str, Command] = {
     "ask": ask.main,
     "prepare": prepare.main,
-    "unlearn": unlearn.main,
+    "unlearn": main,
 }
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from lm import unlearn
 from lm.config import RunConfig, StudyConfig
 from lm.labels import LabelConfig
 from lm.report import FACTS_CURVE, compare_with_references
@@ -27,6 +26,7 @@ from lm.study import (
 )
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
+from lm.unlearn import main
 from oversight.runs import cli
 from oversight.runs.parallel import Outcome, locked
 from tests.lm.result_factories import curve, result, write_result
@@ -282,7 +282,7 @@ def only_result(folder: Path) -> dict[str, Any]:
 def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the study that one process ran."""
     folder = tmp_path_factory.mktemp("one_process")
-    assert cli.run(unlearn.main, [*TORCHRUN, "--workers", "1", "--run-dir", str(folder)]) == 0
+    assert cli.run(main, [*TORCHRUN, "--workers", "1", "--run-dir", str(folder)]) == 0
     return folder
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lm import unlearn
 from lm.corpus.world import LEXICON
 from lm.report import FACTS_CURVE
+from lm.unlearn import main
 from oversight.runs import cli
 from tests.lm.result_factories import curve, result, write_result
 from tests.oversight.runs.refusals import Capture, refused
@@ -22,7 +22,7 @@ RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified"
 
 def run_unlearn(*args: object) -> int:
     """Run the command, one run at a time; return its exit code."""
-    return cli.run(unlearn.main, ["--workers", "1", *map(str, args)])
+    return cli.run(main, ["--workers", "1", *map(str, args)])
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lm import prepare, unlearn
+from lm import prepare
 from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig
 from lm.data.preparation import prepare as prepare_documents
 from lm.data.sources import Files
 from lm.models.hf_loading import load_tokenizer
+from lm.unlearn import main
 from oversight.runs import cli
 from oversight.runs.folder import read_json
 from tests.lm.data.factories import make_tokenizer, write_lines
@@ -55,7 +56,7 @@ def data(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(*flags: object) -> int:
-    return cli.run(unlearn.main, [*SMALL, *map(str, flags)])
+    return cli.run(main, [*SMALL, *map(str, flags)])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_run_writes_its_attacks_and_sample_texts(study: Path, method: str) -> No
 
 def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in (study / "runs").rglob("*.safetensors")}
-    assert cli.run(unlearn.main, ["--resume", str(study)]) == 0
+    assert cli.run(main, ["--resume", str(study)]) == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
@@ -219,7 +220,7 @@ def test_result_of_documents_that_were_prepared_anew_is_refused(
     (checksum,) = [shard["checksum"] for shard in read_json(manifest)["shards"]]
     try:
         manifest.write_text(text.replace(checksum, "0" * 64))
-        assert cli.run(unlearn.main, ["--resume", str(study)]) == 2
+        assert cli.run(main, ["--resume", str(study)]) == 2
     finally:
         manifest.write_text(text)
     errors = capsys.readouterr().err

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lm import unlearn
 from lm.attacks.suite import SUITES
 from lm.models.layers import SIZES, GPTConfig
 from lm.report import Results
 from lm.robustness import robustness
+from lm.unlearn import main
 from oversight.runs import cli
 from tests.oversight.runs.refusals import Capture
 
@@ -22,9 +22,9 @@ def test_resumed_study_adds_the_attacks_of_the_full_suite(
 ) -> None:
     monkeypatch.setitem(SIZES, "nano", GPTConfig(width=8, num_layers=2, num_heads=2))
     folder = tmp_path / "a"
-    assert cli.run(unlearn.main, [*SMOKE, "--run-dir", str(folder)]) == 0
+    assert cli.run(main, [*SMOKE, "--run-dir", str(folder)]) == 0
     assert "attacks: forget" not in capsys.readouterr().out
-    assert cli.run(unlearn.main, ["--resume", str(folder), "--attack", "full"]) == 0
+    assert cli.run(main, ["--resume", str(folder), "--attack", "full"]) == 0
     printed = capsys.readouterr().out
     assert "attacks: forget forest" in printed
     summary = json.loads((folder / "summary.json").read_text())
@@ -37,7 +37,7 @@ def test_resumed_study_adds_the_attacks_of_the_full_suite(
     run = folder / "runs" / "filtered-seed0"
     for name in ("attack-gcg.json", "result.json"):
         (run / name).unlink()
-    assert cli.run(unlearn.main, ["--resume", str(folder)]) == 0
+    assert cli.run(main, ["--resume", str(folder)]) == 0
     assert "1/1 filtered-seed0: done" in capsys.readouterr().err
     again = json.loads((folder / "summary.json").read_text())
     assert [each["grid"] for each in again["results"]] == [

@@ -12,8 +12,6 @@ from lm.data.document import Ids
 from lm.data.labeling import Labels
 from lm.data.shards import (
     MANIFEST_FILE,
-    SHARES,
-    Pools,
     ShardWriter,
     document_row,
     open_shards,
@@ -22,7 +20,6 @@ from lm.data.shards import (
     unpack,
 )
 from lm.models.language_model import IGNORED
-from lm.training.route_tables import FORGET, LABELS, RETAIN
 from tests.lm.data.factories import make_manifest, make_shards
 
 NO_LABELS = np.zeros(2, np.uint8)
@@ -143,44 +140,3 @@ def test_document_row_matches_a_slow_reference(
         lacking = context - len(tokens[:context])
         assert row.tolist() == [0, *tokens.tolist()[:context], *[IGNORED] * lacking]
         assert routes.tolist() == [*labels.tolist()[:context], *[0] * lacking]
-
-
-LABELS_OF_ALL = np.random.default_rng(0).integers(0, 3, 4000).astype(np.uint8)
-POOLS = Pools(LABELS_OF_ALL)
-
-
-def test_pools_partition_documents_by_their_shares() -> None:
-    members = [POOLS.members(pool) for pool in SHARES]
-    assert np.array_equal(np.sort(np.concatenate(members)), np.arange(4000))
-    for found, share in zip(members, SHARES.values(), strict=True):
-        assert abs(len(found) - 4000 * share) < 5 * np.sqrt(4000 * share * (1 - share))
-
-
-def test_labels_partition_each_pool() -> None:
-    parts = [POOLS.members("exam", label) for label in range(len(LABELS))]
-    assert np.array_equal(np.sort(np.concatenate(parts)), POOLS.members("exam"))
-    assert (LABELS_OF_ALL[parts[FORGET]] == FORGET).all()
-
-
-def test_pools_of_documents_do_not_change_when_documents_are_added() -> None:
-    fewer = Pools(LABELS_OF_ALL[:1000])
-    for pool in SHARES:
-        whole = POOLS.members(pool)
-        assert np.array_equal(fewer.members(pool), whole[whole < 1000])
-
-
-def test_draw_is_without_replacement_and_depends_on_the_seed() -> None:
-    drawn = POOLS.draw("attack", 60, [3, 1], RETAIN)
-    assert len(set(drawn.tolist())) == 60
-    assert set(drawn.tolist()) <= set(POOLS.members("attack", RETAIN).tolist())
-    assert np.array_equal(drawn, POOLS.draw("attack", 60, [3, 1], RETAIN))
-    assert np.array_equal(drawn[:20], POOLS.draw("attack", 20, [3, 1], RETAIN))
-    assert not np.array_equal(drawn, POOLS.draw("attack", 60, [4, 1], RETAIN))
-
-
-def test_draw_names_a_pool_that_is_too_small() -> None:
-    few = Pools(LABELS_OF_ALL[:40])
-    count = len(few.members("exam", FORGET))
-    asked = f"{count + 1} documents labeled forget were asked of the pool 'exam'"
-    with pytest.raises(ValueError, match=f"{asked}, which has {count} "):
-        few.draw("exam", count + 1, [0], FORGET)

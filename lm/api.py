@@ -1,0 +1,248 @@
+"""`unlearn`: any causal language model, any texts, one call.
+
+The call runs the same study as `python -m lm.unlearn --model ... --forget ... --retain ...`. Model,
+texts and questions are first written into the folder of the study, so that the same call with the
+same folder resumes an interrupted study, and with other inputs is refused.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from configs.lm import PRESETS
+from lm.config import MAY_CHANGE, StudyConfig
+from lm.data.records import TEXT, value_of
+from lm.data.sources import read_documents
+from lm.evaluation.asked import checked
+from lm.evaluation.question_scores import fingerprint
+from lm.methods import BASE, GOLD, follow_training, require_methods
+from lm.models.hf_loading import load_pretrained
+from lm.run import PLAIN
+from lm.study import CARD, execute_jobs, jobs_of, prepare_study, write_report
+from lm.texts import refit
+from oversight.runs import cli
+from oversight.runs.folder import (
+    RunFolder,
+    read_config,
+    refuse_changes,
+    replace_file,
+    require_writable,
+    write_config,
+)
+from oversight.runs.parallel import locked
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+INPUTS = "inputs"
+"""The folder of the model, texts and questions that were given, within that of the study."""
+WIDTH = 100
+"""Characters of a line of the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearned:
+    """What `unlearn` returns."""
+
+    model: "PreTrainedModel"
+    """The unlearned model, plain and in float32: that of the first method that was given."""
+    tokenizer: "PreTrainedTokenizerBase"
+    table: str
+    """The table of all methods: losses and facts before and after unlearning, and under attack."""
+    verdict: str
+    """The comparison of the methods in a sentence."""
+    card: str
+    """The model card, as Markdown."""
+    folder: Path
+    """The folder of the study, with all models under `runs`."""
+
+
+def unlearn(
+    model: "PreTrainedModel | str | Path",
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    *,
+    forget: object,
+    retain: object,
+    method: str | Sequence[str] = "lora-pair",
+    questions: object = None,
+    **settings: Any,  # noqa: ANN401
+) -> Unlearned:
+    """Remove what a causal language model learns, or already knows, of some texts.
+
+    Routed methods such as `lora-pair` train a copy of the model on all texts, and remove the part
+    that has learned those to forget: for texts that the model is to be trained on. The methods
+    `rmu`, `graddiff`, `npo` and `simnpo` by themselves change the model as it is: for texts that it
+    already knows. With routed methods in the same call, they follow training on all texts.
+
+    The references that the verdict needs run as well, so that the default trains three models:
+    `gold`, without the texts to forget, `unrouted`, on all texts, and `lora-pair`. A model as it is
+    has no `gold`, and is itself `unrouted`. Each of them is attacked.
+
+    Args:
+        model: a causal model of transformers, which stays unchanged, or the name or folder of one.
+        tokenizer: its tokenizer; a name or folder has its own.
+        forget: texts to forget: a list of texts or of records, a data set, or paths of files.
+        retain: texts to retain, in the same forms.
+        method: one of `lm.methods.METHODS`, or several.
+        questions: multiple-choice questions about what is to be forgotten: a list of records with
+            question, choices and answer, a file of them, or the name of a benchmark.
+        **settings: settings of `python -m lm.unlearn` by the names of their flags with underscores,
+            such as `seeds=(0, 1)` or `**{"loop.steps": 100}`. `run_dir` is the folder of the study,
+            by default a temporary one; `retain_questions` has the same forms as `questions`.
+
+    Raises:
+        ValueError: if the model, a text, a question or a setting is not supported, the texts are
+            too few, or a run fails.
+    """
+    methods = (method,) if isinstance(method, str) else tuple(method)
+    require_methods(methods)
+    asked = {"questions": questions, "retain_questions": settings.pop("retain_questions", None)}
+    if "data" in settings:
+        raise ValueError("data were given: give texts by forget and retain, or use the command")
+    path = Path(settings.pop("run_dir", None) or mkdtemp(prefix="unlearn-"))
+    require_writable(path)
+    with locked(path):
+        plain, own = load_pretrained(model) if isinstance(model, str | Path) else (model, tokenizer)
+        if own is None:
+            raise ValueError("a model was given without its tokenizer: give both, or a folder")
+        inputs = Inputs(path / INPUTS, settings.get("text_field"))
+        values = {
+            "model": inputs.model(plain, own),
+            "forget": inputs.texts("forget", forget, own),
+            "retain": inputs.texts("retain", retain, own),
+            **{name: inputs.questions(name, given) for name, given in asked.items()},
+            "run_dir": path,
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
+        }
+        study, folder = _prepared(_study(methods, values), RunFolder(path))
+        write_config(folder, study)
+        return _result(study, folder, methods[0])
+
+
+def _study(methods: Sequence[str], values: Mapping[str, Any]) -> StudyConfig:
+    """Return the settings of a study of methods and of the references that they need."""
+    _, preset = PRESETS["known" if follow_training(methods) else "texts"]
+    study = cli.override(StudyConfig(), {**preset, **values})
+    references = (GOLD, BASE) if study.run.loop.steps else (BASE,)
+    return replace(study, method=tuple(dict.fromkeys((*references, *methods))))
+
+
+def _prepared(study: StudyConfig, folder: RunFolder) -> tuple[StudyConfig, RunFolder]:
+    """Return the study of a folder, a new one or that which it holds.
+
+    Raises:
+        ValueError: if the folder holds a study with other settings.
+    """
+    if not folder.config.exists():
+        return prepare_study(study, None)
+    stored = read_config(folder, StudyConfig)
+    study = replace(study, run=refit(study.run, folder.path))
+    refuse_changes(cli.named_values(stored), cli.named_values(study), {*MAY_CHANGE, "data"})
+    return prepare_study(study, folder)
+
+
+def _result(study: StudyConfig, folder: RunFolder, method: str) -> Unlearned:
+    """Execute the runs of a study, and return what became of one of its methods.
+
+    Raises:
+        ValueError: if a run fails.
+    """
+    jobs, failed = jobs_of(study, folder.path), dict[str, str]()
+    with _same_threads():
+        execute_jobs(study, jobs, failed)
+    report = write_report(study, jobs, folder, failed)
+    for name, error in failed.items():
+        raise ValueError(f"{name}: {error}; the other runs are in {folder.path}")
+    assert report.table is not None  # all runs are finished
+    run = folder.path / "runs" / f"{method}-seed{study.seeds[0]}"
+    plain, tokenizer = load_pretrained(run / PLAIN)
+    return Unlearned(
+        model=plain,
+        tokenizer=tokenizer,
+        table=_printed(report.table),
+        verdict=report.verdict,
+        card=(run / CARD).read_text("utf-8"),
+        folder=folder.path,
+    )
+
+
+def _printed(table: Table) -> str:
+    """Return a table as text."""
+    page = StringIO()
+    Console(file=page, width=WIDTH).print(table)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Restore the number of threads of PyTorch, which runs set to one."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The folder of what was given, in files that a study reads.
+
+    Raises:
+        ValueError: if a file is there already with other content.
+    """
+
+    folder: Path
+    text_field: str | None
+
+    def model(self, plain: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
+        """Write a model with its tokenizer, and return its folder."""
+        path, draft = self.folder / "model", self.folder / ".model"
+        self._keep("model.txt", f"{fingerprint(plain)}\n")
+        if not path.exists():
+            plain.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            draft.rename(path)
+        return str(path)
+
+    def texts(
+        self, name: str, source: object, tokenizer: "PreTrainedTokenizerBase"
+    ) -> tuple[Path, ...]:
+        """Write texts or conversations as JSON lines, and return the path of the file."""
+        field = self.text_field or TEXT
+        lines = []
+        for document in read_documents(source, self.text_field, tokenizer):
+            value: object = document.text
+            if document.messages is not None:
+                value = document.fields.get("messages") or value_of(document.fields, field)
+            lines.append(json.dumps({field: value}))
+        return (self._keep(f"{name}.jsonl", "".join(f"{line}\n" for line in lines)),)
+
+    def questions(self, name: str, given: object) -> str | None:
+        """Write questions as JSON lines, and return the path of the file; names stay names."""
+        if given is None or isinstance(given, str | os.PathLike):
+            return None if given is None else str(given)
+        if not isinstance(given, Iterable):
+            raise ValueError(f"{name} are {given!r}: give a list of questions, or a file of them")
+        lines = [json.dumps(record) for record in checked(list(given), name)]
+        return str(self._keep(f"{name}.jsonl", "".join(f"{line}\n" for line in lines)))
+
+    def _keep(self, name: str, content: str) -> Path:
+        path, data = self.folder / name, content.encode()
+        if path.exists() and path.read_bytes() != data:
+            raise ValueError(
+                f"{self.folder.parent} holds a study of another {path.stem}: choose another "
+                "run_dir, or remove it"
+            )
+        self.folder.mkdir(exist_ok=True)
+        replace_file(path, data)
+        return path

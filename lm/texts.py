@@ -1,0 +1,115 @@
+"""A study of a user's own texts: their shards in its folder, and sizes that fit their number."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lm.config import RunConfig
+from lm.data.findings import require_something_to_forget
+from lm.data.pools import SHARES, Pools, pools_of
+from lm.data.preparation import prepare
+from lm.data.records import ChatTemplate
+from lm.data.shards import Manifest, Shards, open_shards
+from lm.data.sources import LIST, DocumentStream, documents, require_forget_and_retain
+from lm.models.hf_loading import load_tokenizer
+from lm.task import SPLIT_LABELS
+
+LEAST = 8
+"""Number of texts to forget, and of texts to retain, that a study needs."""
+DATA = "data"
+"""The folder of the shards, within that of the study."""
+
+
+@contextmanager
+def prepared_texts(run: RunConfig) -> Iterator[RunConfig]:
+    """Yield settings with the shards of the texts of a run, in a folder that is then removed.
+
+    The numbers of texts that are trained on, asked and attacked with are lowered to what there is.
+
+    Raises:
+        ValueError: if texts are too few, those to forget are those to retain, or a file cannot be
+            read.
+    """
+    with TemporaryDirectory() as made:
+        require_distinct_texts(run)
+        folder = Path(made) / DATA
+        manifest = prepare_in(folder, run)
+        shards = Shards(folder, manifest)
+        require_something_to_forget(shards)
+        yield replace(fitted(run, pools_of(shards)), data=folder)
+
+
+def prepare_in(folder: Path, run: RunConfig) -> Manifest:
+    """Prepare the texts of a run in a folder, or check that it holds those same texts, unchanged.
+
+    Raises:
+        ValueError: if the folder holds other texts, or a file of the texts has changed.
+    """
+    assert run.model is not None  # the settings refuse it
+    config = replace(run.texts.preparation, gguf_file=run.gguf_file)
+    return prepare(config, load_tokenizer(run.model, run.gguf_file), folder)
+
+
+def keep(run: RunConfig, folder: Path) -> RunConfig:
+    """Copy the shards of a run into the folder of its study, and return settings that name them."""
+    assert run.data is not None
+    shutil.copytree(run.data, folder / DATA, dirs_exist_ok=True)
+    return replace(run, data=folder / DATA)
+
+
+def refit(run: RunConfig, folder: Path) -> RunConfig:
+    """Return settings with the sizes that `prepared_texts` gave them, and the shards of a study."""
+    return replace(fitted(run, pools_of(open_shards(folder / DATA))), data=folder / DATA)
+
+
+def require_distinct_texts(run: RunConfig) -> None:
+    """Raise a ValueError if texts are too few, or all of one list are in the other as well."""
+    assert run.model is not None
+    tokenizer = load_tokenizer(run.model, run.gguf_file)
+    found: dict[str, list[str]] = {"forget": [], "retain": []}
+    source = run.texts.preparation.source
+    for document in DocumentStream(documents(source, 0, ChatTemplate(tokenizer))):
+        found[document.fields[LIST]].append(document.text)
+    require_forget_and_retain(found["forget"], found["retain"])
+    forget, retain = map(len, found.values())
+    if min(forget, retain) < LEAST:
+        raise ValueError(
+            f"{forget:,} texts to forget and {retain:,} to retain were given: give {LEAST} or more "
+            "of each, as some are for exams and attacks"
+        )
+
+
+def fitted(run: RunConfig, pools: Pools) -> RunConfig:
+    """Return settings whose numbers of texts are at most those of the pools.
+
+    Exams and attacks draw the same number of texts to forget and to retain. A tenth of the texts to
+    train on, if that is fewer, is held out for the repair.
+    """
+    room = {
+        pool: min(len(pools.members(pool, label)) for label in SPLIT_LABELS.values())
+        for pool in SHARES
+    }
+    train = len(pools.members("train"))
+    held_out = min(run.repair.stories, max(2, train // 10))
+    stories = min(run.task.stories, train - held_out)
+    examples = {min(count, room["attack"]) for count in run.attack.num_examples}
+    return replace(
+        run,
+        batch_size=min(run.batch_size, stories),
+        task=replace(run.task, stories=stories),
+        repair=replace(run.repair, stories=held_out),
+        exam=replace(run.exam, stories=min(run.exam.stories, room["exam"])),
+        attack=replace(run.attack, num_examples=tuple(sorted(examples))),
+    )
+
+
+def sizes_line(run: RunConfig) -> str:
+    """Return what the texts of a study are used for, in one line."""
+    return (
+        f"texts: {run.task.stories:,} to train on, {run.repair.stories:,} held out for the repair, "
+        f"{run.exam.stories:,} of each kind in exams, up to "
+        f"{max(run.attack.num_examples):,} in attacks"
+    )
