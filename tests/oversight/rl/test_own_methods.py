@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,20 @@ import pytest
 from agents import METHODS, ROUTES, Method
 from agents.methods import BUILT_IN, method
 from agents.policy import Network
+from oversight import certify
 from oversight.rl.own_methods import method_file, read_method, recorded_method
 from oversight.routing import RouteTable
+from oversight.runs import cli
 from oversight.runs.folder import RunFolder
-from tests.oversight.rl.trained_runs import run_evaluate, run_train, train_method
+from tests.oversight.rl.trained_runs import (
+    TINY,
+    difference,
+    outcome,
+    rollouts,
+    run_evaluate,
+    run_train,
+    train_method,
+)
 
 MINE = replace(
     METHODS["unmixed"],
