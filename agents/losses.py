@@ -188,7 +188,7 @@ class MixtureLoss(AuxiliaryLoss):
     ) -> tuple[Tensor, float]:
         """Return the cross-entropy on the observed samples, and `mixture_coef`."""
         assert isinstance(objective.policy, MotivationPolicy)
-        logits = objective.policy.mixture_logits(samples.observations.index_select(0, rows))
+        logits = objective.policy.mixture_logits(samples.select_observations(rows))
         is_first = samples.routes.index_select(0, rows) == POSITIVE
         return mixture_loss(logits, is_first), objective.mixture_coef
 
@@ -213,7 +213,7 @@ class ProxyLoss(AuxiliaryLoss):
         """
         paid, over = samples.proxy_advantages, objective.normalization
         advantages = normalized(paid, samples.routes, over)
-        few = RoutedSamples(*(tensor.index_select(0, rows) for tensor in samples))
+        few = samples.select(rows)
         _, log_prob, _ = _evaluated(objective.policy, few)
         ratio = torch.exp(log_prob - few.old_log_prob)
         loss = policy_loss(ratio, advantages.index_select(0, rows), objective.clip_range)

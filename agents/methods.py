@@ -132,6 +132,12 @@ class Method:
         tables = [each.table for each in self.auxiliary if each.table is not None]
         return not ones or bool(tables) or self.reweighting is not None
 
+    @property
+    def reads_oversight(self) -> bool:
+        """Whether what it learns depends on which steps are observed, beyond what they pay."""
+        shuffles = self.assignment is not None
+        return self.needs_gates or shuffles or self.source is not paid or bool(self.auxiliary)
+
     def table_for(self, routes: Callable[[], Routes], propensity: float | None) -> RouteTable:
         """Return the table of one rollout.
 

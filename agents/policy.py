@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
@@ -19,6 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from agents.features import default_features, masked_features
 from agents.policy_arguments import (
     channels,
     module_names,
@@ -29,8 +29,8 @@ from agents.policy_arguments import (
     widths,
 )
 from agents.reward_model import RewardMap, RewardMapFeatures, perceptron
-from agents.rollout_buffer import require_choice
-from agents.spaces import start_of, to_environment
+from agents.rollout_buffer import Observations, require_choice
+from agents.spaces import from_zero, start_of, to_environment
 from oversight.routing import Gate, gate_parameters, parameter_groups
 from oversight.runs.settings import INDEX, require_number
 
@@ -194,20 +194,29 @@ class MotivationPolicy(ActorCriticPolicy):
     guards the action head and the critic. Among discrete actions it samples by the Gumbel trick
     and computes log-probabilities without a distribution object, which is faster than SB3's own
     path and equal to it. Continuous ones are Gaussian as in SB3, and the logarithm of their
-    deviation, one for all observations, lies behind `shared` too.
+    deviation, one for all observations, lies behind `shared` too. Several discrete actions, and
+    switches, have SB3's distributions.
+
+    Below the modules lie features: those of SB3's `NatureCNN` for images that are large enough for
+    it, `CombinedFeatures` for a `Dict`, and otherwise the observation itself. The parameters of a
+    feature extractor belong to the target `shared`, but no gate stands there: they learn from
+    every gradient that passes the gates above them, so that a sample that reaches one module
+    changes the features on which the other one acts as well. Where that must not be, give
+    `features_extractor_class=FlattenExtractor`, which has no parameters.
 
     Args:
         observation_space: as in SB3.
-        action_space: `Discrete` or `Box`. As in SB3 `forward` and `evaluate_actions` count discrete
-            actions from 0 and leave continuous ones as they were drawn; `predict` returns those of
-            the space, so that it also counts from a `start`, or rounds to integers.
+        action_space: as in SB3. `forward` and `evaluate_actions` count discrete actions from 0 and
+            leave continuous ones as they were drawn; `predict` returns those of the space, so that
+            it also counts from a `start`, or rounds to integers.
         lr_schedule: as in SB3.
         modules: as for `Network`.
         hidden_sizes: widths of the hidden layers of each part, by default 128 and 128.
         mixture: as for `Network`.
         trunk: as for `Network`.
         masked_channels: channels of an observation, along its first axis, that the modules do not
-            see, such as the plane of oversight; the mixture and the critic see them.
+            see, such as the plane of oversight, or keys of a `Dict`; the mixture and the critic see
+            them. An image of which some are masked stays as it is, without a `NatureCNN`.
         has_reward_map: as for `Network`.
         agent_channel: as for `RewardMap`.
         net_arch: SB3's name for the widths, instead of `hidden_sizes`: a list, or a dictionary that
@@ -232,7 +241,7 @@ class MotivationPolicy(ActorCriticPolicy):
         *,
         mixture: Mixture = "learned",
         trunk: bool = False,
-        masked_channels: Sequence[int] = (),
+        masked_channels: Sequence[int | str] = (),
         has_reward_map: bool = False,
         agent_channel: int | None = None,
         net_arch: list[int] | dict[str, list[int]] | None = None,
@@ -241,11 +250,6 @@ class MotivationPolicy(ActorCriticPolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        if not isinstance(action_space, spaces.Discrete | spaces.Box):
-            raise ValueError(
-                f"MotivationPolicy acts in a Discrete or Box space, got {action_space}: use an SB3 "
-                "policy, with a method whose table is all ones"
-            )
         refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
         require_class("activation_fn", activation_fn, nn.Module)
         optimizer_kwargs = optimizer_arguments(optimizer_class, optimizer_kwargs)
@@ -264,6 +268,10 @@ class MotivationPolicy(ActorCriticPolicy):
                 "agent_channel": agent_channel,
                 "masked_channels": self.masked_channels,
             }
+        elif "features_extractor_class" not in kwargs:
+            normalized = not kwargs.get("normalize_images", True)
+            extractor = default_features(observation_space, normalized, bool(self.masked_channels))
+            kwargs["features_extractor_class"] = extractor
         kwargs.setdefault("ortho_init", False)
         super().__init__(
             observation_space,
@@ -324,7 +332,9 @@ class MotivationPolicy(ActorCriticPolicy):
     def _masked(self) -> list[int]:
         if self.has_reward_map and self.agent_channel is not None:
             return []  # the modules see no channel as it is
-        return _features_of(self.masked_channels, self.observation_space, self.features_dim)
+        return masked_features(
+            self.masked_channels, self.observation_space, self.features_extractor
+        )
 
     @property
     def reward_map(self) -> RewardMap | None:
@@ -345,18 +355,20 @@ class MotivationPolicy(ActorCriticPolicy):
         motivation = {} if self.reward_map is None else {"motivation": self.reward_map}
         return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation}
 
-    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, obs: Observations, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return an action for each observation, its value and its log-probability."""
         if not isinstance(self.action_space, spaces.Discrete):
-            return super().forward(obs, deterministic)
+            return super().forward(obs, deterministic)  # type: ignore[arg-type]
         features = self._features(obs)
         logits = self.action_net(self.net.forward_actor(features))
         actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
         log_prob = F.log_softmax(logits, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return actions, self.value_net(self.net.forward_critic(features)), log_prob
 
-    def evaluate_actions(  # type: ignore[override]
-        self, obs: Tensor, actions: Tensor
+    def evaluate_actions(
+        self, obs: Observations, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the value, log-probability and entropy of actions taken before, [batch] each."""
         if not isinstance(self.action_space, spaces.Discrete):
@@ -367,25 +379,19 @@ class MotivationPolicy(ActorCriticPolicy):
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
         return self.value_net(self.net.forward_critic(features)), log_prob, entropy
 
-    def extract_features(  # type: ignore[override]
-        self, obs: Tensor, features_extractor: BaseFeaturesExtractor | None = None
+    def extract_features(
+        self, obs: Observations, features_extractor: BaseFeaturesExtractor | None = None
     ) -> Tensor:
         """Return the features of observations; discrete ones are counted from 0."""
-        return super().extract_features(self._from_zero(obs), features_extractor)  # type: ignore[return-value]
+        return super().extract_features(from_zero(obs, self._starts), features_extractor)  # type: ignore[return-value]
 
-    def get_distribution(self, obs: Tensor) -> Distribution:  # type: ignore[override]
+    def get_distribution(self, obs: Observations) -> Distribution:
         """Return the distribution of actions; discrete ones are counted from 0."""
-        return super().get_distribution(self._from_zero(obs))
+        return super().get_distribution(from_zero(obs, self._starts))
 
-    def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]
+    def predict_values(self, obs: Observations) -> Tensor:
         """Return the value of each observation, [batch, 1]."""
-        return super().predict_values(self._from_zero(obs))
-
-    def _from_zero(self, obs: Tensor) -> Tensor:
-        """Return discrete observations counted from 0, as SB3 takes them to be."""
-        if self._starts is None:
-            return obs
-        return obs - torch.as_tensor(self._starts, device=obs.device)
+        return super().predict_values(from_zero(obs, self._starts))
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[NDArray[Any], Any]:  # noqa: ANN401
         """Return actions of the action space, and the state given; as in SB3."""
@@ -400,11 +406,11 @@ class MotivationPolicy(ActorCriticPolicy):
         log_std = self.log_std_gate(self.log_std.expand_as(actions))
         return self.action_dist.proba_distribution(actions, log_std)
 
-    def mixture_logits(self, obs: Tensor) -> Tensor:
+    def mixture_logits(self, obs: Observations) -> Tensor:
         """Return the logit of the first module's weight for each observation, [batch]."""
         return self.net.mixture_logits(self._features(obs))
 
-    def _features(self, obs: Tensor) -> Tensor:
+    def _features(self, obs: Observations) -> Tensor:
         features = self.extract_features(obs, self.features_extractor)
         assert isinstance(features, Tensor), "actor and critic share the feature extractor"
         return features
@@ -457,25 +463,6 @@ class MotivationPolicy(ActorCriticPolicy):
             pi, vf = list(self.hidden_sizes), list(self.critic_sizes)
             ours |= {"hidden_sizes": None, "net_arch": {"pi": pi, "vf": vf}}
         return super()._get_constructor_parameters() | ours
-
-
-def _features_of(masked_channels: Sequence[int], space: spaces.Space[Any], width: int) -> list[int]:
-    """Return the numbers of the features that are parts of an observation, along its first axis."""
-    if not masked_channels:
-        return []
-    shape = space.shape or ()
-    if (
-        not shape
-        or np.prod(shape) != width
-        or not all(0 <= part < shape[0] for part in masked_channels)
-    ):
-        raise ValueError(
-            "masked_channels must be channels along the first axis of an observation of shape "
-            f"{shape} that is flattened for the network, got {tuple(masked_channels)}: give "
-            "numbers from 0 to its length - 1"
-        )
-    parts = np.arange(width).reshape(shape[0], -1)
-    return parts[list(masked_channels)].ravel().tolist()
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:

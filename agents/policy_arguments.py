@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
     ActorCriticPolicy,
     BasePolicy,
     MultiInputActorCriticPolicy,
@@ -78,8 +79,21 @@ def policy_class(
     return chosen
 
 
-def require_fit(policy: type[BasePolicy], observations: spaces.Space[Any]) -> None:
-    """Raise a ValueError for a policy of SB3 that reads dictionaries where there are none."""
+def require_fit(
+    policy: type[BasePolicy], observations: spaces.Space[Any], arguments: Mapping[str, Any]
+) -> None:
+    """Raise a ValueError for a policy of SB3 that reads dictionaries where there are none.
+
+    The same goes for one that reads none where there are some, unless its arguments name a feature
+    extractor.
+    """
+    of_arrays = policy in (ActorCriticPolicy, ActorCriticCnnPolicy)
+    of_arrays &= "features_extractor_class" not in arguments
+    if of_arrays and isinstance(observations, spaces.Dict):
+        raise ValueError(
+            f"{policy.__name__} reads observations that are arrays, the environment has "
+            f"{' '.join(str(observations).split())}: use MultiInputPolicy or MotivationPolicy"
+        )
     if issubclass(policy, MultiInputActorCriticPolicy) and not isinstance(
         observations, spaces.Dict
     ):
@@ -159,12 +173,21 @@ def optimizer_arguments(optimizer: object, arguments: object) -> dict[str, Any]:
     return given
 
 
-def channels(name: str, given: object) -> tuple[int, ...]:
-    """Return channels of an observation as a tuple, or raise a ValueError if they are none."""
+def channels(name: str, given: object) -> tuple[int | str, ...]:
+    """Return channels or keys of an observation as a tuple.
+
+    Raises:
+        ValueError: if they are neither.
+    """
     listed = tuple(given) if isinstance(given, list | tuple | range | np.ndarray) else ()
-    if len(listed) != np.size(given) or not all(isinstance(each, Integral) for each in listed):  # type: ignore[arg-type]
-        raise ValueError(f"{name} must be a tuple of channels, such as (3,), got {given!r}")
-    return tuple(int(each) for each in listed)
+    numbers = all(isinstance(each, Integral) for each in listed)
+    keys = all(isinstance(each, str) for each in listed)
+    if len(listed) != np.size(given) or not (numbers or keys):  # type: ignore[arg-type]
+        raise ValueError(
+            f"{name} must be a tuple of channels, such as (3,), or of keys of a Dict observation, "
+            f"such as ('observed',), got {given!r}"
+        )
+    return listed if keys else tuple(int(each) for each in listed)
 
 
 def require_class(name: str, given: object, kind: type) -> None:

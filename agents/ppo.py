@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
@@ -31,6 +30,7 @@ from agents.ppo_arguments import (
     TIMESTEPS,
     buffer_class,
     check_normalization,
+    fitting_buffer,
     policy_arguments,
     refusals_of_parts,
     refusals_of_sb3,
@@ -44,13 +44,12 @@ from agents.ppo_arguments import (
 )
 from agents.reward_model import Learner
 from agents.rollout_buffer import (
-    MEND_OBSERVATIONS,
     RoutedBuffer,
     RoutedSamples,
     Timeouts,
     in_route_order,
     require_choice,
-    require_finite,
+    require_finite_observations,
 )
 from agents.rollout_env import (
     Bootstrap,
@@ -172,8 +171,8 @@ class RoutedPPO(PPO):
             `rollout_buffer_kwargs` are its further arguments.
 
     Warns:
-        UserWarning: once, after the first rollout in which no info says `observed`, unless the
-            method learns from the true reward.
+        UserWarning: once, after the first rollout in which no info says `observed`, unless nothing
+            that is observed changes what is learned, as with `naive` and `oracle`.
 
     Raises:
         ValueError: if an argument is out of its range, a batch is larger than a rollout, the gates
@@ -214,7 +213,11 @@ class RoutedPPO(PPO):
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         self._check_settings(kwargs)
         self._warned_of_no_oversight = False
-        require_batch_size(kwargs.get("batch_size", 64), self.advantage_normalization)
+        normalizes = kwargs.get("normalize_advantage", True)
+        normalization: AdvantageNormalization = (
+            self.advantage_normalization if normalizes else "none"
+        )
+        require_batch_size(kwargs.get("batch_size", 64), normalization)
         chosen, given = policy_class(policy, self.policy_aliases), policy_arguments(kwargs)
         if issubclass(chosen, MotivationPolicy):
             parts = asdict(self.method.network) | {"agent_channel": agent_channel}
@@ -244,9 +247,12 @@ class RoutedPPO(PPO):
         self._check_settings()
         require_rollout(self.batch_size, self.n_steps, self.n_envs)
         if not issubclass(self.policy_class, MotivationPolicy):
-            require_fit(self.policy_class, self.observation_space)
+            require_fit(self.policy_class, self.observation_space, self.policy_kwargs)
             name = self.policy_class.__name__
             require_start_of_zero(name, self.observation_space, self.action_space)
+        self.rollout_buffer_class = fitting_buffer(
+            self.rollout_buffer_class, self.observation_space
+        )
         self.rollout_buffer_kwargs = {
             **self.rollout_buffer_kwargs,
             "seed": self.seed,
@@ -280,16 +286,20 @@ class RoutedPPO(PPO):
         """Collect a rollout as SB3 does, with a route for each step, of the method's rewards."""
         starts, source = self._last_episode_starts, self.reward_source
         assert starts is not None, "SB3's learn resets the environment first"
-        require_finite(
-            "an observation of the environment", np.asarray(self._last_obs), MEND_OBSERVATIONS
-        )
+        require_finite_observations("an observation of the environment", self._last_obs)
         rollout = RolloutEnv(env, source, self.rollout_buffer, starts, self.bootstrap)
         goes_on = super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
-        may_warn = self.method.reward != "true" and not self._warned_of_no_oversight
+        may_warn = self._reads_oversight() and not self._warned_of_no_oversight
         if may_warn and rollout.never_says_observed():
             self._warned_of_no_oversight = True
             warn_of_no_oversight(self.method)
         return goes_on
+
+    def _reads_oversight(self) -> bool:
+        """Return whether training would differ if other steps were observed."""
+        normalized_by_it = self.advantage_normalization in ("observed", "route")
+        by_settings = normalized_by_it or self.bootstrap == "observed"
+        return self.method.reward != "true" and (self.method.reads_oversight or by_settings)
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as in SB3)
         """Check again what the environment pays, since `set_env` and `load` may have changed it."""

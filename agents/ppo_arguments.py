@@ -8,13 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from agents.losses import AdvantageNormalization
 from agents.methods import Method
 from agents.policy_arguments import require_common, require_mapping, require_truths
 from agents.reward_model import Learner
-from agents.rollout_buffer import RewardSource, RoutedBuffer, require_choice
+from agents.rollout_buffer import RewardSource, RoutedBuffer, RoutedDictBuffer, require_choice
 from oversight.routing import Gate
 from oversight.runs.settings import (
     ABOVE_0,
@@ -48,13 +49,25 @@ SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 """Settings that may also be functions of the remaining progress, which only a run can check."""
 
 
+class ArgumentError(ValueError, AssertionError):
+    """An argument is refused.
+
+    It is an AssertionError as well, since SB3 raises one for such arguments and code around SB3
+    catches it.
+    """
+
+
 def require_settings(settings: Mapping[str, Any]) -> None:
     """Raise a ValueError if a setting, among others that have no numbers, is out of its range."""
     for name, allowed in NUMBERS.items():
         value = settings.get(name)
         absent = name not in settings or (value is None and name in OPTIONAL)
-        if not absent and not (callable(value) and name in SCHEDULES):
+        if absent or (callable(value) and name in SCHEDULES):
+            continue
+        try:
             require_number(name, value, allowed)
+        except ValueError as error:
+            raise ArgumentError(error) from None
     require_truths(settings, "normalize_advantage", "use_sde")
     device = settings.get("device", "auto")
     try:
@@ -83,7 +96,7 @@ def refusals_of_sb3() -> Iterator[None]:
     try:
         yield
     except (AssertionError, gym.error.Error) as error:  # the latter of an unknown id
-        raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+        raise ArgumentError(" ".join(str(error).split()) or repr(error)) from error
 
 
 @contextmanager
@@ -167,6 +180,24 @@ def buffer_class(kwargs: Mapping[str, Any]) -> type[RoutedBuffer]:
         raise ValueError(
             f"rollout_buffer_kwargs name {', '.join(sorted(given))}, but RoutedBuffer has no such "
             "argument: leave them out, or give a subclass that has it as rollout_buffer_class"
+        )
+    return chosen
+
+
+def fitting_buffer(chosen: object, observations: spaces.Space[Any]) -> type[RoutedBuffer]:
+    """Return the class of the rollout buffer for observations of a space.
+
+    Raises:
+        ValueError: if a class of the user's own stores no dictionaries, but observations are some.
+    """
+    if not isinstance(observations, spaces.Dict):
+        return chosen  # type: ignore[return-value]
+    if chosen is RoutedBuffer:
+        return RoutedDictBuffer
+    if not isinstance(chosen, type) or not issubclass(chosen, RoutedDictBuffer):
+        raise ValueError(
+            "rollout_buffer_class must be a subclass of agents.rollout_buffer.RoutedDictBuffer, "
+            f"since observations are of a Dict space, got {chosen!r}: derive it from that"
         )
     return chosen
 

@@ -34,7 +34,7 @@ from agents.rollout_buffer import (
     require_choice,
     set_generator_state,
 )
-from agents.spaces import start_of
+from agents.spaces import lane_of, num_numbers, numbers_of
 from oversight.routing import Gate, RouteTable, routing
 
 
@@ -178,6 +178,27 @@ class RewardMap(nn.Module):
             parameter.neg_()
 
 
+def map_of(
+    space: spaces.Space[Any],
+    agent_channel: int | None = None,
+    masked_channels: Sequence[int] = (),
+) -> RewardMap:
+    """Return the reward map of an observation space; one of a `Dict` has no channels.
+
+    Raises:
+        ValueError: if observations have no such channels.
+    """
+    if not isinstance(space, spaces.Dict):
+        return RewardMap(space.shape or (), agent_channel, masked_channels)
+    if agent_channel is not None or masked_channels:
+        raise ValueError(
+            "a reward map has an agent_channel and masked_channels only where observations are "
+            f"arrays, got {' '.join(str(space).split())}: leave them out, or take such an array "
+            "out of the Dict in a wrapper of the environment"
+        )
+    return RewardMap((num_numbers(space),))
+
+
 class RewardMapFeatures(BaseFeaturesExtractor):
     """The features of a policy with a reward map: the agent's position and every position's score.
 
@@ -204,14 +225,16 @@ class RewardMapFeatures(BaseFeaturesExtractor):
                 "agent_channel needs channels of ones and zeros, got images of bytes, "
                 f"{observation_space}: leave it None"
             )
-        reward_map = RewardMap(observation_space.shape or (), agent_channel, masked_channels)
+        reward_map = map_of(observation_space, agent_channel, masked_channels)
         whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
         super().__init__(observation_space, whole if agent_channel is None else 2 * positions)
         self.reward_map = reward_map
 
     @torch.no_grad()
-    def forward(self, observations: Tensor) -> Tensor:
+    def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
         """Return the features of observations, [batch, features]."""
+        if isinstance(observations, dict):
+            observations = torch.cat([each.flatten(1) for each in observations.values()], 1)
         observations = observations.to(next(self.reward_map.parameters()))
         if self.reward_map.agent_channel is None:
             return observations.flatten(1)
@@ -249,7 +272,8 @@ class RewardModel(RewardSource):
         pessimism: number of deviations by which a prediction is lowered.
         table: route table whose target `motivation` says which routes teach the networks.
         predicts_observed: whether the prediction also replaces the rewards that were observed.
-        start: the lowest value of discrete observations, which is subtracted; None for others.
+        space: the observation space, by which an observation becomes a row of numbers; by default
+            its numbers are taken as they are. See `numbers_of`.
 
     Raises:
         ValueError: if `timeouts` is none of its choices, the table names other routes than
@@ -266,10 +290,10 @@ class RewardModel(RewardSource):
         pessimism: float = 0.0,
         table: RouteTable = OBSERVED,
         predicts_observed: bool = False,
-        start: NDArray[np.int64] | None = None,
+        space: spaces.Space[Any] | None = None,
     ) -> None:
         require_choice("timeouts", timeouts, Timeouts)
-        table, self.start = in_route_order(table), start
+        table, self.space = in_route_order(table), space
         if "motivation" not in table.target_names:
             raise ValueError(
                 "a reward model learns by the target 'motivation' of its route table, which has "
@@ -372,16 +396,19 @@ class RewardModel(RewardSource):
     def _arrivals(self, step: Step, lanes: list[int]) -> Tensor:
         """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
         infos, shown = step.infos, step.observations
-        reached = [infos[i].get("terminal_observation", shown[i]) for i in lanes]
-        if self.start is not None:
-            reached = [each - self.start for each in reached]
-        flat: NDArray[np.float32] = np.stack(
-            [
-                np.append(np.ravel(each), step.dones[i])
-                for i, each in zip(lanes, reached, strict=True)
-            ]
-        ).astype(np.float32)
-        return torch.from_numpy(flat)
+        reached = [infos[i].get("terminal_observation") for i in lanes]
+        reached = [
+            lane_of(shown, i) if last is None else last
+            for i, last in zip(lanes, reached, strict=True)
+        ]
+        rows = [
+            np.append(self._row(each), step.dones[i])
+            for i, each in zip(lanes, reached, strict=True)
+        ]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+    def _row(self, observation: Any) -> NDArray[Any]:  # noqa: ANN401 (of any space)
+        return np.ravel(observation) if self.space is None else numbers_of(self.space, observation)
 
 
 class Learner(NamedTuple):
@@ -406,7 +433,7 @@ class Learner(NamedTuple):
     @property
     def inputs(self) -> int:
         """The number of values in an observation."""
-        return int(np.prod(self.observation_space.shape or (1,)))
+        return num_numbers(self.observation_space)
 
     @property
     def own_seed(self) -> int:
@@ -442,7 +469,7 @@ def separate_reward_map(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and elsewhere from a reward map outside of the policy."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
-        network = RewardMap(learner.observation_space.shape or (), learner.agent_channel)
+        network = map_of(learner.observation_space, learner.agent_channel)
     return _fitted(learner, [network])
 
 
@@ -454,7 +481,7 @@ def routed_reward_map(learner: Learner) -> RewardSource:
 
 def _fitted(learner: Learner, networks: Sequence[nn.Module], **settings: Any) -> RewardModel:  # noqa: ANN401
     """Return a reward model of some networks for an agent."""
-    settings["start"] = start_of(learner.observation_space)
+    settings["space"] = learner.observation_space
     return RewardModel(networks, learner.inputs, learner.own_seed, learner.timeouts, **settings)
 
 

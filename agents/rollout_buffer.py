@@ -4,7 +4,8 @@
 - Four routes say how an episode ended, as the overseer saw it (`ROUTES`).
 - `Outcomes` follows each lane's running episode and yields its route at the end.
 - `write_back` gives every step the route of its episode.
-- `RoutedBuffer` is SB3's buffer with a route for each sample.
+- `RoutedBuffer` is SB3's buffer with a route for each sample, `RoutedDictBuffer` that for
+  observations of a `Dict` space.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,11 +16,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from torch import Tensor
 
+from agents.spaces import arrays_of
 from oversight.routing import RouteTable
 
+Observations = Tensor | dict[str, Tensor]
 Rewards = NDArray[np.float32]
 Routes = NDArray[np.int8]
 Timeouts = Literal["open", "hidden"]
@@ -299,7 +302,7 @@ class RoutedSamples(NamedTuple):
     from, `proxy_advantages` of those that the environment paid.
     """
 
-    observations: Tensor
+    observations: Observations
     actions: Tensor
     old_values: Tensor
     old_log_prob: Tensor
@@ -307,6 +310,18 @@ class RoutedSamples(NamedTuple):
     returns: Tensor
     proxy_advantages: Tensor
     routes: Tensor
+
+    def select(self, rows: Tensor) -> "RoutedSamples":
+        """Return the samples of some numbers, [rows]."""
+        _, *scalars = self
+        few = (each.index_select(0, rows) for each in scalars)
+        return RoutedSamples(self.select_observations(rows), *few)
+
+    def select_observations(self, rows: Tensor) -> Observations:
+        """Return the observations of the samples of some numbers, [rows, ...]."""
+        if isinstance(self.observations, dict):
+            return {key: part.index_select(0, rows) for key, part in self.observations.items()}
+        return self.observations.index_select(0, rows)
 
 
 class RoutedBuffer(RolloutBuffer):
@@ -401,9 +416,9 @@ class RoutedBuffer(RolloutBuffer):
         """
         step = self.pos
         super().add(*args, **kwargs)
-        require_finite(
-            "an observation of the environment", self.observations[step], MEND_OBSERVATIONS
-        )
+        for key, stored in arrays_of(self.observations):
+            what = f"an observation of the environment{key}"
+            require_finite(what, stored[step], MEND_OBSERVATIONS)
         require_finite("a reward with the critic's value after it", self.rewards[step], MEND_VALUES)
 
     def get(self, batch_size: int | None = None) -> Generator[RoutedSamples, None, None]:  # type: ignore[override]
@@ -416,7 +431,7 @@ class RoutedBuffer(RolloutBuffer):
         order = order if used.all() else order[used]
         for rows in torch.split(order, batch_size or total):
             if len(rows):
-                yield RoutedSamples(*(tensor.index_select(0, rows) for tensor in tensors))
+                yield tensors.select(rows)
 
     def used(self) -> NDArray[np.bool_]:
         """Return which steps are data, [steps, lanes]."""
@@ -425,16 +440,27 @@ class RoutedBuffer(RolloutBuffer):
 
     def _flat(self) -> RoutedSamples:
         """Return the whole rollout as tensors, lane after lane as SB3 orders it."""
-        arrays = (self.observations, self.actions.astype(np.float32, copy=False))
         scalars = (self.values, self.log_probs, self.advantages, self.returns)
         routes = self.routes().astype(np.int64)
         return RoutedSamples(
-            *(self.to_torch(self.swap_and_flatten(array)) for array in arrays),
+            self._flat_observations(),
+            self.to_torch(self.swap_and_flatten(self.actions.astype(np.float32, copy=False))),
             *(
                 self.to_torch(self.swap_and_flatten(array).flatten())
                 for array in (*scalars, self.proxy_advantages, routes)
             ),
         )
+
+    def _flat_observations(self) -> Observations:
+        return self.to_torch(self.swap_and_flatten(self.observations))
+
+
+class RoutedDictBuffer(RoutedBuffer, DictRolloutBuffer):  # type: ignore[misc]
+    """`RoutedBuffer` for observations of a `Dict` space, as SB3's `DictRolloutBuffer`."""
+
+    def _flat_observations(self) -> Observations:
+        parts = self.observations.items()
+        return {key: self.to_torch(self.swap_and_flatten(part)) for key, part in parts}
 
 
 def set_generator_state(generator: np.random.RandomState, state: Mapping[str, Any]) -> None:
@@ -466,3 +492,13 @@ def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         lane = int(np.argwhere(~np.isfinite(values))[0][0])
         raise ValueError(f"{what} is NaN, or infinite as {values.dtype}, in lane {lane}: {mend}")
+
+
+def require_finite_observations(
+    what: str,
+    observations: Any,  # noqa: ANN401 (of any space)
+    batched: bool = True,
+) -> None:
+    """Raise a ValueError if a number in observations, or in a single one, is NaN or infinite."""
+    for key, values in arrays_of(observations):
+        require_finite(f"{what}{key}", values if batched else values[None], MEND_OBSERVATIONS)

@@ -19,7 +19,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.methods import Method, Reward
 from agents.rollout_buffer import (
-    MEND_OBSERVATIONS,
     MEND_REWARDS,
     MEND_SOURCE,
     Rewards,
@@ -27,6 +26,7 @@ from agents.rollout_buffer import (
     RoutedBuffer,
     Step,
     require_finite,
+    require_finite_observations,
 )
 from agents.spaces import to_environment
 from agents.vec_env import VectorEnvAdapter, refusals_of_rewards
@@ -48,7 +48,7 @@ def paid_rewards(env: VecEnv) -> set[str]:
         if not all(env.env_method("has_wrapper_attr", PAID)):
             return set()
         return _words(env.get_attr(PAID))
-    except (AttributeError, NotImplementedError):  # lanes that are no single environments
+    except (AttributeError, NotImplementedError, TypeError):  # lanes that are no environments
         return set()
 
 
@@ -143,12 +143,11 @@ class RolloutEnv(VecEnvWrapper):
         """
         with refusals_of_rewards():
             observations, paid, dones, infos = self.venv.step_wait()
+        infos = infos or [{} for _ in dones]  # some VecEnvs give none where nothing happened
         require_finite("a reward that the environment paid", paid, MEND_REWARDS)
         if not isinstance(self.action_space, spaces.Discrete):
             # the buffer would refuse it one step later, after a Gaussian policy has broken down
-            require_finite(
-                "an observation of the environment", np.asarray(observations), MEND_OBSERVATIONS
-            )
+            require_finite_observations("an observation of the environment", observations)
         if not self.says_observed:
             self.says_observed = any("observed" in info for info in infos)
             self.says_anything |= bool(dones.any()) or any(infos)
@@ -159,11 +158,8 @@ class RolloutEnv(VecEnvWrapper):
         for lane in np.flatnonzero(dones):
             last = infos[lane].get("terminal_observation")
             if last is not None:
-                require_finite(
-                    "a last observation of the environment",
-                    np.asarray(last)[None],
-                    MEND_OBSERVATIONS,
-                )
+                what = "a last observation of the environment"
+                require_finite_observations(what, last, batched=False)
         if self.bootstrap != "always":
             observed = self.buffer.outcomes.observed & (self.bootstrap == "observed")
             for lane in np.flatnonzero(dones & ~observed):

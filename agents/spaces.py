@@ -4,27 +4,91 @@ Networks count discrete values from 0, and their continuous actions are floats. 
 the values of its own space: `Discrete(2, start=10)` gets 10 and 11, and an integer `Box` integers.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import is_image_space
 
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 AnySpace = spaces.Space[Any]
+Starts = NDArray[np.int64] | dict[str, NDArray[np.int64]]
 
 
-def start_of(space: AnySpace) -> NDArray[np.int64] | None:
+def start_of(space: AnySpace) -> Starts | None:
     """Return the lowest value of each number in a space of discrete ones; None if all are 0.
+
+    A `Dict` space has a start for each of its keys that has one.
 
     >>> start_of(spaces.Discrete(2, start=10)), start_of(spaces.Discrete(2))
     (array(10), None)
     """
+    if isinstance(space, spaces.Dict):
+        found = {key: start_of(part) for key, part in space.spaces.items()}
+        return {key: each for key, each in found.items() if isinstance(each, np.ndarray)} or None
     if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return None
     start = np.asarray(space.start, dtype=np.int64)
     return start if start.any() else None
+
+
+def from_zero(values: Any, starts: Starts | None) -> Any:  # noqa: ANN401 (of any space)
+    """Return values of a space, arrays or tensors, with the discrete ones counted from 0.
+
+    >>> from_zero(np.array([12, 10]), np.array(10))
+    array([2, 0])
+    """
+    if starts is None:
+        return values
+    if isinstance(starts, dict):
+        return {**values, **{key: from_zero(values[key], each) for key, each in starts.items()}}
+    if isinstance(values, torch.Tensor):
+        return values - torch.as_tensor(starts, device=values.device)
+    return values - starts
+
+
+def arrays_of(observations: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa: ANN401 (of any space)
+    """Yield the arrays of observations, each with the words that name it."""
+    if not isinstance(observations, Mapping):
+        yield "", np.asarray(observations)
+        return
+    for key, part in observations.items():
+        yield f" (key {key!r})", np.asarray(part)
+
+
+def lane_of(observations: Any, lane: int) -> Any:  # noqa: ANN401 (of any space)
+    """Return a copy of what one lane sees, given the batched observations of all lanes."""
+    if isinstance(observations, Mapping):
+        return {key: lane_of(part, lane) for key, part in observations.items()}
+    return np.array(observations[lane])
+
+
+def num_numbers(space: AnySpace) -> int:
+    """Return how many numbers `numbers_of` gives for an observation of a space."""
+    if isinstance(space, spaces.Dict):
+        return sum(map(num_numbers, space.spaces.values()))
+    return int(np.prod(space.shape or (1,)))
+
+
+def numbers_of(space: AnySpace, observation: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    """Return an observation as one row of numbers.
+
+    Discrete values are counted from 0, images are scaled to [0, 1], and those of a `Dict` follow
+    each other in the order of its keys.
+
+    >>> parts = spaces.Dict({"a": spaces.Discrete(2, start=5), "b": spaces.Box(0, 1, (2,))})
+    >>> numbers_of(parts, {"a": 6, "b": np.array([0.5, 0.25])})
+    array([1.  , 0.5 , 0.25], dtype=float32)
+    """
+    if isinstance(space, spaces.Dict):
+        parts = [numbers_of(part, observation[key]) for key, part in space.spaces.items()]
+        return np.concatenate(parts)
+    row = np.ravel(from_zero(np.asarray(observation), start_of(space))).astype(np.float32)
+    return row / np.float32(255) if is_image_space(space) else row
 
 
 def to_environment(space: AnySpace, actions: NDArray[Any]) -> NDArray[Any]:
@@ -49,25 +113,36 @@ def to_environment(space: AnySpace, actions: NDArray[Any]) -> NDArray[Any]:
 
 
 def require_arrays(space: AnySpace) -> None:
-    """Raise a ValueError for observations that are not arrays, such as dictionaries."""
-    if isinstance(space, ARRAYS):
+    """Raise a ValueError for observations that are neither arrays nor a dictionary of arrays."""
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    if parts and all(isinstance(part, ARRAYS) for part in parts):
         return
     raise ValueError(
-        f"observations must be arrays, the environment has {_line(space)}: {_how_to_flatten(space)}"
+        "observations must be arrays, or a Dict of arrays, the environment has "
+        f"{_line(space)}: {_how_to_mend(space)}"
     )
 
 
-def _how_to_flatten(space: AnySpace) -> str:
-    """Return what turns the observations of a space into arrays."""
+def _how_to_mend(space: AnySpace) -> str:
+    """Return what turns the observations of a space into arrays or a dictionary of arrays."""
     inside = space.spaces if isinstance(space, spaces.Dict) else {}
     minigrid = any(type(part).__module__.startswith("minigrid") for part in inside.values())
-    if minigrid or "mission" in inside:
-        return "flatten them with minigrid.wrappers.FlatObsWrapper"
+    if keys := [key for key, part in inside.items() if isinstance(part, ARRAYS)]:
+        some = f"keep the keys that are, with gymnasium.wrappers.FilterObservation(env, {keys})"
+        return (
+            f"{some}, or flatten them with minigrid.wrappers.FlatObsWrapper"
+            if minigrid or "mission" in inside
+            else f"{some}, or flatten them with gymnasium.wrappers.FlattenObservation"
+            if _flattens(space)
+            else some
+        )
+    if isinstance(space, spaces.Tuple) and all(isinstance(part, ARRAYS) for part in space.spaces):
+        return (
+            "name the items of the tuple in a Dict with gymnasium.wrappers.TransformObservation, "
+            "or flatten them with gymnasium.wrappers.FlattenObservation"
+        )
     if _flattens(space):
         return "flatten them with gymnasium.wrappers.FlattenObservation"
-    if keys := [key for key, part in inside.items() if _flattens(part)]:
-        flat = f"gymnasium.wrappers.FlattenObservation(FilterObservation(env, {keys}))"
-        return f"flatten what can be flattened, with {flat}"
     return "give only parts that are arrays, with a gymnasium.ObservationWrapper"
 
 
@@ -82,7 +157,10 @@ def _flattens(space: AnySpace) -> bool:
 def require_spaces(observations: AnySpace, actions: AnySpace) -> None:
     """Raise a ValueError for spaces in which no policy of SB3 or of this project can learn."""
     require_arrays(observations)
-    _require_values("observations", observations, "ReshapeObservation", "FlattenObservation")
+    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
+    for key, part in parts.items():
+        what = f"observations of the key {key!r}" if key else "observations"
+        _require_values(what, part, "ReshapeObservation", "FlattenObservation")
     if not isinstance(actions, ARRAYS):
         raise ValueError(
             "actions must lie in a Discrete, Box, MultiDiscrete or MultiBinary space, the "

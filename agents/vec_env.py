@@ -10,14 +10,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common import evaluation
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 
 from agents.lanes import Lanes, lane_by_lane
-from agents.spaces import require_arrays
+from agents.spaces import lane_of, require_arrays
 
 Info = dict[str, Any]
 
@@ -134,7 +134,7 @@ class VectorEnvAdapter(VecEnv):
         states_oversight: whether any `info` has said `observed`, yes or no.
 
     Args:
-        venv: a vector environment whose observations are arrays.
+        venv: a vector environment whose observations are arrays, or a `Dict` of arrays.
         marks_resets: whether to accept an environment whose lanes cannot be reset alone, for a
             learner that leaves out the steps that only reset.
 
@@ -249,7 +249,7 @@ class VectorEnvAdapter(VecEnv):
         fill(listed, infos.get("final_info", {}) if same_step else infos, lanes)
         for lane in lanes:
             listed[lane] |= {
-                "terminal_observation": last[lane] if same_step else np.array(last[lane]),
+                "terminal_observation": lane_of(last, lane),
                 "TimeLimit.truncated": bool(cut[lane]),
             }
             if not self._monitored:
@@ -370,10 +370,7 @@ def require_env(env: Any) -> Any:  # noqa: ANN401 (what is an environment passes
 
 
 def adapted(env: Any, *, marks_resets: bool = False) -> Any:  # noqa: ANN401 (what SB3 takes passes as it is)
-    """Return an environment of Gymnasium, single or of many lanes, behind SB3's interface."""
-    if isinstance(env, gym.Env):
-        single = env
-        env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
+    """Return a vector environment of Gymnasium behind SB3's interface, and any other as it is."""
     return VectorEnvAdapter(env, marks_resets=marks_resets) if isinstance(env, VectorEnv) else env
 
 

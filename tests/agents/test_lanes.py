@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import VectorEnvAdapter
-from agents.vec_env import adapted
 from envs import PartialOversight, partial_grid_vec
 from envs.wrappers import vector
 
@@ -112,11 +111,12 @@ def test_spaces_are_those_that_the_learner_sees() -> None:
     assert env.get_attr("action_space", indices=[0]) == [gym.spaces.Discrete(2)]
 
 
-def test_single_environment_and_its_wrappers_answer() -> None:
-    env: VecEnv = adapted(PartialOversight(Tuned(), observed_probability=1.0))
+def test_wrappers_of_a_lane_answer() -> None:
+    overseen = PartialOversight(Tuned(), observed_probability=1.0)
+    env = VectorEnvAdapter(SyncVectorEnv([lambda: overseen]))
     assert env.env_method("harder", 1) == [2]
     assert env.env_is_wrapped(PartialOversight) == [True]
-    assert adapted(monitored()).env_is_wrapped(Monitor) == [True]
+    assert VectorEnvAdapter(SyncVectorEnv([monitored])).env_is_wrapped(Monitor) == [True]
 
 
 def test_outermost_wrapper_says_what_is_paid() -> None:

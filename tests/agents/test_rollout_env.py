@@ -136,7 +136,7 @@ SILENT: list[Callable[[], Any]] = [
 
 
 @pytest.mark.parametrize("make", SILENT)
-@pytest.mark.parametrize("method", ["routed", "naive", "filtered", "reward-map"])
+@pytest.mark.parametrize("method", ["routed", "uds", "filtered", "reward-map", "placebo"])
 def test_agent_warns_once_when_no_info_says_observed(make: Any, method: str) -> None:  # noqa: ANN401
     with pytest.warns(UserWarning, match=f"'observed'.*{method}.*PartialOversight") as caught:
         agent = small_agent(method, make(), n_steps=16, batch_size=16).learn(96)
@@ -149,7 +149,8 @@ def test_agent_does_not_warn_where_oversight_is_stated_or_not_needed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for make in SILENT:
-            small_agent("oracle", make(), n_steps=16, batch_size=16).learn(32)
+            for method in ("oracle", "naive"):
+                small_agent(method, make(), n_steps=16, batch_size=16).learn(32)
         for env in (Odd(info=never), DummyVecEnv([lambda: Odd(info=never)]), OneStep(False)):
             small_agent("routed", env, n_steps=16, batch_size=16).learn(32)
         endless = SyncVectorEnv([lambda: envs.PartialOversight(Odd(), observed_probability=0.0)])
@@ -175,8 +176,8 @@ OBSERVATION, OBSERVED = r"observation.*TransformObservation", r"observed_reward.
         ({"reward": -HUGE}, "rewards.* must be finite numbers that a float can hold"),
         ({"reward": 1j}, "error of type TypeError .*rewards.* must be finite numbers"),
         ({"reward": {}}, "error of type TypeError .*rewards.* must be finite numbers"),
-        ({"reward": [1.0]}, "error of type ValueError .*rewards.* must be finite numbers"),
-        ({"reward": "much"}, "error of type ValueError .*rewards.* must be finite numbers"),
+        ({"reward": [1.0]}, "error of type (Type|Value)Error .*rewards.* must be finite numbers"),
+        ({"reward": "much"}, "error of type (Type|Value)Error .*rewards.* must be finite numbers"),
         ({"info": {"observed": True, "observed_reward": 1e39}}, f"{OBSERVED}.*1e.39.* in lane 0"),
         ({"info": {"observed": True}}, OBSERVED),
         ({"info": {"observed": True, "observed_reward": NAN}}, OBSERVED),
