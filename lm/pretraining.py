@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ from lm.training.loop import LoopConfig, Progress, train
 from lm.training.route_tables import FORGET, RETAIN, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def default_device() -> torch.device:
@@ -125,7 +128,8 @@ def require_fitting_models(
                 f"{config.model} has no embedding of the tokens {', '.join(task.around)} that "
                 "stand around texts: load a model with the tokenizer it was trained with"
             )
-        model = RoutedCausalLM(plain)
+        expanded = any(METHODS[name].expanded for name in names)
+        model = _with_gates(plain, config.expansion if expanded else None, seed)
         layers = len(model.layers())
         if config.data is None:
             _drawn(config, task, seed)  # refuses stories that are longer than the context
@@ -167,8 +171,14 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     plain = load_pretrained(config.model, config.gguf_file).model
     if method.adapted:
         return RoutedCausalLM(plain, seed=seed, adapters=config.adapters)
-    layers = range(plain.config.num_hidden_layers) if method.expanded else ()
-    return RoutedCausalLM(plain, config.expansion if method.expanded else 0, layers, seed)
+    return _with_gates(plain, config.expansion if method.expanded else None, seed)
+
+
+def _with_gates(plain: "PreTrainedModel", units: int | None, seed: int) -> RoutedCausalLM:
+    """Insert gates into a plain model, and add hidden units to every layer if they are given."""
+    if units is None:
+        return RoutedCausalLM(plain)
+    return RoutedCausalLM(plain, units, range(plain.config.num_hidden_layers), seed)
 
 
 def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context: int) -> GPTConfig:

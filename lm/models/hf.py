@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lm.models.hf_architecture import architecture_of, few_tokens, logits_of, refuse
+from lm.models.hf_architecture import architecture_of, few_tokens, logits_of, matrix_of, refuse
 from lm.models.hf_layers import (
     Adapted,
     Expanded,
@@ -115,7 +115,8 @@ class RoutedCausalLM(LanguageModel):
             raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
         self.units_setting = units_setting(plain, self.architecture) if units else ""
         self.causal_lm, self.expanded = plain, bool(units or adapters)
-        self.vocab_size, self.width = int(plain.config.vocab_size), int(plain.config.hidden_size)
+        self.vocab_size = int(plain.config.vocab_size)
+        self.width = matrix_of(plain.get_submodule(self.architecture.head)).shape[1]
         self.context = int(getattr(plain.config, "max_position_embeddings", None) or UNLIMITED)
         self.loss_gate = Gate(LOSS)
         tokens_bt = few_tokens(plain)

@@ -6,7 +6,7 @@ No family is listed. One forward pass of a few tokens shows what each module map
   linear map of these writes D features;
 - the other linear maps of a block belong to its attention, and the last of them is its output;
 - the final norm reads the last block, and the output head reads the final norm.
-A model of another structure is refused with the reason.
+A model of another structure is refused with the reason; `RoutedCausalLM` checks what was found.
 
 Shape suffixes: b batch, t tokens, d features of the residual stream, v vocabulary.
 """
@@ -58,13 +58,15 @@ class Architecture:
 class Call(NamedTuple):
     """The values that a module was called with, and what it returned."""
 
-    inputs: tuple[Any, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     output: Any
 
     @property
     def read(self) -> Tensor | None:
         """The first tensor that was read."""
-        return next((each for each in self.inputs if isinstance(each, Tensor)), None)
+        values = (*self.args, *self.kwargs.values())
+        return next((each for each in values if isinstance(each, Tensor)), None)
 
     @property
     def written(self) -> Tensor | None:
@@ -146,7 +148,7 @@ def _trace(model: "PreTrainedModel") -> Trace:
     calls: dict[nn.Module, list[Call]] = {}
 
     def read(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: object) -> None:
-        calls.setdefault(module, []).append(Call((*args, *kwargs.values()), out))
+        calls.setdefault(module, []).append(Call(args, kwargs, out))
 
     handles = [each.register_forward_hook(read, with_kwargs=True) for each in model.modules()]
     # without weights there are no values, which the code of most models looks at otherwise
@@ -347,6 +349,7 @@ def _same(first: Tensor | None, second: Tensor | None) -> bool:
         first is not None
         and second is not None
         and first.shape == second.shape
+        and first.storage_offset() == second.storage_offset()
         and first.untyped_storage()._cdata == second.untyped_storage()._cdata
     )
 
@@ -355,9 +358,9 @@ def _mixes(module: nn.Module, call: Call) -> bool:
     """Return whether what a module writes for a token depends on what it reads of other tokens."""
     if call.read is None or call.read.device.type == "meta":
         return False
-    changed = [each.clone() if isinstance(each, Tensor) else each for each in call.inputs]
-    for each in changed:
-        if isinstance(each, Tensor) and each.shape == call.read.shape:
-            each[:, :1] = -each[:, :1]
+    changed = call.read.clone()
+    changed[:, :1] = -changed[:, :1]
+    args = [changed if each is call.read else each for each in call.args]
+    kwargs = {key: changed if x is call.read else x for key, x in call.kwargs.items()}
     with torch.no_grad():
-        return not torch.allclose(module(*changed)[:, 1:], call.output[:, 1:])
+        return not torch.allclose(module(*args, **kwargs)[:, 1:], call.output[:, 1:])

@@ -3,7 +3,8 @@
 Targets at activations, where a Gate multiplies the gradient of what lies below:
 - `hidden`: the hidden units of an MLP in a layer that is not expanded;
 - `original` and `expansion`: in an expanded layer, the units it had and those that were added;
-- `mlp` and `attention`: the output of an MLP or an attention layer to the residual stream;
+- `mlp` and `attention`: the output of an MLP or an attention layer to the residual stream, before
+  the norm that some families put there;
 - `loss`: the loss of a token.
 
 Targets at parameters, where a token's weight multiplies its contribution to their gradient:

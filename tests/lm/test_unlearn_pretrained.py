@@ -148,6 +148,9 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
         num_attention_heads=2,
     )
     transformers.OPTForCausalLM(config).save_pretrained(other)
+    fixed = changed(pretrained, tmp_path / "fixed")
+    config = transformers.BloomConfig(vocab_size=512, hidden_size=8, n_layer=3, n_head=2)
+    transformers.BloomForCausalLM(config).save_pretrained(fixed)
     lacking = changed(pretrained, tmp_path / "lacking")
     weights = load_file(lacking / "model.safetensors")
     del weights["model.norm.weight"]
@@ -156,6 +159,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     for model, more, message in (
         (short, [], "reads 64 tokens at most, and texts have up to 192"),
         (other, [], "the linear maps of the MLP are in OPTDecoderLayer itself"),
+        (fixed, ["era"], "no setting of BloomConfig gives the number of hidden units"),
         (lacking, [], "lacks model.norm.weight: give a complete one"),
         (pretrained, ["--rmu.layer", "2"], "give a layer below 2, the number of layers"),
     ):
