@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from rich.console import Console
 from rich.progress import Progress
 
-from agents import METHODS, method
+from agents import METHODS, Method, method
 from agents.ppo import PPOConfig
 from envs.gridworld import OVERSEEN
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
@@ -37,6 +37,7 @@ from oversight.rl.environment import (
     delay_and_normalize,
     observer_of,
     propensity_of,
+    require_method,
     require_usable,
 )
 from oversight.runs import cli
@@ -188,9 +189,16 @@ def chosen_methods(settings: CertifyConfig) -> list[str]:
     """Return the name of the method, or of all that can learn and are not paid true rewards."""
     if settings.method != "all":
         return [settings.method]
-    has_proxy = settings.proxy is not None or settings.env == PARTIAL_GRID
-    refused = {"true"} if has_proxy else {"true", "proxy"}
-    return [each.name for each in METHODS.values() if each.reward not in refused]
+    return [each.name for each in METHODS.values() if can_be_certified(settings, each)]
+
+
+def can_be_certified(settings: CertifyConfig, method: Method) -> bool:
+    """Return whether a method is not paid true rewards, and the settings state what it needs."""
+    try:
+        require_method(settings, method, settings.ppo.propensity)
+    except ValueError:
+        return False
+    return method.reward != "true"
 
 
 def setup_of(settings: CertifyConfig, name: str) -> Setup:

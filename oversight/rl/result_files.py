@@ -33,6 +33,15 @@ COLUMNS = (
     *("observed_episodes", "env_steps", "wall_seconds", "commit"),
 )
 
+
+def is_further_metric(name: str) -> bool:
+    """Return whether a column is a metric that only some environments have.
+
+    These are lengths of episodes, and shares of them: `success_rate`, or those of named outcomes.
+    """
+    return name not in COLUMNS and (name.startswith("length") or name.endswith("_rate"))
+
+
 WORDS = ("run", "study", "method", "variation", "rule", "commit")
 WHOLE = ("seed", "step", "observed_episodes", "env_steps")
 """The columns that hold text, and those that hold whole numbers; the others hold numbers."""
@@ -46,7 +55,8 @@ def deployed_events(run: Path) -> list[Path]:
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as comma-separated lines below a header; what is None is an empty cell."""
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    further = dict.fromkeys(name for row in rows for name in row if is_further_metric(name))
+    table = csv.DictWriter(text, [*COLUMNS, *further], lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
@@ -99,7 +109,8 @@ def rows_of(summary: Mapping[str, Any], **own: str) -> list[dict[str, Any]]:
         row = {**summary, **summary["eval"]["deployed"], **selection[rule], **own, "rule": rule}
         if rule == "observed" and row.get("observed_episodes") is not None:
             row["observed_episodes"] += row.get("held_out_episodes") or 0
-        rows.append({name: row.get(name) for name in COLUMNS})
+        further = {name: value for name, value in row.items() if is_further_metric(name)}
+        rows.append({name: row.get(name) for name in COLUMNS} | further)
     return rows
 
 
@@ -122,7 +133,8 @@ def parse_row(cells: Mapping[str, Any]) -> dict[str, Any]:
     level = row["oversight_probability"]
     if level is None or not 0 <= level <= 1:
         raise ValueError(f"oversight_probability is {level}, a number from 0 to 1 is needed")
-    return {**row, "variation": row["variation"] or "default"}
+    further = {name: _number(cells, name) for name in cells if name and is_further_metric(name)}
+    return {**row, "variation": row["variation"] or "default", **further}
 
 
 def _text(cells: Mapping[str, Any], name: str) -> str | None:

@@ -18,6 +18,8 @@ QUICK = (
     *("--steps", "128", "--num-envs", "8", "--ppo.n-steps", "8", "--ppo.batch-size", "32"),
     *("--ppo.hidden-sizes", "8"),
 )
+VALVES, TANK = "tests.oversight.valves", "tests.oversight.tank:Tank-v0"
+LEFT, PROXY = f"{VALVES}:left_is_fuller", f"{VALVES}:fullness"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -33,6 +35,13 @@ def run(*args: object) -> int:
         ("--env", "FrozenLake-v1", "--wrapper", "single"),
         ("--env", "MiniGrid-Empty-5x5-v0", "--oversight-probability", "0.6"),
         ("--env", "PartialGrid-v0", "--wrapper", "vector"),
+        ("--observer", "StepCoin(p)", "--delay-episodes", "1"),
+        ("--env", "CartPole-v1", "--vectorization", "native", "--oversight-probability", "0.6"),
+        ("--env", "CartPole-v1", "--horizon", "12", "--delay-steps", "2", "--normalize-reward"),
+        ("--env", "FrozenLake-v1", "--observer", "Query(0.1)"),
+        ("--env", TANK, "--observer", f"Region('{LEFT}')", "--flag", "visible"),
+        ("--env", TANK, "--proxy", PROXY, "--method", "paper", "--oversight-probability", "0.6"),
+        ("--env", TANK, "--wrapper", "single", "--observer", "Noisy(StepCoin(p), flip=0.3)"),
     ],
     ids=" ".join,
 )

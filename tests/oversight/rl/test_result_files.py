@@ -1,13 +1,23 @@
 """Settings of many runs in one file: they are read back unchanged and compared by name."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oversight.rl.result_files import OWN, Settings, differences, pack, unpack
+from oversight.rl.result_files import (
+    OWN,
+    Settings,
+    as_csv,
+    differences,
+    pack,
+    read_rows,
+    rows_of,
+    unpack,
+)
 
 VALUES = st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, "a", [1, 2]])
 NAMES = st.sampled_from(["seed", "commit", "env", "ppo.gamma", "grid.flag", "versions.torch"])
@@ -48,3 +58,22 @@ def test_differences_ignore_seeds_and_versions() -> None:
     one = {"seed": 0, "method": "naive", "env": "grid", "versions.torch": "2.13", "flips": 0.2}
     other = {"seed": 1, "method": "routed", "env": "grid", "versions.torch": "2.14", "rows": 3}
     assert differences(one, other) == {"flips": (0.2, None), "rows": (None, 3)}
+
+
+def test_metrics_of_other_environments_are_further_columns(tmp_path: Path) -> None:
+    metrics = {"true_return": 2.5, "length": 12.0, "goal_rate": 0.25, "episodes": 8}
+    summary = {
+        **{"method": "naive", "seed": 0, "oversight_probability": 0.1},
+        "eval": {"deployed": metrics},
+        "selection": {"last": {**metrics, "step": 9, "score": None}},
+    }
+    rows = rows_of(summary, run="one", study="s", variation="default")
+    assert rows[0]["length"] == 12.0
+    assert not {"episodes", "score"} & {*rows[0]}
+    path = tmp_path / "results.csv"
+    path.write_text(as_csv(rows))
+    (read,) = read_rows(path)
+    assert {name: read[name] for name in ("length", "goal_rate", "true_return", "step")} == {
+        **{"length": 12.0, "goal_rate": 0.25},
+        **{"true_return": 2.5, "step": 9},
+    }
