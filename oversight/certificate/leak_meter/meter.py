@@ -281,7 +281,7 @@ def _excluded(reading: Reading) -> str:
 def _telling(reading: Reading) -> str:
     """Return which channels tell what is hidden, and how well."""
     listed = ", ".join(
-        f"{row.channel} ({reading.measure} {row.score.value:.2f})" for row in reading.telling
+        f"{row.channel} ({reading.measure} {row.score.value:.3f})" for row in reading.telling
     )
     return (
         f"the {QUANTITY[reading.unit]} of a hidden {reading.unit[:-1]} is predicted by {listed}, "
@@ -300,8 +300,9 @@ def _advice(channels: set[str]) -> str:
         said.append("choose a proxy reward that does not depend on the true one")
     if {"observation", ALL, BOTH} & channels:
         said.append(
-            "an agent that sees its world and knows the rule can always compute rewards, which is "
-            "the task itself; if the observation tells more than it should, wrap it"
+            "an agent that sees its world and knows the rule can compute every reward, which is "
+            "the task itself; what an observation tells is a leak only where the learner should "
+            "not know it, and then a wrapper must remove it"
         )
     return ". ".join(each[0].upper() + each[1:] for each in said)
 

@@ -75,7 +75,9 @@ def pose(truth: Vector, episode: NDArray[np.intp], seed: int) -> Question | str:
     """
     count = np.unique(episode).size
     if count < 2 * MIN_EPISODES:
-        return f"there are {count} episodes to judge by, and {2 * MIN_EPISODES} are needed"
+        return (
+            f"there are {count} episodes to judge by, and {2 * MIN_EPISODES} are needed: play more"
+        )
     values, codes = np.unique(truth, return_inverse=True)
     if values.size == 1:
         return f"all of them are {values[0]:g}, so that there is nothing to tell"
@@ -91,7 +93,8 @@ def pose(truth: Vector, episode: NDArray[np.intp], seed: int) -> Question | str:
         common = values[int(np.argmax(spread))]
         rest = np.unique(episode[truth != common]).size
         return (
-            f"only {rest} episodes have another one than {common:g}, and {MIN_EPISODES} are needed"
+            f"only {rest} episodes have another one than {common:g}, and {MIN_EPISODES} with one "
+            "of them are needed: play more"
         )
     kept = np.flatnonzero(np.isin(codes, frequent))
     target = np.searchsorted(frequent, codes[kept])

@@ -56,6 +56,13 @@ def test_proxy_reward_that_depends_on_the_outcome_is_found() -> None:
     assert "choose a proxy reward" in verdict(report).lower()
 
 
+def test_oracle_is_paid_what_is_hidden() -> None:
+    setup = make_setup(Coin, "oracle", {"observed_probability": 0.3})
+    report = probe(setup, 140)
+    assert report.channels == {"payment"}
+    assert report.steps.telling[0].copies == ("payment",)
+
+
 def test_verdict_on_an_innocent_environment_names_what_the_intervals_exclude() -> None:
     report = probed(Coin, observed_probability=0.0)
     assert (report.tells, report.conclusive) == (False, True)
