@@ -207,6 +207,9 @@ def _architecture(model: "PreTrainedModel", traced: Trace) -> Architecture:
     described = [_Block(block, traced).described() for block in blocks]
     if any(each != described[0] for each in described):
         raise ValueError("its blocks differ from each other")
+    for module in model.modules():
+        if 0 < len(list(module.parameters(recurse=False))) < len(list(module.parameters())):
+            raise ValueError(f"{type(module).__name__} holds parameters beside those of its layers")
     last = traced.only_call(blocks[-1])
     norms = [
         name
@@ -332,7 +335,7 @@ class _Block:
             call = self.traced.only_call(module)
             if call is None or call.read is None or not isinstance(call.output, Tensor):
                 raise ValueError(
-                    f"{name or self.kind} holds parameters, and is not called with one tensor"
+                    f"{name or self.kind} holds parameters, and does not map one tensor once"
                 )
             x = call.read
             if self.traced.is_rows(x):

@@ -183,6 +183,64 @@ def test_models_that_are_no_longer_of_their_family_are_refused() -> None:
         RoutedCausalLM(expanded_model("llama").causal_lm)
 
 
+Written = tuple[Tensor, None]
+
+
+def second_mlp(self: Any, stream: Tensor) -> Written:  # noqa: ANN401 (a block)
+    """Write the output of a second MLP."""
+    return self.second(self.units(stream + self.mix(stream))), None
+
+
+def second_attention(self: Any, stream: Tensor) -> Written:  # noqa: ANN401 (a block)
+    """Add what a linear map outside of attention writes."""
+    return self.units(stream + self.mix(stream) + self.outside(stream)), None
+
+
+def flattened(self: Any, stream: Tensor) -> Written:  # noqa: ANN401 (a block)
+    """Normalize tokens without the axis of rows."""
+    written = self.units_norm(self.units(self.mix_norm(self.mix(stream))).flatten(0, 1))
+    return stream + written.view(stream.shape), None
+
+
+def twice(self: Any, stream: Tensor) -> Written:  # noqa: ANN401 (a block)
+    """Use a norm two times."""
+    return self.units_norm(self.units(self.units_norm(self.mix_norm(self.mix(stream))))), None
+
+
+CHANGED = {
+    "Cell holds 2 MLPs": second_mlp,
+    "Cell has linear maps in mix, outside, not in one attention layer": second_attention,
+    "units_norm reads no .B, T, features., but": flattened,
+    "units_norm holds parameters, and does not map one tensor once": twice,
+}
+
+
+@pytest.mark.parametrize("reason", CHANGED)
+def test_blocks_of_other_parts_are_refused(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = plain_model(UnknownConfig.model_type)
+    change = CHANGED[reason]
+    for cell in plain.trunk.cells:
+        if change is second_mlp:
+            cell.second = copy.deepcopy(cell.units)
+        if change is second_attention:
+            cell.outside = nn.Linear(8, 8)
+    monkeypatch.setattr(type(plain.trunk.cells[0]), "forward", change)
+    with pytest.raises(ValueError, match=f"cannot be routed, since {reason}"):
+        architecture_of(plain)
+
+
+def test_models_of_more_than_text_or_with_parameters_of_no_layer_are_refused() -> None:
+    plain = plain_model("llama")
+    plain.config.get_text_config = lambda: copy.copy(plain.config)
+    with pytest.raises(ValueError, match="since it reads more than text"):
+        architecture_of(plain)
+    plain = plain_model(UnknownConfig.model_type)
+    for cell in plain.trunk.cells:
+        cell.mix.sink = nn.Parameter(torch.zeros(8))
+    with pytest.raises(ValueError, match="Mixer holds parameters beside those of its layers"):
+        architecture_of(plain)
+
+
 def test_gates_that_would_change_logits_are_taken_out_again() -> None:
     plain = plain_model("cohere")
     with torch.no_grad():
