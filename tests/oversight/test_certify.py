@@ -35,13 +35,8 @@ def run(*args: object) -> int:
         ("--env", "FrozenLake-v1", "--wrapper", "single"),
         ("--env", "MiniGrid-Empty-5x5-v0", "--oversight-probability", "0.6"),
         ("--env", "PartialGrid-v0", "--wrapper", "vector"),
-        ("--observer", "StepCoin(p)", "--delay-episodes", "1"),
-        ("--env", "CartPole-v1", "--vectorization", "native", "--oversight-probability", "0.6"),
         ("--env", "CartPole-v1", "--horizon", "12", "--delay-steps", "2", "--normalize-reward"),
-        ("--env", "FrozenLake-v1", "--observer", "Query(0.1)"),
         ("--env", TANK, "--observer", f"Region('{LEFT}')", "--flag", "visible"),
-        ("--env", TANK, "--proxy", PROXY, "--method", "paper", "--oversight-probability", "0.6"),
-        ("--env", TANK, "--wrapper", "single", "--observer", "Noisy(StepCoin(p), flip=0.3)"),
     ],
     ids=" ".join,
 )
@@ -55,6 +50,25 @@ def test_certify_exits_with_0_when_no_hidden_reward_reaches_the_learner(
     assert shown.count("  identical ") == len(CHANNELS)
     assert "certified: " in shown
     assert "NOT" not in shown
+
+
+@pytest.mark.slow  # three seconds each
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--observer", "StepCoin(p)", "--delay-episodes", "1"),
+        ("--env", "CartPole-v1", "--vectorization", "native"),
+        ("--env", "FrozenLake-v1", "--observer", "Query(0.1)"),
+        ("--env", TANK, "--proxy", PROXY, "--method", "paper"),
+        ("--env", TANK, "--wrapper", "single", "--observer", "Noisy(StepCoin(p), flip=0.3)"),
+    ],
+    ids=" ".join,
+)
+def test_certify_covers_every_kind_of_flag(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--oversight-probability", "0.6", *flags) == 0
+    assert "certified: " in capsys.readouterr().out
 
 
 def test_certify_exits_with_1_for_the_oracle(capsys: Capture) -> None:
