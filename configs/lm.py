@@ -206,7 +206,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "known": (
         "What a pretrained model already knows of your texts is removed, without training before "
         "(--loop.steps 0); the default where --method names only rmu, graddiff, npo or simnpo.",
-        {**TEXTS, "method": ("unrouted", "npo"), "loop.steps": 0},
+        {**TEXTS, "method": ("unrouted", "npo"), "loop.steps": 0, "repair.steps": 0},
     ),
     # Architecture of Eldan and Li 2023: 8 layers of width 256 with 16 heads. No figures of
     # unlearning are published for it; those of `paper-tinystories` indicate the direction.

@@ -11,10 +11,12 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from lm.methods import BASE, GOLD
 from lm.report import (
+    CHANCE,
     FACTS_CURVE,
     LOSS_CURVE,
     PANELS,
     REFERENCES,
+    Relearning,
     Result,
     Results,
     known_panels,
@@ -34,8 +36,6 @@ from oversight.runs.figures import (
 from oversight.runs.statistics import Estimate
 
 MARKERS = "oDvP*"
-CURVES = {"forget loss, nats": LOSS_CURVE, "other forget facts, share": FACTS_CURVE}
-"""Measures during an attack that relearns, by the titles and units of their plots."""
 UNITS = {"nats": "nats per token", "share": "share known"}
 """Labels of vertical axes, by units."""
 _MANYFOLD = 3.0
@@ -81,7 +81,7 @@ def relearning_figure(results: Results) -> Figure:
     look = styles(results.methods)
     curves = {
         title: {method: mean_curve(results, method, curve) for method in results.methods}
-        for title, curve in CURVES.items()
+        for title, curve in curves_of(results).items()
     }
     known = {title: means for title, means in curves.items() if any(means.values())} or curves
     figure, plots = _panels(list(known))
@@ -94,6 +94,12 @@ def relearning_figure(results: Results) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _add_legend(figure, plots)
     return figure
+
+
+def curves_of(results: Results) -> dict[str, Relearning]:
+    """Return measures during an attack that relearns, by the titles and units of their plots."""
+    others = "" if CHANCE in results.frame else "other "  # documents have no halves of facts
+    return {"forget loss, nats": LOSS_CURVE, f"{others}forget facts, share": FACTS_CURVE}
 
 
 def recall_figure(results: Results) -> Figure:

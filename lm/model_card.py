@@ -9,10 +9,11 @@ from math import isnan
 
 from lm.attacks.results import FACTS, LOSS
 from lm.classifier import quality_sentence
-from lm.config import StudyConfig
+from lm.config import RunConfig, StudyConfig
 from lm.methods import BASE, GOLD, METHODS
 from lm.report import Result, Results, number
 from lm.robustness import MARGINS, robustness
+from lm.training.route_tables import UNROUTED
 
 FIGURES = {
     "forget loss, nats per token": ("forget_loss", ".3f"),
@@ -37,7 +38,6 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
     same_seed = {each["method"]: each for each in results if each["seed"] == result["seed"]}
     run = study.run
     model = "" if run.model is None else f"base_model: {run.model}\n"
-    start = f"a new model of size {run.size}" if run.model is None else run.model
     recall = result.get("label_recall", run.labels.recall)
     own, base = (number(each, "retain_loss.repaired") for each in (result, same_seed.get(BASE, {})))
     unknown = "unknown, since unrouted was not run"
@@ -52,9 +52,8 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
 
 ## What was removed, and how
 
-{METHODS[result["method"]].summary} Training started from {start} and took {run.loop.steps} steps \
-of {run.batch_size} texts; {recall:.0%} of the texts to forget were labeled forget, with a \
-precision of {run.labels.precision:.0%}.{_classifier(result)}
+{_started(run, result["method"])}; {recall:.0%} of the texts to forget were labeled forget, with a \
+precision of {run.labels.precision:.0%}.{_classifier(result)}{_removed(run, result["method"])}
 
 ## Effect and cost
 
@@ -79,6 +78,34 @@ def _role(method: str) -> str:
     if method in (GOLD, BASE):
         return "a reference for models trained to forget"
     return "a model trained to forget"
+
+
+def _started(run: RunConfig, name: str) -> str:
+    """Return the method in a sentence, and the beginning of one on the model it starts from."""
+    summary = METHODS[name].summary
+    if run.model is not None and not run.loop.steps:
+        return f"The model as it is; {summary.partition('; ')[2]} It starts from {run.model}"
+    start = f"a new model of size {run.size}" if run.model is None else run.model
+    return (
+        f"{summary} Training started from {start} and took {run.loop.steps} steps of "
+        f"{run.batch_size} texts"
+    )
+
+
+def _removed(run: RunConfig, name: str) -> str:
+    """Return what can have been removed from a pretrained model, and how many texts there were."""
+    if run.model is None or name in (GOLD, BASE):
+        return ""
+    if METHODS[name].table == UNROUTED:
+        what = "What the model knew before counts as well."
+    else:
+        what = "Only what this training taught can be removed: what the model knew before stays."
+    if not run.texts.forget:
+        return f" {what}"
+    return (
+        f" {what} Of the texts, {run.task.stories:,} were trained on, {run.repair.stories:,} held "
+        f"out for the repair, and {run.exam.stories:,} to forget and as many to retain examined."
+    )
 
 
 def _classifier(result: Result) -> str:

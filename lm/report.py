@@ -87,6 +87,13 @@ class Results:
         )
 
     @property
+    def guessing(self) -> float:
+        """The share of right answers by guessing: questions about stories have four choices."""
+        if CHANCE not in self.frame:
+            return 0.25
+        return float(pd.to_numeric(self.frame[CHANCE]).mean())
+
+    @property
     def recalls(self) -> tuple[float, ...]:
         """The label recalls of all methods but the references, in ascending order."""
         given = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
@@ -154,13 +161,25 @@ LOSS_CURVE = Relearning("same", "forget_loss")
 """The loss on texts to forget, while the attack trains on others of them."""
 FACTS_CURVE = Relearning("half", "mcq_forget_second")
 """Known facts of one half, while the attack trains on stories of the other half."""
+ASKED_CURVE = Relearning("same", "mcq_forget")
+"""Known answers to questions about documents, while the attack trains on texts to forget."""
+CHANCE = "mcq_forget_chance"
+"""The share of right answers to questions about documents by guessing."""
 
 
 def worst_curve(result: Result, curve: Relearning) -> WorstCase | None:
-    """Return the worst case over the settings of an attack by step; None if it was not run."""
-    records = [each for each in result.get("curves", ()) if each["attack"] == curve.attack]
+    """Return the worst case over the settings of an attack by step; None if it was not run.
+
+    Documents have no halves of facts: their questions are asked while the attack trains on texts to
+    forget, which may state the answers.
+    """
+    records = [
+        each
+        for each in result.get("curves", ())
+        if each["attack"] == curve.attack and curve.measure in each["values"]
+    ]
     if not records:
-        return None
+        return worst_curve(result, ASKED_CURVE) if curve == FACTS_CURVE else None
     curves = [curve_from_json(record) for record in records]
     return worst_case(curves, curve.measure, curve.measure.endswith("loss"))
 
@@ -243,22 +262,36 @@ COLUMNS: dict[str, tuple[str, Format]] = {
     "facts\nretain": ("mcq_retain.repaired", formatter(".0%")),
 }
 """Measures of each method and their formats, by the headings of columns."""
+ASKED_COLUMNS: dict[str, tuple[str, Format]] = {
+    **{heading: COLUMNS[heading] for heading in list(COLUMNS)[:3]},
+    "retain\nafter": COLUMNS["retain\nafter"],
+    "facts\nbefore": ("mcq_forget.before", formatter(".0%")),
+    "facts\nforget": ("mcq_forget.repaired", formatter(".0%")),
+    "facts\nattack": (RELEARNED_FACTS, formatter(".0%")),
+    "facts\nretain": ("mcq_retain.repaired", formatter(".0%")),
+}
+"""The same for documents with questions about what is to be forgotten."""
 
 
 def unlearning_table(title: str, results: Results) -> Table:
     """Return a row for each method: interquartile means over seeds, and half of their intervals."""
-    facts = [measure for measure, _ in COLUMNS.values() if measure.startswith("mcq")]
+    of_documents = CHANCE in results.frame
+    columns = ASKED_COLUMNS if of_documents else COLUMNS
+    facts = [measure for measure, _ in columns.values() if measure.startswith("mcq")]
     asked = any(results.values(method, each) for method in results.methods for each in facts)
-    columns = {k: v for k, v in COLUMNS.items() if asked or v[0] not in facts}
+    columns = {k: v for k, v in columns.items() if asked or v[0] not in facts}
     table = plain_table(title, "method", list(columns))
     for method in results.methods:
         cells = (form(results.mean(method, measure)) for measure, form in columns.values())
         table.add_row(method, *cells)
     table.caption = (
         "Losses in nats per token on held-out texts. before: as trained; after: ablated and "
-        "repaired; after attack: the lowest loss of any attack; steps: until the loss is back at "
-        "that of unrouted. "
-        + "facts: multiple choice, 25% by guessing. " * asked
+        "repaired; after attack: the lowest loss of any attack"
+        + ("" if of_documents else "; steps: until the loss is back at that of unrouted")
+        + ". "
+        + f"facts: multiple choice, {results.guessing:.0%} by guessing" * asked
+        + "; forget, of the repaired model; attack, the most under any" * (asked and of_documents)
+        + ". " * asked
         + results.over_seeds
     )
     return table
@@ -294,7 +327,11 @@ def labels_table(title: str, results: Results) -> Table:
     table.caption = (
         "By label recall. robust unlearning: forget loss after the worst attack minus that of the "
         "unrouted model, in nats per token"
-        + ("; forget facts: the share known after relearning others, 0.25 by guessing" * asked)
+        + (
+            f"; forget facts: the share known after relearning "
+            f"{'' if CHANCE in results.frame else 'others, '}{results.guessing:.2g} by guessing"
+            * asked
+        )
         + f". {results.over_seeds}"
     )
     return table
@@ -308,7 +345,9 @@ def verdict(results: Results) -> str:
     """
     ranked = ranking(results)
     if not ranked:
-        return f"There is no verdict: it needs attacks on {GOLD} and on a method of unlearning."
+        nothing = f"There is no verdict: it needs attacks on {GOLD} and on a method of unlearning."
+        figures = _figures_without_gold(results) if results.values(BASE, RETAINED) else []
+        return " ".join([nothing, *figures])
     best, rest = ranked[0], ranked[1:]
     areas = {method: results.values(method, AREA) for method in ranked}
     tied = [
@@ -329,6 +368,30 @@ def verdict(results: Results) -> str:
         winner = f"{best} relearns most like gold: " if rest else ""
     sentence = winner + "; ".join(filter(None, clauses))
     return f"{sentence if winner else sentence[0].upper() + sentence[1:]}."
+
+
+def _figures_without_gold(results: Results) -> list[str]:
+    """Return a sentence for each method that was attacked: what it did to losses and to facts."""
+    sentences = []
+    for method in results.contenders:
+        forget, facts = (
+            [results.mean(method, f"{measure}.{stage}") for stage in ("before", "repaired")]
+            for measure in ("forget_loss", "mcq_forget")
+        )
+        attacked = [results.mean(method, each) for each in (RELEARNED, RELEARNED_FACTS)]
+        clauses = []
+        if attacked[0].seeds:
+            before, after, least = (f"{mean.value:.3f}" for mean in (*forget, attacked[0]))
+            clauses.append(f"forget loss {before} before, {after} after and {least} under attack")
+        if attacked[1].seeds:
+            before, after, most = (f"{mean.value:.0%}" for mean in (*facts, attacked[1]))
+            clauses.append(
+                f"forget facts {before}, {after} and {most} ({results.guessing:.0%} by guessing)"
+            )
+        if clauses:
+            clauses.append(_cost(results, [method]))
+            sentences.append(f"{method}: {'; '.join(filter(None, clauses))}.")
+    return sentences
 
 
 def ranking(results: Results) -> list[str]:

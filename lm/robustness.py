@@ -228,7 +228,7 @@ def attacks_table(title: str, results: Results) -> Table:
         table.add_section()
     table.caption = (
         "The worst setting of each attack. facts: share of the forget facts known, in half and gcg "
-        "of the half that the attack does not reveal, 25% by guessing; loss: on texts to forget, "
-        f"in nats per token. {results.over_seeds}"
+        f"of the half that the attack does not reveal, {results.guessing:.0%} by guessing; loss: "
+        f"on texts to forget, in nats per token. {results.over_seeds}"
     )
     return table

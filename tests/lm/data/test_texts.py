@@ -1,0 +1,71 @@
+"""Tests of a user's own texts: their settings, and their preparation from two lists."""
+
+from pathlib import Path
+
+import pytest
+
+from lm.data.preparation import prepare
+from lm.data.shards import Shards
+from lm.data.texts import TextsConfig
+from lm.training.route_tables import FORGET, RETAIN
+from tests.lm.data.factories import make_tokenizer, write_lines
+
+TOKENIZER = make_tokenizer()
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> TextsConfig:
+    """Return three files of texts, two of which are to be forgotten."""
+    files = [
+        write_lines(tmp_path / f"{name}.jsonl", [{"body": each} for each in said])
+        for name, said in (("a", ["old", "", "wood"]), ("b", ["fir"]), ("c", ["sea", "sky"]))
+    ]
+    return TextsConfig(forget=tuple(files[:2]), retain=(files[2],), text_field="body", context=9)
+
+
+def test_documents_are_labeled_by_the_list_they_are_in(texts: TextsConfig, tmp_path: Path) -> None:
+    shards = Shards(tmp_path / "out", prepare(texts.preparation, TOKENIZER, tmp_path / "out"))
+    said = [TOKENIZER.decode(shards.document(n)[0][:-1]) for n in range(len(shards))]
+    assert said == ["old", "wood", "fir", "sea", "sky"]
+    assert shards.document_labels().tolist() == [FORGET] * 3 + [RETAIN] * 2
+    assert shards.manifest.findings["blank"] == 1
+    assert shards.manifest.settings["pools"] == "fitted"
+
+
+def test_interrupted_preparation_resumes_with_the_same_shards(
+    texts: TextsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(texts.preparation, TOKENIZER, tmp_path / "whole")
+    monkeypatch.setattr("lm.data.preparation.TOKENIZER_BATCH", 2)
+    monkeypatch.setattr(TextsConfig, "preparation", texts.preparation)
+    with monkeypatch.context() as patch:
+        patch.setattr("lm.data.preparation.find", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(texts.preparation, TOKENIZER, tmp_path / "part")
+    resumed = prepare(texts.preparation, TOKENIZER, tmp_path / "part")
+    assert (resumed.digest, resumed.documents) == (whole.digest, whole.documents)
+
+
+def test_changed_file_is_refused(texts: TextsConfig, tmp_path: Path) -> None:
+    prepare(texts.preparation, TOKENIZER, tmp_path / "out")
+    write_lines(texts.retain[0], [{"body": "lake"}])
+    with pytest.raises(ValueError, match=r"prepared from other files \(.*c\.jsonl changed\)"):
+        prepare(texts.preparation, TOKENIZER, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"forget": (Path("a.txt"),)}, "texts to forget were given, and none to retain: name"),
+        ({"retain": (Path("a.txt"),)}, "texts to retain were given, and none to forget: name"),
+        ({"context": 1}, "context 1 was given: give 2 or more"),
+    ],
+)
+def test_incomplete_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TextsConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_missing_file_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"there is no file nowhere\.txt"):
+        _ = TextsConfig(forget=(Path("nowhere.txt"),), retain=(Path("."),)).preparation

@@ -1,0 +1,65 @@
+"""Tests of the sizes of a study of a user's own texts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lm.attacks.config import AttackConfig
+from lm.config import RunConfig
+from lm.data.pools import Pools
+from lm.data.texts import TextsConfig
+from lm.texts import fitted, sizes_line
+from lm.training.route_tables import FORGET, RETAIN
+
+TEXTS = TextsConfig(forget=(Path("a.txt"),), retain=(Path("b.txt"),))
+RUN = RunConfig(model="a/model", texts=TEXTS)
+
+
+def pools(forget: int, retain: int) -> Pools:
+    labels = np.repeat([FORGET, RETAIN], [forget, retain]).astype(np.uint8)
+    return Pools(labels, fitted=True)
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "sizes"),
+    [
+        (8, 8, (4, 2, 2, (2,), 4)),  # of each label 2 in exams, 1 to calibrate, 2 to attack with
+        (40, 160, (126, 14, 4, (4,), 8)),
+        (1000, 9000, (6872, 128, 64, (8, 32), 8)),
+    ],
+)
+def test_sizes_fit_the_number_of_texts(
+    forget: int, retain: int, sizes: tuple[int, int, int, tuple[int, ...], int]
+) -> None:
+    run = fitted(RUN, pools(forget, retain))
+    found = (run.task.stories, run.repair.stories, run.exam.stories, run.attack.num_examples)
+    assert (*found, run.batch_size) == sizes
+    assert sizes_line(run).startswith(f"texts: {sizes[0]:,} to train on, {sizes[1]} held out")
+
+
+def test_settings_that_fit_stay_unchanged() -> None:
+    small = replace(
+        RUN,
+        task=replace(RUN.task, stories=20),
+        repair=replace(RUN.repair, stories=3),
+        exam=replace(RUN.exam, stories=5),
+        attack=AttackConfig(num_examples=(1, 7)),
+    )
+    assert fitted(small, pools(100, 100)) == small
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": None}, r"texts of a\.txt were given without a model: name one by --model"),
+        ({"texts": TextsConfig(questions="q.json")}, "questions were given without texts"),
+        ({"task": replace(RUN.task, quartets=2)}, r"documents of a\.txt were given with topics"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_refused(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(RUN, **settings)  # type: ignore[arg-type]
