@@ -175,8 +175,8 @@ def _require_decoder(model: "PreTrainedModel") -> None:
         convolution = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         if not convolution and any(p.ndim > 2 for p in module.parameters(recurse=False)):
             raise ValueError(
-                f"{type(module).__name__} holds stacked matrices, as those of a mixture of experts, to which a "
-                "router gives tokens out of their order"
+                f"{type(module).__name__} holds stacked matrices, as those of a mixture of "
+                "experts, to which a router gives tokens out of their order"
             )
 
 

@@ -109,7 +109,7 @@ REFUSED = {
         encoder_attention_heads=2,
         decoder_attention_heads=2,
     ),
-    "MixtralExperts holds stacked matrices, as those of a mixture of experts": transformers.MixtralConfig(
+    "MixtralExperts holds stacked matrices, as those of a mixture": transformers.MixtralConfig(
         **GROUPED, num_local_experts=2
     ),
     "MambaBlock holds no MLP of plain linear maps; a state-space": transformers.MambaConfig(
