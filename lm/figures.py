@@ -11,7 +11,6 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from lm.methods import BASE, GOLD
 from lm.report import (
-    CHANCE,
     FACTS_CURVE,
     LOSS_CURVE,
     PANELS,
@@ -98,7 +97,7 @@ def relearning_figure(results: Results) -> Figure:
 
 def curves_of(results: Results) -> dict[str, Relearning]:
     """Return measures during an attack that relearns, by the titles and units of their plots."""
-    others = "" if CHANCE in results.frame else "other "  # documents have no halves of facts
+    others = "" if results.of_documents else "other "  # documents have no halves of facts
     return {"forget loss, nats": LOSS_CURVE, f"{others}forget facts, share": FACTS_CURVE}
 
 

@@ -89,9 +89,13 @@ class Results:
     @property
     def guessing(self) -> float:
         """The share of right answers by guessing: questions about stories have four choices."""
-        if CHANCE not in self.frame:
-            return 0.25
-        return float(pd.to_numeric(self.frame[CHANCE]).mean())
+        known = [name for name in CHANCES if name in self.frame]
+        return float(pd.to_numeric(self.frame[known[0]]).mean()) if known else 0.25
+
+    @property
+    def of_documents(self) -> bool:
+        """Whether questions of a file are asked, and not those about the facts of stories."""
+        return any(name in self.frame for name in CHANCES)
 
     @property
     def recalls(self) -> tuple[float, ...]:
@@ -163,8 +167,8 @@ FACTS_CURVE = Relearning("half", "mcq_forget_second")
 """Known facts of one half, while the attack trains on stories of the other half."""
 ASKED_CURVE = Relearning("same", "mcq_forget")
 """Known answers to questions about documents, while the attack trains on texts to forget."""
-CHANCE = "mcq_forget_chance"
-"""The share of right answers to questions about documents by guessing."""
+CHANCES = ("mcq_forget_chance", "mcq_retain_chance")
+"""The shares of right answers to questions about documents by guessing."""
 
 
 def worst_curve(result: Result, curve: Relearning) -> WorstCase | None:
@@ -275,11 +279,15 @@ ASKED_COLUMNS: dict[str, tuple[str, Format]] = {
 
 def unlearning_table(title: str, results: Results) -> Table:
     """Return a row for each method: interquartile means over seeds, and half of their intervals."""
-    of_documents = CHANCE in results.frame
+    of_documents = results.of_documents
     columns = ASKED_COLUMNS if of_documents else COLUMNS
-    facts = [measure for measure, _ in columns.values() if measure.startswith("mcq")]
-    asked = any(results.values(method, each) for method in results.methods for each in facts)
-    columns = {k: v for k, v in columns.items() if asked or v[0] not in facts}
+    facts = [measure for heading, (measure, _) in columns.items() if heading.startswith("facts")]
+    known = {
+        each for each in facts if any(results.values(method, each) for method in results.methods)
+    }
+    asked = bool(known)
+    shown = known if of_documents else set(facts * asked)
+    columns = {k: v for k, v in columns.items() if v[0] in shown or v[0] not in facts}
     table = plain_table(title, "method", list(columns))
     for method in results.methods:
         cells = (form(results.mean(method, measure)) for measure, form in columns.values())
@@ -329,7 +337,7 @@ def labels_table(title: str, results: Results) -> Table:
         "unrouted model, in nats per token"
         + (
             f"; forget facts: the share known after relearning "
-            f"{'' if CHANCE in results.frame else 'others, '}{results.guessing:.2g} by guessing"
+            f"{'' if results.of_documents else 'others, '}{results.guessing:.2g} by guessing"
             * asked
         )
         + f". {results.over_seeds}"
