@@ -48,6 +48,19 @@ class Lanes:
         self.envs: Sequence[gym.Env[Any, Any]] | None = getattr(self.base, "envs", None)
         self.name = type(self.base).__name__
 
+    def environments(self) -> Sequence[gym.Env[Any, Any]]:
+        """Return the environment of each lane.
+
+        Raises:
+            LaneError: if there are none in this process.
+        """
+        if self.envs is None:
+            raise LaneError(
+                f"{self.name} has no environment for each lane in this process: use get_attr and "
+                "env_method, or build it from single environments with SyncVectorEnv"
+            )
+        return self.envs
+
     def has(self, name: str) -> bool:
         """Return whether every lane has an attribute, or they share one of that name."""
         every = list(range(self.base.num_envs))

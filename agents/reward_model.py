@@ -234,7 +234,8 @@ class RewardMapFeatures(BaseFeaturesExtractor):
     def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
         """Return the features of observations, [batch, features]."""
         if isinstance(observations, dict):
-            observations = torch.cat([each.flatten(1) for each in observations.values()], 1)
+            keys = self._observation_space.spaces  # type: ignore[attr-defined]
+            observations = torch.cat([observations[key].flatten(1) for key in keys], 1)
         observations = observations.to(next(self.reward_map.parameters()))
         if self.reward_map.agent_channel is None:
             return observations.flatten(1)

@@ -129,6 +129,8 @@ class VectorEnvAdapter(VecEnv):
     The `info` of a step is that of the step just taken, and empty for a lane that neither ended
     nor was observed. One that ended has the last observation, SB3's truncation flag, and the
     return and length of the episode: those of the lane's `Monitor`, or else as the learner saw it.
+    `DummyVecEnv` also says `TimeLimit.truncated` where nothing ended; SB3 takes False where it is
+    not said, and saying so would cost 1 to 3 percent of the training time of 256 lanes.
 
     Attributes:
         states_oversight: whether any `info` has said `observed`, yes or no.
@@ -271,6 +273,15 @@ class VectorEnvAdapter(VecEnv):
             self.reset_infos[lane] = {}
         starts = {name: values for name, values in infos.items() if name not in OF_THE_END}
         fill(self.reset_infos, starts, lanes)
+
+    @property
+    def envs(self) -> Sequence[gym.Env[Any, Any]]:
+        """The environments of the lanes, as `DummyVecEnv` has them.
+
+        Raises:
+            LaneError: an AttributeError, if no lane is an environment in this process.
+        """
+        return self._lanes.environments()
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Copy all that the lanes' future depends on; the environment must offer `get_state`."""

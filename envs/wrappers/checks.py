@@ -71,6 +71,11 @@ def check_inside(env: AnyEnv) -> bool:
     return bool(oversights)
 
 
+def if_given(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the argument `options` of `reset`, unless it is empty: some environments take none."""
+    return {"options": options} if options else {}
+
+
 def check_tells_nothing(info: dict[str, Any]) -> None:
     """Check the info of a reset of the environment inside PartialOversight.
 

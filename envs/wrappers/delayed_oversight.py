@@ -14,7 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask, check_count
-from envs.wrappers.checks import check_shows_oversight
+from envs.wrappers.checks import check_shows_oversight, if_given
 
 Lanes = slice | NDArray[np.bool_]
 Shown = tuple[Mask, NDArray[np.float64]]  # whether an observed reward is in it, and the sum, [n]
@@ -165,7 +165,7 @@ class DelayedOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         Raises:
             ValueError: If info does not say what is observed.
         """
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, **if_given(options))
         check_infos(info)
         if seed is None and self._started:
             self._delay.begin(ALL)

@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from envs.observers.observer import check_count
-from envs.wrappers.checks import as_float
+from envs.wrappers.checks import as_float, if_given
 
 
 class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -63,7 +63,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode of the environment."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, **if_given(options))
         info = select_entries(info, self.keep)
         self._elapsed = 0
         self._absorbed = False

@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from envs.wrappers.checks import if_given
+
 Mask = NDArray[np.bool_]
 COUNT, MEAN, SQUARES = range(3)
 
@@ -124,7 +126,7 @@ class NormalizeObservedReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; the scale is kept."""
         self.returns.end(slice(None))
-        return self.env.reset(seed=seed, options=options)
+        return self.env.reset(seed=seed, **if_given(options))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
         """Take a step, update the statistics if it was observed, and divide its reward."""

@@ -9,9 +9,15 @@ from gymnasium.utils import RecordConstructorArgs
 
 from envs.observers import Observer
 from envs.observers.observer import Mask
-from envs.wrappers.checks import as_finite, as_float, check_inside, check_tells_nothing
+from envs.wrappers.checks import (
+    as_finite,
+    as_float,
+    check_inside,
+    check_tells_nothing,
+    if_given,
+)
 from envs.wrappers.oversight import Flag, Oversight, Proxy, Reward
-from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
+from envs.wrappers.spaces import add_one_flag, asking_space, flagged_space, split_action
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 ALL = slice(None)
@@ -47,8 +53,9 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         reward: `"observed"` pays as described above. `"proxy"` pays every step like a hidden one.
             `"true"` pays the environment's own reward at every step, for oracles and evaluation
             only. `info` is the same for all three.
-        flag: `"visible"` adds to each observation whether the step taken from it will be observed;
-            a `NoisyFlag` adds that with errors.
+        flag: `"visible"` adds to each observation whether the step taken from it will be observed,
+            a `NoisyFlag` adds that with errors: an entry of a vector, a plane of an image, the key
+            `observed` of a `Dict`, the last item of a `Tuple`; see `flagged_space`.
         allow: Keys of the environment's own `info` that are kept; names of rewards and returns,
             such as `true_reward`, are refused.
         seed: Selects another oversight of the same levels.
@@ -109,7 +116,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start episode 0 of the seed's oversight, or the next episode of the running one."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, **if_given(options))
         if not self._truth_inside:
             check_tells_nothing(info)
         self.oversight.reset(None if seed is None else int(seed), ALL)
@@ -184,7 +191,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not self.oversight.has_flag:
             return observation
         space = self.env.observation_space
-        return add_flag(space, np.asarray(observation)[None], self.oversight.shown)[0]
+        return add_one_flag(space, observation, self.oversight.shown)
 
 
 def as_batch(value: Any) -> Any:  # noqa: ANN401 (of any space)

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from envs.wrappers.checks import as_float, check_pays_truth
+from envs.wrappers.checks import as_float, check_pays_truth, if_given
 from envs.wrappers.ledger import LedgerWriter
 
 
@@ -88,7 +88,7 @@ class RecordTruth(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start the next episode."""
-        start = self.env.reset(seed=seed, options=options)
+        start = self.env.reset(seed=seed, **if_given(options))
         if self._ledger is None:
             self._ledger = LedgerWriter(self._saved_kwargs["path"])
             self._episode = int(self._ledger.next_episodes(1)[0]) - 1

@@ -11,20 +11,37 @@ from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
 
+FLAG = "observed"
+"""The key of the flag in observations of a `Dict` space."""
+
 
 def flagged_space(space: Space[Any]) -> Space[Any]:
     """Return the space of a single observation with the flag.
 
     A vector gains an entry at its end, 0 or 1. Planes or an image gain a plane at the end of the
     shorter of their first and last axes, filled with 0 or the space's highest value. `Discrete(n)`
-    becomes `Discrete(2 * n)`, whose upper half has the flag.
+    becomes `Discrete(2 * n)`, whose upper half has the flag. A `Dict` gains the key `observed`, and
+    a `Tuple` an item at its end, a `Discrete(2)`.
 
     Raises:
         ValueError: If the space has no place for the flag.
     """
+    if isinstance(space, spaces.Dict):
+        if FLAG in space.spaces:
+            raise ValueError(
+                f"flag='visible' adds the key {FLAG!r} to a Dict observation, which has that key: "
+                "rename it in a wrapper inside PartialOversight, or take flag='hidden' and read "
+                "info['observed']"
+            )
+        return spaces.Dict({**space.spaces, FLAG: spaces.Discrete(2)})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([*space.spaces, spaces.Discrete(2)])
     if isinstance(space, spaces.Discrete):
         return _doubled(space)
     axis = plane_axis(space)
+    if isinstance(space, spaces.MultiDiscrete):
+        start = np.append(space.start, 0)
+        return spaces.MultiDiscrete(np.append(space.nvec, 2), space.dtype.type, start=start)
     if isinstance(space, spaces.MultiBinary):
         shape = list(space.shape)
         shape[axis] += 1
@@ -37,12 +54,16 @@ def flagged_space(space: Space[Any]) -> Space[Any]:
     return spaces.Box(low, high, dtype=space.dtype.type)
 
 
-def add_flag(space: Space[Any], observations: Any, flags: Mask) -> NDArray[Any]:  # noqa: ANN401
+def add_flag(space: Space[Any], observations: Any, flags: Mask) -> Any:  # noqa: ANN401
     """Return observations of a single space, [n, ...], with their flags, [n].
 
     >>> add_flag(spaces.Discrete(5), np.array([3, 3]), np.array([False, True]))
     array([3, 8])
     """
+    if isinstance(space, spaces.Dict):
+        return {**observations, FLAG: flags.astype(np.int64)}
+    if isinstance(space, spaces.Tuple):
+        return (*observations, flags.astype(np.int64))
     array = np.asarray(observations)
     if isinstance(space, spaces.Discrete):
         # at least as wide as the doubled space, which may hold numbers that the space does not
@@ -55,6 +76,15 @@ def add_flag(space: Space[Any], observations: Any, flags: Mask) -> NDArray[Any]:
     marks = np.where(flags, array.dtype.type(flag_value(space)), array.dtype.type(0))
     plane = np.broadcast_to(marks.reshape(-1, *[1] * (array.ndim - 1)), shape)
     return np.concatenate([array, plane], axis)
+
+
+def add_one_flag(space: Space[Any], observation: Any, flag: Mask) -> Any:  # noqa: ANN401
+    """Return a single observation of a space with its flag, [1]."""
+    if isinstance(space, spaces.Dict):
+        return {**observation, FLAG: np.int64(flag[0])}
+    if isinstance(space, spaces.Tuple):
+        return (*observation, np.int64(flag[0]))
+    return add_flag(space, np.asarray(observation)[None], flag)[0]
 
 
 def _doubled(space: spaces.Discrete) -> spaces.Discrete:
@@ -81,16 +111,19 @@ def plane_axis(space: Space[Any]) -> int:
     Raises:
         ValueError: If the space has no such axis, or two that look alike.
     """
-    shape = space.shape if isinstance(space, spaces.Box | spaces.MultiBinary) else None
+    several = spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete
+    shape = space.shape if isinstance(space, several) else None
     if shape is not None and len(shape) == 1:
         return 0
-    if shape is not None and len(shape) == 3 and shape[0] != shape[2]:
+    several_numbers = isinstance(space, spaces.MultiDiscrete)
+    if shape is not None and len(shape) == 3 and not several_numbers and shape[0] != shape[2]:
         return 0 if shape[0] < shape[2] else 2
     raise ValueError(
-        f"flag='visible' needs a Discrete space, or a Box or MultiBinary one of 1 axis, or of 3 "
-        f"axes of which the first or the last numbers the planes (and is the shorter), got "
-        f"{space}: flatten the observation inside PartialOversight, or take flag='hidden' and "
-        f"read info['observed']"
+        "flag='visible' needs a Discrete, Dict or Tuple space, a Box, MultiBinary or MultiDiscrete "
+        "one of 1 axis, or a Box or MultiBinary one of 3 axes of which the first or the last "
+        f"numbers the planes (and is the shorter), got {' '.join(str(space).split())}: flatten "
+        "the observation inside PartialOversight, or make it the only key of a Dict there with "
+        "gymnasium.wrappers.TransformObservation, or take flag='hidden' and read info['observed']"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from envs.observers import Observer
@@ -180,7 +180,7 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         final_obs = inner.get("final_obs")
         if restarted is not None and self.oversight.has_flag:
             self.oversight.look(arrival)  # for the flags of the last observations
-            final_obs = self._with_flags(arrival)
+            final_obs = self._last_of(self._with_flags(arrival), restarted)
         infos = make_step_infos(observed, reported.astype(np.float64), restarted, final_obs)
         if self.oversight.allow and restarted is not None:
             infos["final_info"] |= self.oversight.select_infos(inner.get("final_info", {}))
@@ -219,7 +219,18 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         self.oversight.look(self._previous)
         return self._with_flags(observations) if self.oversight.has_flag else observations
 
-    def _with_flags(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401
+    def _last_of(self, observations: Any, ended: Mask) -> NDArray[Any]:  # noqa: ANN401
+        """Return Gymnasium's `final_obs`: an array, or an object for each lane that ended."""
+        if isinstance(observations, np.ndarray):
+            return observations
+        each = iterate(self.observation_space, observations)
+        last = [one if end else None for one, end in zip(each, ended.tolist(), strict=True)]
+        final = np.full(self.num_envs, None, dtype=np.object_)
+        for lane in np.flatnonzero(ended):
+            final[lane] = last[lane]
+        return final
+
+    def _with_flags(self, observations: Any) -> Any:  # noqa: ANN401
         return add_flag(self.env.single_observation_space, observations, self.oversight.shown)
 
 

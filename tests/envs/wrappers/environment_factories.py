@@ -1,11 +1,13 @@
 """The environments that the wrappers are tested on, and inner wrappers that plant or tamper."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
 import minigrid  # noqa: F401 (registers its ids)
 import numpy as np
+from gymnasium import spaces
 from minigrid.wrappers import ImgObsWrapper
 
 from envs import GridEnv
@@ -21,6 +23,43 @@ GAMES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     ),
     "PartialGrid": GridEnv,
 }
+
+
+BYTES = spaces.Box(0, 255, (6, 5, 3), np.uint8)
+SHOWN: dict[str, spaces.Space[Any]] = {
+    "Discrete": spaces.Discrete(4, start=3),
+    "MultiDiscrete": spaces.MultiDiscrete([3, 2], start=[-1, 4]),
+    "MultiBinary": spaces.MultiBinary(3),
+    "integers": spaces.Box(-5, 5, (2,), np.int16),
+    "image": BYTES,
+    "Dict": spaces.Dict({"image": BYTES, "number": spaces.Discrete(3, start=1)}),
+    "Tuple": spaces.Tuple([BYTES, spaces.Box(-1, 1, (2,), np.float64)]),
+}
+"""Observation spaces of other kinds than those of the games."""
+
+
+class Drawn(gym.Env[Any, Any]):
+    """Draws observations from a space, ends after 3 to 9 steps, and pays the action."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        self.observation_space = deepcopy(space)
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]
+        """Start an episode; it takes no options."""
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(3, 10))
+        return self._see(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Pay the action."""
+        self.left -= 1
+        return self._see(), float(action), self.left == 0, False, {}
+
+    def _see(self) -> Any:  # noqa: ANN401
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        return self.observation_space.sample()
 
 
 class Tampered(gym.Wrapper[Any, Any, Any, Any]):

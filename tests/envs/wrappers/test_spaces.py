@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
 
-from envs.wrappers.spaces import add_flag, asking_space, flagged_space, split_action
+from envs.wrappers.spaces import add_flag, add_one_flag, asking_space, flagged_space, split_action
 
 SPACES: dict[str, spaces.Space[Any]] = {
     "started": spaces.Discrete(4, start=5),
@@ -21,6 +22,7 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "image": spaces.Box(0, 255, (6, 6, 3), np.uint8),
     "boolean": spaces.Box(0, 1, (2,), np.bool_),
     "bits": spaces.MultiBinary(3),
+    "several": spaces.MultiDiscrete([3, 2], start=[5, -1]),
 }
 
 
@@ -37,6 +39,30 @@ def test_flagged_observation_is_in_the_flagged_space(name: str) -> None:
         assert not np.array_equal(*shown)
         if isinstance(space, spaces.Discrete):
             assert [int(each) for each in shown] == [observation, int(observation) + int(space.n)]
+
+
+PARTS = [SPACES["image"], SPACES["negative"]]
+NESTED = {
+    "dict": spaces.Dict({"image": PARTS[0], "inside": spaces.Dict({"number": PARTS[1]})}),
+    "tuple": spaces.Tuple([*PARTS, spaces.Tuple(PARTS)]),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_dictionary_gains_a_key_and_tuple_an_item(name: str) -> None:
+    space = NESTED[name]
+    flagged, batch = flagged_space(space), batch_space(space, 2)
+    batch.seed(0)
+    for _ in range(5):
+        before = batch.sample()
+        after = add_flag(space, before, np.array([False, True]))
+        assert batch_space(flagged, 2).contains(after)
+        lanes = list(iterate(batch_space(flagged, 2), after))
+        for lane, each in enumerate(iterate(batch, before)):
+            one = add_one_flag(space, each, np.array([lane == 1]))
+            np.testing.assert_equal(one, lanes[lane])
+            flag = one["observed"] if isinstance(one, dict) else one[-1]
+            assert flag == lane
 
 
 def test_highest_numbers_of_small_discrete_spaces_do_not_wrap_around() -> None:

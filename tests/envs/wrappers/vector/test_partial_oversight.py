@@ -1,7 +1,8 @@
 """The vector PartialOversight equals the single one lane by lane, in all autoreset modes."""
 
-from itertools import cycle
-from typing import Any, cast
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import gymnasium as gym
 import numpy as np
@@ -23,14 +24,16 @@ from envs import (
     NoisyFlag,
     PartialOversight,
     Query,
+    RecordTruth,
     Region,
     StepCoin,
+    read_ledger,
 )
 from envs.observers import InformationLevel, Observer
 from envs.observers.observer import parts
 from envs.wrappers import vector
 from tests.envs.comparison import assert_same
-from tests.envs.wrappers.environment_factories import GAMES, frozen
+from tests.envs.wrappers.environment_factories import GAMES, SHOWN, Drawn, frozen
 from tests.envs.wrappers.observer_factories import COMPOSITIONS, QUERIES, guess, leftward
 
 LANES, STEPS = 4, 50
@@ -91,6 +94,42 @@ def test_vector_wrapper_equals_a_vector_of_wrapped_singles(
                 ours.reset(options={"reset_mask": ended.copy()}),
                 singles.reset(options={"reset_mask": ended.copy()}),
             )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", ["hidden", "visible"])
+@pytest.mark.parametrize("name", SHOWN)
+def test_observations_of_any_space_are_those_of_wrapped_singles(
+    name: str, flag: Literal["hidden", "visible"], mode: AutoresetMode, tmp_path: Path
+) -> None:
+    ledgers = (tmp_path / f"{lane}.ledger" for lane in count())
+
+    def recorded() -> gym.Env[Any, Any]:
+        return RecordTruth(Drawn(SHOWN[name]), next(ledgers))
+
+    def single() -> gym.Env[Any, Any]:
+        return PartialOversight(recorded(), observer=StepCoin(0.5), flag=flag)
+
+    singles = SyncVectorEnv([single] * LANES, autoreset_mode=mode)
+    inside = SyncVectorEnv([recorded] * LANES, autoreset_mode=mode)
+    ours = vector.PartialOversight(inside, observer=StepCoin(0.5), flag=flag)
+    assert_same(ours.reset(seed=7), singles.reset(seed=7))
+    for actions in np.random.default_rng(0).integers(2, size=(STEPS, LANES)):
+        given = ours.step(actions)
+        assert ours.observation_space.contains(given[0])
+        assert_same(given, singles.step(actions))
+        ended = given[2] | given[3]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            masks = ({"reset_mask": ended.copy()} for _ in range(2))
+            resets = (
+                env.reset(options=mask) for env, mask in zip((ours, singles), masks, strict=True)
+            )
+            assert_same(*resets)
+    ours.close()
+    singles.close()
+    truths = [read_ledger(tmp_path / f"{lane}.ledger")["reward"] for lane in range(2 * LANES)]
+    for one, other in zip(truths[:LANES], truths[LANES:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_native_cartpole_observes_the_same_episodes_as_singles() -> None:
