@@ -2,12 +2,22 @@
 
 import doctest
 import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+import yaml
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 
+from agents import RoutedPPO
 from configs import lm as language
 from configs.rl import METHODS, PRESETS
+from envs import PartialOversight
 from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.prepare import PrepareConfig
@@ -44,12 +54,34 @@ def blocks(text: str, language: str) -> list[list[str]]:
     return [block.splitlines() for block in found]
 
 
-def commands() -> list[str]:
-    """Return every shell command, without its comment."""
-    shell = [line for block in blocks(TEXT, "bash") for line in block]
+def commands(text: str) -> list[str]:
+    """Return every shell command of a text, without its comment."""
+    shell = [line for block in blocks(text.replace("\\\n", ""), "bash") for line in block]
     return [re.sub(r"\s#.*", "", line) for line in shell]
 
 
+def files(text: str) -> dict[str, str]:
+    """Return the content of every file that a page shows, by its name."""
+    shown = r"^```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)^```$"
+    return dict(re.findall(shown, text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def folder(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in a folder with the files that a page shows, as its reader does."""
+    for name, content in files(TEXTS[page]).items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    registered = dict(gym.registry)
+    yield tmp_path
+    for name in files(TEXTS[page]):
+        sys.modules.pop(name.removesuffix(".py"), None)
+    gym.registry.clear()
+    gym.registry.update(registered)
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if "\n>>> " in text])
 def test_snippets_of_page_pass(page: str) -> None:
     results = doctest.testfile(str(ROOT / page), module_relative=False, encoding="utf-8")
@@ -61,6 +93,39 @@ def test_snippets_of_page_pass(page: str) -> None:
 def test_python_blocks_are_doctests(page: str) -> None:
     for block in blocks(TEXTS[page], "python"):
         assert block[0].startswith(">>> ")
+
+
+TINY = {
+    "oversight.train": "--num-envs 2 --ppo.n-steps 32 --ppo.batch-size 64 --ppo.n-epochs 1 "
+    "--total-timesteps 64 --final-episodes 2 --eval-episodes 2 --held-out 0",
+    "oversight.evaluate": "--episodes 2",
+    "oversight.certify": "--num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64 --steps 512 --episodes 256",
+}
+"""Flags that make a command short; the last one of a name counts."""
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if files(text)])
+def test_commands_run_with_files_of_page(page: str) -> None:
+    for line in commands(TEXTS[page]):
+        for module, flags in re.findall(r"^python -m (oversight\.\w+) (.*)", line):
+            main = import_module(module).main
+            code = main([*shlex.split(flags), *TINY[module].split()])
+            assert code == 1 if "--probe" in flags else not code, line
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", ["docs/recipes.md"])
+def test_settings_for_rl_zoo_hide_rewards_inside_the_monitor() -> None:
+    settings = yaml.safe_load(files(TEXTS["docs/recipes.md"])["routed.yml"])["CartPole-v1"]
+    (wrapper,) = settings["env_wrapper"]
+    ((path, arguments),) = wrapper.items()
+    module, _, name = path.rpartition(".")
+    wrap = getattr(import_module(module), name)
+    env = make_vec_env("CartPole-v1", wrapper_class=wrap, wrapper_kwargs=arguments)
+    assert env.env_is_wrapped(Monitor) == env.env_is_wrapped(PartialOversight) == [True]
+    agent = RoutedPPO(settings["policy"], env, settings["method"], n_steps=16, batch_size=16)
+    assert agent.learn(16).num_timesteps == 16
 
 
 def test_first_screen_has_two_one_line_commands() -> None:
@@ -76,7 +141,7 @@ def test_first_screen_has_two_one_line_commands() -> None:
 
 def test_commands_and_flags_exist() -> None:
     called = set()
-    for line in commands():
+    for line in commands(TEXT):
         for module, rest in re.findall(r"(?:python3?|torchrun.*) -m (\S+)(.*)", line):
             if module in FLAGS:
                 called.add(module)
