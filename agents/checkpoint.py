@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from agents.policy import MotivationPolicy
 from agents.ppo import RoutedPPO
@@ -24,11 +25,10 @@ def training_state(agent: RoutedPPO) -> State:
     Holds tensors and plain numbers only: parameters, optimizer, random generators, environment.
     """
     env = _adapter(agent)
-    assert isinstance(agent._last_obs, np.ndarray)
     assert agent._last_episode_starts is not None
     return learner_state(agent) | {
         "environment": _tensors(env.get_state()),
-        "last_observation": torch.from_numpy(agent._last_obs),
+        "last_observation": _tensors(agent._last_obs),
         "last_episode_starts": torch.from_numpy(np.asarray(agent._last_episode_starts)),
         "num_timesteps": agent.num_timesteps,
         "episodes": list(agent.ep_info_buffer or ()),
@@ -64,7 +64,7 @@ def restore(agent: RoutedPPO, state: State) -> None:
         agent.reward_source.set_state(state["reward_source"])
         env.reset()
         env.set_state(_arrays(state["environment"]))
-        agent._last_obs = state["last_observation"].numpy()
+        agent._last_obs = _arrays(state["last_observation"])
         agent._last_episode_starts = state["last_episode_starts"].numpy()
         agent.num_timesteps = int(state["num_timesteps"])
         agent._n_updates = int(state["num_updates"])
@@ -142,6 +142,8 @@ def load_policy(policy: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
 
 def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:
     env = agent.env
+    while isinstance(env, VecTransposeImage):  # which SB3 puts around images, and has no state
+        env = env.venv
     inside = env.venv if isinstance(env, VectorEnvAdapter) else env
     if not isinstance(env, VectorEnvAdapter) or not hasattr(inside, "get_state"):
         raise ValueError(

@@ -60,3 +60,43 @@ class ClosedTank(Tank):
 
 
 gym.register("Closed-v0", "tests.oversight.tank:ClosedTank")
+
+
+class DictTank(gym.ObservationWrapper[dict[str, Any], np.int64, Level]):
+    """A tank that shows its level, a coarse number of it, and a small picture."""
+
+    def __init__(self) -> None:
+        super().__init__(Tank())
+        self.observation_space = spaces.Dict(
+            level=spaces.Box(0.0, 1.0, (2,), np.float32),
+            tenth=spaces.Discrete(11),
+            picture=spaces.Box(0, 255, (36, 36, 1), np.uint8),
+        )
+
+    def observation(self, observation: Level) -> dict[str, Any]:
+        """Return the parts of an observation."""
+        tenth = int(10 * observation[0])
+        return {"level": observation, "tenth": tenth, "picture": picture_of(observation)}
+
+
+class ImageTank(gym.ObservationWrapper[NDArray[np.uint8], np.int64, Level]):
+    """A tank that shows a picture of its level."""
+
+    def __init__(self) -> None:
+        super().__init__(Tank())
+        self.observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+
+    def observation(self, observation: Level) -> NDArray[np.uint8]:
+        """Return the picture."""
+        return picture_of(observation)
+
+
+def picture_of(level: Level) -> NDArray[np.uint8]:
+    """Return a picture whose lower rows are bright up to the level, [36, 36, 1]."""
+    picture = np.zeros((36, 36, 1), np.uint8)
+    picture[36 - int(36 * level[0]) :] = 255
+    return picture
+
+
+gym.register("DictTank-v0", "tests.oversight.tank:DictTank", max_episode_steps=20)
+gym.register("ImageTank-v0", "tests.oversight.tank:ImageTank", max_episode_steps=20)
