@@ -260,6 +260,8 @@ class RoutedPPO(PPO):
             "assignment": self.method.assignment,
             "propensity": self.propensity,
         }
+        if self.seed is not None:  # SB3's CNN samples it, to learn the size of its output
+            self.observation_space.seed(self.seed)
         with refusals_of_parts():
             super()._setup_model()
         gates = [module for module in self.policy.modules() if isinstance(module, Gate)]
