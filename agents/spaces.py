@@ -5,6 +5,7 @@ the values of its own space: `Discrete(2, start=10)` gets 10 and 11, and an inte
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,8 @@ def lane_of(observations: Any, lane: int) -> Any:  # noqa: ANN401 (of any space)
     """Return a copy of what one lane sees, given the batched observations of all lanes."""
     if isinstance(observations, Mapping):
         return {key: lane_of(part, lane) for key, part in observations.items()}
-    return np.array(observations[lane])
+    one = observations[lane]  # of an array, also where it is one of dictionaries
+    return deepcopy(one) if isinstance(one, Mapping) else np.array(one)
 
 
 def num_numbers(space: AnySpace) -> int:

@@ -29,7 +29,7 @@ from oversight.rl.environment import (
     propensity_of,
 )
 from oversight.rl.expressions import load_function
-from oversight.rl.rendering import Screen, episode_screen
+from oversight.rl.rendering import Screen, episode_screen, rendered
 from oversight.rl.task import Metrics, Task, episodes_per_lane, mean
 
 LANES = 64
@@ -207,6 +207,7 @@ class GymnasiumTask(Task):
                 f"environment {self.config.env!r} renders no pictures for a film: its render_modes "
                 f"must contain rgb_array, it has {listed}"
             )
+        check_picture(make())
         return episode_screen(lambda: hide(self.config, make(), "true"))
 
     def complete(self, ppo: PPOConfig) -> PPOConfig:
@@ -236,6 +237,22 @@ class GymnasiumTask(Task):
             max_episode_steps=None if self.config.horizon else self.limit,
             render_mode=render_mode,
         )
+
+
+def check_picture(env: gym.Env[Any, Any]) -> None:
+    """Render one picture of an environment, since a package for that may be missing.
+
+    Raises:
+        ValueError: if it cannot be rendered.
+    """
+    try:
+        env.reset(seed=0)
+        rendered(env)
+    except Exception as error:  # of the environment's own code
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{env} cannot be rendered for a film: {reason}") from error
+    finally:
+        env.close()
 
 
 def count_values(space: gym.Space[Any]) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import METHODS, MotivationPolicy, RoutedPPO
+from agents.spaces import lane_of
 from tests.agents.factories import assert_same_training, small_agent
 
 VECTOR = spaces.Box(-1, 1, (3,), np.float32)
@@ -177,3 +178,16 @@ def test_loaded_agent_counts_from_the_start(tmp_path: Any) -> None:  # noqa: ANN
     seen = np.array([5, 8])
     expected = agent.predict(seen, deterministic=True)[0]
     np.testing.assert_array_equal(loaded.predict(seen, deterministic=True)[0], expected)
+
+
+def test_a_lane_is_copied_from_arrays_and_from_arrays_of_dictionaries() -> None:
+    batched = {"a": np.arange(6.0).reshape(3, 2), "b": {"c": np.arange(3)}}
+    listed = np.empty(3, dtype=object)
+    listed[1] = {"a": np.array([2.0, 3.0]), "b": {"c": 1}}
+    for given in (batched, listed):
+        one = lane_of(given, 1)
+        assert one["a"].tolist() == [2.0, 3.0]
+        assert int(one["b"]["c"]) == 1
+        one["a"][:] = 9.0
+    assert batched["a"][1].tolist() == listed[1]["a"].tolist() == [2.0, 3.0]
+    assert lane_of(np.arange(3), 1).tolist() == 1

@@ -143,6 +143,18 @@ def test_environment_without_pictures_is_refused() -> None:
         task("tests.oversight.tank:Tank-v0").screen()
 
 
+def test_picture_that_cannot_be_drawn_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object) -> None:
+        raise gym.error.DependencyNotInstalled('run `pip install "gymnasium[classic-control]"`')
+
+    monkeypatch.setattr("tests.oversight.valves.Valves.render", fail)
+    with pytest.raises(ValueError, match=r"cannot be rendered for a film: .*pip install"):
+        task(f"{VALVES}:Valves-v0").screen()
+    monkeypatch.setattr("tests.oversight.valves.Valves.render", lambda self: "text")
+    with pytest.raises(ValueError, match="rendered str"):
+        task(f"{VALVES}:Valves-v0").screen()
+
+
 @pytest.mark.parametrize(
     ("space", "number"),
     [

@@ -37,6 +37,14 @@ OBSERVERS = {
     f"Schedule('{VALVES}:less_and_less', by='step')": LAKE,
 }
 WRAPPERS: dict[str, tuple[str, ...]] = {
+    "Dict observations": ("--env", "tests.oversight.tank:DictTank-v0", "--method", "routed"),
+    "images": ("--env", "tests.oversight.tank:ImageTank-v0"),
+    "MultiDiscrete actions": (
+        "--env",
+        f"{VALVES}:Valves-v0",
+        "--outcome",
+        f"{VALVES}:how_it_ended",
+    ),
     "native lanes": CART,
     "synchronous lanes": (*CART, "--vectorization", "sync"),
     "arguments": (*LAKE, "--env-kwargs", '{"map_name": "8x8", "is_slippery": false}'),
