@@ -98,8 +98,9 @@ def test_python_blocks_are_doctests(page: str) -> None:
 TINY = {
     "oversight.train": "--num-envs 2 --ppo.n-steps 32 --ppo.batch-size 64 --ppo.n-epochs 1 "
     "--total-timesteps 64 --final-episodes 2 --eval-episodes 2 --held-out 0",
-    "oversight.evaluate": "--episodes 2",
-    "oversight.certify": "--num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64 --steps 512 --episodes 256",
+    "oversight.evaluate": "--episodes 2 --render-episodes 1",
+    "oversight.certify": "--num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64 "
+    "--steps 512 --episodes 256",
 }
 """Flags that make a command short; the last one of a name counts."""
 
@@ -108,9 +109,9 @@ TINY = {
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if files(text)])
 def test_commands_run_with_files_of_page(page: str) -> None:
     for line in commands(TEXTS[page]):
-        for module, flags in re.findall(r"^python -m (oversight\.\w+) (.*)", line):
+        for module, flags in re.findall(r"^python -m ((?:oversight|lm)\.\w+) (.*)", line):
             main = import_module(module).main
-            code = main([*shlex.split(flags), *TINY[module].split()])
+            code = main([*shlex.split(flags), *TINY.get(module, "").split()])
             assert code == 1 if "--probe" in flags else not code, line
 
 

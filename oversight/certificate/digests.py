@@ -208,7 +208,7 @@ def _items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
 
     Monitors measure it. It is compared by its type.
     """
-    if not {"r", "l", "t"} <= mapping.keys() or not _is_number(mapping["t"]):
+    if not {"r", "l", "t"} <= set(mapping.keys()) or not _is_number(mapping["t"]):
         return list(mapping.items())
     return [(key, type(value) if key == "t" else value) for key, value in mapping.items()]
 
@@ -251,6 +251,7 @@ def path_of(kind: type) -> str:
 LIBRARIES = sys.stdlib_module_names | {
     *("torch", "numpy", "matplotlib", "rich", "cloudpickle", "tensorboard", "google", "absl"),
     *("PIL", "pyparsing", "tyro", "docstring_parser", "sympy", "mpmath", "tqdm", "fsspec"),
+    "transformers",  # whose tables of models import a model when they are read
 }
 DATA = (*SCALARS, list, tuple, dict, set, frozenset, deque, *ARRAYS, torch.Tensor)
 

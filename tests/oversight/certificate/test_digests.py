@@ -258,3 +258,17 @@ def test_elements_are_compared_when_an_array_holds_objects() -> None:
     assert not differ(one, other)
     other[0][2] = -0.0
     assert differ(one, other)
+
+
+class ListedKeys(OrderedDict[str, int]):
+    """A mapping like those of Transformers, whose keys are a list."""
+
+    def keys(self) -> list[str]:  # type: ignore[override]
+        """Return the keys."""
+        return list(iter(self))
+
+
+def test_a_mapping_may_return_its_keys_as_a_list() -> None:
+    digest = digest_of(ListedKeys(a=1), "table")
+    assert digest == digest_of(ListedKeys(a=1), "table")
+    assert digest != digest_of(ListedKeys(a=2), "table")
