@@ -251,6 +251,8 @@ def path_of(kind: type) -> str:
 LIBRARIES = sys.stdlib_module_names | {
     *("torch", "numpy", "matplotlib", "rich", "cloudpickle", "tensorboard", "google", "absl"),
     *("PIL", "pyparsing", "tyro", "docstring_parser", "sympy", "mpmath", "tqdm", "fsspec"),
+    *("pygments", "scipy", "pandas", "sklearn", "joblib", "dill", "six", "mpl_toolkits"),
+    *("pytest", "_pytest", "pluggy", "hypothesis", "pyarrow", "datasets"),
     "transformers",  # whose tables of models import a model when they are read
 }
 DATA = (*SCALARS, list, tuple, dict, set, frozenset, deque, *ARRAYS, torch.Tensor)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -400,15 +400,17 @@ def _train(
 
 @contextmanager
 def _watched(agent: RoutedPPO, log: LogRecorder) -> Iterator[None]:
-    """Let every logger that the agent is given be recorded, from its first line on."""
+    """Let every logger that the agent is given be recorded, and close its files at the end."""
     set_logger = BaseAlgorithm.set_logger
+    files = ExitStack()
 
     def set_and_attach(algorithm: BaseAlgorithm, logger: Logger) -> None:
         if algorithm is agent:
             log.attach(logger)
+            files.callback(logger.close)
         set_logger(algorithm, logger)
 
-    with patch.object(BaseAlgorithm, "set_logger", set_and_attach):
+    with files, patch.object(BaseAlgorithm, "set_logger", set_and_attach):
         yield
 
 
