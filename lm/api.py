@@ -112,7 +112,9 @@ def unlearn(
     path = Path(settings.pop("run_dir", None) or mkdtemp(prefix="unlearn-"))
     require_writable(path)
     with locked(path):
-        plain, own = load_pretrained(model) if isinstance(model, str | Path) else (model, tokenizer)
+        file = settings.pop("gguf_file", None)  # weights are written in the format of transformers
+        loaded = load_pretrained(model, file) if isinstance(model, str | Path) else None
+        plain, own = loaded or (model, tokenizer)
         if own is None:
             raise ValueError("a model was given without its tokenizer: give both, or a folder")
         inputs = Inputs(path / INPUTS, settings.get("text_field"))
