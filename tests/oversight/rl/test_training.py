@@ -36,7 +36,7 @@ def test_run_folder_has_all_files(trained: Path) -> None:
     names = [path.name for path in files(trained)]
     logs = [path.name for path in files(trained / "tensorboard")]
     models = ["model-oracle_selection.zip", "model.zip"]
-    expected = ["checkpoint.pt", "config.json", *models, "modules.png"]
+    expected = [".lock", "checkpoint.pt", "config.json", *models, "modules.png"]
     assert sorted(set(names) - set(logs)) == [*expected, "summary.json"]  # too short to be observed
     assert all(name.startswith("events.out.tfevents.") for name in logs)
     assert len(logs) == 2 + len(evaluated_policies(trained) - {"deployed"})  # two of the learner
