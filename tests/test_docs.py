@@ -140,6 +140,11 @@ def test_first_screen_has_two_one_line_commands() -> None:
     assert test.endswith("pytest")
 
 
+def test_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+    assert README.stat().st_size <= 9000
+
+
 def test_commands_and_flags_exist() -> None:
     called = set()
     for line in commands(TEXT):
