@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -106,6 +107,11 @@ class CertifyConfig(EnvironmentConfig):
         if self.method != "all":
             method(self.method)
         require_file_place(self.save, "--save")
+        if self.self_test and not self.probe and find_spec("matplotlib") is None:
+            raise ValueError(
+                "--self-test plants a leak into a figure and needs matplotlib: "
+                "pip install 'oversight-testbed[report]'"
+            )
 
     @property
     def uses_own_oversight(self) -> bool:

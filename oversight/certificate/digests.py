@@ -31,7 +31,6 @@ from weakref import CallableProxyType, ProxyType, ReferenceType
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 SCALARS: dict[type, Callable[[Any], object]] = {
     **dict.fromkeys((str, bytes, bool, type(None), type(Ellipsis)), repr),
@@ -303,7 +302,12 @@ def _parts_of_member(value: Enum) -> list[object]:
     return [value.name, value.value, further]
 
 
-def _drawn(figure: Figure) -> bytes:
+def _is_figure(kind: type) -> bool:
+    """Return whether objects of a class are figures of Matplotlib, which need not be installed."""
+    return any(path_of(each) == "matplotlib.figure.Figure" for each in kind.__mro__)
+
+
+def _drawn(figure: Any) -> bytes:  # noqa: ANN401 (a class that need not be installed)
     """Return the pixels of a figure."""
     pixels = BytesIO()
     figure.savefig(pixels, format="rgba")
@@ -355,7 +359,6 @@ READERS: dict[tuple[type, ...], Callable[[Any], object]] = {
     # no pickle and no copy reaches through a weak reference
     (ReferenceType, ProxyType, CallableProxyType): lambda reference: None,
     (Enum,): _parts_of_member,
-    (Figure,): _drawn,
     (FunctionType,): _parts_of_function,
     (partial,): lambda call: [call.func, call.args, call.keywords, vars(call)],
     (MethodType,): lambda method: [method.__func__, method.__self__],
@@ -367,6 +370,8 @@ READERS: dict[tuple[type, ...], Callable[[Any], object]] = {
 
 @lru_cache(maxsize=4096)
 def _reader(kind: type) -> Callable[[Any], object] | None:
+    if _is_figure(kind):
+        return _drawn
     return next((read for kinds, read in READERS.items() if issubclass(kind, kinds)), None)
 
 

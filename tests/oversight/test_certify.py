@@ -118,6 +118,14 @@ def test_self_test_reports_each_leak_and_harmless_part(
         assert re.search(rf"{name} .*{channel}", shown)
 
 
+def test_self_test_is_refused_without_matplotlib(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(certify, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs matplotlib: pip install"):
+        certify.CertifyConfig(self_test=True)
+
+
 def test_self_test_exits_with_1_when_a_leak_is_not_found(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
