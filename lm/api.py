@@ -7,6 +7,7 @@ same folder resumes an interrupted study, and with other inputs is refused.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 """The folder of the model, texts and questions that were given, within that of the study."""
+COMMAND_ONLY = {"data", "dry_run", "recalls", "sweep"}
+"""Settings that `python -m lm.unlearn` has, and a call has not."""
 WIDTH = 100
 """Characters of a line of the table."""
 
@@ -107,8 +110,8 @@ def unlearn(
     methods = (method,) if isinstance(method, str) else tuple(method)
     require_methods(methods)
     asked = {"questions": questions, "retain_questions": settings.pop("retain_questions", None)}
-    if "data" in settings:
-        raise ValueError("data were given: give texts by forget and retain, or use the command")
+    for name in COMMAND_ONLY & settings.keys():
+        raise ValueError(f"{name} was given, which is a setting of the command alone: leave it out")
     path = Path(settings.pop("run_dir", None) or mkdtemp(prefix="unlearn-"))
     require_writable(path)
     with locked(path):
@@ -208,7 +211,8 @@ class Inputs:
 
     def model(self, plain: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
         """Write a model with its tokenizer, and return its folder."""
-        path, draft = self.folder / "model", self.folder / ".model"
+        name = re.sub(r"[^\w.-]", "", Path(plain.name_or_path).name) or "model"
+        path, draft = self.folder / name, self.folder / f".{name}"
         self._keep("model.txt", f"{fingerprint(plain)}\n")
         if not path.exists():
             plain.save_pretrained(draft)

@@ -6,6 +6,7 @@ It is made from results alone, those of the run and of the references of the sam
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from pathlib import Path
 
 from lm.attacks.results import FACTS, LOSS
 from lm.classifier import quality_sentence
@@ -37,7 +38,7 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
     """
     same_seed = {each["method"]: each for each in results if each["seed"] == result["seed"]}
     run = study.run
-    model = "" if run.model is None else f"base_model: {run.model}\n"
+    model = "" if run.model is None else f"base_model: {_name(run.model)}\n"
     recall = result.get("label_recall", run.labels.recall)
     own, base = (number(each, "retain_loss.repaired") for each in (result, same_seed.get(BASE, {})))
     unknown = "unknown, since unrouted was not run"
@@ -84,12 +85,17 @@ def _started(run: RunConfig, name: str) -> str:
     """Return the method in a sentence, and the beginning of one on the model it starts from."""
     summary = METHODS[name].summary
     if run.model is not None and not run.loop.steps:
-        return f"The model as it is; {summary.partition('; ')[2]} It starts from {run.model}"
-    start = f"a new model of size {run.size}" if run.model is None else run.model
+        return f"The model as it is; {summary.partition('; ')[2]} It starts from {_name(run.model)}"
+    start = f"a new model of size {run.size}" if run.model is None else _name(run.model)
     return (
         f"{summary} Training started from {start} and took {run.loop.steps} steps of "
         f"{run.batch_size} texts"
     )
+
+
+def _name(model: str) -> str:
+    """Return the name of a model on the hub, or of its folder."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def _removed(run: RunConfig, name: str) -> str:

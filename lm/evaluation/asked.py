@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lm.evaluation.harness import QuestionSet, check_record
-from lm.evaluation.likelihoods import lay_out
+from lm.evaluation.likelihoods import lay_out_whole
 from lm.evaluation.quiz import Quiz
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def encode_records(
         values.append([*several, *[several[-1]] * (width - len(several))])
     counts = torch.tensor([len(record["choices"]) for record in records])
     return Quiz(
-        texts=lay_out(texts, values),
+        texts=lay_out_whole(texts, values),
         choices=torch.arange(width).expand(len(records), width),
         answers=torch.tensor([record["answer"] for record in records]),
         present=torch.arange(width) < counts[:, None],

@@ -2,14 +2,15 @@
 
 A continuation of several tokens is as many predictions: its first token after the text, its second
 after the text and the first, and so on. `lay_out` plans them so that equal prefixes are computed
-once: all one-token continuations of a text are read from one forward pass.
+once: all one-token continuations of a text are read from one forward pass. `lay_out_whole` reads
+all tokens of a long continuation from one forward pass.
 
 Models are evaluated on their device, outside of `routing`, with `batch_size` rows or prefixes in a
 forward pass. A `bias`, [v], as `lm.evaluation.quiz.calibrate` returns it, is added to the logits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -112,6 +113,9 @@ class Continuations:
     """[k] int64: flat index of its continuation in the table [n, c]"""
     shape: tuple[int, int]
     """The shape (n, c) of the table."""
+    positions: Tensor | None = None
+    """[k] int64: the place in its prefix after which each token is predicted; None if that is
+    always the end"""
 
 
 def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
@@ -149,6 +153,37 @@ def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> C
     )
 
 
+def lay_out_whole(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
+    """Return the same as `lay_out`, with one prefix for all tokens of a continuation.
+
+    Raises:
+        ValueError: if there is none, one is empty, or their numbers differ between texts.
+    """
+    first = lay_out(texts, [[tokens[:1] for tokens in several] for several in continuations])
+    numbers: dict[tuple[int, ...], int] = {}
+    predictions: list[tuple[int, int, int, int]] = []
+    for row, (text, several) in enumerate(zip(texts, continuations, strict=True)):
+        for column, tokens in enumerate(several):
+            source = numbers.setdefault((*text, *tokens[:-1]), len(numbers))
+            place = row * first.shape[1] + column
+            predictions += [
+                (source, token, place, len(text) - 1 + number)
+                for number, token in enumerate(tokens)
+            ]
+    lengths = [len(prefix) for prefix in numbers]
+    filled = [prefix + (0,) * (max(lengths) - len(prefix)) for prefix in numbers]
+    sources, targets, places, positions = torch.tensor(predictions).unbind(1)
+    return replace(
+        first,
+        prefixes=torch.tensor(filled),
+        lengths=torch.tensor(lengths),
+        sources=sources,
+        tokens=targets,
+        places=places,
+        positions=positions,
+    )
+
+
 @torch.no_grad()
 def log_likelihoods(
     model: LanguageModel,
@@ -170,9 +205,27 @@ def log_likelihoods(
             read = model.features(prefixes)
         else:
             read = model.normed(model.residual(prefixes, layer))
-        last = read[torch.arange(len(numbers)), lengths - 1]
-        table = log_probabilities(model, last, bias).double().cpu()
         here = (sources >= numbers[0]) & (sources <= numbers[-1])
-        found[here] = table[sources[here] - numbers[0], continuations.tokens[here]]
+        rows, targets = sources[here] - numbers[0], continuations.tokens[here]
+        if continuations.positions is None:
+            last = read[torch.arange(len(numbers)), lengths - 1]
+            table = log_probabilities(model, last, bias).double().cpu()
+            found[here] = table[rows, targets]
+        else:
+            found[here] = _of_tokens(
+                model, read[rows, continuations.positions[here]], targets, bias
+            )
     sums = torch.zeros(continuations.shape, dtype=torch.float64)
     return sums.flatten().index_add(0, continuations.places, found).view(sums.shape)
+
+
+def _of_tokens(
+    model: LanguageModel, features: Tensor, tokens: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Return the log-probability of each token, [k] float64, after the features that predict it."""
+    piece = max(1, CHUNK_LOGITS // model.vocab_size)
+    found = []
+    for some, right in zip(features.split(piece), tokens.split(piece), strict=True):
+        table = log_probabilities(model, some, bias)
+        found.append(table.gather(1, right[:, None].to(table.device))[:, 0].double().cpu())
+    return torch.cat(found)

@@ -17,7 +17,7 @@ from lm.models import files
 from lm.models.language_model import IGNORED
 from lm.pretraining import load_task
 from oversight.runs.folder import RunFolder, read_config, read_json
-from tests.lm.models.hf_factories import transformers
+from tests.lm.models.hf_factories import FAMILIES, transformers
 from tests.lm.text_factories import FORGET, QUESTIONS, RETAIN, SETTINGS, tiny_model, tokenizer
 
 Settings = dict[str, Any]
@@ -56,7 +56,7 @@ def logits(model: nn.Module) -> Tensor:
     return read if isinstance(read, Tensor) else read.logits
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@FAMILIES
 def test_plain_model_has_the_logits_of_the_studys_own_to_the_bit(
     family: str, routed: Unlearned, tmp_path: Path
 ) -> None:
@@ -78,6 +78,7 @@ def test_routed_methods_come_with_both_references(routed: Unlearned) -> None:
     assert "Only what this training taught can be removed" in routed.card
     assert "| forget facts known |" in routed.card
     assert "Of the texts, 21 were trained on" in routed.card
+    assert "base_model: model\n" in routed.card
 
 
 def test_model_as_it_is_is_its_own_reference(known: Unlearned) -> None:
@@ -185,7 +186,10 @@ def test_same_call_resumes_and_other_inputs_are_refused(known: Unlearned) -> Non
         ({"loop.step": 1}, r"unknown setting 'loop\.step': did you mean loop\.steps"),
         ({"loop.steps": 0}, "as it is, and lora-pair removes only what it has routed, or left out"),
         ({"loop.steps": 0, "method": ("npo", "gold")}, "and gold is the model trained without"),
-        ({"data": "shards"}, "data were given: give texts by forget and retain"),
+        (
+            {"data": "shards"},
+            "data was given, which is a setting of the command alone: leave it out",
+        ),
         ({"forget": {"text": "a"}}, "a dict of text was given"),
     ],
 )

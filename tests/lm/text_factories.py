@@ -1,12 +1,13 @@
 """A tiny model with its tokenizer, texts to forget and to retain, questions, and small settings."""
 
+import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tests.lm.data.factories import make_tokenizer
-from tests.lm.models.hf_factories import LLAMA, transformers
+from tests.lm.models.hf_factories import CONFIGS, transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,13 +47,9 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 
 def tiny_model(family: str = "llama") -> "PreTrainedModel":
-    """Return a model of two layers with random weights."""
-    sizes = {"hidden_size": 8, "vocab_size": 330, "max_position_embeddings": 64}
-    config = (
-        transformers.LlamaConfig(**LLAMA, **sizes)
-        if family == "llama"
-        else transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=330, n_positions=64)
-    )
+    """Return a model of two layers with random weights, whose vocabulary is that of the tokenizer."""
+    config = copy.deepcopy(CONFIGS[family])
+    config.vocab_size, config.max_position_embeddings = 330, 64
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return transformers.AutoModelForCausalLM.from_config(config).eval()

@@ -1,5 +1,6 @@
 """Losses and log-likelihoods match closed forms and slow references."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import log
 
@@ -10,7 +11,14 @@ from torch import Tensor
 from lm.corpus import Kind
 from lm.data.task import StoryRows
 from lm.evaluation import likelihoods
-from lm.evaluation.likelihoods import lay_out, log_likelihoods, losses, token_losses
+from lm.evaluation.likelihoods import (
+    Continuations,
+    lay_out,
+    lay_out_whole,
+    log_likelihoods,
+    losses,
+    token_losses,
+)
 from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
 from tests.lm.evaluation.factories import knower, random_model, tiny_task, uniform
@@ -163,13 +171,28 @@ def test_lay_out_shares_common_prefixes() -> None:
     assert laid.prefixes.shape == (8, 5)
 
 
+def test_lay_out_whole_has_one_prefix_for_each_continuation() -> None:
+    laid = lay_out_whole(TEXTS, MORE)
+    rows = zip(laid.prefixes.tolist(), laid.lengths.tolist(), strict=True)
+    assert [tuple(row[:length]) for row, length in rows] == [
+        *[(1, 2), (1, 2, 8), (1, 2, 8, 9)],
+        *[(3,), (3, 8)],
+        *[(4, 5, 6), (4, 5, 6, 6), (4, 5, 6, 6, 6)],
+    ]
+    assert laid.positions is not None
+    assert laid.positions[:6].tolist() == [1, 1, 2, 1, 2, 3]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
 @pytest.mark.parametrize("biased", [False, True])
-def test_log_likelihoods_match_a_slow_reference(batch_size: int, biased: bool) -> None:
+@pytest.mark.parametrize("lay", [lay_out, lay_out_whole])
+def test_log_likelihoods_match_a_slow_reference(
+    batch_size: int, biased: bool, lay: Callable[..., Continuations]
+) -> None:
     model = random_gpt(SMALL, torch.float64)
     bias = torch.linspace(-1, 3, SMALL.vocab_size, dtype=torch.float64) if biased else None
-    found = log_likelihoods(model, lay_out(TEXTS, MORE), bias, batch_size)
+    found = log_likelihoods(model, lay(TEXTS, MORE), bias, batch_size)
     for row, (text, several) in enumerate(zip(TEXTS, MORE, strict=True)):
         for column, tokens in enumerate(several):
             expected = 0.0
@@ -180,6 +203,7 @@ def test_log_likelihoods_match_a_slow_reference(batch_size: int, biased: bool) -
             assert float(found[row, column]) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("lay", [lay_out, lay_out_whole])
 @pytest.mark.parametrize(
     ("texts", "more"),
     [
@@ -192,7 +216,7 @@ def test_log_likelihoods_match_a_slow_reference(batch_size: int, biased: bool) -
     ],
 )
 def test_lay_out_refuses_empty_or_uneven_texts(
-    texts: list[list[int]], more: list[list[list[int]]]
+    texts: list[list[int]], more: list[list[list[int]]], lay: Callable[..., Continuations]
 ) -> None:
     with pytest.raises(ValueError, match="give one or more texts"):
-        lay_out(texts, more)
+        lay(texts, more)
