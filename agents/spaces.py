@@ -5,7 +5,6 @@ the values of its own space: `Discrete(2, start=10)` gets 10 and 11, and an inte
 """
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -62,11 +61,18 @@ def arrays_of(observations: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa:
 
 
 def lane_of(observations: Any, lane: int) -> Any:  # noqa: ANN401 (of any space)
-    """Return a copy of what one lane sees, given the batched observations of all lanes."""
+    """Return a copy of what one lane sees.
+
+    Args:
+        observations: arrays of all lanes, or an array of objects, one for each lane.
+        lane: number of the lane.
+    """
     if isinstance(observations, Mapping):
-        return {key: lane_of(part, lane) for key, part in observations.items()}
-    one = observations[lane]  # of an array, also where it is one of dictionaries
-    return deepcopy(one) if isinstance(one, Mapping) else np.array(one)
+        return {key: np.array(part[lane]) for key, part in observations.items()}
+    seen = observations[lane]
+    if isinstance(seen, Mapping):
+        return {key: np.array(part) for key, part in seen.items()}
+    return np.array(seen)
 
 
 def num_numbers(space: AnySpace) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import envs
 from agents import Method, RoutedPPO
 from agents.methods import Reward, resolve
+from agents.rollout_buffer import Observations
 from envs import partial_grid_vec
 from oversight.routing import Gate
 
@@ -136,7 +137,7 @@ def weights(policy: BasePolicy) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def probabilities(policy: ActorCriticPolicy, observations: Tensor) -> Tensor:
+def probabilities(policy: ActorCriticPolicy, observations: Observations) -> Tensor:
     """Return the chance of each action, [batch, actions]."""
     categorical: Any = policy.get_distribution(observations).distribution
     chances: Tensor = categorical.probs

@@ -139,7 +139,9 @@ def agent() -> RoutedPPO:
 
 @pytest.fixture(scope="module")
 def observations(agent: RoutedPPO) -> Tensor:
-    return next(agent.rollout_buffer.get()).observations
+    shown = next(agent.rollout_buffer.get()).observations
+    assert isinstance(shown, Tensor)
+    return shown
 
 
 @pytest.mark.parametrize(("name", "logit"), [("goal", torch.inf), ("proxy", -torch.inf)])
@@ -245,6 +247,7 @@ def test_modules_do_not_see_masked_channels_but_mixture_and_critic_do() -> None:
     policy = agent.policy
     assert isinstance(policy, MotivationPolicy)
     observations = next(agent.rollout_buffer.get()).observations
+    assert isinstance(observations, Tensor)
     other = observations.clone()
     other[:, 3] = 1 - other[:, 3]
     with torch.no_grad():

@@ -66,6 +66,7 @@ SINGLES: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "walk": Walk,
     "overseen walk": overseen_walk,
     "cart pole": cart_pole,
+    "acrobot": lambda: gym.make("Acrobot-v1", max_episode_steps=20),
     "monitored": lambda: Monitor(Walk()),
 }
 
@@ -125,6 +126,7 @@ TOOLS: dict[str, Callable[[VecEnv], VecEnv]] = {
     "VecMonitor": VecMonitor,
     "VecFrameStack": lambda env: VecFrameStack(env, 3),
     "VecNormalize": lambda env: VecNormalize(env, norm_reward=False),
+    "both": lambda env: VecNormalize(VecFrameStack(env, 3)),
     "all": lambda env: VecFrameStack(VecNormalize(VecMonitor(env)), 2),
 }
 
