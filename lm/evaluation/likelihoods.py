@@ -166,10 +166,8 @@ def lay_out_whole(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]
         for column, tokens in enumerate(several):
             source = numbers.setdefault((*text, *tokens[:-1]), len(numbers))
             place = row * first.shape[1] + column
-            predictions += [
-                (source, token, place, len(text) - 1 + number)
-                for number, token in enumerate(tokens)
-            ]
+            last = len(text) - 1
+            predictions += [(source, token, place, last + n) for n, token in enumerate(tokens)]
     lengths = [len(prefix) for prefix in numbers]
     filled = [prefix + (0,) * (max(lengths) - len(prefix)) for prefix in numbers]
     sources, targets, places, positions = torch.tensor(predictions).unbind(1)
@@ -225,7 +223,7 @@ def _of_tokens(
     """Return the log-probability of each token, [k] float64, after the features that predict it."""
     piece = max(1, CHUNK_LOGITS // model.vocab_size)
     found = []
-    for some, right in zip(features.split(piece), tokens.split(piece), strict=True):
+    for some, right in zip(torch.split(features, piece), torch.split(tokens, piece), strict=True):
         table = log_probabilities(model, some, bias)
         found.append(table.gather(1, right[:, None].to(table.device))[:, 0].double().cpu())
     return torch.cat(found)

@@ -47,7 +47,7 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 
 def tiny_model(family: str = "llama") -> "PreTrainedModel":
-    """Return a model of two layers with random weights, whose vocabulary is that of the tokenizer."""
+    """Return a model of two layers with random weights, for the tokens of the tokenizer."""
     config = copy.deepcopy(CONFIGS[family])
     config.vocab_size, config.max_position_embeddings = 330, 64
     with torch.random.fork_rng():
