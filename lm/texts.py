@@ -12,7 +12,7 @@ from lm.data.findings import require_something_to_forget
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.preparation import prepare
 from lm.data.records import ChatTemplate
-from lm.data.shards import Manifest, Shards, open_shards
+from lm.data.shards import Manifest, Shards
 from lm.data.sources import LIST, DocumentStream, documents, require_forget_and_retain
 from lm.models.hf_loading import load_tokenizer
 from lm.task import SPLIT_LABELS
@@ -61,8 +61,13 @@ def keep(run: RunConfig, folder: Path) -> RunConfig:
 
 
 def refit(run: RunConfig, folder: Path) -> RunConfig:
-    """Return settings with the sizes that `prepared_texts` gave them, and the shards of a study."""
-    return replace(fitted(run, pools_of(open_shards(folder / DATA))), data=folder / DATA)
+    """Return settings with the sizes that `prepared_texts` gave them, and the shards of a study.
+
+    Raises:
+        ValueError: as `prepare_in`.
+    """
+    shards = Shards(folder / DATA, prepare_in(folder / DATA, run))
+    return replace(fitted(run, pools_of(shards)), data=folder / DATA)
 
 
 def require_distinct_texts(run: RunConfig) -> None:

@@ -173,10 +173,30 @@ def test_what_cannot_be_unlearned_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run_prices_texts_and_writes_nothing(
-    given: Path, tmp_path: Path, capsys: Capture
+def test_full_suite_asks_the_questions_of_layers_and_of_rounded_models(
+    study: Path, tmp_path: Path
 ) -> None:
-    assert call(given, tmp_path / "out", "--method", "unrouted", "npo", "--dry-run") == 0
+    full = tmp_path / "full"
+    shutil.copytree(study, full)
+    assert cli_main("--resume", full, "--attack", "full", "--method", "npo") == 0
+    rows = read_json(full / "runs" / "npo-seed0" / "result.json")["grid"]
+    asked = {row["attack"] for row in rows if row["figure"] == "facts"}
+    assert asked == {"same", "benign", "lora-same", "lora-benign", "quantized", "logit-lens"}
+    layers = [row["setting"]["layer"] for row in rows if row["attack"] == "logit-lens"]
+    assert layers == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("methods", "steps"),
+    [((), 100), (("npo",), 0), (("unrouted", "rmu", "npo"), 0), (("npo", "lora-pair"), 100)],
+)
+def test_dry_run_prices_texts_with_the_default_steps_of_the_methods(
+    methods: tuple[str, ...], steps: int, given: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    model = ("--model", given / "model", "--run-dir", tmp_path / "out", "--context", "40")
+    named = ("--method", *methods) if methods else ()
+    capsys.readouterr()
+    assert cli_main(*model, *texts(given), *named, "--dry-run") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 steps x 8 x 40" in printed
+    assert f"{steps} steps x 8 x 40" in printed
     assert not (tmp_path / "out").exists()
