@@ -36,7 +36,7 @@ from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, run_identity, run_method, train_as_worker
 from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
-from lm.texts import DATA, keep, prepare_in, prepared_texts, sizes_line
+from lm.texts import DATA, keep, lines_of, prepare_in, prepared_texts
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (
     RunFolder,
@@ -132,7 +132,8 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
         return study, create(path)
     with prepared_texts(study.run) as run:
         require_loadable(replace(study, run=run))
-        Console(stderr=True).out(sizes_line(run), highlight=False)
+        for line in lines_of(run):
+            Console(stderr=True).out(line, highlight=False)
         folder = create(path)
         return replace(study, run=keep(run, path)), folder
 

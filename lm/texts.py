@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lm.config import RunConfig
-from lm.data.findings import require_something_to_forget
+from lm.data.findings import require_something_to_forget, sentences
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.preparation import prepare
 from lm.data.records import ChatTemplate
-from lm.data.shards import Manifest, Shards
+from lm.data.shards import Manifest, Shards, read_manifest
 from lm.data.sources import LIST, DocumentStream, documents, require_forget_and_retain
 from lm.models.hf_loading import load_tokenizer
 from lm.task import SPLIT_LABELS
@@ -111,10 +111,12 @@ def fitted(run: RunConfig, pools: Pools) -> RunConfig:
     )
 
 
-def sizes_line(run: RunConfig) -> str:
-    """Return what the texts of a study are used for, in one line."""
-    return (
+def lines_of(run: RunConfig) -> list[str]:
+    """Return what the texts of a study are used for, and what was found in them, as lines."""
+    assert run.data is not None
+    sizes = (
         f"texts: {run.task.stories:,} to train on, {run.repair.stories:,} held out for the repair, "
         f"{run.exam.stories:,} of each kind in exams, up to "
         f"{max(run.attack.num_examples):,} in attacks"
     )
+    return [sizes, *sentences(read_manifest(run.data))]

@@ -10,15 +10,19 @@ from lm.attacks.config import AttackConfig
 from lm.config import RunConfig
 from lm.data.pools import Pools
 from lm.data.texts import TextsConfig
-from lm.texts import fitted, sizes_line
-from lm.training.route_tables import FORGET, RETAIN
+from lm.texts import fitted, lines_of, prepared_texts
+from lm.training import route_tables
+from tests.lm.data.factories import write_lines
+from tests.lm.text_factories import FORGET, RETAIN, tiny_model, tokenizer
 
 TEXTS = TextsConfig(forget=(Path("a.txt"),), retain=(Path("b.txt"),))
 RUN = RunConfig(model="a/model", texts=TEXTS)
 
 
 def pools(forget: int, retain: int) -> Pools:
-    labels = np.repeat([FORGET, RETAIN], [forget, retain]).astype(np.uint8)
+    labels = np.repeat([route_tables.FORGET, route_tables.RETAIN], [forget, retain]).astype(
+        np.uint8
+    )
     return Pools(labels, fitted=True)
 
 
@@ -36,7 +40,25 @@ def test_sizes_fit_the_number_of_texts(
     run = fitted(RUN, pools(forget, retain))
     found = (run.task.stories, run.repair.stories, run.exam.stories, run.attack.num_examples)
     assert (*found, run.batch_size) == sizes
-    assert sizes_line(run).startswith(f"texts: {sizes[0]:,} to train on, {sizes[1]} held out")
+
+
+def test_texts_are_prepared_aside_and_what_was_found_is_told(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    forget, retain = (
+        write_lines(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts])
+        for name, texts in (("forget", [*FORGET, FORGET[0], ""]), ("retain", RETAIN))
+    )
+    texts = TextsConfig(forget=(forget,), retain=(retain,), context=16)
+    with prepared_texts(RunConfig(model=str(tmp_path / "model"), texts=texts)) as run:
+        lines = lines_of(run)
+        assert run.data is not None
+        assert run.data.is_dir()
+    assert not run.data.exists()
+    assert lines[0].startswith("texts: 21 to train on, 2 held out for the repair, 2 of each kind")
+    assert "records without text, which were skipped: 1" in lines
+    assert any(line.startswith("documents cut at 16 tokens: 35") for line in lines)
+    assert any(line.startswith("documents with the kept text of an earlier one:") for line in lines)
 
 
 def test_settings_that_fit_stay_unchanged() -> None:
