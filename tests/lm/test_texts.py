@@ -49,7 +49,7 @@ def test_texts_are_prepared_aside_and_what_was_found_is_told(tmp_path: Path) -> 
         write_lines(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts])
         for name, texts in (("forget", [*FORGET, FORGET[0], ""]), ("retain", RETAIN))
     )
-    texts = TextsConfig(forget=(forget,), retain=(retain,), context=16)
+    texts = TextsConfig(forget=(forget,), retain=(retain,), context=6)
     with prepared_texts(RunConfig(model=str(tmp_path / "model"), texts=texts)) as run:
         lines = lines_of(run)
         assert run.data is not None
@@ -57,7 +57,7 @@ def test_texts_are_prepared_aside_and_what_was_found_is_told(tmp_path: Path) -> 
     assert not run.data.exists()
     assert lines[0].startswith("texts: 21 to train on, 2 held out for the repair, 2 of each kind")
     assert "records without text, which were skipped: 1" in lines
-    assert any(line.startswith("documents cut at 16 tokens: 35") for line in lines)
+    assert any(line.startswith("documents cut at 6 tokens: 35") for line in lines)
     assert any(line.startswith("documents with the kept text of an earlier one:") for line in lines)
 
 
