@@ -9,13 +9,13 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from inspect import signature
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
 from agents.losses import AuxiliaryLoss, MixtureLoss, ProxyLoss
+from agents.method_arguments import FUNCTIONS, auxiliary_losses, require_function, require_texts
 from agents.policy import Network
 from agents.policy_arguments import require_truth
 from agents.reward_model import (
@@ -90,24 +90,15 @@ class Method:
 
     def __post_init__(self) -> None:
         """Refuse what no agent can learn by, and put the table's rows in the order of `ROUTES`."""
-        for name, kind in (("name", "a word"), ("summary", "a sentence")):
-            given = getattr(self, name)
-            if not isinstance(given, str) or not given:
-                raise ValueError(f"the {name} of a method must be {kind}, got {given!r}")
+        require_texts(name=self.name, summary=self.summary)
         require_choice("reward", self.reward, Reward)
         object.__setattr__(self, "table", in_route_order(self.table))
-        object.__setattr__(self, "auxiliary", _losses(self.auxiliary))
+        object.__setattr__(self, "auxiliary", auxiliary_losses(self.auxiliary))
         if not isinstance(self.network, Network):
             raise ValueError(f"network must be a Network, got {self.network!r}")
         require_truth("needs_propensity", self.needs_propensity)
-        for name in ("source", "assignment", "reweighting"):
-            given = getattr(self, name)
-            if not callable(given) and (given is not None or name == "source"):
-                raise ValueError(
-                    f"{name} must be a function, got {given!r}: those of the methods are in "
-                    "agents.reward_model, agents.rollout_buffer and agents.methods"
-                )
-            require_arguments(name, given)
+        for name in FUNCTIONS:
+            require_function(name, getattr(self, name))
         by_propensity = self.reweighting is not None or self.assignment is by_coin
         if by_propensity and not self.needs_propensity:
             raise ValueError(
@@ -156,47 +147,6 @@ class Method:
                 "change weights only"
             )
         return table
-
-
-ARGUMENTS = {
-    "source": ("learner",),
-    "assignment": ("pool", "order", "propensity"),
-    "reweighting": ("table", "routes", "propensity"),
-}
-"""What the functions of a method are called with."""
-
-
-def require_arguments(name: str, function: Callable[..., object] | None) -> None:
-    """Raise a ValueError for a function of a method that does not take what it is called with."""
-    if function is None:
-        return
-    arguments = ARGUMENTS[name]
-    try:
-        signature(function).bind(*arguments)
-    except TypeError as error:
-        raise ValueError(
-            f"{name} must be a function of ({', '.join(arguments)}), got {function!r}: {error}"
-        ) from None
-    except ValueError:  # a builtin without a signature is tried when it is called
-        return
-
-
-def _losses(given: object) -> tuple[AuxiliaryLoss, ...]:
-    """Return auxiliary losses as a tuple, or raise a ValueError if they are something else."""
-    losses = tuple(given) if isinstance(given, list | tuple) else (given,)
-    for loss in losses:
-        if not isinstance(loss, AuxiliaryLoss):
-            raise ValueError(
-                f"auxiliary must be a tuple of AuxiliaryLoss, got {loss!r}: leave it out, or give "
-                "some of agents.losses"
-            )
-    names = [loss.name for loss in losses]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"auxiliary losses are logged by name, got {', '.join(names)}: give each of them "
-            "another name, as in MixtureLoss(name='second_mixture_loss')"
-        )
-    return losses
 
 
 def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> RouteTable:

@@ -49,7 +49,6 @@ from agents.rollout_buffer import (
     Timeouts,
     in_route_order,
     require_choice,
-    require_finite_observations,
 )
 from agents.rollout_env import (
     Bootstrap,
@@ -58,7 +57,12 @@ from agents.rollout_env import (
     warn_of_no_oversight,
     warn_of_normalized_rewards,
 )
-from agents.spaces import require_spaces, require_start_of_zero, to_environment
+from agents.spaces import (
+    require_finite_observations,
+    require_spaces,
+    require_start_of_zero,
+    to_environment,
+)
 from agents.vec_env import adapted, require_env
 from oversight.routing import Gate, RouteTable, routing, skip_unreached
 from oversight.runs.settings import POSITIVE, require_number

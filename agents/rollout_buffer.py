@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from torch import Tensor
 
-from agents.spaces import arrays_of
+from agents.spaces import MEND_OBSERVATIONS, MEND_VALUES, arrays_of, require_finite
 from oversight.routing import RouteTable
 
 Observations = Tensor | dict[str, Tensor]
@@ -467,38 +467,3 @@ def set_generator_state(generator: np.random.RandomState, state: Mapping[str, An
     """Put a generator where `get_state(legacy=False)` was called; its array may be a tensor."""
     inside = state["state"]
     generator.set_state({**state, "state": {**inside, "key": np.asarray(inside["key"])}})
-
-
-MEND_OBSERVATIONS = (
-    "mend the environment, or replace such observations in a wrapper such as "
-    "gymnasium.wrappers.TransformObservation"
-)
-MEND_REWARDS = (
-    "hide rewards by paying 0.0 or a proxy, with info['observed'] = False, and scale larger ones "
-    "in a wrapper of the environment"
-)
-MEND_SOURCE = "return finite numbers that float32 can hold from it"
-MEND_VALUES = "lower learning_rate, or scale rewards in a wrapper of the environment"
-
-
-def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
-    """Raise a ValueError if a value is NaN or infinite.
-
-    Args:
-        what: what each of the values is.
-        values: [lanes, ...].
-        mend: what to do about it.
-    """
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-        lane = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise ValueError(f"{what} is NaN, or infinite as {values.dtype}, in lane {lane}: {mend}")
-
-
-def require_finite_observations(
-    what: str,
-    observations: Any,  # noqa: ANN401 (of any space)
-    batched: bool = True,
-) -> None:
-    """Raise a ValueError if a number in observations, or in a single one, is NaN or infinite."""
-    for key, values in arrays_of(observations):
-        require_finite(f"{what}{key}", values if batched else values[None], MEND_OBSERVATIONS)

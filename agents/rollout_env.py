@@ -19,16 +19,18 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.methods import Method, Reward
 from agents.rollout_buffer import (
-    MEND_REWARDS,
-    MEND_SOURCE,
     Rewards,
     RewardSource,
     RoutedBuffer,
     Step,
+)
+from agents.spaces import (
+    MEND_REWARDS,
+    MEND_SOURCE,
     require_finite,
     require_finite_observations,
+    to_environment,
 )
-from agents.spaces import to_environment
 from agents.vec_env import VectorEnvAdapter, refusals_of_rewards
 
 Bootstrap = Literal["always", "observed", "never"]

@@ -1,4 +1,4 @@
-"""Spaces: which ones a policy can learn in, and what its numbers mean in the environment.
+"""Spaces: which ones a policy can learn in, what their numbers mean, and that they are finite.
 
 Networks count discrete values from 0, and their continuous actions are floats. The environment gets
 the values of its own space: `Discrete(2, start=10)` gets 10 and 11, and an integer `Box` integers.
@@ -68,11 +68,15 @@ def lane_of(observations: Any, lane: int) -> Any:  # noqa: ANN401 (of any space)
         lane: number of the lane.
     """
     if isinstance(observations, Mapping):
-        return {key: np.array(part[lane]) for key, part in observations.items()}
-    seen = observations[lane]
-    if isinstance(seen, Mapping):
-        return {key: np.array(part) for key, part in seen.items()}
-    return np.array(seen)
+        return {key: lane_of(part, lane) for key, part in observations.items()}
+    return _copied(observations[lane])
+
+
+def _copied(observation: Any) -> Any:  # noqa: ANN401 (of any space)
+    """Return a copy of a single observation, with arrays in place of numbers."""
+    if isinstance(observation, Mapping):
+        return {key: _copied(part) for key, part in observation.items()}
+    return np.array(observation)
 
 
 def num_numbers(space: AnySpace) -> int:
@@ -234,3 +238,38 @@ def require_start_of_zero(policy: str, observations: AnySpace, actions: AnySpace
 def _line(space: AnySpace) -> str:
     """Return the name of a space in one line."""
     return " ".join(str(space).split())
+
+
+MEND_OBSERVATIONS = (
+    "mend the environment, or replace such observations in a wrapper such as "
+    "gymnasium.wrappers.TransformObservation"
+)
+MEND_REWARDS = (
+    "hide rewards by paying 0.0 or a proxy, with info['observed'] = False, and scale larger ones "
+    "in a wrapper of the environment"
+)
+MEND_SOURCE = "return finite numbers that float32 can hold from it"
+MEND_VALUES = "lower learning_rate, or scale rewards in a wrapper of the environment"
+
+
+def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
+    """Raise a ValueError if a value is NaN or infinite.
+
+    Args:
+        what: what each of the values is.
+        values: [lanes, ...].
+        mend: what to do about it.
+    """
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        lane = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise ValueError(f"{what} is NaN, or infinite as {values.dtype}, in lane {lane}: {mend}")
+
+
+def require_finite_observations(
+    what: str,
+    observations: Any,  # noqa: ANN401 (of any space)
+    batched: bool = True,
+) -> None:
+    """Raise a ValueError if a number in observations, or in a single one, is NaN or infinite."""
+    for key, values in arrays_of(observations):
+        require_finite(f"{what}{key}", values if batched else values[None], MEND_OBSERVATIONS)
