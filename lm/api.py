@@ -8,6 +8,7 @@ same folder resumes an interrupted study, and with other inputs is refused.
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -109,29 +110,62 @@ def unlearn(
     """
     methods = (method,) if isinstance(method, str) else tuple(method)
     require_methods(methods)
-    asked = {"questions": questions, "retain_questions": settings.pop("retain_questions", None)}
     for name in COMMAND_ONLY & settings.keys():
         raise ValueError(f"{name} was given, which is a setting of the command alone: leave it out")
-    path = Path(settings.pop("run_dir", None) or mkdtemp(prefix="unlearn-"))
-    require_writable(path)
-    with locked(path):
-        file = settings.pop("gguf_file", None)  # weights are written in the format of transformers
-        loaded = load_pretrained(model, file) if isinstance(model, str | Path) else None
-        plain, own = loaded or (model, tokenizer)
-        if own is None:
-            raise ValueError("a model was given without its tokenizer: give both, or a folder")
-        inputs = Inputs(path / INPUTS, settings.get("text_field"))
+    chosen: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
+    }
+    file, run_dir = chosen.pop("gguf_file", None), chosen.pop("run_dir", None)
+    asked = {"questions": questions, "retain_questions": chosen.pop("retain_questions", None)}
+    _study(methods, chosen)  # refuses unknown settings before a model is loaded or written
+    plain, own = _loaded(model, tokenizer, file)
+    with _folder(run_dir) as path:
+        inputs = Inputs(path / INPUTS, chosen.get("text_field"))
         values = {
-            "model": inputs.model(plain, own),
             "forget": inputs.texts("forget", forget, own),
             "retain": inputs.texts("retain", retain, own),
             **{name: inputs.questions(name, given) for name, given in asked.items()},
+            "model": inputs.model(plain, own),
             "run_dir": path,
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()},
         }
-        study, folder = _prepared(_study(methods, values), RunFolder(path))
+        study, folder = _prepared(_study(methods, {**chosen, **values}), RunFolder(path))
         write_config(folder, study)
         return _result(study, folder, methods[0])
+
+
+def _loaded(
+    model: object, tokenizer: "PreTrainedTokenizerBase | None", gguf_file: str | None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Return a model and its tokenizer, given themselves or by name.
+
+    Raises:
+        ValueError: if the model cannot be loaded or is of another kind, or has no tokenizer.
+    """
+    from transformers import PreTrainedModel  # noqa: PLC0415 (an extra)
+
+    if isinstance(model, str | Path):
+        return load_pretrained(model, gguf_file)
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(
+            f"a {type(model).__name__} was given as the model: give a causal model of "
+            "transformers, or the name or folder of one; merge adapters by `merge_and_unload`"
+        )
+    if tokenizer is None:
+        raise ValueError("a model was given without its tokenizer: give both, or a folder")
+    return model, tokenizer
+
+
+@contextmanager
+def _folder(run_dir: "str | Path | None") -> Iterator[Path]:
+    """Yield the locked folder of a study; a temporary one is removed if no study begins in it."""
+    path = Path(run_dir or mkdtemp(prefix="unlearn-"))
+    require_writable(path)
+    try:
+        with locked(path):
+            yield path
+    finally:
+        if run_dir is None and not RunFolder(path).config.exists():
+            shutil.rmtree(path)
 
 
 def _study(methods: Sequence[str], values: Mapping[str, Any]) -> StudyConfig:

@@ -199,9 +199,26 @@ def test_what_cannot_be_unlearned_is_refused(given: Settings, message: str, tmp_
     assert not (tmp_path / "config.json").exists()
 
 
-def test_model_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a model was given without its tokenizer"):
-        unlearn(tiny_model(), forget=FORGET, retain=RETAIN, run_dir=tmp_path)
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (tiny_model(), "a model was given without its tokenizer"),
+        (nn.Linear(1, 1), "a Linear was given as the model: give a causal model of transformers"),
+        ("nowhere", "nowhere is no model that can be loaded"),
+    ],
+)
+def test_models_that_cannot_be_unlearned_are_refused_and_leave_no_folder(
+    model: Any,  # noqa: ANN401
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match=message):
+        unlearn(model, forget=FORGET, retain=RETAIN)
+    with pytest.raises(ValueError, match="there is no text to forget"):
+        unlearn(tiny_model(), tokenizer(), forget=[], retain=RETAIN)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_command_and_function_have_one_name_in_any_order() -> None:
