@@ -5,7 +5,6 @@ one, add an entry to `METHODS`. Targets of a table are the motivation modules, `
 `competence` where the network has them, and `shared`: the action head and the critic.
 """
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -42,6 +41,7 @@ from agents.rollout_buffer import (
     shuffled,
 )
 from oversight.routing import RouteTable
+from oversight.runs.settings import load_object
 
 Reward = Literal["observed", "proxy", "true"]
 Reweighting = Callable[[RouteTable, Routes, float], RouteTable]
@@ -440,11 +440,7 @@ def method(name: str) -> Method:
 
 def _imported(name: str) -> Method:
     """Return the method that a module holds, given `module:name`."""
-    try:
-        found = pkgutil.resolve_name(name)
-    except Exception as error:  # a module may raise anything while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"method {name!r} cannot be imported ({reason})") from error
+    found = load_object(name)
     if not isinstance(found, Method):
         raise ValueError(f"method {name!r} must be an agents.Method, it is {found!r}")
     return found

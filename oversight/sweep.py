@@ -12,7 +12,7 @@ from rich.console import Console
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
 from oversight.rl.evaluation import require_trainable
-from oversight.rl.study import declare, restrict
+from oversight.rl.study import declare, find_study, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
 from oversight.runs.folder import interpreter
@@ -26,7 +26,7 @@ class SweepConfig(EngineConfig):
     """Run a study: finished runs are kept, interrupted ones are resumed."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of a study: quick or published."""
+    """Name of a study: quick, published, or module:NAME of your own, as in configs/rl.py."""
     env: str | None = None
     """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
@@ -44,8 +44,8 @@ class SweepConfig(EngineConfig):
 def main(args: Sequence[str]) -> int:
     """Sweep as the arguments say; return 1 if a run failed."""
     settings = cli.parse(SweepConfig, args, PROGRAM)
-    _, declaration = cli.choose(STUDIES, settings.study, "study")
-    study = declare(settings.study, declaration, settings.env)
+    declaration = find_study(settings.study, STUDIES)
+    study = declare(settings.study.rpartition(":")[2], declaration, settings.env)
     require_device(study.settings.device)
     runs = restrict(
         study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds

@@ -11,7 +11,7 @@ from rich.console import Console
 from configs.rl import STUDIES
 from oversight.rl.config import require_device
 from oversight.rl.evaluation import require_trainable
-from oversight.rl.study import declare
+from oversight.rl.study import declare, find_study
 from oversight.rl.tuning import jobs_of, tune_study
 from oversight.runs import cli
 from oversight.runs.folder import require_file_place
@@ -25,7 +25,7 @@ class TuneConfig(EngineConfig):
     """Tune every method of a study with the budget that it declares, or resume its tuning."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of a study: quick or published."""
+    """Name of a study: quick, published, or module:NAME of your own, as in configs/rl.py."""
     env: str | None = None
     """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
@@ -45,8 +45,8 @@ class TuneConfig(EngineConfig):
 def main(args: Sequence[str]) -> int:
     """Tune as the arguments say; return 1 if a method could not be tuned."""
     settings = cli.parse(TuneConfig, args, PROGRAM)
-    _, declaration = cli.choose(STUDIES, settings.study, "study")
-    study = declare(settings.study, declaration, settings.env)
+    declaration = find_study(settings.study, STUDIES)
+    study = declare(settings.study.rpartition(":")[2], declaration, settings.env)
     require_device(study.settings.device)
     for job in jobs_of(study, settings.methods, Path()):
         require_trainable(replace(study.settings, method=job.method))

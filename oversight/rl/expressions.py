@@ -9,7 +9,6 @@ and give them numbers, words, `p` for the oversight probability of the run, and 
 import ast
 import inspect
 import operator
-import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from envs.observers import (
     StepCoin,
 )
 from envs.wrappers.oversight import Flag
+from oversight.runs.settings import load_object
 
 OBSERVERS: Mapping[str, type[Any]] = {
     kind.__name__: kind
@@ -83,22 +83,6 @@ def load_function(name: str) -> Callable[..., Any]:
     if not callable(function):
         raise ValueError(f"{name} is not a function: {function!r}")
     return function  # type: ignore[no-any-return]
-
-
-def load_object(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)
-    """Import an object by `module:name`.
-
-    Raises:
-        ValueError: if the module cannot be imported, or does not have such an object.
-    """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ValueError(f"{name!r} was given: write module:name, as in my_module:my_function")
-    try:
-        return pkgutil.resolve_name(name)
-    except Exception as error:  # a module may raise anything while it is imported
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name!r} cannot be imported ({reason})") from error
 
 
 def _parse(

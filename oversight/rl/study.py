@@ -9,8 +9,9 @@ from typing import Any
 from agents.methods import method
 from oversight.rl.config import TrainConfig, default_values
 from oversight.rl.environment import PARTIAL_GRID
-from oversight.runs.cli import Values, override
+from oversight.runs.cli import Values, choose, override
 from oversight.runs.folder import read_json
+from oversight.runs.settings import load_object
 
 DEFAULT = "default"
 
@@ -147,7 +148,25 @@ class Study:
                     yield Run(run_id(config, panel.variation), panel.variation, config)
 
 
-def declare(name: str, declaration: Mapping[str, Any], env: str | None = None) -> Study:
+Declaration = Mapping[str, Any]
+"""A study as data: settings of all runs, panels, and how methods are tuned."""
+
+
+def find_study(name: str, studies: Mapping[str, tuple[str, Declaration]]) -> Declaration:
+    """Return the declaration of a study by its name, or import one's own by `module:name`.
+
+    Raises:
+        ValueError: if there is no such study.
+    """
+    if ":" not in name:
+        return choose(studies, name, "study")[1]
+    found = load_object(name)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"study {name!r} must be a mapping as in configs/rl.py, it is {found!r}")
+    return found
+
+
+def declare(name: str, declaration: Declaration, env: str | None = None) -> Study:
     """Return the study of a declaration, as `configs.rl` has them.
 
     Args:
@@ -162,15 +181,23 @@ def declare(name: str, declaration: Mapping[str, Any], env: str | None = None) -
         ValueError: if the study cannot be run as declared, or the file is another one.
     """
     path = None if env is not None else declaration.get("tuned")
-    settings = declaration["settings"]
+    try:
+        settings = declaration["settings"]
+        panels = tuple(Panel(**panel) for panel in declaration["panels"])
+        tuning = Tuning(**declaration.get("tuning", {}))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"study {name} is not declared as those in configs/rl.py, by settings and panels: "
+            f"{type(error).__name__} {error}"
+        ) from error
     own = default_values(settings.get("env", PARTIAL_GRID))
     changed = {} if env is None else {"env": env, **default_values(env)}
     return Study(
         name=name,
         settings=override(TrainConfig(), {**own, **settings, **changed}),
-        panels=tuple(Panel(**panel) for panel in declaration["panels"]),
+        panels=panels,
         tuned={} if path is None else read_tuned(path),
-        tuning=Tuning(**declaration.get("tuning", {})),
+        tuning=tuning,
     )
 
 
@@ -190,7 +217,8 @@ def read_tuned(path: Path) -> dict[str, Values]:
 
 def run_id(config: TrainConfig, variation: str = DEFAULT) -> str:
     """Return the name of a run, such as `naive-p0.1-seed3` or `naive-hidden-p0.1-seed3`."""
-    words = [config.method, *([] if variation == DEFAULT else [variation])]
+    name = config.method.rpartition(":")[2]  # without the module of a method of one's own
+    words = [name, *([] if variation == DEFAULT else [variation])]
     return "-".join([*words, f"p{config.oversight_probability:g}", f"seed{config.seed}"])
 
 

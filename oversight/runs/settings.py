@@ -1,5 +1,6 @@
-"""Checks that the settings of commands and of agents share, with errors that name the setting."""
+"""What the settings of commands and of agents share: checks, and objects that are named by text."""
 
+import pkgutil
 from collections.abc import Callable
 from math import inf
 from numbers import Integral, Real
@@ -74,3 +75,19 @@ def require_distinct(settings: Any, *names: str) -> None:  # noqa: ANN401
         values = getattr(settings, name)
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{name} {values} were given: give one or more, each once")
+
+
+def load_object(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)
+    """Import an object by `module:name`.
+
+    Raises:
+        ValueError: if the module cannot be imported, or does not have such an object.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"{name!r} was given: write module:name, as in my_module:my_function")
+    try:
+        return pkgutil.resolve_name(name)
+    except Exception as error:  # a module may raise anything while it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name!r} cannot be imported ({reason})") from error

@@ -15,7 +15,7 @@ from envs.observers import (
     Schedule,
     StepCoin,
 )
-from oversight.rl.expressions import OBSERVERS, load_object, parse_flag, parse_observer
+from oversight.rl.expressions import OBSERVERS, parse_flag, parse_observer
 
 
 def left(observation: np.ndarray) -> np.ndarray:
@@ -107,9 +107,3 @@ def test_flag_is_a_word_or_a_noisy_flag(text: str, flag: object) -> None:
 def test_other_flags_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="flag"):
         parse_flag(text)
-
-
-@pytest.mark.parametrize("name", ["left", ":left", "module:", ""])
-def test_name_without_a_module_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="write module:name"):
-        load_object(name)

@@ -8,7 +8,7 @@ import pytest
 
 from agents.ppo import PPOConfig
 from oversight.rl.config import TrainConfig
-from oversight.rl.study import Panel, Study, Tuning, declare, restrict
+from oversight.rl.study import Panel, Study, Tuning, declare, find_study, restrict
 from oversight.runs.cli import override
 from oversight.runs.folder import write_json
 
@@ -68,9 +68,9 @@ def test_runs_contain_a_run_once_when_two_panels_have_it() -> None:
         (lambda: study(replace(ONE, settings={"ppo.gama": 1})), "unknown setting 'ppo.gama'"),
         (lambda: study(replace(ONE, settings={"seed.x": 1})), "unknown setting 'seed.x'"),
         (lambda: study(replace(ONE, oversight_probabilities=(2.0,))), "oversight_probability"),
-        (lambda: study(replace(ONE, settings={"ppo.gamma": 2.0})), "gamma must lie in"),
+        (lambda: study(replace(ONE, settings={"ppo.gamma": 2.0})), "gamma 2.* was given"),
         (lambda: study(ONE, tuning=Tuning(space={"ppo.x": (1, 2)})), "unknown setting 'ppo.x'"),
-        (lambda: study(ONE, tuning=Tuning(space={"ppo.gamma": (1, 2)})), "gamma must lie in"),
+        (lambda: study(ONE, tuning=Tuning(space={"ppo.gamma": (1, 2)})), "gamma 2.* was given"),
         (lambda: Tuning(trials=0), "at least one trial"),
         (lambda: Tuning(space={"ppo.gamma": (0.9, 0.5)}), "range of ppo.gamma .* 0.9 to 0.5"),
     ],
@@ -106,3 +106,35 @@ def test_declare_reads_tuned_settings_if_the_file_exists(tmp_path: Path) -> None
     write_json(path, {"methods": 3})
     with pytest.raises(ValueError, match=r"tuned\.json is not a file that `oversight.tune` wrote"):
         declare("mine", declaration)
+
+
+MINE: Any = {
+    "settings": {"total_timesteps": 64},
+    "panels": [{"methods": ("naive",), "oversight_probabilities": (0.5,), "seeds": (3,)}],
+}
+"""A study of a user's own."""
+
+
+def test_study_of_a_users_own_is_imported_by_name() -> None:
+    found = find_study(f"{__name__}:MINE", {})
+    assert [run.id for run in declare("MINE", found).runs()] == ["naive-p0.5-seed3"]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "words"),
+    [
+        ({"panels": MINE["panels"]}, "KeyError 'settings'"),
+        ({"settings": {}}, "KeyError 'panels'"),
+        ({**MINE, "panels": [{"method": "naive"}]}, "unexpected keyword argument 'method'"),
+        ({**MINE, "tuning": {"tries": 3}}, "unexpected keyword argument 'tries'"),
+        ({**MINE, "panels": 3}, "not iterable"),
+    ],
+)
+def test_declaration_of_another_form_is_refused(declaration: Any, words: str) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=f"study MINE is not declared as .*{words}"):
+        declare("MINE", declaration)
+
+
+def test_study_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a mapping"):
+        find_study(f"{__name__}:find_study", {})

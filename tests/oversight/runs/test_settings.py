@@ -1,10 +1,10 @@
-"""Settings out of range are refused by name."""
+"""Settings out of range are refused by name, and objects are imported by name."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from oversight.runs.settings import require_distinct, require_numbers
+from oversight.runs.settings import load_object, require_distinct, require_numbers
 
 
 @dataclass
@@ -44,3 +44,9 @@ def test_numbers_are_refused_when_they_are_too_small_or_not_finite(
 def test_lists_are_refused_when_empty_or_repeated(rates: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="give one or more, each once"):
         require_distinct(Settings(rates=rates), "rates")
+
+
+@pytest.mark.parametrize("name", ["left", ":left", "module:", ""])
+def test_name_without_a_module_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="write module:name"):
+        load_object(name)
