@@ -131,7 +131,8 @@ def test_learn_refuses_what_is_no_number_of_steps(steps: Any) -> None:  # noqa: 
     agent = small_agent(env=small_env(lanes=2), batch_size=64)
     with pytest.raises(ValueError, match=f"^total_timesteps {steps!r} was given: give a number"):
         agent.learn(steps)
-    assert agent.learn(64.0).num_timesteps == 64  # type: ignore[arg-type] (as in SB3)
+    steps = 64.0
+    assert agent.learn(steps).num_timesteps == 64  # as in SB3
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_loaded_agent_counts_from_the_start(tmp_path: Any) -> None:  # noqa: ANN
 
 
 def test_a_lane_is_copied_from_arrays_and_from_arrays_of_dictionaries() -> None:
-    batched = {"a": np.arange(6.0).reshape(3, 2), "b": {"c": np.arange(3)}}
+    batched: dict[str, Any] = {"a": np.arange(6.0).reshape(3, 2), "b": {"c": np.arange(3)}}
     listed = np.empty(3, dtype=object)
     listed[1] = {"a": np.array([2.0, 3.0]), "b": {"c": 1}}
     for given in (batched, listed):

@@ -21,7 +21,7 @@ from envs.vectorization import (
 from envs.wrappers import FixedHorizon
 
 LANES = 3
-LANES_OF = {
+LANES_OF: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "Discrete observations": partial(make_truthful, "FrozenLake-v1"),
     "continuous actions": partial(make_truthful, "Pendulum-v1", max_episode_steps=7),
     "MultiDiscrete actions": partial(make_truthful, "tests.oversight.valves:Valves-v0"),
@@ -101,7 +101,7 @@ def test_episode_is_a_function_of_its_seed_and_number() -> None:
                 env.step(0)
             shown.append(env.reset()[0])
         starts.append(np.stack(shown))
-    np.testing.assert_array_equal(*starts)
+    np.testing.assert_array_equal(starts[0], starts[1])
     assert len(np.unique(starts[0], axis=0)) == 4
     np.testing.assert_array_equal(starts[0][0], gym.make("CartPole-v1").reset(seed=7)[0])
 
@@ -131,7 +131,7 @@ def test_environments_that_keep_their_state_are_left_alone() -> None:
 
 
 def test_native_lanes_share_one_seed() -> None:
-    env = restorable(gym.make_vec("CartPole-v1", 2))
+    env: Any = restorable(gym.make_vec("CartPole-v1", 2))
     with pytest.raises(ValueError, match="one number for all lanes"):
         env.reset(seed=[1, 2])
 

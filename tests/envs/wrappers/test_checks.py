@@ -304,9 +304,9 @@ def test_lanes_pay_what_the_single_wrapper_takes(reward: Any) -> None:  # noqa: 
         (PartialOversight(Paying(reward), observed_probability=1.0), 0),
         (vector.PartialOversight(lanes, observed_probability=1.0), np.zeros(2, int)),
     ):
-        env.reset()  # type: ignore[attr-defined]
+        env.reset()
         with pytest.raises(ValueError, match=r"PartialOversight needs .*finite") as caught:
-            env.step(action)  # type: ignore[attr-defined]
+            env.step(action)
         assert "\n" not in str(caught.value)
 
 
