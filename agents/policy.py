@@ -12,11 +12,16 @@ import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
+from stable_baselines3.common.distributions import (
+    DiagGaussianDistribution,
+    Distribution,
+    StateDependentNoiseDistribution,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from agents.features import default_features, masked_features
 from agents.policy_arguments import (
@@ -194,8 +199,9 @@ class MotivationPolicy(ActorCriticPolicy):
     guards the action head and the critic. Among discrete actions it samples by the Gumbel trick
     and computes log-probabilities without a distribution object, which is faster than SB3's own
     path and equal to it. Continuous ones are Gaussian as in SB3, and the logarithm of their
-    deviation, one for all observations, lies behind `shared` too. Several discrete actions, and
-    switches, have SB3's distributions.
+    deviation, one for all observations, lies behind `shared` too. So does that of deviations which
+    depend on the observation, with `use_sde=True`. Several discrete actions, and switches, have
+    SB3's distributions.
 
     Below the modules lie features: those of SB3's `NatureCNN` for images that are large enough for
     it, `CombinedFeatures` for a `Dict`, and otherwise the observation itself. The parameters of a
@@ -224,7 +230,7 @@ class MotivationPolicy(ActorCriticPolicy):
         activation_fn: class of the activations, of a reward map's head excepted.
         optimizer_class: as in SB3; with Adam or AdamW, `eps` is 1e-5 unless `optimizer_kwargs` are
             given. Their `weight_decay` holds for all parameters.
-        **kwargs: as for `ActorCriticPolicy`, without those of exploration by state.
+        **kwargs: as for `ActorCriticPolicy`.
 
     Raises:
         ValueError: if actions are of another kind, an argument is out of its range or does not
@@ -400,6 +406,12 @@ class MotivationPolicy(ActorCriticPolicy):
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         actions = self.action_net(latent_pi)
+        if isinstance(self.action_dist, StateDependentNoiseDistribution):
+            noisy = self.action_dist.proba_distribution(actions, self.log_std, latent_pi)
+            # of the deviations' gradient, which reaches `log_std` alone
+            deviations = self.log_std_gate(noisy.distribution.scale)
+            noisy.distribution = Normal(noisy.distribution.mean, deviations)
+            return noisy
         if not isinstance(self.action_dist, DiagGaussianDistribution):
             return self.action_dist.proba_distribution(actions)
         # a row for each sample, since each has a route of its own
@@ -433,6 +445,9 @@ class MotivationPolicy(ActorCriticPolicy):
         mine = self.state_dict()
         policy.load_state_dict({key: mine[key] for key in policy.state_dict()})
         policy.set_training_mode(False)
+        if self.use_sde:
+            with torch.random.fork_rng(devices=[]):
+                policy.reset_noise()  # of the deviations that were loaded
         return policy
 
     def reversed(self) -> "MotivationPolicy":

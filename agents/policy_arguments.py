@@ -135,12 +135,16 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
         reward_features: class of the features that a policy with a reward map must have.
     """
     require_common(kwargs)
-    by_state = {"use_sde": True, "use_expln": True, "full_std": False, "squash_output": True}
+    require_truths(kwargs, "use_sde")
+    by_state = {"use_expln": True, "full_std": False, "squash_output": True}
     for name, without_effect in by_state.items():
         if kwargs.get(name) is not None:
             require_truth(name, kwargs[name])
-        if kwargs.get(name) == without_effect:
-            raise ValueError(f"MotivationPolicy does not explore by state: leave {name} out")
+        if kwargs.get(name) == without_effect and not kwargs.get("use_sde"):
+            raise ValueError(
+                f"{name}={kwargs[name]} has an effect only if the policy explores by state, with "
+                f"use_sde=True: leave {name} out, or give that to RoutedPPO"
+            )
     if not kwargs.get("share_features_extractor", True):
         raise ValueError(
             "share_features_extractor=False was given, but in MotivationPolicy modules, mixture "

@@ -7,12 +7,13 @@ import pytest
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3 import PPO
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from agents import METHODS, MotivationPolicy, RoutedPPO
+from agents import METHODS, MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.policy import MotivationNet, gumbel_sample
 from agents.ppo import PPOConfig
 from agents.rollout_buffer import ROUTES
@@ -21,6 +22,8 @@ from tests.agents.factories import (
     PENDULUM_STEPS,
     PENDULUMS,
     ROLLOUT,
+    SETTINGS,
+    assert_same_training,
     pendulum_agent,
     pendulums,
     probabilities,
@@ -285,9 +288,14 @@ BATCH = 12
 SPACES = (spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
 
 
-def gaussian_policy(modules: tuple[str, ...] = ("goal", "proxy")) -> MotivationPolicy:
+def gaussian_policy(
+    modules: tuple[str, ...] = ("goal", "proxy"),
+    **settings: Any,  # noqa: ANN401
+) -> MotivationPolicy:
     torch.manual_seed(0)
-    policy = MotivationPolicy(*SPACES, lambda _: 1e-3, modules=modules, hidden_sizes=(8,))
+    policy = MotivationPolicy(
+        *SPACES, lambda _: 1e-3, modules=modules, hidden_sizes=(8,), **settings
+    )
     with torch.no_grad():
         policy.log_std.copy_(torch.tensor([-0.5, 0.3]))
     return policy
@@ -332,9 +340,10 @@ def per_sample_losses(policy: MotivationPolicy, observations: Tensor, actions: T
     return values.flatten() ** 2 - log_prob - 0.1 * entropy
 
 
+@pytest.mark.parametrize("by_state", [False, True])
 @pytest.mark.parametrize("path", ["evaluation", "distribution"])
-def test_every_parameter_lies_behind_a_gate(path: str) -> None:
-    policy = gaussian_policy()
+def test_every_parameter_lies_behind_a_gate(path: str, by_state: bool) -> None:
+    policy = gaussian_policy(use_sde=by_state)
     names = ("goal", "proxy", "mixture", "shared")
     routes = dict.fromkeys(("open", "closed"), dict.fromkeys(names, 0.0))
     routes["open"] = dict.fromkeys(names, 1.0)
@@ -383,6 +392,20 @@ def test_deployed_gaussian_policy_acts_as_its_module() -> None:
         assert_close(alone(observations, deterministic=True)[0], expected)
 
 
-def test_policy_refuses_exploration_by_state() -> None:
-    with pytest.raises(ValueError, match="leave use_sde out"):
-        pendulum_agent(pendulums(0.5), use_sde=True)
+def test_exploration_by_state_equals_sb3_when_all_gates_are_open() -> None:
+    routed = pendulum_agent(pendulums(0.5), "unrouted", use_sde=True, mixture_coef=0.0)
+    routed.learn(2 * PENDULUM_STEPS * PENDULUMS)
+    settings = {**SETTINGS, "n_steps": PENDULUM_STEPS, "batch_size": 64, "use_sde": True}
+    stock = PPO(MotivationPolicy, VectorEnvAdapter(pendulums(0.5)), **settings)
+    remove_gates(stock.policy)
+    assert_same_training(routed, stock.learn(2 * PENDULUM_STEPS * PENDULUMS))
+
+
+def test_deployed_policy_explores_by_state() -> None:
+    agent = pendulum_agent(pendulums(0.5), use_sde=True, policy_kwargs={"squash_output": True})
+    alone = agent.learn(PENDULUM_STEPS * PENDULUMS).deployed()
+    assert torch.equal(alone.log_std, agent.policy.log_std)
+    observations: NDArray[np.float32] = np.zeros((3, 3), np.float32)
+    for acting in (agent, alone):
+        actions, _ = acting.predict(observations)
+        assert (np.abs(actions) <= 2).all()
