@@ -246,6 +246,8 @@ class RewardMapFeatures(BaseFeaturesExtractor):
 
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
 """Steps remembered, and how a network is fitted to them after each rollout."""
+MOST_NUMBERS = 2**24
+"""Numbers remembered at most, so that of images fewer steps are: 792 of 84 x 84 x 3 pixels."""
 
 OBSERVED = RouteTable(
     {route: {"motivation": float(route in ("positive", "negative"))} for route in ROUTES}
@@ -306,9 +308,10 @@ class RewardModel(RewardSource):
         self.learns_hidden = table.as_dict()["hidden"]["motivation"] != 0
         self.networks = nn.ModuleList(networks)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=RATE)
-        self.inputs = torch.zeros(CAPACITY, inputs + 1)
-        self.rewards = torch.zeros(CAPACITY)
-        self.routes = torch.zeros(CAPACITY, dtype=torch.int64)
+        self.capacity = min(CAPACITY, max(BATCH, MOST_NUMBERS // (inputs + 1)))
+        self.inputs = torch.zeros(self.capacity, inputs + 1)
+        self.rewards = torch.zeros(self.capacity)
+        self.routes = torch.zeros(self.capacity, dtype=torch.int64)
         self.seen = 0
 
     def __call__(self, step: Step) -> Rewards:
@@ -338,7 +341,7 @@ class RewardModel(RewardSource):
 
     def fit(self) -> None:
         """Take some steps of descent on the squared error of remembered rewards."""
-        known = min(self.seen, CAPACITY)
+        known = min(self.seen, self.capacity)
         for _ in range(STEPS if known else 0):
             self.optimizer.zero_grad()
             for network in self.networks:  # each on a minibatch of its own, so that they differ
@@ -387,8 +390,8 @@ class RewardModel(RewardSource):
     ) -> None:
         if not lanes:
             return
-        last = slice(-CAPACITY, None)
-        slots = (self.seen + torch.arange(len(lanes[last]))) % CAPACITY
+        last = slice(-self.capacity, None)
+        slots = (self.seen + torch.arange(len(lanes[last]))) % self.capacity
         self.inputs[slots] = self._arrivals(step, lanes[last])
         self.rewards[slots] = torch.tensor(rewards[last])
         self.routes[slots] = torch.tensor(routes[last])

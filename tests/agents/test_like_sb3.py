@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
+import agents
 from agents import ROUTES, RoutedPPO, VectorEnvAdapter
 from envs import PartialOversight, partial_grid_vec
 from tests.agents.factories import assert_same_training
@@ -316,3 +317,24 @@ def test_vec_env_may_give_no_infos_where_nothing_happened() -> None:
 def test_plain_ppo_warns_of_nothing() -> None:
     agent = trained(RoutedPPO, VecMonitor(lanes(lambda: gym.make("CartPole-v1"))), "MlpPolicy")
     evaluate_policy(agent, environment(agent), n_eval_episodes=1)
+
+
+def test_advice_for_tuples_works() -> None:
+    inside = Sampled(spaces.Tuple([VECTOR, spaces.Discrete(3)]))
+    with pytest.raises(ValueError, match=r"in a Dict with gymnasium.wrappers.TransformObservation"):
+        trained(RoutedPPO, inside, "MlpPolicy")
+    named = spaces.Dict({"first": VECTOR, "second": spaces.Discrete(3)})
+    env = gym.wrappers.TransformObservation(
+        inside, lambda seen: dict(zip(named, seen, strict=True)), named
+    )
+    assert trained(RoutedPPO, env, "MultiInputPolicy").num_timesteps > 0
+
+
+def test_lanes_of_gymnasium_are_evaluated_whatever_they_show() -> None:
+    agent = routed_agent("dict")
+    for mode in AutoresetMode:
+        native = SyncVectorEnv([sampled("dict")] * LANES, autoreset_mode=mode)
+        _, lengths = agents.evaluate_policy(
+            agent, native, n_eval_episodes=4, return_episode_rewards=True, warn=False
+        )
+        assert all(3 <= length <= 9 for length in lengths)

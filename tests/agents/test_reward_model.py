@@ -14,6 +14,7 @@ from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.checkpoint import read_state, restore, state_bytes, training_state
 from agents.methods import paid
 from agents.reward_model import (
+    BATCH,
     CAPACITY,
     WHOLE,
     Learner,
@@ -396,3 +397,11 @@ def test_hidden_rows_have_no_gradient_at_the_gate() -> None:
     reached = inputs.grad[:, PLACES:].abs().sum(-1) > 0
     assert not reached[2]
     assert not reached[3]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "steps"), [(100, CAPACITY), (2047, CAPACITY), (84 * 84 * 3, 792), (70_000, BATCH)]
+)
+def test_fewer_steps_of_large_observations_are_remembered(inputs: int, steps: int) -> None:
+    model = RewardModel([reward_head(1, (1,))], inputs, 0)
+    assert model.inputs.shape == (steps, inputs + 1)
