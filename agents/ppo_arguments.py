@@ -67,7 +67,7 @@ def require_settings(settings: Mapping[str, Any]) -> None:
         try:
             require_number(name, value, allowed)
         except ValueError as error:
-            raise ArgumentError(error) from None
+            raise ArgumentError(str(error)) from None
     require_truths(settings, "normalize_advantage", "use_sde")
     device = settings.get("device", "auto")
     try:

@@ -1,7 +1,7 @@
 """The registered environment ids, and environments by id that pay their true reward."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,8 +47,9 @@ def make_truthful(
 ) -> gym.Env[Any, Any]:
     """Return the environment of an id, which pays its true reward.
 
-    `module:id` imports the module first, as in Gymnasium. MiniGrid's tasks observe their image as
-    one vector; the mission, a text, is left out.
+    `module:id` imports the module first, as in Gymnasium. A Tuple observation becomes one vector
+    (`gymnasium.wrappers.FlattenObservation`), and so does the image of MiniGrid's tasks, whose
+    mission, a text, is left out.
 
     Args:
         name: The id.
@@ -70,32 +71,22 @@ def make_truthful(
         )
     except Exception as error:  # of the environment's own code
         raise ValueError(_refusal(name, error)) from error
-    return _without_mission(env)
+    return _as_vector(env)
 
 
-def truthful(
-    name: str, arguments: Mapping[str, Any] | None = None
-) -> Callable[[], gym.Env[Any, Any]]:
-    """Return a function that makes the environment of an id as `make_truthful` does.
+def _as_vector(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Return an environment that observes a vector, if it is of MiniGrid or observes a Tuple.
 
-    Raises:
-        ValueError: If there is no such environment, or it cannot be made.
-    """
-    make_truthful(name, arguments).close()
-    return lambda: make_truthful(name, arguments)
-
-
-def _without_mission(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Return an environment of MiniGrid that observes its flattened image, or any other as it is.
-
-    A mission is a text, which no policy here reads. The wrappers are those that Gymnasium's and
-    MiniGrid's documentation give for it.
+    No policy here reads a Tuple, nor the text that is MiniGrid's mission. The wrappers are those
+    that Gymnasium's and MiniGrid's documentation give for them.
     """
     space = env.observation_space
-    if not isinstance(space, spaces.Dict) or not {"image", "mission"} <= set(space.spaces):
-        return env
-    alone = gym.wrappers.FilterObservation(env, filter_keys=["image"])
-    return gym.wrappers.FlattenObservation(alone)
+    if isinstance(space, spaces.Tuple) and space.is_np_flattenable:
+        return gym.wrappers.FlattenObservation(env)
+    if isinstance(space, spaces.Dict) and {"image", "mission"} <= set(space.spaces):
+        image = gym.wrappers.FilterObservation(env, filter_keys=["image"])
+        return gym.wrappers.FlattenObservation(image)
+    return env
 
 
 def _refusal(name: str, error: Exception) -> str:

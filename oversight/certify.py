@@ -31,7 +31,7 @@ from oversight.certificate.leaks.self_test import (
     self_test_table,
 )
 from oversight.certificate.setup import Wrapper, make_environment_setup, make_partial_grid_setup
-from oversight.rl.config import require_at_least_one, require_batch, require_seed, require_threads
+from oversight.rl.config import require_batch
 from oversight.rl.environment import (
     PARTIAL_GRID,
     EnvironmentConfig,
@@ -43,6 +43,7 @@ from oversight.rl.environment import (
 )
 from oversight.runs import cli
 from oversight.runs.folder import commit, require_file_place, write_json
+from oversight.runs.settings import COUNT, SEED, THREADS, require_number
 
 INCONCLUSIVE = 3
 """Exit code where no reward was observed, or none hidden."""
@@ -100,9 +101,9 @@ class CertifyConfig(EnvironmentConfig):
         """Refuse settings that cannot run, before anything is trained."""
         EnvironmentConfig.__post_init__(self)
         for name in ("steps", "num_envs", "episodes"):
-            require_at_least_one(name, getattr(self, name))
-        require_threads(self.threads)
-        require_seed(self.seed)
+            require_number(name, getattr(self, name), COUNT)
+        require_number("threads", self.threads, THREADS)
+        require_number("seed", self.seed, SEED)
         require_batch(self.ppo, self.num_envs)
         if self.method != "all":
             method(self.method)

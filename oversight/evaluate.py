@@ -12,20 +12,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
-from oversight.rl.config import (
-    TrainConfig,
-    require_at_least_one,
-    require_device,
-    require_seed,
-    require_threads,
-)
+from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.environment import PARTIAL_GRID
 from oversight.rl.evaluation import evaluate_all, make_small_agent, policies, results_table, task_of
 from oversight.rl.own_methods import recorded_method
-from oversight.rl.rendering import Screen, film
+from oversight.rl.rendering import Screen, draw_in_memory, film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, read_config, require_file_place
+from oversight.runs.settings import COUNT, SEED, THREADS, require_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,11 +55,11 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is loaded or played."""
-        require_at_least_one("render_episodes", self.render_episodes)
-        require_threads(self.threads)
+        require_number("render_episodes", self.render_episodes, COUNT)
+        require_number("threads", self.threads, THREADS)
         if self.episodes is not None:
-            require_at_least_one("episodes", self.episodes)
-        require_seed(self.seed)
+            require_number("episodes", self.episodes, COUNT)
+        require_number("seed", self.seed, SEED)
         if self.render is not None:
             if self.render.suffix.lower() != ".gif":
                 raise ValueError(f"render writes a GIF: {self.render} must end in .gif")
@@ -89,7 +84,10 @@ def evaluate_run(settings: EvaluateConfig) -> None:
     named = load(RunFolder(settings.run), config, settings.weights)
     chosen = named if settings.module == "all" else {settings.module: pick(named, settings.module)}
     task = task_of(config)
-    screen = None if settings.render is None else task.screen()
+    screen = None
+    if settings.render is not None:
+        draw_in_memory()
+        screen = task.screen()
     episodes = settings.episodes or (4096 if config.env == PARTIAL_GRID else 100)
     results = evaluate_all(chosen, config, episodes, settings.seed)
     probability = config.oversight_probability

@@ -33,6 +33,7 @@ from oversight.rl.callbacks import OversightBudget
 from oversight.rl.checkpoint_selection import HeldOut
 from oversight.rl.config import make_learner, stream_seed
 from oversight.rl.environment import (
+    EPISODE_LIMIT,
     EnvironmentConfig,
     hide,
     make_lane,
@@ -284,7 +285,6 @@ def make_partial_grid_setup(
     return Setup(make_env=make_env, method=learns, hide=hides)
 
 
-EPISODE_LIMIT = 1000  # steps: an unknown environment may never end an episode
 POOL = 1  # episode: in a short run, a larger pool would select nothing
 
 

@@ -20,6 +20,16 @@ from envs.gridworld import NUM_PLANES, GridConfig, NoiseConfig
 from oversight.rl.environment import PARTIAL_GRID, EnvironmentConfig
 from oversight.rl.expressions import load_function
 from oversight.runs.cli import Values, override, parse_part
+from oversight.runs.settings import COUNT, SEED, THREADS, Numbers, require_number
+
+NUMBERS = {
+    **dict.fromkeys(("total_timesteps", "num_envs", "eval_every", "checkpoint_every"), COUNT),
+    **dict.fromkeys(("eval_episodes", "final_episodes"), COUNT),
+    "threads": THREADS,
+    "held_out": Numbers("a number in [0, 0.9]", lambda value: 0 <= value <= 0.9),
+    "seed": SEED,
+}
+"""The numbers that each setting of a run may be."""
 
 METHOD_HELP = "\n".join(
     ["How the agent learns.", *(f"{name}: {each.summary}" for name, each in METHODS.items())]
@@ -71,14 +81,8 @@ class TrainConfig(EnvironmentConfig):
         """Refuse settings that cannot run, before anything is written."""
         method(self.method)  # refuses an unknown name
         EnvironmentConfig.__post_init__(self)
-        for name in ("total_timesteps", "num_envs", "eval_every", "checkpoint_every"):
-            require_at_least_one(name, getattr(self, name))
-        require_threads(self.threads)
-        for name in ("eval_episodes", "final_episodes"):
-            require_at_least_one(name, getattr(self, name))
-        if not 0 <= self.held_out <= 0.9:
-            raise ValueError(f"held_out must lie in [0, 0.9], got {self.held_out}")
-        require_seed(self.seed)
+        for name, allowed in NUMBERS.items():
+            require_number(name, getattr(self, name), allowed)
         require_batch(self.ppo, self.num_envs)
         if self.env == PARTIAL_GRID:
             require_grid(self)
@@ -212,22 +216,6 @@ def require_planes(ppo: PPOConfig) -> None:
             )
 
 
-def require_at_least_one(name: str, value: int) -> None:
-    """Raise a ValueError for a count below one."""
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-MAX_THREADS = 1024
-"""More threads than this end the process, as the system does not start them."""
-
-
-def require_threads(threads: int) -> None:
-    """Raise a ValueError for a number of threads that PyTorch cannot start."""
-    if not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"threads must be at least 1 and at most {MAX_THREADS}, got {threads}")
-
-
 def require_memory(config: TrainConfig, values: int) -> None:
     """Raise a ValueError for rollouts whose observations do not fit into this machine's memory.
 
@@ -253,12 +241,6 @@ def require_batch(ppo: PPOConfig, num_envs: int) -> None:
     """Raise a ValueError for a batch that is larger than a rollout, or cannot be normalized."""
     require_batch_size(ppo.batch_size, ppo.advantage_normalization, "ppo.batch_size")
     require_rollout(ppo.batch_size, ppo.n_steps, num_envs, "ppo.batch_size")
-
-
-def require_seed(seed: int) -> None:
-    """Raise a ValueError for a seed that not every generator accepts."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must lie in [0, 2**32), got {seed}")
 
 
 TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4

@@ -15,16 +15,17 @@ import envs  # noqa: F401 (registers the ids)
 from agents.methods import Method, Reward
 from agents.spaces import require_spaces
 from envs.observers import EpisodeCoin, Observer
-from envs.observers.observer import check_count, check_probability
 from envs.registration import make_truthful, require_registered
 from envs.vectorization import Vectorization, restorable, vectorize
 from envs.wrappers import FixedHorizon, PartialOversight, vector
 from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
 from oversight.rl.expressions import load_function, parse_flag, parse_observer
+from oversight.runs.settings import COUNT, UNIT, require_number
 
 PARTIAL_GRID = "PartialGrid-v0"
 EPISODE_LIMIT = 1000
-"""Steps after which evaluation cuts the episodes of an environment without a time limit."""
+"""Steps after which evaluation cuts an episode in an environment without a time limit, which might
+never end."""
 SingleEnv = gym.Env[Any, Any]
 
 OBSERVER_HELP = (
@@ -40,7 +41,8 @@ class EnvironmentConfig:
     """An environment, and the oversight under which an agent learns in it."""
 
     env: str = PARTIAL_GRID
-    """Environment: any id registered with Gymnasium, or module:id to import a module first."""
+    """Environment: any id registered with Gymnasium, or module:id to import a module first. Tuple
+    observations, and the images of MiniGrid, are flattened to vectors."""
     env_kwargs: str = "{}"
     """Arguments of the environment, as a JSON object such as '{"continuous": true}'."""
     vectorization: Vectorization = "auto"
@@ -70,14 +72,14 @@ class EnvironmentConfig:
     def __post_init__(self) -> None:
         """Refuse settings that cannot run, before anything is made."""
         object.__setattr__(self, "env", known_id(self.env))
-        check_probability(self.oversight_probability, "oversight_probability")
+        require_number("oversight_probability", self.oversight_probability, UNIT)
         environment_arguments(self)
         proxy = proxy_of(self)
         check_payment(proxy, "observed", self.allow, None)
         check_oversight(observer_of(self), flag_of(self))
         for name in ("horizon", "delay_steps", "delay_episodes"):
             if getattr(self, name) is not None:
-                check_count(getattr(self, name), name, 1)
+                require_number(name, getattr(self, name), COUNT)
         if self.delay_steps is not None and self.delay_episodes is not None:
             raise ValueError(
                 f"delay_steps {self.delay_steps} and delay_episodes {self.delay_episodes} were "

@@ -178,11 +178,11 @@ class GymnasiumTask(Task):
         known = [name for name in shares if not math.isnan(metrics[name])]
         return {
             "true_return": "return",
-            "true_return_observed": "observed",
-            "true_return_unobserved": "unobserved",
+            "true_return_observed": "observed\nreturn",
+            "true_return_unobserved": "unobserved\nreturn",
             "length": "length",
-            "length_observed": "observed",
-            "length_unobserved": "unobserved",
+            "length_observed": "observed\nlength",
+            "length_unobserved": "unobserved\nlength",
             **{name: name.removesuffix(RATE) for name in known},
         }
 
@@ -190,9 +190,8 @@ class GymnasiumTask(Task):
         """Return what the columns of the table of results mean."""
         return (
             f"{metrics['episodes']} fresh episodes each, of at most {self.limit:,} steps. return: "
-            "mean sum of true rewards, in all episodes, in those of which a step was observed, and "
-            "in the others; length: mean number of steps, likewise; other columns: share of "
-            "episodes"
+            "mean sum of true rewards; length: mean number of steps; observed: of episodes of "
+            "which a step was observed; unobserved: of the others; other columns: share of episodes"
         )
 
     def screen(self) -> Screen:

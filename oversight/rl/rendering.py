@@ -1,5 +1,6 @@
 """Pictures of policies: films of episodes, and maps of the modules' moves in PartialGrid-v0."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -105,6 +106,16 @@ def grid_screen(make: Callable[[], Env]) -> Screen:
 def episode_screen(make: Callable[[], Env]) -> Screen:
     """Return what films show of any environment: whether steps are observed, and the return."""
     return Screen(make, lambda env: "", _return_so_far, _shrunk)
+
+
+def draw_in_memory() -> None:
+    """Let pygame draw into memory where there is no desktop session.
+
+    Many environments open its display for arrays as well, and SDL prints an error where there is
+    none.
+    """
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 _WIDEST = 320  # pixels of a picture; larger ones are shrunk

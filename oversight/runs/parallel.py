@@ -26,6 +26,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from oversight.runs.settings import COUNT, require_number
+
 Engine = Literal["joblib", "ray"]
 
 WITHOUT_RAY = (
@@ -85,8 +87,8 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Refuse an engine that cannot run, before anything is written."""
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.workers is not None:
+            require_number("workers", self.workers, COUNT)
         if self.address is not None and self.engine != "ray":
             raise ValueError("--address is the address of a Ray cluster: add --engine ray")
         if self.engine == "ray" and find_spec("ray") is None:

@@ -37,6 +37,8 @@ PROBABILITY_ABOVE_0 = Numbers("a number above 0, at most 1", lambda value: 0 < v
 COUNT = Numbers("a whole number, 1 or more", lambda value: value >= 1, Integral)
 INDEX = Numbers("a whole number, 0 or more", lambda value: value >= 0, Integral)
 SEED = Numbers("a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32, Integral)
+# more threads than this end the process, as the system does not start them
+THREADS = Numbers("a whole number from 1 to 1024", lambda value: 1 <= value <= 1024, Integral)
 
 
 def require_number(name: str, value: object, allowed: Numbers) -> None:

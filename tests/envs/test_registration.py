@@ -16,7 +16,7 @@ from stable_baselines3.common import env_checker
 import envs
 from envs import GridEnv, GridVectorEnv, partial_grid, partial_grid_vec
 from envs.gridworld import OVERSIGHT, Flag
-from envs.registration import truthful
+from envs.registration import make_truthful
 from envs.wrappers.oversight import Reward
 
 VARIANTS = [
@@ -126,7 +126,7 @@ def test_registered_environment_is_not_called_unknown(
     spec = gym.envs.registration.EnvSpec("Odd-v0", entry_point)  # type: ignore[arg-type]
     monkeypatch.setitem(gym.registry, "Odd-v0", spec)
     with pytest.raises(ValueError, match=message) as caught:
-        truthful("Odd-v0")
+        make_truthful("Odd-v0")
     assert "did you mean" not in str(caught.value)
 
 
@@ -140,4 +140,4 @@ def test_registered_environment_is_not_called_unknown(
 )
 def test_unknown_environment_is_named(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        truthful(name)
+        make_truthful(name)

@@ -23,6 +23,7 @@ from envs.wrappers import FixedHorizon
 LANES = 3
 LANES_OF: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "Discrete observations": partial(make_truthful, "FrozenLake-v1"),
+    "flattened Tuples": partial(make_truthful, "Blackjack-v1"),
     "continuous actions": partial(make_truthful, "Pendulum-v1", max_episode_steps=7),
     "MultiDiscrete actions": partial(make_truthful, "tests.oversight.valves:Valves-v0"),
     "a fixed horizon": lambda: FixedHorizon(make_truthful("CartPole-v1"), 30),

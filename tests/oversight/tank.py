@@ -98,5 +98,19 @@ def picture_of(level: Level) -> NDArray[np.uint8]:
     return picture
 
 
+class ListTank(gym.ObservationWrapper[tuple[Any, Level], np.int64, Level]):
+    """A tank that also lists its levels, in observations of no fixed size."""
+
+    def __init__(self) -> None:
+        super().__init__(Tank())
+        level = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.observation_space = spaces.Tuple([spaces.Sequence(level), level])
+
+    def observation(self, observation: Level) -> tuple[Any, Level]:
+        """Return the level in a list and by itself."""
+        return (observation,), observation
+
+
+gym.register("ListTank-v0", "tests.oversight.tank:ListTank")
 gym.register("DictTank-v0", "tests.oversight.tank:DictTank", max_episode_steps=20)
 gym.register("ImageTank-v0", "tests.oversight.tank:ImageTank", max_episode_steps=20)

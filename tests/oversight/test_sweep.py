@@ -17,9 +17,9 @@ from tests.oversight.runs.refusals import Capture, refused
         ("tiny --methods ruted", "no method 'ruted' choose naive, routed"),
         ("tiny --seeds 0 900", "no seed 900 choose 0, 1"),
         ("tiny --oversight-probabilities 0.1", "no oversight probability 0.1 choose 0.5"),
-        ("tiny --workers 0", "workers 0 at least 1"),
+        ("tiny --workers 0", "workers 0 1 or more"),
         ("tiny --engine dask", "'dask' --engine 'joblib', 'ray'"),
-        ("tiny --workers 0", "error: workers must be"),
+        ("tiny --workers 0", "error: workers 0 was given: give"),
         ("tiny --address 10.0.0.1:6379", "--address --engine ray"),
         (
             "tiny --folder FILE/x",

@@ -14,7 +14,7 @@ from tests.oversight.runs.refusals import Capture, refused
         ("tny", "unknown study 'tny' mean tiny"),
         ("tiny --methods oracle", "no method 'oracle' choose routed, naive"),
         ("tiny --seeds 0", "'--seeds'"),
-        ("tiny --workers 0", "workers 0 at least 1"),
+        ("tiny --workers 0", "workers 0 1 or more"),
         ("tiny --address x", "--address --engine ray"),
         ("tiny --save nowhere/x.json", "nowhere/x.json nowhere not a folder"),
         ("tiny --save .", "--save . cannot be written: it is a folder; name another file"),

@@ -21,10 +21,11 @@ from stable_baselines3.common.utils import set_random_seed
 from agents.vec_env import OF_THE_END, fill
 from envs import FixedHorizon
 from envs.wrappers import vector
-from oversight.certificate.setup import EPISODE_LIMIT, Setup
+from oversight.certificate.setup import Setup
 from oversight.certificate.shadow import parts_of
 from oversight.certificate.tampering import Mask, Numbers, unchanged
 from oversight.rl.config import stream_seed
+from oversight.rl.environment import EPISODE_LIMIT
 
 PROBE_SEED = 102
 """Stream of the levels and of the random actions, distinct from the certificate's."""

@@ -165,10 +165,10 @@ def test_settings_are_read_after_a_byte_order_mark(copied: Path) -> None:
     ("old", "new", "words"),
     [
         ('"seed": 0', '"seed": "0"', "seed is '0', which is not a whole number"),
-        ('"seed": 0', '"seed": -1', "seed must lie in [0, 2**32), got -1"),
+        ('"seed": 0', '"seed": -1', "seed -1 was given: give a whole number from 0 to 2**32 - 1"),
         ('"anneal": true', '"anneal": 1', "ppo: anneal is 1, which is not true or false"),
         ('"device": "cpu"', '"device": "x"', "device is 'x', which is not one of auto, cpu, cuda"),
-        ('"gamma": 0.97', '"gamma": 2', "ppo: gamma must lie in [0, 1], got 2.0"),
+        ('"gamma": 0.97', '"gamma": 2', "ppo: gamma 2.0 was given: give a number in [0, 1]"),
     ],
 )
 def test_refused_setting_is_named_with_its_file(

@@ -38,6 +38,7 @@ OBSERVERS = {
 }
 WRAPPERS: dict[str, tuple[str, ...]] = {
     "Dict observations": ("--env", "tests.oversight.tank:DictTank-v0", "--method", "routed"),
+    "Tuple observations": ("--env", "Blackjack-v1", "--flag", "visible"),
     "images": ("--env", "tests.oversight.tank:ImageTank-v0"),
     "MultiDiscrete actions": (
         "--env",
