@@ -62,7 +62,6 @@ def test_tables_of_other_routes_are_refused(rows: dict[str, dict[str, float]]) -
         ({"auxiliary": (MixtureLoss(), MixtureLoss())}, "by name, got mixture_loss, mixture_loss"),
         ({"auxiliary": [MixtureLoss(), MixtureLoss(name="second")] * 2}, "are logged by name"),
     ],
-    ids=str,
 )
 def test_method_refuses_what_it_cannot_learn_by(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
@@ -112,7 +111,6 @@ LANES, CUT = 8, "finite numbers that float32 can hold"
             "must be a RouteTable, got No",
         ),
     ],
-    ids=str,
 )
 def test_agent_refuses_what_functions_of_a_method_return(
     parts: dict[str, Any], message: str
