@@ -154,10 +154,13 @@ def _adapter(agent: RoutedPPO) -> VectorEnvAdapter:
 
 
 def _tensors(state: Any) -> Any:  # noqa: ANN401
-    """Replace arrays in nested dictionaries by tensors, which load without executing anything."""
+    """Replace arrays in nested dictionaries by tensors, which load without executing anything.
+
+    The order of memory is kept, on which the last bits of sums depend.
+    """
     if isinstance(state, dict):
         return {name: _tensors(value) for name, value in state.items()}
-    return torch.from_numpy(state.copy()) if isinstance(state, np.ndarray) else state
+    return torch.from_numpy(state.copy(order="K")) if isinstance(state, np.ndarray) else state
 
 
 def _arrays(state: Any) -> Any:  # noqa: ANN401
