@@ -1,6 +1,6 @@
 """`python -m oversight.certify`: train with hidden rewards replaced, and compare the runs.
 
-With `--probe` it measures instead what the environment tells of hidden rewards.
+With `--probe` it measures instead whether the environment leaks hidden rewards.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -60,8 +60,8 @@ class CertifyConfig(EnvironmentConfig):
 
     With --probe nothing is replaced. Instead the true rewards of hidden steps, and the true returns
     of hidden episodes, are predicted from what the learner sees of them, since an observation, the
-    end or the length of an episode may tell what the oversight hides. Exits with 1 if anything
-    predicts them better than chance, and with 3 if there is nothing to tell or too little to judge.
+    end or the length of an episode may leak what the oversight hides. Exits with 1 if anything
+    predicts them better than chance, and with 3 if they are constant or too few to measure.
     """
 
     oversight_probability: float = 0.3
@@ -86,10 +86,10 @@ class CertifyConfig(EnvironmentConfig):
     """File for the certificates, as JSON."""
     self_test: bool = False
     """Test the certificate instead: plant every known leak, which must be found, and every harmless
-    part, which must pass; with --probe, test the leak meter in environments of which it is known
-    what they tell. Only seed and threads are used."""
+    part, which must pass; with --probe, test the leak meter in environments whose leaks are known.
+    Only seed and threads are used."""
     probe: bool = False
-    """Measure what observations, ends, lengths, infos and payments tell of hidden rewards."""
+    """Measure whether observations, ends, lengths, infos and payments leak hidden rewards."""
     episodes: int = meter.EPISODES
     """Episodes that --probe plays; half of them are held out."""
     policy: Literal["random", "trained"] = "random"
@@ -151,7 +151,7 @@ def certify_all(settings: CertifyConfig) -> int:
 
 
 def probe_env(settings: CertifyConfig) -> int:
-    """Measure what the environment tells of hidden rewards, and print and save the result."""
+    """Measure whether the environment leaks hidden rewards, and print and save the result."""
     name = chosen_methods(settings)[0]
     require_usable(settings, method(name), settings.ppo.propensity)
     setup = setup_of(settings, name)
@@ -166,13 +166,13 @@ def probe_env(settings: CertifyConfig) -> int:
         used = asdict(replace(settings, save=None))
         data = {"settings": used, "commit": commit(), "report": meter.as_data(report)}
         write_json(settings.save, data)
-    if report.tells:
+    if report.leaks:
         return 1
     return 0 if report.conclusive else INCONCLUSIVE
 
 
 def test_probe(seed: int) -> int:
-    """Run the self-test of the leak meter, and return 1 if any environment is misjudged."""
+    """Run the self-test of the leak meter, and return 1 if any environment is measured wrongly."""
     with progress("probing environments", len(KNOWN)) as on_end:
         outcomes = planted.run_self_test(KNOWN, seed, on_end)
     console = Console()
@@ -182,7 +182,7 @@ def test_probe(seed: int) -> int:
 
 
 def test_itself(seed: int) -> int:
-    """Run the self-test, print its results, and return 1 if any part is misjudged."""
+    """Run the self-test, print its results, and return 1 if any part gets the wrong verdict."""
     parts = {**LEAKS, **HARMLESS}
     with progress("certifying planted parts", len(parts)) as on_run_end:
         verdicts = run_self_test(parts, seed, on_run_end)

@@ -319,8 +319,8 @@ def check_payment(
     if rewards:
         raise ValueError(
             f"allow must name keys that do not contain the reward, got {rewards}, which would show "
-            "the learner what is hidden: leave them out, or rename in a wrapper inside what has "
-            "such a name and tells no reward"
+            "the learner what is hidden: leave them out, or, if an entry of such a name "
+            "holds no reward, rename it in a wrapper inside"
         )
     integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if seed is not None and not (integer and 0 <= seed < 2**64):

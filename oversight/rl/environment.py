@@ -57,7 +57,7 @@ class EnvironmentConfig:
     proxy: str | None = None
     """Reward of hidden steps, which otherwise pay 0, as module:function; see PartialOversight."""
     horizon: int | None = None
-    """Steps of every episode (FixedHorizon), so that neither its end nor its length tells a hidden
+    """Steps of every episode (FixedHorizon), so that neither its end nor its length leaks a hidden
     reward. Lanes are then not native."""
     delay_steps: int | None = None
     """Steps after which an observed reward is shown and paid (DelayedOversight)."""

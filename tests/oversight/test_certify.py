@@ -144,9 +144,9 @@ def test_probe_finds_that_the_length_tells_the_return_of_cart_pole(
     assert run(*flags) == 1
     shown = capsys.readouterr().out
     assert re.search(r"length +(1.000|0.99\d) ", shown)
-    assert "TELLS hidden rewards: " in shown
+    assert "LEAK: " in shown
     saved = json.loads(path.read_text())
-    assert saved["report"]["tells"]
+    assert saved["report"]["leaks"]
     assert saved["settings"]["episodes"] == 140
     assert saved["report"]["episodes"]["rows"][3]["channel"] == "length"
 
@@ -157,11 +157,11 @@ def test_probe_exits_with_3_where_nothing_is_hidden(capsys: Capture) -> None:
     assert "inconclusive: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("tells", "code"), [((), 0), (("length",), 1)])
+@pytest.mark.parametrize(("leaks", "code"), [((), 0), (("length",), 1)])
 def test_self_test_of_the_probe_exits_with_1_for_an_environment_misjudged(
-    tells: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    leaks: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    known = replace(KNOWN["coin"], tells=frozenset(tells))
+    known = replace(KNOWN["coin"], leaks=frozenset(leaks))
     monkeypatch.setattr(certify, "KNOWN", {"coin": known})
     monkeypatch.setattr("oversight.certificate.leak_meter.planted.EPISODES", 100)
     assert run("--probe", "--self-test") == code

@@ -1,7 +1,7 @@
-"""Environments of which it is known what they tell, and the self-test of the leak meter.
+"""Environments with known leaks, harmless ones, and the self-test of the leak meter.
 
 In all of them agents move on a line, or stay, and the reward depends on a coin that no agent sees.
-A telling environment shows the outcome in one channel; in an innocent one the coin shows nowhere.
+A leaking environment shows the outcome in one channel; a harmless one shows it nowhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envs import FixedHorizon
-from oversight.certificate.leak_meter.meter import ALL, BOTH, CHANNELS, LeakReport, Reading, probe
+from oversight.certificate.leak_meter.meter import ALL, BOTH, CHANNELS, LeakReport, Result, probe
 from oversight.certificate.setup import Setup, make_setup
 from oversight.runs.console import plain_table
 
@@ -24,7 +24,7 @@ HORIZON = 4
 """Steps of an episode, unless it ends earlier."""
 EPISODES = 400
 
-Result = tuple[Any, float, bool, bool, dict[str, Any]]
+StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 class Line(gym.Env[Any, Any]):
@@ -45,7 +45,7 @@ class Line(gym.Env[Any, Any]):
     def begin(self) -> None:
         """Draw what an episode keeps."""
 
-    def step(self, action: Any) -> Result:  # noqa: ANN401
+    def step(self, action: Any) -> StepResult:  # noqa: ANN401
         """Pay what `pay` returns, until the horizon."""
         self.elapsed += 1
         reward = self.pay(action)
@@ -83,7 +83,7 @@ class EndsIffPunished(Line):
         """Return a constant."""
         return np.zeros(1, np.float32)
 
-    def step(self, action: Any) -> Result:  # noqa: ANN401
+    def step(self, action: Any) -> StepResult:  # noqa: ANN401
         """Punish one step of five, and end there."""
         _, _, _, truncated, info = super().step(action)
         punished = self.toss(0.2) > 0
@@ -93,7 +93,7 @@ class EndsIffPunished(Line):
 class RewardInInfo(Line):
     """An entry of info that the oversight allows, `score`, is the reward."""
 
-    def step(self, action: Any) -> Result:  # noqa: ANN401
+    def step(self, action: Any) -> StepResult:  # noqa: ANN401
         """Add the reward to info."""
         observation, reward, terminated, truncated, _ = super().step(action)
         return observation, reward, terminated, truncated, {"score": reward}
@@ -120,7 +120,7 @@ class ReturnInNextStart(Line):
 
 
 class ContextualBandit(Line):
-    """The reward is whether the action equals the observation: with the action, all is known."""
+    """The reward is whether the action equals the observation, so that both determine it."""
 
     context = 0.0
 
@@ -166,7 +166,7 @@ class HiddenKey(Line):
 class RandomEnd(Line):
     """Rewards are normal noise, and episodes end by chance."""
 
-    def step(self, action: Any) -> Result:  # noqa: ANN401
+    def step(self, action: Any) -> StepResult:  # noqa: ANN401
         """End one step of five."""
         observation, _, _, truncated, info = super().step(action)
         return observation, self.np_random.normal(), self.toss(0.2) > 0, truncated, info
@@ -183,25 +183,25 @@ class UnrelatedInfo(Line):
         """Return two random values."""
         return {"noise": self.noise(), "level": self.np_random.integers(3)}
 
-    def step(self, action: Any) -> Result:  # noqa: ANN401
+    def step(self, action: Any) -> StepResult:  # noqa: ANN401
         """Add a random number to info."""
         return *super().step(action)[:4], {"score": self.np_random.random()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """An environment, and what it tells.
+class KnownEnv:
+    """An environment whose leaks are known.
 
     Attributes:
         make: returns the environment, which pays true rewards.
-        tells: the channels that predict hidden rewards or returns.
+        leaks: the channels that predict hidden rewards or returns.
         inside: wraps it inside the oversight.
         allow: keys of info that the oversight keeps.
         description: what is in it, in a sentence.
     """
 
     make: Callable[[], Line]
-    tells: frozenset[str] = frozenset()
+    leaks: frozenset[str] = frozenset()
     inside: Callable[[Any], Any] | None = None
     allow: tuple[str, ...] = ()
     description: str
@@ -217,44 +217,44 @@ class Known:
 ENDS = frozenset({"terminated", "truncated", "length"})
 
 
-def _known(make: type[Line], *tells: str, **rest: Any) -> Known:  # noqa: ANN401
+def _known_env(make: type[Line], *leaks: str, **rest: Any) -> KnownEnv:  # noqa: ANN401
     """Return an environment with the description in its docstring."""
-    return Known(make=make, tells=frozenset(tells), description=make.__doc__ or "", **rest)
+    return KnownEnv(make=make, leaks=frozenset(leaks), description=make.__doc__ or "", **rest)
 
 
-KNOWN: dict[str, Known] = {
-    "reward-in-observation": _known(RewardInObservation, "observation"),
-    "ends-iff-punished": _known(EndsIffPunished, *ENDS),
+KNOWN: dict[str, KnownEnv] = {
+    "reward-in-observation": _known_env(RewardInObservation, "observation"),
+    "ends-iff-punished": _known_env(EndsIffPunished, *ENDS),
     "ends-iff-punished, FixedHorizon": replace(
-        _known(EndsIffPunished, inside=partial(FixedHorizon, horizon=HORIZON)),
+        _known_env(EndsIffPunished, inside=partial(FixedHorizon, horizon=HORIZON)),
         description="The same inside FixedHorizon: all episodes are equally long.",
     ),
-    "reward-in-info": _known(RewardInInfo, "info", allow=("score",)),
-    "return-in-next-start": _known(ReturnInNextStart, "observation"),
-    "contextual-bandit": _known(ContextualBandit, BOTH),
-    "coin": _known(Coin),
-    "hidden-state": _known(HiddenState),
-    "hidden-key": _known(HiddenKey),
-    "random-end": _known(RandomEnd),
-    "unrelated-info": _known(UnrelatedInfo, allow=("score",)),
+    "reward-in-info": _known_env(RewardInInfo, "info", allow=("score",)),
+    "return-in-next-start": _known_env(ReturnInNextStart, "observation"),
+    "contextual-bandit": _known_env(ContextualBandit, BOTH),
+    "coin": _known_env(Coin),
+    "hidden-state": _known_env(HiddenState),
+    "hidden-key": _known_env(HiddenKey),
+    "random-end": _known_env(RandomEnd),
+    "unrelated-info": _known_env(UnrelatedInfo, allow=("score",)),
 }
-"""The environments of the self-test by name; those that tell come first."""
+"""The environments of the self-test by name; those that leak come first."""
 
 
 class Outcome(NamedTuple):
     """An environment of the self-test, and what the meter found."""
 
-    known: Known
+    known: KnownEnv
     report: LeakReport
 
     @property
     def is_right(self) -> bool:
-        """Whether the meter found the channels that tell, and no other."""
-        return self.report.channels == self.known.tells
+        """Whether the meter found the channels that leak, and no other."""
+        return self.report.channels == self.known.leaks
 
 
 def run_self_test(
-    known: Mapping[str, Known], seed: int = 0, on_end: Callable[[str], None] = lambda name: None
+    known: Mapping[str, KnownEnv], seed: int = 0, on_end: Callable[[str], None] = lambda name: None
 ) -> dict[str, Outcome]:
     """Probe environments.
 
@@ -272,33 +272,33 @@ def run_self_test(
 
 def self_test_table(outcomes: Mapping[str, Outcome]) -> Table:
     """Return a table with a row for each environment."""
-    table = plain_table("Environments that tell, and innocent ones", "environment", ())
+    table = plain_table("Environments that leak, and harmless ones", "environment", ())
     for heading in ("hidden steps", "hidden episodes"):
         table.add_column(heading, overflow="fold")
-    table.add_column("tells by", overflow="fold")
+    table.add_column("leaks by", overflow="fold")
     for name, (known, report) in outcomes.items():
-        right = report.channels == known.tells
+        right = report.channels == known.leaks
         channels = (*CHANNELS, ALL, BOTH)
         found = ", ".join(each for each in channels if each in report.channels) or "nothing"
         shown = Text(found, style="green" if right else "bold red")
-        table.add_row(name, *map(_together, report.readings), shown)
+        table.add_row(name, *map(_together, report.results), shown)
     table.caption = "Scores, and their intervals, of all channels and the action together"
     return table
 
 
-def _together(reading: Reading) -> str:
+def _together(result: Result) -> str:
     """Return the score of all channels and the action together, and its interval."""
-    if not reading.rows:
-        return "nothing to judge"
-    value, low, high = reading.rows[-1].score
-    return f"{reading.measure} {value:.2f} ({low:.2f} to {high:.2f})"
+    if not result.rows:
+        return "nothing to measure"
+    value, low, high = result.rows[-1].score
+    return f"{result.measure} {value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def self_test_summary(outcomes: Mapping[str, Outcome]) -> str:
-    """Return how many environments were judged right, in one line."""
-    telling = [each.is_right for each in outcomes.values() if each.known.tells]
-    innocent = [each.is_right for each in outcomes.values() if not each.known.tells]
+    """Return how many environments were measured correctly, in one line."""
+    leaking = [each.is_right for each in outcomes.values() if each.known.leaks]
+    harmless = [each.is_right for each in outcomes.values() if not each.known.leaks]
     return (
-        f"found what {sum(telling)} of {len(telling)} environments tell; "
-        f"found nothing in {sum(innocent)} of {len(innocent)} that tell nothing"
+        f"found the leaks of {sum(leaking)} of {len(leaking)} environments; "
+        f"found nothing in {sum(harmless)} of {len(harmless)} harmless ones"
     )

@@ -1,7 +1,7 @@
 """Hidden steps and hidden episodes: what a learner sees of them, and their true rewards.
 
 This reads the ground truth of hidden steps, for the developer of an environment who measures what
-it tells. No learner is trained by it.
+it leaks. No learner is trained on it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,8 +186,8 @@ class _Player:
             terminated, truncated = bool(ends[0]), bool(cuts[0])
             after, said = self._arrival(observations, infos, terminated or truncated)
             action = _flatten(self.env.action_space, self.env.single_action_space, actions)
-            told = (before, action, after, terminated, truncated, float(paid[0]), said)
-            steps.append(Step(*told, *((False, False, 0.0) if absorbed else self._truth())))
+            seen = (before, action, after, terminated, truncated, float(paid[0]), said)
+            steps.append(Step(*seen, *((False, False, 0.0) if absorbed else self._truth())))
             before = after
         if not (terminated or truncated):
             observations, infos = self.env.reset()

@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]
 MAX_CLASSES = 10
 """Truths of more distinct values are regressed."""
 MIN_EPISODES = 30
-"""Values that occur in fewer episodes are left out, since half of them would judge nothing."""
+"""Values that occur in fewer episodes are left out, since half of them say too little."""
 MAX_FEATURES = 256
 """Of more features, those that vary most with the truth in the fitted half are used."""
 ITERATIONS = 60
@@ -27,8 +27,8 @@ LEVEL = 0.99
 """Confidence that all intervals of a report contain what they estimate."""
 
 
-class Question(NamedTuple):
-    """What is to be predicted, of which cases, and how these are split.
+class PredictionTask(NamedTuple):
+    """What is to be predicted, for which cases, and how they are split.
 
     Attributes:
         kept: the cases, [n].
@@ -36,7 +36,7 @@ class Question(NamedTuple):
         episode: number of the episode of each case, [n].
         fitted: whether the predictor is fitted to it, [n]; the others are held out.
         num_classes: number of classes; 0 where the truth is regressed.
-        values: what was hidden, in a few words.
+        values: the hidden values, in a few words.
     """
 
     kept: NDArray[np.intp]
@@ -65,8 +65,8 @@ class Score(NamedTuple):
     high: float
 
 
-def pose(truth: Vector, episode: NDArray[np.intp], seed: int) -> Question | str:
-    """Return what can be asked about a truth, or the reason why nothing can.
+def make_task(truth: Vector, episode: NDArray[np.intp], seed: int) -> PredictionTask | str:
+    """Return the task of predicting a truth, or the reason why there is none.
 
     Args:
         truth: of each case, [n].
@@ -75,18 +75,16 @@ def pose(truth: Vector, episode: NDArray[np.intp], seed: int) -> Question | str:
     """
     count = np.unique(episode).size
     if count < 2 * MIN_EPISODES:
-        return (
-            f"there are {count} episodes to judge by, and {2 * MIN_EPISODES} are needed: play more"
-        )
+        return f"there are {count} episodes, and {2 * MIN_EPISODES} are needed: play more"
     values, codes = np.unique(truth, return_inverse=True)
     if values.size == 1:
-        return f"all of them are {values[0]:g}, so that there is nothing to tell"
+        return f"all of them are {values[0]:g}, so that there is nothing to leak"
     if values.size > MAX_CLASSES:
         kept = np.arange(truth.size)
         ranks = stats.rankdata(truth, "min")
         strata = (4 * ranks / (truth.size + 1)).astype(np.intp)
         words = f"{values.size:,} values from {values[0]:g} to {values[-1]:g}"
-        return Question(kept, truth, episode, _split(strata, episode, seed), 0, words)
+        return PredictionTask(kept, truth, episode, _split(strata, episode, seed), 0, words)
     spread = [np.unique(episode[codes == code]).size for code in range(values.size)]
     frequent = np.flatnonzero(np.array(spread) >= MIN_EPISODES)
     if frequent.size < 2:
@@ -100,7 +98,9 @@ def pose(truth: Vector, episode: NDArray[np.intp], seed: int) -> Question | str:
     target = np.searchsorted(frequent, codes[kept])
     words = " or ".join(f"{values[code]:g}" for code in frequent)
     fitted = _split(target, episode[kept], seed)
-    return Question(kept, target.astype(np.float64), episode[kept], fitted, frequent.size, words)
+    return PredictionTask(
+        kept, target.astype(np.float64), episode[kept], fitted, frequent.size, words
+    )
 
 
 def _split(strata: NDArray[np.intp], episode: NDArray[np.intp], seed: int) -> NDArray[np.bool_]:
@@ -113,20 +113,20 @@ def _split(strata: NDArray[np.intp], episode: NDArray[np.intp], seed: int) -> ND
     return fitted
 
 
-def shuffle(question: Question, seed: int) -> Question:
-    """Return the question with truths shuffled within both halves, which no feature can answer."""
+def shuffle(task: PredictionTask, seed: int) -> PredictionTask:
+    """Return the task with truths shuffled within both halves, which no feature can predict."""
     generator = np.random.default_rng(seed)
-    target = question.target.copy()
-    for half in (question.fitted, ~question.fitted):
+    target = task.target.copy()
+    for half in (task.fitted, ~task.fitted):
         target[half] = generator.permutation(target[half])
-    return question._replace(target=target)
+    return task._replace(target=target)
 
 
-def predict(question: Question, features: Matrix) -> Matrix:
+def predict(task: PredictionTask, features: Matrix) -> Matrix:
     """Return predictions of the held-out cases, [cases, classes] or [cases, 1].
 
     Args:
-        question: what is predicted.
+        task: what is predicted.
         features: of all cases, [n, features].
     """
     from sklearn.ensemble import (  # noqa: PLC0415 (slow to import)
@@ -134,16 +134,16 @@ def predict(question: Question, features: Matrix) -> Matrix:
         HistGradientBoostingRegressor,
     )
 
-    given = features[question.kept].clip(-1e30, 1e30)  # NaN stays, and counts as missing
-    fitted, target = question.fitted, question.target[question.fitted]
-    columns = _choose_features(given[fitted], target, bool(question.num_classes))
+    given = features[task.kept].clip(-1e30, 1e30)  # NaN stays, and counts as missing
+    fitted, target = task.fitted, task.target[task.fitted]
+    columns = _choose_features(given[fitted], target, bool(task.num_classes))
     if not columns.size:
-        return np.zeros((int((~fitted).sum()), max(1, question.num_classes)))
+        return np.zeros((int((~fitted).sum()), max(1, task.num_classes)))
     settings = {"max_iter": ITERATIONS, "min_samples_leaf": 5, "early_stopping": False}
-    kind = HistGradientBoostingClassifier if question.num_classes else HistGradientBoostingRegressor
+    kind = HistGradientBoostingClassifier if task.num_classes else HistGradientBoostingRegressor
     model = kind(**settings, random_state=0).fit(given[fitted][:, columns], target)
     unseen = given[~fitted][:, columns]
-    if question.num_classes:
+    if task.num_classes:
         return np.asarray(model.predict_proba(unseen), np.float64)
     return np.asarray(model.predict(unseen), np.float64)[:, None]
 
@@ -158,7 +158,7 @@ def _choose_features(features: Matrix, target: Vector, classes: bool) -> NDArray
     columns = np.flatnonzero(varies)
     if columns.size <= MAX_FEATURES:
         return columns
-    # an infinite statistic, of a feature that tells all, is the largest
+    # an infinite statistic, of a feature that separates the classes, is the largest
     with np.errstate(divide="ignore", invalid="ignore"):
         test = f_classif if classes else f_regression
         statistic = np.nan_to_num(test(filled[:, columns], target)[0], posinf=1e300)
@@ -166,22 +166,22 @@ def _choose_features(features: Matrix, target: Vector, classes: bool) -> NDArray
     return columns[np.sort(best)]
 
 
-class Judge:
-    """Scores predictions of the held-out cases of a question, and resamples their episodes.
+class Scorer:
+    """Scores predictions of the held-out cases of a task, and resamples their episodes.
 
     Args:
-        question: what is predicted.
+        task: what is predicted.
         rows: number of intervals in the report, which share the confidence.
         seed: of the resamples.
     """
 
-    def __init__(self, question: Question, rows: int, seed: int) -> None:
-        self.question = question
-        self.target = question.target[~question.fitted]
-        _, episode = np.unique(question.episode[~question.fitted], return_inverse=True)
+    def __init__(self, task: PredictionTask, rows: int, seed: int) -> None:
+        self.task = task
+        self.target = task.target[~task.fitted]
+        _, episode = np.unique(task.episode[~task.fitted], return_inverse=True)
         count = int(episode.max()) + 1
         # a rare value has few episodes, by which the deviation of its score is known
-        classes = range(question.num_classes)
+        classes = range(task.num_classes)
         fewest = min((np.unique(episode[self.target == k]).size for k in classes), default=count)
         self.deviations = float(stats.t.isf((1 - LEVEL) / 2 / rows, fewest - 1))
         generator = np.random.default_rng(seed)
@@ -190,7 +190,7 @@ class Judge:
 
     def score(self, predictions: Matrix) -> Score:
         """Return the score of some predictions."""
-        low, high = (0.0, 1.0) if self.question.num_classes else (-1.0, 1.0)
+        low, high = (0.0, 1.0) if self.task.num_classes else (-1.0, 1.0)
         return self._interval(self._scores(predictions), low, high)
 
     def difference(self, one: Matrix, other: Matrix) -> Score:
@@ -199,9 +199,9 @@ class Judge:
 
     def _scores(self, predictions: Matrix) -> Vector:
         """Return the score of the cases, and of each resample, [1 + resamples]."""
-        if not self.question.num_classes:
+        if not self.task.num_classes:
             return weighted_rank_correlation(predictions[:, 0], self.target, self.weights)
-        classes = range(self.question.num_classes)
+        classes = range(self.task.num_classes)
         each = [weighted_auc(predictions[:, k], self.target == k, self.weights) for k in classes]
         return np.asarray(np.mean(each, axis=0))
 

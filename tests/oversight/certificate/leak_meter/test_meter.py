@@ -25,17 +25,17 @@ def probed(make: Any, episodes: int = 140, **oversight: Any) -> LeakReport:  # n
     return probe(make_setup(make, "routed", oversight or {"observed_probability": 0.3}), episodes)
 
 
-def test_length_tells_the_return_of_cart_pole_whose_rewards_are_constant() -> None:
+def test_length_leaks_the_return_of_cart_pole_whose_rewards_are_constant() -> None:
     report = probed(lambda: gym.make("CartPole-v1"))
     assert not report.steps.rows
-    assert report.steps.missing == "all of them are 1, so that there is nothing to tell"
+    assert report.steps.missing == "all of them are 1, so that there is nothing to leak"
     length = next(row for row in report.episodes.rows if row.channel == "length")
     assert length.copies == ("length",)
     assert length.score.low > 0.9
     text = shown(report)
-    assert "tells: length equals the hidden return" in text
-    assert "TELLS hidden rewards: the return of a hidden episode is predicted by " in text
-    assert "hidden steps were not judged: all of them are 1" in text
+    assert "leaks: length equals the hidden return" in text
+    assert "LEAK: the return of a hidden episode is predicted by " in text
+    assert "hidden steps were not measured: all of them are 1" in text
     assert "FixedHorizon inside the oversight" in text
 
 
@@ -43,7 +43,7 @@ def test_information_that_copies_the_reward_is_named() -> None:
     report = probed(RewardInInfo, observed_probability=0.3, allow=("score",))
     info = next(row for row in report.steps.rows if row.channel == "info")
     assert (info.score, info.copies) == ((1.0, 1.0, 1.0), ("score",))
-    assert "leave keys that tell out of allow" in verdict(report).lower()
+    assert "leave the keys that leak out of allow" in verdict(report).lower()
 
 
 def test_proxy_reward_that_depends_on_the_outcome_is_found() -> None:
@@ -60,27 +60,27 @@ def test_oracle_is_paid_what_is_hidden() -> None:
     setup = make_setup(Coin, "oracle", {"observed_probability": 0.3})
     report = probe(setup, 140)
     assert report.channels == {"payment"}
-    assert report.steps.telling[0].copies == ("payment",)
+    assert report.steps.leaking[0].copies == ("payment",)
 
 
-def test_verdict_on_an_innocent_environment_names_what_the_intervals_exclude() -> None:
+def test_verdict_on_a_harmless_environment_names_what_the_intervals_exclude() -> None:
     report = probed(Coin, observed_probability=0.0)
-    assert (report.tells, report.conclusive) == (False, True)
+    assert (report.leaks, report.conclusive) == (False, True)
     highest = max(row.score.high for row in report.steps.rows if row.channel != "action")
     assert f"exclude AUC above {highest:.2f} for hidden steps" in verdict(report)
     assert verdict(report).startswith("nothing found: ")
-    assert "TELLS" not in shown(report)
+    assert "LEAK" not in shown(report)
 
 
 @pytest.mark.parametrize(
     ("episodes", "probability", "reason"),
-    [(140, 1.0, "no step was hidden"), (20, 0.0, "there are 20 episodes to judge by")],
+    [(140, 1.0, "no step was hidden"), (20, 0.0, "there are 20 episodes, and 60 are needed")],
 )
 def test_verdict_without_enough_hidden_rewards_is_inconclusive(
     episodes: int, probability: float, reason: str
 ) -> None:
     report = probed(Coin, episodes, observed_probability=probability)
-    assert (report.tells, report.conclusive) == (False, False)
+    assert (report.leaks, report.conclusive) == (False, False)
     assert verdict(report).startswith("inconclusive: The rewards of ")
     assert reason in verdict(report)
 
