@@ -61,7 +61,7 @@ def test_rank_correlation_with_a_constant_is_chance() -> None:
         (np.arange(N) < 10.0, "only 5 episodes have another one than 0, and 30 with one"),
     ],
 )
-def test_question_is_refused_with_the_reason(truth: np.ndarray, reason: str) -> None:
+def test_task_is_refused_with_the_reason(truth: np.ndarray, reason: str) -> None:
     task = make_task(truth * 1.0, EPISODE, 0)
     assert isinstance(task, str)
     assert task.startswith(reason)
