@@ -25,7 +25,7 @@ from configs.lm import PRESETS
 from lm.config import MAY_CHANGE, StudyConfig
 from lm.data.records import TEXT, value_of
 from lm.data.sources import read_documents
-from lm.evaluation.asked import checked
+from lm.evaluation.harness import check_records
 from lm.evaluation.question_scores import fingerprint
 from lm.methods import BASE, GOLD, follow_training, require_methods
 from lm.models.hf_loading import load_pretrained
@@ -271,9 +271,10 @@ class Inputs:
         """Write questions as JSON lines, and return the path of the file; names stay names."""
         if given is None or isinstance(given, str | os.PathLike):
             return None if given is None else str(given)
-        if not isinstance(given, Iterable):
+        records = list(given) if isinstance(given, Iterable) else []
+        if not records:
             raise ValueError(f"{name} are {given!r}: give a list of questions, or a file of them")
-        lines = [json.dumps(record) for record in checked(list(given), name)]
+        lines = [json.dumps(record) for record in check_records(records, name)]
         return str(self._keep(f"{name}.jsonl", "".join(f"{line}\n" for line in lines)))
 
     def _keep(self, name: str, content: str) -> Path:

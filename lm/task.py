@@ -33,10 +33,9 @@ from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
 from lm.data.texts import TextsConfig
-from lm.evaluation.asked import chance, drawn, encode_records, records_of
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.evaluation.harness import QuestionSet, find_questions
-from lm.evaluation.quiz import Quiz
+from lm.evaluation.quiz import Quiz, draw_records, encode_records, guessing_share
 from lm.models.language_model import IGNORED, LanguageModel, generate
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
@@ -304,8 +303,10 @@ class DocumentTask:
             for split in SPLIT_LABELS
         }
         chances: dict[str, float] = {
-            split: chance(drawn(records_of(asked), config.questions, seed))
-            for split, asked in self.questions.items()
+            split: guessing_share(
+                [len(each["choices"]) for each in self._records(split, config, seed)]
+            )
+            for split in self.questions
         }
         practice = self._drawn("practice", config.stories, seed)
         return Exam(sections, practice, {}, None, chances)
@@ -357,8 +358,10 @@ class DocumentTask:
 
     def _quiz(self, split: Split, config: ExamConfig, seed: int) -> Quiz:
         """Return the questions of a split that the seed draws, encoded."""
-        records = drawn(records_of(self.questions[split]), config.questions, seed)
-        return encode_records(records, self.tokenizer, self.start)
+        return encode_records(self._records(split, config, seed), self.tokenizer, self.start)
+
+    def _records(self, split: Split, config: ExamConfig, seed: int) -> list[Mapping[str, Any]]:
+        return draw_records(self.questions[split].records, config.questions, seed)
 
     def _texts(self, numbers: NDArray[np.int64]) -> DocumentTexts:
         """Return documents by number."""

@@ -20,7 +20,7 @@ data sets (`lm.evaluation.records`).
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -101,12 +101,16 @@ class QuestionSet:
         every = [(each, place) for each in self.sources for place in range(len(each.questions))]
         return every[: self.limit]
 
+    @property
+    def records(self) -> list[Record]:
+        """The questions in order."""
+        return [source.questions[place] for source, place in self.places]
+
     @cached_property
     def checksum(self) -> str:
         """A checksum of the questions that are asked, and of the examples."""
-        asked = [source.questions[place] for source, place in self.places]
         examples = [source.examples for source in self.sources]
-        return hashlib.sha256(json.dumps([asked, examples]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.records, examples]).encode()).hexdigest()
 
 
 def find_questions(name: str, limit: int | None = None) -> QuestionSet:
@@ -136,6 +140,14 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     return (Source(questions),)
 
 
+def check_records(records: Iterable[Record], where: str, subject: str = "") -> list[Record]:
+    """Return the questions of a list, each as `check_record` returns it."""
+    return [
+        check_record(record, f"{where}, record {number}", subject)
+        for number, record in enumerate(records)
+    ]
+
+
 def check_record(record: Record, where: str, subject: str = "") -> Record:
     """Return the fields of a question with two choices or more, one of them right.
 
@@ -146,10 +158,12 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
         ValueError: if a field is missing or of another type, there are fewer than two choices, a
             choice is empty, or the answer is none of them or could be several.
     """
+    fields = ", ".join(FIELDS)
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{where} holds {type(record).__name__}: give an object with {fields}")
     record = {"subject": subject, **common_shape(record)}
     missing = [name for name in FIELDS if name not in record]
     if missing:
-        fields = ", ".join(FIELDS)
         raise ValueError(f"{where} lacks {', '.join(missing)}: give an object with {fields}")
     choices = record["choices"]
     fits = {
@@ -253,10 +267,7 @@ def _source(task: "ConfigurableTask") -> Source:
     where = f"{task.config.dataset_path}, {task.task_name}"
     splits = {"test": task.config.test_split, "dev": task.config.fewshot_split}
     records = {
-        split: [
-            check_record(record, f"{where}, record {number}", about)
-            for number, record in enumerate(task.dataset[name])
-        ]
+        split: check_records(task.dataset[name], where, about)
         for split, name in splits.items()
         if name is not None
     }

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from lm.evaluation.harness import CHUNK, QuestionSet, Response
-from lm.evaluation.quiz import credit
+from lm.evaluation.quiz import credit, guessing_share
 from oversight.runs.console import plain_table
 from oversight.runs.folder import as_read, read_json, write_json
 
@@ -84,7 +84,7 @@ def _score(group: Sequence[Response]) -> Score:
         for name, (form, rank) in MEASURES.items()
         if form in group[0].likelihoods
     }
-    chance = sum(1 / len(each.lengths) for each in group) / len(group)
+    chance = guessing_share([len(each.lengths) for each in group])
     return Score(len(group), chance, measures)
 
 

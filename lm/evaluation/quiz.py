@@ -1,5 +1,8 @@
 """Questions about facts, asked of a model, and the calibration of its output bias.
 
+Questions are about stories, whose prompt is the beginning of a story, or come from files and
+benchmarks, and are asked as `python -m lm.ask` asks them in the form `cloze`.
+
 A model answers with the choice that has the largest log-likelihood after the prompt. Equally likely
 choices share the credit evenly, so that a model without knowledge scores chance, wherever the right
 choice stands.
@@ -11,19 +14,29 @@ calibration is not an attack. The problem is convex; at its solution, words are 
 as they occur in the weighted text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lm.corpus import Question
 from lm.data.task import StoryRows, Task
-from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, real_features
+from lm.evaluation.likelihoods import (
+    Continuations,
+    lay_out,
+    lay_out_whole,
+    log_likelihoods,
+    real_features,
+)
 from lm.models.language_model import LanguageModel
 from oversight.runs.settings import require_numbers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Scores(NamedTuple):
@@ -76,6 +89,82 @@ def encode_quiz(task: Task, questions: Sequence[Question]) -> Quiz:
     )
 
 
+CUE = "Answer:"
+"""The end of a prompt, and the whole prompt of the control."""
+
+
+def prompt_of(record: Mapping[str, Any]) -> str:
+    r"""Return the prompt of a question, that of the form `cloze` of `lm.evaluation.harness`.
+
+    >>> prompt_of({"question": "Who? ", "subject": ""})
+    'Question: Who?\nAnswer:'
+    """
+    about = record["subject"].replace("_", " ")
+    intro = f"The following are questions (with answers) about {about}.\n\n" if about else ""
+    return f"{intro}Question: {record['question'].strip()}\n{CUE}"
+
+
+def draw_records(
+    records: Sequence[Mapping[str, Any]], count: int | None, seed: int
+) -> list[Mapping[str, Any]]:
+    """Return some of the questions, which the seed draws, in their order; all by default."""
+    if count is None or count >= len(records):
+        return list(records)
+    chosen = np.random.default_rng([seed, 3]).permutation(len(records))[:count]
+    return [records[number] for number in sorted(chosen)]
+
+
+def encode_records(
+    records: Sequence[Mapping[str, Any]], tokenizer: "PreTrainedTokenizerBase", start: int
+) -> Quiz:
+    """Encode questions of files or benchmarks, as `lm.evaluation.harness` checks them.
+
+    The prompt is the question, and the control leaves it out. Both follow the token before texts,
+    as the texts of a study do.
+
+    Args:
+        records: the questions, each with any number of choices.
+        tokenizer: the tokenizer of the model.
+        start: the token before a prompt.
+
+    Raises:
+        ValueError: if there is no question, or a choice has no tokens after its prompt.
+    """
+    width = max((len(record["choices"]) for record in records), default=0)
+    texts: list[list[int]] = []
+    values: list[list[list[int]]] = []
+    for prompt in (*map(prompt_of, records), *[CUE] * len(records)):
+        record = records[len(texts) % len(records)]
+        before, several = _encode_after(prompt, record["choices"], tokenizer)
+        texts.append([start, *before])
+        values.append([*several, *[several[-1]] * (width - len(several))])
+    counts = torch.tensor([len(record["choices"]) for record in records])
+    return Quiz(
+        texts=lay_out_whole(texts, values),
+        choices=torch.arange(width).expand(len(records), width),
+        answers=torch.tensor([record["answer"] for record in records]),
+        present=torch.arange(width) < counts[:, None],
+    )
+
+
+def _encode_after(
+    prompt: str, choices: Sequence[str], tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[list[int], list[list[int]]]:
+    """Return the tokens of a prompt, and those of each choice after it."""
+
+    def tokens(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    before = tokens(prompt)
+    after = [tokens(f"{prompt} {choice}")[len(before) :] for choice in choices]
+    for choice, own in zip(choices, after, strict=True):
+        if not own:
+            raise ValueError(
+                f"the choice {choice!r} has no tokens of its own after its question: give another"
+            )
+    return before, after
+
+
 def score(
     model: LanguageModel,
     quiz: Quiz,
@@ -109,6 +198,15 @@ def credit(scores: Tensor, answers: Tensor) -> Tensor:
     best = scores == scores.amax(1, keepdim=True)
     right = best.gather(1, answers[:, None])[:, 0]
     return right.double() / best.sum(1).clamp(min=1)
+
+
+def guessing_share(counts: Sequence[int]) -> float:
+    """Return the expected share of right answers by guessing, from the numbers of choices.
+
+    >>> guessing_share([2, 4])
+    0.375
+    """
+    return sum(1 / count for count in counts) / len(counts)
 
 
 def _mean_credit(scores: Tensor, answers: Tensor) -> float:

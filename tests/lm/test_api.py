@@ -1,7 +1,6 @@
 """Tests of `unlearn` as a function: its model, questions against a slow reference, and refusals."""
 
-import subprocess
-import sys
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import lm
 from lm import unlearn
 from lm.api import Unlearned
 from lm.config import RunConfig, StudyConfig
-from lm.evaluation.asked import prompt_of
+from lm.evaluation.quiz import prompt_of
 from lm.models import files
 from lm.models.language_model import IGNORED
 from lm.pretraining import load_task
 from oversight.runs.folder import RunFolder, read_config, read_json
-from tests.lm.models.hf_factories import FAMILIES, transformers
+from tests.lm.models.hf_factories import CONFIGS, transformers
 from tests.lm.text_factories import FORGET, QUESTIONS, RETAIN, SETTINGS, tiny_model, tokenizer
 
 Settings = dict[str, Any]
 NATS = 1e-5
+# the others take 3 s each, and `tests/lm/models/test_hf.py` contracts models of all families
+QUICK = ("llama", "gpt2", "unknown_family")
 
 
 def call(folder: Path, **given: Any) -> Unlearned:  # noqa: ANN401
@@ -56,7 +58,10 @@ def logits(model: nn.Module) -> Tensor:
     return read if isinstance(read, Tensor) else read.logits
 
 
-@FAMILIES
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in CONFIGS],
+)
 def test_plain_model_has_the_logits_of_the_studys_own_to_the_bit(
     family: str, routed: Unlearned, tmp_path: Path
 ) -> None:
@@ -222,8 +227,6 @@ def test_models_that_cannot_be_unlearned_are_refused_and_leave_no_folder(
 
 
 def test_command_and_function_have_one_name_in_any_order() -> None:
-    said = "import lm.unlearn as a; from lm import unlearn as b; print(a is b, callable(b))"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", said], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["True", "True"]
+    imported = importlib.import_module("lm.unlearn")  # binds the module to its name in the package
+    assert vars(lm)["unlearn"] is imported is unlearn
+    assert callable(imported)

@@ -13,6 +13,7 @@ from lm.evaluation.harness import (
     Form,
     QuestionSet,
     Source,
+    check_records,
     find_questions,
     load_benchmark,
     read_questions,
@@ -175,6 +176,19 @@ def test_malformed_question_is_refused_with_its_line(
     whole = written(tmp_path / "a.json", json.dumps([SPIDER, wrong], indent=1))
     with pytest.raises(ValueError, match=r"a\.json, record 1.*" + message):
         read_questions(whole)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("what?", "record 1 holds str: give an object with question, choices, answer"),
+        ({"question": "a"}, "record 1 lacks choices, answer"),
+        ({**SPIDER, "answer": 5}, "record 1: its answer is 5"),
+    ],
+)
+def test_malformed_question_of_a_list_is_refused_with_its_number(given: Any, message: str) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=f"questions, {message}"):
+        check_records([SPIDER, given], "questions")
 
 
 @pytest.mark.parametrize("field", ["question", "choices", "answer"])
