@@ -159,7 +159,7 @@ def learn(
         progress = ProgressBar(config.total_timesteps, evaluations, console)
         callbacks.append(progress)
     try:
-        left = config.total_timesteps - agent.num_timesteps
+        left = max(config.total_timesteps - agent.num_timesteps, 0)
         agent.learn(left, callbacks, reset_num_timesteps=False)
         checkpoints.write()
     except KeyboardInterrupt:

@@ -40,4 +40,4 @@ def test_only_the_oracle_trains_on_true_rewards(
     monkeypatch.setattr(PartialGridTask, "make_env", spy)
     flags = ("--method", method, "--run-dir", tmp_path / "run")
     assert run_train(*TINY, *rollouts(1), *flags) == 0
-    assert [reward == "true" for _, reward in paid] == [method == "oracle"]
+    assert {reward == "true" for _, reward in paid} == {method == "oracle"}
