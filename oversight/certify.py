@@ -40,6 +40,7 @@ from oversight.rl.environment import (
     propensity_of,
     require_method,
     require_usable,
+    with_propensity,
 )
 from oversight.runs import cli
 from oversight.runs.folder import commit, require_file_place, write_json
@@ -217,9 +218,7 @@ def setup_of(settings: CertifyConfig, name: str) -> Setup:
         wrapper: Wrapper = "single" if settings.wrapper == "single" else "vector"
         mode = AutoresetMode[settings.autoreset.replace("-", "_").upper()]
         setup = make_environment_setup(name, settings, wrapper, mode)
-    ppo, chance = settings.ppo, propensity_of(settings)
-    if ppo.propensity is None and chance:
-        ppo = replace(ppo, propensity=chance)
+    ppo = with_propensity(settings.ppo, propensity_of(settings))
     outside = partial(delay_and_normalize, settings, gamma=ppo.gamma)
     return replace(
         setup,

@@ -25,21 +25,22 @@ from oversight.runs.settings import COUNT, SEED, THREADS, require_number
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Evaluate a saved run. Nothing in its folder is executed, so that it may come from others.
+    """Evaluate a saved run.
 
-    Modules that its settings name, of an environment or a function, are imported where Python finds
-    them.
+    Nothing in its folder is executed. Modules that its settings name, of an environment or of a
+    function, are imported from the path of Python.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
     module: str = "all"
-    """Policy to evaluate: deployed, the name of a module, mixture, or all of them."""
+    """Policy to evaluate: deployed, the name of a module, mixture, or all."""
     weights: Rule = "last"
-    """Weights: the last ones, those that did best on held-out observed episodes, or by
-    oracle_selection those of the best true return."""
+    """Weights at the end of training (last), those that did best on held-out observed episodes
+    (observed), or those of the best true return (oracle_selection)."""
     oversight_probability: float | None = None
-    """Probability that a square is overseen; by default that of training."""
+    """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed; by default
+    that of training."""
     seed: int = 1_000_000
     """Seed of levels and actions; a run evaluates itself with the seed of its training."""
     episodes: int | None = None
@@ -49,7 +50,7 @@ class EvaluateConfig:
     threads: int = 1
     """CPU threads of PyTorch."""
     render: Path | None = None
-    """Write a GIF of the deployed policy next to the other module, on the same levels."""
+    """File for a GIF of the deployed policy next to the proxy module, on the same levels."""
     render_episodes: int = 6
     """Episodes of the GIF."""
 

@@ -66,9 +66,9 @@ class TrainConfig(EnvironmentConfig):
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume continues."""
     outcome: str | None = None
-    """What evaluation calls the end of an episode, as module:function: a function of (observation,
-    reward, terminated, truncated, info) of the last step, with the true reward, that returns a word
-    such as goal or proxy, or None."""
+    """Function that names how an episode ended, as module:function. It takes (observation, reward,
+    terminated, truncated, info) of the last step, with the true reward, and returns a word such as
+    goal or proxy, or None. Only evaluation calls it."""
     grid: GridConfig = field(default_factory=GridConfig)
     """The board of PartialGrid-v0."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import envs  # noqa: F401 (registers the ids)
 from agents.methods import Method, Reward
+from agents.ppo import PPOConfig
 from agents.spaces import require_spaces
 from envs.observers import EpisodeCoin, Observer
 from envs.registration import make_truthful, require_registered
@@ -58,7 +59,7 @@ class EnvironmentConfig:
     """Reward of hidden steps, which otherwise pay 0, as module:function; see PartialOversight."""
     horizon: int | None = None
     """Steps of every episode (FixedHorizon), so that neither its end nor its length leaks a hidden
-    reward. Lanes are then not native."""
+    reward. It excludes native lanes."""
     delay_steps: int | None = None
     """Steps after which an observed reward is shown and paid (DelayedOversight)."""
     delay_episodes: int | None = None
@@ -247,11 +248,11 @@ def hide(config: EnvironmentConfig, env: Any, reward: Reward) -> Any:  # noqa: A
 def delay_and_normalize(
     config: EnvironmentConfig, env: VectorEnv[Any, Any, Any], gamma: float
 ) -> VectorEnv[Any, Any, Any]:
-    """Return what learns around an oversight: its delay, then the scale of its rewards.
+    """Return an environment whose rewards are delayed and normalized, as the settings say.
 
     Args:
         config: the settings.
-        env: an environment whose infos say what is observed.
+        env: an environment under oversight, whose infos say what is observed.
         gamma: discount factor of the returns whose deviation is the scale.
     """
     if config.delay_steps is not None or config.delay_episodes is not None:
@@ -263,6 +264,16 @@ def propensity_of(config: EnvironmentConfig) -> float | None:
     """Return the probability that an episode is observed, if the default observer decides."""
     chance = config.oversight_probability
     return chance if config.observer is None and chance > 0 else None
+
+
+def with_propensity(ppo: PPOConfig, chance: float | None) -> PPOConfig:
+    """Return hyperparameters with a probability that an episode is observed, unless they have one.
+
+    Args:
+        ppo: the hyperparameters.
+        chance: the probability; None or 0 if it is not known.
+    """
+    return replace(ppo, propensity=chance) if ppo.propensity is None and chance else ppo
 
 
 def require_usable(config: EnvironmentConfig, method: Method, propensity: float | None) -> None:

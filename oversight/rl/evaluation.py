@@ -36,7 +36,11 @@ def make_agent(config: TrainConfig) -> RoutedPPO:
 
 
 def make_small_agent(config: TrainConfig, propensity: float | None) -> RoutedPPO:
-    """Return an untrained agent with the network of a run, which has two lanes and no memory.
+    """Return an untrained agent with the network of a run, two lanes and rollouts of one step.
+
+    Args:
+        config: settings of the run.
+        propensity: probability that the end of an episode is observed, if it is known.
 
     Raises:
         ValueError: if no agent can learn with these settings.

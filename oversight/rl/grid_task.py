@@ -18,7 +18,7 @@ from envs.gridworld import AGENT, NUM_PLANES, OVERSEEN, noisy_overseer
 from envs.observers import Observer
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
-from oversight.rl.environment import delay_and_normalize, observer_of
+from oversight.rl.environment import delay_and_normalize, observer_of, with_propensity
 from oversight.rl.rendering import Picture, Screen, grid_screen, module_map
 from oversight.rl.task import Metrics, Task, mean
 
@@ -145,8 +145,7 @@ class PartialGridTask(Task):
         """Return hyperparameters with the channel of the agent, and the chance of a report."""
         config = self.config
         chance = config.oversight_probability * (1 - config.effective_noise.dropped)
-        if ppo.propensity is None and config.observer is None and chance > 0:
-            ppo = replace(ppo, propensity=chance)
+        ppo = with_propensity(ppo, chance if config.observer is None else None)
         return replace(ppo, agent_channel=AGENT) if ppo.agent_channel is None else ppo
 
     def _make(self, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:

@@ -27,6 +27,7 @@ from oversight.rl.environment import (
     make_lane,
     make_lanes,
     propensity_of,
+    with_propensity,
 )
 from oversight.rl.expressions import load_function
 from oversight.rl.rendering import Screen, episode_screen, rendered
@@ -42,13 +43,13 @@ Outcome = Callable[[Any, float, bool, bool, dict[str, Any]], str | None]
 
 @dataclass(slots=True)
 class Episode:
-    """What is true of an episode.
+    """The ground truth about an episode.
 
     Attributes:
         true_return: sum of its true rewards.
         length: its steps.
-        success: what `info["is_success"]` said last, if anything.
-        outcome: what the function of the user called its end, if anything.
+        success: the last value of `info["is_success"]`, if there was one.
+        outcome: the name that the user's function gave its end, if any.
     """
 
     true_return: float = 0.0
@@ -58,7 +59,7 @@ class Episode:
 
 
 class TrueEpisodes(gym.Wrapper[Any, Any, Any, Any]):
-    """Stores what is true of each episode, hidden or not; only evaluation wraps environments in it.
+    """Records the ground truth about each episode; only evaluation wraps environments in it.
 
     Attributes:
         true_episodes: the episodes so far, the running one included.
@@ -95,7 +96,7 @@ class TrueEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def check_outcome(word: object) -> str | None:
-    """Return what a function called the end of an episode.
+    """Return the name that a function gave the end of an episode.
 
     Raises:
         ValueError: if that is not a word that can name a column.
@@ -109,7 +110,7 @@ class Play(NamedTuple):
     """Episodes that a policy has played.
 
     Attributes:
-        episodes: what is true of them, in the order of the lanes.
+        episodes: the ground truth about them, in the order of the lanes.
         observed: whether a step of each was observed, [episodes].
     """
 
@@ -211,8 +212,7 @@ class GymnasiumTask(Task):
 
     def complete(self, ppo: PPOConfig) -> PPOConfig:
         """Return hyperparameters with the probability that an episode is observed."""
-        chance = propensity_of(self.config)
-        return replace(ppo, propensity=chance) if ppo.propensity is None and chance else ppo
+        return with_propensity(ppo, propensity_of(self.config))
 
     def _make(
         self, episodes: int, reward: Reward, lane: Callable[[], gym.Env[Any, Any]]
