@@ -13,8 +13,12 @@ import tyro
 
 from lm.attacks.config import AttackConfig, GridConfig
 from lm.attacks.suite import Suite
+from lm.data.files import files_at
+from lm.data.labeling import LabelerConfig
+from lm.data.preparation import PreparationConfig
+from lm.data.records import TEXT
+from lm.data.sources import LIST, Lists
 from lm.data.task import TaskConfig
-from lm.data.texts import TextsConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
 from lm.methods import BASE, METHODS, require_methods
@@ -22,12 +26,59 @@ from lm.models.layers import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
-from oversight.runs.settings import require_distinct, require_numbers
+from oversight.runs.settings import SEED, require_distinct, require_number, require_numbers
 
-SEEDS = 2**32
-"""The number of seeds; those of attacks are larger, and fit into the 64 bits of PyTorch's."""
 NO_PREFIX = tyro.conf.arg(name="")
 """Gives the flags of nested settings no prefix."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextsConfig:
+    """Texts to forget and to retain, and multiple-choice questions about their facts.
+
+    Raises:
+        ValueError: if one of both kinds of texts is missing, or questions are asked about none.
+    """
+
+    forget: tuple[Path, ...] = ()
+    """Files or folders of texts to forget, in any format that `python -m lm.prepare` reads. Routed
+    methods such as lora-pair train the model on them, and remove the part that has learned them.
+    Methods such as npo remove what the model already knows of them, if --loop.steps is 0."""
+    retain: tuple[Path, ...] = ()
+    """Files or folders of texts to retain."""
+    text_field: str | None = None
+    """Field of a record that holds the text; by default `text`, or `messages` in records without
+    it. A field inside of others has dots: meta.text."""
+    context: int = 256
+    """Maximum number of tokens of a text, its end included; longer texts are cut."""
+    questions: str | None = None
+    """Questions about what is to be forgotten: a .json or .jsonl file, or the name of a benchmark,
+    as of `python -m lm.ask`. They are asked before and after unlearning, and under attack."""
+    retain_questions: str | None = None
+    """Questions about what is to be retained, in the same forms."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "context", least=2)
+        for name, other in (("forget", "retain"), ("retain", "forget")):
+            if getattr(self, name) and not getattr(self, other):
+                raise ValueError(
+                    f"texts to {name} were given, and none to {other}: name files by --{other}"
+                )
+
+    @property
+    def preparation(self) -> PreparationConfig:
+        """How the texts become labeled documents: by the list that each is in.
+
+        Raises:
+            ValueError: if there is no such file, or it cannot be read.
+        """
+        for path in (*self.forget, *self.retain):
+            files_at(path)
+        return PreparationConfig(
+            source=Lists(forget=self.forget, retain=self.retain, field=self.text_field or TEXT),
+            labeler=LabelerConfig(labeler="field", field=LIST, forget_values=("forget",)),
+            context=self.context,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,9 +229,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         require_methods(self.method)
         require_distinct(self, "seeds", "recalls")
-        require_numbers(self, "seeds", least=0)
-        if max(self.seeds) >= SEEDS:
-            raise ValueError(f"seeds {self.seeds} were given: give numbers below {SEEDS}")
+        for seed in self.seeds:  # those of attacks are larger, and fit into PyTorch's 64 bits
+            require_number("seeds", seed, SEED)
         require_numbers(self, "workers", least=1)
         for recall in self.recalls:
             self.run_config(recall)  # refuses shares that are out of range

@@ -20,6 +20,7 @@ from lm.corpus import Kind, noisy_labels
 from lm.data.task import StoryRows, Texts
 from lm.training.batches import checksum
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED, era_routes
+from oversight.runs.settings import PROBABILITY_ABOVE_0, UNIT, require_number
 
 Unit = Literal["document", "token"]
 """Tokens to which a label applies: all of a text, or the words that reveal its topic and facts."""
@@ -54,12 +55,8 @@ class LabelConfig:
     """Whether each story is mislabeled by itself, or all stories of an entity together."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.recall <= 1:
-            raise ValueError(f"a label recall of {self.recall} was given: give one from 0 to 1")
-        if not 0 < self.precision <= 1:
-            raise ValueError(
-                f"a label precision of {self.precision} was given: give one above 0, at most 1"
-            )
+        require_number("label_recall", self.recall, UNIT)
+        require_number("label_precision", self.precision, PROBABILITY_ABOVE_0)
 
 
 def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Tensor:
@@ -117,8 +114,7 @@ def drop_retain_labels(labels: Tensor, share: float, seed: int) -> Tensor:
     Raises:
         ValueError: if the share is not between 0 and 1.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"a share of {share} was given: give one between 0 and 1")
+    require_number("share", share, UNIT)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < share
     drawn = drawn.to(labels.device).view(-1, *[1] * (labels.ndim - 1))

@@ -26,13 +26,12 @@ from lm.attacks.probing import logit_lens
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
 from lm.attacks.suite import rounded, run_inference_attack
-from lm.config import RunConfig
+from lm.config import RunConfig, TextsConfig
 from lm.corpus import Kind, StoryDistribution
 from lm.data.labeling import Labels
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
-from lm.data.texts import TextsConfig
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.evaluation.harness import QuestionSet, find_questions
 from lm.evaluation.quiz import Quiz, draw_records, encode_records, guessing_share
@@ -302,11 +301,10 @@ class DocumentTask:
             )
             for split in SPLIT_LABELS
         }
+        asked = {split: self._records(split, config, seed) for split in self.questions}
         chances: dict[str, float] = {
-            split: guessing_share(
-                [len(each["choices"]) for each in self._records(split, config, seed)]
-            )
-            for split in self.questions
+            split: guessing_share([len(each["choices"]) for each in records])
+            for split, records in asked.items()
         }
         practice = self._drawn("practice", config.stories, seed)
         return Exam(sections, practice, {}, None, chances)

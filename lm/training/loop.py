@@ -34,7 +34,7 @@ from lm.training.distributed import (
     unshard,
 )
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
-from oversight.runs.settings import require_numbers
+from oversight.runs.settings import UNIT, require_number, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +69,7 @@ class LoopConfig:
         require_numbers(self, "steps", "warmup", least=0)
         require_numbers(self, "checkpoint_every", least=1)
         require_numbers(self, "learning_rate", "clip_norm")
-        if not 0 <= self.final_share <= 1:
-            raise ValueError(f"final_share {self.final_share} was given: give one from 0 to 1")
+        require_number("final_share", self.final_share, UNIT)
 
     @property
     def identity(self) -> dict[str, Any]:

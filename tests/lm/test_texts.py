@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from lm.attacks.config import AttackConfig
-from lm.config import RunConfig
+from lm.config import RunConfig, TextsConfig
 from lm.data.pools import Pools
-from lm.data.texts import TextsConfig
 from lm.texts import fitted, lines_of, prepared_texts
 from lm.training import route_tables
 from tests.lm.data.factories import write_lines

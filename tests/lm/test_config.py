@@ -1,12 +1,12 @@
-"""Tests of a user's own texts: their settings, and their preparation from two lists."""
+"""Tests of the settings of texts, and of their preparation from two lists."""
 
 from pathlib import Path
 
 import pytest
 
+from lm.config import TextsConfig
 from lm.data.preparation import prepare
 from lm.data.shards import Shards
-from lm.data.texts import TextsConfig
 from lm.training.route_tables import FORGET, RETAIN
 from tests.lm.data.factories import make_tokenizer, write_lines
 
