@@ -12,9 +12,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
+from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.environment import PARTIAL_GRID
-from oversight.rl.evaluation import evaluate_all, make_small_agent, policies, results_table, task_of
+from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import Screen, draw_in_memory, film
 from oversight.rl.result_files import RULES, Rule

@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 
 from configs.rl import STUDIES
+from oversight.rl.agent import require_trainable
 from oversight.rl.config import require_device
-from oversight.rl.evaluation import require_trainable
 from oversight.rl.study import declare, find_study, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from configs.rl import PRESETS
+from oversight.rl.agent import require_trainable, task_of
 from oversight.rl.config import TrainConfig, presets_for, require_device, require_memory
-from oversight.rl.evaluation import require_trainable, results_table, task_of
+from oversight.rl.evaluation import results_table
 from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
 from oversight.runs import cli

@@ -9,8 +9,8 @@ import tyro
 from rich.console import Console
 
 from configs.rl import STUDIES
+from oversight.rl.agent import require_trainable
 from oversight.rl.config import require_device
-from oversight.rl.evaluation import require_trainable
 from oversight.rl.study import declare, find_study
 from oversight.rl.tuning import jobs_of, tune_study
 from oversight.runs import cli

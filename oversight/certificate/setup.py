@@ -29,9 +29,10 @@ from oversight.certificate.tampering import (
     TamperedVector,
     keep_queries,
 )
+from oversight.rl.agent import make_learner
 from oversight.rl.callbacks import OversightBudget
 from oversight.rl.checkpoint_selection import HeldOut
-from oversight.rl.config import make_learner, stream_seed
+from oversight.rl.config import stream_seed
 from oversight.rl.environment import (
     EPISODE_LIMIT,
     EnvironmentConfig,

@@ -26,10 +26,11 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from agents import ROUTES, RoutedPPO
 from agents.checkpoint import State, state_bytes, training_state
 from agents.rollout_buffer import NEGATIVE, POSITIVE, UNUSED
+from oversight.rl.agent import task_of
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import TrainConfig
 from oversight.rl.dashboard import Dashboard
-from oversight.rl.evaluation import evaluate_all, policies, task_of
+from oversight.rl.evaluation import evaluate_all, policies
 from oversight.runs.folder import replace_file
 
 

@@ -1,19 +1,16 @@
-"""The settings of a training run, their defaults for each kind of environment, and its learner."""
+"""The settings of a training run, and their defaults for each kind of environment."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from gymnasium.vector import VectorEnv
-from stable_baselines3.common.vec_env import VecEnv
 
-from agents import METHODS, Method, RoutedPPO, method
+from agents import METHODS, method
 from agents.ppo import PPOConfig
 from agents.ppo_arguments import require_batch_size, require_rollout
 from envs.gridworld import NUM_PLANES, GridConfig, NoiseConfig
@@ -246,32 +243,6 @@ def require_batch(ppo: PPOConfig, num_envs: int) -> None:
 TRAINING, EVALUATION, SELECTION, HELD_OUT = 1, 2, 3, 4
 """Streams of random numbers: training, evaluation during training, selection of a checkpoint, and
 evaluation of the selected one on levels that no selection has used."""
-
-
-def make_learner(
-    env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv,
-    chosen: Method,
-    ppo: PPOConfig,
-    seed: int,
-    device: str = "auto",
-) -> RoutedPPO:
-    """Return an untrained agent in an environment that pays the reward of its method."""
-    settings = asdict(ppo)
-    rate, anneal = settings.pop("learning_rate"), settings.pop("anneal")
-    network = {name: settings.pop(name) for name in ("hidden_sizes", "masked_channels")}
-    agent = RoutedPPO(
-        "MotivationPolicy",
-        env,
-        chosen,
-        learning_rate=(lambda remaining: rate * remaining) if anneal else rate,
-        policy_kwargs=network,
-        seed=seed,
-        device=device,
-        **settings,
-    )
-    assert agent.env is not None
-    agent.env.seed(stream_seed(seed, TRAINING))
-    return agent
 
 
 def require_device(device: str) -> None:

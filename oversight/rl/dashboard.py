@@ -17,8 +17,8 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, Method
+from oversight.rl.agent import task_of
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import task_of
 from oversight.rl.rendering import Picture
 from oversight.rl.result_files import DEPLOYED, LOGS
 from oversight.runs.folder import as_markdown, flat

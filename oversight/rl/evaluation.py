@@ -3,62 +3,17 @@
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
-from agents import MotivationPolicy, RoutedPPO, method
-from oversight.rl.config import EVALUATION, TrainConfig, make_learner, stream_seed
-from oversight.rl.environment import PARTIAL_GRID, require_usable
-from oversight.rl.grid_task import PartialGridTask
-from oversight.rl.gymnasium_task import GymnasiumTask
+from agents import MotivationPolicy
+from oversight.rl.agent import task_of
+from oversight.rl.config import EVALUATION, TrainConfig, stream_seed
 from oversight.rl.task import Metrics, Task
 from oversight.runs.console import plain_table
-
-TASKS: Mapping[str, type[Task]] = {PARTIAL_GRID: PartialGridTask}
-"""The environments with a task of their own, by id."""
-
-
-def task_of(config: TrainConfig) -> Task:
-    """Return the task of a run: that of its environment, or the one that serves all others."""
-    return TASKS.get(config.env, GymnasiumTask)(config)
-
-
-def make_agent(config: TrainConfig) -> RoutedPPO:
-    """Return an untrained agent in the training environment of its method."""
-    task, chosen = task_of(config), method(config.method)
-    env = task.make_env(config.num_envs, chosen.reward)
-    ppo = task.complete(config.ppo)
-    return make_learner(env, chosen, ppo, config.seed, config.device)
-
-
-def make_small_agent(config: TrainConfig, propensity: float | None) -> RoutedPPO:
-    """Return an untrained agent with the network of a run, two lanes and rollouts of one step.
-
-    Args:
-        config: settings of the run.
-        propensity: probability that the end of an episode is observed, if it is known.
-
-    Raises:
-        ValueError: if no agent can learn with these settings.
-    """
-    smallest = replace(config.ppo, n_steps=1, batch_size=2, propensity=propensity)
-    return make_agent(replace(config, num_envs=2, ppo=smallest))
-
-
-def require_trainable(config: TrainConfig) -> None:
-    """Check that a run can be trained, before anything is written.
-
-    Raises:
-        ValueError: if its environment cannot be made or reset, or no agent can learn in it.
-    """
-    require_usable(config, method(config.method), config.ppo.propensity)
-    env = make_small_agent(config, config.ppo.propensity).env
-    assert env is not None
-    env.close()
 
 
 def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPolicy]:

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import MotivationPolicy, RoutedPPO, VectorEnvAdapter
 from agents.checkpoint import State, load_policy, model_bytes, read_state, restore
+from oversight.rl.agent import make_agent, task_of
 from oversight.rl.callbacks import (
     Checkpoints,
     Evaluations,
@@ -27,9 +28,7 @@ from oversight.rl.evaluation import (
     evaluate,
     evaluate_all,
     flag_flip_gap,
-    make_agent,
     policies,
-    task_of,
 )
 from oversight.rl.own_methods import record_method
 from oversight.rl.result_files import Rule

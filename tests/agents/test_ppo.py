@@ -24,7 +24,7 @@ from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, ROUTES
 from envs import (
     partial_grid_vec,
 )
-from oversight.rl.config import make_learner
+from oversight.rl.agent import make_learner
 from oversight.routing import RouteTable
 from tests.agents.factories import (
     CORRIDOR,

@@ -15,8 +15,8 @@ import tyro
 from torch import nn
 
 from agents import RoutedPPO
+from oversight.rl.agent import make_agent
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import make_agent
 from oversight.routing import Gate
 
 

@@ -19,8 +19,8 @@ from minigrid.wrappers import ImgObsWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from oversight.rl.agent import make_agent
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import make_agent
 
 PEER, SHIPPED, SMALL = "SB3 PPO, MiniGrid", "RoutedPPO, as shipped", "RoutedPPO, (64, 64)"
 BARS = {SHIPPED: 8, SMALL: 25}

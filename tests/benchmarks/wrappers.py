@@ -19,8 +19,8 @@ import tyro
 import envs
 from envs import GridVectorEnv
 from envs.wrappers import vector
+from oversight.rl.agent import make_agent
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import make_agent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import pytest
 from agents import METHODS
 from configs.rl import PRESETS, STUDIES
 from envs.gridworld import NoiseConfig
+from oversight.rl.agent import make_agent
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import make_agent
 from oversight.rl.study import Study, declare
 from oversight.runs.cli import override
 from oversight.runs.folder import flat

@@ -18,6 +18,7 @@ from agents.checkpoint import read_model_weights, read_state
 from agents.rollout_buffer import RoutedBuffer
 from oversight.certificate.tampering import TAMPERS
 from oversight.rl import checkpoint_selection
+from oversight.rl.agent import make_agent
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
 from oversight.rl.config import (
     EVALUATION,
@@ -26,7 +27,7 @@ from oversight.rl.config import (
     TrainConfig,
     stream_seed,
 )
-from oversight.rl.evaluation import evaluate, flag_flip_gap, make_agent
+from oversight.rl.evaluation import evaluate, flag_flip_gap
 from oversight.rl.training import RunState, evaluate_checkpoints
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.scripted_policies import RandomPolicy, ShortestPathPolicy

@@ -14,6 +14,7 @@ from envs.observers import EpisodeCoin, NoisyFlag, StepCoin
 from envs.vectorization import Replayed, SeededEpisodes
 from envs.wrappers import FixedHorizon, vector
 from envs.wrappers.checks import layers
+from oversight.rl.agent import make_agent, task_of
 from oversight.rl.config import TrainConfig, default_config, presets_for
 from oversight.rl.environment import (
     EnvironmentConfig,
@@ -24,7 +25,6 @@ from oversight.rl.environment import (
     propensity_of,
     require_usable,
 )
-from oversight.rl.evaluation import make_agent, task_of
 from oversight.runs.cli import override
 from oversight.runs.folder import from_json
 

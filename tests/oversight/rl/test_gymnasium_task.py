@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from stable_baselines3.common.policies import BasePolicy
 
+from oversight.rl.agent import task_of
 from oversight.rl.config import default_config
-from oversight.rl.evaluation import flag_flip_gap, results_table, task_of
+from oversight.rl.evaluation import flag_flip_gap, results_table
 from oversight.rl.gymnasium_task import (
     Episode,
     GymnasiumTask,

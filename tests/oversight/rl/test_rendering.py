@@ -13,8 +13,8 @@ from agents import MotivationPolicy
 from configs.rl import PRESETS
 from envs import gridworld, partial_grid
 from envs.gridworld import GridConfig
+from oversight.rl.agent import make_agent
 from oversight.rl.config import TrainConfig
-from oversight.rl.evaluation import make_agent
 from oversight.rl.rendering import enlarge, film, grid_screen, module_map, panels, with_legend
 from oversight.runs.cli import override
 from tests.oversight.rl.scripted_policies import (

@@ -9,8 +9,9 @@ import pytest
 
 from agents import VectorEnvAdapter
 from envs.gridworld import NoiseConfig
+from oversight.rl.agent import make_agent, task_of
 from oversight.rl.checkpoint_selection import observed_returns
-from oversight.rl.evaluation import evaluate, make_agent, task_of
+from oversight.rl.evaluation import evaluate
 from tests.oversight.rl.scripted_policies import ShortestPathPolicy
 from tests.oversight.rl.test_training_resume import assert_same_run, resume
 from tests.oversight.rl.tiny_studies import TINY
