@@ -161,8 +161,9 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     # made for SmolLM2-135M on two cores
     "pretrained": (
-        "A pretrained model is taught made-up stories and forgets one topic, in half an hour on a "
-        "laptop; the default where --model and --data are given.",
+        "A pretrained model is trained on made-up stories, or on the documents of --data, and "
+        "forgets a part of them, in half an hour on a laptop; the default where --model and --data "
+        "are given.",
         {
             "method": ("gold", "unrouted", "rmu", "lora-pair"),
             "label_recall": 1.0,
@@ -199,12 +200,12 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "texts": (
-        "A pretrained model is trained on your texts, routed, and the part that has learned those "
-        "to forget is removed; the default where --forget and --retain are given.",
+        "A pretrained model is trained on your texts with gradient routing, and the part that has "
+        "learned those to forget is removed; the default where --forget and --retain are given.",
         TEXTS,
     ),
     "known": (
-        "What a pretrained model already knows of your texts is removed, without training before "
+        "What a pretrained model already knows of your texts is removed, without training on them "
         "(--loop.steps 0); the default where --method names only rmu, graddiff, npo or simnpo.",
         {**TEXTS, "method": ("unrouted", "npo"), "loop.steps": 0, "repair.steps": 0},
     ),

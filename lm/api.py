@@ -118,14 +118,14 @@ def unlearn(
     file, run_dir = chosen.pop("gguf_file", None), chosen.pop("run_dir", None)
     asked = {"questions": questions, "retain_questions": chosen.pop("retain_questions", None)}
     _study(methods, chosen)  # refuses unknown settings before a model is loaded or written
-    plain, own = _loaded(model, tokenizer, file)
+    plain, tokenizer = _loaded(model, tokenizer, file)
     with _folder(run_dir) as path:
         inputs = Inputs(path / INPUTS, chosen.get("text_field"))
         values = {
-            "forget": inputs.texts("forget", forget, own),
-            "retain": inputs.texts("retain", retain, own),
+            "forget": inputs.texts("forget", forget, tokenizer),
+            "retain": inputs.texts("retain", retain, tokenizer),
             **{name: inputs.questions(name, given) for name, given in asked.items()},
-            "model": inputs.model(plain, own),
+            "model": inputs.model(plain, tokenizer),
             "run_dir": path,
         }
         study, folder = _prepared(_study(methods, {**chosen, **values}), RunFolder(path))

@@ -26,19 +26,19 @@ SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskConfig:
-    """Ask a model multiple-choice questions, and print what it scores.
+    """Ask a model multiple-choice questions, and print its scores.
 
     Questions:
     - wmdp-bio, wmdp-chem, wmdp-cyber, or wmdp for all three;
     - mmlu, or mmlu-SUBJECT for one of its subjects;
     - mmlu-humanities, mmlu-other, mmlu-social_sciences, mmlu-stem: its categories;
-    - FILE.jsonl, FILE.json: records with question, choices, answer (from 0), and perhaps subject.
+    - FILE.jsonl, FILE.json: records of question, choices, answer (from 0), optionally subject.
 
     Prompts and log-likelihoods are those of lm-evaluation-harness.
     """
 
     model: str
-    """Folder or name of the model; of a finished run of lm.unlearn, its folder."""
+    """Folder or name of the model; for a finished run of lm.unlearn, the folder of the run."""
     questions: tuple[str, ...]
     """Files, or names of benchmarks."""
     gguf_file: str | None = None
@@ -47,11 +47,11 @@ class AskConfig:
     """Ways to ask: for the letter of a listed choice, for its text, for the text of a choice that
     is not listed (cloze), and for the letter without the question (choices-only)."""
     shots: int = 0
-    """Solved examples in each prompt; only mmlu has some."""
+    """Number of solved examples in each prompt; only mmlu comes with examples."""
     limit: int | None = None
-    """Number of questions of each set to ask, the first ones; by default all."""
+    """Number of questions to ask of each set, from its first on; by default all."""
     batch_size: int = 16
-    """Sequences per forward pass."""
+    """Number of sequences in a forward pass."""
     out: Path | None = None
     """Results file, .json. If the command is interrupted, the same command resumes from it."""
 

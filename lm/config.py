@@ -48,12 +48,12 @@ class TextsConfig:
     """Files or folders of texts to retain."""
     text_field: str | None = None
     """Field of a record that holds the text; by default `text`, or `messages` in records without
-    it. A field inside of others has dots: meta.text."""
+    it. Dots lead to nested fields, as in meta.text."""
     context: int = 256
     """Maximum number of tokens of a text, its end included; longer texts are cut."""
     questions: str | None = None
-    """Questions about what is to be forgotten: a .json or .jsonl file, or the name of a benchmark,
-    as of `python -m lm.ask`. They are asked before and after unlearning, and under attack."""
+    """Questions about what is to be forgotten: a .json or .jsonl file, or the name of a benchmark
+    of `python -m lm.ask`. They are asked before and after unlearning, and under attack."""
     retain_questions: str | None = None
     """Questions about what is to be retained, in the same forms."""
 

@@ -43,8 +43,8 @@ class PrepareConfig:
 
     data: str
     """File or folder, short name of a data set, or OWNER/NAME on the hub. Files: .txt, .jsonl,
-    .ndjson, .json, .csv with a header, .parquet, and .gz and .zst of them, in any case. Of a
-    folder, other and hidden files are skipped."""
+    .ndjson, .json, .csv with a header and .parquet, also compressed as .gz or .zst, in lower or
+    upper case. In a folder, hidden files and files of other kinds are skipped."""
     tokenizer: str
     """Folder or name of the model that the data are for."""
     out: Path
@@ -61,8 +61,8 @@ class PrepareConfig:
     """Split of the data set."""
     text_field: str | None = None
     """Field of a record that holds the text; by default `text`, or `messages` in records without
-    it. A field inside of others has dots: meta.text. A list of messages with role and content is
-    written by the chat template of the tokenizer. Records with no text in it are skipped."""
+    it. Dots lead to nested fields, as in meta.text. The tokenizer's chat template renders lists of
+    messages, each with a role and a content. Records without text in the field are skipped."""
     text_split: TextSplit = "auto"
     """What ends a document of a .txt file. auto: separators where a file has one; otherwise blank
     lines, or the end of the file where a folder has several .txt files."""
@@ -72,7 +72,7 @@ class PrepareConfig:
         default_factory=LabelerConfig
     )
     shard_tokens: int = 2**22
-    """Tokens of a shard; an interruption loses at most one shard."""
+    """Number of tokens of a shard; an interruption loses at most one shard."""
 
     def preparation(self) -> PreparationConfig:
         """Return the settings that the data depend on, besides the tokenizer."""

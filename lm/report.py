@@ -279,30 +279,41 @@ ASKED_COLUMNS: dict[str, tuple[str, Format]] = {
 
 def unlearning_table(title: str, results: Results) -> Table:
     """Return a row for each method: interquartile means over seeds, and half of their intervals."""
-    of_documents = results.of_documents
-    columns = ASKED_COLUMNS if of_documents else COLUMNS
-    facts = [measure for heading, (measure, _) in columns.items() if heading.startswith("facts")]
-    known = {
-        each for each in facts if any(results.values(method, each) for method in results.methods)
-    }
-    asked = bool(known)
-    shown = known if of_documents else set(facts * asked)
-    columns = {k: v for k, v in columns.items() if v[0] in shown or v[0] not in facts}
+    columns = _known_columns(results)
     table = plain_table(title, "method", list(columns))
     for method in results.methods:
         cells = (form(results.mean(method, measure)) for measure, form in columns.values())
         table.add_row(method, *cells)
-    table.caption = (
+    table.caption = _caption(results, facts=any(each.startswith("facts") for each in columns))
+    return table
+
+
+def _known_columns(results: Results) -> dict[str, tuple[str, Format]]:
+    """Return the columns of the table of methods, without those of facts that are not known."""
+    columns = ASKED_COLUMNS if results.of_documents else COLUMNS
+    facts = {measure for name, (measure, _) in columns.items() if name.startswith("facts")}
+    known = {
+        each for each in facts if any(results.values(method, each) for method in results.methods)
+    }
+    if known and not results.of_documents:
+        known = (
+            facts  # stories have facts of both splits or none, so that the columns stay in place
+        )
+    return {k: v for k, v in columns.items() if v[0] in known or v[0] not in facts}
+
+
+def _caption(results: Results, *, facts: bool) -> str:
+    """Return what the columns of the table of methods mean."""
+    losses = (
         "Losses in nats per token on held-out texts. before: as trained; after: ablated and "
         "repaired; after attack: the lowest loss of any attack"
-        + ("" if of_documents else "; steps: until the loss is back at that of unrouted")
-        + ". "
-        + f"facts: multiple choice, {results.guessing:.0%} by guessing" * asked
-        + "; forget, of the repaired model; attack, the most under any" * (asked and of_documents)
-        + ". " * asked
-        + results.over_seeds
     )
-    return table
+    shares = f"facts: multiple choice, {results.guessing:.0%} by guessing"
+    if results.of_documents:
+        shares += "; forget: after the repair; attack: the largest share under any attack"
+    else:
+        losses += "; steps: until the loss is back at that of unrouted"
+    return ". ".join([losses, *([shares] if facts else []), results.over_seeds])
 
 
 PANELS = {

@@ -36,7 +36,7 @@ from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, run_identity, run_method, train_as_worker
 from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
-from lm.texts import DATA, keep, lines_of, prepare_in, prepared_texts
+from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (
     RunFolder,
@@ -132,10 +132,10 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
         return study, create(path)
     with prepared_texts(study.run) as run:
         require_loadable(replace(study, run=run))
-        for line in lines_of(run):
+        for line in summary_lines(run):
             Console(stderr=True).out(line, highlight=False)
         folder = create(path)
-        return replace(study, run=keep(run, path)), folder
+        return replace(study, run=copy_shards(run, path)), folder
 
 
 def require_loadable(study: StudyConfig) -> None:

@@ -1,7 +1,7 @@
 """A study of a user's own texts: their shards in its folder, and sizes that fit their number."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.preparation import prepare
 from lm.data.records import ChatTemplate
 from lm.data.shards import Manifest, Shards, read_manifest
-from lm.data.sources import LIST, DocumentStream, documents, require_forget_and_retain
+from lm.data.sources import LIST, DocumentStream, documents
 from lm.models.hf_loading import load_tokenizer
 from lm.task import SPLIT_LABELS
 
@@ -53,7 +53,7 @@ def prepare_in(folder: Path, run: RunConfig) -> Manifest:
     return prepare(config, load_tokenizer(run.model, run.gguf_file), folder)
 
 
-def keep(run: RunConfig, folder: Path) -> RunConfig:
+def copy_shards(run: RunConfig, folder: Path) -> RunConfig:
     """Copy the shards of a run into the folder of its study, and return settings that name them."""
     assert run.data is not None
     shutil.copytree(run.data, folder / DATA, dirs_exist_ok=True)
@@ -71,20 +71,37 @@ def refit(run: RunConfig, folder: Path) -> RunConfig:
 
 
 def require_distinct_texts(run: RunConfig) -> None:
-    """Raise a ValueError if texts are too few, or all of one list are in the other as well."""
+    """Raise a ValueError if texts are too few, or `require_distinct` refuses them."""
     assert run.model is not None
     tokenizer = load_tokenizer(run.model, run.gguf_file)
     found: dict[str, list[str]] = {"forget": [], "retain": []}
     source = run.texts.preparation.source
     for document in DocumentStream(documents(source, 0, ChatTemplate(tokenizer))):
         found[document.fields[LIST]].append(document.text)
-    require_forget_and_retain(found["forget"], found["retain"])
+    require_distinct(found)
     forget, retain = map(len, found.values())
     if min(forget, retain) < LEAST:
         raise ValueError(
             f"{forget:,} texts to forget and {retain:,} to retain were given: give {LEAST} or more "
             "of each, as some are for exams and attacks"
         )
+
+
+def require_distinct(texts: Mapping[str, Sequence[str]]) -> None:
+    """Raise a ValueError if a list of texts is empty, or all of it is in the other list as well.
+
+    >>> require_distinct({"forget": ["a", "b"], "retain": ["b", "c"]})
+    """
+    sets = {name: {text.strip() for text in each} for name, each in texts.items()}
+    for name, own in sets.items():
+        if not own:
+            raise ValueError(f"there is no text to {name}: give one or more")
+    for name, other in (("forget", "retain"), ("retain", "forget")):
+        if sets[name] <= sets[other]:
+            raise ValueError(
+                f"every text to {name} ({len(sets[name]):,}) is also one to {other}: give some "
+                "that are not"
+            )
 
 
 def fitted(run: RunConfig, pools: Pools) -> RunConfig:
@@ -111,7 +128,7 @@ def fitted(run: RunConfig, pools: Pools) -> RunConfig:
     )
 
 
-def lines_of(run: RunConfig) -> list[str]:
+def summary_lines(run: RunConfig) -> list[str]:
     """Return what the texts of a study are used for, and what was found in them, as lines."""
     assert run.data is not None
     sizes = (

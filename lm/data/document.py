@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,6 +73,16 @@ def shortened(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the first names of a list, separated by commas.
+
+    >>> listed("abc", most=2)
+    'a, b, ...'
+    """
+    every = list(names)
+    return ", ".join([*every[:most], *(["..."] if every[most:] else [])])
+
+
 Ids = NDArray[np.int64]
 
 
@@ -99,7 +109,7 @@ class Marks(NamedTuple):
     end: int
 
 
-SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "<|end_of_document|>", "</s>", "<eos>")
+END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<|end_of_document|>", "</s>", "<eos>")
 """Tokens by which public models separate the documents that they are pretrained on."""
 TURN = re.compile(r"im_(start|end|sep)|eot|eom|turn|header|user|assistant|system")
 """Matches tokens around the turns of a chat, as instruct models have in place of others."""
@@ -109,7 +119,7 @@ def marks(tokenizer: "PreTrainedTokenizerBase") -> Marks:
     """Return the tokens around documents in the pretraining of a tokenizer's model.
 
     A document ends with the token that separates documents: the end token of the tokenizer, or, if
-    that is not one of `SEPARATORS`, one of these that the vocabulary has. A tokenizer with neither
+    that is not one of `END_TOKENS`, one of these that the vocabulary has. A tokenizer with neither
     separates documents by its beginning, separating or padding token, or by a line end. A document
     begins with the beginning token if the tokenizer has one, and with the separator otherwise. No
     text of a pretraining has the tokens around turns of a chat, which are never taken.
@@ -118,8 +128,8 @@ def marks(tokenizer: "PreTrainedTokenizerBase") -> Marks:
         ValueError: if no token separates documents.
     """
     tokens, own = tokenizer.get_vocab(), tokenizer.eos_token
-    known = [token for token in SEPARATORS if token in tokens]
-    end = own if own in SEPARATORS or not known else known[0]
+    known = [token for token in END_TOKENS if token in tokens]
+    end = own if own in END_TOKENS or not known else known[0]
     end = _without_end(tokenizer) if end is None else end
     if end is None or TURN.search(end):
         chat = "" if end is None else f", only {end!r}, which ends a turn of a chat"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.data.document import Document, Encoded
+from lm.data.document import Document, Encoded, listed
 from lm.data.labeling import Labeler, Labels
 from lm.data.pools import SHARES, pools_of
 from lm.data.shards import Manifest, Shards, total
@@ -198,8 +198,7 @@ def sentences(manifest: Manifest) -> Iterator[str]:
 
 def _names(marks: Collection[str]) -> str:
     """Return the first words or values in quotes."""
-    names = list(map(repr, marks))
-    return ", ".join([*names[:NAMED], *(["..."] if names[NAMED:] else [])])
+    return listed(map(repr, marks), NAMED)
 
 
 def _kind(manifest: Manifest) -> str:

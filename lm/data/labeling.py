@@ -81,17 +81,18 @@ class LabelerConfig:
     """How documents or tokens are labeled."""
     words: tuple[str, ...] = ()
     """Words for the labelers keywords and tokens; by default those of Cloud et al. 2024: on trees
-    for keywords, on virology for tokens. Keywords are compared in the canonical caseless form of
-    Unicode (casefold, NFC), without zero-width characters, and any white space matches a space, as
-    any apostrophe or hyphen does that of ASCII; tokens are compared as they are."""
+    for keywords, on virology for tokens. Keywords are compared without regard to case (casefold,
+    NFC) and to zero-width characters; any white space matches a space, and any apostrophe or hyphen
+    matches that of ASCII. Tokens are compared as they are."""
     field: str = "label"
     """Field of a record that holds the value, the number, or the id in the list."""
     forget_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to forget. Values are compared by value: 1, 1.0, "1"
-    and true are equal, and text is compared composed (NFC), without zero-width characters."""
+    """Values of the field that mark documents to forget. 1, 1.0, "1" and true are equal; text is
+    compared in the form NFC, without zero-width characters."""
     retain_values: tuple[str, ...] = ()
-    """Values of the field that mark documents to retain, others being unlabeled; by default, all
-    other values mark documents to retain. Documents with an empty value are unlabeled."""
+    """Values of the field that mark documents to retain; documents with other values are unlabeled.
+    By default, all other values mark documents to retain. Documents with an empty value are
+    unlabeled."""
     low: float = 0.1
     """Number below which a document is labeled retain; between --low and --high it is unlabeled."""
     high: float = 0.9

@@ -28,16 +28,16 @@ def suffix_of(path: Path) -> str:
     >>> suffix_of(Path("stories.JSONL.gz"))
     '.jsonl'
     """
-    name = Path(path.stem) if _compression(path) else path
+    name = Path(path.stem) if compression_of(path) else path
     return name.suffix.lower()
 
 
 def whole_suffix(path: Path) -> str:
     """Return the suffixes of a file's format and of its compression in lower case."""
-    return suffix_of(path) + _compression(path)
+    return suffix_of(path) + compression_of(path)
 
 
-def _compression(path: Path) -> str:
+def compression_of(path: Path) -> str:
     """Return the suffix of a file's compression in lower case, or an empty string."""
     last = path.suffix.lower()
     return last if last in COMPRESSIONS else ""
@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         ValueError: if it cannot be read, also while it is being read.
     """
-    compression = _compression(path)
+    compression = compression_of(path)
     try:
         if compression and not path.stat().st_size:
             raise EOFError("it has no content")

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from lm.data.document import SURROGATE, Document, Located, marks, shortened
+from lm.data.document import SURROGATE, Document, Located, listed, marks, shortened
 from lm.models.hf_loading import first_line
 
 if TYPE_CHECKING:
@@ -201,11 +201,11 @@ class _Lacking:
         if not self._held:
             return
         names = list(dict.fromkeys(n for _, each in self._held for n in field_names(each.record)))
-        listed = ", ".join([*names[:NAMED], *(["..."] if names[NAMED:] else [])]) or "nothing"
+        fields = listed(names, NAMED) or "nothing"
         more = len(self._held) - 1
         also = f" (nor have the next {more:,} records)" if more else ""
         raise ValueError(
-            f"{self._held[0][1].where} has no text in a field {self.field!r}, only {listed}{also}: "
+            f"{self._held[0][1].where} has no text in a field {self.field!r}, only {fields}{also}: "
             "name the field by --text-field"
         )
 

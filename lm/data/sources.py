@@ -357,30 +357,6 @@ def _given(source: object, field: str) -> Iterator[Located]:
         yield Located(f"record {number}", record, type(source).__name__)
 
 
-def require_forget_and_retain(forget: Iterable[str], retain: Iterable[str]) -> int:
-    """Return how many texts to forget are also texts to retain.
-
-    Raises:
-        ValueError: if there is nothing to forget or to retain, or either set is part of the other.
-
-    >>> require_forget_and_retain(["a", "b"], ["b", "c"])
-    1
-    """
-    sets = [{text.strip() for text in texts} for texts in (forget, retain)]
-    names = ("forget", "retain")
-    for name, texts in zip(names, sets, strict=True):
-        if not texts:
-            raise ValueError(f"there is no text to {name}: give one or more")
-    both = sets[0] & sets[1]
-    for name, other, texts in zip(names, reversed(names), sets, strict=True):
-        if len(both) == len(texts):
-            raise ValueError(
-                f"every text to {name} ({len(texts):,}) is also one to {other}: give some that "
-                "are not"
-            )
-    return len(both)
-
-
 def source_settings(source: Hub | Files | Lists) -> dict[str, Any]:
     """Return a source as plain data, with the checksums of files, by which changes are detected."""
     data = asdict(source)

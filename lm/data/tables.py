@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from lm.data.document import Located
-from lm.data.lines import MARK, damaged, ended_lines, import_arrow, opened, suffix_of, whole_suffix
+from lm.data.lines import (
+    MARK,
+    compression_of,
+    damaged,
+    ended_lines,
+    import_arrow,
+    opened,
+    whole_suffix,
+)
 
 LARGEST_CELL = 2**31 - 1
 """Most characters of a cell. The module `csv` allows 131,072 unless told otherwise."""
@@ -101,8 +109,7 @@ def _batches(path: Path, arrow: Any) -> Iterator[Any]:  # noqa: ANN401
     """Yield the rows of a .parquet file in batches."""
     try:
         with opened(path) as file:
-            compressed = suffix_of(path) != path.suffix.lower()
-            source = arrow.BufferReader(file.read()) if compressed else file
+            source = arrow.BufferReader(file.read()) if compression_of(path) else file
             table = arrow.parquet.ParquetFile(source, page_checksum_verification=True)
             names = Counter(table.schema_arrow.names)
             if doubled := [name for name, count in names.items() if count > 1]:

@@ -91,12 +91,9 @@ def _score(group: Sequence[Response]) -> Score:
 def _mean_credit(group: Sequence[Response], rank: Callable[[Response], Sequence[float]]) -> float:
     ranks = [rank(each) for each in group]
     answers = torch.tensor([each.answer for each in group])
-    credits = torch.zeros(len(group), dtype=torch.float64)
-    for choices in {len(each) for each in ranks}:
-        rows = [row for row, each in enumerate(ranks) if len(each) == choices]
-        numbers = torch.tensor([ranks[row] for row in rows], dtype=torch.float64)
-        credits[rows] = credit(numbers, answers[rows])
-    return float(credits.mean())
+    width = max(map(len, ranks))
+    padded = [[*each, *[-inf] * (width - len(each))] for each in ranks]
+    return float(credit(torch.tensor(padded, dtype=torch.float64), answers).mean())
 
 
 def wilson(share: float, count: int) -> Share:

@@ -9,7 +9,7 @@ import pytest
 from lm.attacks.config import AttackConfig
 from lm.config import RunConfig, TextsConfig
 from lm.data.pools import Pools
-from lm.texts import fitted, lines_of, prepared_texts
+from lm.texts import fitted, prepared_texts, require_distinct, summary_lines
 from lm.training import route_tables
 from tests.lm.data.factories import write_lines
 from tests.lm.text_factories import FORGET, RETAIN, tiny_model, tokenizer
@@ -50,7 +50,7 @@ def test_texts_are_prepared_aside_and_what_was_found_is_told(tmp_path: Path) -> 
     )
     texts = TextsConfig(forget=(forget,), retain=(retain,), context=6)
     with prepared_texts(RunConfig(model=str(tmp_path / "model"), texts=texts)) as run:
-        lines = lines_of(run)
+        lines = summary_lines(run)
         assert run.data is not None
         assert run.data.is_dir()
     assert not run.data.exists()
@@ -84,3 +84,20 @@ def test_settings_that_do_not_belong_together_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         replace(RUN, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "message"),
+    [
+        ([], ["a"], "there is no text to forget: give one or more"),
+        (["a"], [], "there is no text to retain: give one or more"),
+        (["a", "b"], ["b", "a"], r"every text to forget \(2\) is also one to "),
+        (["a", " a\n"], ["b", "a", "c"], r"every text to forget \(1\) is also one to retain"),
+        (["a", "b", "c"], ["c", "b"], r"every text to retain \(2\) is also one to "),
+    ],
+)
+def test_sets_that_cannot_be_told_apart_are_refused(
+    forget: list[str], retain: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        require_distinct({"forget": forget, "retain": retain})

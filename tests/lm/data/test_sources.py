@@ -17,7 +17,6 @@ from lm.data.sources import (
     documents,
     find_source,
     read_documents,
-    require_forget_and_retain,
     source_settings,
 )
 from tests.lm.data.factories import RECORDS, make_tokenizer, write_lines, write_records
@@ -201,31 +200,6 @@ def test_text_that_is_the_name_of_a_file_may_be_a_record() -> None:
     assert [each.text for each in found] == ["gone.csv", "a text"]
     assert [each.text for each in read_documents(["see gone.csv", "a"])] == ["see gone.csv", "a"]
     assert list(read_documents([])) == []
-
-
-@pytest.mark.parametrize(
-    ("forget", "retain", "message"),
-    [
-        ([], ["a"], "there is no text to forget: give one or more"),
-        (["a"], [], "there is no text to retain: give one or more"),
-        (["a", "b"], ["b", "a"], r"every text to forget \(2\) is also one to "),
-        (["a", " a\n"], ["b", "a", "c"], r"every text to forget \(1\) is also one to retain"),
-        (
-            ["a", "b", "c"],
-            ["c", "b"],
-            r"every text to retain \(2\) is also one to ",
-        ),
-    ],
-)
-def test_sets_that_cannot_be_told_apart_are_refused(
-    forget: list[str], retain: list[str], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        require_forget_and_retain(forget, retain)
-
-
-def test_texts_in_both_sets_are_counted() -> None:
-    assert require_forget_and_retain(iter("abc"), iter("bcd")) == 2
 
 
 datasets = pytest.importorskip("datasets")
