@@ -13,6 +13,7 @@ LONGEST_FUNCTION = 60
 VAGUE = {"base", "common", "helper", "helpers", "misc", "util", "utils"}
 
 NOT_MIRRORED = {
+    "agents/test_like_sb3.py": "that RoutedPPO equals the PPO of SB3",
     "envs/wrappers/test_every_wrapper.py": "what holds of all wrappers alike",
     "lm/test_help.py": "the help pages of all commands",
     "oversight/test_help.py": "the help pages of all commands",

@@ -175,8 +175,6 @@ class GymnasiumTask(Task):
 
     def headings(self, metrics: Mapping[str, Any]) -> dict[str, str]:
         """Return the columns of the table of results: returns, length, and what ended episodes."""
-        shares = [name for name in metrics if name.endswith(RATE)]
-        known = [name for name in shares if not math.isnan(metrics[name])]
         return {
             "true_return": "return",
             "true_return_observed": "observed\nreturn",
@@ -184,15 +182,16 @@ class GymnasiumTask(Task):
             "length": "length",
             "length_observed": "observed\nlength",
             "length_unobserved": "unobserved\nlength",
-            **{name: name.removesuffix(RATE) for name in known},
+            **{name: name.removesuffix(RATE) for name in known_shares(metrics)},
         }
 
     def caption(self, metrics: Mapping[str, Any]) -> str:
         """Return what the columns of the table of results mean."""
+        others = "; other columns: share of episodes" if known_shares(metrics) else ""
         return (
             f"{metrics['episodes']} fresh episodes each, of at most {self.limit:,} steps. return: "
             "mean sum of true rewards; length: mean number of steps; observed: of episodes of "
-            "which a step was observed; unobserved: of the others; other columns: share of episodes"
+            f"which a step was observed; unobserved: of the others{others}"
         )
 
     def screen(self) -> Screen:
@@ -236,6 +235,12 @@ class GymnasiumTask(Task):
             max_episode_steps=None if self.config.horizon else self.limit,
             render_mode=render_mode,
         )
+
+
+def known_shares(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that are shares of episodes, except those without any episode."""
+    shares = [name for name in metrics if name.endswith(RATE)]
+    return [name for name in shares if not math.isnan(metrics[name])]
 
 
 def check_picture(env: gym.Env[Any, Any]) -> None:
