@@ -12,7 +12,7 @@ from rich.console import Console
 from configs.rl import STUDIES
 from oversight.rl.agent import require_trainable
 from oversight.rl.config import require_device
-from oversight.rl.study import declare, find_study, restrict
+from oversight.rl.study import find_study, restrict
 from oversight.rl.sweep import sweep
 from oversight.runs import cli
 from oversight.runs.folder import interpreter
@@ -44,8 +44,7 @@ class SweepConfig(EngineConfig):
 def main(args: Sequence[str]) -> int:
     """Sweep as the arguments say; return 1 if a run failed."""
     settings = cli.parse(SweepConfig, args, PROGRAM)
-    declaration = find_study(settings.study, STUDIES)
-    study = declare(settings.study.rpartition(":")[2], declaration, settings.env)
+    study = find_study(settings.study, STUDIES, settings.env)
     require_device(study.settings.device)
     runs = restrict(
         study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds

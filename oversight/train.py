@@ -9,7 +9,13 @@ from rich.console import Console
 
 from configs.rl import PRESETS
 from oversight.rl.agent import require_trainable, task_of
-from oversight.rl.config import TrainConfig, presets_for, require_device, require_memory
+from oversight.rl.config import (
+    TrainConfig,
+    presets_for,
+    require_device,
+    require_memory,
+    run_name,
+)
 from oversight.rl.evaluation import results_table
 from oversight.rl.result_files import LOGS
 from oversight.rl.training import train
@@ -44,9 +50,8 @@ def main(args: Sequence[str]) -> int:
 
 
 def default_folder(config: TrainConfig) -> Path:
-    """Return a new folder, named after method, oversight probability and seed."""
-    name = f"{config.method.rpartition(':')[2]}-p{config.oversight_probability:g}-seed{config.seed}"
-    return next_free(Path("runs") / config.env.rpartition(":")[2] / name)
+    """Return a new folder, named after the environment and the run."""
+    return next_free(Path("runs") / config.env.rpartition(":")[2] / run_name(config))
 
 
 def report(summary: dict[str, Any], config: TrainConfig, folder: RunFolder) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from configs.rl import STUDIES
 from oversight.rl.agent import require_trainable
 from oversight.rl.config import require_device
-from oversight.rl.study import declare, find_study
+from oversight.rl.study import find_study
 from oversight.rl.tuning import jobs_of, tune_study
 from oversight.runs import cli
 from oversight.runs.folder import require_file_place
@@ -45,8 +45,7 @@ class TuneConfig(EngineConfig):
 def main(args: Sequence[str]) -> int:
     """Tune as the arguments say; return 1 if a method could not be tuned."""
     settings = cli.parse(TuneConfig, args, PROGRAM)
-    declaration = find_study(settings.study, STUDIES)
-    study = declare(settings.study.rpartition(":")[2], declaration, settings.env)
+    study = find_study(settings.study, STUDIES, settings.env)
     require_device(study.settings.device)
     for job in jobs_of(study, settings.methods, Path()):
         require_trainable(replace(study.settings, method=job.method))

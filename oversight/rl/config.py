@@ -251,6 +251,16 @@ def require_device(device: str) -> None:
         raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use auto or cpu")
 
 
+def run_name(config: TrainConfig, *words: str) -> str:
+    """Return the name of a run; further words follow its method.
+
+    >>> run_name(TrainConfig(method="naive", seed=3), "hidden")
+    'naive-hidden-p0.1-seed3'
+    """
+    name = config.method.rpartition(":")[2]  # without the module of a method of one's own
+    return "-".join([name, *words, f"p{config.oversight_probability:g}", f"seed{config.seed}"])
+
+
 def stream_seed(seed: int, *stream: int) -> int:
     """Return the seed of one stream of random numbers, unrelated to those of other runs.
 

@@ -18,7 +18,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, Method
 from oversight.rl.agent import task_of
-from oversight.rl.config import TrainConfig
+from oversight.rl.config import TrainConfig, run_name
 from oversight.rl.rendering import Picture
 from oversight.rl.result_files import DEPLOYED, LOGS
 from oversight.runs.folder import as_markdown, flat
@@ -51,8 +51,7 @@ class Dashboard:
     def __init__(self, run: Path, config: TrainConfig, trained: Method, step: int) -> None:
         self.config, self.deployed = config, trained.deployed
         self.curves = task_of(config).curves
-        name = f"{config.method}-p{config.oversight_probability:g}-seed{config.seed}"
-        self.path, self._purge = run / LOGS / name, step + 1 if step else 0
+        self.path, self._purge = run / LOGS / run_name(config), step + 1 if step else 0
         self.learner = self._writer(self.path)
         self.learner.add_custom_scalars(layout(trained, self.curves))
         self.learner.add_text("settings", as_markdown(config), step)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.methods import method
-from oversight.rl.config import TrainConfig, default_values
+from oversight.rl.config import TrainConfig, default_values, run_name
 from oversight.rl.environment import PARTIAL_GRID
 from oversight.runs.cli import Values, choose, override
 from oversight.runs.folder import read_json
@@ -145,25 +145,33 @@ class Study:
                 for seed in panel.seeds:
                     own = {"oversight_probability": probability, "seed": seed}
                     config = override(self.settings, {**shared, **own})
-                    yield Run(run_id(config, panel.variation), panel.variation, config)
+                    words = () if panel.variation == DEFAULT else (panel.variation,)
+                    yield Run(run_name(config, *words), panel.variation, config)
 
 
 Declaration = Mapping[str, Any]
 """A study as data: settings of all runs, panels, and how methods are tuned."""
 
 
-def find_study(name: str, studies: Mapping[str, tuple[str, Declaration]]) -> Declaration:
-    """Return the declaration of a study by its name, or import one's own by `module:name`.
+def find_study(
+    name: str, studies: Mapping[str, tuple[str, Declaration]], env: str | None = None
+) -> Study:
+    """Return the study of a name, or one's own by `module:name`.
+
+    Args:
+        name: of the study, or of the module and the declaration in it.
+        studies: a sentence and a declaration by the name of the study.
+        env: as for `declare`.
 
     Raises:
-        ValueError: if there is no such study.
+        ValueError: if there is no such study, or it cannot be run as declared.
     """
     if ":" not in name:
-        return choose(studies, name, "study")[1]
+        return declare(name, choose(studies, name, "study")[1], env)
     found = load_object(name)
     if not isinstance(found, Mapping):
         raise ValueError(f"study {name!r} must be a mapping as in configs/rl.py, it is {found!r}")
-    return found
+    return declare(name.rpartition(":")[2], found, env)
 
 
 def declare(name: str, declaration: Declaration, env: str | None = None) -> Study:
@@ -213,13 +221,6 @@ def read_tuned(path: Path) -> dict[str, Values]:
         return {name: dict(found["changes"]) for name, found in read_json(path)["methods"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a file that `oversight.tune` wrote") from error
-
-
-def run_id(config: TrainConfig, variation: str = DEFAULT) -> str:
-    """Return the name of a run, such as `naive-p0.1-seed3` or `naive-hidden-p0.1-seed3`."""
-    name = config.method.rpartition(":")[2]  # without the module of a method of one's own
-    words = [name, *([] if variation == DEFAULT else [variation])]
-    return "-".join([*words, f"p{config.oversight_probability:g}", f"seed{config.seed}"])
 
 
 def restrict(

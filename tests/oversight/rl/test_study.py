@@ -117,7 +117,8 @@ MINE: Any = {
 
 def test_study_of_a_users_own_is_imported_by_name() -> None:
     found = find_study(f"{__name__}:MINE", {})
-    assert [run.id for run in declare("MINE", found).runs()] == ["naive-p0.5-seed3"]
+    assert found.name == "MINE"
+    assert [run.id for run in found.runs()] == ["naive-p0.5-seed3"]
 
 
 @pytest.mark.parametrize(
