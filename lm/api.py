@@ -31,7 +31,7 @@ from lm.methods import BASE, GOLD, follow_training, require_methods
 from lm.models.hf_loading import load_pretrained
 from lm.run import PLAIN
 from lm.study import CARD, execute_jobs, jobs_of, prepare_study, write_report
-from lm.texts import refit
+from lm.texts import restore_sizes
 from oversight.runs import cli
 from oversight.runs.folder import (
     RunFolder,
@@ -185,13 +185,13 @@ def _prepared(study: StudyConfig, folder: RunFolder) -> tuple[StudyConfig, RunFo
     if not folder.config.exists():
         return prepare_study(study, None)
     stored = read_config(folder, StudyConfig)
-    study = replace(study, run=refit(study.run, folder.path))
+    study = replace(study, run=restore_sizes(study.run, folder.path))
     refuse_changes(cli.named_values(stored), cli.named_values(study), {*MAY_CHANGE, "data"})
     return prepare_study(study, folder)
 
 
 def _result(study: StudyConfig, folder: RunFolder, method: str) -> Unlearned:
-    """Execute the runs of a study, and return what became of one of its methods.
+    """Execute the runs of a study, and return the result of one of its methods.
 
     Raises:
         ValueError: if a run fails.

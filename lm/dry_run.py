@@ -111,7 +111,9 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     total = _count(plain)
     adapters = run.adapters if method.adapted else None
     added = 0
-    if method.expanded:  # by units of zero, since to draw them takes weights, which have no storage
+    if (
+        method.expanded
+    ):  # counted on zero units: drawn ones depend on weights, which have no storage
         architecture = architecture_of(plain)
         mlp = architecture.blocks(plain)[0].get_submodule(architecture.mlp)
         unit = _count(zero_units(mlp, architecture, 1))

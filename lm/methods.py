@@ -162,7 +162,7 @@ def require_methods(names: Sequence[str]) -> None:
 
 
 def follow_training(names: Sequence[str]) -> bool:
-    """Return whether methods, apart from `unrouted`, remove what a model as it is knows.
+    """Return whether all methods but `unrouted` follow training, and so apply to a model as it is.
 
     >>> follow_training(["npo", "unrouted"]), follow_training(["npo", "gold"]), follow_training([])
     (True, False, False)

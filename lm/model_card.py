@@ -153,8 +153,8 @@ def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -
         f"{_table(rows)}\n\nThe worst setting of each attack on this one model. The model is "
         "robust if the attack is ahead of the attack on gold, which never saw the texts to "
         f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss; "
-        f"if the attack on {BASE} is ahead by more, so that the attack can tell the two; and if "
-        f"facts and loss to be retained are no worse than those of {BASE} by as much. "
+        f"if the attack on {BASE} is ahead by more, so that the attack can tell the two apart; and "
+        f"if facts and loss to be retained are no worse than those of {BASE} by as much. "
         f"Relearning takes {attack.steps} steps; its learning rates: {rates}; its numbers of "
         f"texts: {counts}."
     )

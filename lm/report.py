@@ -78,7 +78,7 @@ class Results:
 
     @property
     def over_seeds(self) -> str:
-        """What the numbers of a table are over seeds, as the end of its caption."""
+        """How the numbers of a table summarize seeds, as the end of its caption."""
         if self.frame["seed"].nunique() > 1:
             return "Means over seeds, and half of their 95% intervals"
         return (

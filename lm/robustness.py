@@ -146,7 +146,7 @@ def robustness(results: Results) -> list[Robustness]:
 def robustness_sentence(rows: Sequence[Robustness]) -> str:
     """Return how many attacks each method is robust to, in one sentence.
 
-    Attacks count by the figures by which they tell the unrouted model from gold.
+    Attacks count by the figures by which they distinguish the unrouted model from gold.
     """
     known = [
         (row.method, row.attack, row.robust)

@@ -17,7 +17,7 @@ from lm.data.sources import LIST, DocumentStream, documents
 from lm.models.hf_loading import load_tokenizer
 from lm.task import SPLIT_LABELS
 
-LEAST = 8
+MIN_TEXTS = 8
 """Number of texts to forget, and of texts to retain, that a study needs."""
 DATA = "data"
 """The folder of the shards, within that of the study."""
@@ -39,7 +39,7 @@ def prepared_texts(run: RunConfig) -> Iterator[RunConfig]:
         manifest = prepare_in(folder, run)
         shards = Shards(folder, manifest)
         require_something_to_forget(shards)
-        yield replace(fitted(run, pools_of(shards)), data=folder)
+        yield replace(fit_sizes(run, pools_of(shards)), data=folder)
 
 
 def prepare_in(folder: Path, run: RunConfig) -> Manifest:
@@ -60,14 +60,14 @@ def copy_shards(run: RunConfig, folder: Path) -> RunConfig:
     return replace(run, data=folder / DATA)
 
 
-def refit(run: RunConfig, folder: Path) -> RunConfig:
+def restore_sizes(run: RunConfig, folder: Path) -> RunConfig:
     """Return settings with the sizes that `prepared_texts` gave them, and the shards of a study.
 
     Raises:
         ValueError: as `prepare_in`.
     """
     shards = Shards(folder / DATA, prepare_in(folder / DATA, run))
-    return replace(fitted(run, pools_of(shards)), data=folder / DATA)
+    return replace(fit_sizes(run, pools_of(shards)), data=folder / DATA)
 
 
 def require_distinct_texts(run: RunConfig) -> None:
@@ -80,10 +80,10 @@ def require_distinct_texts(run: RunConfig) -> None:
         found[document.fields[LIST]].append(document.text)
     require_distinct(found)
     forget, retain = map(len, found.values())
-    if min(forget, retain) < LEAST:
+    if min(forget, retain) < MIN_TEXTS:
         raise ValueError(
-            f"{forget:,} texts to forget and {retain:,} to retain were given: give {LEAST} or more "
-            "of each, as some are for exams and attacks"
+            f"{forget:,} texts to forget and {retain:,} to retain were given: give {MIN_TEXTS} or "
+            "more of each, as some are for exams and attacks"
         )
 
 
@@ -104,7 +104,7 @@ def require_distinct(texts: Mapping[str, Sequence[str]]) -> None:
             )
 
 
-def fitted(run: RunConfig, pools: Pools) -> RunConfig:
+def fit_sizes(run: RunConfig, pools: Pools) -> RunConfig:
     """Return settings whose numbers of texts are at most those of the pools.
 
     Exams and attacks draw the same number of texts to forget and to retain. A tenth of the texts to

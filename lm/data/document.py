@@ -63,7 +63,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_blank(text: str) -> bool:
-    """Return whether a text shows nothing."""
+    """Return whether a text has no visible character."""
     return not text.strip() or not invisible().sub("", text).strip()
 
 

@@ -1,9 +1,10 @@
 """Local files of documents: which of a folder are read, and how each is divided into records.
 
-A .jsonl or .ndjson file has a record on each line, a .json file a list of records, or one on each
-line as well, and a .csv or .parquet file one in each row (`lm.data.tables`). A .txt file is divided
-at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at the start
-of a line is where files were put together: it is removed, and a new document begins there.
+A .jsonl or .ndjson file has a record on each line, a .json file has a list of records or one on
+each line, and a .csv or .parquet file has one in each row (`lm.data.tables`). A .txt file is
+divided at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at
+the start of a line shows where files were concatenated: it is removed, and a new document begins
+there.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ READABLE = (
 
 
 def has_known_suffix(path: Path) -> bool:
-    """Return whether the name of a file tells that it can be read, in any case of letters."""
+    """Return whether a file has a suffix that can be read, in lower or upper case."""
     suffix = suffix_of(path)
     return suffix == ".txt" or suffix in _READERS
 
@@ -170,7 +171,7 @@ _LINE = re.compile(f"[^{_ENDS}]*[{_ENDS}]")
 def _between(path: Path, separator: re.Pattern[str]) -> Iterator[tuple[int, str]]:
     """Yield the texts between separators, each with the number of its first line.
 
-    Nothing before the first separator, or after the last one, is no document.
+    Blank text before the first separator, or after the last one, is not a document.
     """
     lines: list[str] = []
     first, begun = 1, False

@@ -1,8 +1,8 @@
-"""What was found while documents were labeled that a user must know: counts, each with a sentence.
+"""Counts of what a user must know about labels and documents, each with a sentence.
 
-Labels can be empty, doubled, contradictory or of nothing, and documents can be blank, repeated or
-longer than the context. None of this ends the preparation, but all of it is counted in the manifest
-and told in a line at its end.
+Words or values may be blank, doubled or in no document, labels may contradict each other, and
+documents may be blank, repeated or longer than the context. None of this ends a preparation: the
+counts are kept in the manifest, and a line for each is printed at the end.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ SENTENCES = {
     "unused_marks": "warning: {kind}s in no document: {unused_marks:,} of {marks:,}{names}",
     "unused_labels": "warning: labels beyond the last record: {unused_labels:,}",
 }
-"""The sentence of each count, which is told if the count is above zero."""
+"""The sentence of each count, which is printed if the count is above zero."""
 
 NAMED = 8
 """Most words or values of no document that are named."""
@@ -173,7 +173,7 @@ FLAGS = {
     "scores": "high",
     "list": "labels",
 }
-"""The flag that tells a labeler what is to be forgotten."""
+"""The flag by which each labeler selects what is to be forgotten."""
 
 
 def sentences(manifest: Manifest) -> Iterator[str]:

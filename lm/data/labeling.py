@@ -1,7 +1,7 @@
 """Labelers: rules that label a document, or each of its tokens, as retain, unlabeled or forget.
 
-A labeler is made from the settings. It also tells which of its marks (words, values or ids) it
-finds in a document, so that marks of no document can be reported.
+A labeler is made from the settings. It also returns which of its marks (words, values or ids)
+a document has, so that marks of no document can be reported.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Lines of text files, plain or compressed, and JSON values, with the place of what is wrong.
+"""Lines of text files, plain or compressed, and JSON values; errors name the place of the fault.
 
 Files are UTF-8, and lines end as on any system. What compresses a file is named by its last suffix.
 """

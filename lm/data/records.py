@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXT, MESSAGES = "text", "messages"
-"""The default field of texts, and that of conversations, which is read where the former lacks."""
+"""The default field of texts, and that of conversations, which is read in records without it."""
 PATIENCE = 1000
-"""Records without the field at the start of a file after which it is refused."""
+"""Number of records without the field, at the start of a file, at which the file is refused."""
 NAMED = 20
 """Most fields that an error message names."""
 

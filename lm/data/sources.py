@@ -67,7 +67,7 @@ class Files:
 
 
 LIST = "list"
-"""The field that tells which list a document of `Lists` is in: `forget` or `retain`."""
+"""The field that names the list of a document of `Lists`: `forget` or `retain`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +152,7 @@ def find_source(
 
     Raises:
         ValueError: if there is no such file, the name is malformed, a path is given a subset or
-            split, or something without .txt files is told how to divide them.
+            split, or `text_split` is given for a source without .txt files.
 
     >>> find_source("tinystories", split="validation").split
     'validation'
@@ -299,7 +299,11 @@ def read_documents(
         return DocumentStream(found, skipped_files=number_skipped(source))
     field = text_field or TEXT
     paths = _paths(source)
-    records = read_records(paths, field, text_split, separators) if paths else _given(source, field)
+    records = (
+        read_records(paths, field, text_split, separators)
+        if paths
+        else _iterable_records(source, field)
+    )
     skipped = sum(map(skipped_files, paths))
     return DocumentStream(documents_of(records, field, chat=chat), skipped_files=skipped)
 
@@ -335,7 +339,7 @@ _FILE_NAME = re.compile(r"\S+\.(csv|json|jsonl|ndjson|parquet|txt)(\.gz|\.zst)?"
 """Matches names of files, and few texts."""
 
 
-def _given(source: object, field: str) -> Iterator[Located]:
+def _iterable_records(source: object, field: str) -> Iterator[Located]:
     """Yield the records of an iterable of records, texts or conversations.
 
     Raises:

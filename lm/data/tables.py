@@ -22,7 +22,7 @@ from lm.data.lines import (
 )
 
 LARGEST_CELL = 2**31 - 1
-"""Most characters of a cell. The module `csv` allows 131,072 unless told otherwise."""
+"""Most characters of a cell. The module `csv` allows 131,072 by default."""
 ROWS = 256
 """Rows of a .parquet file that are converted at once."""
 

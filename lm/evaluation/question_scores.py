@@ -182,7 +182,7 @@ def _response(record: Mapping[str, Any]) -> Response:
 
 
 def cut_line(responses: Sequence[Response]) -> str | None:
-    """Return a line that tells how many questions lost the beginning of a prompt, if any did.
+    """Return a line on how many questions lost the beginning of a prompt, if any did.
 
     >>> cut_line([Response("", 0, (1, 1), {}, cut=True), Response("", 0, (1, 1), {})])[:50]
     'warning: questions whose prompt lost its beginning'

@@ -93,7 +93,7 @@ def require_whole(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) 
     Args:
         name: name or folder of the model.
         model: the loaded model.
-        info: what transformers tells of the loading.
+        info: what transformers reports about the loading.
     """
     unknown = [key for key in info["unexpected_keys"] if not DERIVED.search(key)]
     wrong = [f"{key} (shape {tuple(own)})" for key, own, _ in info["mismatched_keys"]]
@@ -207,7 +207,7 @@ def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
 
 
 class _Loaded(NamedTuple):
-    """A model, its tokenizer, and what transformers tells of the loading."""
+    """A model, its tokenizer, and what transformers reports about the loading."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
@@ -219,7 +219,7 @@ def _load(name: str, gguf_file: str | None) -> _Loaded:
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()  # the command line has its own
-    logging.set_verbosity_error()  # what is missing is an error here, and told in one line
+    logging.set_verbosity_error()  # what is missing is an error here, and reported in one line
     tokenizer = _tokenizer(name, gguf_file)
     settings: dict[str, Any] = {
         "dtype": torch.float32,

@@ -193,7 +193,7 @@ def test_stored_responses_of_a_model_that_gave_nan_are_refused(
     assert "has responses of a model that gave no likelihoods" in capsys.readouterr().err
 
 
-def test_questions_longer_than_the_context_are_told(
+def test_questions_longer_than_the_context_are_reported(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = {"question": "a", "choices": ["b", "c"], "answer": 0}

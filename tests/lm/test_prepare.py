@@ -209,7 +209,7 @@ def test_text_files_are_divided_as_the_flag_says(
     assert "warning: words in no document: 4 of 6 ('trees', 'forests'" in printed
 
 
-def test_mixed_folder_is_read_and_what_is_skipped_is_told(
+def test_mixed_folder_is_read_and_what_is_skipped_is_reported(
     flags: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "documents"

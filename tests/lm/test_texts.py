@@ -9,7 +9,7 @@ import pytest
 from lm.attacks.config import AttackConfig
 from lm.config import RunConfig, TextsConfig
 from lm.data.pools import Pools
-from lm.texts import fitted, prepared_texts, require_distinct, summary_lines
+from lm.texts import fit_sizes, prepared_texts, require_distinct, summary_lines
 from lm.training import route_tables
 from tests.lm.data.factories import write_lines
 from tests.lm.text_factories import FORGET, RETAIN, tiny_model, tokenizer
@@ -36,12 +36,12 @@ def pools(forget: int, retain: int) -> Pools:
 def test_sizes_fit_the_number_of_texts(
     forget: int, retain: int, sizes: tuple[int, int, int, tuple[int, ...], int]
 ) -> None:
-    run = fitted(RUN, pools(forget, retain))
+    run = fit_sizes(RUN, pools(forget, retain))
     found = (run.task.stories, run.repair.stories, run.exam.stories, run.attack.num_examples)
     assert (*found, run.batch_size) == sizes
 
 
-def test_texts_are_prepared_aside_and_what_was_found_is_told(tmp_path: Path) -> None:
+def test_texts_are_prepared_aside_and_what_was_found_is_reported(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
     tokenizer().save_pretrained(tmp_path / "model")
     forget, retain = (
@@ -68,7 +68,7 @@ def test_settings_that_fit_stay_unchanged() -> None:
         exam=replace(RUN.exam, stories=5),
         attack=AttackConfig(num_examples=(1, 7)),
     )
-    assert fitted(small, pools(100, 100)) == small
+    assert fit_sizes(small, pools(100, 100)) == small
 
 
 @pytest.mark.parametrize(

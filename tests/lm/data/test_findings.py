@@ -57,7 +57,7 @@ def test_words_of_no_document_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_data_without_a_label_are_told(tmp_path: Path) -> None:
+def test_data_without_a_label_are_reported(tmp_path: Path) -> None:
     told = list(sentences(prepared(tmp_path, of_texts("a", "b"))))
     assert told[1] == "warning: documents labeled forget: 0 of 2, and a study needs some"
     assert told[2].startswith("warning: words in no document: 6 of 6 ('tree', 'trees'")

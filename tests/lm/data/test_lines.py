@@ -86,7 +86,7 @@ def test_damaged_files_are_refused_in_one_line(
     assert str(caught.value).isprintable()
 
 
-def test_missing_package_and_missing_permission_are_told(
+def test_missing_package_and_missing_permission_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_compressed(tmp_path / "a.txt.zst", b"a")
