@@ -19,6 +19,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from io import BytesIO
 from logging import Logger
+from pathlib import Path
 from types import (
     CodeType,
     FunctionType,
@@ -247,21 +248,36 @@ def path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-LIBRARIES = sys.stdlib_module_names | {
-    *("torch", "numpy", "matplotlib", "rich", "cloudpickle", "tensorboard", "google", "absl"),
-    *("PIL", "pyparsing", "tyro", "docstring_parser", "sympy", "mpmath", "tqdm", "fsspec"),
-    *("pygments", "scipy", "pandas", "sklearn", "joblib", "dill", "six", "mpl_toolkits"),
-    *("pytest", "_pytest", "pluggy", "hypothesis", "pyarrow", "datasets"),
-    "transformers",  # whose tables of models import a model when they are read
+FRAMEWORKS = {
+    *("gymnasium", "minigrid", "stable_baselines3"),
+    *("oversight", "envs", "agents", "lm", "configs"),
 }
+"""Packages whose classes an environment and a learner are made of, wherever they are installed."""
 DATA = (*SCALARS, list, tuple, dict, set, frozenset, deque, *ARRAYS, torch.Tensor)
 
 
 @lru_cache(maxsize=16384)
 def is_own(kind: Any) -> bool:  # noqa: ANN401 (mypy does not take a class as hashable)
-    """Return whether a class is none of the libraries that count and cache in their classes."""
-    package = str(getattr(kind, "__module__", "")).partition(".")[0]
-    return package == "__main__" or package not in LIBRARIES
+    """Return whether a class is none of the installed libraries, which count and cache in theirs.
+
+    Those of the frameworks are looked at as well.
+    """
+    return not _is_library(str(getattr(kind, "__module__", "")).partition(".")[0])
+
+
+@lru_cache(maxsize=4096)
+def _is_library(package: str) -> bool:
+    """Return whether a package is of the standard library, or is installed and no framework."""
+    if package in FRAMEWORKS or package == "__main__":
+        return False
+    module = sys.modules.get(package)
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    installed = any(not SITES.isdisjoint(Path(place).parts) for place in places)
+    return installed or package in sys.stdlib_module_names
+
+
+SITES = {"site-packages", "dist-packages"}
+"""Names of the folders of installed libraries."""
 
 
 def data_of_class(kind: type) -> dict[str, Any]:
