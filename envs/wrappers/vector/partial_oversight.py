@@ -223,11 +223,10 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         """Return Gymnasium's `final_obs`: an array, or an object for each lane that ended."""
         if isinstance(observations, np.ndarray):
             return observations
-        each = iterate(self.observation_space, observations)
-        last = [one if end else None for one, end in zip(each, ended.tolist(), strict=True)]
         final = np.full(self.num_envs, None, dtype=np.object_)
-        for lane in np.flatnonzero(ended):
-            final[lane] = last[lane]
+        for lane, observation in enumerate(iterate(self.observation_space, observations)):
+            if ended[lane]:
+                final[lane] = observation
         return final
 
     def _with_flags(self, observations: Any) -> Any:  # noqa: ANN401

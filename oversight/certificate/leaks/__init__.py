@@ -6,16 +6,13 @@ A chapter registers its parts when it is imported; see `planted.leak`.
 from oversight.certificate.leaks import (
     buffers_and_learners,
     callbacks_and_checkpoints,
+    encoded_infos,
     harmless,
-    harmless_callbacks,
-    hidden_in_types,
-    infos_by_code,
     kept_by_environments,
     kept_by_learners,
     logs_and_generators,
     observations_and_resets,
     rewards_and_infos,
-    shown_and_drawn,
 )
 from oversight.certificate.leaks.planted import HARMLESS, LEAKS, Planted
 
@@ -25,14 +22,11 @@ __all__ = [
     "Planted",
     "buffers_and_learners",
     "callbacks_and_checkpoints",
+    "encoded_infos",
     "harmless",
-    "harmless_callbacks",
-    "hidden_in_types",
-    "infos_by_code",
     "kept_by_environments",
     "kept_by_learners",
     "logs_and_generators",
     "observations_and_resets",
     "rewards_and_infos",
-    "shown_and_drawn",
 ]
