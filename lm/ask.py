@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lm.evaluation.harness import FORMS, Asker, Form, QuestionSet, find_questions
+from lm.evaluation.question_formats import repeats
 from lm.evaluation.question_scores import Results, cut_line, fingerprint, scores, scores_table
-from lm.evaluation.records import repeats
 from lm.models.hf_loading import load_pretrained
 from oversight.runs import cli
 from oversight.runs.settings import require_numbers

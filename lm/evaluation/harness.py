@@ -14,7 +14,7 @@ file a list of them; `answer` counts from 0, and `subject` may be left out:
     {"question": "How many legs has a spider?", "choices": ["six", "eight"], "answer": 1}
 
 An answer may also be a letter, or the text of a choice, and records may have the shapes of other
-data sets (`lm.evaluation.records`).
+data sets (`lm.evaluation.question_formats`).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lm.data.document import SURROGATE, is_blank
 from lm.data.files import read_records
-from lm.evaluation.records import LABELS, answer_index, common_shape
+from lm.evaluation.question_formats import LABELS, answer_index, common_shape
 from lm.models.hf_loading import first_line
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
     """Return the fields of a question with two choices or more, one of them right.
 
     A record without a subject gets the one given; an empty one is unknown. The fields may have the
-    names of other data sets (`lm.evaluation.records`).
+    names of other data sets (`lm.evaluation.question_formats`).
 
     Raises:
         ValueError: if a field is missing or of another type, there are fewer than two choices, a

@@ -229,5 +229,6 @@ def test_models_that_cannot_be_unlearned_are_refused_and_leave_no_folder(
 
 def test_command_and_function_have_one_name_in_any_order() -> None:
     imported = importlib.import_module("lm.unlearn")  # binds the module to its name in the package
-    assert vars(lm)["unlearn"] is imported is unlearn
+    function: object = unlearn
+    assert function is imported is vars(lm)["unlearn"]
     assert callable(imported)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from oversight.runs.parallel import locked
+from tests.lm.data.factories import write_lines
+from tests.lm.text_factories import FORGET, RETAIN, tiny_model, tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +22,12 @@ TINY = (
     *("--method", METHOD, "--task.stories", "24", "--batch-size", "2", "--expansion", "4"),
     *("--loop.steps", "60", "--loop.warmup", "2", "--loop.checkpoint-every", "3"),
     *("--repair.steps", "2", "--repair.stories", "8", "--exam.stories", "4", "--exam.rounds", "1"),
+    *("--attack.learning-rates", "2e-3", "--attack.num-examples", "2", "--attack.steps", "2"),
+)
+TEXTS = (
+    *("--method", "lora-pair", "--context", "40", "--adapters.rank", "2", "--workers", "1"),
+    *("--loop.steps", "200", "--loop.warmup", "2", "--loop.checkpoint-every", "3"),
+    *("--repair.steps", "2", "--exam.calibration.steps", "2"),
     *("--attack.learning-rates", "2e-3", "--attack.num-examples", "2", "--attack.steps", "2"),
 )
 STARTED, TRAINED = "training.pt", "trained.safetensors"
@@ -99,6 +107,21 @@ def test_study_killed_in_training_and_in_attacks_resumes_to_the_same_results(
     }
     assert all(name.startswith("events.out.tfevents.") for name in difference)
     assert "1 runs finished, 0 to do" in finish("--workers", "1", "--resume", tmp_path)
+
+
+def test_killed_study_of_texts_resumes_to_the_same_results(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    given: list[object] = ["--model", tmp_path / "model", *TEXTS]
+    for name, texts in (("forget", FORGET), ("retain", RETAIN)):
+        lines = write_lines(tmp_path / f"{name}.jsonl", [{"text": text} for text in texts])
+        given += [f"--{name}", lines]
+    whole, cut = (tmp_path / name / "runs" / "lora-pair-seed0" for name in ("whole", "cut"))
+    finish("--run-dir", tmp_path / "whole", *given)
+    process = start("--run-dir", tmp_path / "cut", *given)
+    kill(process, cut, STARTED, TRAINED, group=True)
+    assert "0 runs finished, 1 to do" in finish("--resume", tmp_path / "cut")
+    assert same(cut, whole)
 
 
 def test_workers_end_when_their_study_is_killed(uninterrupted: Path, tmp_path: Path) -> None:

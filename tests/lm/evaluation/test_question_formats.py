@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lm.evaluation.harness import read_questions
-from lm.evaluation.records import repeats
+from lm.evaluation.question_formats import repeats
 
 LEGS = ["six", "eight", "Ten", "none"]
 SPIDER = {"question": "How many legs?", "choices": LEGS}
