@@ -248,12 +248,18 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         numbers = [*parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}"]
         table.add_row(name, *numbers, f"{kept / 2**30:.2f}")
     table.caption = (
-        f"{tokens:,} tokens: {run.loop.steps:,} steps x {run.batch_size:,} x {length:,}"
-        + ("" if tokens else ", and hours of the steps after training, each on two batches")
-        + ". Memory in "
-        f"GiB per GPU; hours at {UTILIZATION:.0%} of {PEAK / 1e12:.0f} TFLOP/s, an H100's peak, "
-        f"which was not measured. Disk in GiB of each run; all {sum(runs.values())} runs keep "
-        f"{stored / 2**30:.2f} GiB, and a run needs up to {passing / 2**30:.2f} GiB more until it "
-        "is repaired."
+        f"{_training(run, length)}. Memory in GiB per GPU; hours at {UTILIZATION:.0%} of "
+        f"{PEAK / 1e12:.0f} TFLOP/s, an H100's peak, which was not measured. Disk in GiB of each "
+        f"run; all {sum(runs.values())} runs keep {stored / 2**30:.2f} GiB, and a run needs up to "
+        f"{passing / 2**30:.2f} GiB more until it is repaired."
     )
     return table
+
+
+def _training(run: RunConfig, length: int) -> str:
+    """Return the number of tokens that a model is trained on, as a product."""
+    steps, rows = run.loop.steps, run.batch_size
+    tokens = f"{steps * rows * length:,} tokens: {steps:,} steps x {rows:,} x {length:,}"
+    if steps:
+        return tokens
+    return f"{tokens}, and hours of the steps after training, each on two batches"

@@ -62,6 +62,21 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs, which are no characters, but which JSON can spell."""
 
 
+def require_characters(text: str, where: str, part: str) -> None:
+    """Raise a ValueError if a text has half of a surrogate pair.
+
+    Args:
+        text: the text.
+        where: the place of its record, for errors.
+        part: the part of the record that holds it, for errors.
+    """
+    if half := SURROGATE.search(text):
+        raise ValueError(
+            f"{where} has half of a surrogate pair, {half[0]!r}, in its {part}, which is no "
+            "character: correct the text, or remove the record"
+        )
+
+
 def is_blank(text: str) -> bool:
     """Return whether a text has no visible character."""
     return not text.strip() or not invisible().sub("", text).strip()

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from lm.data.document import SURROGATE, Document, Located, listed, marks, shortened
+from lm.data.document import Document, Located, listed, marks, require_characters, shortened
 from lm.models.hf_loading import first_line
 
 if TYPE_CHECKING:
@@ -235,11 +235,7 @@ def _text(
             f"{where} has no text in its field {field!r}: {shortened(value)}: give text, or "
             "remove the record"
         )
-    if half := SURROGATE.search(text):
-        raise ValueError(
-            f"{where} has half of a surrogate pair, {half[0]!r}, in its field {field!r}, which "
-            "is no character: correct the text, or remove the record"
-        )
+    require_characters(text, where, f"field {field!r}")
     return text, messages
 
 

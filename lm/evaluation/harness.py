@@ -30,7 +30,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lm.data.document import SURROGATE, is_blank
+from lm.data.document import is_blank, require_characters
 from lm.data.files import read_records
 from lm.evaluation.question_formats import LABELS, answer_index, common_shape
 from lm.models.hf_loading import first_line
@@ -175,12 +175,7 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
         if not fit:
             given = _kinds(record[name])
             raise ValueError(f"{where}: its {name} is {given}: give {FIELDS.get(name, 'a text')}")
-    half = SURROGATE.search("".join([record["question"], record["subject"], *choices]))
-    if half:
-        raise ValueError(
-            f"{where} has half of a surrogate pair, {half[0]!r}, which is no character: correct "
-            "the text"
-        )
+        require_characters("".join(record[name]), where, name)
     blank = sum(map(is_blank, choices))
     if not 2 <= len(choices) <= len(ascii_uppercase) or blank:
         raise ValueError(
