@@ -98,7 +98,7 @@ def picture_of(level: Level) -> NDArray[np.uint8]:
     return picture
 
 
-class ListTank(gym.ObservationWrapper[tuple[Any, Level], np.int64, Level]):
+class ListTank(gym.ObservationWrapper[Any, np.int64, Level]):
     """A tank that also lists its levels, in observations of no fixed size."""
 
     def __init__(self) -> None:
