@@ -52,7 +52,7 @@ class TextsConfig:
     context: int = 256
     """Maximum number of tokens of a text, its end included; longer texts are cut."""
     questions: str | None = None
-    """Questions about what is to be forgotten: a .json or .jsonl file, or the name of a benchmark
+    """Questions about what is to be forgotten: a file of records, or the name of a benchmark
     of `python -m lm.ask`. They are asked before and after unlearning, and under attack."""
     retain_questions: str | None = None
     """Questions about what is to be retained, in the same forms."""

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lm.data.document import is_blank, require_characters
 from lm.data.files import read_records
+from lm.data.lines import suffix_of
 from lm.evaluation.question_formats import LABELS, answer_index, common_shape
 from lm.models.hf_loading import first_line
 
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 Form = Literal["letter", "answer", "cloze", "choices-only"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
-SUFFIXES = (".json", ".jsonl")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+GIVE_A_FILE = f"give a file that ends in {', '.join(SUFFIXES)}, also compressed"
 FIELDS = {"question": "a text", "choices": "a list of texts", "answer": "a whole number"}
 """The fields of a question, and what each holds."""
 TASK_FILES = Path(__file__).parent / "harness_tasks"
@@ -114,13 +116,13 @@ class QuestionSet:
 
 
 def find_questions(name: str, limit: int | None = None) -> QuestionSet:
-    """Return the questions of a .json or .jsonl file, or of a benchmark such as `mmlu-anatomy`.
+    """Return the questions of a file, or of a benchmark such as `mmlu-anatomy`.
 
     Raises:
         ValueError: if there are none, or a record is malformed.
     """
     path = Path(name)
-    sources = read_questions(path) if path.suffix.lower() in SUFFIXES else load_benchmark(name)
+    sources = read_questions(path) if suffix_of(path) in SUFFIXES else load_benchmark(name)
     return QuestionSet(name, sources, limit)
 
 
@@ -130,10 +132,10 @@ def read_questions(path: Path) -> tuple[Source, ...]:
     Raises:
         ValueError: if the file cannot be read or holds no question, or a record is malformed.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} holds no questions: give a file that ends in .json or .jsonl")
+    if suffix_of(path) not in SUFFIXES:
+        raise ValueError(f"{path} holds no questions: {GIVE_A_FILE}")
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: give one that ends in .json or .jsonl")
+        raise ValueError(f"there is no file {path}: {GIVE_A_FILE}")
     questions = [check_record(each.record, each.where) for each in read_records(path, "")]
     if not questions:
         raise ValueError(f"{path} holds no questions: give one or more")
@@ -210,8 +212,8 @@ def load_benchmark(name: str) -> tuple[Source, ...]:
         hint = (
             f"did you mean {' or '.join(near)}?"
             if near
-            else "give the path of one that ends in .json or .jsonl, wmdp-bio, wmdp-chem, "
-            f"wmdp-cyber, mmlu-SUBJECT, or one of the groups {groups}"
+            else f"{GIVE_A_FILE}, or name wmdp-bio, wmdp-chem, wmdp-cyber, "
+            f"mmlu-SUBJECT, or one of the groups {groups}"
         )
         raise ValueError(f"{name or repr(name)} is neither a file nor a benchmark: {hint}")
     try:

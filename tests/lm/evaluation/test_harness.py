@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -207,7 +208,7 @@ def test_error_names_the_field_when_one_is_missing(tmp_path: Path, field: str) -
         ("a.json", "[3]", "record 0 holds int: give a JSON object"),
         ("a.json", "[]", "holds no questions"),
         ("a.jsonl", "\n", "holds no questions"),
-        ("a.txt", "x", "ends in .json or .jsonl"),
+        ("a.txt", "x", "ends in .json, .jsonl, .ndjson, .parquet"),
     ],
 )
 def test_file_is_refused_when_it_holds_no_questions(
@@ -215,6 +216,18 @@ def test_file_is_refused_when_it_holds_no_questions(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         read_questions(written(tmp_path / name, text))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".NDJSON", ".jsonl.gz", ".json", ".parquet"])
+def test_questions_are_the_same_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"facts{suffix}"
+    frame = pd.DataFrame([SPIDER, SPIDER])
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_json(path, orient="records", lines=suffix != ".json", compression="infer")
+    (source,) = find_questions(str(path)).sources
+    assert [record["choices"] for record in source.questions] == [SPIDER["choices"]] * 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -317,7 +330,7 @@ def test_letter_prompt_equals_that_of_the_harness(task: str, name: str) -> None:
         ("wmdp-cyber", "wmdp-cyber cannot be read .no such host.: check the network"),
         ("wmdp-chem", "cais/wmdp, wmdp_chem, record 1: its answer is 4"),
         ("wmdp-boi", "neither a file nor a benchmark: did you mean wmdp-bio"),
-        ("qqq", "neither a file nor a benchmark: give the path .* mmlu-stem"),
+        ("qqq", "neither a file nor a benchmark: give a file .* mmlu-stem"),
     ],
 )
 def test_benchmark_is_refused_when_it_cannot_be_loaded(name: str, message: str) -> None:
