@@ -36,7 +36,7 @@ from lm.robustness import attacks_table, robustness, robustness_sentence
 from lm.run import PLAIN, run_identity, run_method, train_as_worker
 from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
-from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines
+from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines, tokenizer_of
 from lm.training.distributed import broadcast, processes
 from oversight.runs.folder import (
     RunFolder,
@@ -121,7 +121,7 @@ def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyCo
     own_texts = bool(study.run.texts.forget)
     if folder is not None:
         if own_texts:
-            prepare_in(folder.path / DATA, study.run)
+            prepare_in(folder.path / DATA, study.run, tokenizer_of(study.run))
             study = replace(study, run=replace(study.run, data=folder.path / DATA))
         return study, folder
     path = study.run_dir or default_folder(study)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from lm.config import RunConfig
 from lm.data.findings import require_something_to_forget, sentences
@@ -16,6 +17,9 @@ from lm.data.shards import Manifest, Shards, read_manifest
 from lm.data.sources import LIST, DocumentStream, documents
 from lm.models.hf_loading import load_tokenizer
 from lm.task import SPLIT_LABELS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MIN_TEXTS = 8
 """Number of texts to forget, and of texts to retain, that a study needs."""
@@ -34,23 +38,28 @@ def prepared_texts(run: RunConfig) -> Iterator[RunConfig]:
             read.
     """
     with TemporaryDirectory() as made:
-        require_distinct_texts(run)
+        tokenizer = tokenizer_of(run)
+        require_distinct_texts(run, tokenizer)
         folder = Path(made) / DATA
-        manifest = prepare_in(folder, run)
+        manifest = prepare_in(folder, run, tokenizer)
         shards = Shards(folder, manifest)
         require_something_to_forget(shards)
         yield replace(fit_sizes(run, pools_of(shards)), data=folder)
 
 
-def prepare_in(folder: Path, run: RunConfig) -> Manifest:
+def tokenizer_of(run: RunConfig) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of the model of a run."""
+    assert run.model is not None  # the settings refuse texts without one
+    return load_tokenizer(run.model, run.gguf_file)
+
+
+def prepare_in(folder: Path, run: RunConfig, tokenizer: "PreTrainedTokenizerBase") -> Manifest:
     """Prepare the texts of a run in a folder, or check that it holds those same texts, unchanged.
 
     Raises:
         ValueError: if the folder holds other texts, or a file of the texts has changed.
     """
-    assert run.model is not None  # the settings refuse it
-    config = replace(run.texts.preparation, gguf_file=run.gguf_file)
-    return prepare(config, load_tokenizer(run.model, run.gguf_file), folder)
+    return prepare(replace(run.texts.preparation, gguf_file=run.gguf_file), tokenizer, folder)
 
 
 def copy_shards(run: RunConfig, folder: Path) -> RunConfig:
@@ -66,14 +75,13 @@ def restore_sizes(run: RunConfig, folder: Path) -> RunConfig:
     Raises:
         ValueError: as `prepare_in`.
     """
-    shards = Shards(folder / DATA, prepare_in(folder / DATA, run))
+    manifest = prepare_in(folder / DATA, run, tokenizer_of(run))
+    shards = Shards(folder / DATA, manifest)
     return replace(fit_sizes(run, pools_of(shards)), data=folder / DATA)
 
 
-def require_distinct_texts(run: RunConfig) -> None:
+def require_distinct_texts(run: RunConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
     """Raise a ValueError if texts are too few, or `require_distinct` refuses them."""
-    assert run.model is not None
-    tokenizer = load_tokenizer(run.model, run.gguf_file)
     found: dict[str, list[str]] = {"forget": [], "retain": []}
     source = run.texts.preparation.source
     for document in DocumentStream(documents(source, 0, ChatTemplate(tokenizer))):

@@ -89,7 +89,10 @@ def test_agent_takes_the_ends_of_each_range_and_schedules() -> None:
     numpy = {"max_grad_norm": np.float32("inf"), "n_epochs": np.int64(1)}
     schedules = {"clip_range": lambda left: -left, "clip_range_vf": lambda left: 0.1}
     for settings in (ends, none, numpy, schedules):
-        small_agent(env=small_env(lanes=8), **settings)
+        agent = small_agent(env=small_env(lanes=8), **settings)
+        kept = {name: getattr(agent, name) for name in {*settings} & {*ends, *numpy}}
+        assert kept == {name: settings[name] for name in kept}
+    assert agent.clip_range(0.5) == -0.5  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
