@@ -28,7 +28,7 @@ from lm.data.sources import read_documents
 from lm.evaluation.harness import check_records
 from lm.evaluation.question_scores import fingerprint
 from lm.methods import BASE, GOLD, follow_training, require_methods
-from lm.models.hf_loading import load_pretrained
+from lm.models.hf_loading import load_pretrained, save_pretrained
 from lm.run import PLAIN
 from lm.study import CARD, execute_jobs, jobs_of, prepare_study, write_report
 from lm.texts import restore_sizes
@@ -246,12 +246,10 @@ class Inputs:
     def model(self, plain: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
         """Write a model with its tokenizer, and return its folder."""
         name = re.sub(r"[^\w.-]", "", Path(plain.name_or_path).name) or "model"
-        path, draft = self.folder / name, self.folder / f".{name}"
+        path = self.folder / name
         self._keep("model.txt", f"{fingerprint(plain)}\n")
         if not path.exists():
-            plain.save_pretrained(draft)
-            tokenizer.save_pretrained(draft)
-            draft.rename(path)
+            save_pretrained(plain, tokenizer, path)
         return str(path)
 
     def texts(

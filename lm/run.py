@@ -4,7 +4,6 @@ Each stage is a file in the run's folder (`lm.stages`). A finished stage is read
 so that an interrupted run resumes and ends with bit-identical weights.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -26,7 +25,7 @@ from lm.methods import METHODS, begins_with
 from lm.models import files
 from lm.models.gpt import ablate_random
 from lm.models.hf import RoutedCausalLM, contract
-from lm.models.hf_loading import load_tokenizer
+from lm.models.hf_loading import load_tokenizer, save_pretrained
 from lm.models.language_model import LanguageModel
 from lm.pretraining import (
     CHECKPOINT,
@@ -357,9 +356,7 @@ def repair(
 
 
 def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
-    """Write a model and its tokenizer by `save_pretrained`, unless the exported folder exists.
-
-    The exported folder gets its name when it is complete.
+    """Write a plain copy of a model with its tokenizer, unless the exported folder exists.
 
     Args:
         config: settings of the run, with a pretrained model.
@@ -369,17 +366,12 @@ def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
     Raises:
         ValueError: if the folder cannot be written, or the tokenizer no longer exists.
     """
-    path, draft = folder / PLAIN, folder / f".{PLAIN}"
+    path = folder / PLAIN
     if path.exists():
         return
     assert config.model is not None
-    shutil.rmtree(draft, ignore_errors=True)  # left by a kill
-    try:
-        contract(model).save_pretrained(draft)
-        load_tokenizer(config.model, config.gguf_file).save_pretrained(draft)
-        draft.rename(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error}") from error
+    tokenizer = load_tokenizer(config.model, config.gguf_file)
+    save_pretrained(contract(model), tokenizer, path)
 
 
 CONSTANTS = ("_entropy_lower_bound", "fact_guess_loss", "_chance")

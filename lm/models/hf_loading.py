@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
@@ -206,6 +207,33 @@ def _tokenizer(name: str, gguf_file: str | None) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
+def save_pretrained(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", path: Path
+) -> None:
+    """Write a plain model and its tokenizer to a folder, which gets its name when it is complete.
+
+    Raises:
+        ValueError: if the folder cannot be written.
+    """
+    draft = path.with_name(f".{path.name}")
+    shutil.rmtree(draft, ignore_errors=True)  # left by a kill
+    _silence()
+    try:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        draft.rename(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error}") from error
+
+
+def _silence() -> None:
+    """Let transformers report errors only."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()  # the command line has its own
+    logging.set_verbosity_error()  # what is missing is an error here, and reported in one line
+
+
 class _Loaded(NamedTuple):
     """A model, its tokenizer, and what transformers reports about the loading."""
 
@@ -216,10 +244,8 @@ class _Loaded(NamedTuple):
 
 def _load(name: str, gguf_file: str | None) -> _Loaded:
     from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
 
-    logging.disable_progress_bar()  # the command line has its own
-    logging.set_verbosity_error()  # what is missing is an error here, and reported in one line
+    _silence()
     tokenizer = _tokenizer(name, gguf_file)
     settings: dict[str, Any] = {
         "dtype": torch.float32,
