@@ -17,7 +17,7 @@ extensions = [
     "sphinx_copybutton",
     "command_help",
 ]
-exclude_patterns = ["extensions"]
+exclude_patterns = ["extensions", "examples"]
 default_role = "code"  # single backticks in docstrings
 
 html_theme = "furo"

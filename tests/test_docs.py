@@ -20,7 +20,10 @@ from configs.rl import METHODS, PRESETS
 from envs import PartialOversight
 from lm.ask import AskConfig
 from lm.config import StudyConfig
+from lm.data.sources import read_documents
+from lm.evaluation.harness import find_questions
 from lm.prepare import PrepareConfig
+from lm.texts import MIN_TEXTS, require_distinct
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.report import ReportConfig
@@ -190,3 +193,16 @@ def test_linked_file_and_heading_exist(page: str, target: str) -> None:
 
 def test_no_placeholder_remains() -> None:
     assert not re.findall(r"^[A-Z]{4,}$", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda path: path.name
+)
+def test_examples_are_texts_and_questions_about_them(folder: Path) -> None:
+    texts = {
+        name: [document.text for document in read_documents(folder / f"{name}.jsonl")]
+        for name in ("forget", "retain")
+    }
+    require_distinct(texts)
+    assert min(map(len, texts.values())) >= MIN_TEXTS
+    assert find_questions(str(folder / "questions.jsonl")).sources[0].questions
