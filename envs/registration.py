@@ -8,6 +8,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from envs.worlds import WORLDS
+
 # id -> (single environment, native vector environment)
 IDS = {
     "PartialGrid-v0": ("envs.gridworld_env:partial_grid", "envs.gridworld_env:partial_grid_vec"),
@@ -19,6 +21,14 @@ def register() -> None:
     for name, (entry_point, vector_entry_point) in IDS.items():
         if name not in gym.registry:
             gym.register(name, entry_point, vector_entry_point=vector_entry_point)
+    for name in WORLDS:
+        if name not in gym.registry:
+            gym.register(
+                name,
+                "envs.worlds:world_env",
+                vector_entry_point="envs.worlds:world_vec",
+                kwargs={"world": name},
+            )
 
 
 def require_registered(name: str) -> gym.envs.registration.EnvSpec:

@@ -45,22 +45,32 @@ def draw(agent: int | None, ghost: int, diamond: int, overseen: Sequence[bool], 
     Returns:
         RGB, [32 * size + 1, 32 * size + 1, 3]. An overseen square is lit and shows an eye.
     """
-    side = size * CELL + 1
-    frame = np.empty((side, side, 3))
+    things = (diamond, DIAMOND, overseen[0]), (ghost, GHOST, overseen[1]), (agent, AGENT, False)
+    return draw_icons(
+        size,
+        size,
+        [
+            (divmod(int(cell), size), (*_OVERSEEN, *icon) if lit else icon)
+            for cell, icon, lit in things
+            if cell is not None
+        ],
+    )
+
+
+def draw_icons(rows: int, columns: int, icons: Sequence[tuple[tuple[int, int], Icon]]) -> Frame:
+    """Draw icons on a board, each at its row and column, from back to front.
+
+    Returns:
+        RGB, [32 * rows + 1, 32 * columns + 1, 3].
+    """
+    frame = np.empty((rows * CELL + 1, columns * CELL + 1, 3))
     frame[:] = _FLOOR
     frame[::CELL] = _LINE
     frame[:, ::CELL] = _LINE
-    for cell, icon, lit in (
-        (diamond, _DIAMOND, overseen[0]),
-        (ghost, _GHOST, overseen[1]),
-        (agent, _AGENT, False),
-    ):
-        if cell is None:
-            continue
-        row, column = divmod(int(cell), size)
+    for (row, column), icon in icons:
         top, left = row * CELL, column * CELL
         tile = frame[top + 1 : top + CELL, left + 1 : left + CELL]
-        for shape, color in (*_OVERSEEN, *icon) if lit else icon:
+        for shape, color in icon:
             alpha = _coverage(shape)[..., None]
             tile += alpha * (color - tile)
     return np.rint(frame).astype(np.uint8)
@@ -77,11 +87,11 @@ def _coverage(shape: Shape) -> NDArray[np.float64]:
     return share
 
 
-def _disc(x: float, y: float, radius: float) -> Shape:
+def disc(x: float, y: float, radius: float) -> Shape:
     return lambda u, v: (u - x) ** 2 + (v - y) ** 2 < radius**2
 
 
-def _rhombus(width: float, top: float, bottom: float) -> Shape:
+def rhombus(width: float, top: float, bottom: float) -> Shape:
     return lambda u, v: (
         (top < v) & (v < bottom) & (np.abs(u) < width * np.minimum(1 - v / bottom, 1 - v / top))
     )
@@ -105,26 +115,26 @@ def _almond(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
 
 _FLOOR = (250, 249, 246)
 _LINE = (205, 203, 197)
-_INK = (45, 48, 58)
-_WHITE = (255, 255, 255)
+INK = (45, 48, 58)
+WHITE = (255, 255, 255)
 _AMBER = (226, 152, 20)
 
 # Layers from back to front.
-_AGENT: Icon = ((_disc(0, 0, 0.54), _WHITE), (_disc(0, 0, 0.45), (214, 84, 62)))
-_DIAMOND: Icon = (
-    (_rhombus(0.56, -0.62, 0.62), (38, 132, 176)),
-    (_rhombus(0.26, -0.62, 0.62), (134, 204, 230)),
+AGENT: Icon = ((disc(0, 0, 0.54), WHITE), (disc(0, 0, 0.45), (214, 84, 62)))
+DIAMOND: Icon = (
+    (rhombus(0.56, -0.62, 0.62), (38, 132, 176)),
+    (rhombus(0.26, -0.62, 0.62), (134, 204, 230)),
 )
-_GHOST: Icon = (
+GHOST: Icon = (
     (_sheet, (122, 108, 160)),
-    (_disc(-0.21, -0.12, 0.15), _WHITE),
-    (_disc(0.21, -0.12, 0.15), _WHITE),
-    (_disc(-0.18, -0.1, 0.07), _INK),
-    (_disc(0.24, -0.1, 0.07), _INK),
+    (disc(-0.21, -0.12, 0.15), WHITE),
+    (disc(0.21, -0.12, 0.15), WHITE),
+    (disc(-0.18, -0.1, 0.07), INK),
+    (disc(0.24, -0.1, 0.07), INK),
 )
 _OVERSEEN: Icon = (
     (lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 1, (255, 240, 190)),
     (_frame, _AMBER),
-    (_almond, _INK),
-    (_disc(0.58, -0.66, 0.09), (255, 205, 70)),
+    (_almond, INK),
+    (disc(0.58, -0.66, 0.09), (255, 205, 70)),
 )

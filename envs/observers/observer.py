@@ -150,11 +150,18 @@ def check_observer(observer: object) -> None:
         raise ValueError(f"observer must be one of envs.observers, got {observer!r}")
 
 
-def check_probability(value: float, name: str) -> None:
-    """Raise a ValueError if a value is not a number from 0 to 1."""
+def check_probability(value: float, name: str, highest: float = 1) -> None:
+    """Raise a ValueError if a value is not a number from 0 to 1, or to a lower highest one."""
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or not 0 <= value <= 1:  # false for NaN as well
-        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+    if not number or not 0 <= value <= highest:  # false for NaN as well
+        raise ValueError(f"{name} must be a number from 0 to {highest:g}, got {value!r}")
+
+
+def check_integer(value: int, name: str, lowest: int, highest: int) -> None:
+    """Raise a ValueError if a value is not an integer in a range that includes both bounds."""
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integer or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be an integer from {lowest} to {highest}, got {value!r}")
 
 
 def check_count(value: int, name: str, least: int) -> None:

@@ -1,0 +1,261 @@
+"""The rules of a grid world, as functions on arrays with a leading axis of lanes.
+
+A lane holds one game. In every world an agent pursues an intended goal, and a proxy of that goal
+looks like it on most levels of training. What a world pays is a function of two observations, those
+before and after a step, so that an overseer, a proxy and a reader of a film see all that counts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.observers import random_streams
+from envs.observers.observer import Mask, check_count, check_probability
+from envs.rendering import Icon
+
+Distribution = Literal["train", "test"]
+Cells = NDArray[np.intp]
+Numbers = NDArray[np.float64]
+Planes = NDArray[np.int8]
+State = dict[str, NDArray[np.generic]]
+"""All that a game's future depends on, given its actions: arrays with a row for each lane."""
+
+ATTEMPTS = 32
+"""Layouts that are drawn for a level before it gets one without obstacles."""
+
+
+class Channel(NamedTuple):
+    """A channel of the observation, which marks the cells that hold one kind of thing.
+
+    Attributes:
+        letter: how the thing is written as text.
+        icon: how it is drawn.
+        minigrid: its object, color and state in MiniGrid's encoding; None if it has none.
+    """
+
+    letter: str
+    icon: Icon
+    minigrid: tuple[int, int, int] | None = None
+
+
+class Served(NamedTuple):
+    """Which goals a step served, [n] each."""
+
+    goal: Mask
+    proxy: Mask
+
+
+class Solution(NamedTuple):
+    """The best that can be done on each level, [n] each.
+
+    Attributes:
+        optimal_return: highest sum of true rewards within the horizon.
+        optimal_steps: fewest steps that earn it.
+        proxy_return: highest sum of proxy rewards within the horizon.
+        proxy_steps: fewest steps that earn it.
+    """
+
+    optimal_return: Numbers
+    optimal_steps: Cells
+    proxy_return: Numbers
+    proxy_steps: Cells
+
+
+class World(ABC):
+    """The rules of a world: its levels, moves, observations and rewards.
+
+    Attributes:
+        channels: the channels of an observation by name, from back to front.
+        actions: the names of the actions.
+
+    Args:
+        rows: Rows of the board.
+        columns: Columns of the board.
+        horizon: Steps after which an episode is truncated.
+        distribution: Levels of training, or test levels, where goal and proxy part. On levels of
+            training the proxy ends an episode as the goal does; on test levels it does not.
+        alpha: Share of the levels of training on which goal and proxy part as in a test.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    channels: ClassVar[Mapping[str, Channel]]
+    actions: ClassVar[tuple[str, ...]] = ("north", "east", "south", "west")
+
+    def __init__(
+        self, rows: int, columns: int, horizon: int, distribution: Distribution, alpha: float
+    ) -> None:
+        check_count(horizon, "horizon", 1)
+        check_probability(alpha, "alpha")
+        if distribution not in get_args(Distribution):
+            raise ValueError(
+                f"distribution must be one of {get_args(Distribution)}, got {distribution!r}"
+            )
+        self.rows, self.columns, self.horizon = rows, columns, horizon
+        self.distribution, self.alpha = distribution, alpha
+        self._targets = targets_of_moves(rows, columns)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of an observation: channels, rows, columns."""
+        return len(self.channels), self.rows, self.columns
+
+    @property
+    def ends_at_proxy(self) -> bool:
+        """Whether the proxy ends an episode."""
+        return self.distribution == "train"
+
+    @abstractmethod
+    def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:
+        """Return the first state of some levels, a pure function of seed and episode, [n] each.
+
+        Every level can be solved: the goal and the proxy can be reached.
+        """
+
+    @abstractmethod
+    def move(self, state: State, actions: Cells) -> None:
+        """Change the state of each lane by its action, [n]."""
+
+    @abstractmethod
+    def observe(self, state: State) -> Planes:
+        """Return the observation of each lane, zeros and ones, [n, channels, rows, columns]."""
+
+    @abstractmethod
+    def true_reward(self, previous: Planes, planes: Planes) -> Numbers:
+        """Return the true reward of steps from one observation to the next, [n]."""
+
+    @abstractmethod
+    def proxy_reward(self, previous: Planes, planes: Planes) -> Numbers:
+        """Return what the proxy pays for steps from one observation to the next, [n]."""
+
+    @abstractmethod
+    def solve(self, state: State) -> Solution:
+        """Return the best that can be done on some levels, whose state is the first one."""
+
+    def check_state(self, state: State) -> None:
+        """Raise a ValueError for a state that is none of a running episode.
+
+        By default it checks that cells are on the board.
+        """
+        for name, array in state.items():
+            cells = array.dtype == np.intp
+            if cells and np.any((array < 0) | (array >= self.rows * self.columns)):  # type: ignore[operator]
+                raise ValueError(
+                    f"state[{name!r}] must be from 0 to {self.rows * self.columns - 1}"
+                )
+
+    def served(self, previous: Planes, planes: Planes) -> Served:
+        """Return which goals a step served: by default those that it was paid for."""
+        return Served(
+            self.true_reward(previous, planes) > 0, self.proxy_reward(previous, planes) > 0
+        )
+
+    def ended(self, state: State, served: Served) -> Mask:
+        """Return which lanes terminate after a step, [n]."""
+        return served.goal | served.proxy if self.ends_at_proxy else served.goal
+
+    def channel(self, planes: Planes, name: str) -> Planes:
+        """Return one channel of observations, [n, rows, columns]."""
+        found: Planes = planes[:, list(self.channels).index(name)]
+        return found
+
+    def parts(self, word: random_streams.Words) -> Mask:
+        """Return whether goal and proxy part on levels, [n], by a word for each of them."""
+        if self.distribution == "test":
+            return np.ones(len(word), dtype=np.bool_)
+        return random_streams.uniform(word) < self.alpha
+
+    def step_to(self, agent: Cells, actions: Cells, blocked: Mask) -> Cells:
+        """Return the cell that each agent moves to, [n]; edges and blocked cells stop it.
+
+        Args:
+            agent: the agents' cells, [n], row * columns + column.
+            actions: 0 north, 1 east, 2 south, 3 west, [n].
+            blocked: cells that nobody enters, [n, cells].
+        """
+        target = self._targets.take(agent * 4 + actions)
+        stopped = blocked[np.arange(len(agent)), target]
+        return np.where(stopped, agent, target)
+
+
+def targets_of_moves(rows: int, columns: int) -> Cells:
+    """Return the cell to which each move leads on an empty board, at index cell * 4 + action."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    targets = [
+        np.maximum(row - 1, 0) * columns + column,
+        row * columns + np.minimum(column + 1, columns - 1),
+        np.minimum(row + 1, rows - 1) * columns + column,
+        row * columns + np.maximum(column - 1, 0),
+    ]
+    return np.stack(targets, axis=-1).ravel()
+
+
+UNREACHABLE = np.iinfo(np.int16).max
+"""The distance of cells to which no path leads."""
+
+
+def distances(free: Mask, sources: Mask) -> NDArray[np.int16]:
+    """Return the steps from the nearest source to each cell, through free cells only.
+
+    Args:
+        free: cells that can be entered, [n, rows, columns].
+        sources: cells where a path may begin, [n, rows, columns].
+
+    Returns:
+        [n, rows, columns], `UNREACHABLE` where no path leads.
+
+    >>> free = np.array([[[True, False, True], [True, True, True]]])
+    >>> sources = np.zeros_like(free)
+    >>> sources[0, 0, 0] = True
+    >>> distances(free, sources)[0, :, 2]
+    array([4, 3], dtype=int16)
+    """
+    steps = np.full(free.shape, UNREACHABLE, dtype=np.int16)
+    front = sources & free
+    unseen, number = free & ~front, 0
+    while front.any():
+        steps[front] = number
+        front = neighbors(front) & unseen
+        unseen &= ~front
+        number += 1
+    return steps
+
+
+def neighbors(cells: Mask) -> Mask:
+    """Return the cells one step away from some cells, [n, rows, columns]."""
+    near = np.zeros_like(cells)
+    near[:, 1:] |= cells[:, :-1]
+    near[:, :-1] |= cells[:, 1:]
+    near[:, :, 1:] |= cells[:, :, :-1]
+    near[:, :, :-1] |= cells[:, :, 1:]
+    return near
+
+
+def one_cell(cell: Cells, rows: int, columns: int) -> Mask:
+    """Return a board for each lane on which one cell is marked, [n, rows, columns]."""
+    board = np.zeros((len(cell), rows * columns), dtype=np.bool_)
+    board[np.arange(len(cell)), cell] = True
+    return board.reshape(-1, rows, columns)
+
+
+def draw_cell(allowed: Mask, word: random_streams.Words) -> Cells:
+    """Return one of the allowed cells of each lane, [n], every one equally likely.
+
+    Args:
+        allowed: [n, cells], at least one in each lane.
+        word: [n].
+    """
+    number = (word % allowed.sum(axis=1).astype(np.uint64)).astype(np.intp)
+    return np.argmax(np.cumsum(allowed, axis=1) > number[:, None], axis=1)
+
+
+def level_words(
+    seed: random_streams.Words, episode: random_streams.Words, attempt: int, num_streams: int
+) -> random_streams.Words:
+    """Return words for an attempt at the layout of each lane's level, [num_streams, n]."""
+    attempts = np.full(len(seed), attempt, dtype=np.uint64)
+    return random_streams.words(random_streams.split(seed, attempts), episode, num_streams)
