@@ -88,10 +88,12 @@ def _coverage(shape: Shape) -> NDArray[np.float64]:
 
 
 def disc(x: float, y: float, radius: float) -> Shape:
+    """Return a disc around a point of a tile; x and y run from -1 to 1, downward."""
     return lambda u, v: (u - x) ** 2 + (v - y) ** 2 < radius**2
 
 
 def rhombus(width: float, top: float, bottom: float) -> Shape:
+    """Return a rhombus around the middle of a tile, of half a width, from top to bottom."""
     return lambda u, v: (
         (top < v) & (v < bottom) & (np.abs(u) < width * np.minimum(1 - v / bottom, 1 - v / top))
     )

@@ -1,5 +1,6 @@
 """Grid worlds in which a proxy looks like the intended goal until a test parts them."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,15 +8,39 @@ from envs.worlds.corner_maze import CornerMaze
 from envs.worlds.world import Channel, Solution, World
 from envs.worlds.world_env import WorldEnv, WorldVectorEnv
 
-__all__ = ["WORLDS", "Channel", "CornerMaze", "Solution", "World", "WorldEnv", "WorldVectorEnv"]
+__all__ = [
+    "WORLDS",
+    "Channel",
+    "CornerMaze",
+    "Solution",
+    "World",
+    "WorldEnv",
+    "WorldVectorEnv",
+    "make_world",
+]
 
 WORLDS: Mapping[str, type[World]] = {"CornerMaze-v0": CornerMaze}
 """The worlds by the ids of their environments."""
 
 
+def make_world(name: str, arguments: Mapping[str, Any]) -> World:
+    """Return the rules of a world by the id of its environment.
+
+    Raises:
+        ValueError: If an argument has another name than those of the world, or is out of its range.
+    """
+    world = WORLDS[name]
+    known = [each for each in inspect.signature(world).parameters]
+    if unknown := [each for each in arguments if each not in known]:
+        raise ValueError(
+            f"{name} has no argument {unknown[0]!r}: its arguments are {', '.join(known)}"
+        )
+    return world(**arguments)
+
+
 def world_env(*, world: str, render_mode: str | None = None, **arguments: Any) -> WorldEnv:  # noqa: ANN401
     """Return a single environment of a world; further arguments are those of the world."""
-    return WorldEnv(WORLDS[world](**arguments), render_mode)
+    return WorldEnv(make_world(world, arguments), render_mode)
 
 
 def world_vec(
@@ -26,4 +51,4 @@ def world_vec(
     **arguments: Any,  # noqa: ANN401
 ) -> WorldVectorEnv:
     """Return a native vector environment of a world."""
-    return WorldVectorEnv(WORLDS[world](**arguments), num_envs, render_mode)
+    return WorldVectorEnv(make_world(world, arguments), num_envs, render_mode)

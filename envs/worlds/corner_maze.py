@@ -77,7 +77,7 @@ class CornerMaze(World):
         "agent": Channel("A", icons.AGENT),
     }
 
-    def __init__(  # noqa: PLR0913 (the arguments of an environment)
+    def __init__(
         self,
         *,
         size: int = 9,
@@ -126,7 +126,8 @@ class CornerMaze(World):
     def true_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return 1 where the agent has reached the cheese, [n]."""
         eaten = self.channel(planes, "agent") & self.channel(planes, "cheese")
-        return eaten.any(axis=(1, 2)).astype(np.float64)
+        reward: Numbers = eaten.any(axis=(1, 2)).astype(np.float64)
+        return reward
 
     def proxy_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return 1 where the agent has reached the corner, [n]."""

@@ -7,12 +7,12 @@ before and after a step, so that an overseer, a proxy and a reader of a film see
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.observers import random_streams
+from envs.observers import Observer, random_streams
 from envs.observers.observer import Mask, check_count, check_probability
 from envs.rendering import Icon
 
@@ -20,7 +20,7 @@ Distribution = Literal["train", "test"]
 Cells = NDArray[np.intp]
 Numbers = NDArray[np.float64]
 Planes = NDArray[np.int8]
-State = dict[str, NDArray[np.generic]]
+State = dict[str, NDArray[Any]]
 """All that a game's future depends on, given its actions: arrays with a row for each lane."""
 
 ATTEMPTS = 32
@@ -70,6 +70,8 @@ class World(ABC):
     Attributes:
         channels: the channels of an observation by name, from back to front.
         actions: the names of the actions.
+        overseer: the observer that reads from an observation who is supervised, if levels decide
+            it; such a world has an argument `supervision`, the chance of that.
 
     Args:
         rows: Rows of the board.
@@ -85,6 +87,7 @@ class World(ABC):
 
     channels: ClassVar[Mapping[str, Channel]]
     actions: ClassVar[tuple[str, ...]] = ("north", "east", "south", "west")
+    overseer: ClassVar[Observer | None] = None
 
     def __init__(
         self, rows: int, columns: int, horizon: int, distribution: Distribution, alpha: float
@@ -143,10 +146,21 @@ class World(ABC):
         """
         for name, array in state.items():
             cells = array.dtype == np.intp
-            if cells and np.any((array < 0) | (array >= self.rows * self.columns)):  # type: ignore[operator]
+            if cells and np.any((array < 0) | (array >= self.rows * self.columns)):
                 raise ValueError(
                     f"state[{name!r}] must be from 0 to {self.rows * self.columns - 1}"
                 )
+
+    def proxy(
+        self,
+        previous_observation: Planes,
+        action: Cells,
+        observation: Planes,
+        terminated: Mask,
+        truncated: Mask,
+    ) -> Numbers:
+        """Return what the proxy pays for steps, as `PartialOversight` asks for it, [n]."""
+        return self.proxy_reward(previous_observation, observation)
 
     def served(self, previous: Planes, planes: Planes) -> Served:
         """Return which goals a step served: by default those that it was paid for."""
@@ -179,7 +193,8 @@ class World(ABC):
         """
         target = self._targets.take(agent * 4 + actions)
         stopped = blocked[np.arange(len(agent)), target]
-        return np.where(stopped, agent, target)
+        reached: Cells = np.where(stopped, agent, target)
+        return reached
 
 
 def targets_of_moves(rows: int, columns: int) -> Cells:
