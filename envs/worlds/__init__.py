@@ -30,7 +30,7 @@ def make_world(name: str, arguments: Mapping[str, Any]) -> World:
         ValueError: If an argument has another name than those of the world, or is out of its range.
     """
     world = WORLDS[name]
-    known = [each for each in inspect.signature(world).parameters]
+    known = list(inspect.signature(world).parameters)
     if unknown := [each for each in arguments if each not in known]:
         raise ValueError(
             f"{name} has no argument {unknown[0]!r}: its arguments are {', '.join(known)}"

@@ -126,8 +126,7 @@ class CornerMaze(World):
     def true_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return 1 where the agent has reached the cheese, [n]."""
         eaten = self.channel(planes, "agent") & self.channel(planes, "cheese")
-        reward: Numbers = eaten.any(axis=(1, 2)).astype(np.float64)
-        return reward
+        return np.asarray(eaten.any(axis=(1, 2)), dtype=np.float64)
 
     def proxy_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return 1 where the agent has reached the corner, [n]."""

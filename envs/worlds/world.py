@@ -265,7 +265,8 @@ def draw_cell(allowed: Mask, word: random_streams.Words) -> Cells:
         word: [n].
     """
     number = (word % allowed.sum(axis=1).astype(np.uint64)).astype(np.intp)
-    return np.argmax(np.cumsum(allowed, axis=1) > number[:, None], axis=1)
+    cells: Cells = np.argmax(np.cumsum(allowed, axis=1) > number[:, None], axis=1)
+    return cells
 
 
 def level_words(

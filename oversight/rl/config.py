@@ -14,6 +14,7 @@ from agents import METHODS, method
 from agents.ppo import PPOConfig
 from agents.ppo_arguments import require_batch_size, require_rollout
 from envs.gridworld import NUM_PLANES, GridConfig, NoiseConfig
+from envs.worlds import WORLDS
 from oversight.rl.environment import PARTIAL_GRID, EnvironmentConfig
 from oversight.rl.expressions import load_function
 from oversight.runs.cli import Values, override, parse_part
@@ -117,10 +118,31 @@ GENERAL: Values = {
 PPO where it has them, for an environment that pays at every step."""
 
 
+WORLD: Values = {
+    "total_timesteps": 1_500_000,
+    "num_envs": 256,
+    "eval_every": 20,
+    "ppo.hidden_sizes": (128,),
+    "ppo.n_steps": 32,
+    "ppo.batch_size": 2048,
+    "ppo.n_epochs": 3,
+    "ppo.learning_rate": 7e-4,
+    "ppo.gamma": 0.97,
+    "ppo.gae_lambda": 0.95,
+    "ppo.clip_range": 0.2,
+    "ppo.ent_coef": 0.01,
+    "ppo.max_grad_norm": 0.5,
+    "ppo.timeouts": "hidden",
+}
+"""Settings of the grid worlds that differ from those of PartialGrid-v0."""
+
+
 def default_values(env: str) -> Values:
     """Return the settings of an environment that differ from those of PartialGrid-v0."""
-    own = env.removeprefix("envs:") == PARTIAL_GRID
-    return {} if own else {"env": env, **GENERAL}
+    name = env.removeprefix("envs:")
+    if name == PARTIAL_GRID:
+        return {}
+    return {"env": env, **(WORLD if name in WORLDS else GENERAL)}
 
 
 def default_config(env: str = PARTIAL_GRID) -> TrainConfig:

@@ -18,6 +18,7 @@ from agents.spaces import require_spaces
 from envs.observers import EpisodeCoin, Observer
 from envs.registration import make_truthful, require_registered
 from envs.vectorization import Vectorization, restorable, vectorize
+from envs.worlds import WORLDS, World, make_world
 from envs.wrappers import FixedHorizon, PartialOversight, vector
 from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
 from oversight.rl.expressions import load_function, parse_flag, parse_observer
@@ -46,6 +47,9 @@ class EnvironmentConfig:
     observations, and the images of MiniGrid, are flattened to vectors."""
     env_kwargs: str = "{}"
     """Arguments of the environment, as a JSON object such as '{"continuous": true}'."""
+    alpha: float | None = None
+    """Share of a grid world's levels of training on which the goal and its proxy part; by default
+    1, since no reward can tell them apart on other levels. Its test levels always part them."""
     vectorization: Vectorization = "auto"
     """How lanes are stepped: as arrays if the environment offers that (native), one after the other
     (sync), or each in a process (async); auto is native or else sync."""
@@ -74,7 +78,10 @@ class EnvironmentConfig:
         """Refuse settings that cannot run, before anything is made."""
         object.__setattr__(self, "env", known_id(self.env))
         require_number("oversight_probability", self.oversight_probability, UNIT)
+        require_alpha(self)
         environment_arguments(self)
+        if self.env in WORLDS:
+            world_of(self)
         proxy = proxy_of(self)
         check_payment(proxy, "observed", self.allow, None)
         check_oversight(observer_of(self), flag_of(self))
@@ -119,14 +126,46 @@ def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is not JSON: {advice}") from error
     if not isinstance(arguments, dict):
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is no JSON object: {advice}")
-    return arguments
+    return {**world_arguments(config), **arguments}
+
+
+def world_arguments(config: EnvironmentConfig) -> dict[str, Any]:
+    """Return the arguments of a grid world that follow from other settings."""
+    if config.env not in WORLDS:
+        return {}
+    if WORLDS[config.env].overseer is None:
+        return {"alpha": 1.0 if config.alpha is None else config.alpha}
+    return {"supervision": config.oversight_probability} if config.observer is None else {}
+
+
+def world_of(config: EnvironmentConfig, **arguments: Any) -> World:  # noqa: ANN401
+    """Return the rules of a grid world, some of its arguments replaced by others."""
+    given = environment_arguments(config) | arguments
+    return make_world(config.env, {name: given[name] for name in given if name != "observation"})
+
+
+def require_alpha(config: EnvironmentConfig) -> None:
+    """Raise a ValueError for an alpha that is none, or that the environment does not have."""
+    if config.alpha is None:
+        return
+    require_number("alpha", config.alpha, UNIT)
+    world = WORLDS.get(config.env)
+    if world is None or world.overseer is not None:
+        having = ", ".join(name for name in WORLDS if WORLDS[name].overseer is None)
+        raise ValueError(
+            f"alpha {config.alpha:g} was given, but {config.env} has no such levels: leave it out, "
+            f"or train in one of {having}"
+        )
 
 
 def observer_of(config: EnvironmentConfig) -> Observer:
-    """Return the observer of an environment that has none of its own."""
-    if config.observer is None:
-        return EpisodeCoin(config.oversight_probability)
-    return parse_observer(config.observer, config.oversight_probability)
+    """Return the observer of an environment: by default its own overseer, or else a coin."""
+    if config.observer is not None:
+        return parse_observer(config.observer, config.oversight_probability)
+    world = WORLDS.get(config.env)
+    if world is not None and world.overseer is not None:
+        return world.overseer
+    return EpisodeCoin(config.oversight_probability)
 
 
 def flag_of(config: EnvironmentConfig) -> Flag:
@@ -135,8 +174,10 @@ def flag_of(config: EnvironmentConfig) -> Flag:
 
 
 def proxy_of(config: EnvironmentConfig) -> Proxy | None:
-    """Return the proxy of an environment, if it is given one."""
-    return None if config.proxy is None else load_function(config.proxy)
+    """Return the proxy of an environment: the one given, or that of a grid world."""
+    if config.proxy is not None:
+        return load_function(config.proxy)
+    return world_of(config).proxy if config.env in WORLDS else None
 
 
 def require_own_oversight(config: EnvironmentConfig) -> None:
@@ -317,7 +358,7 @@ def require_usable(config: EnvironmentConfig, method: Method, propensity: float 
 
 def require_method(config: EnvironmentConfig, method: Method, propensity: float | None) -> None:
     """Raise a ValueError if a method lacks the proxy or the probability that it learns from."""
-    if method.reward == "proxy" and config.proxy is None and config.env != PARTIAL_GRID:
+    if method.reward == "proxy" and config.env != PARTIAL_GRID and proxy_of(config) is None:
         raise ValueError(
             f"method {method.name!r} learns from a proxy reward, and {config.env} has none: give "
             "--proxy module:function, or choose another method"
