@@ -1,11 +1,13 @@
 """Features: what lies between an observation and the motivation modules.
 
 - `default_features` chooses SB3's feature extractor by the observation space.
+- `BoardCNN` is a convolution over a stack of planes, which is too small for SB3's `NatureCNN`.
 - `CombinedFeatures` is SB3's `CombinedExtractor`, which also takes images too small for a CNN.
 - `masked_features` numbers the features that show some channels or keys of an observation.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from stable_baselines3.common.torch_layers import (
     FlattenExtractor,
     NatureCNN,
 )
+from torch import Tensor, nn
 
 SMALLEST = 36
 """The smallest height and width of an image on which each filter of `NatureCNN` has a place."""
@@ -57,6 +60,68 @@ class CombinedFeatures(CombinedExtractor):
         }
         super().__init__(spaces.Dict(seen), cnn_output_dim, normalized_image)
         self._observation_space = observation_space
+
+
+def board_layers(inputs: int, channels: Sequence[int]) -> nn.Sequential:
+    """Return 3 x 3 convolutions with an activation after each, and flatten their last planes.
+
+    Padding by zeros keeps the height and the width. PyTorch's own convolution in its default layout
+    is the fastest one on a CPU: on 5 planes of 9 x 9 it takes a third of the time of a sum of
+    matrix products, and a tenth of that of `unfold`.
+
+    Args:
+        inputs: number of planes.
+        channels: number of channels of each convolution.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise((inputs, *channels)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+class BoardCNN(BaseFeaturesExtractor):
+    """The features of a board: 3 x 3 convolutions over its planes that keep its height and width.
+
+    It reads stacks of planes, channels first, such as those of shape (5, 9, 9) of a grid world.
+
+    Args:
+        observation_space: as in SB3, of arrays of three axes.
+        channels: number of channels of each convolution.
+
+    Raises:
+        ValueError: if observations are no planes, or `NatureCNN` reads them.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Space[Any], channels: Sequence[int] = (16, 16)
+    ) -> None:
+        require_planes(observation_space)
+        planes, height, width = observation_space.shape or ()
+        super().__init__(observation_space, channels[-1] * height * width)
+        self.layers = board_layers(planes, channels)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, channels * height * width]."""
+        return self.layers(observations)  # type: ignore[no-any-return]
+
+
+def is_planes(space: spaces.Space[Any]) -> bool:
+    """Return whether observations are stacks of planes: arrays of three axes of numbers."""
+    return isinstance(space, spaces.Box | spaces.MultiBinary) and len(space.shape or ()) == 3
+
+
+def require_planes(space: spaces.Space[Any]) -> None:
+    """Raise a ValueError for observations that `BoardCNN` does not read."""
+    if not is_planes(space):
+        raise ValueError(
+            "conv_channels need observations that are stacks of planes, arrays of shape (channels, "
+            f"height, width), got {' '.join(str(space).split())}: leave them out"
+        )
+    if suits_cnn(space):
+        raise ValueError(
+            f"conv_channels are for boards too small for SB3's NatureCNN, got {space}: leave them "
+            "out, so that NatureCNN reads these images"
+        )
 
 
 def _without_axes(space: spaces.Space[Any]) -> spaces.Space[Any]:

@@ -23,9 +23,10 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from agents.features import default_features, masked_features
+from agents.features import BoardCNN, default_features, masked_features
 from agents.policy_arguments import (
     channels,
+    check_convolutions,
     module_names,
     optimizer_arguments,
     refuse_arguments,
@@ -203,8 +204,9 @@ class MotivationPolicy(ActorCriticPolicy):
     depend on the observation, with `use_sde=True`. Several discrete actions, and switches, have
     SB3's distributions.
 
-    Below the modules lie features: those of SB3's `NatureCNN` for images that are large enough for
-    it, `CombinedFeatures` for a `Dict`, and otherwise the observation itself. The parameters of a
+    Below the modules lie features: those of `BoardCNN` with `conv_channels`, those of SB3's
+    `NatureCNN` for images that are large enough for it, `CombinedFeatures` for a `Dict`, and
+    otherwise the observation itself. The parameters of a
     feature extractor belong to the target `shared`, but no gate stands there: they learn from
     every gradient that passes the gates above them, so that a sample that reaches one module
     changes the features on which the other one acts as well. Where that must not be, give
@@ -225,6 +227,8 @@ class MotivationPolicy(ActorCriticPolicy):
             them. An image of which some are masked stays as it is, without a `NatureCNN`.
         has_reward_map: as for `Network`.
         agent_channel: as for `RewardMap`.
+        conv_channels: channels of the convolutions of a `BoardCNN`, for observations that are
+            stacks of planes. With a reward map they read what the policy sees of it.
         net_arch: SB3's name for the widths, instead of `hidden_sizes`: a list, or a dictionary that
             gives the critic others under `vf` than all other parts under `pi`.
         activation_fn: class of the activations, of a reward map's head excepted.
@@ -250,6 +254,7 @@ class MotivationPolicy(ActorCriticPolicy):
         masked_channels: Sequence[int | str] = (),
         has_reward_map: bool = False,
         agent_channel: int | None = None,
+        conv_channels: Sequence[int] = (),
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
@@ -268,12 +273,23 @@ class MotivationPolicy(ActorCriticPolicy):
         self.mixture: Mixture = mixture
         self.trunk, self.masked_channels = trunk, channels("masked_channels", masked_channels)
         self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
+        sees_channels = not has_reward_map or agent_channel is None
+        masked = self.masked_channels if sees_channels else ()
+        self.conv_channels = check_convolutions(conv_channels, masked)
         if has_reward_map:
             kwargs["features_extractor_class"] = RewardMapFeatures
             kwargs["features_extractor_kwargs"] = {
                 "agent_channel": agent_channel,
                 "masked_channels": self.masked_channels,
+                "conv_channels": self.conv_channels,
             }
+        elif self.conv_channels:
+            if kwargs.setdefault("features_extractor_class", BoardCNN) is not BoardCNN:
+                raise ValueError(
+                    "conv_channels and features_extractor_class were given, which are two choices "
+                    "of the same part: give one of them"
+                )
+            kwargs["features_extractor_kwargs"] = {"channels": self.conv_channels}
         elif "features_extractor_class" not in kwargs:
             normalized = not kwargs.get("normalize_images", True)
             extractor = default_features(observation_space, normalized, bool(self.masked_channels))
@@ -473,6 +489,7 @@ class MotivationPolicy(ActorCriticPolicy):
             "masked_channels": self.masked_channels,
             "has_reward_map": self.has_reward_map,
             "agent_channel": self.agent_channel,
+            "conv_channels": self.conv_channels,
         }
         if self.critic_sizes != self.hidden_sizes:
             pi, vf = list(self.hidden_sizes), list(self.critic_sizes)

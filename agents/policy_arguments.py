@@ -194,6 +194,30 @@ def channels(name: str, given: object) -> tuple[int | str, ...]:
     return listed if keys else tuple(int(each) for each in listed)
 
 
+def check_convolutions(
+    conv_channels: object, masked_channels: Sequence[int | str] = ()
+) -> tuple[int, ...]:
+    """Return the numbers of channels of convolutions as a tuple, which may be empty.
+
+    Args:
+        conv_channels: what was given.
+        masked_channels: channels of an observation that the modules do not see.
+
+    Raises:
+        ValueError: if one is no positive integer, or channels are masked, which a convolution
+            would mix with the others.
+    """
+    if isinstance(conv_channels, list | tuple) and not conv_channels:
+        return ()
+    given = check_widths("conv_channels", conv_channels)
+    if masked_channels:
+        raise ValueError(
+            f"conv_channels {given} and masked_channels {tuple(masked_channels)} were given, but a "
+            "convolution mixes all channels: leave one of them out"
+        )
+    return given
+
+
 def require_class(name: str, given: object, kind: type) -> None:
     """Raise a ValueError for an argument that is no class of a kind."""
     if not isinstance(given, type) or not issubclass(given, kind):

@@ -25,7 +25,12 @@ from torch import Tensor, nn
 from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
-from agents.policy_arguments import check_widths, policy_class, require_fit
+from agents.policy_arguments import (
+    check_convolutions,
+    check_widths,
+    policy_class,
+    require_fit,
+)
 from agents.ppo_arguments import (
     TIMESTEPS,
     buffer_class,
@@ -85,6 +90,9 @@ class PPOConfig:
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
+    conv_channels: tuple[int, ...] = ()
+    """Channels of 3 x 3 convolutions that read observations which are stacks of planes, such as
+    16 16, below all modules and the critic. By default observations are flattened."""
     masked_channels: tuple[int, ...] = ()
     """Channels of an observation, along its first axis, that the motivation modules do not see: 3
     is the plane of oversight of PartialGrid-v0. The mixture and the critic see all of them."""
@@ -145,6 +153,7 @@ class PPOConfig:
         for name, choices in CHOICES.items():
             require_choice(name, getattr(self, name), choices)
         check_widths("hidden_sizes", self.hidden_sizes)
+        check_convolutions(self.conv_channels)
 
 
 class RoutedPPO(PPO):

@@ -20,6 +20,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_ima
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from agents.features import board_layers, require_planes
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
@@ -203,15 +204,18 @@ class RewardMapFeatures(BaseFeaturesExtractor):
     """The features of a policy with a reward map: the agent's position and every position's score.
 
     The policy sees nothing else of the channels, so that all its motivation comes from the reward
-    map; no gradient goes back there. Without `agent_channel` it sees all of an observation.
+    map; no gradient goes back there. Without `agent_channel` it sees all of an observation. With
+    `conv_channels` it sees these planes through convolutions, which belong to `shared`.
 
     Args:
         observation_space: as in SB3.
         agent_channel: as for `RewardMap`.
         masked_channels: as for `RewardMap`.
+        conv_channels: as for `MotivationPolicy`.
 
     Raises:
-        ValueError: if observations are images of bytes, or have no such channel.
+        ValueError: if observations are images of bytes, have no such channel, or are no planes for
+            convolutions.
     """
 
     def __init__(
@@ -219,6 +223,7 @@ class RewardMapFeatures(BaseFeaturesExtractor):
         observation_space: spaces.Space[Any],
         agent_channel: int | None,
         masked_channels: Sequence[int],
+        conv_channels: Sequence[int] = (),
     ) -> None:
         if agent_channel is not None and is_image_space(observation_space):
             raise ValueError(
@@ -227,12 +232,26 @@ class RewardMapFeatures(BaseFeaturesExtractor):
             )
         reward_map = map_of(observation_space, agent_channel, masked_channels)
         whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
-        super().__init__(observation_space, whole if agent_channel is None else 2 * positions)
+        shown = whole if agent_channel is None else 2 * positions
+        size = conv_channels[-1] * positions if conv_channels else shown
+        super().__init__(observation_space, size)
         self.reward_map = reward_map
+        self.layers: nn.Sequential | None = None
+        if conv_channels:
+            require_planes(observation_space)
+            self.board = (shown // positions, *(observation_space.shape or ())[1:])
+            self.layers = board_layers(self.board[0], conv_channels)
 
-    @torch.no_grad()
     def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
         """Return the features of observations, [batch, features]."""
+        shown = self._shown(observations)
+        if self.layers is None:
+            return shown
+        return self.layers(shown.reshape(-1, *self.board))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _shown(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
+        """Return what the policy sees, flattened; no gradient reaches the reward map."""
         if isinstance(observations, dict):
             keys = self._observation_space.spaces  # type: ignore[attr-defined]
             observations = torch.cat([observations[key].flatten(1) for key in keys], 1)

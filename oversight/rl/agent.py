@@ -74,7 +74,8 @@ def make_learner(
     """Return an untrained agent in an environment that pays the reward of its method."""
     settings = asdict(ppo)
     rate, anneal = settings.pop("learning_rate"), settings.pop("anneal")
-    network = {name: settings.pop(name) for name in ("hidden_sizes", "masked_channels")}
+    parts = ("hidden_sizes", "conv_channels", "masked_channels")
+    network = {name: settings.pop(name) for name in parts}
     agent = RoutedPPO(
         "MotivationPolicy",
         env,

@@ -11,13 +11,14 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from torch import Tensor
 
 from agents import METHODS, MotivationPolicy
-from agents.features import CombinedFeatures, default_features
+from agents.features import BoardCNN, CombinedFeatures, default_features
 from oversight.routing import RouteTable, routing
 from tests.agents.sampled import ACTIONS, IMAGE, OBSERVATIONS
 
 VIEW = spaces.Box(0, 255, (3, 7, 7), np.uint8)
 LARGE_VIEW = spaces.Box(0, 1, (4, 40, 40), np.float32)
 PARTS: Any = OBSERVATIONS["dict"]
+BOARD = spaces.MultiBinary((5, 9, 9))
 BATCH = 5
 
 
@@ -45,6 +46,9 @@ def batch(space: spaces.Space[Any]) -> Any:  # noqa: ANN401
         (LARGE_VIEW, {}, FlattenExtractor),
         (LARGE_VIEW, {"normalize_images": False}, NatureCNN),
         (PARTS, {}, CombinedFeatures),
+        (BOARD, {}, FlattenExtractor),
+        (BOARD, {"conv_channels": (4, 2)}, BoardCNN),
+        (VIEW, {"conv_channels": [4]}, BoardCNN),
         (IMAGE, {"features_extractor_class": FlattenExtractor}, FlattenExtractor),
     ],
 )
@@ -144,3 +148,71 @@ def test_reward_map_of_a_dictionary_has_no_channels() -> None:
     for settings in ({"agent_channel": 0}, {"masked_channels": ("on",)}):
         with pytest.raises(ValueError, match="only where observations are arrays"):
             policy_on(PARTS, modules=("competence",), has_reward_map=True, **settings)
+
+
+def shifted(planes: Tensor) -> Tensor:
+    """Return planes with everything one column further to the right."""
+    return torch.roll(planes, 1, -1)
+
+
+def test_features_of_a_board_move_with_what_is_on_it() -> None:
+    torch.manual_seed(0)
+    extractor, board = BoardCNN(BOARD, (4, 3)), torch.zeros(1, 5, 9, 9)
+    board[0, 2, 4, 3] = 1
+    with torch.no_grad():
+        here, there = (extractor(each).reshape(3, 9, 9) for each in (board, shifted(board)))
+    assert extractor.features_dim == 3 * 81
+    inside = slice(2, -2)  # which no zero of the padding reaches
+    torch.testing.assert_close(shifted(here)[:, inside, inside], there[:, inside, inside])
+    assert not torch.equal(here, there)
+
+
+def test_features_of_a_board_are_sums_over_neighbors() -> None:
+    extractor, board = BoardCNN(BOARD, (1,)), batch(BOARD).float()
+    with torch.no_grad():
+        for parameter in extractor.parameters():
+            parameter.fill_(1.0)
+        features = extractor(board).reshape(BATCH, 9, 9)
+    assert features[0, 0, 0] == board[0, :, :2, :2].sum() + 1
+    assert features[1, 4, 5] == board[1, :, 3:6, 4:7].sum() + 1
+
+
+@pytest.mark.parametrize("agent_channel", [None, 2])
+def test_convolutions_read_what_a_policy_sees_of_a_reward_map(agent_channel: int | None) -> None:
+    settings = {"modules": ("competence",), "has_reward_map": True, "agent_channel": agent_channel}
+    plain, policy = (policy_on(BOARD, conv_channels=each, **settings) for each in ((), (4, 2)))
+    planes = 5 if agent_channel is None else 2
+    assert (plain.features_dim, policy.features_dim) == (planes * 81, 2 * 81)
+    board = BoardCNN(spaces.MultiBinary((planes, 9, 9)), (4, 2))
+    board.layers.load_state_dict(policy.features_extractor.layers.state_dict())  # type: ignore[union-attr]
+    plain.reward_map.load_state_dict(policy.reward_map.state_dict())  # type: ignore[union-attr]
+    seen = plain.extract_features(batch(BOARD)).reshape(BATCH, planes, 9, 9)
+    assert torch.equal(policy.extract_features(batch(BOARD)), board(seen))
+    shared = policy.optimizer.param_groups[-1]["params"]
+    assert {*policy.features_extractor.layers.parameters()} <= {*shared}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("space", "settings", "message"),
+    [
+        (PARTS, {}, "conv_channels need observations that are stacks of planes"),
+        (spaces.Box(0, 1, (9, 9)), {}, "arrays of shape .channels, height, width., got Box"),
+        (IMAGE, {}, "conv_channels are for boards too small for SB3's NatureCNN"),
+        (BOARD, {"masked_channels": (1,)}, "a convolution mixes all channels: leave one"),
+        (BOARD, {"conv_channels": (0,)}, "conv_channels must be positive widths .* got .0,."),
+        (BOARD, {"features_extractor_class": FlattenExtractor}, "give one of them"),
+    ],
+)
+def test_convolutions_are_refused_where_they_do_not_apply(
+    space: spaces.Space[Any], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        policy_on(space, **{"conv_channels": (4,), **settings})
+
+
+def test_module_alone_keeps_the_convolutions() -> None:
+    policy = policy_on(BOARD, conv_channels=(4, 2))
+    goal = policy.alone("goal")
+    assert goal.conv_channels == (4, 2)
+    seen = batch(BOARD)
+    assert torch.equal(goal.extract_features(seen), policy.extract_features(seen))
