@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from envs.procgen import PROCGEN
 from envs.worlds import WORLDS
 
 # id -> (single environment, native vector environment)
@@ -28,6 +29,14 @@ def register() -> None:
                 "envs.worlds:world_env",
                 vector_entry_point="envs.worlds:world_vec",
                 kwargs={"world": name},
+            )
+    for name, game in PROCGEN.items():
+        if name not in gym.registry:
+            gym.register(
+                name,
+                "envs.procgen:procgen_env",
+                vector_entry_point="envs.procgen:procgen_vec",
+                kwargs={"game": game},
             )
 
 

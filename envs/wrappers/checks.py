@@ -3,7 +3,7 @@
 import gc
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -181,6 +181,26 @@ def as_finite(reward: object, wrapper: str) -> float:
     if math.isfinite(value):
         return value
     raise ValueError(not_a_reward(reward, wrapper))
+
+
+def as_entry(info: Mapping[str, Any], name: str) -> float:
+    """Return an entry of an info that a proxy is, as a float.
+
+    Raises:
+        ValueError: If there is no such entry, or it is not a number.
+    """
+    if name not in info:
+        raise ValueError(no_entry(info, name))
+    return as_float(info[name], "the proxy of PartialOversight")
+
+
+def no_entry(info: Mapping[str, Any], name: str) -> str:
+    """Return the message about an info without the entry that a proxy is."""
+    own = sorted(key for key in info if not key.startswith(("_", "final_")))
+    return (
+        f"proxy {name!r} is no entry of the environment's info, which has {own}: name an entry "
+        "that is present at every step, or give a function, on a command line as module:name"
+    )
 
 
 def not_a_reward(reward: object, wrapper: str) -> str:

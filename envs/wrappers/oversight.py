@@ -25,7 +25,7 @@ from envs.observers.observer import Mask, check_function, check_observer, parts
 
 Flag = Literal["hidden", "visible"] | NoisyFlag
 Reward = Literal["observed", "proxy", "true"]
-Proxy = Callable[[Any, Any, Any, Mask, Mask], ArrayLike]
+Proxy = Callable[[Any, Any, Any, Mask, Mask], ArrayLike] | str
 Lanes = slice | NDArray[np.intp] | Mask
 
 OWN_KEYS = ("observed", "observed_reward")
@@ -48,6 +48,7 @@ class Oversight:
         by_episode: Whether the observer decides about whole episodes.
         decides_late: Whether the observer decides about a step only after the agent's action.
         reads_observations: Whether the observer or the proxy reads observations.
+        proxy_entry: The entry of the environment's infos that the proxy is, or None.
         observed: Whether the step that each lane takes next is observed, [n].
         shown: What the flag shows of that step, [n]; meaningless if the flag is hidden.
         flips: Which reports of that step are flipped, or None if the observer never errs.
@@ -57,7 +58,8 @@ class Oversight:
         num_lanes: Number of lanes.
         observed_probability: Chance that an episode is observed, if no observer is given.
         observer: Decides which steps are observed.
-        proxy: Function of a step that returns what it pays if it is hidden, [n].
+        proxy: Function of a step that returns what it pays if it is hidden, [n], or the name of
+            the entry of its infos that says so.
         reward: Whether steps pay their reports, the proxy or the true reward.
         flag: What the observation shows of the decisions.
         allow: Keys of the environment's infos that are kept.
@@ -91,7 +93,8 @@ class Oversight:
         self.agent_asks = self.query is not None and self.query.rule is None
         self.by_episode = self._level == InformationLevel.EPISODE
         self.decides_late = self._level >= InformationLevel.ACTION
-        self.reads_observations = proxy is not None or self._level >= InformationLevel.OBSERVATION
+        self.proxy_entry = proxy if isinstance(proxy, str) else None
+        self.reads_observations = callable(proxy) or self._level >= InformationLevel.OBSERVATION
         self.started = False
         self.observed: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self.shown: Mask = self.observed.copy()
@@ -200,6 +203,7 @@ class Oversight:
         step: tuple[Any, ...],
         *,
         resting: Mask,
+        told: Any = None,  # noqa: ANN401 (of the environment)
     ) -> NDArray[Any]:
         """Return what every step pays, in the dtype of the rewards, [n].
 
@@ -209,6 +213,7 @@ class Oversight:
             observed: Whether each lane's step was observed, [n].
             step: The proxy's arguments.
             resting: The lanes whose step only reset them, [n].
+            told: The entry of the infos that the proxy is, [n]; None if it is a function.
 
         Raises:
             ValueError: If the proxy does not return one finite number for each lane.
@@ -219,7 +224,11 @@ class Oversight:
         paid = np.where(hidden, reported.dtype.type(0), reported)
         hidden &= ~resting
         if self._proxy is not None and hidden.any():
-            np.copyto(paid, proxy_rewards(self._proxy, step), "same_kind", where=hidden)
+            if callable(self._proxy):
+                guess = check_proxy(self._proxy(*step), hidden.shape)
+            else:  # other lanes may lack the entry
+                guess = check_proxy(np.where(hidden, told, 0.0), hidden.shape)
+            np.copyto(paid, guess, "same_kind", where=hidden)
         if self.query is not None:
             paid[self.asks & ~resting] -= paid.dtype.type(self.query.cost)
         return paid
@@ -306,41 +315,47 @@ def check_payment(
     """Raise a ValueError if one of the other arguments is out of its range."""
     if reward not in get_args(Reward):
         raise ValueError(f"reward must be one of {get_args(Reward)}, got {reward!r}")
-    if proxy is not None:
+    if isinstance(proxy, str):
+        check_keys("proxy", (proxy,))
+    elif proxy is not None:
         check_function(proxy, "proxy", PROXY_ARGUMENTS)
     if not isinstance(allow, list | tuple) or not all(isinstance(key, str) for key in allow):
         raise ValueError(f"allow must be a tuple of info keys, got {allow!r}")
-    if refused := {*OWN_KEYS, "final_info", "final_obs", "episode"} & set(allow):
-        raise ValueError(
-            f"allow must name keys of the environment itself, got {sorted(refused)}: "
-            f"PartialOversight writes its own, and statistics belong outside it"
-        )
-    rewards = sorted(key for key in allow if OF_REWARDS.search(key))
-    if rewards:
-        raise ValueError(
-            f"allow must name keys that do not contain the reward, got {rewards}, which would show "
-            "the learner what is hidden: leave them out, or, if an entry of such a name "
-            "holds no reward, rename it in a wrapper inside"
-        )
+    check_keys("allow", allow)
     integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if seed is not None and not (integer and 0 <= seed < 2**64):
         raise ValueError(f"seed must be None or from 0 to 2**64 - 1, got {seed!r}")
 
 
-def proxy_rewards(proxy: Proxy, step: tuple[Any, ...]) -> NDArray[np.float64]:
-    """Return the proxy's reward of each lane, [n].
+def check_keys(name: str, keys: Sequence[str]) -> None:
+    """Raise a ValueError if an argument names info entries of wrappers, or such as hold rewards."""
+    if refused := {*OWN_KEYS, "final_info", "final_obs", "episode"} & set(keys):
+        raise ValueError(
+            f"{name} must name keys of the environment itself, got {sorted(refused)}: "
+            f"PartialOversight writes its own, and statistics belong outside it"
+        )
+    rewards = sorted(key for key in keys if OF_REWARDS.search(key))
+    if rewards:
+        raise ValueError(
+            f"{name} must name keys that do not contain the reward, got {rewards}, which would "
+            "show the learner what is hidden: leave them out, or, if an entry of such a name "
+            "holds no reward, rename it in a wrapper inside"
+        )
+
+
+def check_proxy(rewards: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a proxy's rewards as an array, [n].
 
     Raises:
-        ValueError: If it is not one finite number for each lane.
+        ValueError: If they are not one finite number for each lane.
     """
-    rewards = np.asarray(proxy(*step))
-    shape = step[-1].shape
-    if rewards.shape != shape or rewards.dtype.kind not in "fiub":
+    array = np.asarray(rewards)
+    if array.shape != shape or array.dtype.kind not in "fiub":
         raise ValueError(
             f"proxy must return one reward for each lane, numbers of shape {shape}, "
-            f"got {rewards.dtype} of shape {rewards.shape}"
+            f"got {array.dtype} of shape {array.shape}"
         )
-    return check_finite(rewards.astype(np.float64), "proxy")
+    return check_finite(array.astype(np.float64), "proxy")
 
 
 def check_finite(rewards: NDArray[Any], source: str) -> NDArray[Any]:

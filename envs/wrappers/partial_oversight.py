@@ -10,6 +10,7 @@ from gymnasium.utils import RecordConstructorArgs
 from envs.observers import Observer
 from envs.observers.observer import Mask
 from envs.wrappers.checks import (
+    as_entry,
     as_finite,
     as_float,
     check_inside,
@@ -49,7 +50,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observer: One of `envs.observers`, instead of `observed_probability`.
         proxy: Reward of hidden steps: a function of (previous observation, action, observation,
             terminated, truncated), each with a leading axis of lanes (of length 1 here), that
-            returns one reward for each lane.
+            returns one reward for each lane; or the name of an entry of the environment's own
+            `info`, a number at every step.
         reward: `"observed"` pays as described above. `"proxy"` pays every step like a hidden one.
             `"true"` pays the environment's own reward at every step, for oracles and evaluation
             only. `info` is the same for all three.
@@ -157,7 +159,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             true = as_float(reward, "PartialOversight") if self.paid_reward == "true" else reported
             ends = np.array([[terminated], [truncated]])
             step = (self._previous, as_batch(action), arrival, *ends)
-            reported, paid = self._pay(true, step)
+            reported, paid = self._pay(true, step, inner)
         info = {"observed": self._observed, "observed_reward": reported}
         if self._allow:
             info = self.oversight.select_infos(inner) | info
@@ -173,11 +175,15 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         actions, question = split_action(self.env.action_space, np.asarray(action)[None])  # type: ignore[arg-type]
         return actions[0], question
 
-    def _pay(self, reward: float, step: tuple[Any, ...]) -> tuple[float, float]:
+    def _pay(
+        self, reward: float, step: tuple[Any, ...], info: dict[str, Any]
+    ) -> tuple[float, float]:
         """Return what is reported of a step, and what it pays."""
         rewards, observed = np.array([reward]), self.oversight.observed
         reported = self.oversight.report(rewards, observed)
-        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._none)
+        entry = self.oversight.proxy_entry
+        told = None if entry is None else [as_entry(info, entry)]
+        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._none, told=told)
         return float(reported[0]), float(paid[0])
 
     def _look(self, observation: Any) -> Any:  # noqa: ANN401

@@ -16,10 +16,12 @@ from agents.methods import Method, Reward
 from agents.ppo import PPOConfig
 from agents.spaces import require_spaces
 from envs.observers import EpisodeCoin, Observer
+from envs.procgen import PROCGEN, PROXY
 from envs.registration import make_truthful, require_registered
 from envs.vectorization import Vectorization, restorable, vectorize
 from envs.worlds import WORLDS, World, make_world
 from envs.wrappers import FixedHorizon, PartialOversight, vector
+from envs.wrappers.checks import as_entry
 from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
 from oversight.rl.expressions import load_function, parse_flag, parse_observer
 from oversight.runs.settings import COUNT, UNIT, require_number
@@ -60,7 +62,8 @@ class EnvironmentConfig:
     """Whether observations show that the next step is observed: hidden, visible, or with errors as
     "NoisyFlag(miss=0.1)". PartialGrid-v0 has grid.flag instead."""
     proxy: str | None = None
-    """Reward of hidden steps, which otherwise pay 0, as module:function; see PartialOversight."""
+    """Reward of hidden steps, which otherwise pay 0, as module:function or as the name of an entry
+    of the environment's own info; see PartialOversight."""
     horizon: int | None = None
     """Steps of every episode (FixedHorizon), so that neither its end nor its length leaks a hidden
     reward. It excludes native lanes."""
@@ -174,10 +177,15 @@ def flag_of(config: EnvironmentConfig) -> Flag:
 
 
 def proxy_of(config: EnvironmentConfig) -> Proxy | None:
-    """Return the proxy of an environment: the one given, or that of a grid world."""
+    """Return the proxy of an environment: the one given, or that of a grid world or of Procgen.
+
+    A name without colon is an entry of the environment's info.
+    """
     if config.proxy is not None:
-        return load_function(config.proxy)
-    return world_of(config).proxy if config.env in WORLDS else None
+        return load_function(config.proxy) if ":" in config.proxy else config.proxy
+    if config.env in WORLDS:
+        return world_of(config).proxy
+    return PROXY if config.env in PROCGEN else None
 
 
 def require_own_oversight(config: EnvironmentConfig) -> None:
@@ -245,7 +253,11 @@ def make_lane(
         render_mode=render_mode,
     )
     env = env if inside is None else inside(env)
-    return env if config.horizon is None else FixedHorizon(env, config.horizon, keep=config.allow)
+    if config.horizon is None:
+        return env
+    proxy = proxy_of(config)
+    told = (proxy,) if isinstance(proxy, str) else ()
+    return FixedHorizon(env, config.horizon, keep=(*config.allow, *told))
 
 
 def make_lanes(
@@ -352,8 +364,17 @@ def require_usable(config: EnvironmentConfig, method: Method, propensity: float 
                 f"environment {config.env!r} shows observations of shape {observation.shape}, but "
                 f"its space has the shape {env.observation_space.shape}: repair one of them"
             )
+        require_entry(config, env)
     finally:
         env.close()
+
+
+def require_entry(config: EnvironmentConfig, env: SingleEnv) -> None:
+    """Raise a ValueError if an environment, after its reset, does not tell the proxy."""
+    proxy = proxy_of(config)
+    if isinstance(proxy, str):
+        *_, info = env.step(env.action_space.sample())
+        as_entry(info, proxy)
 
 
 def require_method(config: EnvironmentConfig, method: Method, propensity: float | None) -> None:
@@ -361,7 +382,7 @@ def require_method(config: EnvironmentConfig, method: Method, propensity: float 
     if method.reward == "proxy" and config.env != PARTIAL_GRID and proxy_of(config) is None:
         raise ValueError(
             f"method {method.name!r} learns from a proxy reward, and {config.env} has none: give "
-            "--proxy module:function, or choose another method"
+            "--proxy module:function or --proxy ENTRY of its info, or choose another method"
         )
     if method.needs_propensity and propensity is None and propensity_of(config) is None:
         raise ValueError(

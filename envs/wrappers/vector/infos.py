@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from envs.observers.observer import Mask
+from envs.wrappers.checks import as_float, no_entry
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -76,6 +77,39 @@ def parse_step_infos(
         return observed, rewards
     last, last_rewards = parse_infos(infos["final_info"])
     return np.where(ended, last, observed), np.where(ended, last_rewards, rewards)
+
+
+def parse_entry(
+    infos: Mapping[str, Any], name: str, ended: Mask | None, resting: Mask
+) -> NDArray[np.float64]:
+    """Return an entry of the infos of the step just taken in every lane, [n].
+
+    Args:
+        infos: The infos of a step.
+        name: The entry's name.
+        ended: As in `parse_step_infos`.
+        resting: The lanes whose step only reset them, [n], which need no entry.
+
+    Raises:
+        ValueError: If a lane has no such entry, or one that is not a number.
+    """
+    if ended is None:
+        return _numbers(infos, name, ~resting)
+    last = _numbers(infos.get("final_info", {}), name, ended)
+    return np.where(ended, last, _numbers(infos, name, ~ended & ~resting))
+
+
+def _numbers(infos: Mapping[str, Any], name: str, lanes: Mask) -> NDArray[np.float64]:
+    """Return an entry of some lanes, [n], and zeros in the others."""
+    if not lanes.any():
+        return np.zeros(len(lanes))
+    if name not in infos or (lanes & ~np.asarray(infos.get(f"_{name}", lanes))).any():
+        raise ValueError(no_entry(infos, name))
+    values = np.asarray(infos[name])
+    numbers = np.zeros(len(lanes))
+    for lane in np.flatnonzero(lanes) if values.dtype == np.object_ else ():
+        numbers[lane] = as_float(values[lane], "the proxy of PartialOversight")
+    return numbers if values.dtype == np.object_ else np.where(lanes, values, 0.0)
 
 
 def before_reset(space: Space[Any], observations: Any, final: Any, ended: Mask) -> Any:  # noqa: ANN401

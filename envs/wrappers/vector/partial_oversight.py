@@ -23,6 +23,7 @@ from envs.wrappers.vector.infos import (
     before_reset,
     make_infos,
     make_step_infos,
+    parse_entry,
 )
 
 PREFIX = "oversight_"  # of the wrapper's own names in a state
@@ -45,7 +46,8 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         env: The vector environment. Wrappers that store or show rewards belong outside.
         observed_probability: Chance that an episode is observed; 0.1 if no observer is given.
         observer: One of `envs.observers`, instead of `observed_probability`.
-        proxy: Function that returns the rewards of hidden steps, of all lanes at once.
+        proxy: Function that returns the rewards of hidden steps, of all lanes at once, or the name
+            of an entry of the environment's own infos.
         reward: Whether steps pay their reports (`"observed"`), the `"proxy"` or `"true"` rewards.
         flag: Whether observations show that the next step is observed; perhaps with errors.
         allow: Keys of the environment's own infos that are kept.
@@ -142,16 +144,16 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
             ) from error
         rewards = check_rewards(rewards, self.num_envs)
         ended = (terminated | truncated).astype(np.bool_, copy=False)
-        restarted = None  # the lanes that ended and already are in their next episode
-        if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            restarted = ended
+        # the lanes that ended and already are in their next episode
+        restarted = ended if self._mode is AutoresetMode.SAME_STEP and ended.any() else None
         arrival = self._arrival(observations, inner, restarted)
         if self.oversight.decides_late:
             self.oversight.look(self._previous, question, arrival)
-        observed = self.oversight.observed & ~self._resetting
+        resting, told = self._resetting, self._told(inner, restarted)
+        observed = self.oversight.observed & ~resting
         reported = self.oversight.report(rewards, observed)
         step = (self._previous, actions, arrival, terminated, truncated)
-        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._resetting)
+        paid = self.oversight.pay(rewards, reported, observed, step, resting=resting, told=told)
         self.oversight.advance(self._resetting)
         infos = self._make_infos(observed, reported, inner, restarted, arrival)
         beginning = self._resetting if restarted is None else restarted
@@ -160,6 +162,11 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         if self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = ended
         return self._look(observations), paid, terminated, truncated, infos
+
+    def _told(self, inner: dict[str, Any], restarted: Mask | None) -> NDArray[np.float64] | None:
+        """Return the entry of the infos that the proxy is, [n], or None if it is a function."""
+        entry = self.oversight.proxy_entry
+        return None if entry is None else parse_entry(inner, entry, restarted, self._resetting)
 
     def _arrival(self, observations: Any, inner: dict[str, Any], restarted: Mask | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, as far as it is read."""

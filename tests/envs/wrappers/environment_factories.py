@@ -82,6 +82,20 @@ class Tampered(gym.Wrapper[Any, Any, Any, Any]):
         return observation, replaced, terminated, truncated, info | planted
 
 
+class WithEntry(gym.Wrapper[Any, Any, Any, Any]):
+    """Says in info its first number, and nothing about the reward."""
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset, and say it."""
+        observation, info = self.env.reset(**arguments)
+        return observation, info | {"height": float(observation[0])}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Step, and say it."""
+        observation, *rest, info = self.env.step(action)
+        return observation, *rest, info | {"height": float(observation[0])}
+
+
 def play(env: gym.Env[Any, Any], steps: int = 150, seed: int = 0) -> list[Any]:
     """Return all that an agent is given in a fixed random walk over several episodes."""
     env.action_space.seed(seed)

@@ -184,6 +184,8 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"allow": ("RewardForward",)}, "do not contain the reward"),
     ({"seed": -1}, "seed must be None or from 0"),
     ({"proxy": 1.0}, "proxy must be a function"),
+    ({"proxy": "true_reward"}, "proxy must name keys that do not contain the reward"),
+    ({"proxy": "episode"}, "proxy must name keys of the environment itself"),
     ({"proxy": lambda *, reward: reward}, "never given a reward"),
     ({"proxy": lambda before, action, after, ends, cut, reward: reward}, "never given a reward"),
 ]

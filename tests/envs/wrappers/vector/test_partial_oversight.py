@@ -32,8 +32,9 @@ from envs import (
 from envs.observers import InformationLevel, Observer
 from envs.observers.observer import parts
 from envs.wrappers import vector
+from envs.wrappers.vector.infos import parse_step_infos
 from tests.envs.comparison import assert_same
-from tests.envs.wrappers.environment_factories import GAMES, SHOWN, Drawn, frozen
+from tests.envs.wrappers.environment_factories import GAMES, SHOWN, Drawn, WithEntry, frozen
 from tests.envs.wrappers.observer_factories import COMPOSITIONS, QUERIES, guess, leftward
 
 LANES, STEPS = 4, 50
@@ -53,6 +54,9 @@ CASES: dict[str, dict[str, Any]] = {
     "arrival": {"observer": Region(leftward, at="arrival") | EpisodeCoin(0.2)},
     "proxy": {"observed_probability": 0.5, "proxy": guess},
 }
+ENTRY: dict[str, dict[str, Any]] = {
+    "entry of info": {"observed_probability": 0.5, "proxy": "height"},
+}
 
 
 # Every case in every mode; the games take turns, the agent's queries need discrete actions.
@@ -61,11 +65,17 @@ TRIALS = [
     for mode in MODES
     for case, game in zip(CASES, cycle(GAMES), strict=False)
 ]
+TRIALS += [("entry of info", "WithEntry", mode) for mode in MODES]
+
+
+def with_entry() -> gym.Env[Any, Any]:
+    """A game whose info has an entry."""
+    return WithEntry(GAMES["Pendulum"]())
 
 
 def paths(mode: AutoresetMode, game: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
     """A vector of wrapped singles, and the wrapped vector of singles."""
-    single = GAMES[game]
+    single = with_entry if game == "WithEntry" else GAMES[game]
     inside = SyncVectorEnv(
         [lambda: PartialOversight(single(), **arguments)] * LANES, autoreset_mode=mode
     )
@@ -77,7 +87,7 @@ def paths(mode: AutoresetMode, game: str, arguments: dict[str, Any]) -> tuple[An
 def test_vector_wrapper_equals_a_vector_of_wrapped_singles(
     case: str, game: str, mode: AutoresetMode
 ) -> None:
-    singles, ours = paths(mode, game, CASES[case])
+    singles, ours = paths(mode, game, (CASES | ENTRY)[case])
     assert ours.observation_space == singles.observation_space
     assert ours.single_observation_space == singles.single_observation_space
     singles.action_space.seed(1)
@@ -94,6 +104,32 @@ def test_vector_wrapper_equals_a_vector_of_wrapped_singles(
                 ours.reset(options={"reset_mask": ended.copy()}),
                 singles.reset(options={"reset_mask": ended.copy()}),
             )
+
+
+def test_hidden_steps_pay_the_entry_of_info_that_the_proxy_names() -> None:
+    env = vector.PartialOversight(
+        SyncVectorEnv([with_entry] * LANES, autoreset_mode=AutoresetMode.SAME_STEP),
+        observed_probability=0.5,
+        proxy="height",
+    )
+    env.reset(seed=0)
+    for _ in range(STEPS):
+        observations, paid, terminated, truncated, infos = env.step(np.ones((LANES, 1)))
+        ended = terminated | truncated
+        observed, rewards = parse_step_infos(infos, ended if ended.any() else None)
+        arrival = np.stack(
+            [infos["final_obs"][i] if ended[i] else observations[i] for i in range(LANES)]
+        )
+        np.testing.assert_array_equal(paid, np.where(observed, rewards, arrival[:, 0]))
+
+
+def test_proxy_that_is_no_entry_of_info_is_refused_at_the_first_step() -> None:
+    single = PartialOversight(with_entry(), proxy="speed")
+    lanes = vector.PartialOversight(SyncVectorEnv([with_entry] * 2), proxy="speed")
+    for env, action in ((single, np.zeros(1)), (lanes, np.zeros((2, 1)))):
+        env.reset(seed=0)  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match=r"proxy 'speed' is no entry .* \['height'\]: name"):
+            env.step(action)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("mode", MODES)
