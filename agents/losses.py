@@ -12,8 +12,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from agents.policy import MotivationPolicy
 from agents.rollout_buffer import (
@@ -86,6 +88,20 @@ def approximate_kl(log_ratio: Tensor) -> Tensor:
     http://joschu.net/blog/kl-approx.html.
     """
     return torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
+
+
+def kl_from(acting: Distribution, reference: Distribution) -> Tensor:
+    """Return KL(acting, reference) of each sample, [batch]; several actions are independent.
+
+    Distributions of SB3 hold one of PyTorch, or a list of them. Squashing does not change the
+    divergence.
+    """
+    pairs = [
+        each.distribution if isinstance(each.distribution, list) else [each.distribution]
+        for each in (acting, reference)
+    ]
+    divergences = [kl_divergence(one, other) for one, other in zip(*pairs, strict=True)]
+    return torch.stack([each.reshape(len(each), -1).sum(-1) for each in divergences]).sum(0)
 
 
 def normalized(advantages: Tensor, routes: Tensor, over: AdvantageNormalization) -> Tensor:
@@ -220,6 +236,65 @@ class ProxyLoss(AuxiliaryLoss):
         return loss * (len(rows) / len(samples.routes)), 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLoss(AuxiliaryLoss):
+    """The policy loss and the entropy bonus of the reference, which does not act itself.
+
+    Its probability ratio is to the policy that acted, as the loss of samples of another policy.
+    """
+
+    name: str = "reference_loss"
+    table: RouteTable
+
+    def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
+        """Return the samples whose gradients reach the reference, if the policy has one."""
+        if not isinstance(policy, MotivationPolicy) or policy.reference is None:
+            return None
+        return self.table.rows(samples.routes).any(-1).nonzero().squeeze(-1)
+
+    def weighted(
+        self, objective: "Objective", samples: RoutedSamples, rows: Tensor
+    ) -> tuple[Tensor, float]:
+        """Return the loss of the rows, as their share of the minibatch's mean.
+
+        Advantages are normalized over the whole minibatch, not over the rows.
+        """
+        policy, few = objective.policy, samples.select(rows)
+        assert isinstance(policy, MotivationPolicy)
+        advantages = normalized(samples.advantages, samples.routes, objective.normalization)
+        distribution = policy.reference_distribution(few.observations)
+        log_prob = distribution.log_prob(_actions(policy, few))
+        ratio = torch.exp(log_prob - few.old_log_prob)
+        loss = policy_loss(ratio, advantages.index_select(0, rows), objective.clip_range)
+        loss = loss + objective.ent_coef * entropy_loss(distribution.entropy(), log_prob)
+        return loss * (len(rows) / len(samples.routes)), 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLLoss(AuxiliaryLoss):
+    """Keeps the acting policy close to the reference, to which no gradient goes back."""
+
+    name: str = "kl_loss"
+    table: RouteTable | None = None
+
+    def rows(self, policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor | None:
+        """Return all samples, if the policy has a reference."""
+        if not isinstance(policy, MotivationPolicy) or policy.reference is None:
+            return None
+        return torch.arange(len(samples.routes), device=samples.routes.device)
+
+    def weighted(
+        self, objective: "Objective", samples: RoutedSamples, rows: Tensor
+    ) -> tuple[Tensor, float]:
+        """Return the mean KL divergence of the policy from the reference, and `kl_coef`."""
+        policy = objective.policy
+        assert isinstance(policy, MotivationPolicy)
+        with torch.no_grad():
+            reference = policy.reference_distribution(samples.observations)
+        acting = policy.get_distribution(samples.observations)
+        return kl_from(acting, reference).mean(), objective.kl_coef
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
     """What one update minimizes: PPO's losses, with their weights, and a method's auxiliary ones.
@@ -228,7 +303,7 @@ class Objective:
         policy: the policy that is updated.
         clip_range: bound of the probability ratio.
         clip_range_vf: bound of the change of a value, if any.
-        ent_coef, vf_coef, mixture_coef: weights of the losses.
+        ent_coef, vf_coef, mixture_coef, kl_coef: weights of the losses.
         normalization: whose mean and deviation normalize advantages.
         auxiliary: the losses that the method adds.
     """
@@ -239,6 +314,7 @@ class Objective:
     ent_coef: float
     vf_coef: float
     mixture_coef: float
+    kl_coef: float
     normalization: AdvantageNormalization
     auxiliary: Sequence[AuxiliaryLoss] = ()
 
@@ -288,6 +364,10 @@ def _evaluated(
     policy: ActorCriticPolicy, samples: RoutedSamples
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the value, log-probability and entropy of a minibatch's actions."""
+    return policy.evaluate_actions(samples.observations, _actions(policy, samples))
+
+
+def _actions(policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor:
+    """Return the actions of a minibatch as distributions take them."""
     discrete = isinstance(policy.action_space, spaces.Discrete)
-    actions = samples.actions.long().flatten() if discrete else samples.actions
-    return policy.evaluate_actions(samples.observations, actions)
+    return samples.actions.long().flatten() if discrete else samples.actions

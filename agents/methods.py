@@ -1,8 +1,9 @@
 """The methods: what a method is, and the registry of all of them.
 
 A method is a route table, a reward source, auxiliary losses, and the parts of a network. To add
-one, add an entry to `METHODS`. Targets of a table are the motivation modules, `mixture` and
-`competence` where the network has them, and `shared`: the action head and the critic.
+one, add an entry to `METHODS`. Targets of a table are the motivation modules, `mixture`,
+`competence` and `reference` where the network has them, and `shared`: the action head and the
+critic.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from agents.losses import AuxiliaryLoss, MixtureLoss, ProxyLoss
+from agents.losses import AuxiliaryLoss, KLLoss, MixtureLoss, ProxyLoss, ReferenceLoss
 from agents.method_arguments import FUNCTIONS, auxiliary_losses, require_function, require_texts
-from agents.policy import Network
+from agents.network import Network
 from agents.policy_arguments import require_truth
 from agents.reward_model import (
     Learner,
@@ -187,6 +188,7 @@ def _table(columns: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> R
 
 _PAIR = ("goal", "proxy", "mixture", "shared")
 _SINGLE = ("motivation", "shared")
+_REFERRED = ("motivation", "reference", "shared")
 _TRUNK = ("motivation", "competence", "shared")
 _ONE_MODULE = Network(modules=("motivation",))
 
@@ -254,6 +256,25 @@ FILTERED = replace(
     name="filtered",
     summary="One module learns from all episodes but the hidden ones.",
     table=_table(_SINGLE, {**dict.fromkeys(ROUTES, (1, 1)), "hidden": (0, 0)}),
+)
+
+# In Selective Generalization (Azarbal et al. 2025) a KL penalty toward a trusted model was ahead of
+# more complicated methods; here the policy that observed episodes alone give is trusted.
+KL = replace(
+    NAIVE,
+    name="kl",
+    summary=(
+        "It is `naive` with a penalty for its divergence from a reference, which learns as "
+        "`filtered` does."
+    ),
+    table=_table(_REFERRED, dict.fromkeys(ROUTES, (1, 0, 1))),
+    network=Network(modules=("motivation",), has_reference=True),
+    auxiliary=(
+        ReferenceLoss(
+            table=_table(_REFERRED, {**dict.fromkeys(ROUTES, (0, 1, 0)), "hidden": (0, 0, 0)})
+        ),
+        KLLoss(),
+    ),
 )
 
 ORACLE = replace(
@@ -407,7 +428,7 @@ METHODS = {
     for each in (
         *(REWARD_MAP, REWARD_MAP_UNROUTED),
         *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
-        *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, FILTERED, FILTERED_COIN, IPW),
+        *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, KL, FILTERED, FILTERED_COIN, IPW),
         *(ORACLE_SAMPLED, ORACLE),
     )
 }

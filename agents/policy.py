@@ -1,12 +1,10 @@
 """The policy: motivation modules below one shared action head, as an SB3 policy.
 
-- `MotivationNet` has one or two modules of one shape, a learned mixture of them, and a critic.
-- `MotivationPolicy` puts a gate behind each part, so that a route table can weight its gradients.
+`MotivationPolicy` puts a gate behind each part, so that a route table can weight its gradients.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from agents.features import BoardCNN, default_features, masked_features
+from agents.network import Mixture, MotivationNet, Reference, zero_bias
 from agents.policy_arguments import (
     channels,
     check_convolutions,
@@ -34,163 +33,11 @@ from agents.policy_arguments import (
     require_truths,
     widths,
 )
-from agents.reward_model import RewardMap, RewardMapFeatures, perceptron
-from agents.rollout_buffer import Observations, require_choice
+from agents.reward_model import RewardMap, RewardMapFeatures
+from agents.rollout_buffer import Observations
 from agents.spaces import from_zero, start_of, to_environment
-from oversight.routing import Gate, gate_parameters, parameter_groups
+from oversight.routing import Gate, parameter_groups
 from oversight.runs.settings import INDEX, require_number
-
-Mixture = Literal["learned", "fixed"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Network:
-    """The parts of a method's network, keyword arguments of `MotivationPolicy`.
-
-    Attributes:
-        modules: names of the motivation modules, one or two; the first one is deployed.
-        mixture: how two modules are blended: by a `learned` weight, or a `fixed` one of 1/2.
-        trunk: whether a trunk lies below the modules, the target `competence`.
-        has_reward_map: whether the policy acts on a `RewardMap`, the target `motivation`.
-
-    Raises:
-        ValueError: if an attribute is none of its choices, or a module has the name of another
-            part.
-    """
-
-    modules: tuple[str, ...] = ("goal", "proxy")
-    mixture: Mixture = "learned"
-    trunk: bool = False
-    has_reward_map: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse parts of which no network can be built."""
-        require_truths({"trunk": self.trunk, "has_reward_map": self.has_reward_map})
-        require_choice("mixture", self.mixture, Mixture)
-        object.__setattr__(self, "modules", module_names(self.modules))
-        taken = {"mixture", "shared"}
-        taken |= {"competence"} if self.trunk else set()
-        taken |= {"motivation"} if self.has_reward_map else set()
-        if clash := taken.intersection(self.modules):
-            raise ValueError(
-                f"modules {self.modules} use the name {min(clash)!r} of another part of the "
-                "network: choose another one"
-            )
-
-
-class MotivationNet(nn.Module):
-    """One or two motivation modules, blended by a learned weight, and a separate critic.
-
-    With two modules the actor's features are `m * first + (1 - m) * second`, where the mixture
-    `m` is a number in [0, 1] for each observation (Cloud et al. 2024, arXiv 2410.04332, appendix
-    F). Each module and the mixture end in a `Gate` of their own name. The critic has non-linear
-    layers, which the published code lacks. It has the form that SB3 asks of an `mlp_extractor`.
-
-    Args:
-        features: number of input features.
-        modules: as for `Network`.
-        hidden_sizes: widths of the hidden layers of every part; an activation follows each.
-        mixture: as for `Network`.
-        trunk: whether the first of these layers, or all but the last, are a trunk below the
-            modules, which ends in a `Gate("competence")`. Then the weights of a module's target
-            hold for its own parameters, and gradient passes through them to the trunk.
-        masked: the features that the modules, and the trunk, read as 0; the mixture and the critic
-            see them.
-        critic_sizes: widths of the critic's hidden layers, by default those of the other parts.
-        activation: class of the activations.
-
-    Raises:
-        ValueError: if there are neither one nor two modules, or `mixture` is no choice.
-    """
-
-    def __init__(  # noqa: PLR0913 (all but three have a default)
-        self,
-        features: int,
-        modules: Sequence[str],
-        hidden_sizes: Sequence[int],
-        mixture: Mixture = "learned",
-        trunk: bool = False,
-        masked: Sequence[int] = (),
-        *,
-        critic_sizes: Sequence[int] | None = None,
-        activation: type[nn.Module] = nn.ReLU,
-    ) -> None:
-        super().__init__()
-        modules = module_names(modules)
-        require_choice("mixture", mixture, Mixture)
-        sizes, below = tuple(hidden_sizes), features
-        self.trunk: nn.Sequential | None = None
-        if trunk:
-            lower, sizes = sizes[:-1] or sizes, sizes[-1:]
-            trunk_layers = perceptron(features, lower, activation=activation)
-            self.trunk = trunk_layers.append(Gate("competence"))
-            below = lower[-1]
-        mask = torch.zeros(features, dtype=torch.bool)
-        mask[list(masked)] = True
-        self.register_buffer("masked", mask if len(masked) else None, persistent=False)
-        self.experts = nn.ModuleDict(
-            {name: perceptron(below, sizes, activation=activation) for name in modules}
-        )
-        self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
-        self.mixture: nn.Sequential | None = None
-        if len(modules) == 2 and mixture == "learned":
-            self.mixture = perceptron(features, hidden_sizes, 1, activation)
-            self.mixture_gate = Gate("mixture")
-        critic_sizes = critic_sizes or hidden_sizes
-        self.critic = perceptron(features, critic_sizes, activation=activation)
-        self.apply(zero_bias)
-        self.latent_dim_pi, self.latent_dim_vf = hidden_sizes[-1], critic_sizes[-1]
-
-    masked: Tensor | None
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the actor and of the critic, each [batch, width]."""
-        return self.forward_actor(features), self.forward_critic(features)
-
-    def forward_actor(self, features: Tensor) -> Tensor:
-        """Return the blend of the motivation modules, [batch, width]."""
-        shown = features if self.masked is None else features.masked_fill(self.masked, 0.0)
-        below = shown if self.trunk is None else self.trunk(shown)
-        outputs = [self._module(name, below) for name in self.experts]
-        first: Tensor = outputs[0]
-        if len(outputs) == 1:
-            return first
-        second: Tensor = outputs[1]
-        if self.mixture is None:
-            return (first + second) / 2
-        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
-        return second + weight * (first - second)
-
-    def _module(self, name: str, below: Tensor) -> Tensor:
-        """Return the output of a module, with its gate.
-
-        Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
-        that the trunk below, a target of its own, learns by its own weights.
-        """
-        expert, gate = self.experts[name], self.gates[name]
-        weights = getattr(gate, "weights", None)
-        if self.trunk is None or weights is None or not torch.is_grad_enabled():
-            return gate(expert(below))  # type: ignore[no-any-return]
-        return gate_parameters(expert, below, weights.unsqueeze(-1))
-
-    def forward_critic(self, features: Tensor) -> Tensor:
-        """Return the features of the value function, [batch, width]."""
-        return self.critic(features)  # type: ignore[no-any-return]
-
-    def mixture_logits(self, features: Tensor) -> Tensor:
-        """Return the logit of the first module's weight, [batch]; no gate lies on this path.
-
-        The loss that teaches the mixture its labels comes from episodes whose other gradients the
-        table keeps away from it.
-        """
-        assert self.mixture is not None, "a network of one module has no mixture"
-        return self.mixture(features).squeeze(-1)  # type: ignore[no-any-return]
-
-
-def zero_bias(module: nn.Module) -> None:
-    """Set a linear layer's bias to zero, as the paper does."""
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
 
 
 class MotivationPolicy(ActorCriticPolicy):
@@ -226,6 +73,7 @@ class MotivationPolicy(ActorCriticPolicy):
             see, such as the plane of oversight, or keys of a `Dict`; the mixture and the critic see
             them. An image of which some are masked stays as it is, without a `NatureCNN`.
         has_reward_map: as for `Network`.
+        has_reference: as for `Network`.
         agent_channel: as for `RewardMap`.
         conv_channels: channels of the convolutions of a `BoardCNN`, for observations that are
             stacks of planes. With a reward map they read what the policy sees of it.
@@ -253,6 +101,7 @@ class MotivationPolicy(ActorCriticPolicy):
         trunk: bool = False,
         masked_channels: Sequence[int | str] = (),
         has_reward_map: bool = False,
+        has_reference: bool = False,
         agent_channel: int | None = None,
         conv_channels: Sequence[int] = (),
         net_arch: list[int] | dict[str, list[int]] | None = None,
@@ -264,7 +113,9 @@ class MotivationPolicy(ActorCriticPolicy):
         refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
         require_class("activation_fn", activation_fn, nn.Module)
         optimizer_kwargs = optimizer_arguments(optimizer_class, optimizer_kwargs)
-        require_truths({"trunk": trunk, "has_reward_map": has_reward_map})
+        require_truths(
+            {"trunk": trunk, "has_reward_map": has_reward_map, "has_reference": has_reference}
+        )
         if agent_channel is not None:
             require_number("agent_channel", agent_channel, INDEX)
         self.module_names = module_names(modules)
@@ -273,6 +124,7 @@ class MotivationPolicy(ActorCriticPolicy):
         self.mixture: Mixture = mixture
         self.trunk, self.masked_channels = trunk, channels("masked_channels", masked_channels)
         self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
+        self.has_reference = has_reference
         sees_channels = not has_reward_map or agent_channel is None
         masked = self.masked_channels if sees_channels else ()
         self.conv_channels = check_convolutions(conv_channels, masked)
@@ -334,6 +186,16 @@ class MotivationPolicy(ActorCriticPolicy):
             setattr(self, head, gated)
         if isinstance(self.action_space, spaces.Box):
             self.log_std_gate = Gate("shared")
+        self.reference: Reference | None = None
+        if self.has_reference:
+            self.reference = Reference(
+                self.make_features_extractor(),
+                self.action_space,
+                self.hidden_sizes,
+                self.activation_fn,
+                squashed=self.squash_output,
+                log_std_init=self.log_std_init,
+            )
         targets = self.targets()
         routed = {parameter for part in targets.values() for parameter in part.parameters()}
         shared = [parameter for parameter in self.parameters() if parameter not in routed]
@@ -375,7 +237,8 @@ class MotivationPolicy(ActorCriticPolicy):
         mixture = {} if self.net.mixture is None else {"mixture": self.net.mixture}
         trunk = {} if self.net.trunk is None else {"competence": self.net.trunk}
         motivation = {} if self.reward_map is None else {"motivation": self.reward_map}
-        return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation}
+        reference = {} if self.reference is None else {"reference": self.reference}
+        return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation, **reference}
 
     def forward(
         self, obs: Observations, deterministic: bool = False
@@ -438,13 +301,19 @@ class MotivationPolicy(ActorCriticPolicy):
         """Return the logit of the first module's weight for each observation, [batch]."""
         return self.net.mixture_logits(self._features(obs))
 
+    def reference_distribution(self, obs: Observations) -> Distribution:
+        """Return the distribution of the reference's actions; discrete ones are counted from 0."""
+        assert self.reference is not None, "the network has no reference"
+        features = self.extract_features(obs, self.reference.features_extractor)
+        return self.reference(self.net.shown(features))  # type: ignore[no-any-return]
+
     def _features(self, obs: Observations) -> Tensor:
         features = self.extract_features(obs, self.features_extractor)
         assert isinstance(features, Tensor), "actor and critic share the feature extractor"
         return features
 
     def alone(self, name: str) -> "MotivationPolicy":
-        """Return a copy in which the other modules and the mixture do not exist.
+        """Return a copy in which the other modules, the mixture and the reference do not exist.
 
         With one module left the mixture's weight is 1, as in the paper's deployed policy. PyTorch's
         generator is left as it was.
@@ -454,7 +323,8 @@ class MotivationPolicy(ActorCriticPolicy):
         """
         if name not in self.module_names:
             raise ValueError(f"no module {name!r}: choose from {', '.join(self.module_names)}")
-        settings = {**self._get_constructor_parameters(), "modules": (name,)}
+        parts = {"modules": (name,), "has_reference": False}
+        settings = {**self._get_constructor_parameters(), **parts}
         with torch.random.fork_rng(devices=[]):  # the constructor draws weights, on the CPU
             policy = type(self)(**settings)
         policy.to(self.device)
@@ -488,6 +358,7 @@ class MotivationPolicy(ActorCriticPolicy):
             "trunk": self.trunk,
             "masked_channels": self.masked_channels,
             "has_reward_map": self.has_reward_map,
+            "has_reference": self.has_reference,
             "agent_channel": self.agent_channel,
             "conv_channels": self.conv_channels,
         }

@@ -123,6 +123,8 @@ class PPOConfig:
     """Weight of the value loss."""
     mixture_coef: float = 0.05
     """Weight of the loss that teaches the mixture which outcome an observed episode had."""
+    kl_coef: float = 0.1
+    """Weight of the divergence of the policy from the reference of the method kl."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient, or of each target's."""
     advantage_normalization: AdvantageNormalization = "all"
@@ -172,6 +174,7 @@ class RoutedPPO(PPO):
         env: a Gymnasium environment or vector environment, or an SB3 one.
         method: a `Method` or the name of one.
         mixture_coef: as in `PPOConfig`.
+        kl_coef: as in `PPOConfig`.
         timeouts: as in `PPOConfig`.
         advantage_normalization: as in `PPOConfig`; see `agents.losses.normalized`. SB3's
             `normalize_advantage=False` is `none` as well.
@@ -212,6 +215,7 @@ class RoutedPPO(PPO):
         method: Method | str = METHODS["routed"],
         mixture_coef: float = 0.05,
         *,
+        kl_coef: float = 0.1,
         timeouts: Timeouts = "open",
         advantage_normalization: AdvantageNormalization = "all",
         gradient_clipping: GradientClipping = "global",
@@ -221,7 +225,8 @@ class RoutedPPO(PPO):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.method, self.propensity, self.timeouts = resolve(method), propensity, timeouts
-        self.mixture_coef, self.agent_channel = mixture_coef, agent_channel
+        self.mixture_coef, self.kl_coef = mixture_coef, kl_coef
+        self.agent_channel = agent_channel
         self.advantage_normalization = check_normalization(advantage_normalization, kwargs)
         self.gradient_clipping, self.bootstrap = gradient_clipping, bootstrap
         self._check_settings(kwargs)
@@ -370,6 +375,7 @@ class RoutedPPO(PPO):
             ent_coef=self.ent_coef,
             vf_coef=self.vf_coef,
             mixture_coef=self.mixture_coef,
+            kl_coef=self.kl_coef,
             normalization=self.advantage_normalization if self.normalize_advantage else "none",
             auxiliary=self.method.auxiliary,
         )

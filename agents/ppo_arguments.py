@@ -36,7 +36,8 @@ NUMBERS = {
     **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "stats_window_size"), COUNT),
     **dict.fromkeys(("clip_range", "clip_range_vf", "target_kl"), POSITIVE),
     "max_grad_norm": ABOVE_0,  # infinity switches it off
-    **dict.fromkeys(("learning_rate", "ent_coef", "vf_coef", "mixture_coef"), NOT_NEGATIVE),
+    **dict.fromkeys(("learning_rate", "ent_coef", "vf_coef"), NOT_NEGATIVE),
+    **dict.fromkeys(("mixture_coef", "kl_coef"), NOT_NEGATIVE),
     **dict.fromkeys(("gamma", "gae_lambda"), UNIT),
     "propensity": PROBABILITY_ABOVE_0,
     "agent_channel": INDEX,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents import METHODS, Method, method
 from agents.methods import BUILT_IN
-from agents.policy import Network
+from agents.network import Network
 from oversight.routing import RouteTable
 from oversight.runs.folder import RunFolder, read_json, write_json
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
 
@@ -91,8 +92,15 @@ def sample_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSam
 
 def surrogates(policy: MotivationPolicy, samples: RoutedSamples, advantages: Tensor) -> Tensor:
     """Return the clipped policy loss of each sample, after normalizing the advantages."""
+    return clipped_losses(policy.get_distribution(samples.observations), samples, advantages)
+
+
+def clipped_losses(
+    distribution: Distribution, samples: RoutedSamples, advantages: Tensor
+) -> Tensor:
+    """Return the clipped policy loss of a distribution of actions at each sample."""
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    log_prob = policy.get_distribution(samples.observations).log_prob(samples.actions.flatten())
+    log_prob = distribution.log_prob(samples.actions.flatten())
     ratio = torch.exp(log_prob - samples.old_log_prob)
     clipped = ratio.clamp(0.8, 1.2)
     assert (clipped != ratio).any()
@@ -104,6 +112,23 @@ def mixture_losses(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
     logits = policy.mixture_logits(samples.observations)
     chance = torch.where(samples.routes == 0, logits, -logits).sigmoid()
     return -chance.log()[samples.routes <= 1]
+
+
+def divergences(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
+    """Return the KL divergence of the policy from a fixed reference at each sample."""
+    acting: Any = policy.get_distribution(samples.observations).distribution
+    reference: Any = policy.reference_distribution(samples.observations).distribution
+    ours, theirs = acting.logits.log_softmax(-1), reference.logits.log_softmax(-1).detach()
+    return (ours.exp() * (ours - theirs)).sum(-1)
+
+
+def reference_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
+    """Return the policy loss and the entropy bonus of the reference at each sample."""
+    distribution = policy.reference_distribution(samples.observations)
+    surrogate = clipped_losses(distribution, samples, samples.advantages)
+    entropy = distribution.entropy()
+    assert entropy is not None
+    return surrogate - agent.ent_coef * entropy
 
 
 def backward(loss: Tensor, policy: MotivationPolicy) -> Gradients:
@@ -119,6 +144,8 @@ def target_of(name: str) -> str:
     """Return the target that a parameter belongs to, by its name."""
     if ".trunk." in name:
         return "competence"
+    if name.startswith("reference."):
+        return "reference"
     for target in {target for method in METHODS.values() for target in method.table.target_names}:
         if f".experts.{target}." in name or f".{target}." in name:
             return target

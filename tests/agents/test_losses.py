@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import kl_divergence as sb3_divergence
+from stable_baselines3.common.distributions import make_proba_distribution
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from agents import losses
 from agents.losses import AdvantageNormalization, normalized
 from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE
+from tests.agents.sampled import ACTIONS
 
 
 def tensor(*values: float) -> torch.Tensor:
@@ -57,6 +61,29 @@ def test_entropy_loss_agrees_with_its_estimate_from_samples() -> None:
     torch.testing.assert_close(estimate, log_prob.mean())
     deviation = log_prob.std() / math.sqrt(len(log_prob))
     assert abs(estimate - closed) < 5 * deviation
+
+
+NUM_LOGITS = {"discrete": 3, "several": 5, "switches": 2}
+
+
+def drawn_distribution(name: str) -> Any:  # noqa: ANN401
+    """Return a distribution of SB3 over four samples' actions, with parameters drawn by chance."""
+    space = ACTIONS[name]
+    distribution: Any = make_proba_distribution(space)
+    if isinstance(space, spaces.Box):
+        return distribution.proba_distribution(*torch.randn(2, 4, *space.shape))
+    return distribution.proba_distribution(torch.randn(4, NUM_LOGITS[name]))
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_divergence_is_the_sum_over_the_actions_of_a_sample(name: str) -> None:
+    torch.manual_seed(0)
+    one, other = drawn_distribution(name), drawn_distribution(name)
+    divergence = losses.kl_from(one, other)
+    expected = sb3_divergence(one, other).reshape(4, -1).sum(-1)
+    torch.testing.assert_close(divergence, expected)
+    assert (divergence > 0).all()
+    assert not losses.kl_from(one, one).any()
 
 
 def test_mixture_loss_is_the_mean_cross_entropy() -> None:

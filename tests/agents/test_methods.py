@@ -9,7 +9,7 @@ import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents import METHODS, RoutedPPO, method
+from agents import METHODS, MotivationPolicy, RoutedPPO, method
 from agents.losses import LOGGED, LOGGED_ELSEWHERE, MixtureLoss, normalized
 from agents.methods import inverse_propensity
 from agents.reward_model import OBSERVED, ObservedRewards, RewardModel, reward_head
@@ -40,10 +40,12 @@ from tests.agents.factories import (
 from tests.agents.gradients import (
     Gradients,
     backward,
+    divergences,
     exact_agent,
     gateless,
     gradients,
     mixture_losses,
+    reference_losses,
     rollout,
     sample_losses,
     surrogates,
@@ -65,10 +67,11 @@ def test_method_suggests_the_nearest_name_when_unknown(name: str, hint: str) -> 
 def test_table_targets_are_the_parts_of_the_network(chosen: Any) -> None:  # noqa: ANN401
     assert method(chosen.name) is chosen
     assert chosen.deployed in chosen.modules
-    mixture = ("mixture",) if [each.name for each in chosen.auxiliary if each.table is None] else ()
+    mixture = ("mixture",) if "mixture_loss" in [each.name for each in chosen.auxiliary] else ()
     trunk = ("competence",) if chosen.network.trunk else ()
     motivation = ("motivation",) if chosen.network.has_reward_map else ()
-    targets = (*motivation, *chosen.modules, *mixture, *trunk, "shared")
+    reference = ("reference",) if chosen.network.has_reference else ()
+    targets = (*motivation, *chosen.modules, *mixture, *trunk, *reference, "shared")
     assert chosen.table.target_names == targets
     assert chosen.summary.endswith(".")
 
@@ -109,6 +112,12 @@ def expected_gradients(agent: RoutedPPO) -> Gradients:
     if "mixture_loss" in losses_of:
         mixture = backward(agent.mixture_coef * mixture_losses(policy, samples).mean(), policy)
         total = add_gradients(total, mixture)
+    if "kl_loss" in losses_of:
+        divergence = agent.kl_coef * divergences(policy, samples).mean()
+        total = add_gradients(total, backward(divergence, policy))
+        learned = samples.routes != HIDDEN
+        reference = (reference_losses(agent, policy, samples) * learned).mean()
+        total = add_gradients(total, backward(reference, policy))
     return total
 
 
@@ -284,6 +293,35 @@ def test_methods_learn_when_actions_are_continuous(method: str, timeouts: Any) -
     assert set(np.unique(agent.rollout_buffer.routes())) == {NEGATIVE, *unlabeled}  # costs only
     assert not torch.equal(weights(agent.policy)["log_std"], before["log_std"])
     assert POSITIVE not in agent.rollout_buffer.routes()
+
+
+def test_kl_is_naive_when_its_weight_is_0() -> None:
+    trained = []
+    for name in ("naive", "kl"):
+        agent = small_agent(name, kl_coef=0.0, max_grad_norm=np.inf)
+        torch.manual_seed(3)  # the reference drew its weights after those of the acting policy
+        trained.append(weights(agent.learn(2 * ROLLOUT).policy))
+    for name, tensor in trained[0].items():
+        assert torch.equal(tensor, trained[1][name]), name
+
+
+def test_reference_learns_nothing_when_all_is_hidden() -> None:
+    env = partial_grid_vec(32, oversight_probability=0.0, horizon=12)
+    agent = small_agent("kl", env, timeouts="hidden")
+    before = weights(agent.policy)
+    agent.learn(2 * ROLLOUT)
+    moved = {n for n, tensor in weights(agent.policy).items() if not torch.equal(tensor, before[n])}
+    assert moved == {name for name in before if not name.startswith("reference.")}
+
+
+def test_large_weight_holds_the_policy_at_its_reference() -> None:
+    gaps = []
+    for coefficient in (0.0, 100.0):
+        agent = small_agent("kl", kl_coef=coefficient, learning_rate=1e-2).learn(4 * ROLLOUT)
+        assert isinstance(agent.policy, MotivationPolicy)
+        with torch.no_grad():
+            gaps.append(float(divergences(agent.policy, rollout(agent)).mean()))
+    assert gaps[1] < 0.1 * gaps[0]
 
 
 @pytest.mark.parametrize("method", ["placebo", "filtered-coin", "oracle-sampled"])

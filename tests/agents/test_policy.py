@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from agents import METHODS, MotivationPolicy, RoutedPPO, VectorEnvAdapter
-from agents.policy import MotivationNet, gumbel_sample
+from agents.policy import gumbel_sample
 from agents.ppo import PPOConfig
-from agents.rollout_buffer import ROUTES
 from oversight.routing import RouteTable, audit, routing
 from tests.agents.factories import (
     PENDULUM_STEPS,
@@ -106,33 +105,11 @@ def test_fused_adam_stays_close_to_plain_adam() -> None:
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize("modules", [(), ("a", "a"), ("a", "b", "c")])
-def test_network_refuses_other_than_one_or_two_modules(modules: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="one or two motivation modules"):
-        MotivationNet(3, modules, (4,))
-
-
 def test_biases_start_at_zero() -> None:
     fresh = small_agent()
     biases = [tensor for name, tensor in weights(fresh.policy).items() if name.endswith("bias")]
     assert len(biases) == 2 * 4 + 1 + 2
     assert not any(bias.any() for bias in biases)
-
-
-def test_modules_are_blended_as_in_the_paper() -> None:
-    net = MotivationNet(3, ("first", "second"), (5,)).double()
-    x = torch.randn(7, 3, dtype=torch.float64)
-    remove_gates(net)
-    share = torch.sigmoid(net.mixture_logits(x)).unsqueeze(-1)
-    blend = share * net.experts["first"](x) + (1 - share) * net.experts["second"](x)
-    torch.testing.assert_close(net.forward_actor(x), blend)
-    acting = [p for name, p in net.named_parameters() if "critic" not in name]
-    slopes = [torch.autograd.grad(y.square().sum(), acting) for y in (net.forward_actor(x), blend)]
-    torch.testing.assert_close(*slopes)
-    with torch.no_grad():
-        actor, critic = net(x)
-        assert torch.equal(actor, net.forward_actor(x))
-        assert torch.equal(critic, net.forward_critic(x))
 
 
 @pytest.fixture(scope="module")
@@ -200,48 +177,6 @@ def test_with_module_refuses_unknown_names(agent: RoutedPPO) -> None:
     plain = RoutedPPO("MlpPolicy", small_env(), "naive", n_steps=8, batch_size=64, device="cpu")
     with pytest.raises(ValueError, match="has no motivation modules"):
         plain.deployed()
-
-
-MOTIVATED = METHODS["motivated"]
-
-PROXY_TABLE = MOTIVATED.auxiliary[0].table
-
-TARGETS = ("motivation", "competence")
-
-
-def norms(proxy: bool) -> dict[str, dict[str, float]]:
-    """Return the norm of the gradient that reaches each target, from one sample of each route."""
-    net = MotivationNet(3, MOTIVATED.modules, (8, 8), trunk=True)
-    table = PROXY_TABLE if proxy else MOTIVATED.table
-    assert table is not None
-    assert net.trunk is not None
-    routes = table.routes(ROUTES)
-    parts: dict[str, nn.Module] = {"motivation": net.experts["motivation"], "competence": net.trunk}
-    with routing(net, table, routes):
-        losses = net.forward_actor(torch.rand(len(ROUTES), 3)).sum(-1)
-        return audit(losses, parts, table, routes)
-
-
-@pytest.mark.parametrize("proxy", [False, True])
-def test_trunk_and_module_learn_by_their_own_weights(proxy: bool) -> None:
-    torch.manual_seed(0)
-    table = PROXY_TABLE if proxy else MOTIVATED.table
-    assert table is not None
-    for route, row in norms(proxy).items():
-        for target in TARGETS:
-            assert (row[target] > 0) == (table.as_dict()[route][target] == 1), (route, target)
-
-
-def test_trunk_and_module_form_one_perceptron() -> None:
-    net = MotivationNet(3, ("only",), (5, 7), trunk=True)
-    x = torch.randn(4, 3)
-    with torch.no_grad():
-        value = net.forward_actor(x)
-    remove_gates(net)
-    assert net.trunk is not None
-    layers = [*net.trunk.children(), *net.experts["only"].children()]
-    assert [layer.out_features for layer in layers if isinstance(layer, nn.Linear)] == [5, 7]
-    assert torch.equal(value, nn.Sequential(*layers)(x))
 
 
 def test_modules_do_not_see_masked_channels_but_mixture_and_critic_do() -> None:

@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from torch import Tensor, nn
 
 from agents import MotivationPolicy, RoutedPPO
-from agents.methods import METHODS
-from agents.policy import MotivationNet, Network
 from tests.agents.factories import (
     ROLLOUT,
     assert_same_training,
@@ -163,38 +160,3 @@ def test_policy_with_a_reward_map_refuses_other_features() -> None:
         policy_kwargs = {f"features_extractor_{name}": value for name, value in given.items()}
         with pytest.raises(ValueError, match="reads its scores: leave them out"):
             small_agent("reward-map", policy_kwargs=policy_kwargs)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"mixture": "averaged"}, "mixture must be learned or fixed, got 'averaged'"),
-        ({"mixture": None}, "mixture must be learned or fixed, got None"),
-        ({"trunk": "no"}, "trunk must be True or False, got 'no'"),
-        ({"has_reward_map": 1}, "has_reward_map must be True or False, got 1"),
-        ({"modules": "goal"}, "one or two motivation modules have names, got 'goal'"),
-        ({"modules": ()}, "one or two motivation modules"),
-        ({"modules": ("goal", "goal")}, "one or two motivation modules"),
-        ({"modules": ("goal", 3)}, "one or two motivation modules"),
-        ({"modules": ("goal", "shared")}, "name 'shared' of another part"),
-        ({"modules": ("goal", "mixture")}, "name 'mixture' of another part"),
-        ({"modules": ("competence",), "trunk": True}, "name 'competence' of another part"),
-        ({"modules": ("motivation",), "has_reward_map": True}, "name 'motivation' of another"),
-    ],
-    ids=str,
-)
-def test_network_refuses_parts_that_cannot_be_built(parts: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Network(**parts)
-
-
-def test_networks_of_the_methods_pass() -> None:
-    for each in METHODS.values():
-        assert each.network.modules == each.modules
-    assert Network(modules=["a", "b"]).modules == ("a", "b")  # type: ignore[arg-type]
-
-
-def test_motivation_net_refuses_an_unknown_mixture() -> None:
-    with pytest.raises(ValueError, match="mixture must be learned or fixed"):
-        MotivationNet(4, ("a", "b"), (8,), "half")  # type: ignore[arg-type]
-    assert np.isfinite(MotivationNet(4, ("a",), (8,)).latent_dim_pi)

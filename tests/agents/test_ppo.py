@@ -18,7 +18,7 @@ from torch import Tensor
 
 from agents import METHODS, Method, MotivationPolicy, RoutedPPO, VectorEnvAdapter, method
 from agents.losses import AdvantageNormalization, normalized
-from agents.policy import Network
+from agents.network import Network
 from agents.ppo import CHOICES, PPOConfig
 from agents.rollout_buffer import HIDDEN, NEGATIVE, OPEN, POSITIVE, ROUTES
 from envs import (

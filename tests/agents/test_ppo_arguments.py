@@ -57,7 +57,7 @@ RANGES: list[tuple[tuple[str, ...], tuple[Any, ...], str]] = [
         "a positive, finite number",
     ),
     (("learning_rate", "ent_coef", "vf_coef"), (-1, NAN, "1", 1j), "a finite number, 0 or more"),
-    (("mixture_coef",), (-1, NAN, float("inf"), None), "a finite number, 0 or more"),
+    (("mixture_coef", "kl_coef"), (-1, NAN, float("inf"), None), "a finite number, 0 or more"),
     (("gamma", "gae_lambda"), (2, -0.1, NAN, "1", True), r"a number in \[0, 1\]"),
     (("propensity",), (0, 1.5, NAN, "1"), "a number above 0, at most 1"),
     (("agent_channel",), (-1, 0.5, "0"), "a whole number, 0 or more"),

@@ -10,7 +10,7 @@ import pytest
 
 from agents import METHODS, ROUTES, Method
 from agents.methods import BUILT_IN, method
-from agents.policy import Network
+from agents.network import Network
 from oversight import certify
 from oversight.rl.own_methods import method_file, read_method, recorded_method
 from oversight.routing import RouteTable
