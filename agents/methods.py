@@ -21,8 +21,10 @@ from agents.policy_arguments import require_truth
 from agents.reward_model import (
     Learner,
     SourceFactory,
+    convolutional_model,
     observed_else_paid,
     observed_else_zero,
+    pessimistic_convolutions,
     pessimistic_ensemble,
     reward_model,
     routed_reward_map,
@@ -407,11 +409,25 @@ IMPUTED_MAP = replace(
     source=separate_reward_map,
 )
 
+IMPUTED_CONV = replace(
+    IMPUTED,
+    name="imputed-conv",
+    summary="It is `imputed` with a convolution over the board as the reward model.",
+    source=convolutional_model,
+)
+
 PESSIMISTIC = replace(
     NAIVE,
     name="pessimistic",
     summary="It is `imputed` with the mean of five reward models less their standard deviation.",
     source=pessimistic_ensemble,
+)
+
+PESSIMISTIC_CONV = replace(
+    PESSIMISTIC,
+    name="pessimistic-conv",
+    summary="It is `pessimistic` with convolutions over the board as the reward models.",
+    source=pessimistic_convolutions,
 )
 
 IPW = replace(
@@ -428,8 +444,8 @@ METHODS = {
     for each in (
         *(REWARD_MAP, REWARD_MAP_UNROUTED),
         *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
-        *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, KL, FILTERED, FILTERED_COIN, IPW),
-        *(ORACLE_SAMPLED, ORACLE),
+        *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, IMPUTED_CONV, PESSIMISTIC, PESSIMISTIC_CONV, KL),
+        *(FILTERED, FILTERED_COIN, IPW, ORACLE_SAMPLED, ORACLE),
     )
 }
 """All methods by name, in the order of tables and figures; add one of your own here."""

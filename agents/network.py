@@ -21,7 +21,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.policy_arguments import module_names, require_truths
-from agents.reward_model import perceptron
+from agents.reward_map import perceptron
 from agents.rollout_buffer import require_choice
 from oversight.routing import Gate, gate_parameters
 

@@ -33,7 +33,7 @@ from agents.policy_arguments import (
     require_truths,
     widths,
 )
-from agents.reward_model import RewardMap, RewardMapFeatures
+from agents.reward_map import RewardMap, RewardMapFeatures
 from agents.rollout_buffer import Observations
 from agents.spaces import from_zero, start_of, to_environment
 from oversight.routing import Gate, parameter_groups

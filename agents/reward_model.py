@@ -1,26 +1,22 @@
 """Reward sources: what a method learns from in place of the reward that the environment pays.
 
 - `ObservedRewards` are the observed ones, and elsewhere the paid one or 0.
-- `RewardModel` fits small networks to observed rewards and predicts the hidden ones.
-- `RewardMap` is such a network that scores each position of an observation by itself. It can be a
-  motivation module of the policy: then it predicts observed rewards, too, and the policy acts on
-  `RewardMapFeatures`.
+- `RewardModel` fits small networks to observed rewards and predicts the hidden ones; they are those
+  of `agents.reward_map`.
 """
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from agents.features import board_layers, require_planes
+from agents.features import is_planes
+from agents.reward_map import WHOLE, BoardReward, RewardMap, map_of, reward_head
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
@@ -36,7 +32,7 @@ from agents.rollout_buffer import (
     set_generator_state,
 )
 from agents.spaces import lane_of, num_numbers, numbers_of
-from oversight.routing import Gate, RouteTable, routing
+from oversight.routing import RouteTable, routing
 
 
 def observed_or(step: Step, default: Rewards) -> Rewards:
@@ -75,192 +71,6 @@ class ObservedRewards(RewardSource):
         return observed_or(
             step, step.paid if self.elsewhere == "paid" else np.zeros_like(step.paid)
         )
-
-
-def perceptron(
-    inputs: int,
-    hidden_sizes: Sequence[int],
-    outputs: int | None = None,
-    activation: Callable[[], nn.Module] = nn.ReLU,
-) -> nn.Sequential:
-    """Return linear layers with an activation after each hidden one."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise((inputs, *hidden_sizes)):
-        layers += [nn.Linear(before, after), activation()]
-    last = [] if outputs is None else [nn.Linear((inputs, *hidden_sizes)[-1], outputs)]
-    return nn.Sequential(*layers, *last)
-
-
-def reward_head(inputs: int, hidden_sizes: Sequence[int]) -> nn.Sequential:
-    """Return a small network from some inputs to a reward, behind a `Gate("motivation")`."""
-    return perceptron(inputs, hidden_sizes, 1).append(Gate("motivation"))
-
-
-WHOLE, POSITION = (64, 64), (32,)
-"""Hidden widths of the head that scores an observation, and of the one that scores a position."""
-
-
-class RewardMap(nn.Module):
-    """Predicts the reward of a step from where it led, behind a `Gate("motivation")`.
-
-    With `agent_channel` an observation is a stack of channels of which one shows where the agent
-    is. A small head scores each position by the other channels there, so that what it learns at
-    one position holds at all of them. A step is worth the score of the position to which it led.
-    Without `agent_channel` the head scores an observation as a whole.
-
-    Args:
-        shape: shape of an observation.
-        agent_channel: the channel, along the first axis, that shows where the agent is; None where
-            no channel does.
-        masked_channels: channels along the first axis that the head does not see.
-
-    Raises:
-        ValueError: if an observation has no such channel.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        agent_channel: int | None = None,
-        masked_channels: Sequence[int] = (),
-    ) -> None:
-        super().__init__()
-        channels, positions = (shape[0] if shape else 1), int(np.prod(shape[1:]))
-        if agent_channel is not None and (len(shape) < 2 or not 0 <= agent_channel < channels):
-            raise ValueError(
-                f"agent_channel must be a channel of an observation, of shape {tuple(shape)}, got "
-                f"{agent_channel}: give its number along the first axis, or None where no channel "
-                "shows the agent"
-            )
-        if not set(masked_channels) <= set(range(channels)):
-            raise ValueError(
-                f"masked_channels must be channels of an observation, of shape {tuple(shape)}, got "
-                f"{tuple(masked_channels)}: give their numbers along the first axis"
-            )
-        self.shape, self.agent_channel = (channels, positions), agent_channel
-        hidden = {agent_channel, *masked_channels}
-        inputs = [channel for channel in range(channels) if channel not in hidden]
-        self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
-        if agent_channel is None:
-            self.head = reward_head(len(inputs) * positions + 1, WHOLE)
-        else:
-            self.head = reward_head(len(inputs), POSITION)
-
-    inputs: Tensor
-
-    def forward(self, arrivals: Tensor) -> Tensor:
-        """Return the predicted reward of steps, [rows, 1].
-
-        Args:
-            arrivals: the observation to which each step led, flattened, and whether the episode
-                ended there, [rows, features + 1].
-        """
-        channels = arrivals[:, :-1].reshape(-1, *self.shape)
-        shown = channels.index_select(1, self.inputs)
-        if self.agent_channel is None:
-            there = torch.cat([shown.flatten(1), arrivals[:, -1:]], 1)
-        else:
-            there = (shown * channels[:, self.agent_channel].unsqueeze(1)).sum(-1)
-        return self.head(there)  # type: ignore[no-any-return]
-
-    def everywhere(self, channels: Tensor) -> Tensor:
-        """Return the score of each position, [batch, positions].
-
-        Args:
-            channels: channels of the observations, [batch, channels, positions].
-        """
-        each = channels.index_select(1, self.inputs).transpose(1, 2)
-        return self.head(each).squeeze(-1)  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def reverse(self) -> None:
-        """Turn every score into its negative."""
-        for parameter in self.head[-2].parameters():
-            parameter.neg_()
-
-
-def map_of(
-    space: spaces.Space[Any],
-    agent_channel: int | None = None,
-    masked_channels: Sequence[int] = (),
-) -> RewardMap:
-    """Return the reward map of an observation space; one of a `Dict` has no channels.
-
-    Raises:
-        ValueError: if observations have no such channels.
-    """
-    if not isinstance(space, spaces.Dict):
-        return RewardMap(space.shape or (), agent_channel, masked_channels)
-    if agent_channel is not None or masked_channels:
-        raise ValueError(
-            "a reward map has an agent_channel and masked_channels only where observations are "
-            f"arrays, got {' '.join(str(space).split())}: leave them out, or take such an array "
-            "out of the Dict in a wrapper of the environment"
-        )
-    return RewardMap((num_numbers(space),))
-
-
-class RewardMapFeatures(BaseFeaturesExtractor):
-    """The features of a policy with a reward map: the agent's position and every position's score.
-
-    The policy sees nothing else of the channels, so that all its motivation comes from the reward
-    map; no gradient goes back there. Without `agent_channel` it sees all of an observation. With
-    `conv_channels` it sees these planes through convolutions, which belong to `shared`.
-
-    Args:
-        observation_space: as in SB3.
-        agent_channel: as for `RewardMap`.
-        masked_channels: as for `RewardMap`.
-        conv_channels: as for `MotivationPolicy`.
-
-    Raises:
-        ValueError: if observations are images of bytes, have no such channel, or are no planes for
-            convolutions.
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        agent_channel: int | None,
-        masked_channels: Sequence[int],
-        conv_channels: Sequence[int] = (),
-    ) -> None:
-        if agent_channel is not None and is_image_space(observation_space):
-            raise ValueError(
-                "agent_channel needs channels of ones and zeros, got images of bytes, "
-                f"{observation_space}: leave it None"
-            )
-        reward_map = map_of(observation_space, agent_channel, masked_channels)
-        whole, positions = get_flattened_obs_dim(observation_space), reward_map.shape[1]
-        shown = whole if agent_channel is None else 2 * positions
-        size = conv_channels[-1] * positions if conv_channels else shown
-        super().__init__(observation_space, size)
-        self.reward_map = reward_map
-        self.layers: nn.Sequential | None = None
-        if conv_channels:
-            require_planes(observation_space)
-            self.board = (shown // positions, *(observation_space.shape or ())[1:])
-            self.layers = board_layers(self.board[0], conv_channels)
-
-    def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
-        """Return the features of observations, [batch, features]."""
-        shown = self._shown(observations)
-        if self.layers is None:
-            return shown
-        return self.layers(shown.reshape(-1, *self.board))  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def _shown(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
-        """Return what the policy sees, flattened; no gradient reaches the reward map."""
-        if isinstance(observations, dict):
-            keys = self._observation_space.spaces  # type: ignore[attr-defined]
-            observations = torch.cat([observations[key].flatten(1) for key in keys], 1)
-        observations = observations.to(next(self.reward_map.parameters()))
-        if self.reward_map.agent_channel is None:
-            return observations.flatten(1)
-        channels = observations.reshape(-1, *self.reward_map.shape)
-        there = channels[:, self.reward_map.agent_channel]
-        return torch.cat([there, self.reward_map.everywhere(channels)], 1)
 
 
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 64, 1e-3
@@ -483,9 +293,19 @@ def reward_model(learner: Learner) -> RewardSource:
     return _fitted(learner, _reward_heads(learner, 1))
 
 
+def convolutional_model(learner: Learner) -> RewardSource:
+    """Learn as by `reward_model`, from a convolution where observations are planes."""
+    return _fitted(learner, _board_heads(learner, 1))
+
+
 def pessimistic_ensemble(learner: Learner) -> RewardSource:
     """Learn from the observed reward, and elsewhere from the lowered mean of five networks."""
     return _fitted(learner, _reward_heads(learner, 5), pessimism=1.0)
+
+
+def pessimistic_convolutions(learner: Learner) -> RewardSource:
+    """Learn as by `pessimistic_ensemble`, from convolutions where observations are planes."""
+    return _fitted(learner, _board_heads(learner, 5), pessimism=1.0)
 
 
 def separate_reward_map(learner: Learner) -> RewardSource:
@@ -513,3 +333,12 @@ def _reward_heads(learner: Learner, members: int) -> list[nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
         return [reward_head(learner.inputs + 1, WHOLE) for _ in range(members)]
+
+
+def _board_heads(learner: Learner, members: int) -> list[nn.Module]:
+    """Return convolutions over a board; of other observations than planes the perceptrons."""
+    if not is_planes(learner.observation_space):
+        return _reward_heads(learner, members)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(learner.own_seed)
+        return [BoardReward(learner.observation_space.shape or ()) for _ in range(members)]

@@ -10,7 +10,8 @@ import pytest
 from agents import METHODS
 from agents.losses import MixtureLoss, ProxyLoss
 from agents.methods import inverse_propensity
-from agents.reward_model import RewardModel, reward_head
+from agents.reward_map import reward_head
+from agents.reward_model import RewardModel
 from agents.rollout_buffer import ROUTES, RewardSource, Step, by_coin
 from oversight.routing import RouteTable
 from tests.agents.factories import small_agent, small_env

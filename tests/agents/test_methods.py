@@ -12,7 +12,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents import METHODS, MotivationPolicy, RoutedPPO, method
 from agents.losses import LOGGED, LOGGED_ELSEWHERE, MixtureLoss, normalized
 from agents.methods import inverse_propensity
-from agents.reward_model import OBSERVED, ObservedRewards, RewardModel, reward_head
+from agents.reward_map import reward_head
+from agents.reward_model import OBSERVED, ObservedRewards, RewardModel
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
