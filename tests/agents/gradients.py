@@ -119,7 +119,8 @@ def divergences(policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:
     acting: Any = policy.get_distribution(samples.observations).distribution
     reference: Any = policy.reference_distribution(samples.observations).distribution
     ours, theirs = acting.logits.log_softmax(-1), reference.logits.log_softmax(-1).detach()
-    return (ours.exp() * (ours - theirs)).sum(-1)
+    each: Tensor = (ours.exp() * (ours - theirs)).sum(-1)
+    return each
 
 
 def reference_losses(agent: RoutedPPO, policy: MotivationPolicy, samples: RoutedSamples) -> Tensor:

@@ -170,7 +170,7 @@ def test_reference_of_the_same_weights_is_the_same_policy(actions: str) -> None:
     reference = policy.reference
     assert isinstance(reference, Reference)
     reference.layers.load_state_dict(policy.net.experts["motivation"].state_dict())
-    reference.head.load_state_dict(policy.action_net[0].state_dict())  # type: ignore[index, operator]
+    reference.head.load_state_dict(policy.action_net[0].state_dict())  # type: ignore[index]
     seen = boards(6)
     with torch.no_grad():
         acting, other = policy.get_distribution(seen), policy.reference_distribution(seen)

@@ -1,5 +1,7 @@
 """Retargeting: on a network made by hand, of which is known what each channel shows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -33,16 +35,18 @@ def policy() -> MotivationPolicy:
     )
     halves = np.zeros((2, SIDE, SIDE), np.float32)
     halves[0, :, : SIDE // 2] = halves[1, :, SIDE // 2 :] = 1
-    layers = made.features_extractor.layers
+    layers: Any = made.features_extractor.layers
+    expert: Any = made.net.experts["motivation"]
+    head: Any = made.action_net
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.zero_()
         layers[0].weight[0, GOAL, 1, 1] = 1
         layers[2].weight[SEEN, 0, 1, 1] = 2
         layers[2].bias[1] = 0.5
-        reader = made.net.experts["motivation"][0].weight.unflatten(1, (3, SIDE, SIDE))
+        reader = expert[0].weight.unflatten(1, (3, SIDE, SIDE))
         reader[:, SEEN] = torch.from_numpy(halves)
-        made.action_net[0].weight.copy_(torch.eye(2))
+        head[0].weight.copy_(torch.eye(2))
     return made
 
 
@@ -63,8 +67,9 @@ def test_channel_of_the_goal_is_found(policy: MotivationPolicy) -> None:
 
 def test_channel_that_peaks_nowhere_at_the_goal_has_a_share_of_0(policy: MotivationPolicy) -> None:
     planes, cells = boards()
+    layers: Any = policy.features_extractor.layers
     with torch.no_grad():
-        policy.features_extractor.layers[2].bias.zero_()
+        layers[2].bias.zero_()
     assert find_channel(policy, planes, (cells + 1) % SIDE)[1:] == (0.0, 0.0)
 
 
