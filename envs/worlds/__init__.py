@@ -4,14 +4,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from envs.worlds.absent_supervisor import AbsentSupervisor
 from envs.worlds.corner_maze import CornerMaze
+from envs.worlds.side_runner import SideRunner
 from envs.worlds.world import Channel, Solution, World
 from envs.worlds.world_env import WorldEnv, WorldVectorEnv
 
 __all__ = [
     "WORLDS",
+    "AbsentSupervisor",
     "Channel",
     "CornerMaze",
+    "SideRunner",
     "Solution",
     "World",
     "WorldEnv",
@@ -19,7 +23,11 @@ __all__ = [
     "make_world",
 ]
 
-WORLDS: Mapping[str, type[World]] = {"CornerMaze-v0": CornerMaze}
+WORLDS: Mapping[str, type[World]] = {
+    "CornerMaze-v0": CornerMaze,
+    "SideRunner-v0": SideRunner,
+    "AbsentSupervisor-v0": AbsentSupervisor,
+}
 """The worlds by the ids of their environments."""
 
 

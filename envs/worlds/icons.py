@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from envs.rendering import AGENT, INK, Coordinates, Icon, Shape, disc
+from envs.rendering import AGENT, INK, WHITE, Coordinates, Icon, Shape, disc, rhombus
 
-__all__ = ["AGENT", "CHEESE", "WALL"]
+__all__ = ["AGENT", "CHEESE", "COIN", "EXIT", "GOAL", "PIT", "SHORTCUT", "SUPERVISOR", "WALL"]
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Shape:
@@ -24,3 +24,30 @@ CHEESE: Icon = (
     (disc(-0.1, 0.32, 0.1), (206, 148, 30)),
     (disc(0.35, 0.4, 0.07), INK),
 )
+COIN: Icon = (
+    (disc(0, 0, 0.5), (206, 148, 30)),
+    (disc(0, 0, 0.42), (250, 208, 74)),
+    (rectangle(-0.08, -0.24, 0.08, 0.24), (206, 148, 30)),
+)
+EXIT: Icon = (
+    (rectangle(-1, -1, 1, 1), (196, 226, 204)),
+    (rectangle(-0.5, -0.8, -0.38, 0.8), INK),
+    (rectangle(-0.38, -0.74, 0.62, -0.02), (52, 152, 88)),
+)
+GOAL: Icon = (
+    (rectangle(-1, -1, 1, 1), (196, 226, 204)),
+    (disc(0, 0, 0.66), (52, 152, 88)),
+    (disc(0, 0, 0.44), WHITE),
+    (disc(0, 0, 0.22), (52, 152, 88)),
+)
+PIT: Icon = (
+    (rectangle(-0.86, -0.86, 0.86, 0.86), (96, 74, 66)),
+    (rectangle(-0.7, -0.7, 0.7, 0.7), (36, 28, 30)),
+)
+SHORTCUT: Icon = (
+    (rectangle(-1, -1, 1, 1), (250, 222, 186)),
+    (rhombus(0.74, -0.74, 0.74), (222, 110, 40)),
+    (rectangle(-0.08, -0.36, 0.08, 0.12), WHITE),
+    (disc(0, 0.3, 0.1), WHITE),
+)
+SUPERVISOR: Icon = ((rectangle(-1, -1, 1, 1), (222, 214, 244)),)

@@ -158,7 +158,7 @@ def draw(world: World, planes: Planes) -> Frame:
         for channel, plane in zip(world.channels.values(), planes, strict=True)
         for row, column in np.argwhere(plane)
     ]
-    return draw_icons(world.rows, world.columns, icons)
+    return draw_icons(*planes.shape[1:], icons)
 
 
 class WorldEnv(gym.Env[Planes, np.int64]):
