@@ -28,6 +28,7 @@ from agents.reward_model import (
     pessimistic_ensemble,
     reward_model,
     routed_reward_map,
+    score_maps,
     separate_reward_map,
 )
 from agents.rollout_buffer import (
@@ -116,8 +117,8 @@ class Method:
 
     @property
     def deployed(self) -> str:
-        """The motivation module that acts after training."""
-        return self.network.modules[0]
+        """The motivation module, or score map, that acts after training."""
+        return (self.network.score_maps or self.network.modules)[0]
 
     @property
     def needs_gates(self) -> bool:
@@ -385,6 +386,35 @@ REWARD_MAP_UNROUTED = replace(
     table=_table(_TRUNK, dict.fromkeys(ROUTES, (1, 1, 1))),
 )
 
+# Competence is what random maps and the modules' maps have in common: to go where a map says. It
+# learns from every episode, but from no reward; rewards teach the maps alone, each its own kind.
+SCORE_MAPS = Method(
+    name="score-maps",
+    summary=(
+        "A policy learns to go where a map of scores sends it; observed reward teaches the map "
+        "that is deployed, and hidden reward another one."
+    ),
+    reward="observed",
+    table=_table(
+        ("goal", "proxy", "competence", "shared"),
+        {
+            "positive": (1, 0, 1, 1),
+            "negative": (1, 0, 1, 1),
+            "hidden": (0, 1, 1, 1),
+            "open": (1, 1, 1, 1),
+        },
+    ),
+    source=score_maps,
+    network=Network(modules=("competence",), score_maps=("goal", "proxy")),
+)
+
+SCORE_MAPS_UNROUTED = replace(
+    SCORE_MAPS,
+    name="score-maps-unrouted",
+    summary="The network of `score-maps` learns with every reward reaching both maps.",
+    table=_table(("goal", "proxy", "competence", "shared"), dict.fromkeys(ROUTES, (1, 1, 1, 1))),
+)
+
 UDS = replace(
     NAIVE,
     name="uds",
@@ -442,7 +472,7 @@ IPW = replace(
 METHODS = {
     each.name: each
     for each in (
-        *(REWARD_MAP, REWARD_MAP_UNROUTED),
+        *(REWARD_MAP, REWARD_MAP_UNROUTED, SCORE_MAPS, SCORE_MAPS_UNROUTED),
         *(ROUTED, PAPER, SIGNED, MOTIVATED, UNMIXED, PLACEBO, UNROUTED),
         *(NAIVE, UDS, IMPUTED, IMPUTED_MAP, PESSIMISTIC, IMPUTED_CONV, PESSIMISTIC_CONV, KL),
         *(FILTERED, FILTERED_COIN, IPW, ORACLE_SAMPLED, ORACLE),

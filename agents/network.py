@@ -39,6 +39,8 @@ class Network:
         has_reward_map: whether the policy acts on a `RewardMap`, the target `motivation`.
         has_reference: whether a second policy learns beside the one that acts, the target
             `reference`; see `Reference`.
+        score_maps: names of the score maps that the policy follows, the first one after training;
+            each is a target of its own name. See `agents.score_maps`.
 
     Raises:
         ValueError: if an attribute is none of its choices, or a module has the name of another
@@ -50,6 +52,7 @@ class Network:
     trunk: bool = False
     has_reward_map: bool = False
     has_reference: bool = False
+    score_maps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse parts of which no network can be built."""
@@ -66,6 +69,9 @@ class Network:
         taken |= {"competence"} if self.trunk else set()
         taken |= {"motivation"} if self.has_reward_map else set()
         taken |= {"reference"} if self.has_reference else set()
+        if self.score_maps:
+            object.__setattr__(self, "score_maps", module_names(self.score_maps))
+            taken |= set(self.score_maps)
         if clash := taken.intersection(self.modules):
             raise ValueError(
                 f"modules {self.modules} use the name {min(clash)!r} of another part of the "

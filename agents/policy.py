@@ -18,9 +18,11 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import obs_as_tensor
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from agents.boards import CenteredBoard, ScoreMapFeatures
 from agents.features import BoardCNN, default_features, masked_features
 from agents.network import Mixture, MotivationNet, Reference, zero_bias
 from agents.policy_arguments import (
@@ -74,7 +76,9 @@ class MotivationPolicy(ActorCriticPolicy):
             them. An image of which some are masked stays as it is, without a `NatureCNN`.
         has_reward_map: as for `Network`.
         has_reference: as for `Network`.
+        score_maps: as for `Network`.
         agent_channel: as for `RewardMap`.
+        centered: whether boards are shown centered on the agent, by `CenteredBoard`.
         conv_channels: channels of the convolutions of a `BoardCNN`, for observations that are
             stacks of planes. With a reward map they read what the policy sees of it.
         net_arch: SB3's name for the widths, instead of `hidden_sizes`: a list, or a dictionary that
@@ -102,7 +106,9 @@ class MotivationPolicy(ActorCriticPolicy):
         masked_channels: Sequence[int | str] = (),
         has_reward_map: bool = False,
         has_reference: bool = False,
+        score_maps: Sequence[str] = (),
         agent_channel: int | None = None,
+        centered: bool = False,
         conv_channels: Sequence[int] = (),
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
@@ -113,9 +119,8 @@ class MotivationPolicy(ActorCriticPolicy):
         refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
         require_class("activation_fn", activation_fn, nn.Module)
         optimizer_kwargs = optimizer_arguments(optimizer_class, optimizer_kwargs)
-        require_truths(
-            {"trunk": trunk, "has_reward_map": has_reward_map, "has_reference": has_reference}
-        )
+        parts = {"has_reward_map": has_reward_map, "has_reference": has_reference}
+        require_truths({"trunk": trunk, "centered": centered, **parts})
         if agent_channel is not None:
             require_number("agent_channel", agent_channel, INDEX)
         self.module_names = module_names(modules)
@@ -124,7 +129,8 @@ class MotivationPolicy(ActorCriticPolicy):
         self.mixture: Mixture = mixture
         self.trunk, self.masked_channels = trunk, channels("masked_channels", masked_channels)
         self.has_reward_map, self.agent_channel = has_reward_map, agent_channel
-        self.has_reference = has_reference
+        self.has_reference, self.centered = has_reference, centered
+        self.score_maps = module_names(score_maps) if score_maps else ()
         sees_channels = not has_reward_map or agent_channel is None
         masked = self.masked_channels if sees_channels else ()
         self.conv_channels = check_convolutions(conv_channels, masked)
@@ -135,6 +141,11 @@ class MotivationPolicy(ActorCriticPolicy):
                 "masked_channels": self.masked_channels,
                 "conv_channels": self.conv_channels,
             }
+        elif self.score_maps:
+            kwargs["features_extractor_class"] = ScoreMapFeatures
+            kwargs["features_extractor_kwargs"] = {"names": self.score_maps}
+        elif centered:
+            kwargs["features_extractor_class"] = CenteredBoard
         elif self.conv_channels:
             if kwargs.setdefault("features_extractor_class", BoardCNN) is not BoardCNN:
                 raise ValueError(
@@ -227,6 +238,11 @@ class MotivationPolicy(ActorCriticPolicy):
         return extractor.reward_map if isinstance(extractor, RewardMapFeatures) else None
 
     @property
+    def motivations(self) -> tuple[str, ...]:
+        """The names of the parts of which each alone can act: score maps, or else modules."""
+        return self.score_maps or self.module_names
+
+    @property
     def net(self) -> MotivationNet:
         """The network below the heads."""
         assert isinstance(self.mlp_extractor, MotivationNet)
@@ -238,7 +254,10 @@ class MotivationPolicy(ActorCriticPolicy):
         trunk = {} if self.net.trunk is None else {"competence": self.net.trunk}
         motivation = {} if self.reward_map is None else {"motivation": self.reward_map}
         reference = {} if self.reference is None else {"reference": self.reference}
-        return {**dict(self.net.experts.items()), **mixture, **trunk, **motivation, **reference}
+        parts = {**mixture, **trunk, **motivation, **reference}
+        if isinstance(self.features_extractor, ScoreMapFeatures):
+            parts |= dict(self.features_extractor.maps.items())
+        return {**dict(self.net.experts.items()), **parts}
 
     def forward(
         self, obs: Observations, deterministic: bool = False
@@ -263,6 +282,13 @@ class MotivationPolicy(ActorCriticPolicy):
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
         return self.value_net(self.net.forward_critic(features)), log_prob, entropy
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:  # noqa: ANN401 (of any space)
+        """Return observations as tensors, as SB3 does; with scores as they are in training, too."""
+        features = self.features_extractor
+        if isinstance(features, ScoreMapFeatures) and features.has_scores(observation):
+            return obs_as_tensor(observation[None], self.device), False
+        return super().obs_to_tensor(observation)
 
     def extract_features(
         self, obs: Observations, features_extractor: BaseFeaturesExtractor | None = None
@@ -321,9 +347,10 @@ class MotivationPolicy(ActorCriticPolicy):
         Raises:
             ValueError: if no module has that name.
         """
-        if name not in self.module_names:
-            raise ValueError(f"no module {name!r}: choose from {', '.join(self.module_names)}")
-        parts = {"modules": (name,), "has_reference": False}
+        if name not in self.motivations:
+            raise ValueError(f"no module {name!r}: choose from {', '.join(self.motivations)}")
+        kept = {"score_maps" if self.score_maps else "modules": (name,)}
+        parts = {**kept, "has_reference": False}
         settings = {**self._get_constructor_parameters(), **parts}
         with torch.random.fork_rng(devices=[]):  # the constructor draws weights, on the CPU
             policy = type(self)(**settings)
@@ -342,11 +369,14 @@ class MotivationPolicy(ActorCriticPolicy):
         Raises:
             ValueError: if no reward map stands before the rest.
         """
-        if self.reward_map is None:
+        if self.reward_map is None and not self.score_maps:
             raise ValueError("no reward map says what is wanted: use a method such as reward-map")
-        policy = self.alone(self.module_names[0])
-        assert policy.reward_map is not None
-        policy.reward_map.reverse()
+        policy = self.alone(self.motivations[0])
+        if isinstance(policy.features_extractor, ScoreMapFeatures):
+            policy.features_extractor.maps[self.motivations[0]].reverse()  # type: ignore[operator]
+        else:
+            assert policy.reward_map is not None
+            policy.reward_map.reverse()
         return policy
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -359,7 +389,9 @@ class MotivationPolicy(ActorCriticPolicy):
             "masked_channels": self.masked_channels,
             "has_reward_map": self.has_reward_map,
             "has_reference": self.has_reference,
+            "score_maps": self.score_maps,
             "agent_channel": self.agent_channel,
+            "centered": self.centered,
             "conv_channels": self.conv_channels,
         }
         if self.critic_sizes != self.hidden_sizes:

@@ -22,6 +22,7 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from agents.boards import CenteredBoard, ScoreMapFeatures
 from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
@@ -93,6 +94,9 @@ class PPOConfig:
     conv_channels: tuple[int, ...] = ()
     """Channels of 3 x 3 convolutions that read observations which are stacks of planes, such as
     16 16, below all modules and the critic. By default observations are flattened."""
+    centered: bool = False
+    """Whether observations that are stacks of planes are shown centered on the agent, whose channel
+    is found by what moves."""
     masked_channels: tuple[int, ...] = ()
     """Channels of an observation, along its first axis, that the motivation modules do not see: 3
     is the plane of oversight of PartialGrid-v0. The mixture and the critic see all of them."""
@@ -277,6 +281,7 @@ class RoutedPPO(PPO):
             "timeouts": self.timeouts,
             "assignment": self.method.assignment,
             "propensity": self.propensity,
+            "scored": bool(self.method.network.score_maps),
         }
         if self.seed is not None:  # SB3's CNN samples it, to learn the size of its output
             self.observation_space.seed(self.seed)
@@ -285,6 +290,7 @@ class RoutedPPO(PPO):
         gates = [module for module in self.policy.modules() if isinstance(module, Gate)]
         self.routed = bool(gates)
         reward_map = getattr(self.policy, "reward_map", None)
+        features = getattr(self.policy, "features_extractor", None)
         require_parts(self.method, self.policy, gates, reward_map is not None)
         learner = Learner(
             observation_space=self.observation_space,
@@ -293,6 +299,7 @@ class RoutedPPO(PPO):
             agent_channel=self.agent_channel,
             table=self.method.table,
             reward_map=reward_map,
+            score_maps=features if isinstance(features, ScoreMapFeatures) else None,
         )
         self.reward_source = reward_source(self.method, learner)
 
@@ -307,7 +314,11 @@ class RoutedPPO(PPO):
         starts, source = self._last_episode_starts, self.reward_source
         assert starts is not None, "SB3's learn resets the environment first"
         require_finite_observations("an observation of the environment", self._last_obs)
+        self._last_obs = source.show(self._last_obs)
         rollout = RolloutEnv(env, source, self.rollout_buffer, starts, self.bootstrap)
+        features = getattr(self.policy, "features_extractor", None)
+        if isinstance(features, CenteredBoard):
+            rollout.watch_agent(features.agent, self._last_obs)
         goes_on = super().collect_rollouts(rollout, callback, rollout_buffer, n_rollout_steps)
         may_warn = self._reads_oversight() and not self._warned_of_no_oversight
         if may_warn and rollout.never_says_observed():

@@ -15,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.boards import ScoreMapFeatures
 from agents.features import is_planes
 from agents.reward_map import WHOLE, BoardReward, RewardMap, map_of, reward_head
 from agents.rollout_buffer import (
@@ -31,6 +32,7 @@ from agents.rollout_buffer import (
     require_choice,
     set_generator_state,
 )
+from agents.score_maps import ScoreMaps
 from agents.spaces import lane_of, num_numbers, numbers_of
 from oversight.routing import RouteTable, routing
 
@@ -254,6 +256,7 @@ class Learner(NamedTuple):
         agent_channel: as for `RoutedPPO`.
         table: route table of its method.
         reward_map: reward map in its policy, if its method has one.
+        score_maps: features of its policy that hold score maps, if its method has some.
     """
 
     observation_space: spaces.Space[Any]
@@ -262,6 +265,7 @@ class Learner(NamedTuple):
     agent_channel: int | None
     table: RouteTable
     reward_map: RewardMap | None
+    score_maps: ScoreMapFeatures | None = None
 
     @property
     def inputs(self) -> int:
@@ -320,6 +324,12 @@ def routed_reward_map(learner: Learner) -> RewardSource:
     """Learn from the policy's own reward map alone, which the method's table teaches."""
     assert learner.reward_map is not None, "RoutedPPO refuses a policy without a reward map"
     return _fitted(learner, [learner.reward_map], table=learner.table, predicts_observed=True)
+
+
+def score_maps(learner: Learner) -> RewardSource:
+    """Learn to go where score maps send the policy, which the method's table teaches."""
+    assert learner.score_maps is not None, "RoutedPPO refuses a policy without score maps"
+    return ScoreMaps(learner.score_maps, learner.table, learner.own_seed, learner.timeouts)
 
 
 def _fitted(learner: Learner, networks: Sequence[nn.Module], **settings: Any) -> RewardModel:  # noqa: ANN401

@@ -65,6 +65,10 @@ class RewardSource:
         """Return the reward of each lane, [lanes]."""
         return step.paid
 
+    def show(self, observations: Any) -> Any:  # noqa: ANN401 (of any space)
+        """Return what the policy sees of observations in training: here, the observations."""
+        return observations
+
     def fit(self) -> None:
         """Learn from the steps so far; called after each update of the policy."""
 
@@ -335,22 +339,30 @@ class RoutedBuffer(RolloutBuffer):
         assignment: function that gives each episode its route, drawing from the same generator;
             by default each episode takes the route of its own outcome.
         propensity: as for `assign`.
+        scored: whether observations, which are planes, have a further channel of scores; see
+            `RewardSource.show`.
         **kwargs: as for `RolloutBuffer`.
     """
 
     def __init__(
         self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
         *args: Any,  # noqa: ANN401
         seed: int | None = None,
         timeouts: Timeouts = "open",
         assignment: Assignment | None = None,
         propensity: float | None = None,
+        scored: bool = False,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.order = np.random.RandomState(seed)
         self.assignment = assignment
         self.propensity = propensity
-        super().__init__(*args, **kwargs)
+        if scored:
+            channels, *board = observation_space.shape or ()
+            observation_space = spaces.Box(-np.inf, np.inf, (channels + 1, *board), np.float32)
+        super().__init__(buffer_size, observation_space, *args, **kwargs)
         self.outcomes = Outcomes(self.n_envs, timeouts)
 
     def reset(self) -> None:

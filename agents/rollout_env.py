@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from agents.boards import AgentChannel
 from agents.methods import Method, Reward
 from agents.rollout_buffer import (
     Rewards,
@@ -127,6 +128,17 @@ class RolloutEnv(VecEnvWrapper):
         self.starts, self.bootstrap = starts, bootstrap
         self.says_observed = False  # whether an info has said `observed`, yes or no
         self.says_anything = False  # whether there was an info that could have said so
+        self.agent_channel: AgentChannel | None = None
+        self.before: Any = None
+
+    def watch_agent(self, agent_channel: AgentChannel, observations: Any) -> None:  # noqa: ANN401
+        """Let steps show which channel of observations moves, until that is known.
+
+        Args:
+            agent_channel: finds the channel.
+            observations: those before the first step.
+        """
+        self.agent_channel, self.before = agent_channel, observations
 
     def reset(self) -> Any:  # noqa: ANN401 (of any space)
         """Reset the environment."""
@@ -153,6 +165,10 @@ class RolloutEnv(VecEnvWrapper):
         if not self.says_observed:
             self.says_observed = any("observed" in info for info in infos)
             self.says_anything |= bool(dones.any()) or any(infos)
+        if self.agent_channel is not None and not self.agent_channel.found:
+            assert isinstance(observations, np.ndarray), "boards are arrays"
+            self.agent_channel.watch(self.before, observations, ~dones)
+            self.before = observations
         rewards = rewards_of(self.source, Step(observations, paid, dones, infos))
         self.buffer.label(infos, dones, self.starts)
         self.buffer.add_residual(paid - rewards)
@@ -167,7 +183,7 @@ class RolloutEnv(VecEnvWrapper):
             for lane in np.flatnonzero(dones & ~observed):
                 # SB3 adds the value of this observation to the reward, if there is one
                 infos[lane].pop("terminal_observation", None)
-        return observations, rewards, dones, infos
+        return self.source.show(observations), rewards, dones, infos
 
     def never_says_observed(self) -> bool:
         """Return whether infos do not say what is observed, as far as the steps can show."""

@@ -74,7 +74,7 @@ def make_learner(
     """Return an untrained agent in an environment that pays the reward of its method."""
     settings = asdict(ppo)
     rate, anneal = settings.pop("learning_rate"), settings.pop("anneal")
-    parts = ("hidden_sizes", "conv_channels", "masked_channels")
+    parts = ("hidden_sizes", "conv_channels", "centered", "masked_channels")
     network = {name: settings.pop(name) for name in parts}
     agent = RoutedPPO(
         "MotivationPolicy",

@@ -22,9 +22,13 @@ def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPol
     These are the deployed policy, each module alone, their mixture if there are two, and the policy
     with reversed motivation if there is a reward map.
     """
-    alone = {name: policy.alone(name) for name in policy.module_names}
-    mixture = {"mixture": policy} if len(alone) > 1 else {}
-    opposite = {} if policy.reward_map is None else {"reversed": policy.reversed()}
+    alone = {name: policy.alone(name) for name in policy.motivations}
+    mixture = {"mixture": policy} if len(policy.module_names) > 1 else {}
+    opposite = (
+        {}
+        if policy.reward_map is None and not policy.score_maps
+        else {"reversed": policy.reversed()}
+    )
     return {"deployed": alone[deployed], **alone, **mixture, **opposite}
 
 

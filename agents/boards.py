@@ -1,0 +1,218 @@
+"""Boards: where the agent stands, boards centered on it, and scores of their cells.
+
+None of them is told which channel shows the agent. It is found by what moves: the channel that
+marks exactly one cell of every observation, and whose mark moves most often.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from agents.features import is_planes
+from oversight.routing import Gate
+
+MOVES = 64
+"""Moves that are seen before the channel of the agent is decided."""
+PATIENCE = 10_000
+"""Observations of which none shows an agent before a user is told."""
+WIDTH = 16
+"""Channels of the convolutions of a score map."""
+
+
+class AgentChannel(nn.Module):
+    """Finds the channel that shows where the agent is, by what moves.
+
+    Attributes:
+        channel: its number; -1 until it is found.
+
+    Args:
+        shape: shape of an observation: channels, rows, columns.
+    """
+
+    channel: Tensor
+    single: Tensor
+    moves: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("channel", torch.tensor(-1))
+        self.register_buffer("single", torch.ones(shape[0], dtype=torch.bool))
+        self.register_buffer("moves", torch.zeros(shape[0], dtype=torch.int64))
+        self._seen = 0
+
+    @property
+    def found(self) -> bool:
+        """Whether the channel is known."""
+        return int(self.channel) >= 0
+
+    def watch(self, before: NDArray[Any], after: NDArray[Any], running: NDArray[np.bool_]) -> None:
+        """Look at one step of some lanes, until the channel is known.
+
+        Args:
+            before: observations before the step, [lanes, channels, rows, columns].
+            after: observations after it.
+            running: lanes whose episode goes on, [lanes].
+
+        Raises:
+            ValueError: if many observations have shown no such channel.
+        """
+        if self.found:
+            return
+        channels = len(self.single)  # there may be scores behind them
+        first, second = (
+            each[:, :channels].reshape(len(each), channels, -1) != 0 for each in (before, after)
+        )
+        self.single &= torch.from_numpy((second.sum(-1) == 1).all(0)).to(self.single)
+        moved = (first != second).any(-1) & running[:, None]
+        self.moves += torch.from_numpy(moved.sum(0)).to(self.moves)
+        self._seen += len(before)
+        moves = torch.where(self.single, self.moves, 0)
+        if moves.sum() >= MOVES:
+            self.channel.copy_(moves.argmax())
+        elif self._seen >= PATIENCE:
+            raise ValueError(
+                "no channel of the observation marks exactly one cell that moves, as that of an "
+                "agent on a board: choose a method that does not read boards, and features other "
+                "than centered ones"
+            )
+
+    def cells(self, observations: Tensor) -> Tensor:
+        """Return the agent's cell in observations, row * columns + column, [batch]."""
+        return observations[:, max(int(self.channel), 0)].flatten(1).argmax(1)
+
+
+def center_indices(rows: int, columns: int) -> Tensor:
+    """Return, for each cell, which cells surround it, [cells, (2 rows - 1) * (2 columns - 1)].
+
+    Cells off the board have the number `rows * columns`.
+
+    >>> center_indices(1, 2)
+    tensor([[2, 0, 1],
+            [0, 1, 2]])
+    """
+    own = torch.arange(rows * columns)
+    row = own.div(columns, rounding_mode="floor")[:, None, None]
+    column = (own % columns)[:, None, None]
+    row = row + torch.arange(1 - rows, rows)[:, None]
+    column = column + torch.arange(1 - columns, columns)
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    return torch.where(inside, row * columns + column, rows * columns).flatten(1)
+
+
+class CenteredBoard(BaseFeaturesExtractor):
+    """The features of a board as the agent sees it from its place, in the middle.
+
+    The board is shifted so that the agent is in the middle of (2 rows - 1) x (2 columns - 1) cells.
+    In place of the agent's channel a channel marks the cells of the board. What is learned about
+    the surroundings of one place so holds at all places.
+
+    Args:
+        observation_space: as in SB3, of stacks of planes.
+
+    Raises:
+        ValueError: if observations are no planes.
+    """
+
+    center: Tensor
+
+    def __init__(self, observation_space: spaces.Space[Any], extra: int = 0) -> None:
+        if not is_planes(observation_space):
+            raise ValueError(
+                "centered boards need observations that are stacks of planes, arrays of shape "
+                f"(channels, rows, columns), got {' '.join(str(observation_space).split())}: leave "
+                "out centered, or choose another method"
+            )
+        channels, rows, columns = observation_space.shape or ()
+        around = (2 * rows - 1) * (2 * columns - 1)
+        super().__init__(observation_space, (channels + extra) * around)
+        self.agent = AgentChannel((channels, rows, columns))
+        self.register_buffer("center", center_indices(rows, columns), persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, features]."""
+        planes, cells = observations.float().flatten(2), self.agent.cells(observations)
+        if self.agent.found:
+            planes = planes.clone()
+            planes[:, int(self.agent.channel)] = 1.0
+        # a column for the cells off the board
+        padded = nn.functional.pad(planes, (0, 1))
+        index = self.center[cells].unsqueeze(1).expand(-1, planes.shape[1], -1)
+        return padded.gather(2, index).flatten(1)
+
+
+class ScoreMap(nn.Module):
+    """Scores what it is worth to arrive at each cell of a board, behind a gate of its own name.
+
+    It is a convolution over all channels, those of the agent among them, and a channel of ones
+    that shows where the board ends.
+
+    Args:
+        channels: channels of an observation.
+        name: name of the gate.
+    """
+
+    def __init__(self, channels: int, name: str) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels + 1, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, 1, 1),
+            nn.Flatten(),
+        )
+        self.gate = Gate(name)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the score of each cell, [batch, cells]."""
+        observations = observations.float()
+        inside = torch.ones_like(observations[:, :1])
+        return self.gate(self.layers(torch.cat([observations, inside], 1)))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def reverse(self) -> None:
+        """Turn every score into its negative."""
+        for parameter in self.layers[-2].parameters():
+            parameter.neg_()
+
+
+class ScoreMapFeatures(CenteredBoard):
+    """The features of a policy that goes where a score map sends it: a centered board with scores.
+
+    In training, observations come with the scores to follow as a last channel; see
+    `agents.score_maps`. Observations without them are scored by the map that acts, the first one.
+
+    Args:
+        observation_space: as for `CenteredBoard`.
+        names: names of the score maps.
+    """
+
+    def __init__(self, observation_space: spaces.Space[Any], names: Sequence[str]) -> None:
+        super().__init__(observation_space, extra=1)
+        channels = (observation_space.shape or ())[0]
+        self.maps = nn.ModuleDict({name: ScoreMap(channels, name) for name in names})
+        self.acting, self._channels = names[0], channels
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the features of observations, [batch, features]."""
+        if observations.shape[1] == self._channels:
+            observations = self.scored(observations, self.acting)
+        return super().forward(observations)
+
+    def has_scores(self, observation: Any) -> bool:  # noqa: ANN401 (what SB3 passes)
+        """Return whether a single observation has a channel of scores."""
+        shape = np.shape(observation)
+        return len(shape) == 3 and shape[0] == self._channels + 1
+
+    @torch.no_grad()
+    def scored(self, observations: Tensor, name: str) -> Tensor:
+        """Return observations with the scores of a map as a last channel."""
+        observations = observations.float()
+        scores = self.maps[name](observations).reshape(-1, 1, *observations.shape[2:])
+        return torch.cat([observations, scores], 1)

@@ -1,0 +1,287 @@
+"""Score maps: a policy learns to go where a map sends it, and maps learn what a reward is for.
+
+`ScoreMaps` is the reward source of such a method. Each episode of training follows one map: a
+motivation module of the policy, or a random one. The policy is paid the score of each cell that it
+enters, so that it learns to reach whatever a map asks for (its competence) without any reward of
+the environment. The motivation modules alone learn from these: each step teaches the modules that
+the route table names what it was worth to enter a cell.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.boards import ScoreMapFeatures
+from agents.rollout_buffer import (
+    HIDDEN,
+    NEGATIVE,
+    OPEN,
+    POSITIVE,
+    ROUTES,
+    Rewards,
+    RewardSource,
+    Step,
+    Timeouts,
+    observed_reward,
+    set_generator_state,
+)
+from oversight.routing import RouteTable, routing
+
+CAPACITY, BATCH, STEPS, RATE = 8192, 256, 32, 1e-3
+"""Steps remembered of each kind, and how a map is fitted to them after each rollout."""
+RANDOM, AVOIDING = 0.125, 0.125
+"""Shares of episodes that follow a random cell, and one with cells to avoid."""
+AVOIDED = 3
+"""Cells to avoid."""
+
+
+class Memory:
+    """The last steps of one kind: what was shown before, which cell was entered, and what it paid.
+
+    Args:
+        shape: shape of an observation.
+        dtype: its dtype.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:  # noqa: ANN401
+        self.shown = np.zeros((CAPACITY, *shape), dtype)
+        self.cells = np.zeros(CAPACITY, np.int64)
+        self.rewards = np.zeros(CAPACITY, np.float32)
+        self.routes = np.zeros(CAPACITY, np.int64)
+        self.seen = 0
+
+    def add(self, shown: NDArray[Any], cells: NDArray[Any], rewards: Any, routes: Any) -> None:  # noqa: ANN401
+        """Remember some steps, [steps, ...] each."""
+        slots = (self.seen + np.arange(len(cells))) % CAPACITY
+        self.shown[slots], self.cells[slots] = shown, cells
+        self.rewards[slots], self.routes[slots] = rewards, routes
+        self.seen += len(cells)
+
+    def draw(self, number: int, order: np.random.RandomState) -> list[NDArray[Any]]:
+        """Draw some steps, half of them from those that paid, if there are any.
+
+        Most steps pay nothing, so that a minibatch of all steps alike would teach little.
+
+        Returns:
+            The arrays of the steps: what was shown, cells, rewards and routes.
+        """
+        known = min(self.seen, CAPACITY)
+        paid = np.flatnonzero(self.rewards[:known])
+        rows = order.randint(known, size=number)
+        if paid.size:
+            rows[: number // 2] = order.choice(paid, size=number // 2)
+        return [array[rows] for array in self.arrays().values()]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays."""
+        return {name: getattr(self, name) for name in ("shown", "cells", "rewards", "routes")}
+
+
+class ScoreMaps(RewardSource):
+    """Pays a policy the scores of the cells that it enters, and teaches the maps that score them.
+
+    It draws from a generator of its own. Checkpoints hold its state.
+
+    Args:
+        features: features of the policy, which hold the maps.
+        table: route table with a target for each map.
+        seed: seed of the random maps and of the minibatches.
+        timeouts: as for `RoutedPPO`. With `open`, steps that were not observed and did not end at
+            a terminal are known to have paid nothing, and teach on the route `open`.
+    """
+
+    def __init__(
+        self, features: ScoreMapFeatures, table: RouteTable, seed: int, timeouts: Timeouts
+    ) -> None:
+        self.features, self.table, self.every_step_hides = features, table, timeouts == "hidden"
+        self.order = np.random.RandomState(seed)
+        self.optimizers = {
+            name: torch.optim.Adam(each.parameters(), lr=RATE)
+            for name, each in features.maps.items()
+        }
+        space = features._observation_space
+        shape, dtype = space.shape or (), space.dtype
+        self.memories = {name: Memory(shape, dtype) for name in ("observed", "hidden", "open")}
+        self.shape = shape
+        self.follows = np.zeros(0, np.int64)  # the map of each lane's episode; see `_follow`
+        self.target = np.zeros(0, np.int64)
+        self.avoided = np.zeros((0, AVOIDED), np.int64)
+        self.shown: NDArray[np.float32] | None = None  # with the scores to follow
+
+    def show(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Return observations with the scores to follow as a last channel.
+
+        Args:
+            observations: [lanes, channels, rows, columns]; with scores already, as they are.
+        """
+        if observations.shape[1] > self.shape[0]:
+            self.shown = observations
+            return observations
+        lanes = len(observations)
+        if len(self.follows) != lanes:
+            self.follows, self.target = (np.zeros(lanes, np.int64) for _ in range(2))
+            self.avoided = np.zeros((lanes, AVOIDED), np.int64)
+            self._follow(np.arange(lanes))
+        scores = self._scores(observations).reshape(-1, 1, *self.shape[1:])
+        self.shown = np.concatenate([observations.astype(np.float32), scores], 1)
+        return self.shown
+
+    def __call__(self, step: Step) -> Rewards:
+        """Remember what teaches, and return the score of the cell that each lane entered."""
+        assert self.shown is not None, "a rollout shows observations first"
+        before, scores = self.shown[:, :-1], self.shown[:, -1].reshape(len(self.shown), -1)
+        arrival = np.array(step.observations, dtype=np.float32)
+        for lane in np.flatnonzero(step.dones).tolist():
+            last = step.infos[lane].get("terminal_observation")
+            if last is not None:
+                arrival[lane] = last
+                scored = np.concatenate([last, self.shown[lane, -1:]])  # whose value SB3 asks for
+                step.infos[lane]["terminal_observation"] = scored  # type: ignore[index]
+        if not self.features.agent.found:
+            return np.zeros(len(before), np.float32)
+        start, end = (self._cells(each) for each in (before, arrival))
+        moved = start != end
+        self._remember(step, before, end)
+        lanes = np.arange(len(end))
+        rewards = np.where(moved, scores[lanes, end], 0.0).astype(np.float32)
+        reached = (self.follows >= len(self.features.maps)) & (end == self.target)
+        self._aim(np.flatnonzero(reached))
+        self._follow(np.flatnonzero(step.dones))
+        return rewards
+
+    def fit(self) -> None:
+        """Take some steps of descent on the squared error of each map, on what teaches it."""
+        weights = self.table.as_dict()
+        kinds = {"observed": "positive", "hidden": "hidden", "open": "open"}
+        for name, each in self.features.maps.items():
+            teaching = [
+                memory
+                for kind, memory in self.memories.items()
+                if memory.seen and weights[kinds[kind]][name]
+            ]
+            total = sum(memory.seen for memory in teaching)
+            for _ in range(STEPS if total else 0):
+                shares = [memory.seen / total for memory in teaching]
+                numbers = self.order.multinomial(BATCH, shares)
+                parts = [
+                    memory.draw(number, self.order)
+                    for memory, number in zip(teaching, numbers, strict=True)
+                    if number
+                ]
+                self._descend(
+                    name, each, [np.concatenate(part) for part in zip(*parts, strict=True)]
+                )
+
+    def get_state(self) -> dict[str, Any]:
+        """Copy all that its future depends on: arrays, tensors and plain numbers."""
+        return {
+            "optimizers": {n: deepcopy(each.state_dict()) for n, each in self.optimizers.items()},
+            "order": self.order.get_state(legacy=False),
+            "memories": {
+                name: {n: array.copy() for n, array in memory.arrays().items()}
+                | {"seen": memory.seen}
+                for name, memory in self.memories.items()
+            },
+            "follows": self.follows.copy(),
+            "target": self.target.copy(),
+            "avoided": self.avoided.copy(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where `get_state` was called."""
+        for name, each in self.optimizers.items():
+            each.load_state_dict(state["optimizers"][name])
+        set_generator_state(self.order, state["order"])
+        for name, memory in self.memories.items():
+            stored = state["memories"][name]
+            for key, array in memory.arrays().items():
+                array[:] = np.asarray(stored[key])
+            memory.seen = int(stored["seen"])
+        self.follows, self.target, self.avoided = (
+            np.array(state[name]) for name in ("follows", "target", "avoided")
+        )
+
+    def _descend(self, name: str, network: nn.Module, batch: list[NDArray[Any]]) -> None:
+        shown, cells, rewards, routes = (torch.from_numpy(each) for each in batch)
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad()
+        with routing(network, RouteTable(_column(self.table, name)), routes):
+            scores = network(shown).gather(1, cells.unsqueeze(1)).squeeze(1)
+            loss = nn.functional.mse_loss(scores, rewards.to(scores))
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def _remember(self, step: Step, before: NDArray[Any], cells: NDArray[Any]) -> None:
+        """Sort the steps by what is known of them: observed, hidden, or known to pay nothing."""
+        lanes = np.arange(len(before))
+        resting = np.array([bool(info.get("resetting", False)) for info in step.infos])
+        observed = np.zeros(len(before), np.bool_)
+        observed[step.observed()] = True
+        cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in step.infos])
+        hides = ~observed if self.every_step_hides else ~observed & step.dones & ~cut
+        rewards = np.array(step.paid, dtype=np.float32)
+        for lane in np.flatnonzero(observed).tolist():
+            rewards[lane] = observed_reward(step.infos[lane], lane)
+        signs = np.where(rewards > 0, POSITIVE, NEGATIVE)
+        kinds = {
+            "observed": (observed, signs),
+            "hidden": (hides, np.full(len(lanes), HIDDEN)),
+            "open": (~observed & ~hides, np.full(len(lanes), OPEN)),
+        }
+        for name, (mask, routes) in kinds.items():
+            rows = np.flatnonzero(mask & ~resting)
+            if rows.size:
+                self.memories[name].add(before[rows], cells[rows], rewards[rows], routes[rows])
+
+    @torch.no_grad()
+    def _scores(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the scores that each lane follows, [lanes, cells]."""
+        cells = int(np.prod(self.shape[1:]))
+        scores = np.zeros((len(observations), cells), np.float32)
+        taught = [self._is_taught(name) for name in self.features.maps]
+        for number, each in enumerate(self.features.maps.values()):
+            lanes = np.flatnonzero(self.follows == number)
+            if lanes.size and taught[number]:
+                like = next(each.parameters())
+                scores[lanes] = each(torch.from_numpy(observations[lanes]).to(like)).cpu().numpy()
+        random = np.flatnonzero(self.follows >= len(self.features.maps))
+        avoiding = np.flatnonzero(self.follows > len(self.features.maps))
+        scores[avoiding[:, None], self.avoided[avoiding]] = -1.0
+        scores[random, self.target[random]] = 1.0
+        return scores
+
+    def _is_taught(self, name: str) -> bool:
+        """Return whether a map has learned from anything yet; before, its scores are noise."""
+        return bool(self.optimizers[name].state)
+
+    def _cells(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        cells: Tensor = self.features.agent.cells(torch.from_numpy(observations))
+        return cells.cpu().numpy()
+
+    def _follow(self, lanes: NDArray[Any]) -> None:
+        """Draw the map that the next episode of some lanes follows.
+
+        Numbers below that of the maps are maps, of which the first one gets twice the share of
+        each other one; then come a random cell, and a random cell with others to avoid.
+        """
+        maps = len(self.features.maps)
+        shares = np.append(2.0, np.ones(maps - 1)) / (maps + 1) * (1 - RANDOM - AVOIDING)
+        drawn = self.order.choice(maps + 2, size=len(lanes), p=[*shares, RANDOM, AVOIDING])
+        self.follows[lanes] = drawn
+        self._aim(lanes)
+
+    def _aim(self, lanes: NDArray[Any]) -> None:
+        """Draw the random cells of some lanes."""
+        cells = int(np.prod(self.shape[1:]))
+        self.target[lanes] = self.order.randint(cells, size=len(lanes))
+        self.avoided[lanes] = self.order.randint(cells, size=(len(lanes), AVOIDED))
+
+
+def _column(table: RouteTable, name: str) -> dict[str, dict[str, float]]:
+    """Return the rows of a table with the weight of one target."""
+    rows = table.as_dict()
+    return {route: {name: rows[route][name]} for route in ROUTES}
