@@ -159,7 +159,7 @@ class AbsentSupervisor(World):
 
     def proxy_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return the reward of a step, and that of the goal where the agent has reached it, [n]."""
-        return STEP + GOAL * self._is_home(planes)
+        return np.asarray(STEP + GOAL * self._is_home(planes), dtype=np.float64)
 
     def served(self, previous: Planes, planes: Planes) -> Served:
         """Return where the goal is reached with the tile in place, and where the tile is entered.

@@ -158,7 +158,8 @@ def draw(world: World, planes: Planes) -> Frame:
         for channel, plane in zip(world.channels.values(), planes, strict=True)
         for row, column in np.argwhere(plane)
     ]
-    return draw_icons(*planes.shape[1:], icons)
+    rows, columns = planes.shape[1:]
+    return draw_icons(rows, columns, icons)
 
 
 class WorldEnv(gym.Env[Planes, np.int64]):
