@@ -11,6 +11,7 @@ from envs.observers import (
     Region,
     Schedule,
     StepCoin,
+    StepDecay,
 )
 from envs.registration import IDS, register
 from envs.rendering import draw
@@ -41,6 +42,7 @@ __all__ = [
     "Region",
     "Schedule",
     "StepCoin",
+    "StepDecay",
     "draw",
     "partial_grid",
     "partial_grid_vec",

@@ -1,6 +1,6 @@
 """Observers: small pure objects that decide which steps of which episodes are observed."""
 
-from envs.observers.coins import Budget, EpisodeCoin, Schedule, StepCoin
+from envs.observers.coins import Budget, EpisodeCoin, Schedule, StepCoin, StepDecay
 from envs.observers.conditional import Query, Region
 from envs.observers.noise import Adversarial, Noisy, NoisyFlag
 from envs.observers.observer import Decision, Flips, InformationLevel, Observer, StepContext
@@ -20,4 +20,5 @@ __all__ = [
     "Schedule",
     "StepCoin",
     "StepContext",
+    "StepDecay",
 ]

@@ -119,6 +119,32 @@ class Schedule(Observer):
         return Decision(random_streams.uniform(episode_word(context, self.stream)) < chance)
 
 
+@dataclass(frozen=True)
+class StepDecay(Observer):
+    """Observes each step with a probability that decays by a constant rate per step.
+
+    The t-th step of a lane since the seeded reset, over all its episodes, is observed with
+    probability rate**t. It tosses the same coins as `StepCoin`.
+
+    Args:
+        rate: Factor by which the probability shrinks with every step; the first has probability 1.
+        stream: Coins of the same stream fall alike; coins of different streams are independent.
+    """
+
+    information_level: ClassVar[InformationLevel] = InformationLevel.STEP
+    rate: float
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        check_probability(self.rate, "rate")
+        check_count(self.stream, "stream", 0)
+
+    def decide(self, context: StepContext) -> Decision:
+        """Toss the step's coin with the probability that the lane's clock gives."""
+        chance = np.float64(self.rate) ** (context.played + context.step).astype(np.float64)
+        return Decision(random_streams.uniform(step_word(context, self.stream)) < chance)
+
+
 OBSERVATION_COST = 1000  # cost of an observed episode, in units of an unobserved one
 
 

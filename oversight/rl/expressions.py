@@ -23,13 +23,24 @@ from envs.observers import (
     Region,
     Schedule,
     StepCoin,
+    StepDecay,
 )
 from envs.wrappers.oversight import Flag
 from oversight.runs.settings import load_object
 
 OBSERVERS: Mapping[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Adversarial, Budget, EpisodeCoin, Noisy, Query, Region, Schedule, StepCoin)
+    for kind in (
+        Adversarial,
+        Budget,
+        EpisodeCoin,
+        Noisy,
+        Query,
+        Region,
+        Schedule,
+        StepCoin,
+        StepDecay,
+    )
 }
 """The observers that an expression may name."""
 

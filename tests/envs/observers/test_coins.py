@@ -10,6 +10,7 @@ from envs import (
     EpisodeCoin,
     Schedule,
     StepCoin,
+    StepDecay,
 )
 from envs.observers import StepContext
 from tests.envs.observers.contexts import PROBABILITY, SEED, make_context, near
@@ -65,3 +66,17 @@ def test_schedule_switches_observers() -> None:
     observed = (first | StepCoin(0.1)).decide(many).observed
     assert observed[~late].all()
     np.testing.assert_array_equal(observed[late], StepCoin(0.1).decide(many).observed[late])
+
+
+@pytest.mark.parametrize("clock", [0, 1, 500, 3000])
+def test_step_decay_observes_a_lanes_step_with_the_rate_to_the_power_of_its_clock(
+    clock: int,
+) -> None:
+    size = 20_000
+    many = make_context(0, size)
+    step = np.minimum(many.step, np.uint64(clock))
+    many = many._replace(step=step, played=np.uint64(clock) - step)
+    observed = StepDecay(0.999).decide(many).observed
+    assert near(observed.sum(), size, 0.999**clock)
+    assert np.array_equal(observed, StepDecay(0.999).decide(many).observed)
+    assert np.array_equal(StepDecay(1).decide(many).observed, np.ones(size, dtype=np.bool_))
