@@ -53,9 +53,11 @@ def play(
 
 
 def manhattan(start: Cells, end: Cells, size: int) -> Cells:
-    return sum(  # type: ignore[return-value]
-        np.abs(a - b) for a, b in zip(np.divmod(start, size), np.divmod(end, size), strict=True)
+    rows, columns = (
+        np.abs(each) for each in np.subtract(np.divmod(start, size), np.divmod(end, size))
     )
+    total: Cells = rows + columns
+    return total
 
 
 @settings(max_examples=25, deadline=None)
