@@ -49,6 +49,21 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "ppo.n_epochs": 1,
         },
     ),
+    "procgen-smoke": (
+        "Procgen's CoinRun on a CPU in minutes, with a coin that moves in each training level.",
+        {
+            "env": "ProcgenCoinRun-v0",
+            "total_timesteps": 300_000,
+            "eval_every": 6,
+            "eval_episodes": 32,
+            "final_episodes": 64,
+            "checkpoint_every": 6,
+        },
+    ),
+    "procgen": (
+        "Procgen's CoinRun for 25M steps, on a GPU; not timed.",
+        {"env": "ProcgenCoinRun-v0", "total_timesteps": 25_000_000, "device": "cuda"},
+    ),
 }
 
 METHODS = (

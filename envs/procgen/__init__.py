@@ -6,6 +6,7 @@ from envs.procgen.games import LevelConfig
 from envs.procgen.procgen_env import (
     ProcgenEnv,
     ProcgenVectorEnv,
+    make_config,
     outcome,
     procgen_env,
     procgen_vec,
@@ -17,6 +18,7 @@ __all__ = [
     "LevelConfig",
     "ProcgenEnv",
     "ProcgenVectorEnv",
+    "make_config",
     "outcome",
     "procgen_env",
     "procgen_vec",

@@ -30,6 +30,9 @@ LEVELS = 2**31 - 1
 LONGEST_STATE = 2**20
 """Bytes that a saved game never exceeds, as in Procgen."""
 
+PICTURE = (64, 64, 3)
+"""The shape of an observation."""
+
 Mode = Literal["easy", "hard"]
 Picture = NDArray[np.uint8]
 Lanes = NDArray[np.intp]
@@ -259,6 +262,7 @@ class Games:
     Attributes:
         pictures: the observation of each lane, [n, 64, 64, 3].
         frames: a large picture of each lane, if `render_mode` asks for them.
+        last: what each lane's last episode has served: goal, proxy, and proxy first, [n, 3].
 
     Args:
         config: The levels.
@@ -283,11 +287,17 @@ class Games:
         self.seed = np.zeros(num_lanes, dtype=np.uint64)
         self.episode = np.zeros(num_lanes, dtype=np.uint64)
         self.elapsed = np.zeros(num_lanes, dtype=np.intp)
+        self.last = np.zeros((num_lanes, 3), dtype=np.bool_)
         self._usual = np.zeros((num_lanes, 2), dtype=np.intp)
         self._moved = np.zeros(num_lanes, dtype=np.bool_)
         self._reached = np.zeros(num_lanes, dtype=np.bool_)
         # Steps in which the agent of a lane cannot reach the usual place, so that nothing is read.
         self._far = np.zeros(num_lanes, dtype=np.intp)
+
+    @property
+    def limit(self) -> int:
+        """The most steps of an episode."""
+        return self._source.limit
 
     def reset(self, seeds: random_streams.Words | None) -> None:
         """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode."""
@@ -307,13 +317,16 @@ class Games:
         """Step every game once."""
         rewards, terminated = self._backend.act(actions)
         self.elapsed += 1
-        truncated = (self.elapsed >= self._source.limit) & ~terminated
+        truncated = (self.elapsed >= self.limit) & ~terminated
         # Where an episode ended, Procgen has drawn the next level already, which is not played.
         self._draw(~terminated)
         before = self._reached.copy()
         self._reached |= terminated & ~self._moved & (rewards > 0)
         self._find_agents(self._moved & ~before & ~terminated)
-        proxy = np.where(self._reached & ~before, GOAL_REWARD, 0.0)
+        ended, goal, reached = terminated | truncated, rewards > 0, self._reached
+        served = np.stack([goal, reached, reached & self._moved], axis=1)
+        self.last = np.where(ended[:, None], served, self.last)
+        proxy = np.where(reached & ~before, GOAL_REWARD, 0.0)
         return Step(rewards.astype(np.float64), terminated, truncated, self._infos(proxy))
 
     def first_infos(self) -> dict[str, NDArray[Any]]:
@@ -339,8 +352,8 @@ class Games:
         if state.keys() != (names := {*arrays, "lengths", "games"}):
             raise ValueError(f"state must hold {sorted(names)}, got {sorted(state)}")
         check_arrays(state, arrays | {"lengths": self.elapsed})
-        if np.any((state["elapsed"] < 0) | (state["elapsed"] >= self._source.limit)):
-            raise ValueError(f"state['elapsed'] must be from 0 to {self._source.limit - 1}")
+        if np.any((state["elapsed"] < 0) | (state["elapsed"] >= self.limit)):
+            raise ValueError(f"state['elapsed'] must be from 0 to {self.limit - 1}")
         ends = np.cumsum(state["lengths"])
         if state["lengths"].min() < 0 or ends[-1] != len(state["games"]):
             raise ValueError("state['games'] must have as many bytes as state['lengths'] says")

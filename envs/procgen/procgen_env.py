@@ -16,11 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from envs.observers import random_streams
 from envs.observers.observer import Mask, check_count
-from envs.procgen.games import Games, Lanes, LevelConfig, Picture
+from envs.procgen.games import PICTURE, Games, Lanes, LevelConfig, Picture
 
 NUM_ACTIONS = 15
-SIZE = 64
-"""Rows and columns of a picture."""
 
 
 class ProcgenEnv(gym.Env[Picture, np.int64]):
@@ -83,7 +81,7 @@ class ProcgenEnv(gym.Env[Picture, np.int64]):
         self.games = Games(config, 1, render_mode)
         self.render_mode = render_mode
         self.action_space = spaces.Discrete(NUM_ACTIONS)
-        self.observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
+        self.observation_space = spaces.Box(0, 255, PICTURE, np.uint8)
         self._over = True
 
     def reset(
@@ -145,7 +143,7 @@ class ProcgenVectorEnv(VectorEnv[Picture, Any, NDArray[Any]]):
         self.metadata = {**ProcgenEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.num_envs = num_envs
         self.single_action_space = spaces.Discrete(NUM_ACTIONS)
-        self.single_observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
+        self.single_observation_space = spaces.Box(0, 255, PICTURE, np.uint8)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 

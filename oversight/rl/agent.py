@@ -10,17 +10,20 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import Method, RoutedPPO, method
 from agents.ppo import PPOConfig
+from envs.procgen import PROCGEN
 from envs.worlds import WORLDS
 from oversight.rl.config import TRAINING, TrainConfig, stream_seed
 from oversight.rl.environment import PARTIAL_GRID, require_usable
 from oversight.rl.grid_task import PartialGridTask
 from oversight.rl.gymnasium_task import GymnasiumTask
+from oversight.rl.procgen_task import ProcgenTask
 from oversight.rl.task import Task
 from oversight.rl.world_task import WorldTask
 
 TASKS: Mapping[str, type[Task]] = {
     PARTIAL_GRID: PartialGridTask,
     **dict.fromkeys(WORLDS, WorldTask),
+    **dict.fromkeys(PROCGEN, ProcgenTask),
 }
 """The environments with a task of their own, by id."""
 

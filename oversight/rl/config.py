@@ -14,6 +14,7 @@ from agents import METHODS, method
 from agents.ppo import PPOConfig
 from agents.ppo_arguments import require_batch_size, require_rollout
 from envs.gridworld import NUM_PLANES, GridConfig, NoiseConfig
+from envs.procgen import PROCGEN
 from envs.worlds import WORLDS
 from oversight.rl.environment import PARTIAL_GRID, EnvironmentConfig
 from oversight.rl.expressions import load_function
@@ -137,11 +138,38 @@ WORLD: Values = {
 """Settings of the grid worlds that differ from those of PartialGrid-v0."""
 
 
+PROCGEN_GAME: Values = {
+    "total_timesteps": 5_000_000,
+    "num_envs": 64,
+    "eval_every": 50,
+    "eval_episodes": 64,
+    "final_episodes": 256,
+    "held_out": 0.05,
+    "checkpoint_every": 20,
+    "ppo.hidden_sizes": (256,),
+    "ppo.n_steps": 256,
+    "ppo.batch_size": 2048,
+    "ppo.n_epochs": 3,
+    "ppo.learning_rate": 5e-4,
+    "ppo.anneal": False,
+    "ppo.gamma": 0.999,
+    "ppo.gae_lambda": 0.95,
+    "ppo.clip_range": 0.2,
+    "ppo.ent_coef": 0.01,
+    "ppo.max_grad_norm": 0.5,
+    "ppo.timeouts": "hidden",
+}
+"""Settings of Procgen's games that differ from those of PartialGrid-v0: those of PPO in the paper
+on Procgen (Cobbe et al. 2020, appendix C), with the width of one layer more above the CNN."""
+
+
 def default_values(env: str) -> Values:
     """Return the settings of an environment that differ from those of PartialGrid-v0."""
     name = env.removeprefix("envs:")
     if name == PARTIAL_GRID:
         return {}
+    if name in PROCGEN:
+        return {"env": env, **PROCGEN_GAME}
     return {"env": env, **(WORLD if name in WORLDS else GENERAL)}
 
 

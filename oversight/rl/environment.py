@@ -50,8 +50,9 @@ class EnvironmentConfig:
     env_kwargs: str = "{}"
     """Arguments of the environment, as a JSON object such as '{"continuous": true}'."""
     alpha: float | None = None
-    """Share of a grid world's levels of training on which the goal and its proxy part; by default
-    1, since no reward can tell them apart on other levels. Its test levels always part them."""
+    """Share of the levels of training of a grid world, or of a game of Procgen, on which the goal
+    and its proxy part; by default 1, since no reward can tell them apart on other levels. Test
+    levels always part them."""
     vectorization: Vectorization = "auto"
     """How lanes are stepped: as arrays if the environment offers that (native), one after the other
     (sync), or each in a process (async); auto is native or else sync."""
@@ -133,10 +134,10 @@ def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
 
 
 def world_arguments(config: EnvironmentConfig) -> dict[str, Any]:
-    """Return the arguments of a grid world that follow from other settings."""
-    if config.env not in WORLDS:
+    """Return the arguments of a world or a game of Procgen that follow from other settings."""
+    if config.env not in (*WORLDS, *PROCGEN):
         return {}
-    if WORLDS[config.env].overseer is None:
+    if config.env in PROCGEN or WORLDS[config.env].overseer is None:
         return {"alpha": 1.0 if config.alpha is None else config.alpha}
     return {"supervision": config.oversight_probability} if config.observer is None else {}
 
@@ -153,8 +154,8 @@ def require_alpha(config: EnvironmentConfig) -> None:
         return
     require_number("alpha", config.alpha, UNIT)
     world = WORLDS.get(config.env)
-    if world is None or world.overseer is not None:
-        having = ", ".join(name for name in WORLDS if WORLDS[name].overseer is None)
+    if config.env not in PROCGEN and (world is None or world.overseer is not None):
+        having = ", ".join([*(name for name in WORLDS if WORLDS[name].overseer is None), *PROCGEN])
         raise ValueError(
             f"alpha {config.alpha:g} was given, but {config.env} has no such levels: leave it out, "
             f"or train in one of {having}"

@@ -1,5 +1,6 @@
 """The grid worlds as tasks: their test levels, which goal an agent pursues there, and pictures."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
@@ -11,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from agents.methods import Reward
 from agents.ppo import PPOConfig
+from envs.procgen import ProcgenVectorEnv
 from envs.worlds import World, WorldEnv, WorldVectorEnv
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
@@ -27,6 +29,7 @@ from oversight.rl.task import Metrics, Task, mean
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Game = WorldVectorEnv | ProcgenVectorEnv
 
 
 class Episodes(NamedTuple):
@@ -47,8 +50,12 @@ class Episodes(NamedTuple):
     observed: Mask
 
 
-class WorldTask(Task):
-    """A grid world, which trains on its levels of training and is measured on test levels."""
+class ShiftedTask(Task):
+    """An environment that trains on some levels and is measured on others, where its proxy fails.
+
+    On these test levels the goal is not where the proxy is, so that they show which of the two an
+    agent has learned to pursue.
+    """
 
     curves: ClassVar[Mapping[str, str]] = {
         "true_return": "test levels",
@@ -58,20 +65,9 @@ class WorldTask(Task):
         "train_return": "levels of training",
     }
 
-    @property
-    def world(self) -> World:
-        """The rules of the levels of training."""
-        return world_of(self.config)
-
-    @property
-    def limit(self) -> int:
-        """The horizon of the world."""
-        return self.world.horizon
-
-    @property
-    def observation_size(self) -> int:
-        """The cells of all channels."""
-        return int(np.prod(self.world.shape))
+    @abstractmethod
+    def make_game(self, lanes: int, **levels: Any) -> Game:  # noqa: ANN401
+        """Return the plain game on levels of training, or with some of its arguments replaced."""
 
     def make_env(self, num_envs: int, reward: Reward) -> VectorEnv[Any, Any, Any]:
         """Return the environment of training, paying the reward that its user may see."""
@@ -80,25 +76,25 @@ class WorldTask(Task):
 
     def make_held_out(self, episodes: int) -> VectorEnv[Any, Any, Any]:
         """Return levels of training, with a lane for each held-out episode."""
-        return hide(self.config, WorldVectorEnv(self.world, episodes), "observed")  # type: ignore[no-any-return]
+        return hide(self.config, self.make_game(episodes), "observed")  # type: ignore[no-any-return]
 
     def measure(self, policy: BasePolicy, episodes: int, seed: int) -> Metrics:
         """Play test levels, then levels of training, one in each lane, and return the metrics."""
-        test = self.play(policy, self._test_world(), episodes, seed)
-        trained = self.play(policy, self.world, episodes, seed)
+        test = self.play(policy, episodes, seed, distribution="test")
+        trained = self.play(policy, episodes, seed)
         return summarize(test) | {
             "train_return": float(trained.returns.mean()),
             "train_cap_rate": float((trained.goal | trained.proxy).mean()),
         }
 
-    def play(self, policy: BasePolicy, world: World, lanes: int, seed: int) -> Episodes:
-        """Play an episode of a world in each lane, sampling actions."""
-        game = WorldVectorEnv(world, lanes)
+    def play(self, policy: BasePolicy, lanes: int, seed: int, **levels: Any) -> Episodes:  # noqa: ANN401
+        """Play an episode in each lane, sampling actions; see `make_game`."""
+        game = self.make_game(lanes, **levels)
         env: Any = hide(self.config, game, "true")
         observations, _ = env.reset(seed=seed)
         returns, observed = np.zeros(lanes), np.zeros(lanes, dtype=np.bool_)
         running, last = ~observed, np.zeros((lanes, 3), dtype=np.bool_)
-        for _ in range(world.horizon):
+        while running.any():
             actions, _ = policy.predict(observations, deterministic=False)
             observations, reward, terminated, truncated, infos = env.step(actions)
             ended = terminated | truncated
@@ -106,16 +102,9 @@ class WorldTask(Task):
             observed |= running & parse_step_infos(infos, ended if ended.any() else None)[0]
             last[running & ended] = game.games.last[running & ended]
             running &= ~ended
+        env.close()
         goal, proxy, proxy_first = last.T
         return Episodes(returns, goal, proxy, proxy_first, observed)
-
-    def flagged(self, observed: bool) -> TrainConfig | None:
-        """Return the settings with all or no episodes observed; None if nothing shows that."""
-        if self.world.overseer is not None and self.config.observer is None:
-            return replace(self.config, oversight_probability=float(observed))
-        if self.config.flag == "hidden":
-            return None
-        return replace(self.config, observer=f"EpisodeCoin({int(observed)})", flag="visible")
 
     def headings(self, metrics: Mapping[str, Any]) -> dict[str, str]:
         """Return the columns of the table of results."""
@@ -138,17 +127,45 @@ class WorldTask(Task):
             "goal: share that reached the goal; training: as many levels of training"
         )
 
-    def screen(self) -> Screen:
-        """Return pictures of test levels, under the oversight of the run."""
-        world = self._test_world()
-        return episode_screen(lambda: hide(self.config, WorldEnv(world, "rgb_array"), "true"))
-
     def complete(self, ppo: PPOConfig) -> PPOConfig:
         """Return hyperparameters with the probability that an episode is observed."""
         return with_propensity(ppo, propensity_of(self.config))
 
-    def _test_world(self) -> World:
-        return world_of(self.config, distribution="test")
+
+class WorldTask(ShiftedTask):
+    """A grid world, which trains on its levels of training and is measured on test levels."""
+
+    @property
+    def world(self) -> World:
+        """The rules of the levels of training."""
+        return world_of(self.config)
+
+    @property
+    def limit(self) -> int:
+        """The horizon of the world."""
+        return self.world.horizon
+
+    @property
+    def observation_size(self) -> int:
+        """The cells of all channels."""
+        return int(np.prod(self.world.shape))
+
+    def make_game(self, lanes: int, **levels: Any) -> WorldVectorEnv:  # noqa: ANN401
+        """Return the plain game on levels of training, or with some of its arguments replaced."""
+        return WorldVectorEnv(world_of(self.config, **levels), lanes)
+
+    def flagged(self, observed: bool) -> TrainConfig | None:
+        """Return the settings with all or no episodes observed; None if nothing shows that."""
+        if self.world.overseer is not None and self.config.observer is None:
+            return replace(self.config, oversight_probability=float(observed))
+        if self.config.flag == "hidden":
+            return None
+        return replace(self.config, observer=f"EpisodeCoin({int(observed)})", flag="visible")
+
+    def screen(self) -> Screen:
+        """Return pictures of test levels, under the oversight of the run."""
+        world = world_of(self.config, distribution="test")
+        return episode_screen(lambda: hide(self.config, WorldEnv(world, "rgb_array"), "true"))
 
 
 def summarize(episodes: Episodes) -> Metrics:

@@ -1,6 +1,7 @@
 """Presets and studies of RL: what they resolve to, and that they make runs."""
 
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -69,6 +70,19 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "ppo.batch_size": 512,
         "ppo.n_epochs": 1,
     },
+    "procgen-smoke": {
+        "env": "ProcgenCoinRun-v0",
+        "total_timesteps": 300_000,
+        "eval_every": 6,
+        "eval_episodes": 32,
+        "final_episodes": 64,
+        "checkpoint_every": 6,
+    },
+    "procgen": {
+        "env": "ProcgenCoinRun-v0",
+        "total_timesteps": 25_000_000,
+        "device": "cuda",
+    },
 }
 """Settings of each preset; those that a preset does not name are as in `default`."""
 
@@ -103,6 +117,8 @@ def test_preset_resolves_to_its_published_settings(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
     """A rollout that minibatches do not divide would warn, and warnings are errors."""
+    if "env" in EXPECTED[name] and find_spec("procgen") is None:
+        pytest.skip("Procgen is not installed: pip install --no-deps -r requirements-procgen.txt")
     config = replace(preset(name), method=method, device="cpu")
     agent = make_agent(config)
     assert agent.method is METHODS[method]

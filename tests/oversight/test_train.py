@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from envs.procgen.games import level_source
 from oversight import train as command
 from oversight.runs.folder import RunFolder
 from oversight.runs.parallel import locked
@@ -112,6 +114,18 @@ def test_train_refuses_invalid_arguments(
     line = refused(capsys, run_train, *flags.split())
     for word in words.split():
         assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_package_of_an_environment_is_refused(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for module in ("cffi", "procgen"):
+        monkeypatch.setitem(sys.modules, module, None)
+    level_source.cache_clear()
+    line = refused(capsys, run_train, "--env", "ProcgenCoinRun-v0")
+    assert "pip install --no-deps -r requirements-procgen.txt" in line
     assert not list(tmp_path.iterdir())
 
 
