@@ -57,12 +57,13 @@ class ProcgenEnv(gym.Env[Picture, np.int64]):
     the goal is elsewhere.
 
     ## Information
-    - `goal_moved` (bool): whether the goal is not at its usual place in this level;
-    - `proxy_reached` (bool): whether the agent has been at the usual place in this episode: its
-      center in the coin's column in CoinRun, itself in the corner in Maze; a step in which the game
-      ends an episode elsewhere does not count;
-    - `proxy` (float): 10 in the step that reaches the usual place first, else 0, which
-      `PartialOversight(env, proxy="proxy")` pays for hidden steps.
+    - `goal_moved` (bool): whether the goal is not at its usual place in this level.
+    - `proxy_reached` (bool): whether the agent has been at the usual place in this episode.
+    - `proxy` (float): 10 in the step that reaches the usual place first, else 0.
+
+    `PartialOversight(env, proxy="proxy")` pays the last one for hidden steps. The agent of CoinRun
+    is at the usual place if its center is in the coin's column, the mouse if it is in the corner. A
+    step in which the game ends the episode elsewhere does not count.
 
     ## Arguments
     - `num_levels`: number of levels, 0 for all of Procgen's; `start_level`: the first one.

@@ -38,7 +38,7 @@ def test_board_shows_cells_agent_goal_and_entities() -> None:
     board = board_of(COINRUN, STATES["coinrun"])
     assert board.cells.shape == (4, 12)
     assert board.cells[0].tolist() == [16] * 8 + [100] * 2 + [16] * 2
-    assert board.agent == (1.5, pytest.approx(1.58))
+    assert np.allclose(board.agent, (1.5, 1.58))
     assert board.goal == Cell(10, 1)
     assert np.argwhere(board.occupied).tolist() == [[1, 5]]
 

@@ -123,7 +123,14 @@ def test_settings_are_read_back_from_json() -> None:
     assert from_json(TrainConfig, data, "a file") == settings
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [each for each in PRESETS if "env" in PRESETS[each][1]])
+def test_preset_that_names_an_environment_starts_from_its_defaults(name: str) -> None:
+    own = PRESETS[name][1]
+    config = override(TrainConfig(), presets_for([], PRESETS)[name][1])
+    assert config == override(default_config(own["env"]), own)
+
+
+@pytest.mark.parametrize("name", [each for each in PRESETS if "env" not in PRESETS[each][1]])
 def test_presets_start_from_the_defaults_of_their_environment(name: str) -> None:
     grid, cart = (
         override(TrainConfig(), presets_for(args, PRESETS)[name][1])

@@ -127,9 +127,9 @@ def test_proxy_that_is_no_entry_of_info_is_refused_at_the_first_step() -> None:
     single = PartialOversight(with_entry(), proxy="speed")
     lanes = vector.PartialOversight(SyncVectorEnv([with_entry] * 2), proxy="speed")
     for env, action in ((single, np.zeros(1)), (lanes, np.zeros((2, 1)))):
-        env.reset(seed=0)  # type: ignore[attr-defined]
+        env.reset(seed=0)
         with pytest.raises(ValueError, match=r"proxy 'speed' is no entry .* \['height'\]: name"):
-            env.step(action)  # type: ignore[attr-defined]
+            env.step(action)
 
 
 @pytest.mark.parametrize("mode", MODES)
