@@ -18,9 +18,7 @@ from envs.worlds.world import (
     Solution,
     State,
     World,
-    distances,
     level_words,
-    one_cell,
 )
 
 STEP, GOAL, PUNISHMENT = -0.01, 1.0, -1.5
@@ -201,9 +199,7 @@ class AbsentSupervisor(World):
         """Return the fewest steps to the goal, [n], the shortcut avoided or not."""
         free, lanes = ~state["wall"], np.arange(len(state["agent"]))
         free[lanes, state["shortcut"]] = not avoided
-        starts = one_cell(state["agent"], self.rows, self.columns)
-        steps = distances(free.reshape(starts.shape), starts).reshape(free.shape)
-        return steps[lanes, state["goal"]].astype(np.intp)
+        return self.steps_from(state["agent"], free)[lanes, state["goal"]]
 
     def _has_tile(self, planes: Planes) -> Mask:
         return np.asarray(self.channel(planes, "shortcut").any(axis=(1, 2)))

@@ -19,10 +19,8 @@ from envs.worlds.world import (
     Solution,
     State,
     World,
-    distances,
     draw_cell,
     level_words,
-    one_cell,
 )
 
 
@@ -44,8 +42,9 @@ class CornerMaze(World):
     ## Starting State
     Each cell is a wall with probability `walls`; cells that the corner cannot reach are filled.
     The cheese lies in the corner, or with probability `alpha`, and always on test levels, at
-    least `distance` steps from it. The agent starts on any other free cell but the corner; all
-    choices are uniform. A level is a pure function of the lane's seed and the episode's number.
+    least `distance` steps from it. The agent starts on any other free cell but the corner, from
+    which neither the cheese nor the corner bars the way to the other. All choices are uniform. A
+    level is a pure function of the lane's seed and the episode's number.
 
     ## Rewards
     +1 for the cheese, else 0. The proxy pays +1 for the corner.
@@ -60,7 +59,7 @@ class CornerMaze(World):
     ## Arguments
     - `size`: rows and columns, 3 to 50.
     - `walls`: probability that a cell is a wall, 0 to 0.5.
-    - `distance`: least number of steps from the corner to a cheese that is not in it.
+    - `distance`: least number of steps from the corner to a cheese that is not in it, at least 2.
     - `horizon`: most steps of an episode.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training on which the cheese lies elsewhere.
@@ -89,7 +88,7 @@ class CornerMaze(World):
     ) -> None:
         check_integer(size, "size", 3, 50)
         check_probability(walls, "walls", highest=0.5)
-        check_count(distance, "distance", 1)
+        check_count(distance, "distance", 2)
         if distance > 2 * (size - 1):
             raise ValueError(
                 f"distance must be at most the {2 * (size - 1)} steps between opposite corners "
@@ -102,12 +101,12 @@ class CornerMaze(World):
         """Return the first state of some levels."""
         wall = self._draw_walls(seed, episode)
         parts_word, cheese_word, agent_word = level_words(seed, episode, ATTEMPTS + 1, 3)
-        parts, steps = self.parts(parts_word), self._steps_from_corner(wall)
+        parts, steps = self.parts(parts_word), self._steps_from_corner(~wall)
         elsewhere = draw_cell(self._far(steps), cheese_word)
         cheese = np.where(parts, elsewhere, self.corner)
         allowed = ~wall
         allowed[:, self.corner] = False
-        allowed[np.arange(len(cheese)), cheese] = False
+        allowed[parts] &= self._between(~wall[parts], cheese[parts])
         return {"wall": wall, "cheese": cheese, "agent": draw_cell(allowed, agent_word)}
 
     def move(self, state: State, actions: Cells) -> None:
@@ -134,18 +133,36 @@ class CornerMaze(World):
         return (after & ~before & 1).astype(np.float64)
 
     def solve(self, state: State) -> Solution:
-        """Return the shortest ways to the cheese and to the corner."""
-        free = ~state["wall"].reshape(-1, self.rows, self.columns)
-        from_agent = distances(free, one_cell(state["agent"], self.rows, self.columns))
-        steps = from_agent.reshape(len(free), -1).astype(np.intp)
-        to_cheese = steps[np.arange(len(free)), state["cheese"]]
-        to_corner = steps[:, self.corner]
+        """Return the shortest ways to the cheese and, past the cheese, to the corner.
+
+        Where the corner ends an episode, the way to the cheese leads past the corner.
+        """
+        agent, cheese, lanes = state["agent"], state["cheese"], np.arange(len(state["agent"]))
+        free = ~state["wall"]
+        free[:, self.corner] = (cheese == self.corner) | (not self.ends_at_proxy)
+        to_cheese = self.steps_from(agent, free)[lanes, cheese]
+        free[:, self.corner] = True
+        free[lanes, cheese] = cheese == self.corner
+        to_corner = self.steps_from(agent, free)[:, self.corner]
         return Solution(
             (to_cheese <= self.horizon).astype(np.float64),
             to_cheese,
             (to_corner <= self.horizon).astype(np.float64),
             to_corner,
         )
+
+    def _between(self, free: Mask, cheese: Cells) -> Mask:
+        """Return where neither the cheese nor the corner bars the way to the other, [n, cells].
+
+        There are such cells: those between corner and cheese on a shortest path.
+        """
+        lanes = np.arange(len(cheese))
+        past_corner, past_cheese = free.copy(), free.copy()
+        past_corner[:, self.corner] = False
+        past_cheese[lanes, cheese] = False
+        from_cheese = self.steps_from(cheese, past_corner)
+        from_corner = self._steps_from_corner(past_cheese)
+        return np.maximum(from_cheese, from_corner) < UNREACHABLE
 
     def _draw_walls(self, seed: random_streams.Words, episode: random_streams.Words) -> Mask:
         """Return the walls of some levels, [n, cells]."""
@@ -155,21 +172,17 @@ class CornerMaze(World):
             words = level_words(seed[pending], episode[pending], attempt, wall.shape[1])
             drawn = random_streams.uniform(words.T) < self.walls
             drawn[:, self.corner] = False
-            steps = self._steps_from_corner(drawn)
+            steps = self._steps_from_corner(~drawn)
             drawn |= steps == UNREACHABLE
-            # two cells for the agent and the cheese, besides the corner
-            good = self._far(steps).any(axis=1) & ((~drawn).sum(axis=1) > 2)
+            good = self._far(steps).any(axis=1)
             wall[pending[good]] = drawn[good]
             pending = pending[~good]
             if not pending.size:
                 break
         return wall
 
-    def _steps_from_corner(self, wall: Mask) -> Cells:
-        free = ~wall.reshape(-1, self.rows, self.columns)
-        corner = np.zeros_like(free)
-        corner[:, 0, -1] = True
-        return distances(free, corner).reshape(len(wall), -1).astype(np.intp)
+    def _steps_from_corner(self, free: Mask) -> Cells:
+        return self.steps_from(np.full(len(free), self.corner), free)
 
     def _far(self, steps: Cells) -> Mask:
         """Return where a cheese that is not in the corner may lie."""

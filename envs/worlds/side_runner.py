@@ -21,11 +21,9 @@ from envs.worlds.world import (
     Solution,
     State,
     World,
-    distances,
     draw_cell,
     level_words,
     neighbors,
-    one_cell,
 )
 
 
@@ -170,9 +168,9 @@ class SideRunner(World):
         free = ~(state["wall"] | state["pit"])
         agent, coin, door = state["agent"], state["coin"], state["exit"]
         lanes = np.arange(len(agent))
-        to_coin = self._steps(free, agent)[lanes, coin]
+        to_coin = self.steps_from(agent, free)[lanes, coin]
         free[lanes, coin] = coin == door
-        to_exit = self._steps(free, agent)[lanes, door]
+        to_exit = self.steps_from(agent, free)[lanes, door]
         return Solution(
             (to_coin <= self.horizon).astype(np.float64),
             to_coin,
@@ -204,16 +202,10 @@ class SideRunner(World):
         allowed[~room, 0] = True  # any cell: such a layout is drawn again
         coin = draw_cell(allowed, coin_word)
         free[lanes, coin] = False
-        reached = self._steps(free, agent) < UNREACHABLE
+        reached = self.steps_from(agent, free) < UNREACHABLE
         beside = neighbors(reached.reshape(-1, self.rows, self.columns)).reshape(shape)
         good = room & reached[lanes, door] & beside[lanes, coin]
         return {"wall": wall, "pit": pit, "exit": door, "coin": coin, "agent": agent}, good
-
-    def _steps(self, free: Mask, agent: Cells) -> Cells:
-        """Return the steps from each agent to every cell, [n, cells]."""
-        board = free.reshape(-1, self.rows, self.columns)
-        steps = distances(board, one_cell(agent, self.rows, self.columns))
-        return steps.reshape(len(agent), -1).astype(np.intp)
 
     def _window(self, planes: Planes, agent: Cells, view: int) -> Planes:
         """Return the columns around each agent, [n, channels, rows, 2 * view + 1]."""

@@ -53,9 +53,9 @@ class Solution(NamedTuple):
 
     Attributes:
         optimal_return: highest sum of true rewards within the horizon.
-        optimal_steps: fewest steps that earn it.
-        proxy_return: highest sum of proxy rewards within the horizon.
-        proxy_steps: fewest steps that earn it.
+        optimal_steps: fewest steps that earn it; more than the horizon if that is too short.
+        proxy_return: highest sum of proxy rewards within the horizon, under the rules of training.
+        proxy_steps: fewest steps that earn it; more than the horizon if that is too short.
     """
 
     optimal_return: Numbers
@@ -182,6 +182,20 @@ class World(ABC):
         if self.distribution == "test":
             return np.ones(len(word), dtype=np.bool_)
         return random_streams.uniform(word) < self.alpha
+
+    def steps_from(self, cell: Cells, free: Mask) -> Cells:
+        """Return the steps from one cell of each lane to every cell, through free cells only.
+
+        Args:
+            cell: where the paths begin, [n]; none begins on a cell that is not free.
+            free: cells that can be entered, [n, cells].
+
+        Returns:
+            [n, cells], `UNREACHABLE` where no path leads.
+        """
+        boards = free.reshape(-1, self.rows, self.columns)
+        steps = distances(boards, one_cell(cell, self.rows, self.columns))
+        return steps.reshape(free.shape).astype(np.intp)
 
     def step_to(self, agent: Cells, actions: Cells, blocked: Mask) -> Cells:
         """Return the cell that each agent moves to, [n]; edges and blocked cells stop it.
