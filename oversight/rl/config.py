@@ -120,10 +120,11 @@ PPO where it has them, for an environment that pays at every step."""
 
 
 WORLD: Values = {
-    "total_timesteps": 1_500_000,
+    "total_timesteps": 2_000_000,
     "num_envs": 256,
-    "eval_every": 20,
-    "ppo.hidden_sizes": (128,),
+    "eval_every": 60,
+    "ppo.hidden_sizes": (128, 128),
+    "ppo.centered": True,
     "ppo.n_steps": 32,
     "ppo.batch_size": 2048,
     "ppo.n_epochs": 3,
