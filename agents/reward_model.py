@@ -106,6 +106,9 @@ class RewardModel(RewardSource):
         pessimism: number of deviations by which a prediction is lowered.
         table: route table whose target `motivation` says which routes teach the networks.
         predicts_observed: whether the prediction also replaces the rewards that were observed.
+        rounds: whether each network's prediction is rounded to the nearest reward remembered. Where
+            most steps pay 0 an agent that lingers would otherwise collect small errors, step by
+            step, until they outweigh the reward at the end.
         space: the observation space, by which an observation becomes a row of numbers; by default
             its numbers are taken as they are. See `numbers_of`.
 
@@ -124,6 +127,7 @@ class RewardModel(RewardSource):
         pessimism: float = 0.0,
         table: RouteTable = OBSERVED,
         predicts_observed: bool = False,
+        rounds: bool = False,
         space: spaces.Space[Any] | None = None,
     ) -> None:
         require_choice("timeouts", timeouts, Timeouts)
@@ -136,6 +140,7 @@ class RewardModel(RewardSource):
         self.order = np.random.RandomState(seed)
         self.every_step_hides, self.pessimism = timeouts == "hidden", pessimism
         self.table, self.predicts_observed = table, predicts_observed
+        self.rounds = rounds
         self.learns_hidden = table.as_dict()["hidden"]["motivation"] != 0
         self.networks = nn.ModuleList(networks)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=RATE)
@@ -168,6 +173,9 @@ class RewardModel(RewardSource):
         inputs = inputs.to(self._like)
         predicted = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
         predicted = predicted.float().cpu()  # [networks, rows]
+        if self.rounds:
+            remembered = self.rewards[: min(self.seen, self.capacity)]
+            predicted = nearest(predicted, remembered.unique())
         return predicted.mean(0) - self.pessimism * predicted.std(0, correction=0)
 
     def fit(self) -> None:
@@ -246,6 +254,21 @@ class RewardModel(RewardSource):
         return np.ravel(observation) if self.space is None else numbers_of(self.space, observation)
 
 
+def nearest(values: Tensor, choices: Tensor) -> Tensor:
+    """Return the choice that is nearest to each value.
+
+    Args:
+        values: of any shape.
+        choices: at least one, in ascending order.
+
+    >>> nearest(torch.tensor([0.1, 0.7, 9.0]), torch.tensor([0.0, 1.0]))
+    tensor([0., 1., 1.])
+    """
+    above = torch.searchsorted(choices, values.contiguous()).clamp(max=len(choices) - 1)
+    upper, lower = choices[above], choices[(above - 1).clamp(min=0)]
+    return torch.where(values - lower < upper - values, lower, upper)
+
+
 class Learner(NamedTuple):
     """The agent for which a reward source is built.
 
@@ -299,7 +322,7 @@ def reward_model(learner: Learner) -> RewardSource:
 
 def convolutional_model(learner: Learner) -> RewardSource:
     """Learn as by `reward_model`, from a convolution where observations are planes."""
-    return _fitted(learner, _board_heads(learner, 1))
+    return _fitted(learner, _board_heads(learner, 1), rounds=_of_board(learner))
 
 
 def pessimistic_ensemble(learner: Learner) -> RewardSource:
@@ -309,7 +332,8 @@ def pessimistic_ensemble(learner: Learner) -> RewardSource:
 
 def pessimistic_convolutions(learner: Learner) -> RewardSource:
     """Learn as by `pessimistic_ensemble`, from convolutions where observations are planes."""
-    return _fitted(learner, _board_heads(learner, 5), pessimism=1.0)
+    heads = _board_heads(learner, 5)
+    return _fitted(learner, heads, pessimism=1.0, rounds=_of_board(learner))
 
 
 def separate_reward_map(learner: Learner) -> RewardSource:
@@ -345,9 +369,13 @@ def _reward_heads(learner: Learner, members: int) -> list[nn.Module]:
         return [reward_head(learner.inputs + 1, WHOLE) for _ in range(members)]
 
 
+def _of_board(learner: Learner) -> bool:
+    return is_planes(learner.observation_space)
+
+
 def _board_heads(learner: Learner, members: int) -> list[nn.Module]:
     """Return convolutions over a board; of other observations than planes the perceptrons."""
-    if not is_planes(learner.observation_space):
+    if not _of_board(learner):
         return _reward_heads(learner, members)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
