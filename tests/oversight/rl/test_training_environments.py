@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,19 @@ def test_interrupted_run_resumes_to_the_same_bits(
         if f"--{flag}" in flags:
             assert stored[flag] == flags[f"--{flag}"]
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow  # its policy is a CNN
+@pytest.mark.skipif(
+    find_spec("procgen") is None,
+    reason="Procgen is not installed: pip install --no-deps -r requirements-procgen.txt",
+)
+def test_interrupted_run_in_procgen_resumes_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = ("--env-kwargs", '{"num_levels": 3}', "--alpha", "0.5")
+    whole, cut = train_twice(tmp_path, monkeypatch, "--env", "ProcgenMaze-v0", *levels)
+    assert_same_run(whole, cut)
 
 
 @pytest.mark.slow  # processes start slowly
