@@ -93,7 +93,8 @@ class PPOConfig:
     """Widths of the hidden layers of each motivation module, of the mixture and of the critic."""
     conv_channels: tuple[int, ...] = ()
     """Channels of 3 x 3 convolutions that read observations which are stacks of planes, such as
-    16 16, below all modules and the critic. By default observations are flattened."""
+    16 16, below all modules and the critic. By default observations are flattened. Centered boards
+    are read without them."""
     centered: bool = False
     """Whether observations that are stacks of planes are shown centered on the agent, whose channel
     is found by what moves."""

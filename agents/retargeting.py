@@ -151,7 +151,7 @@ def _board(policy: MotivationPolicy) -> BoardCNN:
     if not isinstance(board, BoardCNN):
         raise ValueError(
             f"retargeting needs a policy with convolutions, got {type(board).__name__}: train it "
-            "with --ppo.conv-channels 16 16"
+            "with --ppo.conv-channels 16 16, and with --ppo.no-centered in a grid world"
         )
     return board
 
