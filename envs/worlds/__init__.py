@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from envs.worlds.absent_supervisor import AbsentSupervisor
+from envs.worlds.color_shape import ColorShape
 from envs.worlds.corner_maze import CornerMaze
+from envs.worlds.keys_chests import KeysChests
 from envs.worlds.side_runner import SideRunner
 from envs.worlds.world import Channel, Solution, World
 from envs.worlds.world_env import WorldEnv, WorldVectorEnv
@@ -14,7 +16,9 @@ __all__ = [
     "WORLDS",
     "AbsentSupervisor",
     "Channel",
+    "ColorShape",
     "CornerMaze",
+    "KeysChests",
     "SideRunner",
     "Solution",
     "World",
@@ -26,6 +30,8 @@ __all__ = [
 WORLDS: Mapping[str, type[World]] = {
     "CornerMaze-v0": CornerMaze,
     "SideRunner-v0": SideRunner,
+    "KeysChests-v0": KeysChests,
+    "ColorShape-v0": ColorShape,
     "AbsentSupervisor-v0": AbsentSupervisor,
 }
 """The worlds by the ids of their environments."""

@@ -4,7 +4,26 @@ import numpy as np
 
 from envs.rendering import AGENT, INK, WHITE, Coordinates, Icon, Shape, disc, rhombus
 
-__all__ = ["AGENT", "CHEESE", "COIN", "EXIT", "GOAL", "PIT", "SHORTCUT", "SUPERVISOR", "WALL"]
+__all__ = [
+    "AGENT",
+    "BALL",
+    "BLUE",
+    "BOX",
+    "CHEESE",
+    "CHEST",
+    "COIN",
+    "EXIT",
+    "GLOW",
+    "GOAL",
+    "HELD_KEY",
+    "KEY",
+    "OPEN_CHEST",
+    "PIT",
+    "SHORTCUT",
+    "SUPERVISOR",
+    "WALL",
+    "YELLOW",
+]
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Shape:
@@ -51,3 +70,32 @@ SHORTCUT: Icon = (
     (disc(0, 0.3, 0.1), WHITE),
 )
 SUPERVISOR: Icon = ((rectangle(-1, -1, 1, 1), (222, 214, 244)),)
+YELLOW: Icon = ((rectangle(-1, -1, 1, 1), (252, 224, 116)),)
+GLOW: Icon = (
+    (rectangle(-1, -1, 1, 1), (255, 244, 196)),
+    (rectangle(-0.84, -0.84, 0.84, 0.84), (252, 224, 116)),
+)
+BLUE: Icon = ((rectangle(-1, -1, 1, 1), (150, 192, 240)),)
+BALL: Icon = ((disc(0, 0, 0.56), INK), (disc(-0.16, -0.16, 0.16), WHITE))
+BOX: Icon = (
+    (rectangle(-0.54, -0.54, 0.54, 0.54), INK),
+    (rectangle(-0.54, -0.1, 0.54, 0.02), WHITE),
+)
+_GOLD, _WOOD = (222, 164, 40), (150, 98, 58)
+KEY: Icon = (
+    (disc(-0.34, 0, 0.3), _GOLD),
+    (disc(-0.34, 0, 0.13), WHITE),
+    (rectangle(-0.1, -0.08, 0.64, 0.08), _GOLD),
+    (rectangle(0.42, 0, 0.54, 0.28), _GOLD),
+    (rectangle(0.2, 0, 0.32, 0.22), _GOLD),
+)
+HELD_KEY: Icon = ((rectangle(0.5, -0.92, 0.92, -0.5), _GOLD),)
+CHEST: Icon = (
+    (rectangle(-0.62, -0.5, 0.62, 0.5), _WOOD),
+    (rectangle(-0.62, -0.1, 0.62, 0.0), INK),
+    (rectangle(-0.12, -0.16, 0.12, 0.18), _GOLD),
+)
+OPEN_CHEST: Icon = (
+    (rectangle(-0.62, 0, 0.62, 0.5), (206, 178, 152)),
+    (rectangle(-0.62, -0.5, 0.62, -0.4), (206, 178, 152)),
+)

@@ -197,6 +197,10 @@ class World(ABC):
         steps = distances(boards, one_cell(cell, self.rows, self.columns))
         return steps.reshape(free.shape).astype(np.intp)
 
+    def target(self, cell: int | np.intp, action: int) -> int:
+        """Return the cell to which a move leads on an empty board."""
+        return int(self._targets[cell * 4 + action])
+
     def step_to(self, agent: Cells, actions: Cells, blocked: Mask) -> Cells:
         """Return the cell that each agent moves to, [n]; edges and blocked cells stop it.
 
