@@ -5,7 +5,6 @@ from math import isnan, nan
 
 import numpy as np
 import pandas as pd
-import pandas as pd
 import pytest
 
 from oversight.rl.report.tables import Table, improvement_table, ratio, share_table
