@@ -175,7 +175,7 @@ class RewardModel(RewardSource):
         predicted = predicted.float().cpu()  # [networks, rows]
         if self.rounds:
             remembered = self.rewards[: min(self.seen, self.capacity)]
-            predicted = nearest(predicted, remembered.unique())
+            predicted = nearest(predicted, torch.unique(remembered))
         return predicted.mean(0) - self.pessimism * predicted.std(0, correction=0)
 
     def fit(self) -> None:

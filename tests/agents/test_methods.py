@@ -1,6 +1,7 @@
 """Every registered method: its record, its table, its gradients, its rewards and its training."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents import METHODS, MotivationPolicy, RoutedPPO, method
+from agents.checkpoint import restore, training_state
 from agents.losses import LOGGED, LOGGED_ELSEWHERE, MixtureLoss, normalized
 from agents.methods import inverse_propensity
 from agents.reward_map import reward_head
@@ -304,6 +306,15 @@ def test_kl_is_naive_when_its_weight_is_0() -> None:
         trained.append(weights(agent.learn(2 * ROLLOUT).policy))
     for name, tensor in trained[0].items():
         assert torch.equal(tensor, trained[1][name]), name
+
+
+def test_kl_resumes_with_its_reference() -> None:
+    whole, resumed = small_agent("kl").learn(2 * ROLLOUT), small_agent("kl")
+    state = deepcopy(training_state(whole))
+    whole.learn(2 * ROLLOUT, reset_num_timesteps=False)
+    restore(resumed, state)
+    resumed.learn(2 * ROLLOUT, reset_num_timesteps=False)
+    assert_same_training(resumed, whole)
 
 
 def test_reference_learns_nothing_when_all_is_hidden() -> None:
