@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from envs.worlds.absent_supervisor import AbsentSupervisor
 from envs.worlds.color_shape import ColorShape
 from envs.worlds.corner_maze import CornerMaze
 from envs.worlds.keys_chests import KeysChests
+from envs.worlds.minigrid_view import MiniGridVectorView, MiniGridView, minigrid_view
 from envs.worlds.side_runner import SideRunner
 from envs.worlds.world import Channel, Solution, World
 from envs.worlds.world_env import WorldEnv, WorldVectorEnv
@@ -19,13 +20,18 @@ __all__ = [
     "ColorShape",
     "CornerMaze",
     "KeysChests",
+    "MiniGridVectorView",
+    "MiniGridView",
     "SideRunner",
     "Solution",
     "World",
     "WorldEnv",
     "WorldVectorEnv",
     "make_world",
+    "minigrid_view",
 ]
+
+Observation = Literal["planes", "minigrid"]
 
 WORLDS: Mapping[str, type[World]] = {
     "CornerMaze-v0": CornerMaze,
@@ -52,17 +58,34 @@ def make_world(name: str, arguments: Mapping[str, Any]) -> World:
     return world(**arguments)
 
 
-def world_env(*, world: str, render_mode: str | None = None, **arguments: Any) -> WorldEnv:  # noqa: ANN401
+def world_env(
+    *,
+    world: str,
+    observation: Observation = "planes",
+    render_mode: str | None = None,
+    **arguments: Any,  # noqa: ANN401
+) -> WorldEnv | MiniGridView:
     """Return a single environment of a world; further arguments are those of the world."""
-    return WorldEnv(make_world(world, arguments), render_mode)
+    check_observation(observation)
+    env = WorldEnv(make_world(world, arguments), render_mode)
+    return env if observation == "planes" else MiniGridView(env)
 
 
 def world_vec(
     num_envs: int = 1,
     *,
     world: str,
+    observation: Observation = "planes",
     render_mode: str | None = None,
     **arguments: Any,  # noqa: ANN401
-) -> WorldVectorEnv:
+) -> WorldVectorEnv | MiniGridVectorView:
     """Return a native vector environment of a world."""
-    return WorldVectorEnv(make_world(world, arguments), num_envs, render_mode)
+    check_observation(observation)
+    env = WorldVectorEnv(make_world(world, arguments), num_envs, render_mode)
+    return env if observation == "planes" else MiniGridVectorView(env)
+
+
+def check_observation(observation: str) -> None:
+    """Raise a ValueError for an observation that worlds do not have."""
+    if observation not in get_args(Observation):
+        raise ValueError(f"observation must be one of {get_args(Observation)}, got {observation!r}")
