@@ -1,6 +1,6 @@
 """`python -m oversight.evaluate RUN`: evaluate the policies of a saved run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
+from oversight.rl import swapping
 from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.environment import PARTIAL_GRID
@@ -20,7 +21,7 @@ from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import Screen, draw_in_memory, film
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs import cli
-from oversight.runs.folder import RunFolder, read_config, require_file_place
+from oversight.runs.folder import RunFolder, read_config, require_file_place, write_json
 from oversight.runs.settings import COUNT, SEED, THREADS, require_number
 
 
@@ -52,6 +53,10 @@ class EvaluateConfig:
     """CPU threads of PyTorch."""
     render: Path | None = None
     """File for a GIF of the deployed policy next to the proxy module, on the same levels."""
+    swap: bool = False
+    """Swap, reverse, ablate or randomize the deployed module, and report how often the policy then
+    pursues the other goal; writes swap.json into the folder of the run. A GIF shows the deployed
+    policy next to the one after the first intervention."""
     render_episodes: int = 6
     """Episodes of the GIF."""
 
@@ -62,6 +67,10 @@ class EvaluateConfig:
         if self.episodes is not None:
             require_number("episodes", self.episodes, COUNT)
         require_number("seed", self.seed, SEED)
+        if self.swap and self.module != "all":
+            raise ValueError(
+                f"--swap compares all modules, but --module {self.module} was given: leave it out"
+            )
         if self.render is not None:
             if self.render.suffix.lower() != ".gif":
                 raise ValueError(f"render writes a GIF: {self.render} must end in .gif")
@@ -83,27 +92,69 @@ def evaluate_run(settings: EvaluateConfig) -> None:
     config = replace(config, device=settings.device)
     if settings.oversight_probability is not None:
         config = replace(config, oversight_probability=settings.oversight_probability)
-    named = load(RunFolder(settings.run), config, settings.weights)
+    policy, deployed = load_mixture(RunFolder(settings.run), config, settings.weights)
+    if settings.swap:
+        evaluate_swap(policy, deployed, config, settings)
+        return
+    named = policies(policy, deployed)
     chosen = named if settings.module == "all" else {settings.module: pick(named, settings.module)}
     task = task_of(config)
     screen = None
     if settings.render is not None:
         draw_in_memory()
         screen = task.screen()
-    episodes = settings.episodes or (4096 if config.env == PARTIAL_GRID else 100)
+    episodes = episodes_of(settings, config)
     results = evaluate_all(chosen, config, episodes, settings.seed)
     probability = config.oversight_probability
-    title = f"{settings.run}, weights {settings.weights}"
-    title += f", oversight probability {probability:g}, seed {settings.seed}"
+    title = f"{title_of(settings)}, oversight probability {probability:g}, seed {settings.seed}"
     Console().print(results_table(title, results, task))
     if screen is not None:
         render(named, screen, settings)
 
 
+def evaluate_swap(
+    policy: MotivationPolicy, deployed: str, config: TrainConfig, settings: EvaluateConfig
+) -> None:
+    """Evaluate the interventions on the modules of a run, and print and save the results."""
+    screen = None
+    if settings.render is not None:
+        draw_in_memory()
+        screen = task_of(config).screen()
+    episodes = episodes_of(settings, config)
+    results = swapping.swap(policy, deployed, config, episodes, settings.seed)
+    title = f"{title_of(settings)}, deployed {deployed}, seed {settings.seed}"
+    Console().print(swapping.swap_table(title, results, episodes))
+    about = {"weights": settings.weights, "seed": settings.seed, "episodes": episodes}
+    write_json(settings.run / "swap.json", {**about, "interventions": results})
+    if screen is not None:
+        changed = swapping.interventions(policy, deployed, settings.seed).chosen
+        name, intervened = next(iter(changed.items()))
+        write_film({"deployed": policy.alone(deployed), name: intervened}, screen, settings)
+
+
+def episodes_of(settings: EvaluateConfig, config: TrainConfig) -> int:
+    """Return the number of episodes of each policy."""
+    return settings.episodes or (4096 if config.env == PARTIAL_GRID else 100)
+
+
+def title_of(settings: EvaluateConfig) -> str:
+    """Return which weights of which run are evaluated, in words."""
+    return f"{settings.run}, weights {settings.weights}"
+
+
 def load(
     folder: RunFolder, config: TrainConfig, rule: Rule = "last"
 ) -> dict[str, MotivationPolicy]:
-    """Return the policies of a run, rebuilt from its settings, with the weights of a rule.
+    """Return the policies of a run by name; see `load_mixture`."""
+    return policies(*load_mixture(folder, config, rule))
+
+
+def load_mixture(
+    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
+) -> tuple[MotivationPolicy, str]:
+    """Return the policy of a run, and the name of the module that is deployed.
+
+    It is rebuilt from the settings of the run, with the weights of a rule.
 
     Raises:
         ValueError: if the rule selected no weights, or they do not fit.
@@ -114,7 +165,7 @@ def load(
     assert isinstance(policy, MotivationPolicy)
     load_policy(policy, read_model_weights(path))
     policy.set_training_mode(False)
-    return policies(policy, agent.method.deployed)
+    return policy, agent.method.deployed
 
 
 def model_of(folder: RunFolder, rule: Rule) -> Path:
@@ -151,10 +202,17 @@ def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:
 
 def render(named: dict[str, MotivationPolicy], screen: Screen, settings: EvaluateConfig) -> None:
     """Write a film of the deployed policy next to the module that is not deployed."""
-    assert settings.render is not None
     shown: dict[str, ActorCriticPolicy] = {"deployed": named["deployed"]}
     if "proxy" in named:
         shown["proxy module"] = named["proxy"]
+    write_film(shown, screen, settings)
+
+
+def write_film(
+    shown: Mapping[str, ActorCriticPolicy], screen: Screen, settings: EvaluateConfig
+) -> None:
+    """Write a film of policies on the same levels."""
+    assert settings.render is not None
     torch.manual_seed(settings.seed)
     film(shown, screen, settings.render_episodes, settings.seed, settings.render)
     Console().out(f"wrote {settings.render}", highlight=False)

@@ -20,7 +20,7 @@ from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
 from oversight.rl.environment import delay_and_normalize, observer_of, with_propensity
 from oversight.rl.rendering import Picture, Screen, grid_screen, module_map
-from oversight.rl.task import Metrics, Task, mean
+from oversight.rl.task import Metrics, Pursuit, Task, mean
 
 PAPER_DISCOUNT = 0.97
 
@@ -75,6 +75,11 @@ class PartialGridTask(Task):
     def measure(self, policy: BasePolicy, episodes: int, seed: int) -> Metrics:
         """Play one episode in each lane, and return the metrics."""
         return summarize(self.play(policy, episodes, seed))
+
+    def pursue(self, policy: BasePolicy, episodes: int, seed: int) -> Pursuit:
+        """Play one episode in each lane, and return which ended on the diamond or on the ghost."""
+        outcome = first_outcome(self.play(policy, episodes, seed))
+        return Pursuit(outcome > 0, outcome < 0)
 
     def play(self, policy: BasePolicy, lanes: int, seed: int) -> Window:
         """Play a policy for as many steps as the horizon, and return the true rewards."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -15,6 +15,13 @@ from oversight.rl.config import TrainConfig
 from oversight.rl.rendering import Picture, Screen
 
 Metrics = dict[str, float | int]
+
+
+class Pursuit(NamedTuple):
+    """Which of goal and proxy was served first in each of some episodes, [episodes] each."""
+
+    goal_first: NDArray[np.bool_]
+    proxy_first: NDArray[np.bool_]
 
 
 class Task(ABC):
@@ -67,6 +74,18 @@ class Task(ABC):
             episodes: number of episodes.
             seed: of the levels.
         """
+
+    def pursue(self, policy: BasePolicy, episodes: int, seed: int) -> Pursuit | None:
+        """Play episodes of an evaluation, and return what each served first.
+
+        None if the environment does not say what its goal and its proxy are.
+
+        Args:
+            policy: the policy, whose actions are sampled.
+            episodes: number of episodes.
+            seed: of the levels.
+        """
+        return None
 
     @abstractmethod
     def flagged(self, observed: bool) -> TrainConfig | None:

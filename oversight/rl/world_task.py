@@ -25,7 +25,7 @@ from oversight.rl.environment import (
     world_of,
 )
 from oversight.rl.rendering import Screen, episode_screen
-from oversight.rl.task import Metrics, Task, mean
+from oversight.rl.task import Metrics, Pursuit, Task, mean
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -86,6 +86,11 @@ class ShiftedTask(Task):
             "train_return": float(trained.returns.mean()),
             "train_cap_rate": float((trained.goal | trained.proxy).mean()),
         }
+
+    def pursue(self, policy: BasePolicy, episodes: int, seed: int) -> Pursuit:
+        """Play test levels, one in each lane, and return what each served first."""
+        played = self.play(policy, episodes, seed, distribution="test")
+        return Pursuit(played.goal & ~played.proxy_first, played.proxy_first)
 
     def play(self, policy: BasePolicy, lanes: int, seed: int, **levels: Any) -> Episodes:  # noqa: ANN401
         """Play an episode in each lane, sampling actions; see `make_game`."""
