@@ -2,7 +2,7 @@
 
 from envs.observers.coins import Budget, EpisodeCoin, Schedule, StepCoin, StepDecay
 from envs.observers.conditional import Query, Region
-from envs.observers.noise import Adversarial, Noisy, NoisyFlag
+from envs.observers.noise import Adversarial, GaussianNoise, Noisy, NoisyFlag
 from envs.observers.observer import Decision, Flips, InformationLevel, Observer, StepContext
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Decision",
     "EpisodeCoin",
     "Flips",
+    "GaussianNoise",
     "InformationLevel",
     "Noisy",
     "NoisyFlag",

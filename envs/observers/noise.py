@@ -1,5 +1,6 @@
-"""Errors of the overseer: reports that are missing or have the wrong sign, and noisy flags."""
+"""Errors of the overseer: reports that are missing, flipped or imprecise, and noisy flags."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -22,23 +23,30 @@ from envs.observers.observer import (
 
 Side = Literal["both", "rewards", "punishments"]
 
-DROPPED, FLIPPED, FLAGGED = range(3)  # kinds of error, each with draws of its own
+DROPPED, FLIPPED, FLAGGED, SHIFTED = range(4)  # kinds of error, each with draws of its own
 
 
-def draw_error(
+def error_word(
     context: StepContext, level: InformationLevel, stream: int, kind: int
-) -> NDArray[np.float64]:
-    """Draw a uniform number for each lane, independent across kinds of error.
+) -> random_streams.Words:
+    """Draw a word for each lane, independent across kinds of error.
 
     Args:
         context: The steps.
         level: Information level of the observer that errs; at `EPISODE` a whole episode has one
             draw, above it each step has its own.
         stream: Errors of the same stream fall alike; those of different streams are independent.
-        kind: `DROPPED`, `FLIPPED` or `FLAGGED`.
+        kind: `DROPPED`, `FLIPPED`, `FLAGGED` or `SHIFTED`.
     """
     word = (episode_word if level == InformationLevel.EPISODE else step_word)(context, stream)
-    return random_streams.uniform(random_streams.split(word, np.array([kind], dtype=np.uint64)))
+    return random_streams.split(word, np.array([kind], dtype=np.uint64))
+
+
+def draw_error(
+    context: StepContext, level: InformationLevel, stream: int, kind: int
+) -> NDArray[np.float64]:
+    """Draw a uniform number for each lane; the arguments are those of `error_word`."""
+    return random_streams.uniform(error_word(context, level, stream, kind))
 
 
 @dataclass(frozen=True)
@@ -81,14 +89,55 @@ class Noisy(Observer):
 
     def decide(self, context: StepContext) -> Decision:
         """Let the observer decide, then drop and flip reports."""
-        observed, flips = self.observer.decide(context)
+        decision = self.observer.decide(context)
         level = self.information_level
         dropped = draw_error(context, level, self.stream, DROPPED) < self.miss
-        decision = Decision(observed & ~dropped, flips)
+        decision = decision._replace(observed=decision.observed & ~dropped)
         if self.flip == 0:
             return decision
         wrong: Mask = draw_error(context, level, self.stream, FLIPPED) < self.flip
         return _flip(decision, wrong, self.side)
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Observer):
+    """Another observer, whose reports have Gaussian noise.
+
+    Each observed step is reported as its reward plus a normal variable of mean zero, drawn anew
+    for every step. Flips of a `Noisy` come before the noise, and a composition adds the noise of
+    all parts that observe the step. `~GaussianNoise(...)` has no noise.
+
+    Args:
+        observer: The observer without noise.
+        deviation: Standard deviation of the noise, finite and at least 0.
+        stream: Noise of the same stream is equal up to its deviation; it is independent of all
+            coins and other errors, and of the noise of other streams.
+    """
+
+    observer: Observer
+    deviation: float
+    stream: int = 1
+
+    def __post_init__(self) -> None:
+        check_observer(self.observer)
+        number = isinstance(self.deviation, int | float | np.integer | np.floating)
+        if not number or not 0 <= self.deviation < math.inf:  # false for NaN as well
+            raise ValueError(
+                f"deviation must be a finite number of at least 0, got {self.deviation!r}"
+            )
+        check_count(self.stream, "stream", 0)
+
+    @property
+    def information_level(self) -> InformationLevel:
+        """The level of the observer, but at least `STEP`, since every step has its own noise."""
+        return max(InformationLevel.STEP, self.observer.information_level)
+
+    def decide(self, context: StepContext) -> Decision:
+        """Let the observer decide, and add noise to the reports."""
+        decision = self.observer.decide(context)
+        word = error_word(context, self.information_level, self.stream, SHIFTED)
+        noise = self.deviation * random_streams.normal(word)
+        return decision._replace(noise=noise if decision.noise is None else decision.noise + noise)
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,14 @@ class Flips(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Which steps are observed, and which reports are flipped; `flips` is None if none can be."""
+    """Which steps are observed, and how far their reports are from the true reward.
+
+    An observed step is reported as its true reward, flipped where `flips` says so, plus `noise`.
+    """
 
     observed: Mask  # [n]
-    flips: Flips | None = None
+    flips: Flips | None = None  # None if no report can be flipped
+    noise: NDArray[np.float64] | None = None  # [n]; None if nothing can be added to a report
 
 
 class Observer(ABC):
@@ -98,7 +102,8 @@ class Observer(ABC):
 class Combination(Observer):
     """Observes the steps that both of two observers observe, or at least one of them.
 
-    A report is flipped, once, if any part that observes the step flips it.
+    A report is flipped, once, if any part that observes the step flips it, and has the noise of
+    all parts that observe the step.
     """
 
     rule: Literal["and", "or"]
@@ -116,7 +121,13 @@ class Combination(Observer):
         first, second = self.first.decide(context), self.second.decide(context)
         found = [each.flips.within(each.observed) for each in (first, second) if each.flips]
         flips = found[0] | found[-1] if found else None
-        return Decision(combine(first.observed, second.observed), flips)
+        noises = [
+            np.where(each.observed, each.noise, 0.0)
+            for each in (first, second)
+            if each.noise is not None
+        ]
+        noise = np.sum(noises, axis=0) if noises else None
+        return Decision(combine(first.observed, second.observed), flips, noise)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 Words = NDArray[np.uint64]
 
@@ -60,6 +61,13 @@ def words(seed: Words, episode: Words, num_streams: int) -> Words:
 def uniform(word: Words) -> NDArray[np.float64]:
     """Map words to evenly spaced numbers in [0, 1)."""
     return (word >> np.uint64(11)) * np.float64(2**-53)
+
+
+def normal(word: Words) -> NDArray[np.float64]:
+    """Map words to numbers of the standard normal distribution, all of them finite."""
+    # Midpoints of 2**52 equal cells of (0, 1), which floats hold exactly: none is 0 or 1.
+    middle = ((word >> np.uint64(12)) + np.float64(0.5)) * np.float64(2**-52)
+    return ndtri(middle)  # type: ignore[no-any-return]
 
 
 def distinct_cells(word: Words, num_cells: int) -> tuple[NDArray[np.intp], ...]:

@@ -51,7 +51,8 @@ class Oversight:
         proxy_entry: The entry of the environment's infos that the proxy is, or None.
         observed: Whether the step that each lane takes next is observed, [n].
         shown: What the flag shows of that step, [n]; meaningless if the flag is hidden.
-        flips: Which reports of that step are flipped, or None if the observer never errs.
+        flips: Which reports of that step are flipped, or None if the observer never flips any.
+        noise: What is added to the report of that step, [n], or None if reports have no noise.
         asks: Whether that step is the first of its episode to query the overseer, [n].
 
     Args:
@@ -99,6 +100,7 @@ class Oversight:
         self.observed: Mask = np.zeros(num_lanes, dtype=np.bool_)
         self.shown: Mask = self.observed.copy()
         self.flips: Flips | None = None
+        self.noise: NDArray[np.float64] | None = None
         self.asks: Mask = self.observed.copy()
         self._asked: Mask = self.observed.copy()  # by earlier steps of the episode
         self._choice = np.array([seed or 0], dtype=np.uint64)
@@ -176,10 +178,11 @@ class Oversight:
             asked = question | self._asked
         counters = self._seed, self._episode, self._step, self._played
         context = StepContext(*counters, observation, asked, arrival)
-        observed, flips = self._observer.decide(context)
+        observed, flips, noise = self._observer.decide(context)
         # Copies, since an observer may return an array that it goes on writing to.
         self.observed = observed.copy()
         self.flips = None if flips is None else Flips(*(mask.copy() for mask in flips))
+        self.noise = None if noise is None else noise.copy()
         self.shown = self._flag_of(self.observed, context)
 
     def report(self, rewards: NDArray[Any], observed: Mask) -> NDArray[Any]:
@@ -190,10 +193,12 @@ class Oversight:
         """
         shown = np.where(observed, rewards, rewards.dtype.type(0))
         check_finite(shown, "the environment")
-        if self.flips is None:
-            return shown
-        wrong = np.where(shown > 0, self.flips.rewards, self.flips.punishments & (shown < 0))
-        return np.where(wrong, -shown, shown)
+        if self.flips is not None:
+            wrong = np.where(shown > 0, self.flips.rewards, self.flips.punishments & (shown < 0))
+            shown = np.where(wrong, -shown, shown)
+        if self.noise is not None:
+            np.add(shown, self.noise, out=shown, where=observed, casting="same_kind")
+        return shown
 
     def pay(
         self,
@@ -261,12 +266,16 @@ class Oversight:
         seed, episode = self._seed[lanes], self._episode[lanes]
         zero = np.zeros_like(seed)
         context = StepContext(seed, episode, zero, zero)
-        self.observed[lanes], flips = self._observer.decide(context)
+        self.observed[lanes], flips, noise = self._observer.decide(context)
         self.shown[lanes] = self._flag_of(self.observed[lanes], context)
         if flips is not None:
             if self.flips is None:
                 self.flips = Flips(np.zeros_like(self.observed), np.zeros_like(self.observed))
             self.flips.rewards[lanes], self.flips.punishments[lanes] = flips
+        if noise is not None:
+            if self.noise is None:
+                self.noise = np.zeros(len(self.observed))
+            self.noise[lanes] = noise
 
     def _flag_of(self, observed: Mask, context: StepContext) -> Mask:
         if isinstance(self._flag, NoisyFlag):

@@ -99,7 +99,7 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._reads = self.oversight.reads_observations
         # Whether a decision or a flag must follow every step, and not only every reset.
         self._looks = self._reads or self.oversight.has_flag or not self.oversight.by_episode
-        # Whether a step pays its report, so that no array is needed unless a report is flipped.
+        # Whether a step pays its report, so that no array is needed unless the report errs.
         self._pays_reports = reward == "observed" and proxy is None and not self.oversight.query
         self._needs_arrays = True
         self._allow = allow
@@ -192,7 +192,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._previous = as_batch(observation)
         self.oversight.look(self._previous)
         self._observed = bool(self.oversight.observed[0])
-        self._needs_arrays = not self._pays_reports or self.oversight.flips is not None
+        errs = self.oversight.flips is not None or self.oversight.noise is not None
+        self._needs_arrays = errs or not self._pays_reports
         self._plain = not (self._needs_arrays or self._allow or self._looks)
         if not self.oversight.has_flag:
             return observation

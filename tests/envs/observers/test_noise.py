@@ -1,4 +1,4 @@
-"""Noisy and Adversarial err as often as they say, and compositions err where a watcher does."""
+"""Observers err as often and as far as they say, and compositions err where a watcher does."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from envs import Adversarial, Budget, EpisodeCoin, Noisy, NoisyFlag, Region, Schedule, StepCoin
+from envs import (
+    Adversarial,
+    Budget,
+    EpisodeCoin,
+    GaussianNoise,
+    Noisy,
+    NoisyFlag,
+    Query,
+    Region,
+    Schedule,
+    StepCoin,
+)
 from envs.observers import InformationLevel, Observer, StepContext
 from envs.observers.noise import Side
 from tests.envs.observers.contexts import PROBABILITY, SEED, make_context, near
@@ -27,7 +39,7 @@ def test_reports_are_dropped_and_flipped_at_their_rates_independently(
 ) -> None:
     many = episodes(seed, 4000)
     truth = EpisodeCoin(0.5).decide(many).observed
-    observed, flips = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
+    observed, flips, _ = Noisy(EpisodeCoin(0.5), flip, miss).decide(many)
     assert not np.any(observed & ~truth)
     assert near((truth & ~observed).sum(), truth.sum(), miss)
     if flips is None:
@@ -50,7 +62,7 @@ def test_noisy_flag_errs_at_its_rates(seed: int, miss: float, alarm: float) -> N
 
 def test_flag_errs_independently_of_reports() -> None:
     many, truth = episodes(1, 20_000), np.ones(20_000, dtype=np.bool_)
-    observed, flips = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
+    observed, flips, _ = Noisy(EpisodeCoin(1.0), flip=0.5, miss=0.5).decide(many)
     assert flips is not None
     cues = [
         NoisyFlag(0.5, stream=stream).show(truth, many, InformationLevel.EPISODE)
@@ -80,6 +92,72 @@ def test_only_the_chosen_side_is_flipped(side: Side) -> None:
     assert flips.punishments.tolist() == [side != "rewards"] * 9
 
 
+def noise_of(observer: Observer, context: StepContext) -> np.ndarray:
+    noise = observer.decide(context).noise
+    assert noise is not None
+    return noise
+
+
+def test_noise_is_normal_of_the_given_deviation_and_new_at_every_step() -> None:
+    size = 100_000
+    many = episodes(3, size)
+    later = many._replace(step=many.step + np.uint64(1))
+    observer = GaussianNoise(EpisodeCoin(0.5), 3.0)
+    noise = noise_of(observer, many)
+    assert stats.kstest(noise / 3, "norm").pvalue > 0.01
+    assert abs(noise.mean()) < 5 * 3 / np.sqrt(size)
+    assert noise.std() == pytest.approx(3, abs=5 * 3 / np.sqrt(2 * size))
+    others = [
+        noise_of(observer, later),
+        noise_of(GaussianNoise(EpisodeCoin(0.5), 3.0, stream=2), many),
+        StepCoin(0.5, stream=1).decide(many).observed,  # of the same stream as the noise
+        NoisyFlag(0.5, stream=1).show(many.step == 0, many, InformationLevel.STEP),
+    ]
+    correlations = np.corrcoef([noise, *others])
+    assert np.abs(correlations - np.eye(5)).max() < 5 / np.sqrt(size)
+    np.testing.assert_array_equal(noise, noise_of(observer, many))
+    np.testing.assert_array_equal(noise_of(GaussianNoise(EpisodeCoin(0.5), 1.5), many), noise / 2)
+
+
+@pytest.mark.parametrize(
+    ("observer", "level"),
+    [
+        (EpisodeCoin(0.5), InformationLevel.STEP),
+        (StepCoin(0.5), InformationLevel.STEP),
+        (Region(lambda observation: observation > 0), InformationLevel.OBSERVATION),
+        (Query(), InformationLevel.ACTION),
+    ],
+)
+def test_noise_changes_no_decision_and_needs_no_more_than_the_step(
+    observer: Observer, level: InformationLevel
+) -> None:
+    noisy, many = GaussianNoise(observer, 3.0), make_context(0, 500)
+    assert noisy.information_level == level
+    decided, (observed, flips, _) = observer.decide(many), noisy.decide(many)
+    np.testing.assert_array_equal(observed, decided.observed)
+    assert flips is None
+
+
+def test_report_has_the_noise_of_all_parts_that_observe_the_step() -> None:
+    many = make_context(1, 500)
+    first = GaussianNoise(StepCoin(0.5), 3.0)
+    second = GaussianNoise(StepCoin(0.5, stream=7), 2.0, stream=8)
+    one, other = first.decide(many), second.decide(many)
+    assert one.noise is not None
+    assert other.noise is not None
+    due = one.observed * one.noise + other.observed * other.noise
+    for whole in (first & second, first | second):
+        np.testing.assert_array_equal(noise_of(whole, many), due)
+    np.testing.assert_array_equal(noise_of(StepCoin(0.1) | first, many), one.observed * one.noise)
+    nested = GaussianNoise(first, 2.0, stream=8)
+    np.testing.assert_array_equal(noise_of(nested, many), one.noise + other.noise)
+    observed, flips, noise = Noisy(first, flip=0.5, miss=0.5).decide(many)
+    assert flips is not None
+    assert 0 < observed.sum() < one.observed.sum()
+    np.testing.assert_array_equal(noise, one.noise)
+    assert (~first).decide(many).noise is None
+
+
 def errors_by_hand(observed: list[bool], budget: int, every: int) -> list[bool]:
     """Walk through the episodes as an adversary does who sees them one by one."""
     wrong, spent = [], set()
@@ -100,7 +178,7 @@ def test_adversary_equals_a_loop_over_episodes(
     for observer in (EpisodeCoin(chance), Budget(9, 2) | EpisodeCoin(chance / 2)):
         many = episodes(seed, 80)
         truth = observer.decide(many)
-        observed, flips = Adversarial(observer, budget, every).decide(many)
+        observed, flips, _ = Adversarial(observer, budget, every).decide(many)
         np.testing.assert_array_equal(observed, truth.observed)
         assert flips is not None
         assert not flips.rewards.any()
@@ -128,17 +206,17 @@ OTHER = Noisy(EpisodeCoin(0.6, 5), flip=0.5, side="rewards", stream=6)
 
 def test_composition_errs_where_an_observing_part_errs() -> None:
     many = episodes(3, 500)
-    (one, first), (other, second) = ONE.decide(many), OTHER.decide(many)
+    (one, first, _), (other, second, _) = ONE.decide(many), OTHER.decide(many)
     assert first is not None
     assert second is not None
     for whole in (ONE & OTHER, ONE | OTHER):
-        observed, flips = whole.decide(many)
+        observed, flips, _ = whole.decide(many)
         assert flips is not None
         due = (one & first.rewards) | (other & second.rewards)
         np.testing.assert_array_equal(flips.rewards & observed, due & observed)
         np.testing.assert_array_equal(flips.punishments & observed, one & first.rewards & observed)
     honest = ONE | EpisodeCoin(0.6, 5)
-    observed, flips = honest.decide(many)
+    observed, flips, _ = honest.decide(many)
     assert flips is not None
     assert not np.any(flips.rewards & ~one)
     np.testing.assert_array_equal((~ONE).decide(many).observed, ~one)
@@ -165,6 +243,11 @@ def coin() -> Observer:
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Noisy(coin(), flip=-0.1), "flip must be a number from 0 to 1"),
     (lambda: Noisy(coin(), side="left"), "side must be one of"),  # type: ignore[arg-type]
+    (lambda: GaussianNoise(0.5, 3), "observer must be one of"),  # type: ignore[arg-type]
+    (lambda: GaussianNoise(coin(), -1), "deviation must be a finite number of at least 0"),
+    (lambda: GaussianNoise(coin(), np.inf), "deviation must be a finite number of at least 0"),
+    (lambda: GaussianNoise(coin(), np.nan), "deviation must be a finite number of at least 0"),
+    (lambda: GaussianNoise(coin(), 3, stream=-1), "stream must be an integer of at least 0"),
     (lambda: Adversarial(coin(), 3, side="up"), "side must be one of"),  # type: ignore[arg-type]
     (lambda: Adversarial(0.5, 3), "observer must be one of"),  # type: ignore[arg-type]
     (lambda: Adversarial(coin(), -1), "episodes must be an integer of at least 0"),

@@ -1,6 +1,7 @@
 """The counter-based random numbers are pure, uniform and independent."""
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_every_bit_is_fair(corner: str) -> None:
         ones = ((words >> np.uint64(bit)) & np.uint64(1)).sum(axis=1, dtype=np.int64)
         sigmas = (ones - words.shape[1] / 2) / np.sqrt(words.shape[1] / 4)
         assert np.abs(sigmas).max() < 5
+
+
+def test_normal_numbers_are_finite_symmetric_and_quantiles_of_the_words() -> None:
+    words = np.array([0, 2**62, 2**63, 3 * 2**62, 2**64 - 1], dtype=np.uint64)
+    low, lower_quartile, middle, upper_quartile, high = random_streams.normal(words)
+    assert low == pytest.approx(NormalDist().inv_cdf(2**-53))
+    assert [-low, lower_quartile, middle] == pytest.approx([high, -upper_quartile, 0], abs=1e-12)
+    assert upper_quartile == pytest.approx(NormalDist().inv_cdf(0.75))
 
 
 PAIRS: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], ...]]] = {

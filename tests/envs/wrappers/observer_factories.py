@@ -6,7 +6,18 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from envs import Adversarial, Budget, EpisodeCoin, Noisy, Query, Region, Schedule, StepCoin
+from envs import (
+    Adversarial,
+    Budget,
+    EpisodeCoin,
+    GaussianNoise,
+    Noisy,
+    Query,
+    Region,
+    Schedule,
+    StepCoin,
+    StepDecay,
+)
 from envs.observers import InformationLevel, Observer
 
 
@@ -31,6 +42,7 @@ def rising(clock: NDArray[np.int64]) -> NDArray[np.float64]:
 OBSERVERS: dict[str, Observer] = {
     "EpisodeCoin": EpisodeCoin(0.5),
     "StepCoin": StepCoin(0.5),
+    "StepDecay": StepDecay(0.97),
     "Schedule by episode": Schedule(rising),
     "Schedule by step": Schedule(rising, by="step"),
     "Budget": Budget(20, every=2),
@@ -38,6 +50,7 @@ OBSERVERS: dict[str, Observer] = {
     "Region at arrival": Region(leftward, at="arrival"),
     "Noisy": Noisy(EpisodeCoin(0.7), flip=0.3, miss=0.2),
     "Adversarial": Adversarial(EpisodeCoin(0.7), 20, every=2),
+    "GaussianNoise": GaussianNoise(StepCoin(0.6), 3.0),
     "Query by rule": Query(0.25, leftward),
     "Query": Query(0.25),
     "composed": ~EpisodeCoin(0.3) & Noisy(StepCoin(0.8), flip=0.5, side="rewards") | Budget(3),
@@ -51,6 +64,7 @@ SIDE = st.sampled_from(["both", "rewards", "punishments"])
 LEAVES: st.SearchStrategy[Observer] = st.one_of(
     st.builds(EpisodeCoin, CHANCE, STREAM),
     st.builds(StepCoin, CHANCE, STREAM),
+    st.builds(StepDecay, CHANCE, STREAM),
     st.builds(Budget, COUNT, COUNT, STREAM),
     st.sampled_from([Schedule(rising), Schedule(rising, by="step")]),
     st.sampled_from([Region(leftward), Region(leftward, at="arrival")]),
@@ -65,6 +79,7 @@ def composed(parts: st.SearchStrategy[Observer]) -> st.SearchStrategy[Observer]:
         st.builds(lambda one, other: one & other, parts, parts),
         st.builds(lambda one, other: one | other, parts, parts),
         st.builds(Noisy, parts, CHANCE, CHANCE, SIDE, STREAM),
+        st.builds(GaussianNoise, parts, st.floats(0, 9), STREAM),
         st.builds(Adversarial, countable, COUNT, COUNT, SIDE),
     )
 

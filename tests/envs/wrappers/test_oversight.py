@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
-from envs import EpisodeCoin, Noisy, Schedule, StepCoin
+from envs import EpisodeCoin, GaussianNoise, Noisy, Schedule, StepCoin, StepDecay
 from envs.observers import Decision, Observer, StepContext, random_streams
 from envs.wrappers.oversight import Oversight
+from tests.envs.wrappers.environment_factories import frozen
 
 OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
     "noisy": Noisy(EpisodeCoin(0.5), miss=0.3, flip=0.4),
     "schedule": Schedule(lambda episode: 1 / (1 + episode / 50)),
     "step": StepCoin(0.5) | EpisodeCoin(0.2),
+    "decay": StepDecay(0.98),
+    "Gaussian": GaussianNoise(EpisodeCoin(0.5), 3.0),
 }
 
 
@@ -43,6 +46,7 @@ def test_oversight_equals_asking_the_observer_at_every_step(lanes: int, name: st
         decision: Decision = observer.decide(StepContext(seed, episode, step, played))
         np.testing.assert_array_equal(oversight.observed, decision.observed)
         np.testing.assert_array_equal(oversight.shown, decision.observed)
+        assert frozen(oversight.noise) == frozen(decision.noise)
         oversight.advance(np.zeros(lanes, dtype=np.bool_))
         step += np.uint64(1)
         over = np.flatnonzero(generator.random(lanes) < 0.7)
@@ -65,5 +69,6 @@ def test_restored_state_decides_like_the_original() -> None:
             each.look()
         np.testing.assert_array_equal(oversight.observed, other.observed)
         assert (oversight.flips is None) == (other.flips is None)
+        assert frozen(oversight.noise) == frozen(other.noise)
         for name, array in oversight.get_state().items():
             np.testing.assert_array_equal(array, other.get_state()[name])

@@ -14,6 +14,7 @@ from gymnasium.vector import SyncVectorEnv
 
 from envs import (
     EpisodeCoin,
+    GaussianNoise,
     GridEnv,
     Noisy,
     NoisyFlag,
@@ -21,6 +22,7 @@ from envs import (
     Query,
     Region,
     StepCoin,
+    StepDecay,
 )
 from envs.observers import Observer
 from envs.wrappers import vector
@@ -41,6 +43,8 @@ OBSERVERS: dict[str, Observer] = {
     "coin": EpisodeCoin(0.5),
     "steps": StepCoin(0.5),
     "noisy": Noisy(EpisodeCoin(0.5), flip=0.5, miss=0.3),
+    "Gaussian": GaussianNoise(StepCoin(0.5), 3.0),
+    "decay": StepDecay(0.98),
     "nowhere": Region(never),
     "both": EpisodeCoin(0.5) & StepCoin(0.7, stream=1) & ~Region(never),
 }
@@ -66,6 +70,37 @@ def test_only_rewards_change_and_observed_ones_are_paid(name: str, probability: 
         episode.add(observed)
         assert len(episode) == 1
     assert observed_values == {0.0: {False}, 0.5: {False, True}, 1.0: {True}}[probability]
+
+
+@named
+@pytest.mark.parametrize("coin", [EpisodeCoin(0.5), StepCoin(0.5)])
+def test_noise_is_added_to_observed_reports_and_to_nothing_else(name: str, coin: Observer) -> None:
+    """The levels, and which steps are observed, are those without noise."""
+    clean, bare = play(PartialOversight(GAMES[name](), observer=coin)), play(GAMES[name]())
+    noisy = GaussianNoise(coin, 3.0)
+    given = play(PartialOversight(GAMES[name](), observer=noisy))
+    again = play(PartialOversight(GAMES[name](), observer=noisy))
+    true = play(PartialOversight(GAMES[name](), observer=noisy, reward="true"))
+    assert frozen(given) == frozen(again)
+    noises = []
+    for ours, exact, theirs, oracle in zip(given, clean, bare, true, strict=True):
+        assert frozen(ours[0]) == frozen(exact[0]) == frozen(theirs[0])
+        assert ours[-1].keys() == {"observed", "observed_reward"}
+        assert oracle[-1] == ours[-1]
+        if len(ours) == 2:
+            continue
+        assert ours[2:4] == theirs[2:4]
+        assert oracle[1] == theirs[1]
+        assert ours[1] == ours[4]["observed_reward"]
+        assert ours[4]["observed"] == exact[4]["observed"]
+        if ours[4]["observed"]:
+            assert ours[1] != theirs[1]  # not even by chance, since noise is continuous
+            noises.append(ours[1] - theirs[1])
+        else:
+            assert ours[1] == 0.0
+    assert len({*noises}) == len(noises)
+    assert abs(np.mean(noises)) < 5 * 3 / np.sqrt(len(noises))
+    assert np.std(noises) == pytest.approx(3, abs=5 * 3 / np.sqrt(2 * len(noises)))
 
 
 DRAW = np.random.default_rng(0)

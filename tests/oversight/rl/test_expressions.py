@@ -7,6 +7,7 @@ from envs.observers import (
     Adversarial,
     Budget,
     EpisodeCoin,
+    GaussianNoise,
     Noisy,
     NoisyFlag,
     Observer,
@@ -14,6 +15,7 @@ from envs.observers import (
     Region,
     Schedule,
     StepCoin,
+    StepDecay,
 )
 from oversight.rl.expressions import OBSERVERS, parse_flag, parse_observer
 
@@ -42,6 +44,8 @@ HERE = __name__
         (f"Region('{HERE}:left', at='arrival')", Region(left, at="arrival")),
         (f"Schedule('{HERE}:warm_up', by='step')", Schedule(warm_up, by="step")),
         ("Noisy(EpisodeCoin(p), flip=0.1)", Noisy(EpisodeCoin(0.25), flip=0.1)),
+        ("GaussianNoise(StepCoin(p), 3)", GaussianNoise(StepCoin(0.25), 3)),
+        ("StepDecay(0.999)", StepDecay(0.999)),
         ("Adversarial(EpisodeCoin(p), 3)", Adversarial(EpisodeCoin(0.25), 3)),
         (
             f" EpisodeCoin(p) & ~Region('{HERE}:left') | StepCoin(0.01)\n",

@@ -35,6 +35,7 @@ OBSERVERS = {
     f"EpisodeCoin(p) & ~{REGION} | StepCoin(0.1)": TANK,
     "Noisy(EpisodeCoin(p), flip=0.3)": CART,
     "Adversarial(EpisodeCoin(p), 3)": LAKE,
+    "GaussianNoise(StepDecay(0.99), 3)": TANK,
     f"Schedule('{VALVES}:less_and_less', by='step')": LAKE,
 }
 WRAPPERS: dict[str, tuple[str, ...]] = {

@@ -18,6 +18,7 @@ from envs import (
     Adversarial,
     Budget,
     EpisodeCoin,
+    GaussianNoise,
     GridEnv,
     GridVectorEnv,
     Noisy,
@@ -27,6 +28,7 @@ from envs import (
     RecordTruth,
     Region,
     StepCoin,
+    StepDecay,
     read_ledger,
 )
 from envs.observers import InformationLevel, Observer
@@ -46,6 +48,9 @@ CASES: dict[str, dict[str, Any]] = {
     "visible": {"observer": StepCoin(0.5), "flag": "visible"},
     "noisy": {"observer": Noisy(EpisodeCoin(0.7), flip=0.4, miss=0.2), "flag": NoisyFlag(0.3, 0.2)},
     "steps err": {"observer": Noisy(StepCoin(0.7), flip=0.5, side="rewards") | Budget(9)},
+    "Gaussian": {"observer": GaussianNoise(StepCoin(0.6), 3.0) | Budget(9), "proxy": guess},
+    "Gaussian by episode": {"observer": Noisy(GaussianNoise(EpisodeCoin(0.6), 3.0), flip=0.3)},
+    "decay": {"observer": StepDecay(0.98), "flag": "visible"},
     "adversary": {"observer": Adversarial(EpisodeCoin(0.7), 9, every=2) & ~Budget(2, 4)},
     "question": {"observer": Query(0.25) & Noisy(StepCoin(0.9), flip=0.1), "proxy": guess},
     "rule": {"observer": Query(0.5, leftward) & EpisodeCoin(0.7), "flag": "visible"},
