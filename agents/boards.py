@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
@@ -23,6 +24,19 @@ PATIENCE = 10_000
 """Observations of which none shows an agent before a user is told."""
 WIDTH = 16
 """Channels of the convolutions of a score map."""
+NOTHING = 0.25
+"""Scores below this share of the largest on a board, by their amounts, count as nothing."""
+
+
+def require_boards(space: spaces.Space[Any]) -> None:
+    """Raise a ValueError for observations on which no agent can be found by what moves."""
+    if is_planes(space) and not is_image_space(space):
+        return
+    raise ValueError(
+        "centered boards and score maps need observations that are stacks of planes, arrays of "
+        "shape (channels, rows, columns) that are no images, got "
+        f"{' '.join(str(space).split())}: leave out centered, or choose another method"
+    )
 
 
 class AgentChannel(nn.Module):
@@ -38,13 +52,14 @@ class AgentChannel(nn.Module):
     channel: Tensor
     single: Tensor
     moves: Tensor
+    seen: Tensor
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("channel", torch.tensor(-1))
         self.register_buffer("single", torch.ones(shape[0], dtype=torch.bool))
         self.register_buffer("moves", torch.zeros(shape[0], dtype=torch.int64))
-        self._seen = 0
+        self.register_buffer("seen", torch.tensor(0))
 
     @property
     def found(self) -> bool:
@@ -71,11 +86,11 @@ class AgentChannel(nn.Module):
         self.single &= torch.from_numpy((second.sum(-1) == 1).all(0)).to(self.single)
         moved = (first != second).any(-1) & running[:, None]
         self.moves += torch.from_numpy(moved.sum(0)).to(self.moves)
-        self._seen += len(before)
+        self.seen += len(before)
         moves = torch.where(self.single, self.moves, 0)
         if moves.sum() >= MOVES:
             self.channel.copy_(moves.argmax())
-        elif self._seen >= PATIENCE:
+        elif self.seen >= PATIENCE:
             raise ValueError(
                 "no channel of the observation marks exactly one cell that moves, as that of an "
                 "agent on a board: choose a method that does not read boards, and features other "
@@ -114,6 +129,7 @@ class CenteredBoard(BaseFeaturesExtractor):
 
     Args:
         observation_space: as in SB3, of stacks of planes.
+        extra: number of further channels behind those of the space.
 
     Raises:
         ValueError: if observations are no planes.
@@ -122,12 +138,7 @@ class CenteredBoard(BaseFeaturesExtractor):
     center: Tensor
 
     def __init__(self, observation_space: spaces.Space[Any], extra: int = 0) -> None:
-        if not is_planes(observation_space):
-            raise ValueError(
-                "centered boards need observations that are stacks of planes, arrays of shape "
-                f"(channels, rows, columns), got {' '.join(str(observation_space).split())}: leave "
-                "out centered, or choose another method"
-            )
+        require_boards(observation_space)
         channels, rows, columns = observation_space.shape or ()
         around = (2 * rows - 1) * (2 * columns - 1)
         super().__init__(observation_space, (channels + extra) * around)
@@ -136,31 +147,62 @@ class CenteredBoard(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the features of observations, [batch, features]."""
-        planes, cells = observations.float().flatten(2), self.agent.cells(observations)
-        if self.agent.found:
-            planes = planes.clone()
-            planes[:, int(self.agent.channel)] = 1.0
+        batch, channels = observations.shape[:2]
+        cells = self.agent.cells(observations)
         # a column for the cells off the board
-        padded = nn.functional.pad(planes, (0, 1))
-        index = self.center[cells].unsqueeze(1).expand(-1, planes.shape[1], -1)
-        return padded.gather(2, index).flatten(1)
+        planes = self.center.new_zeros((batch, channels, len(self.center) + 1), dtype=torch.float)
+        planes[:, :, :-1] = observations.flatten(2)
+        if self.agent.found:
+            planes[:, int(self.agent.channel), :-1] = 1.0
+        index = self.center[cells].unsqueeze(1).expand(-1, channels, -1)
+        return planes.gather(2, index).flatten(1)
+
+
+def bordered(observations: Tensor) -> Tensor:
+    """Return boards as a score map reads them, [batch, channels + 1, rows + 2, columns + 2].
+
+    A last channel of ones, and a border of zeros around all channels, show where a board ends.
+    """
+    inside = torch.ones_like(observations[:, :1])
+    return nn.functional.pad(torch.cat([observations, inside], 1), (1, 1, 1, 1))
+
+
+def surroundings(observations: Tensor, cells: Tensor) -> Tensor:
+    """Return the part of `bordered` boards that decides the score of one cell of each.
+
+    Args:
+        observations: [batch, channels, rows, columns].
+        cells: row * columns + column, [batch].
+
+    Returns:
+        [batch, channels + 1, 3, 3].
+    """
+    columns = observations.shape[3]
+    windows = bordered(observations).unfold(2, 3, 1).unfold(3, 3, 1)
+    rows = torch.arange(len(cells), device=cells.device)
+    found: Tensor = windows[rows, :, cells.div(columns, rounding_mode="floor"), cells % columns]
+    return found
 
 
 class ScoreMap(nn.Module):
     """Scores what it is worth to arrive at each cell of a board, behind a gate of its own name.
 
-    It is a convolution over all channels, those of the agent among them, and a channel of ones
-    that shows where the board ends.
+    It is a convolution over all channels, so that a score depends on a cell and its neighbors.
+
+    Attributes:
+        taught: whether it has learned from anything yet; before, its scores are noise.
 
     Args:
         channels: channels of an observation.
         name: name of the gate.
     """
 
+    taught: Tensor
+
     def __init__(self, channels: int, name: str) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels + 1, WIDTH, 3, padding=1),
+            nn.Conv2d(channels + 1, WIDTH, 3),
             nn.ReLU(),
             nn.Conv2d(WIDTH, WIDTH, 1),
             nn.ReLU(),
@@ -168,12 +210,14 @@ class ScoreMap(nn.Module):
             nn.Flatten(),
         )
         self.gate = Gate(name)
+        self.register_buffer("taught", torch.tensor(False))
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return the score of each cell, [batch, cells]."""
-        observations = observations.float()
-        inside = torch.ones_like(observations[:, :1])
-        return self.gate(self.layers(torch.cat([observations, inside], 1)))  # type: ignore[no-any-return]
+    def forward(self, boards: Tensor) -> Tensor:
+        """Return the score of each cell of boards that are `bordered`, [batch, cells].
+
+        Of the `surroundings` of a cell it is the score of that cell, [batch, 1].
+        """
+        return self.gate(self.layers(boards))  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def reverse(self) -> None:
@@ -203,7 +247,8 @@ class ScoreMapFeatures(CenteredBoard):
         """Return the features of observations, [batch, features]."""
         if observations.shape[1] == self._channels:
             observations = self.scored(observations, self.acting)
-        return super().forward(observations)
+        features = super().forward(observations)
+        return features.to(next(self.maps.parameters()).dtype)
 
     def has_scores(self, observation: Any) -> bool:  # noqa: ANN401 (what SB3 passes)
         """Return whether a single observation has a channel of scores."""
@@ -211,8 +256,22 @@ class ScoreMapFeatures(CenteredBoard):
         return len(shape) == 3 and shape[0] == self._channels + 1
 
     @torch.no_grad()
+    def scores(self, observations: Tensor, name: str) -> Tensor:
+        """Return a map's score of each cell, [batch, rows, columns]; zeros before it is taught.
+
+        Small ones are replaced by zeros: most cells pay nothing, and a policy that was paid the
+        errors of a map there would wander about and collect them.
+        """
+        score_map: Any = self.maps[name]
+        if not score_map.taught:
+            return torch.zeros_like(observations[:, 0], dtype=torch.float)
+        boards = bordered(observations.to(next(score_map.parameters()).dtype))
+        scored: Tensor = score_map(boards)
+        amounts = scored.abs()
+        small = amounts < NOTHING * amounts.amax(1, keepdim=True)
+        return scored.masked_fill(small, 0.0).reshape(-1, *observations.shape[2:])
+
     def scored(self, observations: Tensor, name: str) -> Tensor:
         """Return observations with the scores of a map as a last channel."""
-        observations = observations.float()
-        scores = self.maps[name](observations).reshape(-1, 1, *observations.shape[2:])
-        return torch.cat([observations, scores], 1)
+        scores = self.scores(observations, name).unsqueeze(1)
+        return torch.cat([observations.float(), scores], 1)

@@ -69,13 +69,19 @@ class Network:
         taken |= {"competence"} if self.trunk else set()
         taken |= {"motivation"} if self.has_reward_map else set()
         taken |= {"reference"} if self.has_reference else set()
+        names = self.modules
         if self.score_maps:
             object.__setattr__(self, "score_maps", module_names(self.score_maps))
-            taken |= set(self.score_maps)
-        if clash := taken.intersection(self.modules):
+            names += self.score_maps
+        if clash := taken.intersection(names) or {name for name in names if names.count(name) > 1}:
             raise ValueError(
-                f"modules {self.modules} use the name {min(clash)!r} of another part of the "
+                f"modules {names} use the name {min(clash)!r} of another part of the "
                 "network: choose another one"
+            )
+        if self.score_maps and (self.has_reward_map or self.has_reference):
+            raise ValueError(
+                "score_maps were given with has_reward_map or has_reference, but score maps are "
+                "all that such a policy follows: choose one of them"
             )
         if self.has_reward_map and self.has_reference:
             raise ValueError(

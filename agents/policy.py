@@ -3,7 +3,7 @@
 `MotivationPolicy` puts a gate behind each part, so that a route table can weight its gradients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from agents.policy_arguments import (
     module_names,
     optimizer_arguments,
     refuse_arguments,
+    refuse_with_boards,
     require_class,
     require_truths,
     widths,
@@ -116,7 +117,6 @@ class MotivationPolicy(ActorCriticPolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        refuse_arguments(kwargs, RewardMapFeatures if has_reward_map else None)
         require_class("activation_fn", activation_fn, nn.Module)
         optimizer_kwargs = optimizer_arguments(optimizer_class, optimizer_kwargs)
         parts = {"has_reward_map": has_reward_map, "has_reference": has_reference}
@@ -134,7 +134,7 @@ class MotivationPolicy(ActorCriticPolicy):
         sees_channels = not has_reward_map or agent_channel is None
         masked = self.masked_channels if sees_channels else ()
         self.conv_channels = check_convolutions(conv_channels, masked)
-        kwargs |= self._chosen_features(observation_space, kwargs)
+        self._choose_features(observation_space, kwargs)
         kwargs.setdefault("ortho_init", False)
         super().__init__(
             observation_space,
@@ -146,26 +146,13 @@ class MotivationPolicy(ActorCriticPolicy):
             **kwargs,
         )
 
-    def _chosen_features(
-        self, space: spaces.Space[Any], given: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the arguments of SB3's policies that name the feature extractor.
-
-        Args:
-            space: space of a single observation.
-            given: what the caller gave among these arguments.
-
-        Raises:
-            ValueError: if two choices of the extractor were given.
-        """
-        if self.conv_channels and (self.score_maps or (self.centered and not self.has_reward_map)):
-            raise ValueError(
-                "conv_channels were given, but centered boards and score maps are read without "
-                "convolutions: leave them out, or show boards as they are, with centered=False"
-            )
+    def _choose_features(self, space: spaces.Space[Any], kwargs: dict[str, Any]) -> None:
+        """Put the class and the arguments of the features into the arguments of SB3's policy."""
+        own: type[BaseFeaturesExtractor] | None = None
+        arguments: dict[str, Any] = {}
         if self.has_reward_map:
-            own: type[BaseFeaturesExtractor] = RewardMapFeatures
-            arguments: dict[str, Any] = {
+            own = RewardMapFeatures
+            arguments = {
                 "agent_channel": self.agent_channel,
                 "masked_channels": self.masked_channels,
                 "conv_channels": self.conv_channels,
@@ -173,21 +160,24 @@ class MotivationPolicy(ActorCriticPolicy):
         elif self.score_maps:
             own, arguments = ScoreMapFeatures, {"names": self.score_maps}
         elif self.centered:
-            own, arguments = CenteredBoard, {}
+            own = CenteredBoard
+        refuse_arguments(kwargs, own)
+        others = {"conv_channels": self.conv_channels, "masked_channels": self.masked_channels}
+        refuse_with_boards(self.centered, self.score_maps, self.has_reward_map, others)
+        if own is not None:
+            chosen = {"features_extractor_class": own, "features_extractor_kwargs": arguments}
+            kwargs.update(chosen if arguments else {"features_extractor_class": own})
         elif self.conv_channels:
-            own, arguments = BoardCNN, {"channels": self.conv_channels}
-        elif "features_extractor_class" in given:
-            return {}
-        else:
-            normalized = not given.get("normalize_images", True)
-            own = default_features(space, normalized, bool(self.masked_channels))
-            return {"features_extractor_class": own}
-        if given.get("features_extractor_class", own) is not own:
-            raise ValueError(
-                f"features_extractor_class was given, but {own.__name__} was chosen by another "
-                "argument, such as conv_channels: give one of them"
-            )
-        return {"features_extractor_class": own, "features_extractor_kwargs": arguments}
+            if kwargs.setdefault("features_extractor_class", BoardCNN) is not BoardCNN:
+                raise ValueError(
+                    "conv_channels and features_extractor_class were given, which are two choices "
+                    "of the same part: give one of them"
+                )
+            kwargs["features_extractor_kwargs"] = {"channels": self.conv_channels}
+        elif "features_extractor_class" not in kwargs:
+            normalized = not kwargs.get("normalize_images", True)
+            extractor = default_features(space, normalized, bool(self.masked_channels))
+            kwargs["features_extractor_class"] = extractor
 
     def set_training_mode(self, mode: bool) -> None:
         """Walk through all modules only if the mode changes: `predict` asks for it at each step."""

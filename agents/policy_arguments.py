@@ -127,12 +127,12 @@ def require_common(kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) -> None:
+def refuse_arguments(kwargs: Mapping[str, Any], own_features: type | None) -> None:
     """Raise a ValueError for arguments of SB3's policies that would have no effect, or break.
 
     Args:
         kwargs: further arguments of `MotivationPolicy`.
-        reward_features: class of the features that a policy with a reward map must have.
+        own_features: class of the features that the policy must have, if it is decided.
     """
     require_common(kwargs)
     require_truths(kwargs, "use_sde")
@@ -150,14 +150,39 @@ def refuse_arguments(kwargs: Mapping[str, Any], reward_features: type | None) ->
             "share_features_extractor=False was given, but in MotivationPolicy modules, mixture "
             "and critic read the same features: leave it out"
         )
-    given = kwargs.get("features_extractor_class", reward_features)
+    given = kwargs.get("features_extractor_class", own_features)
     if "features_extractor_class" in kwargs:
         require_class("features_extractor_class", given, BaseFeaturesExtractor)
     alone = "features_extractor_class" not in kwargs and kwargs.get("features_extractor_kwargs")
-    if reward_features is not None and (given is not reward_features or alone):
+    if own_features is not None and (given is not own_features or alone):
         raise ValueError(
-            "features_extractor_class or features_extractor_kwargs were given, but a method with "
-            "a reward map reads its scores: leave them out, or choose a method without one"
+            "features_extractor_class or features_extractor_kwargs were given, but centered "
+            "boards are features of their own, and a method with a reward map or score maps reads "
+            "its scores: leave them out, or choose a method without one"
+        )
+
+
+def refuse_with_boards(
+    centered: bool, score_maps: Sequence[str], has_reward_map: bool, others: Mapping[str, Any]
+) -> None:
+    """Raise a ValueError for arguments that have no effect beside centered boards.
+
+    Args:
+        centered: whether boards are centered by request.
+        score_maps: names of score maps, which read centered boards.
+        has_reward_map: whether the policy has a reward map, which has features of its own.
+        others: further arguments by name.
+    """
+    if has_reward_map and (centered or score_maps):
+        raise ValueError(
+            "has_reward_map and centered or score_maps were given, but a reward map decides what "
+            "the policy sees: leave one of them out, or choose another method"
+        )
+    given = [name for name, value in others.items() if value]
+    if given and (centered or score_maps):
+        raise ValueError(
+            f"{given[0]} {others[given[0]]} has no effect on centered boards, which score maps "
+            "read as well: leave it out, or leave out centered and choose another method"
         )
 
 

@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.boards import CenteredBoard, ScoreMapFeatures
+from agents.boards import CenteredBoard, ScoreMapFeatures, require_boards
 from agents.losses import AdvantageNormalization, Objective
 from agents.methods import METHODS, Method, resolve
 from agents.policy import MotivationPolicy
@@ -268,6 +268,8 @@ class RoutedPPO(PPO):
     def _setup_model(self) -> None:
         self.method = resolve(self.method)  # `load` replaces attributes by what it is given
         self._check_settings()
+        if self.method.network.score_maps:
+            require_boards(self.observation_space)
         require_rollout(self.batch_size, self.n_steps, self.n_envs)
         if not issubclass(self.policy_class, MotivationPolicy):
             require_fit(self.policy_class, self.observation_space, self.policy_kwargs)

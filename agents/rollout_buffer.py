@@ -344,7 +344,7 @@ class RoutedBuffer(RolloutBuffer):
         **kwargs: as for `RolloutBuffer`.
     """
 
-    def __init__(  # noqa: PLR0913 (all but two have a default)
+    def __init__(  # noqa: PLR0913 (each is one decision, and has a default)
         self,
         buffer_size: int,
         observation_space: spaces.Space[Any],

@@ -167,7 +167,8 @@ class RolloutEnv(VecEnvWrapper):
             self.says_anything |= bool(dones.any()) or any(infos)
         if self.agent_channel is not None and not self.agent_channel.found:
             assert isinstance(observations, np.ndarray), "boards are arrays"
-            self.agent_channel.watch(self.before, observations, ~dones)
+            resting = [bool(info.get("resetting", False)) for info in infos]
+            self.agent_channel.watch(self.before, observations, ~dones & ~np.array(resting))
             self.before = observations
         rewards = rewards_of(self.source, Step(observations, paid, dones, infos))
         self.buffer.label(infos, dones, self.starts)

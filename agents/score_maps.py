@@ -4,7 +4,10 @@
 motivation module of the policy, or a random one. The policy is paid the score of each cell that it
 enters, so that it learns to reach whatever a map asks for (its competence) without any reward of
 the environment. The motivation modules alone learn from these: each step teaches the modules that
-the route table names what it was worth to enter a cell.
+the route table names what it was worth to enter a cell. While they learn, channels are left out by
+chance: what a score depends on is then learned of each channel, so that it holds as well where a
+channel shows something else than it did in the steps that taught it, such as an oversight that
+observed steps alone show.
 """
 
 from copy import deepcopy
@@ -15,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.boards import ScoreMapFeatures
+from agents.boards import ScoreMapFeatures, surroundings
 from agents.rollout_buffer import (
     HIDDEN,
     NEGATIVE,
@@ -37,29 +40,31 @@ RANDOM, AVOIDING = 0.125, 0.125
 """Shares of episodes that follow a random cell, and one with cells to avoid."""
 AVOIDED = 3
 """Cells to avoid."""
+LEFT_OUT = 0.1
+"""Chance that a channel is left out where a map is fitted to a step."""
+
+TEACHING = {"observed": ("positive", "negative"), "hidden": ("hidden",), "open": ("open",)}
+"""The kinds of steps, and the routes on which each of them teaches."""
 
 
 class Memory:
-    """The last steps of one kind: what was shown before, which cell was entered, and what it paid.
+    """The last steps of one kind: the surroundings of the cell that was entered, and what it paid.
 
     Args:
-        shape: shape of an observation.
-        dtype: its dtype.
+        channels: channels of these surroundings.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:  # noqa: ANN401
-        self.shown = np.zeros((CAPACITY, *shape), dtype)
-        self.cells = np.zeros(CAPACITY, np.int64)
+    def __init__(self, channels: int) -> None:
+        self.entered = np.zeros((CAPACITY, channels, 3, 3), np.float32)
         self.rewards = np.zeros(CAPACITY, np.float32)
         self.routes = np.zeros(CAPACITY, np.int64)
         self.seen = 0
 
-    def add(self, shown: NDArray[Any], cells: NDArray[Any], rewards: Any, routes: Any) -> None:  # noqa: ANN401
+    def add(self, entered: NDArray[Any], rewards: NDArray[Any], routes: NDArray[Any]) -> None:
         """Remember some steps, [steps, ...] each."""
-        slots = (self.seen + np.arange(len(cells))) % CAPACITY
-        self.shown[slots], self.cells[slots] = shown, cells
-        self.rewards[slots], self.routes[slots] = rewards, routes
-        self.seen += len(cells)
+        slots = (self.seen + np.arange(len(rewards))) % CAPACITY
+        self.entered[slots], self.rewards[slots], self.routes[slots] = entered, rewards, routes
+        self.seen += len(rewards)
 
     def draw(self, number: int, order: np.random.RandomState) -> list[NDArray[Any]]:
         """Draw some steps, half of them from those that paid, if there are any.
@@ -67,7 +72,7 @@ class Memory:
         Most steps pay nothing, so that a minibatch of all steps alike would teach little.
 
         Returns:
-            The arrays of the steps: what was shown, cells, rewards and routes.
+            The arrays of the steps: surroundings, rewards and routes.
         """
         known = min(self.seen, CAPACITY)
         paid = np.flatnonzero(self.rewards[:known])
@@ -78,7 +83,7 @@ class Memory:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays."""
-        return {name: getattr(self, name) for name in ("shown", "cells", "rewards", "routes")}
+        return {name: getattr(self, name) for name in ("entered", "rewards", "routes")}
 
 
 class ScoreMaps(RewardSource):
@@ -100,13 +105,11 @@ class ScoreMaps(RewardSource):
         self.features, self.table, self.every_step_hides = features, table, timeouts == "hidden"
         self.order = np.random.RandomState(seed)
         self.optimizers = {
-            name: torch.optim.Adam(each.parameters(), lr=RATE)
+            name: torch.optim.Adam(each.parameters(), lr=RATE, fused=True)
             for name, each in features.maps.items()
         }
-        space = features._observation_space
-        shape, dtype = space.shape or (), space.dtype
-        self.memories = {name: Memory(shape, dtype) for name in ("observed", "hidden", "open")}
-        self.shape = shape
+        self.shape = features._observation_space.shape or ()
+        self.memories = {name: Memory(self.shape[0] + 1) for name in TEACHING}
         self.follows = np.zeros(0, np.int64)  # the map of each lane's episode; see `_follow`
         self.target = np.zeros(0, np.int64)
         self.avoided = np.zeros((0, AVOIDED), np.int64)
@@ -116,18 +119,21 @@ class ScoreMaps(RewardSource):
         """Return observations with the scores to follow as a last channel.
 
         Args:
-            observations: [lanes, channels, rows, columns]; with scores already, as they are.
+            observations: [lanes, channels, rows, columns]; those with scores already stay as they
+                are, unless the maps that their lanes follow are not known.
         """
-        if observations.shape[1] > self.shape[0]:
+        lanes, channels = len(observations), self.shape[0]
+        known = len(self.follows) == lanes
+        if known and observations.shape[1] > channels:
             self.shown = observations
             return observations
-        lanes = len(observations)
-        if len(self.follows) != lanes:
+        observations = observations[:, :channels]
+        if not known:
             self.follows, self.target = (np.zeros(lanes, np.int64) for _ in range(2))
             self.avoided = np.zeros((lanes, AVOIDED), np.int64)
             self._follow(np.arange(lanes))
-        scores = self._scores(observations).reshape(-1, 1, *self.shape[1:])
-        self.shown = np.concatenate([observations.astype(np.float32), scores], 1)
+        self.shown = np.empty((lanes, channels + 1, *self.shape[1:]), np.float32)
+        self.shown[:, :-1], self.shown[:, -1] = observations, self._scores(observations)
         return self.shown
 
     def __call__(self, step: Step) -> Rewards:
@@ -156,25 +162,35 @@ class ScoreMaps(RewardSource):
     def fit(self) -> None:
         """Take some steps of descent on the squared error of each map, on what teaches it."""
         weights = self.table.as_dict()
-        kinds = {"observed": "positive", "hidden": "hidden", "open": "open"}
-        for name, each in self.features.maps.items():
-            teaching = [
-                memory
-                for kind, memory in self.memories.items()
-                if memory.seen and weights[kinds[kind]][name]
-            ]
-            total = sum(memory.seen for memory in teaching)
-            for _ in range(STEPS if total else 0):
-                shares = [memory.seen / total for memory in teaching]
-                numbers = self.order.multinomial(BATCH, shares)
-                parts = [
-                    memory.draw(number, self.order)
-                    for memory, number in zip(teaching, numbers, strict=True)
-                    if number
-                ]
-                self._descend(
-                    name, each, [np.concatenate(part) for part in zip(*parts, strict=True)]
-                )
+        for name in self.features.maps:
+            teaching = {
+                kind: self.memories[kind].seen
+                for kind, routes in TEACHING.items()
+                if self.memories[kind].seen and any(weights[route][name] for route in routes)
+            }
+            if teaching:
+                self._fit(name, teaching)
+
+    def _fit(self, name: str, teaching: dict[str, int]) -> None:
+        """Fit one map to steps of some kinds, given how many of each were seen."""
+        paying = sum(seen for kind, seen in teaching.items() if kind != "open")
+        if paying and "open" in teaching:
+            teaching["open"] = paying  # else most steps would be some of which nothing is learned
+        shares = np.array(list(teaching.values())) / sum(teaching.values())
+        numbers = self.order.multinomial(STEPS * BATCH, shares).tolist()
+        parts = [
+            self.memories[kind].draw(number, self.order)
+            for kind, number in zip(teaching, numbers, strict=True)
+        ]
+        entered, rewards, routes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        keeps = self.order.random_sample((len(entered), entered.shape[1], 1, 1)) >= LEFT_OUT
+        keeps[:, -1] = True  # where the board ends
+        entered = entered * keeps
+        for rows in self.order.permutation(len(entered)).reshape(STEPS, BATCH):
+            self._descend(
+                name, *(torch.from_numpy(each[rows]) for each in (entered, rewards, routes))
+            )
+        self.features.maps[name].taught.fill_(True)  # type: ignore[operator]
 
     def get_state(self) -> dict[str, Any]:
         """Copy all that its future depends on: arrays, tensors and plain numbers."""
@@ -205,15 +221,18 @@ class ScoreMaps(RewardSource):
             np.array(state[name]) for name in ("follows", "target", "avoided")
         )
 
-    def _descend(self, name: str, network: nn.Module, batch: list[NDArray[Any]]) -> None:
-        shown, cells, rewards, routes = (torch.from_numpy(each) for each in batch)
-        optimizer = self.optimizers[name]
+    def _descend(self, name: str, entered: Tensor, rewards: Tensor, routes: Tensor) -> None:
+        network, optimizer = self.features.maps[name], self.optimizers[name]
         optimizer.zero_grad()
         with routing(network, RouteTable(_column(self.table, name)), routes):
-            scores = network(shown).gather(1, cells.unsqueeze(1)).squeeze(1)
+            scores = network(entered.to(self._like)).squeeze(1)
             loss = nn.functional.mse_loss(scores, rewards.to(scores))
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.features.maps.parameters())
 
     def _remember(self, step: Step, before: NDArray[Any], cells: NDArray[Any]) -> None:
         """Sort the steps by what is known of them: observed, hidden, or known to pay nothing."""
@@ -223,7 +242,8 @@ class ScoreMaps(RewardSource):
         observed[step.observed()] = True
         cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in step.infos])
         hides = ~observed if self.every_step_hides else ~observed & step.dones & ~cut
-        rewards = np.array(step.paid, dtype=np.float32)
+        # what was neither observed nor hidden is known to have paid nothing
+        rewards = np.where(hides, step.paid, 0.0).astype(np.float32)
         for lane in np.flatnonzero(observed).tolist():
             rewards[lane] = observed_reward(step.infos[lane], lane)
         signs = np.where(rewards > 0, POSITIVE, NEGATIVE)
@@ -235,28 +255,22 @@ class ScoreMaps(RewardSource):
         for name, (mask, routes) in kinds.items():
             rows = np.flatnonzero(mask & ~resting)
             if rows.size:
-                self.memories[name].add(before[rows], cells[rows], rewards[rows], routes[rows])
+                entered = surroundings(*(torch.from_numpy(each[rows]) for each in (before, cells)))
+                self.memories[name].add(entered.numpy(), rewards[rows], routes[rows])
 
-    @torch.no_grad()
     def _scores(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the scores that each lane follows, [lanes, cells]."""
-        cells = int(np.prod(self.shape[1:]))
-        scores = np.zeros((len(observations), cells), np.float32)
-        taught = [self._is_taught(name) for name in self.features.maps]
-        for number, each in enumerate(self.features.maps.values()):
+        """Return the scores that each lane follows, [lanes, rows, columns]."""
+        scores = np.zeros((len(observations), int(np.prod(self.shape[1:]))), np.float32)
+        for number, name in enumerate(self.features.maps):
             lanes = np.flatnonzero(self.follows == number)
-            if lanes.size and taught[number]:
-                like = next(each.parameters())
-                scores[lanes] = each(torch.from_numpy(observations[lanes]).to(like)).cpu().numpy()
+            if lanes.size:
+                shown = torch.from_numpy(observations[lanes]).to(self._like)
+                scores[lanes] = self.features.scores(shown, name).flatten(1).cpu().numpy()
         random = np.flatnonzero(self.follows >= len(self.features.maps))
         avoiding = np.flatnonzero(self.follows > len(self.features.maps))
         scores[avoiding[:, None], self.avoided[avoiding]] = -1.0
         scores[random, self.target[random]] = 1.0
-        return scores
-
-    def _is_taught(self, name: str) -> bool:
-        """Return whether a map has learned from anything yet; before, its scores are noise."""
-        return bool(self.optimizers[name].state)
+        return scores.reshape(-1, *self.shape[1:])
 
     def _cells(self, observations: NDArray[Any]) -> NDArray[np.int64]:
         cells: Tensor = self.features.agent.cells(torch.from_numpy(observations))

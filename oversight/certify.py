@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agents import METHODS, Method, method
+from agents.boards import require_boards
 from agents.ppo import PPOConfig
 from envs.gridworld import OVERSEEN
 from oversight.certificate import TAMPERS, Certificate, Setup, certify
@@ -36,6 +37,7 @@ from oversight.rl.environment import (
     PARTIAL_GRID,
     EnvironmentConfig,
     delay_and_normalize,
+    make_lane,
     observer_of,
     propensity_of,
     require_method,
@@ -204,6 +206,10 @@ def can_be_certified(settings: CertifyConfig, method: Method) -> bool:
     """Return whether a method is not paid true rewards, and the settings state what it needs."""
     try:
         require_method(settings, method, settings.ppo.propensity)
+        if method.network.score_maps and not settings.uses_own_oversight:
+            env = make_lane(settings)
+            env.close()
+            require_boards(env.observation_space)
     except ValueError:
         return False
     return method.reward != "true"

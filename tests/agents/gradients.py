@@ -16,6 +16,7 @@ from agents import METHODS, MotivationPolicy, RoutedPPO
 from agents.methods import resolve
 from agents.reward_model import RewardModel
 from agents.rollout_buffer import RoutedSamples
+from agents.score_maps import ScoreMaps
 from tests.agents.factories import ROLLOUT, remove_gates, small_agent
 
 RATE = 2.0**-7
@@ -36,6 +37,7 @@ DOUBLE = {"features_extractor_class": DoubleExtractor}  # RewardMapFeatures do s
 
 def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     """Return an agent after one update of its policy, whose rollout holds every route."""
+    network = resolve(method).network
     agent = small_agent(
         method,
         n_epochs=1,
@@ -45,7 +47,7 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
         policy_kwargs={
             "hidden_sizes": (16, 16),
             "optimizer_class": torch.optim.SGD,
-            **({} if resolve(method).network.has_reward_map else DOUBLE),
+            **({} if network.has_reward_map or network.score_maps else DOUBLE),
         },
         **settings,
     )
@@ -53,6 +55,9 @@ def exact_agent(method: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     agent.learn(ROLLOUT)
     if isinstance(agent.reward_source, RewardModel):
         agent.reward_source.seen = 0  # it has nothing to be fitted to: its part of the policy stays
+    if isinstance(agent.reward_source, ScoreMaps):
+        for memory in agent.reward_source.memories.values():
+            memory.seen = 0
     torch.manual_seed(1)
     with torch.no_grad():  # move away from the behavior policy, so that some ratios are clipped
         for parameter in agent.policy.parameters():

@@ -201,11 +201,15 @@ def test_convolutions_read_what_a_policy_sees_of_a_reward_map(agent_channel: int
         (BOARD, {"masked_channels": (1,)}, "a convolution mixes all channels: leave one"),
         (BOARD, {"conv_channels": (0,)}, "conv_channels must be positive widths .* got .0,."),
         (BOARD, {"features_extractor_class": FlattenExtractor}, "give one of them"),
-        (BOARD, {"centered": True}, "centered boards and score maps are read without conv"),
+        (
+            BOARD,
+            {"centered": True},
+            "has no effect on centered boards, which score maps read as well",
+        ),
         (
             BOARD,
             {"modules": ("competence",), "score_maps": ("goal", "proxy")},
-            "centered boards and score maps are read without conv",
+            "has no effect on centered boards, which score maps read as well",
         ),
     ],
 )

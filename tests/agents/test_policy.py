@@ -145,15 +145,20 @@ def test_deployed_policy_holds_one_module_and_no_mixture(method: str) -> None:
     agent = small_agent(method)
     deployed = agent.deployed()
     own, trained = deployed.state_dict(), agent.policy.state_dict()
-    assert deployed.module_names == (agent.method.deployed,)
+    maps = bool(agent.method.network.score_maps)
+    assert deployed.motivations == (agent.method.deployed,)
+    assert len(deployed.module_names) == 1
     assert not deployed.training
     parts = {name.split(".")[1] for name in own if "." in name}
     inner = {".".join(name.split(".")[1:3]) for name in own if name.startswith("mlp_extractor.")}
-    assert parts <= {"experts", "critic", "trunk", "reward_map", "0"}
+    assert parts <= {"experts", "critic", "trunk", "reward_map", "maps", "agent", "0"}
     assert not any("mixture" in name for name in inner)
     assert {name for name in inner if name.startswith("experts")} == {
-        f"experts.{agent.method.deployed}"
+        f"experts.{deployed.module_names[0]}"
     }
+    assert {name.split(".")[2] for name in own if ".maps." in name} == (
+        {agent.method.deployed} if maps else set()
+    )
     for name, tensor in own.items():
         assert torch.equal(tensor, trained[name]), name
         assert tensor.data_ptr() != trained[name].data_ptr(), name

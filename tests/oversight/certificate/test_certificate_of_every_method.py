@@ -38,6 +38,7 @@ Make = Callable[[Wrapper, str, AutoresetMode], Setup]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fit reward models by a few steps, and wait for no disk: neither is what is looked at here."""
     monkeypatch.setattr("agents.reward_model.STEPS", 4)
+    monkeypatch.setattr("agents.score_maps.STEPS", 4)
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 
@@ -46,30 +47,41 @@ def lake() -> gym.Env[Any, Any]:
     return gym.make("FrozenLake-v1", max_episode_steps=6, disable_env_checker=True)
 
 
+def board() -> gym.Env[Any, Any]:
+    """Short episodes on a board, which score maps need."""
+    return gym.make(
+        "PartialGrid-v0", horizon=6, flag="hidden", reward="true", disable_env_checker=True
+    )
+
+
+def game_of(method: str) -> Callable[[], gym.Env[Any, Any]]:
+    return board if METHODS[method].network.score_maps else lake
+
+
 def coin(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return make_setup(lake, method, HALF, wrapper, mode)
+    return make_setup(game_of(method), method, HALF, wrapper, mode)
 
 
 def visible(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     oversight = {"observer": StepCoin(0.5), "flag": "visible"}
-    return make_setup(lake, method, oversight, wrapper, mode)
+    return make_setup(game_of(method), method, oversight, wrapper, mode)
 
 
 def fixed_horizon_inside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return make_setup(lambda: FixedHorizon(lake(), 8), method, HALF, wrapper, mode)
+    return make_setup(lambda: FixedHorizon(game_of(method)(), 8), method, HALF, wrapper, mode)
 
 
 def query(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    return make_setup(lake, method, {"observer": Query(0.25)}, wrapper, mode)
+    return make_setup(game_of(method), method, {"observer": Query(0.25)}, wrapper, mode)
 
 
 def erring(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
     oversight = {"observer": Noisy(StepCoin(0.7), flip=0.3, miss=0.2), "flag": NoisyFlag(0.2)}
-    return make_setup(lake, method, oversight, wrapper, mode)
+    return make_setup(game_of(method), method, oversight, wrapper, mode)
 
 
 def delayed(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = make_setup(lake, method, HALF, wrapper, mode)
+    setup = make_setup(game_of(method), method, HALF, wrapper, mode)
     if wrapper == "vector":
         return replace(setup, outside=partial(vector.DelayedOversight, episodes=2))
     hide = setup.hide
@@ -77,7 +89,7 @@ def delayed(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
 
 
 def scaled(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = make_setup(lake, method, HALF, wrapper, mode)
+    setup = make_setup(game_of(method), method, HALF, wrapper, mode)
     if wrapper == "vector":
         return replace(setup, outside=vector.NormalizeObservedReward)
     hide = setup.hide
@@ -85,7 +97,7 @@ def scaled(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
 
 
 def fixed_horizon_outside(wrapper: Wrapper, method: str, mode: AutoresetMode) -> Setup:
-    setup = make_setup(lake, method, HALF, "single", mode)
+    setup = make_setup(game_of(method), method, HALF, "single", mode)
     hide = setup.hide
     keep = ("observed", "observed_reward")
     return replace(setup, hide=lambda env: FixedHorizon(hide(env), 8, keep=keep))
@@ -153,5 +165,5 @@ def test_certify_passes_when_a_native_vector_environment_has_a_fixed_horizon(met
         return vector.FixedHorizon(partial_grid_vec(num_envs, reward="true", horizon=6), 8)
 
     hide = partial(vector.PartialOversight, reward=METHODS[method].reward, **HALF)
-    setup = make_setup(lake, method, HALF)
+    setup = make_setup(game_of(method), method, HALF)
     check(replace(setup, make_env=VectorEnvFactory(native, HALF), hide=hide))

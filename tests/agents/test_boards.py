@@ -1,0 +1,181 @@
+"""Boards: the agent is found by what moves, boards look alike from all places, maps score cells."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.boards import (
+    MOVES,
+    NOTHING,
+    PATIENCE,
+    AgentChannel,
+    CenteredBoard,
+    ScoreMap,
+    ScoreMapFeatures,
+    bordered,
+    center_indices,
+    require_boards,
+    surroundings,
+)
+
+CHANNELS, ROWS, COLUMNS = 3, 4, 5
+SHAPE, CELLS, AGENT = (CHANNELS, ROWS, COLUMNS), ROWS * COLUMNS, 2
+SPACE = spaces.MultiBinary(SHAPE)
+EVERYWHERE = np.ones(CELLS, np.bool_)
+
+
+def boards(agent: NDArray[Any], goal: int = 7, seed: int = 0) -> NDArray[np.int8]:
+    """Return boards with walls, a goal that stays, and agents at some cells."""
+    planes = np.zeros((len(agent), CHANNELS, CELLS), np.int8)
+    planes[:, 0] = np.random.default_rng(seed).integers(2, size=CELLS)
+    planes[:, 1, goal] = 1
+    planes[np.arange(len(agent)), AGENT, agent] = 1
+    return planes.reshape(-1, *SHAPE)
+
+
+@torch.no_grad()
+def taught_features() -> ScoreMapFeatures:
+    torch.manual_seed(0)
+    features = ScoreMapFeatures(SPACE, ("goal", "proxy"))
+    features.agent.channel.fill_(AGENT)
+    for each in features.maps.values():
+        each.taught.fill_(True)  # type: ignore[operator, union-attr]
+    return features
+
+
+def test_agent_is_the_channel_whose_single_mark_moves() -> None:
+    found, cells = AgentChannel(SHAPE), np.arange(CELLS)
+    here, there = boards(cells), boards((cells + 1) % CELLS)
+    steps = 0
+    while not found.found:
+        found.watch(here, there, EVERYWHERE)
+        steps += 1
+    assert steps == -(-MOVES // CELLS)
+    assert int(found.channel) == AGENT
+    assert found.cells(torch.from_numpy(there)).tolist() == ((cells + 1) % CELLS).tolist()
+
+
+def test_goal_that_moves_between_episodes_is_no_agent() -> None:
+    found, cells = AgentChannel(SHAPE), np.arange(CELLS)
+    for step in range(20):
+        here, there = boards(cells, goal=step), boards(cells, goal=(step + 7) % CELLS)
+        found.watch(here, there, ~EVERYWHERE)
+    assert not found.found
+    found.watch(boards(cells), boards((cells + 1) % CELLS), EVERYWHERE)
+    assert found.moves.tolist() == [0, 0, CELLS]
+
+
+def test_scores_behind_the_channels_are_not_looked_at() -> None:
+    found, cells = AgentChannel(SHAPE), np.arange(CELLS)
+    one_hot = np.eye(CELLS).reshape(-1, 1, ROWS, COLUMNS)
+    here = np.concatenate([boards(cells), one_hot], 1)
+    there = np.concatenate([boards(cells), np.roll(one_hot, 1, axis=0)], 1)
+    for _ in range(10):
+        found.watch(here, there, EVERYWHERE)
+    assert not found.moves.any()
+
+
+def test_boards_without_an_agent_are_refused() -> None:
+    found, still = AgentChannel(SHAPE), boards(np.zeros(PATIENCE // 2, np.int64))
+    running = np.ones(len(still), np.bool_)
+    found.watch(still, still, running)
+    with pytest.raises(ValueError, match=r"no channel of the observation marks exactly one cell"):
+        found.watch(still, still, running)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0, 1, (4,)),
+        spaces.Box(0, 255, (3, 40, 40), np.uint8),
+        spaces.Discrete(4),
+        spaces.Dict({"board": SPACE}),
+    ],
+    ids=str,
+)
+def test_observations_that_are_no_boards_are_refused(space: spaces.Space[Any]) -> None:
+    for refuse in (require_boards, CenteredBoard):
+        with pytest.raises(ValueError, match=r"need observations that are stacks of planes"):
+            refuse(space)  # type: ignore[operator]
+    require_boards(spaces.Box(0, 1, SHAPE))
+
+
+def test_center_indices_equal_those_of_a_loop() -> None:
+    indices = center_indices(ROWS, COLUMNS).reshape(CELLS, 2 * ROWS - 1, 2 * COLUMNS - 1)
+    for cell, row, column in np.ndindex(*indices.shape):
+        at_row, at_column = cell // COLUMNS + row - ROWS + 1, cell % COLUMNS + column - COLUMNS + 1
+        inside = 0 <= at_row < ROWS and 0 <= at_column < COLUMNS
+        assert indices[cell, row, column] == (at_row * COLUMNS + at_column if inside else CELLS)
+
+
+def test_centered_board_shows_each_cell_at_its_distance_from_the_agent() -> None:
+    features, planes = CenteredBoard(SPACE), boards(np.arange(CELLS))
+    features.agent.channel.fill_(AGENT)
+    shown = features(torch.from_numpy(planes)).reshape(CELLS, CHANNELS, 2 * ROWS - 1, -1)
+    assert shown.flatten(1).shape[1] == features.features_dim
+    for cell, row, column in np.ndindex(CELLS, ROWS, COLUMNS):
+        at = row - cell // COLUMNS + ROWS - 1, column - cell % COLUMNS + COLUMNS - 1
+        expected = torch.from_numpy(planes[cell, :, row, column]).float()
+        expected[AGENT] = 1.0  # where the board is, in place of the agent
+        assert torch.equal(shown[cell, :, *at], expected)
+    off = torch.from_numpy(planes).flatten(2).sum(2).float()
+    off[:, AGENT] = CELLS
+    assert torch.equal(shown.sum((2, 3)), off)  # nothing lies off the board
+
+
+def test_surroundings_have_the_score_of_their_cell() -> None:
+    features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS))).float()
+    score_map: Any = features.maps["goal"]
+    with torch.no_grad():
+        everywhere = score_map(bordered(planes))
+        for cell in range(CELLS):
+            around = surroundings(planes, torch.full((CELLS,), cell))
+            assert around.shape == (CELLS, CHANNELS + 1, 3, 3)
+            alone = score_map(around).squeeze(1)
+            torch.testing.assert_close(alone, everywhere[:, cell])
+
+
+def test_gate_of_a_score_map_has_its_name() -> None:
+    assert ScoreMap(CHANNELS, "proxy").gate.targets == ("proxy",)
+
+
+def test_small_scores_count_as_nothing() -> None:
+    features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS))).float()
+    score_map: Any = features.maps["goal"]
+    with torch.no_grad():
+        raw = score_map(bordered(planes))
+    scores = features.scores(planes, "goal").flatten(1)
+    small = raw.abs() < NOTHING * raw.abs().amax(1, keepdim=True)
+    assert small.any()
+    assert torch.equal(scores, torch.where(small, 0.0, raw))
+
+
+def test_map_that_was_taught_nothing_scores_nothing() -> None:
+    features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS)))
+    features.maps["proxy"].taught.fill_(False)  # type: ignore[operator, union-attr]
+    assert not features.scores(planes, "proxy").any()
+    assert features.scores(planes, "goal").any()
+
+
+def test_reversed_map_scores_the_opposite() -> None:
+    features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS)))
+    before = features.scores(planes, "goal")
+    features.maps["goal"].reverse()  # type: ignore[operator]
+    assert torch.equal(features.scores(planes, "goal"), -before)
+
+
+@torch.no_grad()
+def test_observations_without_scores_get_those_of_the_first_map() -> None:
+    features = taught_features()
+    planes: Tensor = torch.from_numpy(boards(np.arange(CELLS)))
+    by_goal, by_proxy = (features(features.scored(planes, name)) for name in ("goal", "proxy"))
+    assert torch.equal(features(planes), by_goal)
+    assert not torch.equal(by_goal, by_proxy)
+    assert features.has_scores(features.scored(planes, "goal")[0].numpy())
+    assert not features.has_scores(planes[0].numpy())
+    assert not features.has_scores(planes.numpy())
