@@ -1,6 +1,7 @@
 """Agents: PPO whose gradients are routed into named motivation modules."""
 
-from agents.methods import METHODS, Method, method
+from agents.method_definition import Method
+from agents.methods import METHODS, method
 from agents.policy import MotivationPolicy
 from agents.ppo import RoutedPPO
 from agents.rollout_buffer import ROUTES

@@ -1,4 +1,4 @@
-"""The methods: what a method is, and the registry of all of them.
+"""The methods: their tables, and the registry of all of them.
 
 A method is a route table, a reward source, auxiliary losses, and the parts of a network. To add
 one, add an entry to `METHODS`. Targets of a table are the motivation modules, `mixture`,
@@ -6,21 +6,17 @@ one, add an entry to `METHODS`. Targets of a table are the motivation modules, `
 critic.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
-from agents.losses import AuxiliaryLoss, KLLoss, MixtureLoss, ProxyLoss, ReferenceLoss
-from agents.method_arguments import FUNCTIONS, auxiliary_losses, require_function, require_texts
+from agents.losses import KLLoss, MixtureLoss, ProxyLoss, ReferenceLoss
+from agents.method_definition import Method
 from agents.network import Network
-from agents.policy_arguments import require_truth
 from agents.reward_model import (
-    Learner,
-    SourceFactory,
     convolutional_model,
     observed_else_paid,
     observed_else_zero,
@@ -36,121 +32,13 @@ from agents.rollout_buffer import (
     NEGATIVE,
     POSITIVE,
     ROUTES,
-    Assignment,
-    RewardSource,
     Routes,
     by_coin,
     in_route_order,
-    require_choice,
     shuffled,
 )
 from oversight.routing import RouteTable
 from oversight.runs.settings import load_object
-
-Reward = Literal["observed", "proxy", "true"]
-Reweighting = Callable[[RouteTable, Routes, float], RouteTable]
-"""From a table, the routes of a rollout's steps, and the probability that an end is observed."""
-
-
-def paid(learner: Learner) -> RewardSource:
-    """Learn from the reward that the environment pays."""
-    return RewardSource()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Method:
-    """One way to learn under partial oversight.
-
-    Attributes:
-        name: the word that selects it.
-        summary: one sentence for a help page.
-        reward: what the environment must pay it: the `observed` reward with the proxy where it is
-            hidden, the `proxy` alone, or the `true` reward, which only an oracle may see.
-        table: the weight of each route's gradient at each target.
-        source: function that makes the reward source of an agent; see `RewardSource`.
-        auxiliary: losses that it adds to PPO's.
-        network: the parts of its network.
-        assignment: function that changes the routes of a rollout's episodes, if any does; by
-            default each episode takes the route of its own outcome.
-        reweighting: how the table is weighted for the episodes of a rollout, if it is.
-        needs_propensity: whether it needs the probability that the end of an episode is observed.
-
-    Raises:
-        ValueError: if an attribute is none of its choices or of another kind, two auxiliary losses
-            have one name, or the table names other routes than `ROUTES`. Its rows may come in any
-            order.
-    """
-
-    name: str
-    summary: str
-    reward: Reward
-    table: RouteTable
-    source: SourceFactory = paid
-    auxiliary: tuple[AuxiliaryLoss, ...] = ()
-    network: Network = field(default_factory=Network)
-    assignment: Assignment | None = None
-    reweighting: Reweighting | None = None
-    needs_propensity: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no agent can learn by, and put the table's rows in the order of `ROUTES`."""
-        require_texts(name=self.name, summary=self.summary)
-        require_choice("reward", self.reward, Reward)
-        object.__setattr__(self, "table", in_route_order(self.table))
-        object.__setattr__(self, "auxiliary", auxiliary_losses(self.auxiliary))
-        if not isinstance(self.network, Network):
-            raise ValueError(f"network must be a Network, got {self.network!r}")
-        require_truth("needs_propensity", self.needs_propensity)
-        for name in FUNCTIONS:
-            require_function(name, getattr(self, name))
-        by_propensity = self.reweighting is not None or self.assignment is by_coin
-        if by_propensity and not self.needs_propensity:
-            raise ValueError(
-                f"method {self.name!r} has a reweighting or by_coin, which reads the probability "
-                "that the end of an episode is observed: give needs_propensity=True"
-            )
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The names of its motivation modules, one or two."""
-        return self.network.modules
-
-    @property
-    def deployed(self) -> str:
-        """The motivation module, or score map, that acts after training."""
-        return (self.network.score_maps or self.network.modules)[0]
-
-    @property
-    def needs_gates(self) -> bool:
-        """Whether any gradient is weighted, so that a network without gates could not learn it."""
-        ones = self.table.passed == frozenset(self.table.target_names)
-        tables = [each.table for each in self.auxiliary if each.table is not None]
-        return not ones or bool(tables) or self.reweighting is not None
-
-    @property
-    def reads_oversight(self) -> bool:
-        """Whether what it learns depends on which steps are observed, beyond what they pay."""
-        shuffles = self.assignment is not None
-        return self.needs_gates or shuffles or self.source is not paid or bool(self.auxiliary)
-
-    def table_for(self, routes: Callable[[], Routes], propensity: float | None) -> RouteTable:
-        """Return the table of one rollout.
-
-        Args:
-            routes: function that returns the routes of the rollout's steps, [steps, lanes].
-            propensity: probability that the end of an episode is observed.
-        """
-        if self.reweighting is None:
-            return self.table
-        assert propensity is not None, "RoutedPPO refuses such a method without a propensity"
-        table = in_route_order(self.reweighting(self.table, routes(), propensity))
-        if set(table.target_names) != set(self.table.target_names):
-            raise ValueError(
-                f"the reweighting of method {self.name!r} returned a table of the targets "
-                f"{', '.join(table.target_names)}: keep {', '.join(self.table.target_names)}, and "
-                "change weights only"
-            )
-        return table
 
 
 def inverse_propensity(table: RouteTable, routes: Routes, propensity: float) -> RouteTable:

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from agents.boards import CenteredBoard, ScoreMapFeatures, require_boards
 from agents.losses import AdvantageNormalization, Objective
-from agents.methods import METHODS, Method, resolve
+from agents.method_definition import Method
+from agents.methods import METHODS, resolve
 from agents.policy import MotivationPolicy
 from agents.policy_arguments import (
     check_convolutions,

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from agents.losses import AdvantageNormalization
-from agents.methods import Method
+from agents.method_definition import Method
 from agents.policy_arguments import require_common, require_mapping, require_truths
 from agents.reward_model import Learner
 from agents.rollout_buffer import RewardSource, RoutedBuffer, RoutedDictBuffer, require_choice

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.boards import AgentChannel
-from agents.methods import Method, Reward
+from agents.method_definition import Method, Reward
 from agents.rollout_buffer import (
     Rewards,
     RewardSource,

@@ -12,7 +12,7 @@ import tyro
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import envs  # noqa: F401 (registers the ids)
-from agents.methods import Method, Reward
+from agents.method_definition import Method, Reward
 from agents.ppo import PPOConfig
 from agents.spaces import require_spaces
 from envs.observers import EpisodeCoin, Observer

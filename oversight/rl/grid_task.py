@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
-from agents.methods import Reward
+from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from envs import partial_grid
 from envs.gridworld import AGENT, NUM_PLANES, OVERSEEN, noisy_overseer

@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
-from agents.methods import Reward
+from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from oversight.rl.config import TrainConfig
 from oversight.rl.rendering import Picture, Screen

@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 
-from agents.methods import Reward
+from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from envs.procgen import ProcgenVectorEnv
 from envs.worlds import World, WorldEnv, WorldVectorEnv

@@ -10,12 +10,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 import envs
 from agents import Method, RoutedPPO
-from agents.methods import Reward, resolve
+from agents.method_definition import Reward
+from agents.methods import resolve
 from agents.rollout_buffer import Observations
 from envs import partial_grid_vec
 from oversight.routing import Gate
@@ -131,7 +132,7 @@ def remove_gates(policy: nn.Module) -> None:
                 setattr(module, name, nn.Identity())
 
 
-def weights(policy: BasePolicy) -> dict[str, Tensor]:
+def weights(policy: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a policy's parameters and buffers."""
     return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
 

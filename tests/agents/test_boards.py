@@ -44,7 +44,7 @@ def taught_features() -> ScoreMapFeatures:
     features = ScoreMapFeatures(SPACE, ("goal", "proxy"))
     features.agent.channel.fill_(AGENT)
     for each in features.maps.values():
-        each.taught.fill_(True)  # type: ignore[operator, union-attr]
+        each.taught.fill_(True)  # type: ignore[operator]
     return features
 
 
@@ -157,7 +157,7 @@ def test_small_scores_count_as_nothing() -> None:
 
 def test_map_that_was_taught_nothing_scores_nothing() -> None:
     features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS)))
-    features.maps["proxy"].taught.fill_(False)  # type: ignore[operator, union-attr]
+    features.maps["proxy"].taught.fill_(False)  # type: ignore[operator]
     assert not features.scores(planes, "proxy").any()
     assert features.scores(planes, "goal").any()
 

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from agents import METHODS, RoutedPPO
 from agents.checkpoint import read_state, restore, state_bytes, training_state
-from agents.methods import paid
+from agents.method_definition import paid
 from agents.reward_map import WHOLE, BoardReward, reward_head
 from agents.reward_model import (
     BATCH,

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 import envs
 from agents import METHODS, RoutedPPO, VectorEnvAdapter
-from agents.methods import Reward
+from agents.method_definition import Reward
 from agents.rollout_env import paid_rewards
 from envs.wrappers import vector
 from tests.agents.factories import OneStep, small_agent, small_env

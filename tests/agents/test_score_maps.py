@@ -234,12 +234,13 @@ def test_maps_go_on_to_the_same_bits_from_their_state() -> None:
     other = source()
     other.set_state(one.get_state())
     other.features.load_state_dict(one.features.state_dict())
+    assert one.shown is not None
     assert other.show(one.shown) is one.shown
     for maps in (one, other):
         maps(step(boards(THERE), 1.0, done=True))
         maps.show(boards(HERE))
         maps.fit()
-    assert np.array_equal(one.shown, other.shown)
+    assert np.array_equal(one.shown, other.shown)  # type: ignore[arg-type]
     for name, tensor in weights(one.features).items():
         assert torch.equal(tensor, weights(other.features)[name]), name
 

@@ -65,7 +65,8 @@ def best_returns(world: World, state: State, reward: Reward) -> tuple[Numbers, C
             break
         front = without_duplicates(select(after, ~ended))
     units = units_of(best)
-    return units * UNIT, (units * STEPS - best).astype(np.intp)
+    returns: Numbers = units * UNIT
+    return returns, (units * STEPS - best).astype(np.intp)
 
 
 def successors(world: World, front: Frontier, reward: Reward, step: int) -> tuple[Frontier, Mask]:

@@ -41,7 +41,7 @@ def test_checkers_find_nothing(name: str, render_mode: str) -> None:
 
 @pytest.mark.parametrize("distribution", ["train", "test"])
 def test_vector_environment_equals_sync_vector_of_singles(name: str, distribution: str) -> None:
-    arguments = {"distribution": distribution, "horizon": 12}
+    arguments: dict[str, Any] = {"distribution": distribution, "horizon": 12}
     native = vector(name, 16, **arguments)
     sync = SyncVectorEnv(
         [lambda: gym.make(name, **arguments)] * 16, autoreset_mode=AutoresetMode.SAME_STEP
