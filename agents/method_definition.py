@@ -88,9 +88,14 @@ class Method:
         return self.network.modules
 
     @property
+    def motivations(self) -> tuple[str, ...]:
+        """The names of the parts of which each alone can act: score maps, or else modules."""
+        return self.network.score_maps or self.network.modules
+
+    @property
     def deployed(self) -> str:
         """The motivation module, or score map, that acts after training."""
-        return (self.network.score_maps or self.network.modules)[0]
+        return self.motivations[0]
 
     @property
     def needs_gates(self) -> bool:

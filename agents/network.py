@@ -70,9 +70,9 @@ class Network:
         taken |= {"motivation"} if self.has_reward_map else set()
         taken |= {"reference"} if self.has_reference else set()
         names = self.modules
-        if self.score_maps:
-            object.__setattr__(self, "score_maps", module_names(self.score_maps))
-            names += self.score_maps
+        maps = module_names(self.score_maps) if self.score_maps else ()
+        object.__setattr__(self, "score_maps", maps)
+        names += maps
         if clash := taken.intersection(names) or {name for name in names if names.count(name) > 1}:
             raise ValueError(
                 f"modules {names} use the name {min(clash)!r} of another part of the "

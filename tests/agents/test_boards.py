@@ -101,7 +101,7 @@ def test_boards_without_an_agent_are_refused() -> None:
 def test_observations_that_are_no_boards_are_refused(space: spaces.Space[Any]) -> None:
     for refuse in (require_boards, CenteredBoard):
         with pytest.raises(ValueError, match=r"need observations that are stacks of planes"):
-            refuse(space)  # type: ignore[operator]
+            refuse(space)
     require_boards(spaces.Box(0, 1, SHAPE))
 
 

@@ -65,7 +65,7 @@ def best_returns(world: World, state: State, reward: Reward) -> tuple[Numbers, C
             break
         front = without_duplicates(select(after, ~ended))
     units = units_of(best)
-    returns: Numbers = units * UNIT
+    returns = np.asarray(units * UNIT, dtype=np.float64)
     return returns, (units * STEPS - best).astype(np.intp)
 
 

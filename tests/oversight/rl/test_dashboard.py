@@ -55,7 +55,8 @@ def test_tensorboard_has_every_curve_in_the_layout(trained: Path) -> None:
         assert sum(value for _, value in at_step) == pytest.approx(1)
     for tag in ("policy_gradient_loss", "value_loss", "entropy_loss", "explained_variance"):
         assert [step for step, _ in points[f"train/{tag}"]] == [ROLLOUT, 2 * ROLLOUT]
-    recorded = {tag for tag in ("train/mixture_loss", "train/proxy_loss") if tag in points}
+    names = ("mixture_loss", "proxy_loss", "kl_loss", "reference_loss")
+    recorded = {f"train/{name}" for name in names if f"train/{name}" in points}
     auxiliary = {f"train/{each.name}" for each in method_of(trained).auxiliary}
     assert auxiliary - losses_of_rare_episodes(trained) <= recorded <= auxiliary
 

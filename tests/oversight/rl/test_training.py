@@ -70,7 +70,7 @@ def test_model_loads_in_sb3(trained: Path) -> None:
     agent = RoutedPPO.load(RunFolder(trained).model, device="cpu")
     assert agent.method == method_of(trained)
     assert agent.num_timesteps == 2 * ROLLOUT
-    assert agent.deployed().module_names == (method_of(trained).deployed,)
+    assert agent.deployed().motivations == (method_of(trained).deployed,)
 
 
 @pytest.mark.parametrize(("probability", "empty"), [(1, "unobserved"), (0, "observed")])

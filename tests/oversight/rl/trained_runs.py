@@ -82,8 +82,12 @@ def method_of(folder: Path) -> Method:
 def evaluated_policies(folder: Path) -> set[str]:
     """Return the names of the policies that a run evaluates."""
     method = method_of(folder)
-    others = {"mixture": len(method.modules) == 2, "reversed": method.network.has_reward_map}
-    return {"deployed", *method.modules, *(name for name, exists in others.items() if exists)}
+    maps = method.network.score_maps
+    others = {
+        "mixture": len(method.modules) == 2,
+        "reversed": method.network.has_reward_map or bool(maps),
+    }
+    return {"deployed", *method.motivations, *(name for name, exists in others.items() if exists)}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
