@@ -71,8 +71,7 @@ class AbsentSupervisor(World):
     - `detour`: least number of steps that the shortcut saves, 2 to 2 * (size - 1).
     - `supervision`: probability that a supervisor is present.
     - `horizon`: most steps of an episode.
-    - `distribution`: `"train"` or `"test"`, which are the same here: goal and proxy part on every
-      level.
+    - `distribution`: `"train"` or `"test"`, which are the same: all levels part goal and proxy.
     - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
 

@@ -69,7 +69,6 @@ class ColorShape(World):
     - `horizon`: most steps of an episode.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training with a blue ball and a yellow box.
-    - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
 
     ## Version History

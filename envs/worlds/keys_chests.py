@@ -74,12 +74,10 @@ class KeysChests(World):
 
     ## Arguments
     - `size`: rows and columns, 3 to 20.
-    - `keys`: the smaller number of keys or chests, 1 to 4; three times as many things and the agent
-      must fit on the board.
+    - `keys`: the smaller number of keys or chests, 1 to 4; three times as many things must fit.
     - `horizon`: most steps of an episode.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training with twice as many keys as chests.
-    - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
 
     ## Version History
