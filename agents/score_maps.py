@@ -4,10 +4,7 @@
 motivation module of the policy, or a random one. The policy is paid the score of each cell that it
 enters, so that it learns to reach whatever a map asks for (its competence) without any reward of
 the environment. The motivation modules alone learn from these: each step teaches the modules that
-the route table names what it was worth to enter a cell. While they learn, channels are left out by
-chance: what a score depends on is then learned of each channel, so that it holds as well where a
-channel shows something else than it did in the steps that taught it, such as an oversight that
-observed steps alone show.
+the route table names what it was worth to enter a cell.
 """
 
 from copy import deepcopy
@@ -40,8 +37,6 @@ RANDOM, AVOIDING = 0.125, 0.125
 """Shares of episodes that follow a random cell, and one with cells to avoid."""
 AVOIDED = 3
 """Cells to avoid."""
-LEFT_OUT = 0.1
-"""Chance that a channel is left out where a map is fitted to a step."""
 
 TEACHING = {"observed": ("positive", "negative"), "hidden": ("hidden",), "open": ("open",)}
 """The kinds of steps, and the routes on which each of them teaches."""
@@ -183,9 +178,6 @@ class ScoreMaps(RewardSource):
             for kind, number in zip(teaching, numbers, strict=True)
         ]
         entered, rewards, routes = (np.concatenate(part) for part in zip(*parts, strict=True))
-        keeps = self.order.random_sample((len(entered), entered.shape[1], 1, 1)) >= LEFT_OUT
-        keeps[:, -1] = True  # where the board ends
-        entered = entered * keeps
         for rows in self.order.permutation(len(entered)).reshape(STEPS, BATCH):
             self._descend(
                 name, *(torch.from_numpy(each[rows]) for each in (entered, rewards, routes))
