@@ -27,6 +27,7 @@ __all__ = [
     "World",
     "WorldEnv",
     "WorldVectorEnv",
+    "check_observation",
     "make_world",
     "minigrid_view",
 ]

@@ -161,13 +161,7 @@ class ColorShape(World):
         steps = self.steps_from(state["agent"], ~state["wall"])
         lanes = np.arange(len(steps))
         ball, yellow = (steps[lanes, state[name]] for name in ("ball", "yellow"))
-        near, near_yellow = ball <= self.horizon, yellow <= self.horizon
-        return Solution(
-            near.astype(np.float64),
-            np.where(near, ball, 0),
-            near_yellow.astype(np.float64),
-            np.where(near_yellow, yellow, 0),
-        )
+        return Solution(*self.one_for_reaching(ball), *self.one_for_reaching(yellow))
 
     def _touched(self, planes: Planes, name: str) -> Mask:
         together = self.channel(planes, "agent") & self.channel(planes, name)

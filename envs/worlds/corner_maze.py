@@ -144,12 +144,7 @@ class CornerMaze(World):
         free[:, self.corner] = True
         free[lanes, cheese] = cheese == self.corner
         to_corner = self.steps_from(agent, free)[:, self.corner]
-        return Solution(
-            (to_cheese <= self.horizon).astype(np.float64),
-            to_cheese,
-            (to_corner <= self.horizon).astype(np.float64),
-            to_corner,
-        )
+        return Solution(*self.one_for_reaching(to_cheese), *self.one_for_reaching(to_corner))
 
     def _between(self, free: Mask, cheese: Cells) -> Mask:
         """Return where neither the cheese nor the corner bars the way to the other, [n, cells].

@@ -171,12 +171,7 @@ class SideRunner(World):
         to_coin = self.steps_from(agent, free)[lanes, coin]
         free[lanes, coin] = coin == door
         to_exit = self.steps_from(agent, free)[lanes, door]
-        return Solution(
-            (to_coin <= self.horizon).astype(np.float64),
-            to_coin,
-            (to_exit <= self.horizon).astype(np.float64),
-            to_exit,
-        )
+        return Solution(*self.one_for_reaching(to_coin), *self.one_for_reaching(to_exit))
 
     def _draw(self, words: random_streams.Words, pits: float) -> tuple[State, Mask]:
         """Return a layout for each lane, with its coin elsewhere, and which layouts are good, [n].

@@ -53,9 +53,9 @@ class Solution(NamedTuple):
 
     Attributes:
         optimal_return: highest sum of true rewards within the horizon.
-        optimal_steps: fewest steps that earn it; more than the horizon if that is too short.
+        optimal_steps: fewest steps that earn it; 0 where nothing can be earned.
         proxy_return: highest sum of proxy rewards within the horizon, under the rules of training.
-        proxy_steps: fewest steps that earn it; more than the horizon if that is too short.
+        proxy_steps: fewest steps that earn it; 0 where nothing can be earned.
     """
 
     optimal_return: Numbers
@@ -196,6 +196,15 @@ class World(ABC):
         boards = free.reshape(-1, self.rows, self.columns)
         steps = distances(boards, one_cell(cell, self.rows, self.columns))
         return steps.reshape(free.shape).astype(np.intp)
+
+    def one_for_reaching(self, steps: Cells) -> tuple[Numbers, Cells]:
+        """Return what is earned by a reward of 1 after some steps, and the steps that earn it, [n].
+
+        Args:
+            steps: fewest steps to the reward, [n].
+        """
+        near = steps <= self.horizon
+        return near.astype(np.float64), np.where(near, steps, 0)
 
     def target(self, cell: int | np.intp, action: int) -> int:
         """Return the cell to which a move leads on an empty board."""

@@ -1,5 +1,7 @@
 """AbsentSupervisor-v0: its layouts, events on a level, its supervisor, and its refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from envs.worlds import AbsentSupervisor
 from envs.worlds.absent_supervisor import rows_with_detour, supervised
 from envs.worlds.world import Cells, State
+from tests.envs.worlds.brute_force import assert_solved
 
 NORTH, EAST, SOUTH, WEST = range(4)
 
@@ -165,3 +168,8 @@ def test_a_solution_stays_away_where_the_detour_is_too_long(
 def test_an_argument_out_of_its_range_is_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AbsentSupervisor(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"horizon": 7}])
+def test_solver_agrees_with_exhaustive_search_on_1000_levels(arguments: dict[str, Any]) -> None:
+    assert_solved(AbsentSupervisor(**{"size": 4, "horizon": 12, **arguments}), 1_000)

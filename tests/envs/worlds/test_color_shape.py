@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from envs.worlds import ColorShape
 from envs.worlds.color_shape import NEAREST
 from envs.worlds.world import Distribution, State
-from tests.envs.worlds.brute_force import search
+from tests.envs.worlds.brute_force import assert_solved
 
 EAST, SOUTH = 1, 2
 
@@ -19,10 +19,7 @@ def first_levels(world: ColorShape, number: int) -> State:
 
 @pytest.mark.parametrize("distribution", ["train", "test"])
 def test_solver_agrees_with_exhaustive_search_on_1000_levels(distribution: Distribution) -> None:
-    world = ColorShape(size=5, walls=0.3, horizon=8, distribution=distribution)
-    state = first_levels(world, 1000)
-    for solved, searched in zip(world.solve(state), search(world, state), strict=True):
-        np.testing.assert_array_equal(solved, searched)
+    assert_solved(ColorShape(size=5, walls=0.3, horizon=8, distribution=distribution), 1_000)
 
 
 @settings(max_examples=25, deadline=None)

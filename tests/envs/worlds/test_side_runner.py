@@ -1,5 +1,7 @@
 """SideRunner-v0: its layouts, events on a written level, its window, and its refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from envs.worlds import SideRunner
 from envs.worlds.world import UNREACHABLE, Cells, Distribution, State, distances, one_cell
+from tests.envs.worlds.brute_force import assert_solved
 
 EAST, SOUTH = 1, 2
 
@@ -171,3 +174,10 @@ def test_a_window_changes_neither_levels_nor_rewards(distribution: Distribution)
 def test_an_argument_out_of_its_range_is_refused(argument: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be"):
         SideRunner(**{argument: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"distribution": "test"}, {"distribution": "test", "view": 2}, {"horizon": 6}]
+)
+def test_solver_agrees_with_exhaustive_search_on_1000_levels(arguments: dict[str, Any]) -> None:
+    assert_solved(SideRunner(**{"rows": 3, "columns": 8, "horizon": 14, **arguments}), 1_000)
