@@ -15,7 +15,6 @@ from agents.checkpoint import load_policy, read_model_weights
 from oversight.rl import swapping
 from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import TrainConfig, require_device
-from oversight.rl.environment import PARTIAL_GRID
 from oversight.rl.evaluation import evaluate_all, policies, results_table
 from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import Screen, draw_in_memory, film
@@ -46,7 +45,7 @@ class EvaluateConfig:
     seed: int = 1_000_000
     """Seed of levels and actions; a run evaluates itself with the seed of its training."""
     episodes: int | None = None
-    """Episodes per policy; by default 4096 in PartialGrid-v0, and 100 elsewhere."""
+    """Episodes per policy; by default as many as at the end of training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the networks; auto takes a GPU if there is one."""
     threads: int = 1
@@ -103,7 +102,7 @@ def evaluate_run(settings: EvaluateConfig) -> None:
     if settings.render is not None:
         draw_in_memory()
         screen = task.screen()
-    episodes = episodes_of(settings, config)
+    episodes = settings.episodes or config.final_episodes
     results = evaluate_all(chosen, config, episodes, settings.seed)
     probability = config.oversight_probability
     title = f"{title_of(settings)}, oversight probability {probability:g}, seed {settings.seed}"
@@ -120,7 +119,7 @@ def evaluate_swap(
     if settings.render is not None:
         draw_in_memory()
         screen = task_of(config).screen()
-    episodes = episodes_of(settings, config)
+    episodes = settings.episodes or config.final_episodes
     results = swapping.swap(policy, deployed, config, episodes, settings.seed)
     title = f"{title_of(settings)}, deployed {deployed}, seed {settings.seed}"
     Console().print(swapping.swap_table(title, results, episodes))
@@ -130,11 +129,6 @@ def evaluate_swap(
         changed = swapping.interventions(policy, deployed, settings.seed).chosen
         name, intervened = next(iter(changed.items()))
         write_film({"deployed": policy.alone(deployed), name: intervened}, screen, settings)
-
-
-def episodes_of(settings: EvaluateConfig, config: TrainConfig) -> int:
-    """Return the number of episodes of each policy."""
-    return settings.episodes or (4096 if config.env == PARTIAL_GRID else 100)
 
 
 def title_of(settings: EvaluateConfig) -> str:
