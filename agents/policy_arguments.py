@@ -182,7 +182,7 @@ def refuse_with_boards(
     if given and (centered or score_maps):
         raise ValueError(
             f"{given[0]} {others[given[0]]} has no effect on centered boards, which score maps "
-            "read as well: leave it out, or leave out centered and choose another method"
+            "read as well: leave it out, or set centered=False and choose another method"
         )
 
 

@@ -40,6 +40,7 @@ from oversight.rl.environment import (
     make_lane,
     make_lanes,
     oversight_arguments,
+    shows_minigrid,
 )
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -253,6 +254,11 @@ def make_environment_setup(
     Raises:
         ValueError: if there is no such method.
     """
+    if shows_minigrid(settings):
+        raise ValueError(
+            "a certificate needs observation 'planes': MiniGrid's view, which lies outside of the "
+            "oversight, is a function of these and shows no more: leave observation out"
+        )
     oversight = oversight_arguments(settings)
     if wrapper == "single":
         return make_setup(partial(make_lane, settings), chosen, oversight, wrapper, mode)

@@ -19,7 +19,7 @@ from envs.observers import EpisodeCoin, Observer
 from envs.procgen import PROCGEN, PROXY
 from envs.registration import make_truthful, require_registered
 from envs.vectorization import Vectorization, restorable, vectorize
-from envs.worlds import WORLDS, World, make_world
+from envs.worlds import WORLDS, World, check_observation, make_world, minigrid_view
 from envs.wrappers import FixedHorizon, PartialOversight, vector
 from envs.wrappers.checks import as_entry
 from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
@@ -86,6 +86,7 @@ class EnvironmentConfig:
         environment_arguments(self)
         if self.env in WORLDS:
             world_of(self)
+            shows_minigrid(self)
         proxy = proxy_of(self)
         check_payment(proxy, "observed", self.allow, None)
         check_oversight(observer_of(self), flag_of(self))
@@ -130,7 +131,22 @@ def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is not JSON: {advice}") from error
     if not isinstance(arguments, dict):
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is no JSON object: {advice}")
+    if config.env in WORLDS:  # the view lies outside of the oversight; see `hide`
+        arguments.pop("observation", None)
     return {**world_arguments(config), **arguments}
+
+
+def shows_minigrid(config: EnvironmentConfig) -> bool:
+    """Return whether the agent sees a grid world as MiniGrid shows it.
+
+    Raises:
+        ValueError: if it should see what worlds do not show.
+    """
+    if config.env not in WORLDS:
+        return False
+    observation = json.loads(config.env_kwargs).get("observation", "planes")
+    check_observation(observation)
+    return bool(observation == "minigrid")
 
 
 def world_arguments(config: EnvironmentConfig) -> dict[str, Any]:
@@ -144,8 +160,7 @@ def world_arguments(config: EnvironmentConfig) -> dict[str, Any]:
 
 def world_of(config: EnvironmentConfig, **arguments: Any) -> World:  # noqa: ANN401
     """Return the rules of a grid world, some of its arguments replaced by others."""
-    given = environment_arguments(config) | arguments
-    return make_world(config.env, {name: given[name] for name in given if name != "observation"})
+    return make_world(config.env, environment_arguments(config) | arguments)
 
 
 def require_alpha(config: EnvironmentConfig) -> None:
@@ -296,7 +311,9 @@ def oversight_arguments(config: EnvironmentConfig) -> dict[str, Any]:
 def hide(config: EnvironmentConfig, env: Any, reward: Reward) -> Any:  # noqa: ANN401 (single or vector)
     """Return an environment under the oversight of the settings."""
     kind: Any = PartialOversight if isinstance(env, gym.Env) else vector.PartialOversight
-    return kind(env, reward=reward, **oversight_arguments(config))
+    hidden = kind(env, reward=reward, **oversight_arguments(config))
+    # outside, since the proxy of a world reads its own observations
+    return minigrid_view(hidden) if shows_minigrid(config) else hidden
 
 
 def delay_and_normalize(

@@ -118,7 +118,7 @@ def test_preset_resolves_to_its_published_settings(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
     """A rollout that minibatches do not divide would warn, and warnings are errors."""
-    if "env" in EXPECTED[name] and find_spec("procgen") is None:
+    if "Procgen" in EXPECTED[name].get("env", "") and find_spec("procgen") is None:
         pytest.skip("Procgen is not installed: pip install --no-deps -r requirements-procgen.txt")
     config = replace(preset(name), method=method, device="cpu")
     agent = make_agent(config)

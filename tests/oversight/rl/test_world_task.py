@@ -1,0 +1,120 @@
+"""Grid worlds as tasks: metrics by policies whose goal is known, flags, and MiniGrid's view."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from envs.worlds import ColorShape
+from oversight.certificate.setup import make_environment_setup
+from oversight.rl.agent import task_of
+from oversight.rl.config import TrainConfig, default_config
+from oversight.rl.environment import hide, make_lanes
+from oversight.runs.cli import override
+
+NORTH, EAST, SOUTH, WEST = range(4)
+OPEN_ROOM = '{"size": 5, "walls": 0.0}'
+
+
+def world_config(env: str, **settings: Any) -> TrainConfig:  # noqa: ANN401
+    return override(default_config(env), settings)
+
+
+class Walker:
+    """Walks to the first cell that a channel of `ColorShape` marks, in a room without walls."""
+
+    def __init__(self, channel: str) -> None:
+        names = list(ColorShape.channels)
+        self.agent, self.target = names.index("agent"), names.index(channel)
+
+    def predict(self, observations: NDArray[Any], deterministic: bool) -> tuple[NDArray[Any], None]:
+        """Return the move of each lane."""
+        agents, targets = (self._places(observations[:, n]) for n in (self.agent, self.target))
+        rows, columns = (targets - agents).T
+        sideways = np.where(columns > 0, EAST, WEST)
+        return np.where(rows == 0, sideways, np.where(rows > 0, SOUTH, NORTH)), None
+
+    def _places(self, planes: NDArray[Any]) -> NDArray[Any]:
+        cells = planes.reshape(len(planes), -1).argmax(1)
+        return np.stack(np.divmod(cells, planes.shape[2]), axis=1)
+
+
+@pytest.mark.parametrize(("channel", "goal"), [("ball", 1.0), ("yellow", 0.0)])
+def test_metrics_tell_which_goal_a_policy_pursues(channel: str, goal: float) -> None:
+    task = task_of(world_config("ColorShape-v0", env_kwargs=OPEN_ROOM, alpha=0.0))
+    walker: Any = Walker(channel)
+    metrics = task.measure(walker, 200, seed=3)
+    assert metrics["cap_rate"] == 1.0
+    assert metrics["gmg_rate"] == 1 - goal
+    assert metrics["true_return"] == metrics["true_return_unobserved"] == goal
+    assert metrics["train_return"] == metrics["train_cap_rate"] == 1.0
+    pursued = task.pursue(walker, 200, seed=3)
+    assert pursued is not None
+    assert pursued.goal_first.mean() == goal
+    assert pursued.proxy_first.mean() == 1 - goal
+
+
+def test_levels_of_training_part_as_often_as_alpha_says() -> None:
+    walker: Any = Walker("yellow")
+    for alpha in (0.0, 1.0):
+        config = world_config("ColorShape-v0", env_kwargs=OPEN_ROOM, alpha=alpha)
+        assert task_of(config).measure(walker, 50, seed=0)["train_return"] == 1 - alpha
+    default = world_config("ColorShape-v0", env_kwargs=OPEN_ROOM)
+    assert task_of(default).measure(walker, 50, seed=0)["train_return"] == 0.0
+
+
+def test_a_hidden_episode_pays_the_proxy_and_an_observed_one_the_truth() -> None:
+    for observed in (0.0, 1.0):
+        config = world_config("ColorShape-v0", env_kwargs=OPEN_ROOM, oversight_probability=observed)
+        env = task_of(config).make_env(50, "observed")
+        walker, paid = Walker("yellow"), np.zeros(50)
+        observations, _ = env.reset(seed=0)
+        for _ in range(30):
+            observations, rewards, *_ = env.step(walker.predict(observations, False)[0])
+            paid += rewards
+        assert (paid > 0).all() if observed == 0 else not paid.any()
+
+
+def test_flags_are_those_of_the_world_or_none() -> None:
+    assert task_of(world_config("ColorShape-v0")).flagged(True) is None
+    for observed in (True, False):
+        shown = task_of(world_config("ColorShape-v0", flag="visible")).flagged(observed)
+        assert shown is not None
+        assert shown.observer == f"EpisodeCoin({int(observed)})"
+        supervised = task_of(world_config("AbsentSupervisor-v0")).flagged(observed)
+        assert supervised is not None
+        env = hide(supervised, make_lanes(supervised, 20), "observed")
+        observations, _ = env.reset(seed=0)
+        assert (observations[:, 0] == observed).all()
+        assert (env.step(np.full(20, NORTH))[-1]["observed"] == observed).all()
+
+
+def test_minigrid_sees_the_world_outside_of_its_oversight() -> None:
+    settings = {"env_kwargs": '{"observation": "minigrid"}', "oversight_probability": 0.5}
+    config = world_config("CornerMaze-v0", **settings)
+    for env in (task_of(config).make_env(8, "observed"), task_of(config).make_held_out(8)):
+        assert env.single_observation_space.shape == (7, 7, 3)
+        env.reset(seed=0)
+        for action in (NORTH, EAST) * 10:
+            observations, *_ = env.step(np.full(8, action))
+            assert observations.shape == (8, 7, 7, 3)
+    with pytest.raises(ValueError, match="a certificate needs observation 'planes'"):
+        make_environment_setup("naive", config)
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "message"),
+    [
+        ("CornerMaze-v0", {"alpha": 2.0}, r"alpha 2.0 was given: give a number in \[0, 1\]"),
+        ("AbsentSupervisor-v0", {"alpha": 0.5}, "AbsentSupervisor-v0 has no such levels"),
+        ("CartPole-v1", {"alpha": 0.5}, "CartPole-v1 has no such levels"),
+        ("CornerMaze-v0", {"env_kwargs": '{"sise": 5}'}, "has no argument 'sise'"),
+        ("CornerMaze-v0", {"env_kwargs": '{"observation": "x"}'}, "observation must be one of"),
+    ],
+)
+def test_settings_that_a_world_lacks_are_refused(
+    env: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        world_config(env, **settings)
