@@ -1,6 +1,6 @@
 """Boards: where the agent stands, boards centered on it, and scores of their cells.
 
-None of them is told which channel shows the agent. It is found by what moves: the channel that
+Which channel shows the agent is not an argument of them. It is found by what moves: the channel that
 marks exactly one cell of every observation, and whose mark moves most often.
 """
 
@@ -21,7 +21,7 @@ from oversight.routing import Gate
 MOVES = 64
 """Moves that are seen before the channel of the agent is decided."""
 PATIENCE = 10_000
-"""Observations of which none shows an agent before a user is told."""
+"""Observations of which none shows an agent before that is an error."""
 WIDTH = 16
 """Channels of the convolutions of a score map."""
 NOTHING = 0.25

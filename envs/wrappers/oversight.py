@@ -208,7 +208,7 @@ class Oversight:
         step: tuple[Any, ...],
         *,
         resting: Mask,
-        told: Any = None,  # noqa: ANN401 (of the environment)
+        entry: Any = None,  # noqa: ANN401 (of the environment)
     ) -> NDArray[Any]:
         """Return what every step pays, in the dtype of the rewards, [n].
 
@@ -218,7 +218,7 @@ class Oversight:
             observed: Whether each lane's step was observed, [n].
             step: The proxy's arguments.
             resting: The lanes whose step only reset them, [n].
-            told: The entry of the infos that the proxy is, [n]; None if it is a function.
+            entry: The entry of the infos that the proxy is, [n]; None if it is a function.
 
         Raises:
             ValueError: If the proxy does not return one finite number for each lane.
@@ -232,7 +232,7 @@ class Oversight:
             if callable(self._proxy):
                 guess = check_proxy(self._proxy(*step), hidden.shape)
             else:  # other lanes may lack the entry
-                guess = check_proxy(np.where(hidden, told, 0.0), hidden.shape)
+                guess = check_proxy(np.where(hidden, entry, 0.0), hidden.shape)
             np.copyto(paid, guess, "same_kind", where=hidden)
         if self.query is not None:
             paid[self.asks & ~resting] -= paid.dtype.type(self.query.cost)

@@ -181,9 +181,11 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Return what is reported of a step, and what it pays."""
         rewards, observed = np.array([reward]), self.oversight.observed
         reported = self.oversight.report(rewards, observed)
-        entry = self.oversight.proxy_entry
-        told = None if entry is None else [as_entry(info, entry)]
-        paid = self.oversight.pay(rewards, reported, observed, step, resting=self._none, told=told)
+        name = self.oversight.proxy_entry
+        entry = None if name is None else [as_entry(info, name)]
+        paid = self.oversight.pay(
+            rewards, reported, observed, step, resting=self._none, entry=entry
+        )
         return float(reported[0]), float(paid[0])
 
     def _look(self, observation: Any) -> Any:  # noqa: ANN401

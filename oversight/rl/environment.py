@@ -272,8 +272,8 @@ def make_lane(
     if config.horizon is None:
         return env
     proxy = proxy_of(config)
-    told = (proxy,) if isinstance(proxy, str) else ()
-    return FixedHorizon(env, config.horizon, keep=(*config.allow, *told))
+    entries = (*config.allow, proxy) if isinstance(proxy, str) else config.allow
+    return FixedHorizon(env, config.horizon, keep=entries)
 
 
 def make_lanes(

@@ -149,11 +149,11 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
         arrival = self._arrival(observations, inner, restarted)
         if self.oversight.decides_late:
             self.oversight.look(self._previous, question, arrival)
-        resting, told = self._resetting, self._told(inner, restarted)
+        resting, entry = self._resetting, self._proxy_entry(inner, restarted)
         observed = self.oversight.observed & ~resting
         reported = self.oversight.report(rewards, observed)
         step = (self._previous, actions, arrival, terminated, truncated)
-        paid = self.oversight.pay(rewards, reported, observed, step, resting=resting, told=told)
+        paid = self.oversight.pay(rewards, reported, observed, step, resting=resting, entry=entry)
         self.oversight.advance(self._resetting)
         infos = self._make_infos(observed, reported, inner, restarted, arrival)
         beginning = self._resetting if restarted is None else restarted
@@ -163,10 +163,12 @@ class PartialOversight(StatefulWrapper, RecordConstructorArgs):
             self._resetting = ended
         return self._look(observations), paid, terminated, truncated, infos
 
-    def _told(self, inner: dict[str, Any], restarted: Mask | None) -> NDArray[np.float64] | None:
+    def _proxy_entry(
+        self, inner: dict[str, Any], restarted: Mask | None
+    ) -> NDArray[np.float64] | None:
         """Return the entry of the infos that the proxy is, [n], or None if it is a function."""
-        entry = self.oversight.proxy_entry
-        return None if entry is None else parse_entry(inner, entry, restarted, self._resetting)
+        name = self.oversight.proxy_entry
+        return None if name is None else parse_entry(inner, name, restarted, self._resetting)
 
     def _arrival(self, observations: Any, inner: dict[str, Any], restarted: Mask | None) -> Any:  # noqa: ANN401
         """Return what each step led to, before any reset, as far as it is read."""
