@@ -1,6 +1,6 @@
 """Boards: where the agent stands, boards centered on it, and scores of their cells.
 
-Which channel shows the agent is not an argument of them. It is found by what moves: the channel that
+Which channel shows the agent is no argument of theirs. It is found by what moves: the channel that
 marks exactly one cell of every observation, and whose mark moves most often.
 """
 
