@@ -210,7 +210,7 @@ class ScoreMaps(RewardSource):
                 array[:] = np.asarray(stored[key])
             memory.seen = int(stored["seen"])
         self.follows, self.target, self.avoided = (
-            np.array(state[name]) for name in ("follows", "target", "avoided")
+            np.asarray(state[name]).copy() for name in ("follows", "target", "avoided")
         )
 
     def _descend(self, name: str, entered: Tensor, rewards: Tensor, routes: Tensor) -> None:

@@ -109,6 +109,31 @@ def kill() -> None:
     raise Kill
 
 
+MAZE = (
+    *("--env", "CornerMaze-v0", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
+    *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--checkpoint-every", "1"),
+    *("--eval-episodes", "8", "--final-episodes", "16"),
+)
+
+
+@pytest.mark.parametrize("flags", [TINY, MAZE], ids=["PartialGrid", "CornerMaze"])
+def test_killed_run_of_score_maps_resumes_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    """Its maps, what it remembers, and which map each running episode follows are kept."""
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    flags = (*flags, *rollouts(9), "--eval-every", "3", "--method", "score-maps")
+    assert run_train(*flags, "--run-dir", whole) == 0
+    with monkeypatch.context() as patched:
+        at_evaluation(patched, 1, kill)
+        with pytest.raises(Kill):
+            run_train(*flags, "--run-dir", folder)
+    assert 0 < steps(folder) < 9 * ROLLOUT
+    assert read_state(RunFolder(folder).checkpoint)["agent"]["reward_source"]["follows"].any()
+    assert resume("--resume", folder) == 0
+    assert_same_run(folder, whole)
+
+
 def test_run_killed_before_its_first_checkpoint_starts_again(
     uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
