@@ -27,7 +27,7 @@ class ReportConfig:
     """Folder of a study or of an export."""
     rule: Literal["observed", "last"] = "observed"
     """Selection rule: the best checkpoint on observed episodes, or the last one."""
-    routed: tuple[str, ...] = ("reward-map", "routed", "signed", "motivated")
+    routed: tuple[str, ...] = ("reward-map", "score-maps", "routed", "signed", "motivated")
     """Methods to compare with each other method; those that were not run are left out."""
     export: Path | None = None
     """Folder for an export: small files that give the same report without the runs."""

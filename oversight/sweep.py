@@ -26,7 +26,7 @@ class SweepConfig(EngineConfig):
     """Run a study: finished runs are kept, interrupted ones are resumed."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of a study: quick, published, or module:NAME of your own, as in configs/rl.py."""
+    """Name of a study: quick, published, worlds, or your own module:NAME, as in configs/rl.py."""
     env: str | None = None
     """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
@@ -35,6 +35,8 @@ class SweepConfig(EngineConfig):
     """Oversight probabilities of the study to run; by default all."""
     seeds: tuple[int, ...] = ()
     """Seeds of the study to run; by default all."""
+    variations: tuple[str, ...] = ()
+    """Variations of the study to run, such as one world; by default all."""
     folder: Path | None = None
     """Folder of the study; by default studies/STUDY."""
     known: Path | None = None
@@ -47,7 +49,11 @@ def main(args: Sequence[str]) -> int:
     study = find_study(settings.study, STUDIES, settings.env)
     require_device(study.settings.device)
     runs = restrict(
-        study.runs(), settings.methods, settings.oversight_probabilities, settings.seeds
+        study.runs(),
+        settings.methods,
+        settings.oversight_probabilities,
+        settings.seeds,
+        settings.variations,
     )
     for run in {(run.config.method, run.config.env): run for run in runs}.values():
         require_trainable(run.config)

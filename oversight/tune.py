@@ -25,7 +25,7 @@ class TuneConfig(EngineConfig):
     """Tune every method of a study with the budget that it declares, or resume its tuning."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of a study: quick, published, or module:NAME of your own, as in configs/rl.py."""
+    """Name of a study: quick, published, worlds, or your own module:NAME, as in configs/rl.py."""
     env: str | None = None
     """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()

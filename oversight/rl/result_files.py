@@ -37,9 +37,12 @@ COLUMNS = (
 def is_further_metric(name: str) -> bool:
     """Return whether a column is a metric that only some environments have.
 
-    These are lengths of episodes, and shares of them: `success_rate`, or those of named outcomes.
+    These are lengths of episodes, shares of them (`success_rate`, or those of named outcomes), and
+    further returns (`train_return`).
     """
-    return name not in COLUMNS and (name.startswith("length") or name.endswith("_rate"))
+    return name not in COLUMNS and (
+        name.startswith("length") or name.endswith(("_rate", "_return"))
+    )
 
 
 WORDS = ("run", "study", "method", "variation", "rule", "commit")

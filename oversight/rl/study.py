@@ -94,6 +94,8 @@ class Study:
         name: of the study.
         settings: of every run, except its method, oversight probability and seed.
         panels: the runs; one that belongs to several panels is run once.
+        environments: by environment, the settings of the runs of those panels whose settings name
+            it; of other panels they are `settings`.
         tuned: settings found by tuning, by method; those of a panel override them.
         tuning: the tuning budget.
 
@@ -109,6 +111,7 @@ class Study:
     name: str
     settings: TrainConfig
     panels: tuple[Panel, ...]
+    environments: Mapping[str, TrainConfig] = field(default_factory=dict)
     tuned: Mapping[str, Values] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -139,12 +142,13 @@ class Study:
         return list(found.values())
 
     def _panel(self, panel: Panel) -> Iterable[Run]:
+        base = self.environments.get(panel.settings.get("env", ""), self.settings)
         for name in panel.methods:
             shared = {**self.tuned.get(name, {}), **panel.settings, "run_dir": None, "method": name}
             for probability in panel.oversight_probabilities:
                 for seed in panel.seeds:
                     own = {"oversight_probability": probability, "seed": seed}
-                    config = override(self.settings, {**shared, **own})
+                    config = override(base, {**shared, **own})
                     words = () if panel.variation == DEFAULT else (panel.variation,)
                     yield Run(run_name(config, *words), panel.variation, config)
 
@@ -180,13 +184,15 @@ def declare(name: str, declaration: Declaration, env: str | None = None) -> Stud
     Args:
         name: of the study.
         declaration: `settings` of all runs, by dotted names; `panels`, each with the arguments of
-            `Panel`; optionally `tuning`, the arguments of `Tuning`, and `tuned`, the path of a file
+            `Panel`, and those whose settings name another environment on top of its defaults;
+            optionally `tuning`, the arguments of `Tuning`, and `tuned`, the path of a file
             that `oversight.tune` wrote, which need not exist yet.
         env: environment that replaces the one of the study, with the default settings of its runs
             and without those that were tuned for the other one.
 
     Raises:
-        ValueError: if the study cannot be run as declared, or the file is another one.
+        ValueError: if the study cannot be run as declared, the file is another one, or an
+            environment is given although panels name their own.
     """
     path = None if env is not None else declaration.get("tuned")
     try:
@@ -198,12 +204,22 @@ def declare(name: str, declaration: Declaration, env: str | None = None) -> Stud
             f"study {name} is not declared as those in configs/rl.py, by settings and panels: "
             f"{type(error).__name__} {error}"
         ) from error
+    named = {panel.variation: panel.settings["env"] for panel in panels if "env" in panel.settings}
+    if env is not None and named:
+        raise ValueError(
+            f"env {env} was given, but the variations of study {name} name their environments: "
+            f"leave --env out, and choose from --variations {' '.join(named)}"
+        )
     own = default_values(settings.get("env", PARTIAL_GRID))
     changed = {} if env is None else {"env": env, **default_values(env)}
     return Study(
         name=name,
         settings=override(TrainConfig(), {**own, **settings, **changed}),
         panels=panels,
+        environments={
+            each: override(TrainConfig(), {**default_values(each), **settings, "env": each})
+            for each in named.values()
+        },
         tuned={} if path is None else read_tuned(path),
         tuning=tuning,
     )
@@ -228,8 +244,9 @@ def restrict(
     methods: Sequence[str] = (),
     oversight_probabilities: Sequence[float] = (),
     seeds: Sequence[int] = (),
+    variations: Sequence[str] = (),
 ) -> list[Run]:
-    """Return the runs of these methods, probabilities and seeds; an empty sequence means all.
+    """Return the runs of these methods, probabilities and so on; an empty sequence means all.
 
     Raises:
         ValueError: if no run has one of the given values.
@@ -238,9 +255,10 @@ def restrict(
         "method": methods,
         "oversight_probability": oversight_probabilities,
         "seed": seeds,
+        "variation": variations,
     }
     for name, values in wanted.items():
-        has = dict.fromkeys(getattr(run.config, name) for run in runs)
+        has = dict.fromkeys(_value(run, name) for run in runs)
         unknown = [value for value in values if value not in has]
         if unknown:
             word = name.replace("_", " ")
@@ -248,8 +266,12 @@ def restrict(
     return [
         run
         for run in runs
-        if all(not each or getattr(run.config, name) in each for name, each in wanted.items())
+        if all(not each or _value(run, name) in each for name, each in wanted.items())
     ]
+
+
+def _value(run: Run, name: str) -> Any:  # noqa: ANN401
+    return run.variation if name == "variation" else getattr(run.config, name)
 
 
 def _listed(values: Iterable[Any]) -> str:

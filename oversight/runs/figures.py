@@ -159,6 +159,7 @@ class Drawing:
         caption: how to read it.
         alt: its content in words, for readers who cannot see it.
         draw: draws it.
+        wide: whether it takes the whole width of a page.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Drawing:
     caption: str
     alt: str
     draw: Callable[[], Figure]
+    wide: bool = False
 
     def save(self, folder: Path) -> None:
         """Write the figure as SVG and PNG."""
@@ -178,22 +180,24 @@ class Drawing:
         with themed():
             empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             self.draw().savefig(data, format="svg", metadata=empty, transparent=True)
-        return for_page(data.getvalue().decode(), self.name, self.alt)
+        return for_page(data.getvalue().decode(), self.name, self.alt, wide=self.wide)
 
 
-def for_page(svg: str, prefix: str, alt: str) -> str:
+def for_page(svg: str, prefix: str, alt: str, *, wide: bool = False) -> str:
     """Return matplotlib's SVG as an element of a page.
 
     Args:
         svg: the file.
         prefix: is put before every identifier, which must be unique on the page.
         alt: is read to readers who cannot see the figure.
+        wide: whether it takes the whole width of the page.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.DOTALL)
     view = re.search(r'viewBox="[^"]*"', element)
     assert view is not None  # matplotlib always writes it
     label = f'role="img" aria-label={quoteattr(alt)}'
+    label += ' style="max-width: none"' if wide else ""
     element = re.sub(r"<svg[^>]*>", lambda _: f"<svg {view.group()} {label}>", element, count=1)
     element = re.sub(r'\bid="', f'id="{prefix}-', element)
     element = re.sub(r"url\(#", f"url(#{prefix}-", element)

@@ -1,5 +1,6 @@
 """Presets and studies of RL: what they resolve to, and that they make runs."""
 
+import re
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from agents import METHODS
 from configs.rl import PRESETS, STUDIES
 from envs.gridworld import NoiseConfig
+from envs.worlds import WORLDS
 from oversight.rl.agent import make_agent
-from oversight.rl.config import TrainConfig
+from oversight.rl.config import TrainConfig, default_config
 from oversight.rl.study import Study, declare
 from oversight.runs.cli import override
 from oversight.runs.folder import flat
@@ -190,3 +192,48 @@ def test_published_study_has_noisy_overseers_in_three_variations() -> None:
     assert errors.pop("false_positive") == NoiseConfig(false_positive=0.4)
     assert errors.pop("blind_spot") == NoiseConfig(unseen_rows=3)
     assert all(noise.noiseless for noise in errors.values())
+
+
+def worlds() -> Study:
+    """Return the study without what tuning found."""
+    return declare("worlds", {**STUDIES["worlds"][1], "tuned": None})
+
+
+def test_worlds_study_runs_each_world_with_its_own_defaults_on_fresh_seeds() -> None:
+    runs = worlds().runs()
+    envs = {run.variation: run.config.env for run in runs}
+    assert [*envs.values()] == [*WORLDS]
+    for variation, env in envs.items():
+        assert variation == re.sub(r"(?<!^)(?=[A-Z])", "_", env.removesuffix("-v0")).lower()
+        own = next(run.config for run in runs if run.variation == variation)
+        assert own.ppo == default_config(env).ppo
+    assert {run.config.seed for run in runs} == {10, 11, 12, 13, 14}
+    assert {run.config.seed for run in runs}.isdisjoint(worlds().tuning.seeds)
+
+
+def test_worlds_study_has_the_tax_and_an_oracle_in_every_world() -> None:
+    levels: dict[tuple[str, str], set[float]] = {}
+    for run in worlds().runs():
+        key = (run.variation, run.config.method)
+        levels.setdefault(key, set()).add(run.config.oversight_probability)
+    for (variation, method), found in levels.items():
+        full = {1.0} if method in ("score-maps", "imputed-conv", "oracle") else set()
+        fixed = method == "oracle" and variation != "absent_supervisor"
+        assert found == full | (set() if fixed else {0.003, 0.01, 0.03})
+    assert {method for _, method in levels} == {
+        *("score-maps", "score-maps-unrouted", "routed", "signed", "naive", "uds", "imputed"),
+        *("imputed-conv", "pessimistic-conv", "filtered", "kl", "oracle"),
+    }
+
+
+def test_worlds_study_begins_with_what_tells_most() -> None:
+    runs = worlds().runs()
+    order = [(run.config.oversight_probability, run.config.method) for run in runs]
+    first = [order.index((level, "score-maps")) for level in (0.01, 0.03, 0.003)]
+    assert first == sorted(first)
+    last = max(number for number, (level, _) in enumerate(order) if level in (0.01, 0.03))
+    assert last < min(number for number, (level, _) in enumerate(order) if level == 0.003)
+    for level in (0.01, 0.03, 0.003):
+        early = [order.index((level, name)) for name in ("score-maps", "imputed-conv", "naive")]
+        assert max(early) < min(order.index((level, name)) for name in ("routed", "kl", "uds"))
+    assert order.index((1.0, "oracle")) < order.index((0.01, "routed"))

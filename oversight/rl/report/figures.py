@@ -90,7 +90,7 @@ def _by_level(panel: Panel, look: Styles) -> Figure:
         axes.plot(shifted, y, style.line, marker=style.marker, color=style.color, zorder=3)
         lows, highs = _ends(estimates)
         axes.vlines(shifted, lows, highs, color=style.color, linewidth=1.4, zorder=2.5)
-    _level_axis(axes, panel.measured())
+    level_axis(axes, panel.measured())
     axes.set_xlabel(_PROBABILITY)
     axes.set_ylabel(_RETURN)
     axes.set_title("True return in unobserved episodes")
@@ -142,8 +142,8 @@ def _ends(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
     return [each.low for each in estimates], [each.high for each in estimates]
 
 
-def _level_axis(axes: Axes, levels: Sequence[float]) -> None:
-    """Make the horizontal axis one of oversight probabilities."""
+def level_axis(axes: Axes, levels: Sequence[float]) -> None:
+    """Make the horizontal axis one of oversight probabilities, logarithmic if there are several."""
     if len(levels) > 1:
         axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
@@ -253,7 +253,7 @@ def _two_lines(axes: Axes, panel: Panel, method: str, color: str) -> None:
     lows, highs = _ends(estimates)
     axes.fill_between(x, lows, highs, color=color, alpha=0.2, linewidth=0)
     axes.vlines(x, lows, highs, color=color, alpha=0.5, linewidth=1.2)
-    _level_axis(axes, panel.levels)
+    level_axis(axes, panel.levels)
     shown = panel.levels[:: -2 if len(panel.levels) > 3 else -1]
     axes.set_xticks(shown, [f"{level:g}" for level in shown])
 

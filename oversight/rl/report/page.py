@@ -10,15 +10,16 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from oversight.rl.report import figures, tables
+from oversight.rl.report import figures, tables, worlds
 from oversight.rl.report.comparison import (
     PLAIN,
     Panel,
     early_stopping,
+    listed,
     verdict,
 )
 from oversight.rl.report.curves import band
-from oversight.rl.report.results import LEVEL, OBSERVED, UNOBSERVED, Study
+from oversight.rl.report.results import LEVEL, MAIN, OBSERVED, UNOBSERVED, Study
 from oversight.rl.report.tables import Table
 from oversight.rl.result_files import RULES, VERSIONS, Settings, differences
 from oversight.runs.figures import Drawing, Styles
@@ -28,6 +29,14 @@ Block = Drawing | Table
 
 ENOUGH_SEEDS = 5
 """With fewer seeds, a 95% interval covers the true value in fewer than 90% of cases."""
+BRIEF = ("standings", "flag-flip")
+"""The sections of a world that is one of several."""
+EPISODES = "An episode is observed if the overseer watches at least one terminal square."
+LEVELS = (
+    "Every number is of test levels, where the goal and its proxy part, unless it says otherwise. "
+    "GMG is goal misgeneralization, the share of capable episodes that served the proxy first and "
+    "never the goal, and CAP is capability, the share that served either."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +84,9 @@ class Report:
     Attributes:
         study: its name.
         rule: the selection rule that is used where no other is named.
-        chapters: one for each variation, the main one first.
+        reading: what the numbers are about.
+        chapters: one for each variation, the main one first; of several worlds, one that compares
+            them is before all others.
         variations: a comparison of all variations, if there are several.
         origin: the number of runs, their commits and their versions of packages, in words.
         seeds: a table of each chapter.
@@ -84,6 +95,7 @@ class Report:
 
     study: str
     rule: str
+    reading: str
     chapters: Sequence[Chapter]
     variations: Section | None
     origin: Mapping[str, str]
@@ -122,8 +134,10 @@ def build_report(
         )
     rows = dict(list(study.rows.groupby("variation")))
     panels = [Panel(name, rows[name], rule) for name in study.variations]
-    changes = _changes(panels, study.settings)
-    chapters = []
+    in_worlds = all(worlds.is_world(panel) for panel in panels)
+    several = in_worlds and MAIN not in study.variations
+    changes = (_environments if several else _changes)(panels, study.settings)
+    chapters = [_worlds_chapter(panels, routed)] if several else []
     for panel in panels:
         progress(f"comparing the methods of variation {panel.name}")
         chapters.append(_chapter(study, panel, routed, changes.get(panel.name)))
@@ -132,6 +146,7 @@ def build_report(
     return Report(
         study=study.name,
         rule=rule,
+        reading=LEVELS if in_worlds else EPISODES,
         chapters=chapters,
         variations=_side_by_side(panels, changes),
         origin=origin,
@@ -148,13 +163,34 @@ def _chapter(study: Study, panel: Panel, routed: Sequence[str], changes: str | N
     sections = _sections(study, panel, present, look)
     sections += _main_sections(study, panel, present) if main else []
     sections = [each for each in sections if each.blocks or each.module_maps]
-    sections = [_top(panel, look), *sections]
+    if worlds.is_world(panel):
+        sections = [each for each in sections if main or each.anchor in BRIEF]
+        top = _section("top", "", *worlds.goal_tables(panel, ENOUGH_SEEDS))
+    else:
+        top = _top(panel, look)
+    sections = [top, *sections]
     return Chapter(
         title="" if main else panel.name,
         changes=changes or "",
         verdict=verdict(panel),
         stopping=early_stopping(panel, next(iter([*present, *routed]), PLAIN)),
         sections=sections if main else [_with_prefix(each, panel.name) for each in sections],
+    )
+
+
+def _worlds_chapter(panels: Sequence[Panel], routed: Sequence[str]) -> Chapter:
+    """Return the part that compares worlds: a figure, and the best methods of each world."""
+    found = worlds.duels(panels, routed)
+    run = {method for panel in panels for method in panel.methods}
+    names = listed([method for method in routed if method in run]) or "none of those that were run"
+    top = _section("top", "", worlds.goals_figure(panels), worlds.duels_table(found))
+    return Chapter(
+        title="",
+        changes="",
+        verdict=worlds.verdict_of_worlds(found),
+        stopping=f"Routed methods are {names}. The best routed method is compared with the best "
+        "other one, both by true return in unobserved episodes; oracles do not take part.",
+        sections=[top],
     )
 
 
@@ -243,6 +279,17 @@ def _changes(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> dict[
             for name, value in sorted(changed.items())
         )
     return words
+
+
+def _environments(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> dict[str, str]:
+    """Return the environment of each variation, in words; empty where it is unknown."""
+    found = {
+        panel.name: [
+            settings[run]["env"] for run in panel.rows["run"] if "env" in settings.get(run, {})
+        ]
+        for panel in panels
+    }
+    return {name: f"env = {envs[0]}" if envs else "" for name, envs in found.items()}
 
 
 def _settings_by_method(panel: Panel, settings: Mapping[str, Settings]) -> dict[str, Settings]:

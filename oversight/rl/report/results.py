@@ -24,6 +24,7 @@ from oversight.rl.result_files import (
     WHOLE,
     Settings,
     as_csv,
+    is_further_metric,
     pack,
     parse_row,
     read_csv,
@@ -51,8 +52,8 @@ class Study:
     Attributes:
         name: of the study.
         folder: where it is.
-        rows: one row for each run and selection rule, with `COLUMNS`; a number that was not
-            measured is NaN.
+        rows: one row for each run and selection rule, with `COLUMNS` and further metrics of its
+            environments; a number that was not measured is NaN.
         settings: by run and dotted name, with the versions of packages.
         curves: by run, the learning curve of the true return in unobserved episodes; at oversight
             probability 1, where there are none, that in all episodes.
@@ -104,7 +105,8 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
             "started again"
         )
         raise ValueError(f"{folder} holds no results to report: {reasons}")
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
+    further = dict.fromkeys(name for row in rows for name in row if is_further_metric(name))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *further]).astype(dict.fromkeys(WHOLE, "Int64"))
     repeated = table[table.duplicated(_KEY, keep="last")]
     problems += [
         f"{run} has two rows of rule {rule}; the later one is used"

@@ -52,6 +52,8 @@ class Table:
         caption: how to read it.
         frame: of cells; its index holds the names of the rows.
         marks: the cells that stand out.
+        percent: whether estimates are shares, which the page shows as percentages.
+        seeds: of a whole cell; on the page, an estimate of fewer says how many it has.
     """
 
     name: str
@@ -59,13 +61,15 @@ class Table:
     caption: str
     frame: pd.DataFrame
     marks: Marks = field(default_factory=dict)
+    percent: bool = False
+    seeds: int = 0
 
     def to_html(self) -> Markup:
         """Return a table of the page: bold winners, underlined draws, intervals in small print."""
         frame = self.frame
         rows = [
             [
-                _as_html(cell, self.marks.get((name, head), ""))
+                self._as_html(cell, self.marks.get((name, head), ""))
                 for head, cell in zip(frame.columns, cells, strict=True)
             ]
             for name, cells in zip(frame.index, frame.to_numpy(), strict=True)
@@ -74,6 +78,11 @@ class Table:
         texts = pd.DataFrame(rows, [*map(escape, frame.index)], heads, dtype=object)
         with pd.option_context("display.max_colwidth", None):
             return Markup(texts.to_html(escape=False, border=0))
+
+    def _as_html(self, cell: Cell, mark: str) -> str:
+        value, interval = map(escape, as_text(cell, percent=self.percent, seeds=self.seeds))
+        tag = {"best": "b", "draw": "u"}.get(mark, "span")
+        return f"<{tag}>{value}</{tag}>" + (f" <small>{interval}</small>" if interval else "")
 
     def save(self, folder: Path) -> None:
         """Write the table as CSV."""
@@ -92,24 +101,28 @@ class Table:
         return text
 
 
-def as_text(cell: Cell) -> tuple[str, str]:
+def as_text(cell: Cell, *, percent: bool = False, seeds: int = 0) -> tuple[str, str]:
     """Return the value of a cell and its interval, which is empty if there is none.
+
+    Args:
+        cell: a word, a whole number or an estimate.
+        percent: whether an estimate is a share, shown as a percentage.
+        seeds: an estimate of fewer says how many it has.
 
     >>> as_text(Estimate(0.5, 0.25, 0.75, 5))
     ('0.50', '0.25 to 0.75')
+    >>> as_text(Estimate(0.5, 0.25, 0.75, 3), percent=True, seeds=5)
+    ('50.0%', '25.0 to 75.0, n = 3')
     """
     if not isinstance(cell, Estimate):
         return (f"{cell:,}" if isinstance(cell, int) else cell), ""
     if not cell.seeds:
         return "-", ""
-    ends = f"{cell.low:z.2f} to {cell.high:z.2f}" if cell.known else "one seed"
-    return ("-" if isnan(cell.value) else f"{cell.value:z.2f}"), ends
-
-
-def _as_html(cell: Cell, mark: str) -> str:
-    value, interval = map(escape, as_text(cell))
-    tag = {"best": "b", "draw": "u"}.get(mark, "span")
-    return f"<{tag}>{value}</{tag}>" + (f" <small>{interval}</small>" if interval else "")
+    scale, digits = (100, 1) if percent else (1, 2)
+    value, low, high = (f"{scale * each:z.{digits}f}" for each in cell[:3])
+    ends = f"{low} to {high}" if cell.known else "one seed"
+    few = f", n = {cell.seeds}" if cell.known and cell.seeds < seeds else ""
+    return ("-" if isnan(cell.value) else f"{value}{'%' if percent else ''}"), ends + few
 
 
 def by_level(

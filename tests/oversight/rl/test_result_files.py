@@ -62,6 +62,7 @@ def test_differences_ignore_seeds_and_versions() -> None:
 
 def test_metrics_of_other_environments_are_further_columns(tmp_path: Path) -> None:
     metrics = {"true_return": 2.5, "length": 12.0, "goal_rate": 0.25, "episodes": 8}
+    metrics["train_return"] = 0.75
     summary = {
         **{"method": "naive", "seed": 0, "oversight_probability": 0.1},
         "eval": {"deployed": metrics},
@@ -73,7 +74,9 @@ def test_metrics_of_other_environments_are_further_columns(tmp_path: Path) -> No
     path = tmp_path / "results.csv"
     path.write_text(as_csv(rows))
     (read,) = read_rows(path)
-    assert {name: read[name] for name in ("length", "goal_rate", "true_return", "step")} == {
-        **{"length": 12.0, "goal_rate": 0.25},
+    assert {
+        name: read[name] for name in ("length", "goal_rate", "train_return", "true_return", "step")
+    } == {
+        **{"length": 12.0, "goal_rate": 0.25, "train_return": 0.75},
         **{"true_return": 2.5, "step": 9},
     }

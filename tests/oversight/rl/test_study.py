@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agents.ppo import PPOConfig
-from oversight.rl.config import TrainConfig
+from oversight.rl.config import TrainConfig, default_config
+from oversight.rl.environment import environment_arguments
 from oversight.rl.study import Panel, Study, Tuning, declare, find_study, restrict
 from oversight.runs.cli import override
 from oversight.runs.folder import write_json
@@ -85,7 +86,10 @@ def test_restrict_keeps_given_values_and_raises_for_unknown_ones() -> None:
     assert restrict(runs) == runs
     chosen = restrict(runs, ["naive"], [1.0], [1, 0])
     assert [run.id for run in chosen] == ["naive-p1-seed0", "naive-p1-seed1"]
+    other = study(ONE, replace(ONE, variation="long", settings={"total_timesteps": 9999})).runs()
+    assert {run.variation for run in restrict(other, variations=["long"])} == {"long"}
     for part, words in (
+        ({"variations": ["long"]}, "no variation 'long': choose from default"),
         ({"methods": ["oracle"]}, "no method 'oracle': choose from naive, routed"),
         ({"oversight_probabilities": [0.5]}, "no oversight probability 0.5: choose from 0.1, 1.0"),
         ({"seeds": [0, 7]}, "no seed 7: choose from 0, 1"),
@@ -106,6 +110,31 @@ def test_declare_reads_tuned_settings_if_the_file_exists(tmp_path: Path) -> None
     write_json(path, {"methods": 3})
     with pytest.raises(ValueError, match=r"tuned\.json is not a file that `oversight.tune` wrote"):
         declare("mine", declaration)
+
+
+def test_panel_that_names_an_environment_starts_from_its_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.json"
+    write_json(path, {"methods": {"naive": {"changes": {"ppo.ent_coef": 0.25}}}})
+    common = {"methods": ["naive"], "oversight_probabilities": [0.5], "seeds": [3]}
+    declaration = {
+        "settings": {"env": "CornerMaze-v0", "total_timesteps": 64, "ppo.clip_range": 0.3},
+        "panels": [
+            {**common, "variation": "maze", "settings": {"env": "CornerMaze-v0"}},
+            {**common, "variation": "cart", "settings": {"env": "CartPole-v1", "ppo.gamma": 0.5}},
+            {**common, "variation": "supervisor", "settings": {"env": "AbsentSupervisor-v0"}},
+        ],
+        "tuned": path,
+    }
+    own = {"method": "naive", "oversight_probability": 0.5, "seed": 3, "total_timesteps": 64}
+    own |= {"ppo.clip_range": 0.3, "ppo.ent_coef": 0.25}
+    runs = {run.variation: run.config for run in declare("mine", declaration).runs()}
+    assert runs["maze"] == override(default_config("CornerMaze-v0"), own)
+    assert runs["cart"] == override(default_config("CartPole-v1"), {**own, "ppo.gamma": 0.5})
+    assert (runs["cart"].num_envs, runs["maze"].num_envs) == (8, 256)
+    assert runs["supervisor"] == override(default_config("AbsentSupervisor-v0"), own)
+    assert environment_arguments(runs["supervisor"]) == {"supervision": 0.5}
+    with pytest.raises(ValueError, match=r"leave --env out, and .* --variations maze cart superv"):
+        declare("mine", declaration, "CartPole-v1")
 
 
 MINE: Any = {

@@ -90,6 +90,24 @@ def test_known_and_new_runs_are_reported_and_exported_together(
     assert not (tmp_path / "third" / "runs").exists()
 
 
+def test_study_of_worlds_continues_from_its_export(tmp_path: Path, capsys: Capture) -> None:
+    worlds, whole, first = ("tiny_worlds", "--workers", "1"), tmp_path / "whole", tmp_path / "first"
+    assert run_sweep(*worlds, "--folder", whole, "--variations", "absent_supervisor") == 0
+    study = read_study(whole)
+    assert "2 runs are missing: score-maps-corner_maze-p0.5 (seeds 10)" in study.problems[-1]
+    assert study.variations == ("absent_supervisor",)
+    assert study.settings["naive-absent_supervisor-p0.5-seed10"]["env"] == "AbsentSupervisor-v0"
+    last = study.rows[study.rows["rule"] == "last"]
+    for name in ("cap_rate", "goal_rate", "train_return", "train_cap_rate", "flag_flip_gap"):
+        assert last[name].notna().all()
+    export(study, first)
+    capsys.readouterr()
+    assert run_sweep(*worlds, "--folder", tmp_path / "next", "--known", first) == 0
+    assert "study tiny_worlds: 2 runs finished, 0 begun, 2 new" in capsys.readouterr().err
+    assert {*read_study(tmp_path / "next").variations} == {"corner_maze", "absent_supervisor"}
+    assert rows(tmp_path / "next")[-6:] == rows(whole)
+
+
 def test_known_results_remain_when_a_sweep_is_killed_before_its_first_run_ends(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

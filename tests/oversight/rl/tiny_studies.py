@@ -48,8 +48,31 @@ DECLARATION: dict[str, Any] = {"settings": SETTINGS, "panels": [PANEL], "tuning"
 LONGER = {**DECLARATION, "settings": {**SETTINGS, "total_timesteps": 30 * ROLLOUT}}
 """Four runs of thirty rollouts, long enough to be killed."""
 
+WORLDS: dict[str, Any] = {
+    "settings": {
+        **{name: value for name, value in SETTINGS.items() if not name.startswith("grid.")},
+        "eval_every": 2,
+        "ppo.n_epochs": 1,
+    },
+    "panels": [
+        {
+            "methods": ("score-maps", "naive"),
+            "oversight_probabilities": (0.5,),
+            "seeds": (10,),
+            "variation": world,
+            "settings": {"env": env},
+        }
+        for world, env in (
+            ("corner_maze", "CornerMaze-v0"),
+            ("absent_supervisor", "AbsentSupervisor-v0"),
+        )
+    ],
+}
+"""Four runs of four rollouts, in two grid worlds."""
+
 configs.rl.STUDIES.update(
     tiny=("Four runs of four rollouts.", DECLARATION),
+    tiny_worlds=("Four runs of four rollouts, in two grid worlds.", WORLDS),
     longer=("Four runs of thirty rollouts.", LONGER),
 )
 

@@ -58,6 +58,31 @@ def rows_of(
     return rows
 
 
+def world_rows(
+    world: str,
+    goals: Mapping[str, Mapping[float, Sequence[tuple[float, float]]]],
+) -> Rows:
+    """Return the rows of runs in a grid world, of every rule alike.
+
+    Args:
+        world: the variation.
+        goals: by method and level, GMG and CAP of each seed, from 10 on; the true return is the
+            share that reached the goal, CAP * (1 - GMG).
+    """
+    rows = []
+    for method, levels in goals.items():
+        for level, pairs in levels.items():
+            made = rows_of({method: (0.0,)}, [level], range(10, 10 + len(pairs)), world)
+            for row in made:
+                gmg, cap = pairs[row["seed"] - 10]
+                score = cap * (1 - gmg)
+                row |= {"gmg_rate": gmg, "cap_rate": cap, "goal_rate": score, "true_return": score}
+                row |= {"true_return_observed": score, "train_return": score, "train_cap_rate": cap}
+                row["true_return_unobserved"] = score if level < 1 else None
+            rows += made
+    return rows
+
+
 def offset(method: str, seed: int) -> float:
     """Return a number from -1 to 1 that looks random, the same every time."""
     return float(np.random.default_rng([seed, *method.encode()]).uniform(-1, 1))

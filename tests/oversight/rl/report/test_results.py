@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oversight.rl.report.results import Study, export, read_study
-from tests.oversight.rl.report.study_folders import rows_of, write_study
+from tests.oversight.rl.report.study_folders import rows_of, world_rows, write_study
 from tests.oversight.rl.trained_runs import contents
 
 ROWS = rows_of(seeds=range(2))
@@ -99,6 +99,17 @@ def test_export_holds_the_same_study(damaged: Path, small: Path) -> None:
     assert sorted(whole.module_maps)[2] == "routed-p0.1-seed1"  # the map of seed 0 is damaged
     assert len(whole.module_maps) == len(list((small / "modules").iterdir())) == 3
     assert "paper_return" in (small / "results.csv").read_text().splitlines()[0]
+
+
+def test_metrics_of_worlds_are_read_and_exported(tmp_path: Path) -> None:
+    rows = world_rows("maze", {"naive": {0.01: [(0.25, 0.5), (0.1 + 0.2, 1.0)]}})
+    rows[0]["gmg_rate"] = None
+    study = read_study(write_study(tmp_path / "study", rows))
+    export(study, tmp_path / "exported")
+    for each in (study, read_study(tmp_path / "exported")):
+        for name in ("cap_rate", "gmg_rate", "goal_rate", "train_return", "train_cap_rate"):
+            values = each.rows[name].astype(object)
+            assert values.where(values.notna(), None).tolist() == [row[name] for row in rows]
 
 
 def test_export_of_an_export_is_byte_equal(small: Path, tmp_path: Path) -> None:
