@@ -4,7 +4,8 @@ Which channel shows the agent is no argument of theirs. It is found by what move
 marks exactly one cell of every observation, and whose mark moves most often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -102,22 +103,64 @@ class AgentChannel(nn.Module):
         return observations[:, max(int(self.channel), 0)].flatten(1).argmax(1)
 
 
-def center_indices(rows: int, columns: int) -> Tensor:
-    """Return, for each cell, which cells surround it, [cells, (2 rows - 1) * (2 columns - 1)].
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class CenteredFeatures:
+    """The features of centered boards, as `CenteredBoard` returns them, for linear layers alone.
 
-    Cells off the board have the number `rows * columns`.
+    `nn.Linear` takes them as it takes the tensor of shape [batch, features] for which they stand,
+    of which most numbers are 0. It sums the weights of the others: those of the marks on each
+    board, and those of the cells of the board, which are the same for all boards whose agent
+    stands at the same place. On a board of 9 x 9 cells that takes a quarter of the time of a
+    product of full matrices, and a tenth of it without gradients.
 
-    >>> center_indices(1, 2)
-    tensor([[2, 0, 1],
-            [0, 1, 2]])
+    Attributes:
+        numbers: the features that marks of other channels than the agent's set, board after board.
+        values: what they are.
+        starts: where the marks of each board begin, [batch].
+        inside: whether there is a cell of the board, around the agent of each place, [places,
+            (2 rows - 1) * (2 columns - 1)].
+        places: the place of the agent of each board, [batch].
+        first: the feature that is the first one of `inside`.
     """
-    own = torch.arange(rows * columns)
-    row = own.div(columns, rounding_mode="floor")[:, None, None]
-    column = (own % columns)[:, None, None]
-    row = row + torch.arange(1 - rows, rows)[:, None]
-    column = column + torch.arange(1 - columns, columns)
-    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    return torch.where(inside, row * columns + column, rows * columns).flatten(1)
+
+    numbers: Tensor
+    values: Tensor
+    starts: Tensor
+    inside: Tensor
+    places: Tensor
+    first: int
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return what `nn.functional.linear` does, [batch, outputs].
+
+        Args:
+            weight: [outputs, features].
+            bias: [outputs].
+        """
+        columns = weight.t().contiguous()
+        marks = nn.functional.embedding_bag(
+            self.numbers,
+            columns,
+            self.starts,
+            mode="sum",
+            per_sample_weights=self.values.to(columns),
+        )
+        around = columns[self.first : self.first + self.inside.shape[1]]
+        board = nn.functional.embedding(self.places, self.inside.to(around) @ around)
+        return marks + board if bias is None else marks + board + bias
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        given: Sequence[Any] = (),
+        named: Mapping[str, Any] | None = None,
+    ) -> object:
+        """Answer for `nn.functional.linear`, by PyTorch's protocol for what is like a tensor."""
+        if function is not nn.functional.linear or not isinstance(given[0], cls):
+            return NotImplemented
+        return given[0].linear(*given[1:], **(named or {}))
 
 
 class CenteredBoard(BaseFeaturesExtractor):
@@ -135,27 +178,45 @@ class CenteredBoard(BaseFeaturesExtractor):
         ValueError: if observations are no planes.
     """
 
-    center: Tensor
+    at_first: Tensor
+    shift: Tensor
 
     def __init__(self, observation_space: spaces.Space[Any], extra: int = 0) -> None:
         require_boards(observation_space)
         channels, rows, columns = observation_space.shape or ()
-        around = (2 * rows - 1) * (2 * columns - 1)
-        super().__init__(observation_space, (channels + extra) * around)
+        window = (channels + extra, 2 * rows - 1, 2 * columns - 1)
+        self.around = window[1] * window[2]
+        super().__init__(observation_space, window[0] * self.around)
         self.agent = AgentChannel((channels, rows, columns))
-        self.register_buffer("center", center_indices(rows, columns), persistent=False)
+        # of each number of an observation, its feature where the agent is at the first cell, and
+        # by how much smaller it is where the agent is at another one
+        numbers = torch.arange(window[0] * self.around).reshape(window)
+        at_first = numbers[:, rows - 1 :, columns - 1 :].flatten()
+        self.register_buffer("at_first", at_first, persistent=False)
+        self.register_buffer("shift", numbers[0, :rows, :columns].flatten(), persistent=False)
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return the features of observations, [batch, features]."""
-        batch, channels = observations.shape[:2]
-        cells = self.agent.cells(observations)
-        # a column for the cells off the board
-        planes = self.center.new_zeros((batch, channels, len(self.center) + 1), dtype=torch.float)
-        planes[:, :, :-1] = observations.flatten(2)
+    def forward(self, observations: Tensor) -> CenteredFeatures:
+        """Return the features of observations, for linear layers."""
+        planes, cells = observations.flatten(2), self.agent.cells(observations)
+        batch, channels, size = planes.shape
+        marked, channel = planes != 0, max(int(self.agent.channel), 0)
         if self.agent.found:
-            planes[:, int(self.agent.channel), :-1] = 1.0
-        index = self.center[cells].unsqueeze(1).expand(-1, channels, -1)
-        return planes.gather(2, index).flatten(1)
+            marked[:, channel] = False
+        found = marked.flatten().nonzero().squeeze(1)
+        board = found.div(channels * size, rounding_mode="floor")
+        numbers = self.at_first[found - board * (channels * size)] - self.shift[cells[board]]
+        seen, places = torch.unique(cells, return_inverse=True)
+        inside = planes.new_zeros((len(seen), self.around))
+        if self.agent.found:
+            inside.scatter_(1, self.at_first[:size] - self.shift[seen].unsqueeze(1), 1.0)
+        return CenteredFeatures(
+            numbers=numbers,
+            values=planes.flatten()[found],
+            starts=torch.searchsorted(board, torch.arange(batch, device=board.device)),
+            inside=inside,
+            places=places,
+            first=channel * self.around,
+        )
 
 
 def bordered(observations: Tensor) -> Tensor:
@@ -243,12 +304,11 @@ class ScoreMapFeatures(CenteredBoard):
         self.maps = nn.ModuleDict({name: ScoreMap(channels, name) for name in names})
         self.acting, self._channels = names[0], channels
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Return the features of observations, [batch, features]."""
+    def forward(self, observations: Tensor) -> CenteredFeatures:
+        """Return the features of observations, for linear layers."""
         if observations.shape[1] == self._channels:
             observations = self.scored(observations, self.acting)
-        features = super().forward(observations)
-        return features.to(next(self.maps.parameters()).dtype)
+        return super().forward(observations)
 
     def has_scores(self, observation: Any) -> bool:  # noqa: ANN401 (what SB3 passes)
         """Return whether a single observation has a channel of scores."""

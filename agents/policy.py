@@ -346,7 +346,7 @@ class MotivationPolicy(ActorCriticPolicy):
 
     def _features(self, obs: Observations) -> Tensor:
         features = self.extract_features(obs, self.features_extractor)
-        assert isinstance(features, Tensor), "actor and critic share the feature extractor"
+        assert not isinstance(features, tuple), "actor and critic share the feature extractor"
         return features
 
     def alone(self, name: str) -> "MotivationPolicy":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.boards import (
     MOVES,
@@ -18,7 +18,6 @@ from agents.boards import (
     ScoreMap,
     ScoreMapFeatures,
     bordered,
-    center_indices,
     require_boards,
     surroundings,
 )
@@ -36,6 +35,12 @@ def boards(agent: NDArray[Any], goal: int = 7, seed: int = 0) -> NDArray[np.int8
     planes[:, 1, goal] = 1
     planes[np.arange(len(agent)), AGENT, agent] = 1
     return planes.reshape(-1, *SHAPE)
+
+
+def dense(features: CenteredBoard, planes: NDArray[Any]) -> Tensor:
+    """Return the features of observations as a tensor, by a layer that changes nothing."""
+    unchanged = torch.eye(features.features_dim)
+    return nn.functional.linear(features(torch.from_numpy(planes)), unchanged)
 
 
 @torch.no_grad()
@@ -105,18 +110,10 @@ def test_observations_that_are_no_boards_are_refused(space: spaces.Space[Any]) -
     require_boards(spaces.Box(0, 1, SHAPE))
 
 
-def test_center_indices_equal_those_of_a_loop() -> None:
-    indices = center_indices(ROWS, COLUMNS).reshape(CELLS, 2 * ROWS - 1, 2 * COLUMNS - 1)
-    for cell, row, column in np.ndindex(*indices.shape):
-        at_row, at_column = cell // COLUMNS + row - ROWS + 1, cell % COLUMNS + column - COLUMNS + 1
-        inside = 0 <= at_row < ROWS and 0 <= at_column < COLUMNS
-        assert indices[cell, row, column] == (at_row * COLUMNS + at_column if inside else CELLS)
-
-
 def test_centered_board_shows_each_cell_at_its_distance_from_the_agent() -> None:
     features, planes = CenteredBoard(SPACE), boards(np.arange(CELLS))
     features.agent.channel.fill_(AGENT)
-    shown = features(torch.from_numpy(planes)).reshape(CELLS, CHANNELS, 2 * ROWS - 1, -1)
+    shown = dense(features, planes).reshape(CELLS, CHANNELS, 2 * ROWS - 1, -1)
     assert shown.flatten(1).shape[1] == features.features_dim
     for cell, row, column in np.ndindex(CELLS, ROWS, COLUMNS):
         at = row - cell // COLUMNS + ROWS - 1, column - cell % COLUMNS + COLUMNS - 1
@@ -126,6 +123,39 @@ def test_centered_board_shows_each_cell_at_its_distance_from_the_agent() -> None
     off = torch.from_numpy(planes).flatten(2).sum(2).float()
     off[:, AGENT] = CELLS
     assert torch.equal(shown.sum((2, 3)), off)  # nothing lies off the board
+
+
+def test_centered_board_shows_all_channels_before_the_agent_is_found() -> None:
+    features, planes = CenteredBoard(SPACE), boards(np.arange(CELLS))
+    planes[:, 0] = np.eye(CELLS).reshape(-1, ROWS, COLUMNS)  # the first channel, for the moment
+    shown = dense(features, planes).reshape(CELLS, CHANNELS, 2 * ROWS - 1, -1)
+    assert torch.equal(shown.sum((2, 3)), torch.from_numpy(planes).flatten(2).sum(2).float())
+    middle = torch.zeros(2 * ROWS - 1, 2 * COLUMNS - 1)
+    middle[ROWS - 1, COLUMNS - 1] = 1.0
+    assert torch.equal(shown[:, 0], middle.expand(CELLS, -1, -1))
+
+
+@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layer_of_a_centered_board_is_a_product_of_full_matrices(
+    found: bool, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    features, rng = CenteredBoard(SPACE, extra=1), np.random.default_rng(0)
+    if found:
+        features.agent.channel.fill_(AGENT)
+    planes = boards(rng.integers(CELLS, size=50)).astype(np.float64)
+    planes = np.concatenate([planes, rng.normal(size=(50, 1, ROWS, COLUMNS))], 1)
+    planes[7:9, [0, 1, AGENT + 1]] = 0.0  # boards on which only the agent is
+    layer = nn.Linear(features.features_dim, 6, bias, dtype=torch.float64)
+    shown = dense(features.double(), planes.astype(np.float32)).double()
+    results = []
+    for given in (features(torch.from_numpy(planes.astype(np.float32))), shown):
+        output = layer(given)
+        slopes = torch.autograd.grad((output**3).sum(), list(layer.parameters()))
+        results.append((output, *slopes))
+    for fast, full in zip(*results, strict=True):
+        torch.testing.assert_close(fast, full)
 
 
 def test_surroundings_have_the_score_of_their_cell() -> None:
@@ -173,8 +203,10 @@ def test_reversed_map_scores_the_opposite() -> None:
 def test_observations_without_scores_get_those_of_the_first_map() -> None:
     features = taught_features()
     planes: Tensor = torch.from_numpy(boards(np.arange(CELLS)))
-    by_goal, by_proxy = (features(features.scored(planes, name)) for name in ("goal", "proxy"))
-    assert torch.equal(features(planes), by_goal)
+    by_goal, by_proxy = (
+        dense(features, features.scored(planes, name).numpy()) for name in ("goal", "proxy")
+    )
+    assert torch.equal(dense(features, planes.numpy()), by_goal)
     assert not torch.equal(by_goal, by_proxy)
     assert features.has_scores(features.scored(planes, "goal")[0].numpy())
     assert not features.has_scores(planes[0].numpy())
