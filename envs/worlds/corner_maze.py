@@ -99,9 +99,9 @@ class CornerMaze(World):
 
     def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:
         """Return the first state of some levels."""
-        wall = self._draw_walls(seed, episode)
+        wall, steps = self._draw_walls(seed, episode)
         parts_word, cheese_word, agent_word = level_words(seed, episode, ATTEMPTS + 1, 3)
-        parts, steps = self.parts(parts_word), self._steps_from_corner(~wall)
+        parts = self.parts(parts_word)
         elsewhere = draw_cell(self._far(steps), cheese_word)
         cheese = np.where(parts, elsewhere, self.corner)
         allowed = ~wall
@@ -159,22 +159,27 @@ class CornerMaze(World):
         from_corner = self._steps_from_corner(past_cheese)
         return np.maximum(from_cheese, from_corner) < UNREACHABLE
 
-    def _draw_walls(self, seed: random_streams.Words, episode: random_streams.Words) -> Mask:
-        """Return the walls of some levels, [n, cells]."""
+    def _draw_walls(
+        self, seed: random_streams.Words, episode: random_streams.Words
+    ) -> tuple[Mask, Cells]:
+        """Return the walls of some levels, and the steps from the corner, [n, cells] each."""
         wall = np.zeros((len(seed), self.rows * self.columns), dtype=np.bool_)
+        steps = np.empty(wall.shape, dtype=np.intp)
         pending = np.arange(len(seed))
         for attempt in range(ATTEMPTS):
             words = level_words(seed[pending], episode[pending], attempt, wall.shape[1])
             drawn = random_streams.uniform(words.T) < self.walls
             drawn[:, self.corner] = False
-            steps = self._steps_from_corner(~drawn)
-            drawn |= steps == UNREACHABLE
-            good = self._far(steps).any(axis=1)
-            wall[pending[good]] = drawn[good]
+            found = self._steps_from_corner(~drawn)
+            drawn |= found == UNREACHABLE
+            good = self._far(found).any(axis=1)
+            wall[pending[good]], steps[pending[good]] = drawn[good], found[good]
             pending = pending[~good]
             if not pending.size:
                 break
-        return wall
+        else:  # boards without walls
+            steps[pending] = self._steps_from_corner(~wall[pending])
+        return wall, steps
 
     def _steps_from_corner(self, free: Mask) -> Cells:
         return self.steps_from(np.full(len(free), self.corner), free)

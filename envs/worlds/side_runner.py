@@ -23,7 +23,6 @@ from envs.worlds.world import (
     World,
     draw_cell,
     level_words,
-    neighbors,
 )
 
 
@@ -198,8 +197,8 @@ class SideRunner(World):
         coin = draw_cell(allowed, coin_word)
         free[lanes, coin] = False
         reached = self.steps_from(agent, free) < UNREACHABLE
-        beside = neighbors(reached.reshape(-1, self.rows, self.columns)).reshape(shape)
-        good = room & reached[lanes, door] & beside[lanes, coin]
+        beside = self._targets.reshape(-1, 4)[coin]  # the cells next to the coin
+        good = room & reached[lanes, door] & reached[lanes[:, None], beside].any(axis=1)
         return {"wall": wall, "pit": pit, "exit": door, "coin": coin, "agent": agent}, good
 
     def _window(self, planes: Planes, agent: Cells, view: int) -> Planes:

@@ -256,25 +256,23 @@ def distances(free: Mask, sources: Mask) -> NDArray[np.int16]:
     >>> distances(free, sources)[0, :, 2]
     array([4, 3], dtype=int16)
     """
-    steps = np.full(free.shape, UNREACHABLE, dtype=np.int16)
-    front = sources & free
-    unseen, number = free & ~front, 0
+    # one row of all boards, with cells between them that nobody enters: NumPy is several times as
+    # fast on it as on slices of small boards
+    border, width = ((0, 0), (0, 1), (0, 1)), free.shape[2] + 1
+    unseen, front = (np.pad(each, border).ravel() for each in (free, sources & free))
+    steps = np.zeros(unseen.shape, dtype=np.int16)
     while front.any():
-        steps[front] = number
-        front = neighbors(front) & unseen
-        unseen &= ~front
-        number += 1
-    return steps
-
-
-def neighbors(cells: Mask) -> Mask:
-    """Return the cells one step away from some cells, [n, rows, columns]."""
-    near = np.zeros_like(cells)
-    near[:, 1:] |= cells[:, :-1]
-    near[:, :-1] |= cells[:, 1:]
-    near[:, :, 1:] |= cells[:, :, :-1]
-    near[:, :, :-1] |= cells[:, :, 1:]
-    return near
+        unseen ^= front
+        steps += unseen
+        near = np.zeros_like(front)
+        near[1:] = front[:-1]
+        near[:-1] |= front[1:]
+        near[width:] |= front[:-width]
+        near[:-width] |= front[width:]
+        front = near & unseen
+    steps[unseen] = UNREACHABLE
+    boards = steps.reshape(-1, free.shape[1] + 1, width)[:, :-1, :-1]
+    return np.where(free, boards, UNREACHABLE)
 
 
 def one_cell(cell: Cells, rows: int, columns: int) -> Mask:

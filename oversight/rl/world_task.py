@@ -99,8 +99,9 @@ class ShiftedTask(Task):
         observations, _ = env.reset(seed=seed)
         returns, observed = np.zeros(lanes), np.zeros(lanes, dtype=np.bool_)
         running, last = ~observed, np.zeros((lanes, 3), dtype=np.bool_)
+        actions = np.zeros(lanes, dtype=np.int64)
         while running.any():
-            actions, _ = policy.predict(observations, deterministic=False)
+            actions[running], _ = policy.predict(observations[running], deterministic=False)
             observations, reward, terminated, truncated, infos = env.step(actions)
             ended = terminated | truncated
             returns[running] += reward[running]

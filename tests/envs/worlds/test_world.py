@@ -14,7 +14,6 @@ from envs.worlds.world import (
     distances,
     draw_cell,
     level_words,
-    neighbors,
     one_cell,
     targets_of_moves,
 )
@@ -53,17 +52,6 @@ def boards(draw: st.DrawFn) -> Boards:
 def test_distances_equal_a_search_of_each_board(drawn: Boards) -> None:
     slow = [slow_distances(free, sources) for free, sources in zip(*drawn, strict=True)]
     np.testing.assert_array_equal(distances(*drawn), slow)
-
-
-@settings(max_examples=50, deadline=None)
-@given(drawn=boards())
-def test_neighbors_are_the_cells_one_step_away(drawn: Boards) -> None:
-    marked = drawn[1]
-    everywhere = np.ones_like(marked)
-    np.testing.assert_array_equal(neighbors(marked) & ~marked, distances(everywhere, marked) == 1)
-    alone = np.zeros((1, 3, 3), dtype=np.bool_)
-    alone[0, 1, 1] = True
-    assert np.argwhere(neighbors(alone)[0]).tolist() == [[0, 1], [1, 0], [1, 2], [2, 1]]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 4), (3, 2), (5, 5)])
