@@ -10,6 +10,24 @@ from typing import Any
 
 SMALL: dict[str, Any] = {"ppo.hidden_sizes": (64, 64)}
 
+# Learning rate, epochs, gamma and lambda are those of Pendulum-v1 in RL Baselines3 Zoo; rollouts
+# are half as long, batches twice as large, and exploration does not depend on the state. No
+# episodes are held out: Gym has none, and in held-out lanes StepDecay would begin anew.
+SEMISUPER_PENDULUM: dict[str, Any] = {
+    "env": "Pendulum-v1",
+    "method": "imputed",
+    "total_timesteps": 204_800,
+    "num_envs": 4,
+    "eval_every": 20,
+    "checkpoint_every": 20,
+    "held_out": 0.0,
+    "ppo.n_steps": 512,
+    "ppo.batch_size": 128,
+    "ppo.gamma": 0.9,
+    "ppo.ent_coef": 0.0,
+}
+"""What the presets of Gym's SemisuperPendulum share; a hidden step pays 0, as it did there."""
+
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("Routed PPO at 10% oversight, in about a minute on two cores.", {}),
     "small": ("The default with modules of width 64: faster, and less reliable.", SMALL),
@@ -63,6 +81,31 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "procgen": (
         "Procgen's CoinRun for 25M steps, on a GPU; not timed.",
         {"env": "ProcgenCoinRun-v0", "total_timesteps": 25_000_000, "device": "cuda"},
+    ),
+    "semisuper-pendulum-random": (
+        "Gym's SemisuperPendulumRandom: a pendulum of whose steps a tenth is observed.",
+        {**SEMISUPER_PENDULUM, "oversight_probability": 0.1, "observer": "StepCoin(p)"},
+    ),
+    "semisuper-pendulum-noise": (
+        "Gym's SemisuperPendulumNoise: every step is observed, with noise of deviation 3.",
+        {
+            **SEMISUPER_PENDULUM,
+            "oversight_probability": 1.0,
+            "observer": "GaussianNoise(StepCoin(p), 3)",
+        },
+    ),
+    # StepDecay counts the steps of a lane, Gym's task those of its only environment: with one lane
+    # they are the same, and about 1,000 steps are observed in all.
+    "semisuper-pendulum-decay": (
+        "Gym's SemisuperPendulumDecay: step t is observed with probability 0.999**t.",
+        {
+            **SEMISUPER_PENDULUM,
+            "oversight_probability": 1.0,
+            "observer": "StepDecay(0.999)",
+            "total_timesteps": 102_400,
+            "num_envs": 1,
+            "ppo.n_steps": 2048,
+        },
     ),
 }
 

@@ -12,12 +12,26 @@ from configs.rl import PRESETS, STUDIES
 from envs.gridworld import NoiseConfig
 from envs.worlds import WORLDS
 from oversight.rl.agent import make_agent
-from oversight.rl.config import TrainConfig, default_config
+from oversight.rl.config import TrainConfig, default_config, presets_for
+from oversight.rl.environment import PARTIAL_GRID
 from oversight.rl.study import Study, declare
 from oversight.runs.cli import override
 from oversight.runs.folder import flat
 from oversight.runs.statistics import MIN_SEEDS
 
+PENDULUM: dict[str, Any] = {
+    "env": "Pendulum-v1",
+    "method": "imputed",
+    "total_timesteps": 204_800,
+    "num_envs": 4,
+    "eval_every": 20,
+    "checkpoint_every": 20,
+    "held_out": 0.0,
+    "ppo.n_steps": 512,
+    "ppo.batch_size": 128,
+    "ppo.gamma": 0.9,
+    "ppo.ent_coef": 0.0,
+}
 EXPECTED: dict[str, dict[str, Any]] = {
     "default": {
         "method": "routed",
@@ -85,8 +99,27 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "total_timesteps": 25_000_000,
         "device": "cuda",
     },
+    "semisuper-pendulum-random": {
+        **PENDULUM,
+        "oversight_probability": 0.1,
+        "observer": "StepCoin(p)",
+    },
+    "semisuper-pendulum-noise": {
+        **PENDULUM,
+        "oversight_probability": 1.0,
+        "observer": "GaussianNoise(StepCoin(p), 3)",
+    },
+    "semisuper-pendulum-decay": {
+        **PENDULUM,
+        "oversight_probability": 1.0,
+        "observer": "StepDecay(0.999)",
+        "total_timesteps": 102_400,
+        "num_envs": 1,
+        "ppo.n_steps": 2048,
+    },
 }
-"""Settings of each preset; those that a preset does not name are as in `default`."""
+"""Settings of each preset; those that it does not name are the defaults of its environment, or for
+PartialGrid-v0 as in `default`."""
 
 NOT_PUBLISHED: dict[str, str] = dict.fromkeys(
     ("imputed-conv", "pessimistic-conv", "kl", "score-maps", "score-maps-unrouted"),
@@ -96,7 +129,11 @@ NOT_PUBLISHED: dict[str, str] = dict.fromkeys(
 
 
 def preset(name: str) -> TrainConfig:
-    return override(TrainConfig(), PRESETS[name][1])
+    return override(TrainConfig(), presets_for([], PRESETS)[name][1])
+
+
+def environment(name: str) -> str:
+    return str(EXPECTED[name].get("env", PARTIAL_GRID))
 
 
 def published() -> Study:
@@ -108,19 +145,20 @@ def test_preset_resolves_to_its_published_settings(name: str) -> None:
     sentence, _ = PRESETS[name]
     assert sentence.endswith(".")
     settings = dict(flat(asdict(preset(name))))
-    expected = EXPECTED["default"] | EXPECTED[name]
+    of_grid = EXPECTED["default"] if environment(name) == PARTIAL_GRID else {}
+    expected = of_grid | EXPECTED[name]
     assert {key: settings[key] for key in expected} == expected
-    rest = dict(flat(asdict(TrainConfig())))
+    rest = dict(flat(asdict(default_config(environment(name)))))
     assert {key: value for key, value in settings.items() if rest[key] != value}.keys() <= (
         EXPECTED[name].keys()
     )
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if "observer" not in EXPECTED[name]])
 def test_preset_makes_an_agent_of_every_method(name: str, method: str) -> None:
     """A rollout that minibatches do not divide would warn, and warnings are errors."""
-    if "Procgen" in EXPECTED[name].get("env", "") and find_spec("procgen") is None:
+    if "Procgen" in environment(name) and find_spec("procgen") is None:
         pytest.skip("Procgen is not installed: pip install --no-deps -r requirements-procgen.txt")
     config = replace(preset(name), method=method, device="cpu")
     agent = make_agent(config)
