@@ -5,7 +5,7 @@
   of `agents.reward_map`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
@@ -238,20 +238,24 @@ class RewardModel(RewardSource):
 
     def _arrivals(self, step: Step, lanes: list[int]) -> Tensor:
         """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
-        infos, shown = step.infos, step.observations
-        reached = [infos[i].get("terminal_observation") for i in lanes]
-        reached = [
-            lane_of(shown, i) if last is None else last
-            for i, last in zip(lanes, reached, strict=True)
-        ]
-        rows = [
-            np.append(self._row(each), step.dones[i])
-            for i, each in zip(lanes, reached, strict=True)
-        ]
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        rows = self._rows(lane_of(step.observations, lanes))
+        for row, lane in enumerate(lanes):
+            last = step.infos[lane].get("terminal_observation")
+            if last is not None:
+                rows[row] = self._rows(_alone(last))[0]
+        return torch.from_numpy(np.column_stack([rows, step.dones[lanes]]).astype(np.float32))
 
-    def _row(self, observation: Any) -> NDArray[Any]:  # noqa: ANN401 (of any space)
-        return np.ravel(observation) if self.space is None else numbers_of(self.space, observation)
+    def _rows(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401 (of any space)
+        if self.space is None:
+            return np.reshape(observations, (len(observations), -1))
+        return numbers_of(self.space, observations)
+
+
+def _alone(observation: Any) -> Any:  # noqa: ANN401 (of any space)
+    """Return a single observation as those of one lane."""
+    if isinstance(observation, Mapping):
+        return {key: _alone(part) for key, part in observation.items()}
+    return np.asarray(observation)[None]
 
 
 def nearest(values: Tensor, choices: Tensor) -> Tensor:

@@ -60,12 +60,12 @@ def arrays_of(observations: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa:
         yield f" (key {key!r})", np.asarray(part)
 
 
-def lane_of(observations: Any, lane: int) -> Any:  # noqa: ANN401 (of any space)
-    """Return a copy of what one lane sees.
+def lane_of(observations: Any, lane: int | list[int]) -> Any:  # noqa: ANN401 (of any space)
+    """Return a copy of what one lane sees, or of what some lanes see.
 
     Args:
         observations: arrays of all lanes, or an array of objects, one for each lane.
-        lane: number of the lane.
+        lane: number of the lane, or a list of numbers.
     """
     if isinstance(observations, Mapping):
         return {key: lane_of(part, lane) for key, part in observations.items()}
@@ -86,21 +86,22 @@ def num_numbers(space: AnySpace) -> int:
     return int(np.prod(space.shape or (1,)))
 
 
-def numbers_of(space: AnySpace, observation: Any) -> NDArray[np.float32]:  # noqa: ANN401
-    """Return an observation as one row of numbers.
+def numbers_of(space: AnySpace, observations: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    """Return observations of some lanes as rows of numbers, [lanes, numbers].
 
     Discrete values are counted from 0, images are scaled to [0, 1], and those of a `Dict` follow
     each other in the order of its keys.
 
     >>> parts = spaces.Dict({"a": spaces.Discrete(2, start=5), "b": spaces.Box(0, 1, (2,))})
-    >>> numbers_of(parts, {"a": 6, "b": np.array([0.5, 0.25])})
-    array([1.  , 0.5 , 0.25], dtype=float32)
+    >>> numbers_of(parts, {"a": np.array([6]), "b": np.array([[0.5, 0.25]])})
+    array([[1.  , 0.5 , 0.25]], dtype=float32)
     """
     if isinstance(space, spaces.Dict):
-        parts = [numbers_of(part, observation[key]) for key, part in space.spaces.items()]
-        return np.concatenate(parts)
-    row = np.ravel(from_zero(np.asarray(observation), start_of(space))).astype(np.float32)
-    return row / np.float32(255) if is_image_space(space) else row
+        parts = [numbers_of(part, observations[key]) for key, part in space.spaces.items()]
+        return np.concatenate(parts, axis=1)
+    counted = from_zero(np.asarray(observations), start_of(space))
+    rows: NDArray[np.float32] = counted.reshape(len(counted), -1).astype(np.float32)
+    return rows / np.float32(255) if is_image_space(space) else rows
 
 
 def to_environment(space: AnySpace, actions: NDArray[Any]) -> NDArray[Any]:
