@@ -159,8 +159,15 @@ def world_arguments(config: EnvironmentConfig) -> dict[str, Any]:
 
 
 def world_of(config: EnvironmentConfig, **arguments: Any) -> World:  # noqa: ANN401
-    """Return the rules of a grid world, some of its arguments replaced by others."""
-    return make_world(config.env, environment_arguments(config) | arguments)
+    """Return the rules of a grid world, some of its arguments replaced by others.
+
+    Test levels are those of the world itself, whatever the oversight probability of training: in
+    `AbsentSupervisor-v0` nobody supervises them, unless `env_kwargs` say so.
+    """
+    own = environment_arguments(config)
+    if arguments.get("distribution") == "test":
+        own = {name: own[name] for name in own if name in json.loads(config.env_kwargs)}
+    return make_world(config.env, own | arguments)
 
 
 def require_alpha(config: EnvironmentConfig) -> None:

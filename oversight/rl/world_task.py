@@ -1,5 +1,6 @@
 """The grid worlds as tasks: their test levels, which goal an agent pursues there, and pictures."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,7 +164,8 @@ class WorldTask(ShiftedTask):
     def flagged(self, observed: bool) -> TrainConfig | None:
         """Return the settings with all or no episodes observed; None if nothing shows that."""
         if self.world.overseer is not None and self.config.observer is None:
-            return replace(self.config, oversight_probability=float(observed))
+            supervision = {**json.loads(self.config.env_kwargs), "supervision": float(observed)}
+            return replace(self.config, env_kwargs=json.dumps(supervision))
         if self.config.flag == "hidden":
             return None
         return replace(self.config, observer=f"EpisodeCoin({int(observed)})", flag="visible")

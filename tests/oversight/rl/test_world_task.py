@@ -88,6 +88,17 @@ def test_flags_are_those_of_the_world_or_none() -> None:
         observations, _ = env.reset(seed=0)
         assert (observations[:, 0] == observed).all()
         assert (env.step(np.full(20, NORTH))[-1]["observed"] == observed).all()
+        game = task_of(supervised).make_game(20, distribution="test")
+        assert (game.reset(seed=0)[0][:, 0] == observed).all()
+
+
+def test_nobody_supervises_test_levels() -> None:
+    config = world_config("AbsentSupervisor-v0", oversight_probability=1.0)
+    supervised = {
+        kind: task_of(config).make_game(20, distribution=kind).reset(seed=0)[0][:, 0].all()
+        for kind in ("train", "test")
+    }
+    assert supervised == {"train": True, "test": False}
 
 
 def test_minigrid_sees_the_world_outside_of_its_oversight() -> None:
