@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
 from agents.checkpoint import load_policy, read_model_weights
-from oversight.rl import swapping
+from oversight.rl import relearning, swapping
 from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import TrainConfig, require_device
 from oversight.rl.evaluation import evaluate_all, policies, results_table
@@ -54,8 +54,13 @@ class EvaluateConfig:
     """File for a GIF of the deployed policy next to the proxy module, on the same levels."""
     swap: bool = False
     """Swap, reverse, ablate or randomize the deployed module, and report how often the policy then
-    pursues the other goal; writes swap.json into the folder of the run. A GIF shows the deployed
+    pursues the other goal; where there is no such module, but convolutions, set one of their
+    activations instead. Writes swap.json into the folder of the run. A GIF shows the deployed
     policy next to the one after the first intervention."""
+    relearn: int | None = None
+    """With --swap, also train the deployed policy without oversight for so many environment steps,
+    and report after how many it pursues the proxy, next to the same for an ablated motivation and
+    for a new network."""
     render_episodes: int = 6
     """Episodes of the GIF."""
 
@@ -66,6 +71,13 @@ class EvaluateConfig:
         if self.episodes is not None:
             require_number("episodes", self.episodes, COUNT)
         require_number("seed", self.seed, SEED)
+        if self.relearn is not None:
+            require_number("relearn", self.relearn, COUNT)
+            if not self.swap:
+                raise ValueError(
+                    f"--relearn {self.relearn} was given without --swap, of which it is a part: "
+                    "add --swap, or leave it out"
+                )
         if self.swap and self.module != "all":
             raise ValueError(
                 f"--swap compares all modules, but --module {self.module} was given: leave it out"
@@ -117,6 +129,11 @@ def evaluate_swap(
     """Evaluate the interventions on the modules of a run, and print and save the results."""
     screen = None
     if settings.render is not None:
+        if not swapping.is_exchangeable(policy):
+            raise ValueError(
+                f"--render {settings.render} was given, but this run has no module to swap, and "
+                "retargeting is not shown: leave it out"
+            )
         draw_in_memory()
         screen = task_of(config).screen()
     episodes = settings.episodes or config.final_episodes
@@ -124,7 +141,15 @@ def evaluate_swap(
     title = f"{title_of(settings)}, deployed {deployed}, seed {settings.seed}"
     Console().print(swapping.swap_table(title, results, episodes))
     about = {"weights": settings.weights, "seed": settings.seed, "episodes": episodes}
-    write_json(settings.run / "swap.json", {**about, "interventions": results})
+    written = {**about, "interventions": results}
+    if settings.relearn is not None:
+        with Console(stderr=True).status("relearning"):
+            relearned = relearning.relearn(
+                policy, deployed, config, settings.relearn, episodes, settings.seed
+            )
+        Console().print(relearning.relearning_table(title, relearned, episodes))
+        written["relearning"] = relearning.as_data(relearned)
+    write_json(settings.run / "swap.json", written)
     if screen is not None:
         changed = swapping.interventions(policy, deployed, settings.seed).chosen
         name, intervened = next(iter(changed.items()))

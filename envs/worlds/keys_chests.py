@@ -155,6 +155,21 @@ class KeysChests(World):
         planes[lanes, 4, state["agent"]] = 1
         return planes.reshape(-1, *self.shape)
 
+    def nearly(self, state: State) -> State:
+        """Return test levels with one chest left, one key held, and as many keys left as chests.
+
+        The chests but one are open, and the keys for all of them taken: the last opening serves the
+        goal, and another key is one too many.
+        """
+        state = {name: array.copy() for name, array in state.items()}
+        chests = state["chest"].sum(axis=1, keepdims=True)
+        opens = state["chest"] & (np.cumsum(state["chest"], axis=1) < chests)
+        state["key"] &= np.cumsum(state["key"], axis=1) > chests
+        state["chest"] &= ~opens
+        state["open"] |= opens
+        state["held"][:] = 1
+        return state
+
     def true_reward(self, previous: Planes, planes: Planes) -> Numbers:
         """Return the number of chests that a step has opened, [n]."""
         return (self.count(planes).opened - self.count(previous).opened).astype(np.float64)

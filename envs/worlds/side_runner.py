@@ -162,6 +162,10 @@ class SideRunner(World):
         fallen = state["pit"][np.arange(len(agent)), agent]
         return np.asarray(super().ended(state, served) | fallen)
 
+    def free(self, state: State) -> Mask:
+        """Return the cells on which an agent can stand, [n, cells]: neither walls nor pits."""
+        return super().free(state) & ~state["pit"]
+
     def solve(self, state: State) -> Solution:
         """Return the shortest ways to the coin and, past the coin, to the exit."""
         free = ~(state["wall"] | state["pit"])

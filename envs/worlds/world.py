@@ -172,6 +172,21 @@ class World(ABC):
         """Return which lanes terminate after a step, [n]."""
         return served.goal | served.proxy if self.ends_at_proxy else served.goal
 
+    def free(self, state: State) -> Mask:
+        """Return the cells on which an agent can stand in a running episode, [n, cells].
+
+        By default these are all that are no walls.
+        """
+        cells = np.ones((len(state["agent"]), self.rows * self.columns), dtype=np.bool_)
+        return cells & ~state["wall"] if "wall" in state else cells
+
+    def nearly(self, state: State) -> State:
+        """Return a state of some test levels in which a single step can serve goal or proxy.
+
+        By default it is the first state, since both are served by arriving somewhere.
+        """
+        return state
+
     def channel(self, planes: Planes, name: str) -> Planes:
         """Return one channel of observations, [n, rows, columns]."""
         found: Planes = planes[:, list(self.channels).index(name)]

@@ -56,14 +56,24 @@ class Games:
         self.state = world.levels(self.seed, self.episode)
         self.planes = world.observe(self.state)
 
-    def reset(self, seeds: random_streams.Words | None) -> None:
-        """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode."""
+    def reset(
+        self, seeds: random_streams.Words | None, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode.
+
+        With `options={"state": state}` episodes begin in that state of the world.
+
+        Raises:
+            ValueError: If that state is none of the world's for these lanes.
+        """
         if seeds is None:
             self.episode += np.uint64(1)
         else:
             self.seed[:], self.episode[:] = seeds, 0
         self.started = True
         self._begin(np.arange(len(self.seed)))
+        if options and "state" in options:
+            self._put(options["state"], self.state)
 
     def begin_next(self, lanes: Cells) -> None:
         """Start the next episode of some lanes."""
@@ -107,22 +117,26 @@ class Games:
         Raises:
             ValueError: If a name, shape, dtype or value is not that of a running episode.
         """
-        arrays = self.arrays()
-        if state.keys() != arrays.keys():
-            raise ValueError(f"state must hold {sorted(arrays)}, got {sorted(state)}")
-        check_arrays(state, arrays)
-        if np.any((state["elapsed"] < 0) | (state["elapsed"] >= self.world.horizon)):
+        elapsed = state.get("elapsed", self.elapsed)
+        if np.any((elapsed < 0) | (elapsed >= self.world.horizon)):
             raise ValueError(f"state['elapsed'] must be from 0 to {self.world.horizon - 1}")
-        self.world.check_state({name: state[name] for name in self.state})
-        for name, array in arrays.items():
-            array[:] = state[name]
-        self.planes = self.world.observe(self.state)
+        self._put(state, self.arrays())
         self.started = True
 
     def check_started(self) -> None:
         """Raise ResetNeeded before the first reset."""
         if not self.started:
             raise ResetNeeded("no episode is running: call reset() first")
+
+    def _put(self, state: Mapping[str, NDArray[Any]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Overwrite arrays, among them those of the world's state, by others."""
+        if state.keys() != arrays.keys():
+            raise ValueError(f"state must hold {sorted(arrays)}, got {sorted(state)}")
+        check_arrays(state, arrays)
+        self.world.check_state({name: state[name] for name in self.state})
+        for name, array in arrays.items():
+            array[:] = state[name]
+        self.planes = self.world.observe(self.state)
 
     def _note(self, served: Served) -> None:
         """Add what a step has served to its episode; goal and proxy at once count as goal first."""
@@ -182,12 +196,15 @@ class WorldEnv(gym.Env[Planes, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Planes, dict[str, Any]]:
-        """Start episode 0 of the lane `seed`, or the next episode of the running lane."""
+        """Start episode 0 of the lane `seed`, or the next episode of the running lane.
+
+        With `options={"state": state}` it begins in that state of the world, whose arrays have a
+        leading axis of one lane.
+        """
         super().reset(seed=seed, options=options)
         next_episode = seed is None and self.games.started
-        self.games.reset(
-            None if next_episode else random_streams.lane_seeds(self.np_random_seed, 1)
-        )
+        seeds = None if next_episode else random_streams.lane_seeds(self.np_random_seed, 1)
+        self.games.reset(seeds, options)
         self._over = False
         return self.games.planes[0].copy(), {}
 
@@ -237,17 +254,20 @@ class WorldVectorEnv(VectorEnv[Planes, Any, NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Planes, dict[str, Any]]:
-        """Start episode 0 of the given seeds, or the next episode of every lane."""
+        """Start episode 0 of the given seeds, or the next episode of every lane.
+
+        With `options={"state": state}` they begin in that state of the world.
+        """
         if options and "reset_mask" in options:
             raise ValueError("reset_mask is not supported: a lane resets in the step that ends it")
         if seed is None or isinstance(seed, int):
             super().reset(seed=seed)
         if seed is None and self.games.started:
-            self.games.reset(None)
+            self.games.reset(None, options)
         else:
             drawn = self.np_random_seed if seed is None else seed
             assert drawn is not None
-            self.games.reset(random_streams.lane_seeds(drawn, self.num_envs))
+            self.games.reset(random_streams.lane_seeds(drawn, self.num_envs), options)
         return self.games.planes.copy(), {}
 
     def step(self, actions: ArrayLike) -> tuple[Planes, Numbers, Mask, Mask, dict[str, Any]]:

@@ -101,4 +101,6 @@ def _cell(column: str, value: float | None) -> str:
         return "-"
     if "return" in column:
         return f"{value:+.3f}"
+    if column.startswith("value"):
+        return f"{value:+.2f}"
     return f"{value:.1%}" if column.endswith("_rate") else f"{value:.1f}"

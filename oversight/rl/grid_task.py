@@ -14,13 +14,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from envs import partial_grid
-from envs.gridworld import AGENT, NUM_PLANES, OVERSEEN, noisy_overseer
+from envs.gridworld import AGENT, DIAMOND, GHOST, NUM_PLANES, OVERSEEN, noisy_overseer
 from envs.observers import Observer
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
 from oversight.rl.environment import delay_and_normalize, observer_of, with_propensity
 from oversight.rl.rendering import Picture, Screen, grid_screen, module_map
-from oversight.rl.task import Metrics, Pursuit, Task, mean
+from oversight.rl.task import Metrics, Places, Pursuit, Task, mean
 
 PAPER_DISCOUNT = 0.97
 
@@ -80,6 +80,19 @@ class PartialGridTask(Task):
         """Play one episode in each lane, and return which ended on the diamond or on the ghost."""
         outcome = first_outcome(self.play(policy, episodes, seed))
         return Pursuit(outcome > 0, outcome < 0)
+
+    def places(self, episodes: int, seed: int) -> Places:
+        """Return the squares of the diamond and of the ghost."""
+        env = self._make(episodes, "true")
+        observations, _ = env.reset(seed=seed)
+        env.close()
+        boards = observations.reshape(episodes, NUM_PLANES, -1)
+        size = self.config.grid.size
+        diamond, ghost = (
+            np.stack(np.divmod(boards[:, plane].argmax(1), size), axis=1)
+            for plane in (DIAMOND, GHOST)
+        )
+        return Places(observations, diamond, ghost)
 
     def play(self, policy: BasePolicy, lanes: int, seed: int) -> Window:
         """Play a policy for as many steps as the horizon, and return the true rewards."""

@@ -4,27 +4,43 @@ If a module holds the motivation of a policy and the rest its competence, then a
 makes the policy pursue the other goal as ably as before, no motivation makes it pursue nothing, and
 random weights of the same size do not happen to make it pursue the other goal.
 
+The control is a policy that was not made for it, one of whose activations is set by hand: see
+`agents.retargeting`.
+
 Whatever is measured here is read from true rewards: it evaluates, and teaches nothing.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
 from agents import MotivationPolicy
+from agents.features import BoardCNN
+from agents.retargeting import GoalChannel, RetargetedPolicy, find_channel, retarget
 from oversight.rl.agent import task_of
-from oversight.rl.config import EVALUATION, TrainConfig, stream_seed
+from oversight.rl.config import EVALUATION, SELECTION, TrainConfig, stream_seed
 from oversight.rl.evaluation import own_generator
 from oversight.rl.task import Pursuit, mean
 from oversight.runs.console import plain_table
 
 DRAWS = 5
-"""Random modules that are tried."""
+"""Random modules, and random channels, that are tried."""
+STRENGTH = 10
+"""An activation that is set by hand, as a multiple of what it is at a goal; weaker ones hardly
+steered the policies that were tried, and three times as strong ones left half of the capability."""
+
+NOTHING_TO_SWAP = (
+    "the policy has a single module, which holds motivation and competence alike, so that nothing "
+    "can be swapped: evaluate a run of a method with two modules or a reward map, such as routed, "
+    "score-maps or reward-map, or for the control of retargeting a run with --ppo.conv-channels 16 "
+    "16 and --ppo.no-centered, where goal and proxy are single cells of a board that is seen whole"
+)
 
 Metrics = dict[str, float]
 
@@ -41,23 +57,20 @@ class Interventions(NamedTuple):
     random: list[MotivationPolicy]
 
 
+def is_exchangeable(policy: MotivationPolicy) -> bool:
+    """Return whether a part of a policy, with all of its modules, is its motivation."""
+    return len(policy.motivations) > 1 or policy.reward_map is not None
+
+
 def interventions(policy: MotivationPolicy, deployed: str, seed: int) -> Interventions:
     """Return the deployed policy after each intervention that its network allows.
 
     Args:
-        policy: a trained policy, with all of its modules.
+        policy: a trained policy that `is_exchangeable`, with all of its modules.
         deployed: name of the module that is deployed.
         seed: of the random modules.
 
-    Raises:
-        ValueError: if no part of the network is a motivation that could be exchanged.
     """
-    if len(policy.motivations) < 2 and policy.reward_map is None:
-        raise ValueError(
-            "the policy has a single module, which holds motivation and competence alike, so that "
-            "nothing can be swapped: evaluate a run of a method with two modules or a reward map, "
-            "such as routed, score-maps or reward-map"
-        )
     chosen = {
         f"swapped: {name}": policy.alone(name) for name in policy.motivations if name != deployed
     }
@@ -95,30 +108,124 @@ def randomize(module: nn.Module, generator: torch.Generator) -> None:
         parameter.copy_(fresh * (parameter.norm() / fresh.norm()))
 
 
+class Seeker:
+    """A policy that is retargeted to one cell in each lane.
+
+    Args:
+        policy: the retargeted policy.
+        cells: row and column of the cell to seek in each lane, [lanes, 2].
+    """
+
+    def __init__(self, policy: RetargetedPolicy, cells: NDArray[np.intp]) -> None:
+        self.policy, self.cells = policy, cells
+
+    def predict(
+        self, observations: NDArray[Any], deterministic: bool = False
+    ) -> tuple[NDArray[Any], None]:
+        """Return an action for each lane; as in SB3."""
+        return self.policy.predict(observations, self.cells, deterministic), None
+
+
+class Retargetings(NamedTuple):
+    """The deployed policy after one of its activations was set by hand, by the cell it is to seek.
+
+    Attributes:
+        channel: the channel that shows where the goal is, as it was found on other levels.
+        chosen: that channel is active at the cell alone, as much as at a goal or `STRENGTH` times.
+        random: another channel is, `STRENGTH` times as much, at the cell of the proxy.
+    """
+
+    channel: GoalChannel
+    chosen: dict[str, Seeker]
+    random: list[Seeker]
+
+
+def retargetings(
+    policy: MotivationPolicy, config: TrainConfig, episodes: int, seed: int
+) -> Retargetings | None:
+    """Return the policy retargeted on the levels that `pursue` plays, if it can be.
+
+    None without convolutions, or where goal and proxy are no cells of a board.
+
+    Args:
+        policy: the deployed policy.
+        config: settings of the run.
+        episodes: number of levels.
+        seed: of the levels, and of the random channels.
+    """
+    if not isinstance(policy.features_extractor, BoardCNN):
+        return None
+    task = task_of(config)
+    others, places = (
+        task.places(episodes, stream_seed(seed, stream)) for stream in (SELECTION, EVALUATION)
+    )
+    if others is None or places is None:
+        return None
+    found = find_channel(policy, others.observations, others.goal)
+    weak, strong = (
+        retarget(policy, found.number, found.peak * strength) for strength in (1, STRENGTH)
+    )
+    channels = [each for each in range(policy.conv_channels[-1]) if each != found.number]
+    drawn = np.random.default_rng(seed).permutation(channels)[:DRAWS].tolist()
+    return Retargetings(
+        found,
+        {
+            "retargeted: proxy": Seeker(weak, places.proxy),
+            "retargeted: goal": Seeker(weak, places.goal),
+            f"retargeted: proxy, {STRENGTH}x": Seeker(strong, places.proxy),
+        },
+        [Seeker(retarget(policy, each, found.peak * STRENGTH), places.proxy) for each in drawn],
+    )
+
+
 def swap(
     policy: MotivationPolicy, deployed: str, config: TrainConfig, episodes: int, seed: int
 ) -> dict[str, Metrics]:
     """Return the metrics of each intervention, on the same levels as the deployed policy's.
 
     The second row plays the deployed policy again with other random numbers for its actions: that
-    much of the flips is due to sampling. The last row is the mean over random modules.
+    much of the flips is due to sampling. Rows that begin with `random` are means over random
+    modules, and over channels drawn by chance. The row `retargeted: proxy` says which channel was
+    set, how often it had shown the goal, and to which activation.
 
     Raises:
         ValueError: if the policy has nothing to swap, or the environment no goal and proxy.
     """
-    changed = interventions(policy, deployed, seed)
     acting = policy.alone(deployed)
+    exchanged = interventions(policy, deployed, seed) if is_exchangeable(policy) else None
+    retargeted = retargetings(acting, config, episodes, seed)
+    if exchanged is None and retargeted is None:
+        raise ValueError(NOTHING_TO_SWAP)
     before = pursue(acting, config, episodes, seed)
+
+    def compared(changed: Any) -> Metrics:  # noqa: ANN401 (a policy, or what predicts like one)
+        return compare(before, pursue(changed, config, episodes, seed))
+
     results = {
         "deployed": compare(before, before),
         "deployed again": compare(before, pursue(acting, config, episodes, seed, actions=1)),
     }
-    for name, each in changed.chosen.items():
-        results[name] = compare(before, pursue(each, config, episodes, seed))
-    draws = [compare(before, pursue(each, config, episodes, seed)) for each in changed.random]
-    random = {name: mean(np.array([draw[name] for draw in draws])) for name in draws[0]}
-    highest = max(draw["flip_rate"] for draw in draws)
-    return {**results, f"random ({DRAWS} draws)": {**random, "highest_flip_rate": highest}}
+    if exchanged is not None:
+        results |= {name: compared(each) for name, each in exchanged.chosen.items()}
+        name = f"random ({len(exchanged.random)} draws)"
+        results[name] = averaged([compared(each) for each in exchanged.random])
+    if retargeted is not None:
+        results |= {name: compared(each) for name, each in retargeted.chosen.items()}
+        number, share, peak = retargeted.channel
+        results["retargeted: proxy"] |= {
+            "channel": number,
+            "channel_share": share,
+            "activation": peak,
+        }
+        name = f"random channel ({len(retargeted.random)} draws)"
+        results[name] = averaged([compared(each) for each in retargeted.random])
+    return results
+
+
+def averaged(draws: list[Metrics]) -> Metrics:
+    """Return the means of the metrics of some draws, and the highest share of flips."""
+    means = {name: mean(np.array([draw[name] for draw in draws])) for name in draws[0]}
+    return {**means, "highest_flip_rate": max(draw["flip_rate"] for draw in draws)}
 
 
 def pursue(
@@ -183,11 +290,18 @@ def swap_table(title: str, results: Mapping[str, Metrics], episodes: int) -> Tab
     for name, metrics in results.items():
         cells = (metrics[column] for column in HEADINGS)
         table.add_row(name, *("-" if np.isnan(value) else f"{value:.1%}" for value in cells))
-    table.caption = (
+    caption = (
         f"{episodes} test levels each, the same for all. flips: of the episodes in which the "
         "deployed policy reached the goal or the proxy, share in which the other one was reached "
         "first after the intervention; CAP: share that reached one of them; CAP kept: relative to "
         "the deployed policy; random: the mean over random weights of the same shapes and norms in "
         "place of the deployed module; deployed again: other random numbers for its actions"
     )
+    if "retargeted: proxy" in results:
+        caption += (
+            "; retargeted: the channel that shows where the goal is was set by hand to show the "
+            "proxy, or as a check the goal, as strongly as it shows a goal, or "
+            f"{STRENGTH} times; random channel: other ones instead, as strongly as that"
+        )
+    table.caption = caption
     return table

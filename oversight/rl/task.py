@@ -24,6 +24,20 @@ class Pursuit(NamedTuple):
     proxy_first: NDArray[np.bool_]
 
 
+class Places(NamedTuple):
+    """Where the goal and the proxy lie in some episodes.
+
+    Attributes:
+        observations: first observations, as the agent sees them, [episodes, ...].
+        goal: row and column of the goal, [episodes, 2].
+        proxy: row and column of the proxy, [episodes, 2].
+    """
+
+    observations: NDArray[Any]
+    goal: NDArray[np.intp]
+    proxy: NDArray[np.intp]
+
+
 class Task(ABC):
     """An environment as a run trains in it, measures it and shows it.
 
@@ -82,6 +96,17 @@ class Task(ABC):
 
         Args:
             policy: the policy, whose actions are sampled.
+            episodes: number of episodes.
+            seed: of the levels.
+        """
+        return None
+
+    def places(self, episodes: int, seed: int) -> Places | None:
+        """Return where goal and proxy lie in the episodes that `pursue` plays by the same seed.
+
+        None where they are no cells of a board that observations show whole.
+
+        Args:
             episodes: number of episodes.
             seed: of the levels.
         """

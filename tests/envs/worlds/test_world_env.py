@@ -132,6 +132,25 @@ def test_state_is_refused_and_changes_nothing_when_invalid(name: str) -> None:
     assert_same(env.get_state(), state)
 
 
+def test_an_episode_begins_in_the_state_that_is_given(name: str) -> None:
+    env, single = vector(name, 4), gym.make(name).unwrapped
+    world = env.games.world
+    given = world.levels(np.arange(9, 13, dtype=np.uint64), np.ones(4, np.uint64))
+    observations, _ = env.reset(seed=0, options={"state": given})
+    np.testing.assert_array_equal(observations, world.observe(given))
+    assert (env.get_state()["seed"] == np.arange(4)).all()
+    assert not env.get_state()["elapsed"].any()
+    alone = {key: array[2:3] for key, array in given.items()}
+    np.testing.assert_array_equal(
+        single.reset(seed=2, options={"state": alone})[0], observations[2]
+    )
+    for each in (env.step([0, 1, 2, 3]), env.reset(seed=0)):
+        assert (each[0] != observations).any()
+    for wrong in ({}, given | {"more": given["agent"]}, alone):
+        with pytest.raises(ValueError, match=r"^state"):
+            env.reset(options={"state": wrong})
+
+
 @pytest.mark.parametrize(
     "actions", [[0, 1], [0, 1, 99], [0, 1, -1], [0.0, 1.0, 1.0], [True] * 3, [[0], [1], [2]], 0]
 )

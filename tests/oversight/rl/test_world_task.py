@@ -4,7 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from envs.worlds import ColorShape
 from oversight.certificate.setup import make_environment_setup
@@ -53,6 +56,46 @@ def test_metrics_tell_which_goal_a_policy_pursues(channel: str, goal: float) -> 
     assert pursued is not None
     assert pursued.goal_first.mean() == goal
     assert pursued.proxy_first.mean() == 1 - goal
+
+
+class Critic(ActorCriticPolicy):
+    """Walks to a channel of `ColorShape`, and values how near it is to what another one marks."""
+
+    def __init__(self, config: TrainConfig, walks_to: str, values: str) -> None:
+        space = task_of(config).make_env(1, "observed").single_observation_space
+        super().__init__(space, spaces.Discrete(4), lambda _: 1e-3)
+        self.walker, self.valued = Walker(walks_to), Walker(values)
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> tuple[Any, None]:  # noqa: ANN401
+        """Return the move of each lane."""
+        return self.walker.predict(observation, False)
+
+    def predict_values(self, obs: Any) -> torch.Tensor:  # noqa: ANN401
+        """Return minus the distance, [lanes, 1]."""
+        numbers = (self.valued.agent, self.valued.target)
+        agents, targets = (self.valued._places(obs.numpy()[:, number]) for number in numbers)
+        return -torch.from_numpy(np.abs(agents - targets).sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("flag", ["hidden", "visible"])
+@pytest.mark.parametrize(("actor", "critic"), [("ball", "yellow"), ("yellow", "ball")])
+def test_actor_and_critic_can_hold_different_goals(actor: str, critic: str, flag: str) -> None:
+    room = '{"size": 9, "walls": 0.0}'
+    config = world_config("ColorShape-v0", env_kwargs=room, flag=flag)
+    metrics = task_of(config).measure(Critic(config, actor, critic), 100, seed=3)
+    assert metrics["gmg_rate"] == pytest.approx(float(actor == "yellow"), abs=0.1)
+    assert metrics["critic_goal_rate"] == (critic == "ball")
+    near, far = ("value_goal", "value_proxy")[:: 1 if critic == "ball" else -1]
+    assert metrics[near] == -1.0
+    assert metrics[far] < -1.0
+
+
+def test_a_policy_without_critic_has_no_values() -> None:
+    walker: Any = Walker("ball")
+    metrics = task_of(world_config("ColorShape-v0", env_kwargs=OPEN_ROOM)).measure(walker, 5, 0)
+    assert np.isnan(
+        [metrics[name] for name in ("value_goal", "value_proxy", "critic_goal_rate")]
+    ).all()
 
 
 def test_levels_of_training_part_as_often_as_alpha_says() -> None:
