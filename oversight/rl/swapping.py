@@ -120,10 +120,20 @@ class Seeker:
         self.policy, self.cells = policy, cells
 
     def predict(
-        self, observations: NDArray[Any], deterministic: bool = False
-    ) -> tuple[NDArray[Any], None]:
-        """Return an action for each lane; as in SB3."""
-        return self.policy.predict(observations, self.cells, deterministic), None
+        self,
+        observations: NDArray[Any],
+        state: NDArray[np.intp] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Return an action for each lane, and as SB3's state the cells that these lanes seek.
+
+        Args:
+            observations: of all lanes, or of those whose cells are given.
+            state: what was returned, of the lanes that are shown; None for all lanes.
+            deterministic: as in SB3.
+        """
+        cells = self.cells if state is None else state
+        return self.policy.predict(observations, cells, deterministic), cells
 
 
 class Retargetings(NamedTuple):

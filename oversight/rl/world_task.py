@@ -108,13 +108,18 @@ class ShiftedTask(Task):
         returns, observed = np.zeros(lanes), np.zeros(lanes, dtype=np.bool_)
         running, last = ~observed, np.zeros((lanes, 3), dtype=np.bool_)
         actions = np.zeros(lanes, dtype=np.int64)
+        remembered: dict[str, Any] = {}
         while running.any():
-            actions[running], _ = policy.predict(observations[running], deterministic=False)
+            actions[running], state = policy.predict(
+                observations[running], deterministic=False, **remembered
+            )
             observations, reward, terminated, truncated, infos = env.step(actions)
             ended = terminated | truncated
             returns[running] += reward[running]
             observed |= running & parse_step_infos(infos, ended if ended.any() else None)[0]
             last[running & ended] = game.games.last[running & ended]
+            if state is not None:  # with a row for each lane that was shown
+                remembered["state"] = state[~ended[running]]
             running &= ~ended
         env.close()
         goal, proxy, proxy_first = last.T
