@@ -232,6 +232,8 @@ def _draw(panels: Sequence[Panel]) -> Figure:
         2 * rows, columns, height_ratios=[2.2, 1] * rows, hspace=0.04, wspace=0.04
     )
     methods = [name for panel in panels for name in panel.methods]
+    every = {level for panel in panels for level in panel.measured(CAP)}
+    levels = sorted(level for level in every if level < 1) or [1.0]
     order = [*STYLES, *methods]
     shown = sorted(dict.fromkeys(methods), key=order.index)
     for number, panel in enumerate(panels):
@@ -241,24 +243,25 @@ def _draw(panels: Sequence[Panel]) -> Figure:
         above.set_title(panel.name)
         above.tick_params(labelbottom=False)
         for axes, score, label in ((above, GMG, "GMG"), (below, CAP, "CAP")):
-            _plot(axes, panel, score, shown)
+            _plot(axes, panel, score, shown, levels)
+            axes.set_xscale("log")  # of a single level too
+            level_axis(axes, levels)
+            axes.set_xlim(levels[0] / 1.6, levels[-1] * 1.6)
+            axes.set_ylim(-0.04, 1.04)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.tick_params(labelsize=8, labelleft=column == 0)
             axes.set_ylabel(label if column == 0 else "")
         below.set_yticks([0, 0.5, 1])
     row, column = divmod(len(panels), columns)
-    key = figure.add_subplot(grid[2 * row : 2 * row + 2, column])
-    key.set_axis_off()
-    for method in shown:
-        style = STYLES.get(method, _OTHER)
-        key.plot([], [], style.line, marker=style.marker, color=style.color, label=method)
-    key.legend(loc="upper left", handlelength=2.6, borderaxespad=0, fontsize=8.5)
+    _legend(figure.add_subplot(grid[2 * row : 2 * row + 2, column]), shown)
     figure.supxlabel("oversight probability p", fontsize=9, color=MUTED)
     return figure
 
 
-def _plot(axes: Axes, panel: Panel, score: str, methods: Sequence[str]) -> None:
+def _plot(
+    axes: Axes, panel: Panel, score: str, methods: Sequence[str], levels: Sequence[float]
+) -> None:
     """Draw a line with intervals for each method of a world."""
-    levels = [level for level in panel.measured(score) if level < 1] or [1.0]
     for number, method in enumerate(methods):
         style = STYLES.get(method, _OTHER)
         points = [(level, panel.estimate(method, level, score)) for level in levels]
@@ -277,8 +280,12 @@ def _plot(axes: Axes, panel: Panel, score: str, methods: Sequence[str]) -> None:
         axes.plot(x, values, style.line, marker=style.marker, markersize=3.5, lw=1.2, **common)
         low, high = ([getattr(each, end) for each in estimates] for end in ("low", "high"))
         axes.vlines(x, low, high, linewidth=1.1, alpha=0.7, **common)
-    level_axis(axes, levels)
-    if len(levels) > 1:
-        axes.set_xlim(levels[0] / 1.6, levels[-1] * 1.6)
-    axes.set_ylim(-0.04, 1.04)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _legend(axes: Axes, methods: Sequence[str]) -> None:
+    """Draw nothing but the look of each method and its name."""
+    axes.set_axis_off()
+    for method in methods:
+        style = STYLES.get(method, _OTHER)
+        axes.plot([], [], style.line, marker=style.marker, color=style.color, label=method)
+    axes.legend(loc="upper left", handlelength=2.6, borderaxespad=0, fontsize=8.5)

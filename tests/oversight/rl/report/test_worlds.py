@@ -209,6 +209,14 @@ def test_figure_of_a_study_that_has_only_begun_has_one_level(level: float) -> No
     assert [text.get_text() for text in below.get_xticklabels()] == [f"{level:g}"]
 
 
+def test_worlds_share_their_axes_although_one_has_only_its_oracle() -> None:
+    first = panel({"oracle": {1.0: alike(0.25, 0.75)}}, "keys")
+    above, _, other, *_ = goals_figure([first, panel(GOALS)]).draw().axes
+    assert above.get_xlim() == other.get_xlim()
+    (line,) = above.lines
+    assert drawn(line)[1] == [0.25, 0.25]
+
+
 def test_similar_methods_share_a_color_and_no_two_look_alike() -> None:
     assert STYLES["score-maps"].color == STYLES["score-maps-unrouted"].color
     looks = {(style.color, style.line, style.marker) for style in STYLES.values()}
