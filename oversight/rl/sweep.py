@@ -5,7 +5,7 @@ Runs that an export of results contains are finished and are not run again.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -93,12 +93,23 @@ def sweep(
     costs = {job.id: job.run.config.total_timesteps for job in begun + new}
     try:
         if costs:
-            JobsProgress(costs, console).run(executor(work, begun + new), failed)
+            outcomes = executor(work, begun + new)
+            progress = JobsProgress(costs, console)
+            progress.run(_recorded(outcomes, study, folder, failed, known), failed)
     finally:
         write_results(study, folder, failed, known)
     for run, error in failed.items():
         console.out(f"failed: {run}: {error}", highlight=False)
     return failed
+
+
+def _recorded(
+    outcomes: Iterable[Outcome], study: Study, folder: Path, failed: Mapping[str, str], known: Known
+) -> Iterator[Outcome]:
+    """Yield outcomes after the results are written, for a kill, or a report while others run."""
+    for outcome in outcomes:
+        write_results(study, folder, failed, known)
+        yield outcome
 
 
 def known_runs(study: Study, export: Path | None, folder: Path) -> Known:

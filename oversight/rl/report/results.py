@@ -101,7 +101,7 @@ def read_study(folder: Path, progress: Callable[[str], None] = lambda _: None) -
     if not rows:
         failed = _missing_runs({"failed": results.get("failed")}, set())
         reasons = "; ".join([*problems, *failed]) or (
-            "its results list no run; a sweep lists its runs when it ends, and goes on when it is "
+            "its results list no run; a sweep lists each run when it ends, and goes on when it is "
             "started again"
         )
         raise ValueError(f"{folder} holds no results to report: {reasons}")

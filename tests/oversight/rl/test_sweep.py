@@ -3,15 +3,18 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from oversight.rl.result_files import COLUMNS, as_csv
+from oversight.rl.sweep import Job, sweep
 from oversight.runs.folder import RunFolder
+from oversight.runs.parallel import Outcome
 from tests.oversight.rl.tensorboard_events import curves, events, learner_log
-from tests.oversight.rl.tiny_studies import IDS, results, run_sweep
+from tests.oversight.rl.tiny_studies import IDS, results, run_sweep, tiny
 from tests.oversight.rl.trained_runs import contents, difference, outcome, run_train, summary
 from tests.oversight.runs.refusals import Capture, refused
 
@@ -56,6 +59,19 @@ def test_table_matches_the_summaries_of_runs(finished: Path) -> None:
         for name in ("env_steps", "wall_seconds", "commit", "method", "seed"):
             assert row[name] == run[name]
         assert (row["study"], row["variation"]) == ("tiny", "default")
+
+
+def test_results_are_written_whenever_a_run_ends(tmp_path: Path) -> None:
+    missing = []
+
+    def one_by_one(work: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[Outcome]:
+        for job in jobs:
+            yield work(job)
+            missing.append(results(tmp_path)["missing"])  # as a kill would leave it
+
+    study = tiny()
+    assert sweep(study, study.runs()[:2], tmp_path, None, one_by_one) == {}
+    assert missing == [IDS[1:], IDS[2:]]
 
 
 def test_csv_equals_the_table(finished: Path) -> None:
