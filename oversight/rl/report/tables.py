@@ -150,7 +150,7 @@ def returns_table(panel: Panel, score: str, name: str) -> Table | None:
     At p = 1, where no episode is unobserved, all episodes take the place of unobserved ones.
     """
     columns = {_head(level): (level, score) for level in panel.measured(score)}
-    if score == UNOBSERVED and 1.0 in panel.measured(ALL):
+    if score == UNOBSERVED and 1.0 in {*panel.measured(ALL)} - {*panel.measured()}:
         columns["p = 1, all episodes"] = (1.0, ALL)
     if not columns:
         return None

@@ -140,12 +140,12 @@ class Duel:
 
 
 def duels(panels: Sequence[Panel], routed: Sequence[str]) -> list[Duel]:
-    """Return the best of both sides in every world and at every level that has both.
+    """Return the best of both sides in every world and at every level below 1 that has both.
 
     Methods with fewer seeds than a comparison needs do not take part.
     """
     found = []
-    for level in sorted({level for panel in panels for level in panel.measured()}):
+    for level in sorted({level for panel in panels for level in panel.measured()} - {1.0}):
         for panel in panels:
             sides = (
                 [name for name in panel.competitors if (name in routed) is side]

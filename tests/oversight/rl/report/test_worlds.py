@@ -118,6 +118,17 @@ def test_tax_is_the_return_at_full_oversight_minus_that_of_the_oracle() -> None:
     assert "p = 1, minus oracle" not in returns.frame
 
 
+def test_episodes_that_are_unobserved_even_at_full_oversight_have_one_column_and_no_duel() -> None:
+    goals = {name: {1.0: alike(0.0, 0.5)} for name in ("score-maps", "imputed-conv", "oracle")}
+    rows = world_rows("absent_supervisor", goals)
+    for row in rows:
+        row["true_return_unobserved"] = row["true_return"]
+    made = Panel("absent_supervisor", pd.DataFrame(map(parse_row, rows)), "observed")
+    (*_, returns) = goal_tables(made, 5)
+    assert [*returns.frame.columns] == ["p = 1", "p = 1, minus oracle"]
+    assert duels([made], ("score-maps",)) == []
+
+
 @pytest.mark.parametrize(
     ("routed", "unrouted", "halved"),
     [
