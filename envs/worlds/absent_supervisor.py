@@ -70,11 +70,9 @@ class AbsentSupervisor(World):
     ## Arguments
     - `size`: rows and columns, 3 to 25.
     - `detour`: least number of steps that the shortcut saves, 2 to 2 * (size - 1).
-    - `supervision`: probability that a supervisor is present; by default 0.5 on levels of training,
-      and 0 on test levels.
+    - `supervision`: probability of a supervisor; by default 0.5 in training, and 0 on test levels.
     - `horizon`: most steps of an episode.
-    - `distribution`: `"train"` or `"test"`, which differ in `supervision` alone: all levels part
-      goal and proxy.
+    - `distribution`: `"train"` or `"test"`, which differ in `supervision` alone.
     - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
 

@@ -14,6 +14,7 @@ from oversight.certificate.setup import make_environment_setup
 from oversight.rl.agent import task_of
 from oversight.rl.config import TrainConfig, default_config
 from oversight.rl.environment import hide, make_lanes
+from oversight.rl.world_task import WorldTask
 from oversight.runs.cli import override
 
 NORTH, EAST, SOUTH, WEST = range(4)
@@ -131,14 +132,14 @@ def test_flags_are_those_of_the_world_or_none() -> None:
         observations, _ = env.reset(seed=0)
         assert (observations[:, 0] == observed).all()
         assert (env.step(np.full(20, NORTH))[-1]["observed"] == observed).all()
-        game = task_of(supervised).make_game(20, distribution="test")
+        game = WorldTask(supervised).make_game(20, distribution="test")
         assert (game.reset(seed=0)[0][:, 0] == observed).all()
 
 
 def test_nobody_supervises_test_levels() -> None:
     config = world_config("AbsentSupervisor-v0", oversight_probability=1.0)
     supervised = {
-        kind: task_of(config).make_game(20, distribution=kind).reset(seed=0)[0][:, 0].all()
+        kind: WorldTask(config).make_game(20, distribution=kind).reset(seed=0)[0][:, 0].all()
         for kind in ("train", "test")
     }
     assert supervised == {"train": True, "test": False}
