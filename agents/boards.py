@@ -245,6 +245,20 @@ def surroundings(observations: Tensor, cells: Tensor) -> Tensor:
     return found
 
 
+class BoardConv(nn.Conv2d):
+    """A convolution that is a linear layer where its input is a single window, as in fitting.
+
+    PyTorch's convolution takes six times as long there.
+    """
+
+    def forward(self, boards: Tensor) -> Tensor:
+        """Return the convolution of boards, [batch, channels, rows, columns]."""
+        if boards.shape[2:] != self.kernel_size:
+            return super().forward(boards)
+        weight = self.weight.flatten(1)
+        return nn.functional.linear(boards.flatten(1), weight, self.bias)[..., None, None]
+
+
 class ScoreMap(nn.Module):
     """Scores what it is worth to arrive at each cell of a board, behind a gate of its own name.
 
@@ -263,11 +277,11 @@ class ScoreMap(nn.Module):
     def __init__(self, channels: int, name: str) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels + 1, WIDTH, 3),
+            BoardConv(channels + 1, WIDTH, 3),
             nn.ReLU(),
-            nn.Conv2d(WIDTH, WIDTH, 1),
+            BoardConv(WIDTH, WIDTH, 1),
             nn.ReLU(),
-            nn.Conv2d(WIDTH, 1, 1),
+            BoardConv(WIDTH, 1, 1),
             nn.Flatten(),
         )
         self.gate = Gate(name)

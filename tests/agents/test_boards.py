@@ -14,6 +14,7 @@ from agents.boards import (
     NOTHING,
     PATIENCE,
     AgentChannel,
+    BoardConv,
     CenteredBoard,
     ScoreMap,
     ScoreMapFeatures,
@@ -168,6 +169,20 @@ def test_surroundings_have_the_score_of_their_cell() -> None:
             assert around.shape == (CELLS, CHANNELS + 1, 3, 3)
             alone = score_map(around).squeeze(1)
             torch.testing.assert_close(alone, everywhere[:, cell])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_convolution_of_a_single_window_is_pytorchs(size: int) -> None:
+    torch.manual_seed(0)
+    ours, window = BoardConv(4, 5, size).double(), torch.randn(7, 4, size, size).double()
+    theirs = nn.functional.conv2d(window, ours.weight, ours.bias)
+    torch.testing.assert_close(ours(window), theirs)
+    slopes = [
+        torch.autograd.grad((output**3).sum(), list(ours.parameters()))
+        for output in (ours(window), theirs)
+    ]
+    for fast, full in zip(*slopes, strict=True):
+        torch.testing.assert_close(fast, full)
 
 
 def test_gate_of_a_score_map_has_its_name() -> None:
