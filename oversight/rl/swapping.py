@@ -69,7 +69,6 @@ def interventions(policy: MotivationPolicy, deployed: str, seed: int) -> Interve
         policy: a trained policy that `is_exchangeable`, with all of its modules.
         deployed: name of the module that is deployed.
         seed: of the random modules.
-
     """
     chosen = {
         f"swapped: {name}": policy.alone(name) for name in policy.motivations if name != deployed
