@@ -128,7 +128,7 @@ WORLD: Values = {
     "ppo.n_steps": 32,
     "ppo.batch_size": 2048,
     "ppo.n_epochs": 3,
-    "ppo.learning_rate": 7e-4,
+    "ppo.learning_rate": 2e-3,
     "ppo.gamma": 0.97,
     "ppo.gae_lambda": 0.95,
     "ppo.clip_range": 0.2,
