@@ -311,10 +311,46 @@ class BoardConv(nn.Conv2d):
         return nn.functional.linear(boards.flatten(1), weight, self.bias)[..., None, None]
 
 
+class VaryingChannels(nn.Module):
+    """Blanks the channels of boards that had one value everywhere in all that was learned from.
+
+    Nothing can be learned about what never varied: if only watched episodes teach a network that
+    sees whether somebody watches, its response to the absence of a watcher is an accident. The
+    channels are those of the boards that it was given while gradients were recorded.
+
+    Args:
+        channels: channels of a board.
+    """
+
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("lowest", torch.full((channels,), torch.inf))
+        self.register_buffer("highest", torch.full((channels,), -torch.inf))
+
+    def forward(self, boards: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Return boards whose channels that never varied are zero, [batch, channels, ...].
+
+        Args:
+            boards: [batch, channels, rows, columns].
+            inside: which of their cells lie on the board, [batch, rows, columns]; by default all.
+        """
+        if torch.is_grad_enabled():
+            cells = boards.detach().transpose(0, 1)
+            cells = cells.flatten(1) if inside is None else cells[:, inside]
+            self.lowest.copy_(torch.minimum(self.lowest, cells.amin(1)))
+            self.highest.copy_(torch.maximum(self.highest, cells.amax(1)))
+        varies = self.highest > self.lowest
+        return boards * varies.to(boards).reshape(-1, 1, 1)
+
+
 class ScoreMap(nn.Module):
     """Scores what it is worth to arrive at each cell of a board, behind a gate of its own name.
 
     It is a convolution over all channels, so that a score depends on a cell and its neighbors.
+    Channels that did not vary in what it has learned from are left out.
 
     Attributes:
         taught: whether it has learned from anything yet; before, its scores are noise.
@@ -336,6 +372,7 @@ class ScoreMap(nn.Module):
             BoardConv(WIDTH, 1, 1),
             nn.Flatten(),
         )
+        self.varying = VaryingChannels(channels)
         self.gate = Gate(name)
         self.register_buffer("taught", torch.tensor(False))
 
@@ -344,7 +381,9 @@ class ScoreMap(nn.Module):
 
         Of the `surroundings` of a cell it is the score of that cell, [batch, 1].
         """
-        return self.gate(self.layers(boards))  # type: ignore[no-any-return]
+        inside = boards[:, -1:]
+        varying = self.varying(boards[:, :-1], inside.squeeze(1) > 0)
+        return self.gate(self.layers(torch.cat([varying, inside], 1)))  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def reverse(self) -> None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_ima
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from agents.boards import VaryingChannels
 from agents.features import board_layers, require_planes
 from agents.spaces import num_numbers
 from oversight.routing import Gate
@@ -48,10 +49,13 @@ WHOLE, POSITION = (64, 64), (32,)
 class BoardReward(nn.Module):
     """Predicts the reward of a step from the board to which it led, behind a `Gate("motivation")`.
 
+    The channels may as well be those of the boards before and after the step.
+
     A convolution scores each cell by its neighborhood, and the step is worth the sum over the
     cells. What is learned at one cell holds at all of them, and no channel is named by hand: which
-    one shows the agent is learned. Whether the episode ended is one more plane. At first every
-    score is 0, since the sum of random ones would be large.
+    one shows the agent is learned. Whether the episode ended is one more plane. Channels that never
+    varied in what it has learned from are left out, as in a score map. At first every score is 0,
+    since the sum of random ones would be large.
 
     Args:
         shape: shape of an observation, (channels, height, width).
@@ -66,6 +70,7 @@ class BoardReward(nn.Module):
             nn.init.zeros_(parameter)
         near = nn.Conv2d(self.shape[0] + 1, width, 3, padding=1)
         self.layers = nn.Sequential(near, nn.ReLU(), last)
+        self.varying = VaryingChannels(self.shape[0])
         self.gate = Gate("motivation")
 
     def forward(self, arrivals: Tensor) -> Tensor:
@@ -86,7 +91,7 @@ class BoardReward(nn.Module):
             ended: whether the episode ended there, [rows].
         """
         end = ended.reshape(-1, 1, 1, 1).expand(-1, 1, *self.shape[1:])
-        return self.layers(torch.cat([planes, end], 1)).squeeze(1)  # type: ignore[no-any-return]
+        return self.layers(torch.cat([self.varying(planes), end], 1)).squeeze(1)  # type: ignore[no-any-return]
 
 
 class RewardMap(nn.Module):

@@ -89,7 +89,8 @@ OBSERVED = RouteTable(
 class RewardModel(RewardSource):
     """A reward source of small networks, fitted to observed rewards, that predict hidden ones.
 
-    They read where a step led and whether the episode ended there, and nothing else. The
+    They read where a step led and whether the episode ended there, and nothing else; with
+    `transitions` they also read where it came from, before that. The
     prediction is the mean over the networks less `pessimism` times their deviation; before any
     reward was observed it is 0. Rewards that cannot have been hidden are kept: with
     `timeouts="open"` rewards hide at terminals alone, with `"hidden"` at every unobserved step.
@@ -98,8 +99,9 @@ class RewardModel(RewardSource):
     that SB3 saved and loaded begins with a new one.
 
     Args:
-        networks: networks that map arrivals, [rows, inputs + 1], to rewards, [rows, 1], each
-            behind a `Gate("motivation")`; see `reward_head`.
+        networks: networks that map arrivals, [rows, inputs + 1], or transitions,
+            [rows, 2 * inputs + 1], to rewards, [rows, 1], each behind a `Gate("motivation")`; see
+            `reward_head`.
         inputs: number of values in an observation.
         seed: seed of the networks' minibatches.
         timeouts: as for `RoutedPPO`.
@@ -111,6 +113,7 @@ class RewardModel(RewardSource):
             step, until they outweigh the reward at the end.
         space: the observation space, by which an observation becomes a row of numbers; by default
             its numbers are taken as they are. See `numbers_of`.
+        transitions: whether the networks read the observation before a step as well.
 
     Raises:
         ValueError: if `timeouts` is none of its choices, the table names other routes than
@@ -129,9 +132,11 @@ class RewardModel(RewardSource):
         predicts_observed: bool = False,
         rounds: bool = False,
         space: spaces.Space[Any] | None = None,
+        transitions: bool = False,
     ) -> None:
         require_choice("timeouts", timeouts, Timeouts)
         table, self.space = in_route_order(table), space
+        self.transitions, self.before = transitions, np.zeros((0, inputs))
         if "motivation" not in table.target_names:
             raise ValueError(
                 "a reward model learns by the target 'motivation' of its route table, which has "
@@ -144,11 +149,18 @@ class RewardModel(RewardSource):
         self.learns_hidden = table.as_dict()["hidden"]["motivation"] != 0
         self.networks = nn.ModuleList(networks)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=RATE)
-        self.capacity = min(CAPACITY, max(BATCH, MOST_NUMBERS // (inputs + 1)))
-        self.inputs = torch.zeros(self.capacity, inputs + 1)
+        width = (2 * inputs if transitions else inputs) + 1
+        self.capacity = min(CAPACITY, max(BATCH, MOST_NUMBERS // width))
+        self.inputs = torch.zeros(self.capacity, width)
         self.rewards = torch.zeros(self.capacity)
         self.routes = torch.zeros(self.capacity, dtype=torch.int64)
         self.seen = 0
+
+    def show(self, observations: Any) -> Any:  # noqa: ANN401 (of any space)
+        """Return the observations, and remember them as those before the next step."""
+        if self.transitions:
+            self.before = np.array(self._rows(observations))
+        return observations
 
     def __call__(self, step: Step) -> Rewards:
         """Remember what teaches, and return the reward of each lane, [lanes]."""
@@ -237,13 +249,15 @@ class RewardModel(RewardSource):
         self.seen += len(slots)
 
     def _arrivals(self, step: Step, lanes: list[int]) -> Tensor:
-        """Return where some lanes arrived, and whether they ended there, [rows, inputs + 1]."""
+        """Return where some lanes arrived, and whether they ended there, as networks read it."""
         rows = self._rows(lane_of(step.observations, lanes))
         for row, lane in enumerate(lanes):
             last = step.infos[lane].get("terminal_observation")
             if last is not None:
                 rows[row] = self._rows(_alone(last))[0]
-        return torch.from_numpy(np.column_stack([rows, step.dones[lanes]]).astype(np.float32))
+        before = [self.before[lanes]] if self.transitions else []
+        read = np.column_stack([*before, rows, step.dones[lanes]])
+        return torch.from_numpy(read.astype(np.float32))
 
     def _rows(self, observations: Any) -> NDArray[Any]:  # noqa: ANN401 (of any space)
         if self.space is None:
@@ -326,7 +340,8 @@ def reward_model(learner: Learner) -> RewardSource:
 
 def convolutional_model(learner: Learner) -> RewardSource:
     """Learn as by `reward_model`, from a convolution where observations are planes."""
-    return _fitted(learner, _board_heads(learner, 1), rounds=_of_board(learner))
+    boards = _of_board(learner)
+    return _fitted(learner, _board_heads(learner, 1), rounds=boards, transitions=boards)
 
 
 def pessimistic_ensemble(learner: Learner) -> RewardSource:
@@ -336,8 +351,8 @@ def pessimistic_ensemble(learner: Learner) -> RewardSource:
 
 def pessimistic_convolutions(learner: Learner) -> RewardSource:
     """Learn as by `pessimistic_ensemble`, from convolutions where observations are planes."""
-    heads = _board_heads(learner, 5)
-    return _fitted(learner, heads, pessimism=1.0, rounds=_of_board(learner))
+    heads, boards = _board_heads(learner, 5), _of_board(learner)
+    return _fitted(learner, heads, pessimism=1.0, rounds=boards, transitions=boards)
 
 
 def separate_reward_map(learner: Learner) -> RewardSource:
@@ -378,9 +393,13 @@ def _of_board(learner: Learner) -> bool:
 
 
 def _board_heads(learner: Learner, members: int) -> list[nn.Module]:
-    """Return convolutions over a board; of other observations than planes the perceptrons."""
+    """Return convolutions over the boards before and after a step.
+
+    Of other observations than planes they are the perceptrons, which read those after it.
+    """
     if not _of_board(learner):
         return _reward_heads(learner, members)
+    channels, *board = learner.observation_space.shape or ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learner.own_seed)
-        return [BoardReward(learner.observation_space.shape or ()) for _ in range(members)]
+        return [BoardReward((2 * channels, *board)) for _ in range(members)]

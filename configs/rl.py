@@ -158,6 +158,8 @@ WORLDS = {
     "absent_supervisor": "AbsentSupervisor-v0",
 }
 """The grid worlds, by the variation of the study `worlds` that runs in each."""
+LONGER = {"absent_supervisor": {"total_timesteps": 1_000_000}}
+"""Where learning takes longer: the way around the shortcut is seldom found by chance."""
 TELLING = ("score-maps", "imputed-conv", "naive")
 """The methods of the study `worlds` that are run first."""
 OTHERS = (
@@ -179,7 +181,7 @@ def _in_worlds(
             "oversight_probabilities": probabilities,
             "seeds": FRESH,
             "variation": world,
-            "settings": {"env": WORLDS[world]},
+            "settings": {"env": WORLDS[world], **LONGER.get(world, {})},
         }
         for world in worlds
     ]

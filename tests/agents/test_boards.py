@@ -18,6 +18,7 @@ from agents.boards import (
     CenteredBoard,
     ScoreMap,
     ScoreMapFeatures,
+    VaryingChannels,
     bordered,
     require_boards,
     surroundings,
@@ -51,6 +52,7 @@ def taught_features() -> ScoreMapFeatures:
     features.agent.channel.fill_(AGENT)
     for each in features.maps.values():
         each.taught.fill_(True)  # type: ignore[operator]
+        each.varying(torch.rand(2, CHANNELS, 4, 4))  # type: ignore[operator]
     return features
 
 
@@ -185,6 +187,39 @@ def test_convolution_of_a_single_window_is_pytorchs(size: int) -> None:
         torch.testing.assert_close(fast, full)
 
 
+def test_channels_that_never_varied_in_what_was_learned_from_are_blank() -> None:
+    varying, boards_seen = VaryingChannels(3), torch.zeros(4, 3, 2, 2)
+    boards_seen[:, 1], boards_seen[2:, 2] = 5.0, 5.0  # constant; different boards
+    assert torch.equal(varying(boards_seen)[:, 2], boards_seen[:, 2])
+    with torch.no_grad():  # what is only predicted teaches nothing
+        shown = varying(torch.full((1, 3, 2, 2), 7.0))
+    assert shown[0, :, 0, 0].tolist() == [0.0, 0.0, 7.0]
+    varying(torch.full((1, 3, 2, 2), 5.0))
+    assert varying(torch.ones(1, 3, 2, 2))[0, :, 0, 0].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_cells_off_the_board_do_not_make_a_channel_vary() -> None:
+    varying, window = VaryingChannels(1), torch.zeros(1, 1, 3, 3)
+    window[:, :, 1:] = 1.0  # a channel of ones, at the upper edge of its board
+    inside = window[:, 0] > 0
+    assert not varying(window, inside).any()
+    assert varying(window).any()
+
+
+@torch.no_grad()
+def test_score_map_ignores_what_never_varied_in_what_taught_it() -> None:
+    torch.manual_seed(0)
+    score_map, planes = ScoreMap(CHANNELS, "goal"), torch.rand(6, CHANNELS, 4, 4)
+    planes[:, 0] = 1.0
+    with torch.enable_grad():
+        score_map.varying(planes)
+    without = planes.clone()
+    without[:, 0] = 0.0
+    assert torch.equal(score_map(bordered(planes)), score_map(bordered(without)))
+    without[:, 1] = 0.0
+    assert not torch.equal(score_map(bordered(planes)), score_map(bordered(without)))
+
+
 def test_gate_of_a_score_map_has_its_name() -> None:
     assert ScoreMap(CHANNELS, "proxy").gate.targets == ("proxy",)
 
@@ -193,6 +228,7 @@ def test_small_scores_count_as_nothing() -> None:
     features, planes = taught_features(), torch.from_numpy(boards(np.arange(CELLS))).float()
     score_map: Any = features.maps["goal"]
     with torch.no_grad():
+        score_map.layers[-2].bias -= score_map(bordered(planes)).mean()  # so that some are small
         raw = score_map(bordered(planes))
     scores = features.scores(planes, "goal").flatten(1)
     small = raw.abs() < NOTHING * raw.abs().amax(1, keepdim=True)

@@ -240,6 +240,7 @@ def board_reward(seed: int = 0) -> BoardReward:
     network = BoardReward(BOARD)
     for parameter in network.layers[-1].parameters():
         torch.nn.init.normal_(parameter)
+    network(flat(torch.rand(5, *BOARD), 1.0))  # shows it that all channels vary
     return network
 
 

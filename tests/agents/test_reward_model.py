@@ -221,6 +221,25 @@ def test_reward_models_are_convolutions_where_observations_are_planes(name: str)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
+def test_convolutions_predict_what_only_the_board_before_a_step_tells() -> None:
+    """A mark is taken from a cell: only the board before shows that it was there."""
+    model = convolutional_model(LEARNER._replace(observation_space=BOARD, timeouts="hidden"))
+    assert isinstance(model, RewardModel)
+    taken = np.arange(8) % 2 == 0
+    before, after = (np.zeros((8, 2, 5, 6), np.float32) for _ in range(2))
+    before[:, 0, 2, 1] = after[:, 0, 2, 2] = 1  # the agent moves
+    before[taken, 1, 2, 2] = 1
+    paid, dones = np.zeros(8, np.float32), np.zeros(8, np.bool_)
+    infos = [{"observed": True, "observed_reward": float(each)} for each in taken]
+    for _ in range(8):
+        model.show(before)
+        model(Step(after, paid, dones, infos))
+        model.fit()
+    model.show(before)
+    hidden = model(Step(after, paid, dones, [{"observed": False}] * 8))
+    np.testing.assert_array_equal(hidden, taken)
+
+
 @pytest.mark.parametrize(
     ("inputs", "steps"), [(100, CAPACITY), (2047, CAPACITY), (84 * 84 * 3, 792), (70_000, BATCH)]
 )
