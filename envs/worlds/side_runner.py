@@ -89,10 +89,10 @@ class SideRunner(World):
         self,
         *,
         rows: int = 9,
-        columns: int = 12,
-        pits: float = 0.1,
+        columns: int = 10,
+        pits: float = 0.05,
         view: int | None = None,
-        horizon: int = 40,
+        horizon: int = 50,
         distribution: Distribution = "train",
         alpha: float = 0.0,
     ) -> None:
