@@ -39,7 +39,8 @@ def require_boards(space: spaces.Space[Any]) -> None:
     raise ValueError(
         "centered boards and score maps need observations that are stacks of planes, arrays of "
         "shape (channels, rows, columns) that are no images, got "
-        f"{' '.join(str(space).split())}: set centered=False, or choose another method"
+        f"{' '.join(str(space).split())}: set centered=False (--ppo.no-centered), or choose "
+        "another method"
     )
 
 

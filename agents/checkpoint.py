@@ -1,6 +1,7 @@
 """Checkpoints: all that training depends on, as bytes that execute nothing when read."""
 
 import io
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from agents.rollout_buffer import set_generator_state
 from agents.vec_env import VectorEnvAdapter
 
 State = dict[str, Any]
+
+MOST_CHARACTERS = 160
+"""Of PyTorch's complaint, which names every weight that is missing."""
 
 
 def training_state(agent: RoutedPPO) -> State:
@@ -74,7 +78,7 @@ def restore(agent: RoutedPPO, state: State) -> None:
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_generators"])
     except Exception as error:
-        raise ValueError(f"the checkpoint does not fit this run: {_first_line(error)}") from error
+        raise ValueError(f"the checkpoint does not fit this run: {_complaint(error)}") from error
 
 
 def state_bytes(state: State) -> bytes:
@@ -136,7 +140,8 @@ def load_policy(policy: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
         policy.load_state_dict(weights)
     except Exception as error:
         raise ValueError(
-            f"the weights are of another network than {_describe(policy)}: {_second_line(error)}"
+            f"the weights are of another network than {_describe(policy)}: {_complaint(error)}; "
+            "they were saved by another version, or with other settings"
         ) from error
 
 
@@ -186,6 +191,9 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def _second_line(error: BaseException) -> str:
-    """Return PyTorch's first complaint, which follows its headline."""
-    return " ".join(str(error).split("\n")[1:2]).strip() or _first_line(error)
+def _complaint(error: BaseException) -> str:
+    """Return the first line of an error; of PyTorch's, the first complaint after its headline."""
+    lines = str(error).strip().split("\n")
+    if len(lines) == 1 or not lines[0].startswith("Error(s) in loading"):
+        return _first_line(error)
+    return textwrap.shorten(lines[1], MOST_CHARACTERS, placeholder=" ...")

@@ -10,6 +10,7 @@ Whatever is measured here is read from true rewards: it evaluates, and teaches n
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import isnan
 from typing import Any, NamedTuple
 
 from rich.table import Table
@@ -210,7 +211,7 @@ def relearning_table(title: str, results: Mapping[str, Checkpoints], episodes: i
     table = plain_table(title, "steps", [*headings, "relearned"])
     for name, training in results.items():
         needed = relearning_steps(training, before)
-        cells = (f"{each.proxy_share:.0%}\n{each.cap_rate:.0%}" for each in training)
+        cells = (f"{_share(each.proxy_share)}\n{_share(each.cap_rate)}" for each in training)
         table.add_row(name, *cells, "never" if needed is None else f"{needed:,}")
     table.caption = (
         f"trained without oversight, on {episodes} test levels after so many steps. Upper line: of "
@@ -221,3 +222,7 @@ def relearning_table(title: str, results: Mapping[str, Checkpoints], episodes: i
         "with the policy"
     )
     return table
+
+
+def _share(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.0%}"

@@ -204,11 +204,12 @@ def declare(name: str, declaration: Declaration, env: str | None = None) -> Stud
             f"study {name} is not declared as those in configs/rl.py, by settings and panels: "
             f"{type(error).__name__} {error}"
         ) from error
-    named = {panel.variation: panel.settings["env"] for panel in panels if "env" in panel.settings}
+    naming = [panel for panel in panels if "env" in panel.settings]
+    named = dict.fromkeys(panel.variation for panel in naming)
     if env is not None and named:
         raise ValueError(
             f"env {env} was given, but the variations of study {name} name their environments: "
-            f"leave --env out, and choose from --variations {' '.join(named)}"
+            f"leave --env out; oversight.sweep runs a part by --variations {' '.join(named)}"
         )
     own = default_values(settings.get("env", PARTIAL_GRID))
     changed = {} if env is None else {"env": env, **default_values(env)}
@@ -218,7 +219,7 @@ def declare(name: str, declaration: Declaration, env: str | None = None) -> Stud
         panels=panels,
         environments={
             each: override(TrainConfig(), {**default_values(each), **settings, "env": each})
-            for each in named.values()
+            for each in dict.fromkeys(panel.settings["env"] for panel in naming)
         },
         tuned={} if path is None else read_tuned(path),
         tuning=tuning,

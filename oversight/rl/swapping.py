@@ -226,8 +226,9 @@ def swap(
             "channel_share": share,
             "activation": peak,
         }
-        name = f"random channel ({len(retargeted.random)} draws)"
-        results[name] = averaged([compared(each) for each in retargeted.random])
+        if retargeted.random:  # a single channel leaves no other one to draw
+            name = f"random channel ({len(retargeted.random)} draws)"
+            results[name] = averaged([compared(each) for each in retargeted.random])
     return results
 
 

@@ -212,6 +212,9 @@ class WorldTask(ShiftedTask):
         world = game.games.world
         if shows_minigrid(self.config) or observations.shape[2:] != (world.rows, world.columns):
             return None
+        agents = world.channel(observations, "agent").reshape(episodes, -1).argmax(axis=1)
+        if (agents != game.games.state["agent"]).any():  # a window as wide as the board
+            return None
         found = approaches(world, game.games.state)
         if any((cells.sum(axis=1) != 1).any() for cells in (found.goal, found.proxy)):
             return None

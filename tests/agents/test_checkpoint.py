@@ -129,7 +129,21 @@ def test_restore_refuses_a_state_of_another_agent() -> None:
         restore(small_agent("routed"), state)
 
 
+def test_restore_says_which_weights_of_a_reward_model_differ() -> None:
+    state = training_state(small_agent("imputed").learn(ROLLOUT))
+    networks = state["reward_source"]["networks"]
+    networks["other"] = networks.popitem()[1]
+    with pytest.raises(ValueError, match=r"fit this run: Missing key.*\S$") as caught:
+        restore(small_agent("imputed"), state)
+    assert "\n" not in str(caught.value)
+
+
 def test_loading_names_the_policy_when_weights_are_of_another_network() -> None:
     plain = RoutedPPO("MlpPolicy", small_env(), "naive", n_steps=8, batch_size=64, device="cpu")
     with pytest.raises(ValueError, match="of another network than ActorCriticPolicy: Missing"):
         load_policy(plain.policy, {})
+    with pytest.raises(
+        ValueError, match=r'"log_std"|\.\.\.; they were saved by another vers'
+    ) as caught:
+        load_policy(plain.policy, {})
+    assert len(str(caught.value)) < 300

@@ -40,6 +40,8 @@ def test_proxy_is_relearned_at_half_of_the_episodes_and_of_the_capability() -> N
     assert relearning_steps([before, weak, mixed, good], before) == 32
     nothing = relearning.checkpoint(0, Pursuit(np.zeros(4, np.bool_), np.zeros(4, np.bool_)))
     assert relearning_steps([nothing], nothing) is None
+    table = relearning.relearning_table("", {"deployed": [nothing]}, 4)
+    assert list(table.columns[1].cells) == ["-\n0%"]
     half = relearning.checkpoint(8, Pursuit(np.array([1, 0, 0]) > 0, np.array([0, 1, 0]) > 0))
     assert half == (8, 2 / 3, 0.5)
 

@@ -133,8 +133,20 @@ def test_panel_that_names_an_environment_starts_from_its_defaults(tmp_path: Path
     assert (runs["cart"].num_envs, runs["maze"].num_envs) == (8, 256)
     assert runs["supervisor"] == override(default_config("AbsentSupervisor-v0"), own)
     assert environment_arguments(runs["supervisor"]) == {"supervision": 0.5}
-    with pytest.raises(ValueError, match=r"leave --env out, and .* --variations maze cart superv"):
+    with pytest.raises(ValueError, match=r"leave --env out; .* --variations maze cart superv"):
         declare("mine", declaration, "CartPole-v1")
+
+
+def test_panels_of_one_variation_start_from_the_defaults_of_their_own_environments() -> None:
+    common = {"oversight_probabilities": [0.5], "seeds": [3], "variation": "both"}
+    envs = {"naive": "CornerMaze-v0", "filtered": "CartPole-v1"}
+    declaration = {
+        "settings": {"total_timesteps": 64},
+        "panels": [{**common, "methods": [name], "settings": {"env": envs[name]}} for name in envs],
+    }
+    for run in declare("mine", declaration).runs():
+        own = default_config(envs[run.config.method])
+        assert (run.config.env, run.config.num_envs) == (own.env, own.num_envs)
 
 
 MINE: Any = {

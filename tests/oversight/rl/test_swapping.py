@@ -139,6 +139,7 @@ def test_policy_whose_goal_one_channel_shows_is_retargeted_to_the_proxy(
     [
         ("KeysChests-v0", {}),
         ("SideRunner-v0", {"env_kwargs": '{"view": 4}'}),
+        ("SideRunner-v0", {"env_kwargs": '{"columns": 13, "view": 6}'}),  # as wide as the board
         ("CornerMaze-v0", {"env_kwargs": '{"observation": "minigrid"}'}),
         ("CornerMaze-v0", {"ppo.conv_channels": ()}),
     ],
@@ -153,6 +154,14 @@ def test_swap_refuses_policies_that_cannot_be_retargeted(
     with pytest.raises(ValueError, match=r"a single module.*--ppo.conv-channels 16 16") as caught:
         swap(policy, "motivation", config, 8, seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_policy_of_one_channel_is_retargeted_without_random_ones() -> None:
+    config = world_config("CornerMaze-v0", **{**SEEKING, "ppo.conv_channels": (3, 1)})
+    policy = make_small_agent(config, propensity=1.0).policy
+    assert isinstance(policy, MotivationPolicy)
+    *_, last = swap(policy, "motivation", config, 8, seed=0)
+    assert last == "retargeted: proxy, 10x"
 
 
 def test_squares_of_the_grid_are_its_places() -> None:

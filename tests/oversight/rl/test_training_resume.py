@@ -116,20 +116,30 @@ MAZE = (
 )
 
 
-@pytest.mark.parametrize("flags", [TINY, MAZE], ids=["PartialGrid", "CornerMaze"])
-def test_killed_run_of_score_maps_resumes_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+KEPT = {"score-maps": "follows", "imputed-conv": "inputs"}
+"""Methods that learn from boards, and a part of their reward source's state."""
+
+
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [(TINY, "score-maps"), (MAZE, "score-maps"), (TINY, "imputed-conv")],
+    ids=["PartialGrid, maps", "CornerMaze, maps", "PartialGrid, convolutions"],
+)
+def test_killed_run_that_learns_from_boards_resumes_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], method: str
 ) -> None:
-    """Its maps, what it remembers, and which map each running episode follows are kept."""
+    """What was remembered, the boards before the next step, and what episodes follow are kept."""
     whole, folder = tmp_path / "whole", tmp_path / "killed"
-    flags = (*flags, *rollouts(9), "--eval-every", "3", "--method", "score-maps")
+    flags = (*flags, *rollouts(9), "--eval-every", "3", "--method", method)
+    flags = (*flags, "--oversight-probability", "0.5")
     assert run_train(*flags, "--run-dir", whole) == 0
     with monkeypatch.context() as patched:
         at_evaluation(patched, 1, kill)
         with pytest.raises(Kill):
             run_train(*flags, "--run-dir", folder)
     assert 0 < steps(folder) < 9 * ROLLOUT
-    assert read_state(RunFolder(folder).checkpoint)["agent"]["reward_source"]["follows"].any()
+    source = read_state(RunFolder(folder).checkpoint)["agent"]["reward_source"]
+    assert source[KEPT[method]].any()
     assert resume("--resume", folder) == 0
     assert_same_run(folder, whole)
 
