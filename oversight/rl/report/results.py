@@ -40,6 +40,8 @@ ORACLE_SELECTION = "oracle_selection"
 """The selection rule that uses the hidden true reward."""
 MAIN = "default"
 """The variation that changes no setting."""
+MOST_CELLS = 6
+"""Cells of missing runs that a warning names."""
 
 _RETURN_TAG = "eval/true_return"
 _KEY = ["variation", "method", LEVEL, "seed", "rule"]
@@ -175,8 +177,11 @@ def _missing_runs(results: Mapping[str, Any], known: set[str]) -> list[str]:
     for run in missing:
         cell, _, seed = run.rpartition("-seed")
         seeds.setdefault(cell, []).append(int(seed) if seed.isdecimal() else 0)
-    cells = ", ".join(f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items())
-    return [*problems, f"{len(missing)} runs are missing: {cells}"]
+    cells = [f"{cell} (seeds {ranges(found)})" for cell, found in seeds.items()]
+    if len(cells) > MOST_CELLS:
+        further = len(cells) - MOST_CELLS
+        cells = [*cells[:MOST_CELLS], f"and {further} more, which results.json names"]
+    return [*problems, f"{len(missing)} runs are missing: {', '.join(cells)}"]
 
 
 def _listed(results: Mapping[str, Any], name: str) -> list[Any]:
