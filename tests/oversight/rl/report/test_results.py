@@ -51,10 +51,10 @@ def test_unfinished_and_failed_runs_are_named(tmp_path: Path) -> None:
 
 
 def test_many_cells_of_missing_runs_are_counted(tmp_path: Path) -> None:
-    missing = [f"naive-p0.{level}-seed{seed}" for level in range(1, 9) for seed in range(2)]
+    missing = [f"kl-p0.{level}-seed{seed}" for level in range(1, 9) for seed in range(2)]
     (problem,) = read_study(write_study(tmp_path, ROWS, missing=missing)).problems
-    assert problem.startswith("16 runs are missing: naive-p0.1 (seeds 0-1), ")
-    assert problem.endswith("naive-p0.6 (seeds 0-1), and 2 more, which results.json names")
+    assert problem.startswith("16 runs are missing: kl-p0.1 (seeds 0-1), ")
+    assert problem.endswith("kl-p0.6 (seeds 0-1), and 2 more, which results.json names")
 
 
 def test_study_whose_runs_all_failed_is_refused_with_their_errors(tmp_path: Path) -> None:
