@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from envs.observers import Noisy, Observer, Region, random_streams
 from envs.observers.observer import Mask, check_count
@@ -105,25 +105,6 @@ def layout(
     agent, ghost, diamond = random_streams.distinct_cells(cells, size**2)
     overseen = random_streams.uniform(np.stack(coins, axis=-1)) < oversight_probability
     return Board(agent, ghost, diamond, overseen)
-
-
-def check_actions(actions: ArrayLike, shape: tuple[int, ...]) -> Cells:
-    """Return actions as an index array.
-
-    Raises:
-        ValueError: If they are not integers from 0 to 3 of the given shape.
-    """
-    array = np.asarray(actions)
-    if array.dtype.kind not in "iu" or array.shape != shape:
-        raise ValueError(
-            f"actions must be integers of shape {shape}, got {array.dtype} of shape {array.shape}"
-        )
-    if array.min() < 0 or array.max() >= NUM_ACTIONS:
-        raise ValueError(
-            f"actions must be 0 (north), 1 (east), 2 (south) or 3 (west), "
-            f"got values from {array.min()} to {array.max()}"
-        )
-    return array.astype(np.intp, copy=False)
 
 
 def move(agent: Cells, action: Cells, size: int) -> Cells:

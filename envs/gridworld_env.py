@@ -6,35 +6,29 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from envs import gridworld, rendering
+from envs.games import Arrays, GameEnv, Games, GameVectorEnv, Step
 from envs.gridworld import Flag, GridConfig
-from envs.observers import Observer, random_streams
-from envs.observers.observer import Mask, check_count, check_probability
+from envs.observers import Observer
+from envs.observers.observer import Mask, check_probability
 from envs.wrappers import PartialOversight
 from envs.wrappers.oversight import Reward
 from envs.wrappers.vector import PartialOversight as VectorPartialOversight
-from envs.wrappers.vector.infos import check_arrays
-
-RENDER_MODES = ("ansi", "rgb_array")
 
 
-class Games:
-    """The games of some lanes: which level each lane plays, and where everything is.
-
-    `GridVectorEnv` steps many of them, and `GridEnv` a single one.
+class GridGames(Games):
+    """The grid games of some lanes.
 
     Args:
         num_lanes: Number of games.
         size: Rows and columns of the boards.
         horizon: Maximal number of steps in an episode.
         oversight_probability: Chance that a terminal square is overseen.
-        render_mode: One of `RENDER_MODES`, or None.
+        render_mode: `"ansi"`, `"rgb_array"` or None.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -50,103 +44,63 @@ class Games:
     ) -> None:
         GridConfig(size=size, horizon=horizon)  # checks both
         check_probability(oversight_probability, "oversight_probability")
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise ValueError(
-                f"render_mode must be one of {RENDER_MODES} or None, got {render_mode!r}"
-            )
-        self.size, self.horizon = size, horizon
-        self.oversight_probability = oversight_probability
-        self.render_mode = render_mode
-        self.started = False
-        self.seed = np.zeros(num_lanes, dtype=np.uint64)
-        self.episode = np.zeros(num_lanes, dtype=np.uint64)
-        self.elapsed = np.zeros(num_lanes, dtype=np.intp)
+        super().__init__(
+            num_lanes,
+            horizon=horizon,
+            observation_space=spaces.MultiBinary((gridworld.NUM_PLANES, size, size)),
+            num_actions=gridworld.NUM_ACTIONS,
+            allowed="0 (north), 1 (east), 2 (south) or 3 (west)",
+            render_mode=render_mode,
+        )
+        self.size, self.oversight_probability = size, oversight_probability
         self.board = self._layout(slice(None))
-        self.planes = gridworld.observe(self.board, size)
+        self.observations = gridworld.observe(self.board, size)
         # Where each lane's agent plane starts in the flattened planes.
-        self._origin = np.arange(num_lanes) * self.planes[0].size
+        self._origin = np.arange(num_lanes) * self.observations[0].size
 
-    def reset(self, seeds: random_streams.Words | None) -> None:
-        """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode."""
-        if seeds is None:
-            self.episode += np.uint64(1)
-        else:
-            self.seed[:], self.episode[:] = seeds, 0
-        self.started = True
-        self._begin(slice(None))
-
-    def begin_next(self, lanes: gridworld.Cells) -> None:
-        """Start the next episode of some lanes."""
-        self.episode[lanes] += np.uint64(1)
-        self._begin(lanes)
-
-    def move(self, actions: gridworld.Cells) -> tuple[Mask, Mask]:
-        """Move every agent once, and return which lanes terminated and which were truncated."""
+    def step(self, actions: gridworld.Cells) -> Step:
+        """Move every agent once."""
         agent = self.board.agent
-        bits = self.planes.reshape(-1)  # two of which change in every lane
+        bits = self.observations.reshape(-1)  # two of which change in every lane
         bits[self._origin + agent] = 0
         agent[:] = gridworld.move(agent, actions, self.size)
         bits[self._origin + agent] = 1
-        self.elapsed += 1
         terminated = gridworld.is_terminal(self.board)
-        return terminated, (self.elapsed >= self.horizon) & ~terminated
+        return Step(gridworld.true_reward(self.board), terminated, self._truncates(terminated))
 
-    def render(self) -> tuple[rendering.Frame | str, ...] | None:
-        """Draw every lane in the render mode, or return None without one."""
-        if self.render_mode is None:
-            return None
-        self.check_started()
-        return rendering.frames(self.board, self.size, self.render_mode)
+    def _begin(self, lanes: gridworld.Cells) -> None:
+        board = self._layout(lanes)
+        for array, fresh in zip(self.board, board, strict=True):
+            array[lanes] = fresh
+        self.observations[lanes] = gridworld.observe(board, self.size)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that the future depends on, one row a lane."""
-        counters = {"seed": self.seed, "episode": self.episode, "elapsed": self.elapsed}
-        return counters | self.board._asdict()
+    def _arrays(self) -> Arrays:
+        return self.board._asdict()
 
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue with other arrays.
-
-        Raises:
-            ValueError: If a name, shape, dtype or value is not that of a running episode.
-        """
-        arrays = self.arrays()
-        if state.keys() != arrays.keys():
-            raise ValueError(f"state must hold {sorted(arrays)}, got {sorted(state)}")
-        check_arrays(state, arrays)
+    def _check_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         cells = ("agent", "ghost", "diamond")
-        limits = {"elapsed": self.horizon} | dict.fromkeys(cells, self.size**2)
-        for name, limit in limits.items():
-            if state[name].min() < 0 or state[name].max() >= limit:
-                raise ValueError(f"state[{name!r}] must be from 0 to {limit - 1}")
+        for name in cells:
+            if state[name].min() < 0 or state[name].max() >= self.size**2:
+                raise ValueError(f"state[{name!r}] must be from 0 to {self.size**2 - 1}")
         agent, ghost, diamond = (state[name] for name in cells)
         if np.any((agent == ghost) | (agent == diamond) | (ghost == diamond)):
             raise ValueError(
                 "state must hold the agent, ghost and diamond of a lane on distinct cells"
             )
-        for name, array in arrays.items():
-            array[:] = state[name]
-        self.planes[:] = gridworld.observe(self.board, self.size)
-        self.started = True
 
-    def check_started(self) -> None:
-        """Raise ResetNeeded before the first reset."""
-        if not self.started:
-            raise ResetNeeded("no episode is running: call reset() first")
+    def _resume(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.observations[:] = gridworld.observe(self.board, self.size)
+
+    def _frames(self) -> tuple[rendering.Frame | str, ...]:
+        assert self.render_mode is not None
+        return rendering.frames(self.board, self.size, self.render_mode)
 
     def _layout(self, lanes: slice | gridworld.Cells) -> gridworld.Board:
         seed, episode = self.seed[lanes], self.episode[lanes]
         return gridworld.layout(seed, episode, self.size, self.oversight_probability)
 
-    def _begin(self, lanes: slice | gridworld.Cells) -> None:
-        """Lay out the current episode of some lanes."""
-        board = self._layout(lanes)
-        for array, fresh in zip(self.board, board, strict=True):
-            array[lanes] = fresh
-        self.elapsed[lanes] = 0
-        self.planes[lanes] = gridworld.observe(board, self.size)
 
-
-class GridEnv(gym.Env[gridworld.Planes, np.int64]):
+class GridEnv(GameEnv):
     """The plain grid game, which pays the true reward.
 
     `PartialGrid-v0` is this game inside `PartialOversight`; see `partial_grid`.
@@ -192,7 +146,8 @@ class GridEnv(gym.Env[gridworld.Planes, np.int64]):
     - v0: initial version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's type)
+    games: GridGames
+    metadata: dict[str, Any] = {"render_modes": list(Games.render_modes), "render_fps": 4}  # noqa: RUF012 (Gymnasium's type)
 
     def __init__(
         self,
@@ -202,52 +157,10 @@ class GridEnv(gym.Env[gridworld.Planes, np.int64]):
         oversight_probability: float = 0.1,
         render_mode: str | None = None,
     ) -> None:
-        self.games = Games(1, size, horizon, oversight_probability, render_mode)
-        self.render_mode = render_mode
-        self.action_space = spaces.Discrete(gridworld.NUM_ACTIONS)
-        self.observation_space = spaces.MultiBinary((gridworld.NUM_PLANES, size, size))
-        self._over = True
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[gridworld.Planes, dict[str, Any]]:
-        """Start episode 0 of the lane `seed`, or the next episode of the running lane."""
-        super().reset(seed=seed, options=options)
-        next_episode = seed is None and self.games.started
-        self.games.reset(
-            None if next_episode else random_streams.lane_seeds(self.np_random_seed, 1)
-        )
-        self._over = False
-        return self.games.planes[0].copy(), {}
-
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[gridworld.Planes, float, bool, bool, dict[str, Any]]:
-        """Move once.
-
-        Raises:
-            ResetNeeded: Before the first reset, and after the end of an episode.
-            ValueError: If the action is not an integer from 0 to 3.
-        """
-        if self._over:
-            raise ResetNeeded("no episode is running: call reset() before step()")
-        ends = self.games.move(gridworld.check_actions(action, ()).reshape(1))
-        terminated, truncated = (bool(lanes[0]) for lanes in ends)
-        self._over = terminated or truncated
-        reward = float(self.true_reward()[0])
-        return self.games.planes[0].copy(), reward, terminated, truncated, {}
-
-    def true_reward(self) -> gridworld.Numbers:
-        """Return the true reward at the agent's place, [1]; see `GridVectorEnv.true_reward`."""
-        return gridworld.true_reward(self.games.board)
-
-    def render(self) -> rendering.Frame | str | None:
-        """Draw the running episode in the render mode, or return None without one."""
-        frames = self.games.render()
-        return None if frames is None else frames[0]
+        super().__init__(GridGames(1, size, horizon, oversight_probability, render_mode))
 
 
-class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
+class GridVectorEnv(GameVectorEnv):
     """Many games of `GridEnv` side by side, on arrays instead of in a loop.
 
     ## Description
@@ -281,6 +194,9 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
     - v0: initial version.
     """
 
+    games: GridGames
+    metadata: dict[str, Any] = {**GridEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -290,59 +206,7 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
         oversight_probability: float = 0.1,
         render_mode: str | None = None,
     ) -> None:
-        check_count(num_envs, "num_envs", 1)
-        self.games = Games(num_envs, size, horizon, oversight_probability, render_mode)
-        self.render_mode = render_mode
-        self.metadata = {**GridEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
-        self.num_envs = num_envs
-        self.single_action_space = spaces.Discrete(gridworld.NUM_ACTIONS)
-        self.single_observation_space = spaces.MultiBinary((gridworld.NUM_PLANES, size, size))
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[gridworld.Planes, dict[str, Any]]:
-        """Start episode 0 of the given seeds, or the next episode of every lane."""
-        if options and "reset_mask" in options:
-            raise ValueError("reset_mask is not supported: a lane resets in the step that ends it")
-        if seed is None or isinstance(seed, int):
-            super().reset(seed=seed)
-        if seed is None and self.games.started:
-            self.games.reset(None)
-        else:
-            drawn = self.np_random_seed if seed is None else seed
-            assert drawn is not None
-            self.games.reset(random_streams.lane_seeds(drawn, self.num_envs))
-        return self.games.planes.copy(), {}
-
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[gridworld.Planes, gridworld.Numbers, Mask, Mask, dict[str, Any]]:
-        """Move every lane once, and reset those that ended.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If the actions are not [num_envs] integers from 0 to 3.
-        """
-        games = self.games
-        games.check_started()
-        terminated, truncated = games.move(gridworld.check_actions(actions, (self.num_envs,)))
-        reward, ended = self.true_reward(), terminated | truncated
-        infos: dict[str, Any] = {}
-        lanes = np.flatnonzero(ended)
-        if lanes.size:
-            infos = {"final_obs": games.planes.copy(), "_final_obs": ended}
-            infos |= {"final_info": {}, "_final_info": ended.copy()}
-            games.begin_next(lanes)
-        return games.planes.copy(), reward, terminated, truncated, infos
-
-    def render(self) -> tuple[rendering.Frame | str, ...] | None:
-        """Draw every lane in the render mode, or return None without one."""
-        return self.games.render()
+        super().__init__(GridGames(num_envs, size, horizon, oversight_probability, render_mode))
 
     @property
     def board(self) -> gridworld.Board:
@@ -353,26 +217,6 @@ class GridVectorEnv(VectorEnv[gridworld.Planes, Any, NDArray[Any]]):
     def overseen(self) -> Mask:
         """Whether each running episode's diamond and ghost are overseen, [num_envs, 2]."""
         return self.games.board.overseen.copy()
-
-    def true_reward(self) -> gridworld.Numbers:
-        """Return the true reward at each agent's place, [num_envs]; the only source of the truth.
-
-        The certificate replaces it where nobody observes, to test that nothing else changes.
-        """
-        return gridworld.true_reward(self.games.board)
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy all that the future depends on, given the same arguments and actions."""
-        self.games.check_started()
-        return {name: array.copy() for name, array in self.games.arrays().items()}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called.
-
-        Raises:
-            ValueError: If a name, shape, dtype or cell is not that of a state of these lanes.
-        """
-        self.games.set_state(state)
 
 
 class VectorHideOversightPlane(VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):

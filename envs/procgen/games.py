@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from gymnasium.error import DependencyNotInstalled, ResetNeeded
+from gymnasium import spaces
+from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from envs.games import Arrays, Games, Lanes, Step
 from envs.observers import random_streams
 from envs.observers.observer import Mask, check_integer, check_probability
 from envs.procgen import levels
@@ -32,10 +34,10 @@ LONGEST_STATE = 2**20
 
 PICTURE = (64, 64, 3)
 """The shape of an observation."""
+NUM_ACTIONS = 15
 
 Mode = Literal["easy", "hard"]
 Picture = NDArray[np.uint8]
-Lanes = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,27 +242,10 @@ def _placement(level: int) -> tuple[float, float]:
     return chance, choice
 
 
-class Step(NamedTuple):
-    """What a step of every lane led to, before any reset, [n] each.
-
-    Attributes:
-        rewards: true rewards.
-        terminated: lanes in which the game ended the episode.
-        truncated: lanes in which the limit of steps did.
-        infos: the entries of Gymnasium's info.
-    """
-
-    rewards: NDArray[np.float64]
-    terminated: Mask
-    truncated: Mask
-    infos: dict[str, NDArray[Any]]
-
-
-class Games:
+class ProcgenGames(Games):
     """The games of some lanes: which level each plays, and whether it was at the usual place.
 
     Attributes:
-        pictures: the observation of each lane, [n, 64, 64, 3].
         frames: a large picture of each lane, if `render_mode` asks for them.
         last: what each lane's last episode has served: goal, proxy, and proxy first, [n, 3].
 
@@ -274,50 +259,35 @@ class Games:
         ValueError: If the render mode is neither, or Procgen has another release.
     """
 
+    render_modes = ("rgb_array",)
+
     def __init__(self, config: LevelConfig, num_lanes: int, render_mode: str | None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
-        self.config, self.render_mode = config, render_mode
-        self.started = False
+        self.config = config
         self._source = level_source(config.game, config.distribution_mode)
+        super().__init__(
+            num_lanes,
+            horizon=self._source.limit,
+            observation_space=spaces.Box(0, 255, PICTURE, np.uint8),
+            num_actions=NUM_ACTIONS,
+            allowed=f"from 0 to {NUM_ACTIONS - 1}",
+            render_mode=render_mode,
+        )
         drawn = render_mode is not None
         self._backend = Backend(config.game, config.distribution_mode, num_lanes, drawn)
-        self.pictures = self._backend.pictures()
+        self.observations = self._backend.pictures()
         self.frames = self._backend.frames() if drawn else None
-        self.seed = np.zeros(num_lanes, dtype=np.uint64)
-        self.episode = np.zeros(num_lanes, dtype=np.uint64)
-        self.elapsed = np.zeros(num_lanes, dtype=np.intp)
         self.last = np.zeros((num_lanes, 3), dtype=np.bool_)
         self._usual = np.zeros((num_lanes, 2), dtype=np.intp)
         self._moved = np.zeros(num_lanes, dtype=np.bool_)
         self._reached = np.zeros(num_lanes, dtype=np.bool_)
+        self._proxy = np.zeros(num_lanes)  # what the last step paid by it
         # Steps in which the agent of a lane cannot reach the usual place, so that nothing is read.
         self._far = np.zeros(num_lanes, dtype=np.intp)
-
-    @property
-    def limit(self) -> int:
-        """The most steps of an episode."""
-        return self._source.limit
-
-    def reset(self, seeds: random_streams.Words | None) -> None:
-        """Start episode 0 of each lane's seed, [n], or without seeds every lane's next episode."""
-        if seeds is None:
-            self.episode += np.uint64(1)
-        else:
-            self.seed[:], self.episode[:] = seeds, 0
-        self.started = True
-        self._begin(np.arange(len(self.seed)))
-
-    def begin_next(self, lanes: Lanes) -> None:
-        """Start the next episode of some lanes."""
-        self.episode[lanes] += np.uint64(1)
-        self._begin(lanes)
 
     def step(self, actions: Lanes) -> Step:
         """Step every game once."""
         rewards, terminated = self._backend.act(actions)
-        self.elapsed += 1
-        truncated = (self.elapsed >= self.limit) & ~terminated
+        truncated = self._truncates(terminated)
         # Where an episode ended, Procgen has drawn the next level already, which is not played.
         self._draw(~terminated)
         before = self._reached.copy()
@@ -326,85 +296,62 @@ class Games:
         ended, goal, reached = terminated | truncated, rewards > 0, self._reached
         served = np.stack([goal, reached, reached & self._moved], axis=1)
         self.last = np.where(ended[:, None], served, self.last)
-        proxy = np.where(reached & ~before, GOAL_REWARD, 0.0)
-        return Step(rewards.astype(np.float64), terminated, truncated, self._infos(proxy))
+        self._proxy = np.where(reached & ~before, GOAL_REWARD, 0.0)
+        return Step(rewards.astype(np.float64), terminated, truncated)
 
-    def first_infos(self) -> dict[str, NDArray[Any]]:
-        """Return the infos of a reset."""
-        return self._infos(np.zeros(len(self.seed)))
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy all that the future depends on: a row for each lane, and the bytes of all games."""
-        saved = [self._backend.get_state(lane) for lane in range(len(self.seed))]
-        return {
-            **{name: array.copy() for name, array in self._arrays().items()},
-            "lengths": np.array([len(each) for each in saved]),
-            "games": np.frombuffer(b"".join(saved), dtype=np.uint8).copy(),
-        }
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue where `get_state` was called.
-
-        Raises:
-            ValueError: If a name, shape, dtype or value is not that of running episodes.
-        """
-        arrays = self._arrays()
-        if state.keys() != (names := {*arrays, "lengths", "games"}):
-            raise ValueError(f"state must hold {sorted(names)}, got {sorted(state)}")
-        check_arrays(state, arrays | {"lengths": self.elapsed})
-        if np.any((state["elapsed"] < 0) | (state["elapsed"] >= self.limit)):
-            raise ValueError(f"state['elapsed'] must be from 0 to {self.limit - 1}")
-        ends = np.cumsum(state["lengths"])
-        if state["lengths"].min() < 0 or ends[-1] != len(state["games"]):
-            raise ValueError("state['games'] must have as many bytes as state['lengths'] says")
-        saved = [each.tobytes() for each in np.split(state["games"], ends[:-1])]
-        for game in saved:
-            self._source.check(game)
-        for name, array in arrays.items():
-            array[:] = state[name]
-        for lane, game in enumerate(saved):
-            self._backend.set_state(lane, game)
-        self._far[:] = 0
-        self._draw(np.ones_like(self._moved))
-        self.started = True
-
-    def check_started(self) -> None:
-        """Raise ResetNeeded before the first reset."""
-        if not self.started:
-            raise ResetNeeded("no episode is running: call reset() first")
+    def infos(self) -> Arrays:
+        """Return whether the goal is moved, what the proxy pays, and whether it was reached."""
+        return {"goal_moved": self._moved, "proxy": self._proxy, "proxy_reached": self._reached}
 
     def close(self) -> None:
         """Free the games."""
         self._backend.close()
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that the future depends on except the games, one row a lane."""
-        return {
-            "seed": self.seed,
-            "episode": self.episode,
-            "elapsed": self.elapsed,
-            "usual": self._usual,
-            "moved": self._moved,
-            "reached": self._reached,
-        }
-
     def _begin(self, lanes: Lanes) -> None:
-        """Start the current episode of some lanes."""
         numbers = self.config.levels(self.seed[lanes], self.episode[lanes])
         for lane, level in zip(lanes.tolist(), numbers, strict=True):
             start = self._source.start(level, self.config.share_moved)
             self._backend.set_state(lane, start.state)
             self._usual[lane], self._moved[lane] = start.usual, start.moved
-        self.elapsed[lanes] = self._far[lanes] = 0
+        self._far[lanes] = 0
+        self._proxy[lanes] = 0.0
         self._reached[lanes] = False
         started = np.zeros_like(self._moved)
         started[lanes] = True
         self._draw(started)
 
+    def _arrays(self) -> Arrays:
+        return {"usual": self._usual, "moved": self._moved, "reached": self._reached}
+
+    def _outside(self) -> Arrays:
+        """Return the bytes of all games, and how many each has."""
+        saved = [self._backend.get_state(lane) for lane in range(len(self.seed))]
+        return {
+            "lengths": np.array([len(each) for each in saved]),
+            "games": np.frombuffer(b"".join(saved), dtype=np.uint8).copy(),
+        }
+
+    def _check_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        check_arrays(state, {"lengths": self.elapsed})
+        if state["lengths"].min() < 0 or state["lengths"].sum() != len(state["games"]):
+            raise ValueError("state['games'] must have as many bytes as state['lengths'] says")
+        for game in _split(state):
+            self._source.check(game)
+
+    def _resume(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for lane, game in enumerate(_split(state)):
+            self._backend.set_state(lane, game)
+        self._far[:] = 0
+        self._draw(np.ones_like(self._moved))
+
+    def _frames(self) -> list[Picture]:
+        assert self.frames is not None
+        return list(self.frames.copy())
+
     def _draw(self, lanes: Mask) -> None:
         """Take over the pictures of some lanes; the caller may hold the arrays of old ones."""
         each = lanes[:, None, None, None]
-        self.pictures = np.where(each, self._backend.pictures(), self.pictures)
+        self.observations = np.where(each, self._backend.pictures(), self.observations)
         if self.frames is not None:
             self.frames = np.where(each, self._backend.frames(), self.frames)
 
@@ -419,6 +366,8 @@ class Games:
             self._far[lane] = levels.steps_until(game, agent, Cell(*self._usual[lane]))
             self._reached[lane] = self._far[lane] == 0
 
-    def _infos(self, proxy: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        moved, reached = self._moved.copy(), self._reached.copy()
-        return {"goal_moved": moved, "proxy": proxy, "proxy_reached": reached}
+
+def _split(state: Mapping[str, NDArray[Any]]) -> list[bytes]:
+    """Return the bytes of each game of a state."""
+    ends = np.cumsum(state["lengths"])
+    return [each.tobytes() for each in np.split(state["games"], ends[:-1])]

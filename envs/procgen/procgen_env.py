@@ -3,25 +3,16 @@
 They pay the true reward, and know nothing of oversight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-from gymnasium import spaces
-from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-from numpy.typing import ArrayLike, NDArray
+from gymnasium.vector import AutoresetMode
 
-from envs.observers import random_streams
-from envs.observers.observer import Mask, check_count
-from envs.procgen.games import PICTURE, Games, Lanes, LevelConfig, Picture
-
-NUM_ACTIONS = 15
+from envs.games import GameEnv, GameVectorEnv
+from envs.procgen.games import LevelConfig, Picture, ProcgenGames
 
 
-class ProcgenEnv(gym.Env[Picture, np.int64]):
+class ProcgenEnv(GameEnv):
     """One game of Procgen's CoinRun or Maze, which pays the true reward.
 
     ## Description
@@ -76,53 +67,18 @@ class ProcgenEnv(gym.Env[Picture, np.int64]):
     - v0: initial version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012 (Gymnasium's type)
+    games: ProcgenGames
+    metadata: dict[str, Any] = {"render_modes": list(ProcgenGames.render_modes), "render_fps": 15}  # noqa: RUF012 (Gymnasium's type)
 
     def __init__(self, config: LevelConfig, render_mode: str | None = None) -> None:
-        self.games = Games(config, 1, render_mode)
-        self.render_mode = render_mode
-        self.action_space = spaces.Discrete(NUM_ACTIONS)
-        self.observation_space = spaces.Box(0, 255, PICTURE, np.uint8)
-        self._over = True
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Picture, dict[str, Any]]:
-        """Start episode 0 of the lane `seed`, or the next episode of the running lane."""
-        super().reset(seed=seed, options=options)
-        next_episode = seed is None and self.games.started
-        self.games.reset(
-            None if next_episode else random_streams.lane_seeds(self.np_random_seed, 1)
-        )
-        self._over = False
-        return self.games.pictures[0].copy(), _first(self.games.first_infos())
-
-    def step(self, action: np.int64 | int) -> tuple[Picture, float, bool, bool, dict[str, Any]]:
-        """Take a step.
-
-        Raises:
-            ResetNeeded: Before the first reset, and after the end of an episode.
-            ValueError: If the action is not an integer from 0 to 14.
-        """
-        if self._over:
-            raise ResetNeeded("no episode is running: call reset() before step()")
-        step = self.games.step(check_actions(action, ()).reshape(1))
-        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
-        self._over = terminated or truncated
-        picture = self.games.pictures[0].copy()
-        return picture, float(step.rewards[0]), terminated, truncated, _first(step.infos)
-
-    def render(self) -> Picture | None:
-        """Return a large picture of the game, or None without a render mode."""
-        self.games.check_started()
-        return None if self.games.frames is None else self.games.frames[0].copy()
+        super().__init__(ProcgenGames(config, 1, render_mode))
 
     def close(self) -> None:
         """Free the game."""
         self.games.close()
 
 
-class ProcgenVectorEnv(VectorEnv[Picture, Any, NDArray[Any]]):
+class ProcgenVectorEnv(GameVectorEnv):
     """Many games of Procgen side by side.
 
     Lane by lane and bit by bit equal to `SyncVectorEnv` of `ProcgenEnv` with same-step autoreset,
@@ -135,113 +91,17 @@ class ProcgenVectorEnv(VectorEnv[Picture, Any, NDArray[Any]]):
         render_mode: `"rgb_array"` or None.
     """
 
+    games: ProcgenGames
+    metadata: dict[str, Any] = {**ProcgenEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
     def __init__(
         self, config: LevelConfig, num_envs: int = 1, render_mode: str | None = None
     ) -> None:
-        check_count(num_envs, "num_envs", 1)
-        self.games = Games(config, num_envs, render_mode)
-        self.render_mode = render_mode
-        self.metadata = {**ProcgenEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
-        self.num_envs = num_envs
-        self.single_action_space = spaces.Discrete(NUM_ACTIONS)
-        self.single_observation_space = spaces.Box(0, 255, PICTURE, np.uint8)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-
-    def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Picture, dict[str, Any]]:
-        """Start episode 0 of the given seeds, or the next episode of every lane."""
-        if options and "reset_mask" in options:
-            raise ValueError("reset_mask is not supported: a lane resets in the step that ends it")
-        if seed is None or isinstance(seed, int):
-            super().reset(seed=seed)
-        if seed is None and self.games.started:
-            self.games.reset(None)
-        else:
-            drawn = self.np_random_seed if seed is None else seed
-            assert drawn is not None
-            self.games.reset(random_streams.lane_seeds(drawn, self.num_envs))
-        return self.games.pictures.copy(), _masked(self.games.first_infos(), self._every())
-
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[Picture, NDArray[np.float64], Mask, Mask, dict[str, Any]]:
-        """Step every lane once, and reset those that ended.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-            ValueError: If the actions are not [num_envs] integers from 0 to 14.
-        """
-        games = self.games
-        games.check_started()
-        step = games.step(check_actions(actions, (self.num_envs,)))
-        ended = step.terminated | step.truncated
-        infos = _masked(step.infos, self._every())
-        lanes = np.flatnonzero(ended)
-        if lanes.size:
-            final: dict[str, Any] = {"final_obs": games.pictures, "_final_obs": ended}
-            final |= {"final_info": _masked(step.infos, ended), "_final_info": ended.copy()}
-            games.begin_next(lanes)
-            first = games.first_infos()
-            merged = {name: np.where(ended, first[name], step.infos[name]) for name in first}
-            infos = _masked(merged, self._every()) | final
-        return games.pictures.copy(), step.rewards, step.terminated, step.truncated, infos
-
-    def render(self) -> tuple[Picture, ...] | None:
-        """Return a large picture of every lane, or None without a render mode."""
-        self.games.check_started()
-        return None if self.games.frames is None else tuple(self.games.frames)
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Copy all that the future depends on, given the same arguments and actions."""
-        self.games.check_started()
-        return self.games.get_state()
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue exactly where `get_state` was called.
-
-        Raises:
-            ValueError: If a name, shape, dtype or value is not that of a state of these lanes.
-        """
-        self.games.set_state(state)
+        super().__init__(ProcgenGames(config, num_envs, render_mode))
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ANN401 (of Gymnasium)
         """Free the games."""
         self.games.close()
-
-    def _every(self) -> Mask:
-        return np.ones(self.num_envs, dtype=np.bool_)
-
-
-def _first(infos: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return the info of a single lane."""
-    return {name: array[0].item() for name, array in infos.items()}
-
-
-def _masked(infos: Mapping[str, NDArray[Any]], mask: Mask) -> dict[str, Any]:
-    """Return infos with Gymnasium's masks, and zeros outside of the mask."""
-    values = {name: np.where(mask, array, array.dtype.type(0)) for name, array in infos.items()}
-    return {**values, **{f"_{name}": mask.copy() for name in infos}}
-
-
-def check_actions(actions: ArrayLike, shape: tuple[int, ...]) -> Lanes:
-    """Return actions as an index array.
-
-    Raises:
-        ValueError: If they are not integers from 0 to 14 of the given shape.
-    """
-    array = np.asarray(actions)
-    if array.dtype.kind not in "iu" or array.shape != shape:
-        raise ValueError(
-            f"actions must be integers of shape {shape}, got {array.dtype} of shape {array.shape}"
-        )
-    if array.min() < 0 or array.max() >= NUM_ACTIONS:
-        raise ValueError(
-            f"actions must be from 0 to {NUM_ACTIONS - 1}, got values from {array.min()} to "
-            f"{array.max()}"
-        )
-    return array.astype(np.intp, copy=False)
 
 
 def procgen_env(*, game: str, render_mode: str | None = None, **levels: Any) -> ProcgenEnv:  # noqa: ANN401

@@ -74,7 +74,7 @@ def test_a_level_is_a_function_of_seed_and_episode_and_not_of_actions(name: str)
         fresh = world.levels(state["seed"], state["episode"])
         env.reset()
         following = world.levels(state["seed"], state["episode"] + np.uint64(1))
-        np.testing.assert_array_equal(env.games.planes, world.observe(following))
+        np.testing.assert_array_equal(env.games.observations, world.observe(following))
         starts.append((first, world.observe(fresh)))
     np.testing.assert_array_equal(starts[0][0], starts[1][0])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents import METHODS
-from envs import GridVectorEnv
+from envs import gridworld
 from oversight.certificate.tampering import TAMPERS
 from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import difference, outcome, summary, train_method
@@ -20,15 +20,14 @@ ALL_TAMPERS = ("routed", "paper", "naive", "filtered", "imputed")
 def tamper(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Replace true rewards where no overseen square is reached, in every grid of this process."""
     generator = np.random.default_rng(0)
-    true_reward = GridVectorEnv.true_reward
+    true_reward = gridworld.true_reward
 
-    def tampered_reward(self: GridVectorEnv) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        board = self.board
-        observed = (board.agent == board.diamond) & self.overseen[:, 0]
-        observed |= (board.agent == board.ghost) & self.overseen[:, 1]
-        return np.where(observed, true_reward(self), TAMPERS[name](true_reward(self), generator))
+    def tampered_reward(board: gridworld.Board) -> gridworld.Numbers:
+        observed = (board.agent == board.diamond) & board.overseen[:, 0]
+        observed |= (board.agent == board.ghost) & board.overseen[:, 1]
+        return np.where(observed, true_reward(board), TAMPERS[name](true_reward(board), generator))
 
-    monkeypatch.setattr(GridVectorEnv, "true_reward", tampered_reward)
+    monkeypatch.setattr(gridworld, "true_reward", tampered_reward)
 
 
 def training_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
