@@ -109,7 +109,7 @@ def layout(
 
 def move(agent: Cells, action: Cells, size: int) -> Cells:
     """Return the cell that each agent moves to, [n]; a move off the grid has no effect."""
-    return _targets(size).take(agent * NUM_ACTIONS + action)
+    return targets_of_moves(size, size).take(agent * NUM_ACTIONS + action)
 
 
 def is_terminal(board: Board) -> Mask:
@@ -139,15 +139,14 @@ def observe(board: Board, size: int) -> Planes:
 
 
 @cache
-def _targets(size: int) -> Cells:
-    """Tabulate the cell that each move leads to, at index cell * 4 + action."""
-    row, column = np.divmod(np.arange(size**2), size)
-    last = size - 1
+def targets_of_moves(rows: int, columns: int) -> Cells:
+    """Return the cell to which each move leads on an empty board, at index cell * 4 + action."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
     targets = [
-        np.maximum(row - 1, 0) * size + column,
-        row * size + np.minimum(column + 1, last),
-        np.minimum(row + 1, last) * size + column,
-        row * size + np.maximum(column - 1, 0),
+        np.maximum(row - 1, 0) * columns + column,
+        row * columns + np.minimum(column + 1, columns - 1),
+        np.minimum(row + 1, rows - 1) * columns + column,
+        row * columns + np.maximum(column - 1, 0),
     ]
     return np.stack(targets, axis=-1).ravel()
 

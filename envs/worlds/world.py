@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.gridworld import targets_of_moves
 from envs.observers import Observer, random_streams
 from envs.observers.observer import Mask, check_count, check_probability
 from envs.rendering import Icon
@@ -237,18 +238,6 @@ class World(ABC):
         stopped = blocked[np.arange(len(agent)), target]
         reached: Cells = np.where(stopped, agent, target)
         return reached
-
-
-def targets_of_moves(rows: int, columns: int) -> Cells:
-    """Return the cell to which each move leads on an empty board, at index cell * 4 + action."""
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    targets = [
-        np.maximum(row - 1, 0) * columns + column,
-        row * columns + np.minimum(column + 1, columns - 1),
-        np.minimum(row + 1, rows - 1) * columns + column,
-        row * columns + np.maximum(column - 1, 0),
-    ]
-    return np.stack(targets, axis=-1).ravel()
 
 
 UNREACHABLE = np.iinfo(np.int16).max

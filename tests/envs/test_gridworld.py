@@ -86,6 +86,17 @@ def test_moves_and_walls(start: int, action: int, end: int) -> None:
     assert gridworld.move(np.array([start]), np.array([action]), size=5) == end
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 4), (3, 2), (5, 5)])
+def test_a_move_leads_one_cell_on_unless_the_edge_stops_it(rows: int, columns: int) -> None:
+    moves = ((-1, 0), (0, 1), (1, 0), (0, -1))  # north, east, south, west
+    targets = gridworld.targets_of_moves(rows, columns)
+    for cell in range(rows * columns):
+        for action, (down, right) in enumerate(moves):
+            row = min(max(cell // columns + down, 0), rows - 1)
+            column = min(max(cell % columns + right, 0), columns - 1)
+            assert targets[cell * 4 + action] == row * columns + column
+
+
 @pytest.mark.parametrize("overseen", [(False, False), (True, False), (False, True), (True, True)])
 def test_terminal_squares_pay_their_reward_and_are_observed_when_overseen(
     overseen: tuple[bool, bool],

@@ -3,7 +3,6 @@
 from collections import deque
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from envs.worlds.world import (
     draw_cell,
     level_words,
     one_cell,
-    targets_of_moves,
 )
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # north, east, south, west
@@ -52,16 +50,6 @@ def boards(draw: st.DrawFn) -> Boards:
 def test_distances_equal_a_search_of_each_board(drawn: Boards) -> None:
     slow = [slow_distances(free, sources) for free, sources in zip(*drawn, strict=True)]
     np.testing.assert_array_equal(distances(*drawn), slow)
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 4), (3, 2), (5, 5)])
-def test_a_move_leads_one_cell_on_unless_the_edge_stops_it(rows: int, columns: int) -> None:
-    targets = targets_of_moves(rows, columns)
-    for cell in range(rows * columns):
-        for action, (down, right) in enumerate(MOVES):
-            row = min(max(cell // columns + down, 0), rows - 1)
-            column = min(max(cell % columns + right, 0), columns - 1)
-            assert targets[cell * 4 + action] == row * columns + column
 
 
 def test_blocked_cells_stop_a_move_in_their_own_lane() -> None:
