@@ -140,10 +140,9 @@ def test_restore_says_which_weights_of_a_reward_model_differ() -> None:
 
 def test_loading_names_the_policy_when_weights_are_of_another_network() -> None:
     plain = RoutedPPO("MlpPolicy", small_env(), "naive", n_steps=8, batch_size=64, device="cpu")
-    with pytest.raises(ValueError, match="of another network than ActorCriticPolicy: Missing"):
+    with pytest.raises(ValueError, match="of another network than ActorCriticP") as caught:
         load_policy(plain.policy, {})
-    with pytest.raises(
-        ValueError, match=r'"log_std"|\.\.\.; they were saved by another vers'
-    ) as caught:
-        load_policy(plain.policy, {})
-    assert len(str(caught.value)) < 300
+    line = str(caught.value)
+    assert ": Missing key(s) in state_dict: " in line
+    assert line.endswith("...; they were saved by another version, or with other settings")
+    assert len(line) < 350
