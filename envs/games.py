@@ -7,6 +7,7 @@ environments pay the true reward, and know nothing of oversight.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from reprlib import repr as shorten
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -223,6 +224,10 @@ def check_state(
     Raises:
         ValueError: If it does not.
     """
+    whole = isinstance(state, Mapping)
+    if not whole or not all(isinstance(each, np.ndarray) for each in state.values()):
+        given = " ".join(shorten(state).split())
+        raise ValueError(f"state must map names to arrays, got {given}")
     if state.keys() != (names := {*rows, *others}):
         raise ValueError(f"state must hold {sorted(names)}, got {sorted(state)}")
     check_arrays(state, rows)

@@ -272,7 +272,7 @@ def early_stopping(panel: Panel, routed: str) -> str:
     """Return whether early stopping on observed episodes closes plain PPO's gap to a method."""
     for method in (PLAIN, routed):
         if method not in panel.methods:
-            return f"The effect of early stopping is unknown: the study has no runs of {method}."
+            return f"The effect of early stopping is unknown: there are no runs of {method}."
     stopped = panel if panel.rule == "observed" else Panel(panel.name, panel.rows, "observed")
     pairs = [compare(stopped, (routed, PLAIN), level) for level in stopped.measured()]
     pairs = [pair for pair in pairs if len(pair.ranked) == 2]

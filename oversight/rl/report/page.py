@@ -188,7 +188,7 @@ def _worlds_chapter(panels: Sequence[Panel], routed: Sequence[str]) -> Chapter:
         title="",
         changes="",
         verdict=worlds.verdict_of_worlds(found),
-        stopping=f"Routed methods are {names}. The best routed method is compared with the best "
+        stopping=f"Routed methods: {names}. The best routed method is compared with the best "
         "other one, both by true return in unobserved episodes; oracles do not take part.",
         sections=[top],
     )

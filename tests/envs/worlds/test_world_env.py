@@ -146,7 +146,8 @@ def test_an_episode_begins_in_the_state_that_is_given(name: str) -> None:
     )
     for each in (env.step([0, 1, 2, 3]), env.reset(seed=0)):
         assert (each[0] != observations).any()
-    for wrong in ({}, given | {"more": given["agent"]}, alone):
+    listed = given | {"agent": given["agent"].tolist()}
+    for wrong in (3, None, listed, {}, given | {"more": given["agent"]}, alone):
         with pytest.raises(ValueError, match=r"^state"):
             env.reset(options={"state": wrong})
 
