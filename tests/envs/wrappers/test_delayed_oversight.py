@@ -204,7 +204,7 @@ def test_bad_arguments_and_orders_are_refused(tmp_path: Any) -> None:  # noqa: A
     raises(r"DelayedOversight\(PartialOversight\(env\)\)", lambda: PartialOversight(delayed))
     raises("RecordTruth around the raw", lambda: RecordTruth(delayed, tmp_path / "truth.ledger"))
     mute = partial_grid_vec(2)
-    del mute.metadata["autoreset_mode"]
+    mute.metadata = {}  # its own, not that of the class
     raises("autoreset_mode", lambda: vector.DelayedOversight(mute, steps=1))
     for env in (delayed, vector.DelayedOversight(partial_grid_vec(1), steps=1)):
         with pytest.raises(ResetNeeded):
