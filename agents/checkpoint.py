@@ -19,7 +19,7 @@ from agents.vec_env import VectorEnvAdapter
 
 State = dict[str, Any]
 
-MOST_CHARACTERS = 160
+MOST_CHARACTERS = 200
 """Of PyTorch's complaint, which names every weight that is missing."""
 
 

@@ -308,8 +308,10 @@ def swap_table(title: str, results: Mapping[str, Metrics], episodes: int) -> Tab
         "place of the deployed module; deployed again: other random numbers for its actions"
     )
     if "retargeted: proxy" in results:
+        found = results["retargeted: proxy"]
         caption += (
-            "; retargeted: the channel that shows where the goal is was set by hand to show the "
+            f"; retargeted: channel {found['channel']:g}, the one that most often peaks at the "
+            f"goal (on {found['channel_share']:.0%} of other boards), was set by hand to show the "
             "proxy, or as a check the goal, as strongly as it shows a goal, or "
             f"{STRENGTH} times; random channel: other ones instead, as strongly as that"
         )

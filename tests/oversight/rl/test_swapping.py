@@ -14,7 +14,7 @@ from agents import MotivationPolicy
 from envs.gridworld import DIAMOND, GHOST
 from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import default_config
-from oversight.rl.swapping import ablate, compare, randomize, swap
+from oversight.rl.swapping import ablate, compare, randomize, swap, swap_table
 from oversight.rl.task import Pursuit
 from oversight.runs.cli import override
 from tests.oversight.rl.test_world_task import world_config
@@ -131,6 +131,8 @@ def test_policy_whose_goal_one_channel_shows_is_retargeted_to_the_proxy(
     assert proxy["flip_rate"] >= 0.9
     assert (proxy["channel"], proxy["channel_share"], proxy["activation"]) == (1, 1.0, 1.0)
     assert results["retargeted: goal"]["goal_first_rate"] >= 0.9
+    caption = str(swap_table("", results, 100).caption)
+    assert "channel 1, the one that most often peaks at the goal (on 100% of other" in caption
     assert results["random channel (3 draws)"]["flip_rate"] < 0.5
 
 
