@@ -195,7 +195,8 @@ class PartialOversight(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.oversight.look(self._previous)
         self._observed = bool(self.oversight.observed[0])
         errs = self.oversight.flips is not None or self.oversight.noise is not None
-        self._needs_arrays = errs or not self._pays_reports
+        # An observer that decides late has not yet said whether its next report errs.
+        self._needs_arrays = errs or self._decides_late or not self._pays_reports
         self._plain = not (self._needs_arrays or self._allow or self._looks)
         if not self.oversight.has_flag:
             return observation

@@ -368,6 +368,22 @@ def test_lanes_equal_singles_and_hidden_rewards_change_nothing(
                 env.reset(options={"reset_mask": ended.copy()})
 
 
+ARRIVAL = Region(lambda observation: np.ones(len(observation), dtype=np.bool_), at="arrival")
+
+
+@pytest.mark.parametrize("observer", [Noisy(ARRIVAL, flip=1.0), GaussianNoise(ARRIVAL, 1.0)])
+def test_first_report_of_an_observer_that_reads_the_arrival_errs(observer: Observer) -> None:
+    single = PartialOversight(gym.make("CartPole-v1"), observer=observer, seed=0)
+    lanes = vector.PartialOversight(
+        SyncVectorEnv([lambda: gym.make("CartPole-v1")]), observer=observer, seed=0
+    )
+    single.reset(seed=0)
+    lanes.reset(seed=0)
+    reported = single.step(0)[4]["observed_reward"]
+    assert reported != 1.0
+    assert reported == lanes.step(np.array([0]))[4]["observed_reward"][0]
+
+
 class Told(gym.Env[Any, Any]):
     """Observes its step in every kind of space that Gymnasium does not batch as an array."""
 
