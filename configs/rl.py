@@ -160,7 +160,7 @@ WORLDS = {
 """The grid worlds, by the variation of the study `worlds` that runs in each."""
 LONGER = {"absent_supervisor": {"total_timesteps": 1_000_000}}
 """Where learning takes longer: the way around the shortcut is seldom found by chance."""
-TELLING = ("score-maps", "imputed-conv", "naive")
+FIRST = ("score-maps", "imputed-conv", "naive")
 """The methods of the study `worlds` that are run first."""
 OTHERS = (
     *("score-maps-unrouted", "routed", "signed", "uds", "imputed", "pessimistic-conv"),
@@ -272,17 +272,17 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
                 "checkpoint_every": 20,
             },
             "panels": [
-                *_in_worlds(TELLING, 0.01),
+                *_in_worlds(FIRST, 0.01),
                 # An oracle sees every true reward, so that one probability is enough, except where
                 # it decides on which levels a supervisor is present.
                 *_in_worlds(("oracle",), 1.0),
                 *_in_worlds(("oracle",), 0.01, 0.03, worlds=("absent_supervisor",)),
-                *_in_worlds(TELLING, 0.03),
+                *_in_worlds(FIRST, 0.03),
                 *_in_worlds(OTHERS, 0.01),
                 *_in_worlds(OTHERS, 0.03),
                 *_in_worlds(("score-maps", "imputed-conv"), 1.0),  # the tax of full oversight
                 *_in_worlds(("oracle",), 0.003, worlds=("absent_supervisor",)),
-                *_in_worlds(TELLING, 0.003),
+                *_in_worlds(FIRST, 0.003),
                 *_in_worlds(OTHERS, 0.003),
             ],
             "tuned": Path(__file__).parent / "tuned" / "worlds.json",

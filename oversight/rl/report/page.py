@@ -180,10 +180,10 @@ def _chapter(study: Study, panel: Panel, routed: Sequence[str], changes: str | N
 
 def _worlds_chapter(panels: Sequence[Panel], routed: Sequence[str]) -> Chapter:
     """Return the part that compares worlds: a figure, and the best methods of each world."""
-    found = worlds.duels(panels, routed)
+    found = worlds.best_pairs(panels, routed)
     run = {method for panel in panels for method in panel.methods}
     names = listed([method for method in routed if method in run]) or "none of those that were run"
-    top = _section("top", "", worlds.goals_figure(panels), worlds.duels_table(found))
+    top = _section("top", "", worlds.goals_figure(panels), worlds.best_pairs_table(found))
     return Chapter(
         title="",
         changes="",

@@ -109,7 +109,7 @@ def tax(panel: Panel, method: str) -> Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Duel:
+class BestPair:
     """The best routed and the best unrouted method of a world at an oversight probability.
 
     Attributes:
@@ -139,7 +139,7 @@ class Duel:
         return less and cap.value >= reference.value - NEAR
 
 
-def duels(panels: Sequence[Panel], routed: Sequence[str]) -> list[Duel]:
+def best_pairs(panels: Sequence[Panel], routed: Sequence[str]) -> list[BestPair]:
     """Return the best of both sides in every world and at every level below 1 that has both.
 
     Methods with fewer seeds than a comparison needs do not take part.
@@ -153,11 +153,11 @@ def duels(panels: Sequence[Panel], routed: Sequence[str]) -> list[Duel]:
             )
             one, other = (compare(panel, side, level).ranked for side in sides)
             if one and other:
-                found.append(Duel(panel, level, one[0], other[0]))
+                found.append(BestPair(panel, level, one[0], other[0]))
     return found
 
 
-def duels_table(found: Sequence[Duel]) -> Table | None:
+def best_pairs_table(found: Sequence[BestPair]) -> Table | None:
     """Return a table of GMG and CAP of both sides, or None where there are none."""
     if not found:
         return None
@@ -192,7 +192,7 @@ def duels_table(found: Sequence[Duel]) -> Table | None:
     )
 
 
-def verdict_of_worlds(found: Sequence[Duel]) -> str:
+def verdict_of_worlds(found: Sequence[BestPair]) -> str:
     """Return in how many worlds routing halves goal misgeneralization, level by level."""
     if not found:
         return (

@@ -17,8 +17,8 @@ from oversight.rl.report.worlds import (
     CAP,
     GMG,
     STYLES,
-    duels,
-    duels_table,
+    best_pairs,
+    best_pairs_table,
     goal_tables,
     goals_figure,
     is_world,
@@ -118,7 +118,9 @@ def test_tax_is_the_return_at_full_oversight_minus_that_of_the_oracle() -> None:
     assert "p = 1, minus oracle" not in returns.frame
 
 
-def test_episodes_that_are_unobserved_even_at_full_oversight_have_one_column_and_no_duel() -> None:
+def test_episodes_that_are_unobserved_even_at_full_oversight_have_one_column_and_no_best_pair() -> (
+    None
+):
     goals = {name: {1.0: alike(0.0, 0.5)} for name in ("score-maps", "imputed-conv", "oracle")}
     rows = world_rows("absent_supervisor", goals)
     for row in rows:
@@ -126,7 +128,7 @@ def test_episodes_that_are_unobserved_even_at_full_oversight_have_one_column_and
     made = Panel("absent_supervisor", pd.DataFrame(map(parse_row, rows)), "observed")
     (*_, returns) = goal_tables(made, 5)
     assert [*returns.frame.columns] == ["p = 1", "p = 1, minus oracle"]
-    assert duels([made], ("score-maps",)) == []
+    assert best_pairs([made], ("score-maps",)) == []
 
 
 @pytest.mark.parametrize(
@@ -144,9 +146,9 @@ def test_halved_means_half_of_gmg_at_a_like_cap(
     routed: tuple[float, float], unrouted: tuple[float, float], halved: bool
 ) -> None:
     goals = {"score-maps": {0.01: alike(*routed)}, "naive": {0.01: alike(*unrouted)}}
-    (found,) = duels([panel(goals)], ("score-maps",))
+    (found,) = best_pairs([panel(goals)], ("score-maps",))
     assert found.halved is halved
-    table = duels_table([found])
+    table = best_pairs_table([found])
     assert table is not None
     assert table.marks == ({("maze, 0.01", "GMG, routed"): "best"} if halved else {})
     row = table.frame.loc["maze, 0.01"]
@@ -166,10 +168,10 @@ def test_best_methods_have_the_highest_return_and_enough_seeds_and_are_no_oracle
         "filtered": {0.01: alike(0.0, 0.25)},  # 0.25 of return
         "oracle": {0.01: alike(0.0, 1.0)},
     }
-    (found,) = duels([panel(goals)], ("score-maps", "routed", "signed"))
+    (found,) = best_pairs([panel(goals)], ("score-maps", "routed", "signed"))
     assert (found.routed, found.unrouted) == ("routed", "filtered")
-    assert duels([panel(goals)], ("reward-map",)) == []
-    assert duels_table([]) is None
+    assert best_pairs([panel(goals)], ("reward-map",)) == []
+    assert best_pairs_table([]) is None
     assert "enough seeds" in verdict_of_worlds([])
 
 
