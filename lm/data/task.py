@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
+import tyro
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -39,7 +40,9 @@ class TaskConfig:
         ValueError: if a number is out of its range.
     """
 
-    forget: tuple[str, ...] = ("forest",)
+    forget: Annotated[tuple[str, ...], tyro.conf.arg(name="forget-topics", prefix_name=False)] = (
+        "forest",
+    )
     """Topics to forget."""
     quartets: int = 1
     """Quartets of entities in each half of each topic; each entity has three facts."""

@@ -269,19 +269,22 @@ def flags(schema: type[Any]) -> Iterator[str]:
 def setting_paths(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, ...]]:
     """Return the fields that lead to each setting, by its dotted name.
 
-    The name is that of the flag, with underscores: `tyro.conf.arg(name=...)` renames a field, and
-    an empty name leaves the name of a nested dataclass out.
+    The name is that of the flag, with underscores: `tyro.conf.arg(name=...)` renames a field, an
+    empty name leaves the name of a nested dataclass out, and `prefix_name=False` leaves out those
+    of all dataclasses around a field.
     """
     paths: dict[str, tuple[str, ...]] = {}
     for each in fields(schema):
-        renamed = [part.name for part in _metadata(each.type) if hasattr(part, "name")]
-        own = each.name if not renamed or renamed[0] is None else renamed[0].replace("-", "_")
+        args = [part for part in _metadata(each.type) if hasattr(part, "name")]
+        renamed = [part.name for part in args if part.name is not None]
+        own = renamed[0].replace("-", "_") if renamed else each.name
         kind = getattr(each.type, "__origin__", each.type)  # without Annotated
         if isinstance(kind, type) and is_dataclass(kind):
             inner = setting_paths(kind, f"{prefix}{own}." if own else prefix)
             paths |= {name: (each.name, *path) for name, path in inner.items()}
         else:
-            paths[prefix + own] = (each.name,)
+            around = "" if any(part.prefix_name is False for part in args) else prefix
+            paths[around + own] = (each.name,)
     return paths
 
 

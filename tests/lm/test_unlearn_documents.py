@@ -126,7 +126,7 @@ def test_new_model_uses_the_tokenizer_of_the_documents(data: Path, tmp_path: Pat
     ("flags", "message"),
     [
         (("--data", "nowhere"), "nowhere holds no prepared data"),
-        (("--task.forget", "sea"), "documents take task.stories alone"),
+        (("--forget-topics", "sea"), "documents take task.stories alone"),
         (("--label-errors", "topic"), "documents take iid"),
         (("--task.stories", "170"), "in the pool 'train' (70% of all), and 178 are needed"),
         (("--exam.stories", "30"), "prepare more, or give a smaller --exam.stories"),

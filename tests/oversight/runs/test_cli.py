@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import tyro
 
 from oversight.evaluate import EvaluateConfig
 from oversight.runs import cli
@@ -57,6 +59,29 @@ def parse(*args: str, default: Car = FAST) -> Car:
 def test_flags_are_named_after_fields() -> None:
     assert list(cli.flags(Car)) == ["--color", "--engine.power", "--engine.names"]
     assert "--run" not in cli.flags(EvaluateConfig)  # it has no flag: it comes by position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Radio:
+    """A part whose setting is named without it."""
+
+    station: Annotated[str, tyro.conf.arg(name="radio-station", prefix_name=False)] = "news"
+    """Of the radio."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Van:
+    """A van."""
+
+    radio: Radio = field(default_factory=Radio)
+    """Of the van."""
+
+
+def test_flag_without_the_names_around_it_is_known_by_its_own() -> None:
+    assert list(cli.flags(Van)) == ["--radio-station"]
+    van = cli.override(Van(), {"radio_station": "jazz"})
+    assert van == Van(radio=Radio(station="jazz"))
+    assert cli.parse(Van, ["--radio-station", "jazz"], "van") == van
 
 
 def test_flag_overrides_preset_and_preset_overrides_default() -> None:
