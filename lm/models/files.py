@@ -15,7 +15,7 @@ from torch import Tensor
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
-from lm.models.layers import AdapterConfig, GPTConfig
+from lm.models.layers import EXPANSION, AdapterConfig, GPTConfig
 from oversight.runs.folder import from_json
 
 GPT_KIND, HF_KIND = "gpt", "causal_lm"
@@ -70,7 +70,8 @@ def _causal_lm(shape: dict[str, Any], dtype: torch.dtype) -> LanguageModel:
         config, dtype=dtype, attn_implementation=shape["attention"]
     )
     adapters = shape["adapters"] and AdapterConfig(**shape["adapters"])
-    return RoutedCausalLM(plain, shape["units"], shape["layers"], adapters=adapters)
+    modules = shape["modules"] or (EXPANSION,)
+    return RoutedCausalLM(plain, shape["units"], shape["layers"], 0, adapters, modules)
 
 
 def _tensors(model: LanguageModel) -> dict[str, Tensor]:

@@ -9,21 +9,21 @@
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.models.language_model import LanguageModel, OutputHead, cross_entropy
+from lm.models.language_model import LanguageModel, OutputHead, cross_entropy, profile_scales
 from lm.models.layers import (
-    EXPANSION_PARAMETERS,
     LOSS,
     ORIGINAL_PARAMETERS,
+    AddedEmbedding,
+    AddedUnits,
     Attention,
-    ExpansionEmbedding,
     GatedMLP,
     GPTConfig,
     RoutedLinear,
@@ -63,12 +63,17 @@ class GPT(LanguageModel):
 
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config, self.expanded = config, config.expanded
+        self.config = config
+        self.module_names = config.modules if config.expanded else ()
         self.vocab_size, self.width, self.context = config.vocab_size, config.width, config.context
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.width))
-        self.expansion_embedding: ExpansionEmbedding | None = None
-        if config.added_embedding:
-            self.expansion_embedding = ExpansionEmbedding(config.vocab_size, config.width)
+        self.added_embeddings = nn.ModuleDict(
+            {
+                module: AddedEmbedding(config.vocab_size, config.width, module)
+                for module in config.modules
+                if config.added_embedding
+            }
+        )
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.parameter_gate = Gate(ORIGINAL_PARAMETERS)
         self.loss_gate = Gate(LOSS)
@@ -90,8 +95,8 @@ class GPT(LanguageModel):
         """Return the embeddings of tokens, [B, T, D]."""
         # a gate on the lookup multiplies the gradient of the embedding
         x_btd: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.embedding))
-        if self.expansion_embedding is not None:
-            x_btd = x_btd + self.expansion_embedding(tokens_bt)
+        for added in self.added_embeddings.values():
+            x_btd = x_btd + added(tokens_bt)
         return x_btd
 
     def features_of(self, x_btd: Tensor) -> Tensor:
@@ -135,15 +140,22 @@ class GPT(LanguageModel):
         """Return a copy that shares no weights, without hooks, all parameters trainable."""
         return self._like(self.config)
 
-    def ablated(self) -> "GPT":
-        """Return a plain copy, without the expansion.
+    def profile(self, *names: str, weights: Mapping[str, float] | None = None) -> "GPT":
+        """Return a copy in which only some modules exist, whose names the copy keeps.
 
         Raises:
-            ValueError: if the model has none.
+            ValueError: as `profile_scales`.
         """
-        if not self.expanded:
-            raise ValueError("the model has no expansion to ablate: expand it before training")
-        return self._like(self.config.plain)
+        scales = profile_scales(self.module_names, names, weights)
+        config = replace(self.config, modules=tuple(scales)) if scales else self.config.plain
+        made = self._like(config)
+        with torch.no_grad():
+            for part in made.modules():
+                if isinstance(part, AddedUnits):
+                    part.down.weight.mul_(scales[part.module])
+                elif isinstance(part, AddedEmbedding):
+                    part.weight.mul_(scales[part.module])
+        return made
 
     def _like(self, config: GPTConfig) -> "GPT":
         """Return a model of another shape, with the weights of the same names."""
@@ -163,10 +175,8 @@ class GPT(LanguageModel):
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each target that has some; together these are all parameters."""
         found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [self.embedding]}
-        if self.expansion_embedding is not None:
-            found[EXPANSION_PARAMETERS] = [self.expansion_embedding.weight]
         for module in self.modules():
-            if isinstance(module, RoutedLinear):
+            if isinstance(module, RoutedLinear | AddedEmbedding):
                 found.setdefault(module.parameter_gate.targets[0], []).append(module.weight)
         return found
 
@@ -195,9 +205,10 @@ def initialize(model: GPT, seed: int) -> None:
         block.mlp.original.up.weight.normal_(0, deviation, generator=generator)
         block.mlp.original.down.weight.normal_(0, small, generator=generator)
     for block in blocks:  # last, so that the weights above do not depend on the expansion
-        if block.mlp.expansion is not None:
-            block.mlp.expansion.up.weight.normal_(0, deviation, generator=generator)
-            block.mlp.expansion.down.weight.normal_(0, 0.0, generator=generator)
+        for added in block.mlp.added.values():
+            assert isinstance(added, AddedUnits)
+            added.up.weight.normal_(0, deviation, generator=generator)
+            added.down.weight.normal_(0, 0.0, generator=generator)
 
 
 @torch.no_grad()

@@ -1,13 +1,13 @@
 """A causal language model of Hugging Face as a `LanguageModel`, and its plain export.
 
-Gates and an expansion are inserted into the plain model in place. `contract` merges the expansion
-back into plain layers, which `transformers` loads without code of this project.
+Gates and modules are inserted into the plain model in place. `contract` merges modules back into
+plain layers, which `transformers` loads without code of this project.
 
 Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,22 @@ from lm.models.hf_layers import (
     zero_units,
 )
 from lm.models.hf_loading import first_line
-from lm.models.language_model import IGNORED, LanguageModel, OutputHead, cross_entropy
-from lm.models.layers import LOSS, TARGETS, AdapterConfig, RoutedLinear, require_expansion
+from lm.models.language_model import (
+    IGNORED,
+    LanguageModel,
+    OutputHead,
+    cross_entropy,
+    profile_scales,
+)
+from lm.models.layers import (
+    EXPANSION,
+    LOSS,
+    AdapterConfig,
+    RoutedLinear,
+    require_expansion,
+    require_modules,
+    targets,
+)
 from oversight.routing import Gate, RouteTable, parameters_of, routing
 
 if TYPE_CHECKING:
@@ -44,34 +58,44 @@ UNLIMITED = 2048
 """Tokens that a model without a maximum number of them reads at once, such as BLOOM."""
 
 
-def contract(model: "RoutedCausalLM", *, ablated: bool = False) -> "PreTrainedModel":
+def contract(
+    model: "RoutedCausalLM",
+    names: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> "PreTrainedModel":
     """Return a plain copy of a model, which can be exported by `save_pretrained`.
 
-    Adapters are merged into the matrices parallel to them, an expansion into wider MLPs. A model
-    type has one number of hidden units for all layers, so layers that are not expanded get as many
-    units with zero weights.
+    Adapters are merged into the matrices parallel to them, added hidden units into wider MLPs. A
+    model type has one number of hidden units for all layers, so layers that are not expanded get as
+    many units with zero weights.
 
     Args:
         model: the model, which is not changed.
-        ablated: whether to leave out the expansion, or the adapter to ablate.
+        names: the modules to keep; all by default.
+        weights: scale of what a module writes, by name; 1 by default.
+
+    Raises:
+        ValueError: as `profile_scales`.
     """
+    known = model.module_names
+    scales = profile_scales(known, known if names is None else names, weights)
     plain: PreTrainedModel = copy.deepcopy(model.causal_lm)
     architecture, blocks = model.architecture, model.architecture.blocks(plain)
     added = [
-        next((one.expansion for one in block.modules() if isinstance(one, Expanded)), None)
+        next((one.added for one in block.modules() if isinstance(one, Expanded)), None)
         for block in blocks
     ]
     for module in list(plain.modules()):
         if isinstance(module, Adapted):
-            module.merge(ablated=ablated)
+            module.merge(scales)
     unwrap(plain)
     plain.requires_grad_(True)
-    if ablated or not model.units:
-        return plain
-    for block, expansion in zip(blocks, added, strict=True):
-        mlp = block.get_submodule(architecture.mlp)
-        widen(mlp, expansion or zero_units(mlp, architecture, model.units), architecture)
-    setattr(plain.config, model.units_setting, hidden_units(mlp, architecture))
+    for name, scale in scales.items() if model.units else ():
+        for block, units in zip(blocks, added, strict=True):
+            mlp = block.get_submodule(architecture.mlp)
+            own = zero_units(mlp, architecture, model.units) if units is None else units[name]
+            widen(mlp, own, architecture, scale)
+        setattr(plain.config, model.units_setting, hidden_units(mlp, architecture))
     return plain
 
 
@@ -85,11 +109,13 @@ class RoutedCausalLM(LanguageModel):
     Args:
         plain: a causal model whose layers `architecture_of` finds. It trains in its own dtype, so
             load it in float32.
-        units: hidden units added to the MLP of each expanded layer.
+        units: hidden units that each module adds to the MLP of each expanded layer.
         layers: indices of the expanded layers.
         seed: seed of the input weights of added units or adapters.
-        adapters: the size of the pair of adapters at each linear map of the blocks, whose plain
-            weights are then frozen; None for no adapters. Adapters exclude added units.
+        adapters: the size of the adapters at each linear map of the blocks, one to keep and one for
+            each module; the plain weights of the blocks are then frozen. None for no adapters.
+            Adapters exclude added units.
+        modules: names of the modules, if there are added units or adapters.
 
     Raises:
         ValueError: if the model lacks the layers that are gated, cannot be expanded so, or has
@@ -103,6 +129,7 @@ class RoutedCausalLM(LanguageModel):
         layers: Iterable[int] = (),
         seed: int = 0,
         adapters: AdapterConfig | None = None,
+        modules: Sequence[str] = (EXPANSION,),
     ) -> None:
         super().__init__()
         if any(isinstance(module, Wrapper) for module in plain.modules()):
@@ -111,10 +138,12 @@ class RoutedCausalLM(LanguageModel):
         self.units, self.expanded_layers, self.adapters = units, tuple(layers), adapters
         blocks = self.architecture.blocks(plain)
         require_expansion(units, self.expanded_layers, len(blocks))
+        require_modules(modules)
         if adapters and units:
             raise ValueError(f"adapters and {units} added hidden units were asked for: choose one")
         self.units_setting = units_setting(plain, self.architecture) if units else ""
-        self.causal_lm, self.expanded = plain, bool(units or adapters)
+        self.causal_lm = plain
+        self.module_names = tuple(modules) if units or adapters else ()
         self.vocab_size = int(plain.config.vocab_size)
         self.width = matrix_of(plain.get_submodule(self.architecture.head)).shape[1]
         self.context = int(getattr(plain.config, "max_position_embeddings", None) or UNLIMITED)
@@ -136,20 +165,25 @@ class RoutedCausalLM(LanguageModel):
         generator = torch.Generator().manual_seed(seed)
         mlps = [block.get_submodule(architecture.mlp) for block in blocks]
         added = {
-            layer: drawn_units(mlps[layer], architecture, self.units, generator)
+            layer: {
+                name: drawn_units(mlps[layer], architecture, self.units, generator)
+                for name in self.module_names
+            }
             for layer in self.expanded_layers
         }
         if self.adapters:
-            adapt(plain, blocks, self.adapters, seed)
+            adapt(plain, blocks, self.adapters, self.module_names, seed)
         else:
             gate_plain_parameters(plain, architecture)
         for layer, block in enumerate(blocks):
-            insert_gates(block, architecture, added.get(layer))
+            insert_gates(block, architecture, added.get(layer, {}))
 
     def _changed(self, tokens_bt: Tensor, before_btv: Tensor) -> str | None:
         """Return why gates of weight 1 change logits; None if they are equal to the last bit."""
-        try:
-            with routing(self, _INERT.to(self.device), torch.zeros_like(tokens_bt)):
+        names = targets(self.module_names)
+        weights = {"on": dict.fromkeys(names, 1.0), "off": dict.fromkeys(names, 0.0)}
+        try:  # with a second route, every gate works
+            with routing(self, RouteTable(weights).to(self.device), torch.zeros_like(tokens_bt)):
                 equal = torch.equal(self(tokens_bt).detach(), before_btv)
         except Exception as error:  # any code of the model may fail
             return f"it cannot be computed with gates inside ({first_line(error)})"
@@ -164,6 +198,7 @@ class RoutedCausalLM(LanguageModel):
             "units": self.units,
             "layers": list(self.expanded_layers),
             "adapters": self.adapters and asdict(self.adapters),
+            "modules": list(self.module_names),
         }
 
     def layers(self) -> list[nn.Module]:
@@ -182,15 +217,13 @@ class RoutedCausalLM(LanguageModel):
         copied = copy.deepcopy(self)
         return copied if self.adapters else copied.requires_grad_(True)
 
-    def ablated(self) -> "RoutedCausalLM":
-        """Return a copy without the expansion, or without the adapter to ablate.
+    def profile(self, *names: str, weights: Mapping[str, float] | None = None) -> "RoutedCausalLM":
+        """Return a copy that has only some of the modules, merged into its plain layers.
 
         Raises:
-            ValueError: if the model has none.
+            ValueError: as `profile_scales`.
         """
-        if not self.expanded:
-            raise ValueError("the model has no expansion to ablate: expand it before training")
-        return RoutedCausalLM(contract(self, ablated=True))
+        return RoutedCausalLM(contract(self, names, weights))
 
     def features(self, tokens_bt: Tensor) -> Tensor:
         """Return the input of the output head, [B, T, D].
@@ -260,10 +293,6 @@ class RoutedCausalLM(LanguageModel):
         head = innermost(self.causal_lm.get_submodule(self.architecture.head))
         assert isinstance(head, nn.Linear)
         return OutputHead(head.weight, head.bias, partial(_finished, self.causal_lm.config))
-
-
-_INERT = RouteTable({"open": dict.fromkeys(TARGETS, 1.0), "closed": dict.fromkeys(TARGETS, 0.0)})
-"""A table whose first route passes everything, while its gates work."""
 
 
 def _finished(config: "PretrainedConfig", logits: Tensor) -> Tensor:

@@ -2,18 +2,19 @@
 
 - `Wrapper` and its subclasses take the place of a plain module and hold it as `plain`.
 - Added hidden units form an MLP parallel to the plain one, or are merged into a wider one.
-- Adapters: a pair of low-rank updates at each linear map of a block, one to keep and one to ablate.
-  The plain weights of the blocks are frozen (Hu et al. 2021, arXiv 2106.09685). The modules outside
+- Adapters: low-rank updates at each linear map of a block, one to keep and one for each module.
+  The plain weights of the blocks are frozen (Hu et al. 2021, arXiv 2106.09685). The parts outside
   of the blocks (embeddings, last norm, output head) train with the adapter to keep, as the
   `modules_to_save` of peft do: without them a model hardly learns a new style or vocabulary. These
-  are the target `original_parameters`; the other adapter is `expansion_parameters`, and a token
-  sees it by its weight at `expansion_mask`. So route tables mean the same as with an expansion.
+  are the target `original_parameters`; the adapter of the module `expansion` is
+  `expansion_parameters`, and a token sees it by its weight at `expansion_mask`. So route tables
+  mean the same as with added hidden units.
 
 Shape suffixes: b batch, t tokens, d features.
 """
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,15 +24,14 @@ from torch.nn.utils import skip_init
 from lm.models.hf_architecture import Architecture, is_linear, is_transposed, matrix_of
 from lm.models.layers import (
     ATTENTION,
-    EXPANSION,
-    EXPANSION_PARAMETERS,
     HIDDEN,
     MLP,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
     AdapterConfig,
-    ExpansionMask,
+    ModuleMask,
     RoutedLinear,
+    parameters_of,
 )
 from oversight.routing import Gate, gate_linear, gate_parameters
 
@@ -109,22 +109,41 @@ class Gated(Wrapper):
         return y
 
 
+class Masked(Wrapper):
+    """A part of a module, whose output is multiplied by the module's mask.
+
+    Args:
+        plain: the part.
+        module: name of the module.
+    """
+
+    def __init__(self, plain: nn.Module, module: str) -> None:
+        super().__init__(plain)
+        self.mask = ModuleMask(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the masked output of the part."""
+        y: Tensor = self.mask(self.plain(x))
+        return y
+
+
 class Expanded(Wrapper):
-    """An MLP with added hidden units, which have their own parameters.
+    """An MLP with hidden units that modules have added, which have their own parameters.
 
     Args:
         plain: the MLP.
-        expansion: an MLP of the added units.
+        added: an MLP of the added units of each module, by its name.
     """
 
-    def __init__(self, plain: nn.Module, expansion: nn.Module) -> None:
+    def __init__(self, plain: nn.Module, added: Mapping[str, nn.Module]) -> None:
         super().__init__(plain)
-        self.expansion = expansion
-        self.expansion_mask = ExpansionMask()
+        self.added = nn.ModuleDict({name: Masked(mlp, name) for name, mlp in added.items()})
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
-        y_btd: Tensor = self.plain(x_btd) + self.expansion_mask(self.expansion(x_btd))
+        y_btd: Tensor = self.plain(x_btd)
+        for added in self.added.values():
+            y_btd = y_btd + added(x_btd)
         return y_btd
 
 
@@ -174,14 +193,17 @@ def gate_plain_parameters(plain: nn.Module, architecture: Architecture) -> None:
     gate_all_parameters(plain, ORIGINAL_PARAMETERS, heads_first=heads_first)
 
 
-def insert_gates(block: nn.Module, architecture: Architecture, added: nn.Module | None) -> None:
-    """Insert gates at the attention and the MLP of a block, and added hidden units if given."""
+def insert_gates(
+    block: nn.Module, architecture: Architecture, added: Mapping[str, nn.Module]
+) -> None:
+    """Insert gates at the attention and the MLP of a block, and hidden units added by modules."""
     mlp, down_proj = block.get_submodule(architecture.mlp), architecture.down_proj
     # at the projection, since the MLPs of some families also add the residual stream
-    _gate(mlp, down_proj, before=HIDDEN if added is None else ORIGINAL, after=MLP)
-    if added is not None:
-        gate_all_parameters(added, EXPANSION_PARAMETERS)
-        _gate(added, down_proj, before=EXPANSION, after=MLP)
+    _gate(mlp, down_proj, before=ORIGINAL if added else HIDDEN, after=MLP)
+    for name, units in added.items():
+        gate_all_parameters(units, parameters_of(name))
+        _gate(units, down_proj, before=name, after=MLP)
+    if added:
         block.set_submodule(architecture.mlp, Expanded(mlp, added))
     _gate(block, architecture.attention_output, after=ATTENTION)
 
@@ -267,9 +289,10 @@ def drawn_units(
 
 
 @torch.no_grad()
-def widen(mlp: nn.Module, added: nn.Module, architecture: Architecture) -> None:
-    """Append the hidden units of another MLP to those of a plain one."""
+def widen(mlp: nn.Module, added: nn.Module, architecture: Architecture, scale: float = 1.0) -> None:
+    """Append the hidden units of another MLP, what they write scaled, to those of a plain one."""
     down_proj = architecture.down_proj
+    matrix_of(added.get_submodule(down_proj)).mul_(scale)
     for name in architecture.up_projs:
         _append(
             mlp.get_submodule(name), added.get_submodule(name), 0, _fused(mlp, name, architecture)
@@ -369,42 +392,65 @@ class Adapter(nn.Module):
 
 
 class Adapted(Wrapper):
-    """A frozen linear map with a pair of adapters, one to keep and one to ablate.
+    """A frozen linear map with an adapter to keep and one for each module.
 
     Args:
         plain: the linear map, whose weights the caller freezes.
         config: the rank and the scale of each adapter.
+        modules: names of the modules.
         generator: draws the initial weights.
     """
 
-    def __init__(self, plain: nn.Module, config: AdapterConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        plain: nn.Module,
+        config: AdapterConfig,
+        modules: Sequence[str],
+        generator: torch.Generator,
+    ) -> None:
         super().__init__(plain)
         self.kept = Adapter(plain, config, ORIGINAL_PARAMETERS, generator)
-        self.ablatable = Adapter(plain, config, EXPANSION_PARAMETERS, generator)
-        self.expansion_mask = ExpansionMask()
+        self.added = nn.ModuleDict(
+            {
+                name: Masked(Adapter(plain, config, parameters_of(name), generator), name)
+                for name in modules
+            }
+        )
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, inputs] to [B, T, outputs]."""
-        y_btd: Tensor = (
-            self.plain(x_btd) + self.kept(x_btd) + self.expansion_mask(self.ablatable(x_btd))
-        )
+        y_btd: Tensor = self.plain(x_btd) + self.kept(x_btd)
+        for added in self.added.values():
+            y_btd = y_btd + added(x_btd)
         return y_btd
 
     @torch.no_grad()
-    def merge(self, *, ablated: bool) -> None:
-        """Merge the adapters into the plain weights, without the one to ablate if `ablated`."""
+    def merge(self, scales: Mapping[str, float]) -> None:
+        """Merge adapters into the plain weights: the one to keep, and those of some modules.
+
+        Args:
+            scales: scale of the adapter of each module that is merged, by name.
+        """
         matrix = matrix_of(self.plain)
         matrix.add_(self.kept.product)
-        if not ablated:
-            matrix.add_(self.ablatable.product)
+        for name, scale in scales.items():
+            adapter = innermost(self.added[name])
+            assert isinstance(adapter, Adapter)
+            matrix.add_(adapter.product, alpha=scale)
 
 
-def adapt(plain: nn.Module, blocks: nn.ModuleList, config: AdapterConfig, seed: int) -> None:
-    """Freeze the blocks of a plain model, and add a pair of adapters to each linear map in them."""
+def adapt(
+    plain: nn.Module,
+    blocks: nn.ModuleList,
+    config: AdapterConfig,
+    modules: Sequence[str],
+    seed: int,
+) -> None:
+    """Freeze the blocks of a plain model, and add adapters to each linear map in them."""
     generator = torch.Generator().manual_seed(seed)
     gate_all_parameters(plain, ORIGINAL_PARAMETERS, excluded=blocks)
     for block in blocks:
         block.requires_grad_(False)
         for name, module in list(block.named_modules()):
             if is_linear(module):
-                block.set_submodule(name, Adapted(module, config, generator))
+                block.set_submodule(name, Adapted(module, config, modules, generator))

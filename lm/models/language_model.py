@@ -4,7 +4,7 @@ Shape suffixes: b batch, t tokens, d width, v vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -111,8 +111,13 @@ class LanguageModel(nn.Module, ABC):
     """Features of the residual stream."""
     context: int
     """Maximum number of tokens."""
-    expanded: bool
-    """Whether the model has parts that were added to be ablated."""
+    module_names: tuple[str, ...]
+    """Names of the modules that were added to be removed, in order; none in a plain model."""
+
+    @property
+    def expanded(self) -> bool:
+        """Whether the model has modules that were added to be removed."""
+        return bool(self.module_names)
 
     @property
     @abstractmethod
@@ -163,12 +168,26 @@ class LanguageModel(nn.Module, ABC):
         """Return a copy that shares no weights, without hooks, all parameters trainable."""
 
     @abstractmethod
+    def profile(self, *names: str, weights: Mapping[str, float] | None = None) -> Self:
+        """Return a copy that has only some of the modules: a capability profile.
+
+        Args:
+            names: names of the modules to keep. Without names, no module is kept.
+            weights: scale of what a module writes, from 0 to 1, by name; 1 for other modules.
+
+        Raises:
+            ValueError: as `profile_scales`.
+        """
+
     def ablated(self) -> Self:
-        """Return a copy without the added parts.
+        """Return a copy without modules.
 
         Raises:
             ValueError: if there are none.
         """
+        if not self.expanded:
+            raise ValueError("the model has no expansion to ablate: expand it before training")
+        return self.profile()
 
     @property
     def device(self) -> torch.device:
@@ -229,6 +248,38 @@ class LanguageModel(nn.Module, ABC):
             for handle in handles:
                 handle.remove()
         return found
+
+
+def profile_scales(
+    known: Sequence[str], names: Sequence[str], weights: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Return the scale of each module of a profile, in the order of the model.
+
+    Args:
+        known: the modules of the model.
+        names: the modules to keep.
+        weights: scale of a module, by name; None for 1.
+
+    Raises:
+        ValueError: if a name is unknown or given twice, or a weight is of a module that is not
+            kept or not between 0 and 1.
+
+    >>> profile_scales(["forest", "ocean", "city"], ["city", "forest"], {"city": 0.5})
+    {'forest': 1.0, 'city': 0.5}
+    """
+    odd = [name for place, name in enumerate(names) if name not in known or name in names[:place]]
+    if odd:
+        raise ValueError(
+            f"a profile of {', '.join(names)} was asked for: name modules of the model, each once: "
+            f"{', '.join(known) or 'it has none'}"
+        )
+    given = dict(weights or {})
+    if not set(given) <= set(names) or not all(0 <= weight <= 1 for weight in given.values()):
+        raise ValueError(
+            f"weights {given} were given to a profile of {', '.join(names) or 'no module'}: give "
+            "each module of the profile a weight from 0 to 1"
+        )
+    return {name: float(given.get(name, 1.0)) for name in known if name in names}
 
 
 class _LastLayerReached(Exception):  # noqa: N818 (not an error)

@@ -1,22 +1,28 @@
 """The layers of a GPT, its shape, and the targets that a route table gives weights to.
 
+An expansion consists of one or more modules, each of which can be removed by itself. Its only
+module is called `expansion` unless modules are named, and the targets of a module are named after
+it. Below, `expansion` stands for any module.
+
 Targets at activations, where a Gate multiplies the gradient of what lies below:
 - `hidden`: the hidden units of an MLP in a layer that is not expanded;
-- `original` and `expansion`: in an expanded layer, the units it had and those that were added;
+- `original` and `expansion`: in an expanded layer, the units it had and those of the module;
 - `mlp` and `attention`: the output of an MLP or an attention layer to the residual stream, before
   the norm that some families put there;
 - `loss`: the loss of a token.
 
 Targets at parameters, where a token's weight multiplies its contribution to their gradient:
 - `original_parameters`: all parameters of the model without its expansion, the embedding included;
-- `expansion_parameters`: the parameters of the expansion.
+- `expansion_parameters`: the parameters of the module.
 
 A target in the forward pass:
-- `expansion_mask`: multiplies the output of the expansion. A token of weight 0 does not see it.
+- `expansion_mask`: multiplies the output of the module. A token of weight 0 does not see it.
 
 Shape suffixes: b batch, h heads, t tokens, d width, c features of a head, f hidden units.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,29 +63,74 @@ MLP = "mlp"
 ATTENTION = "attention"
 LOSS = "loss"
 ORIGINAL_PARAMETERS = "original_parameters"
-EXPANSION_PARAMETERS = "expansion_parameters"
-EXPANSION_MASK = "expansion_mask"
-
-TARGETS = (
-    HIDDEN,
-    ORIGINAL,
-    EXPANSION,
-    MLP,
-    ATTENTION,
-    LOSS,
-    ORIGINAL_PARAMETERS,
-    EXPANSION_PARAMETERS,
-    EXPANSION_MASK,
-)
-"""All targets."""
 
 
-class ExpansionMask(nn.Module):
-    """Multiply what an expansion writes by each token's weight; the weight is 1 without routes."""
+def parameters_of(module: str) -> str:
+    """Return the name of a module's parameters in a route table.
 
-    def __init__(self) -> None:
+    >>> parameters_of("forest")
+    'forest_parameters'
+    """
+    return f"{module}_parameters"
+
+
+def mask_of(module: str) -> str:
+    """Return the name of a module's mask in a route table.
+
+    >>> mask_of("forest")
+    'forest_mask'
+    """
+    return f"{module}_mask"
+
+
+EXPANSION_PARAMETERS = parameters_of(EXPANSION)
+EXPANSION_MASK = mask_of(EXPANSION)
+
+
+def targets(modules: Sequence[str] = (EXPANSION,)) -> tuple[str, ...]:
+    """Return all targets of a model with the given modules."""
+    parameters, masks = map(parameters_of, modules), map(mask_of, modules)
+    return (
+        *(HIDDEN, ORIGINAL, *modules, MLP, ATTENTION, LOSS),
+        *(ORIGINAL_PARAMETERS, *parameters, *masks),
+    )
+
+
+TARGETS = targets()
+"""All targets of a model whose expansion is one module."""
+
+
+def require_modules(names: Sequence[str]) -> None:
+    """Refuse names of modules that cannot be told apart or cannot be used in a model.
+
+    Raises:
+        ValueError: if there is none, one is given twice, has other characters than letters, digits,
+            `-` and `_`, or is the name of another target or of a method of `torch.nn.ModuleDict`.
+    """
+    known = set(targets(()))
+    odd = [
+        name
+        for name in names
+        if not re.fullmatch(r"[\w-]+", name) or name in known or hasattr(nn.ModuleDict, name)
+    ]
+    if odd or not names or len(set(targets(names))) < len(targets(names)):
+        raise ValueError(
+            f"modules {', '.join(map(repr, odd or names)) or 'without a name'} were given: give "
+            f"each module a name of its own of letters, digits, - and _, and none of "
+            f"{', '.join(sorted(known))}"
+        )
+
+
+class ModuleMask(nn.Module):
+    """Multiply what a module writes by each token's weight; the weight is 1 without routes.
+
+    Args:
+        module: name of the module.
+    """
+
+    def __init__(self, module: str = EXPANSION) -> None:
         super().__init__()
-        self.gate = Gate(EXPANSION_MASK)  # never applied; it only knows the current weights
+        self.gate = Gate(mask_of(module))  # never applied; it only knows the current weights
 
     def forward(self, written_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself."""
@@ -123,11 +174,13 @@ class GPTConfig:
     context: int = 256
     """Maximum number of tokens."""
     expansion: int = 0
-    """Hidden units added to the MLP of each expanded layer."""
+    """Hidden units that each module of the expansion adds to the MLP of each expanded layer."""
     expanded_layers: tuple[int, ...] = ()
     """Indices of the expanded layers."""
     added_embedding: bool = False
-    """Whether the expansion also has an embedding of tokens."""
+    """Whether each module of the expansion also has an embedding of tokens."""
+    modules: tuple[str, ...] = (EXPANSION,)
+    """Names of the modules of the expansion, if there is one."""
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.width, self.num_layers, self.num_heads, self.context)
@@ -137,6 +190,7 @@ class GPTConfig:
                 "num_heads heads of an even number of features"
             )
         require_expansion(self.expansion, self.expanded_layers, self.num_layers)
+        require_modules(self.modules)
 
     @property
     def hidden(self) -> int:
@@ -146,12 +200,14 @@ class GPTConfig:
     @property
     def plain(self) -> "GPTConfig":
         """The same shape without its expansion."""
-        return replace(self, expansion=0, expanded_layers=(), added_embedding=False)
+        return replace(
+            self, expansion=0, expanded_layers=(), added_embedding=False, modules=(EXPANSION,)
+        )
 
     @property
     def expanded(self) -> bool:
         """Whether the shape has an expansion."""
-        return self != self.plain
+        return self.expansion > 0 or self.added_embedding
 
 
 SIZES = {
@@ -235,6 +291,26 @@ class HiddenUnits(nn.Module):
         return y_btd
 
 
+class AddedUnits(HiddenUnits):
+    """The hidden units that a module adds to an MLP.
+
+    Args:
+        width: features of the residual stream.
+        units: number of hidden units.
+        module: name of the module.
+    """
+
+    def __init__(self, width: int, units: int, module: str) -> None:
+        super().__init__(width, units, module, parameters_of(module))
+        self.module = module
+        self.mask = ModuleMask(module)
+
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """Map [B, T, D] to the output of the units, [B, T, D]."""
+        written: Tensor = self.mask(super().forward(x_btd))
+        return written
+
+
 class GatedMLP(nn.Module):
     """An MLP, expanded if its layer is among the expanded ones; a Gate is at its output."""
 
@@ -244,25 +320,26 @@ class GatedMLP(nn.Module):
         self.original = HiddenUnits(
             config.width, config.hidden, ORIGINAL if expanded else HIDDEN, ORIGINAL_PARAMETERS
         )
-        self.expansion: HiddenUnits | None = None
-        if expanded:
-            self.expansion = HiddenUnits(
-                config.width, config.expansion, EXPANSION, EXPANSION_PARAMETERS
-            )
-            self.expansion_mask = ExpansionMask()
+        self.added = nn.ModuleDict(
+            {
+                module: AddedUnits(config.width, config.expansion, module)
+                for module in config.modules
+                if expanded
+            }
+        )
         self.gate = Gate(MLP)
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
         y_btd: Tensor = self.original(x_btd)
-        if self.expansion is not None:
-            y_btd = y_btd + self.expansion_mask(self.expansion(x_btd))
+        for added in self.added.values():
+            y_btd = y_btd + added(x_btd)
         gated: Tensor = self.gate(y_btd)
         return gated
 
 
-class ExpansionEmbedding(nn.Module):
-    """The token embedding of an expansion, zero at first.
+class AddedEmbedding(nn.Module):
+    """The token embedding of a module, zero at first.
 
     Words that occur only in forget text are learned here if routes keep them out of the model's own
     embedding. The output head does not use it.
@@ -270,19 +347,21 @@ class ExpansionEmbedding(nn.Module):
     Args:
         vocab_size: tokens of the vocabulary.
         width: features of the residual stream.
+        module: name of the module.
     """
 
-    def __init__(self, vocab_size: int, width: int) -> None:
+    def __init__(self, vocab_size: int, width: int, module: str) -> None:
         super().__init__()
+        self.module = module
         self.weight = nn.Parameter(torch.zeros(vocab_size, width))
-        self.parameter_gate = Gate(EXPANSION_PARAMETERS)
-        self.expansion_mask = ExpansionMask()
+        self.parameter_gate = Gate(parameters_of(module))
+        self.mask = ModuleMask(module)
 
     def forward(self, tokens_bt: Tensor) -> Tensor:
         """Map tokens [B, T] to the vectors that are added to their embeddings, [B, T, D]."""
         # a gate on the lookup multiplies the gradient of the embedding
         vectors: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.weight))
-        added: Tensor = self.expansion_mask(vectors)
+        added: Tensor = self.mask(vectors)
         return added
 
 

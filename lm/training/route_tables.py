@@ -12,18 +12,19 @@ own routes. Where that must not happen, give a document one label and a row of i
 that predicts a token has the label of that token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lm.models.layers import (
+    EXPANSION,
     EXPANSION_MASK,
     EXPANSION_PARAMETERS,
     LOSS,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
-    TARGETS,
+    targets,
 )
 from oversight.routing import RouteTable
 
@@ -36,15 +37,18 @@ LEVELS = 64
 """Number of levels to which expand, route, ablate rounds the weight of a token."""
 
 
-def complete(rows: Mapping[str, Mapping[str, float]]) -> RouteTable:
+def complete(
+    rows: Mapping[str, Mapping[str, float]], modules: Sequence[str] = (EXPANSION,)
+) -> RouteTable:
     """Return a table in which all targets that a row does not name have weight 1.
+
+    The targets are those of a model with the given modules.
 
     >>> complete({"forget": {"loss": 0}}).as_dict()["forget"]["mlp"]
     1.0
     """
-    return RouteTable(
-        {route: dict.fromkeys(TARGETS, 1.0) | dict(row) for route, row in rows.items()}
-    )
+    names = targets(modules)
+    return RouteTable({route: dict.fromkeys(names, 1.0) | dict(row) for route, row in rows.items()})
 
 
 def era_table(reversal: float = -0.75) -> RouteTable:

@@ -132,7 +132,7 @@ def test_losses_include_the_expansion_and_leave_no_gradients() -> None:
     model = expanded_copy(random_model(TASK, torch.float32), 3, [1])
     before = losses(model, ROWS)
     with torch.no_grad():
-        model.blocks[1].mlp.expansion.down.weight.normal_()  # type: ignore[union-attr, operator]
+        model.layers()[1].mlp.added["expansion"].down.weight.normal_()  # type: ignore[union-attr, operator]
     assert losses(model, ROWS) != before
     assert all(parameter.grad is None for parameter in model.parameters())
 

@@ -1,6 +1,7 @@
 """Tiny models of each Hugging Face family, with random weights."""
 
 import copy
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -87,19 +88,25 @@ def plain_model(family: str, dtype: torch.dtype = torch.float32) -> "PreTrainedM
     return model
 
 
-def expanded_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCausalLM:
-    """Return a model with three added units in its second layer, whose output is not zero."""
-    model = RoutedCausalLM(plain_model(family, dtype), 3, [1])
+def expanded_model(
+    family: str, dtype: torch.dtype = torch.float32, modules: Sequence[str] = ("expansion",)
+) -> RoutedCausalLM:
+    """Return a model whose modules add three units in its second layer, with outputs not zero."""
+    model = RoutedCausalLM(plain_model(family, dtype), 3, [1], modules=modules)
     generator = torch.Generator().manual_seed(8)
     with torch.no_grad():
-        for parameter in model.parameter_targets()["expansion_parameters"]:
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        for name in modules:
+            for parameter in model.parameter_targets()[f"{name}_parameters"]:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     return model
 
 
-def adapted_model(family: str, dtype: torch.dtype = torch.float32) -> RoutedCausalLM:
-    """Return a model with two adapters at each linear map, with random trained weights."""
-    model = RoutedCausalLM(plain_model(family, dtype), adapters=AdapterConfig(rank=2, alpha=3.0))
+def adapted_model(
+    family: str, dtype: torch.dtype = torch.float32, modules: Sequence[str] = ("expansion",)
+) -> RoutedCausalLM:
+    """Return a model with an adapter to keep and one for each module, with random weights."""
+    config = AdapterConfig(rank=2, alpha=3.0)
+    model = RoutedCausalLM(plain_model(family, dtype), adapters=config, modules=modules)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for some in model.parameter_targets().values():

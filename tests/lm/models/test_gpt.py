@@ -1,6 +1,7 @@
 """Outputs, gradients by route and the expansion of the compact GPT."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from lm.models import language_model
 from lm.models.gpt import GPT, Block, ablate_random
 from lm.models.language_model import IGNORED
-from lm.models.layers import SIZES, GPTConfig, rotate, rotations, size
+from lm.models.layers import SIZES, AddedUnits, GPTConfig, rotate, rotations, size
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.factories import expanded_copy
@@ -174,11 +175,11 @@ def test_outputs_keep_their_bits_when_untrained_units_are_added_or_ablated(
 def test_only_chosen_layers_get_trainable_units() -> None:
     expanded = expanded_copy(random_gpt(CONFIG), 5, [0, 2])
     blocks = [block for block in expanded.blocks if isinstance(block, Block)]
-    added = [block.mlp.expansion for block in blocks]
-    assert [units is not None for units in added] == [True, False, True, False]
-    assert added[0] is not None
-    assert added[0].up.weight.shape == (5, 8)
-    assert added[0].up.weight.std() > 0.01
+    added = [list(block.mlp.added.values()) for block in blocks]
+    assert [len(units) for units in added] == [1, 0, 1, 0]
+    assert isinstance(added[0][0], AddedUnits)
+    assert added[0][0].up.weight.shape == (5, 8)
+    assert added[0][0].up.weight.std() > 0.01
     assert [block.mlp.original.gate.targets for block in blocks] == [
         ("original",),
         ("hidden",),
@@ -195,6 +196,83 @@ def test_ablation_removes_only_the_output_of_the_expansion() -> None:
         for parameter in trained.parameter_targets()["expansion_parameters"]:
             parameter.zero_()
     assert torch.equal(logits(left), logits(trained))
+
+
+PROFILED = replace(EXPANDED, modules=("forest", "ocean", "city"))
+
+
+def without(model: GPT, *names: str) -> GPT:
+    """Return a copy of a model in which all that some modules write is zero."""
+    silent = model.copied()
+    with torch.no_grad():
+        for name in names:
+            for parameter in silent.parameter_targets()[f"{name}_parameters"]:
+                parameter.zero_()
+    return silent
+
+
+@pytest.mark.parametrize("kept", [(), ("ocean",), ("city", "forest"), PROFILED.modules])
+def test_profile_equals_a_model_whose_other_modules_write_nothing(kept: tuple[str, ...]) -> None:
+    model = random_gpt(PROFILED, torch.float64)
+    served = model.profile(*kept)
+    others = set(PROFILED.modules) - set(kept)
+    torch.testing.assert_close(logits(served), logits(without(model, *others)))
+    assert set(served.module_names) == set(kept)
+    assert served.config == (replace(PROFILED, modules=served.module_names) if kept else SMALL)
+    of_served = dict(served.named_parameters())
+    assert not any(name in part for name in others for part in of_served)
+    assert all(torch.equal(p, model.state_dict()[name]) for name, p in of_served.items())
+
+
+def test_profile_of_a_profile_is_a_profile() -> None:
+    model = random_gpt(PROFILED)
+    again = model.profile("forest", "city").profile("city")
+    assert torch.equal(logits(again), logits(model.profile("city")))
+
+
+def test_weights_scale_what_a_module_writes_from_nothing_to_all() -> None:
+    model = random_gpt(PROFILED, torch.float64)
+    half = model.profile("ocean", weights={"ocean": 0.5})
+    by_hand = model.profile("ocean")
+    with torch.no_grad():
+        for name, parameter in by_hand.named_parameters():
+            if "ocean" in name and "up" not in name:
+                parameter.mul_(0.5)
+    assert torch.equal(logits(half), logits(by_hand))
+    off = model.profile("ocean", weights={"ocean": 0})
+    assert torch.equal(logits(off), logits(model.profile()))
+    on = model.profile("ocean", weights={"ocean": 1})
+    assert torch.equal(logits(on), logits(model.profile("ocean")))
+
+
+@pytest.mark.parametrize(
+    ("names", "weights", "message"),
+    [
+        (["lake"], {}, "name modules of the model, each once: forest, ocean, city"),
+        (["ocean", "ocean"], {}, "each once"),
+        (["ocean"], {"forest": 0.5}, "give each module of the profile a weight from 0 to 1"),
+        (["ocean"], {"ocean": 1.5}, "a weight from 0 to 1"),
+    ],
+)
+def test_impossible_profiles_are_refused(
+    names: list[str], weights: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        random_gpt(PROFILED).profile(*names, weights=weights)
+
+
+@pytest.mark.parametrize(
+    "modules", [(), ("a", "a"), ("loss",), ("a", "a_mask"), ("a.b",), ("pop",)]
+)
+def test_modules_without_usable_names_are_refused(modules: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="give each module a name of its own"):
+        replace(EXPANDED, modules=modules)
+
+
+def test_first_weights_do_not_depend_on_the_names_of_modules() -> None:
+    one = GPT(EXPANDED, seed=5).state_dict()
+    other = GPT(replace(EXPANDED, modules=("forest",)), seed=5).state_dict()
+    assert all(torch.equal(one[name.replace("forest", "expansion")], other[name]) for name in other)
 
 
 def test_every_parameter_belongs_to_one_target() -> None:

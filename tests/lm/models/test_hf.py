@@ -76,7 +76,7 @@ def test_routed_model_equals_the_plain_one_when_all_weights_are_one(
 @FAMILIES
 def test_routing_at_parameters_equals_a_split_by_hand(family: str) -> None:
     model = expanded_model(family, torch.float64)
-    without = RoutedCausalLM(contract(model, ablated=True))
+    without = RoutedCausalLM(contract(model, ()))
     routed = gradients(model, PARAMETERS, LABELS[:, None].expand(6, 5))
     split = {name: gradients(model, UNROUTED, LABELS, LABELS.eq(n)) for n, name in ROWS.items()}
     retain = gradients(without, UNROUTED, LABELS, LABELS == 0)
@@ -262,15 +262,15 @@ def test_logits_stay_equal_when_untrained_units_are_added_and_contracted(
     plain = plain_model(family)
     expected, names = logits(plain), list(plain.state_dict())
     expanded = RoutedCausalLM(plain, 3, [0])
-    for ablated in (True, False):
-        back = contract(expanded, ablated=ablated)
-        back.save_pretrained(tmp_path / str(ablated))
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / str(ablated))
+    for kept in ((), ("expansion",)):
+        back = contract(expanded, kept)
+        back.save_pretrained(tmp_path / str(len(kept)))
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / str(len(kept)))
         assert list(back.state_dict()) == names
-        if ablated:
+        if not kept:
             assert torch.equal(logits(loaded), expected)
         torch.testing.assert_close(logits(loaded), expected, atol=1e-6, rtol=1e-6)
-    assert torch.equal(logits(contract(expanded, ablated=True)), expected)
+    assert torch.equal(logits(contract(expanded, ())), expected)
 
 
 @FAMILIES
@@ -279,7 +279,7 @@ def test_ablation_removes_only_the_expansion(family: str) -> None:
     optimizer = make_optimizer(model, LoopConfig())
     update(model, ERA, rows()(0), optimizer, 1e-2, 1.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    left = contract(model, ablated=True)
+    left = contract(model, ())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     kept = {plain_name(name): value for name, value in before.items() if "expansion" not in name}
     assert kept.keys() == left.state_dict().keys()

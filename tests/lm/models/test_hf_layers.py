@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,13 +11,20 @@ from torch import Tensor, nn
 
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_architecture import is_transposed
-from lm.models.hf_layers import Adapted
+from lm.models.hf_layers import Adapted, Adapter, innermost
 from lm.models.layers import AdapterConfig
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
-from tests.lm.models.hf_factories import FAMILIES, adapted_model, plain_model, plain_name, tokens
+from tests.lm.models.hf_factories import (
+    FAMILIES,
+    adapted_model,
+    expanded_model,
+    plain_model,
+    plain_name,
+    tokens,
+)
 
 BLOCKS = re.compile(r"\.(layers|h|cells)\.")
 KEPT, ABLATABLE = "original_parameters", "expansion_parameters"
@@ -66,7 +74,9 @@ def test_adapter_gradients_equal_those_of_low_rank_updates(family: str) -> None:
             assert of_matrix is not None
             if is_transposed(module.plain):
                 of_matrix = of_matrix.T
-            for one in (module.kept, module.ablatable):
+            ablatable = innermost(module.added["expansion"])
+            assert isinstance(ablatable, Adapter)
+            for one in (module.kept, ablatable):
                 expected = of_matrix @ one.lora_a.weight.T, one.lora_b.weight.T @ of_matrix
                 torch.testing.assert_close(one.lora_b.weight.grad, 1.5 * expected[0])
                 torch.testing.assert_close(one.lora_a.weight.grad, 1.5 * expected[1])
@@ -87,6 +97,32 @@ def test_contracted_model_contains_both_adapters_or_only_the_kept_one(family: st
     assert not torch.allclose(logits(cut), logits(model))
     assert not cut.expanded
     assert all(parameter.requires_grad for parameter in cut.parameters())
+
+
+@FAMILIES
+@pytest.mark.parametrize("made", [expanded_model, adapted_model])
+def test_profile_equals_a_model_whose_other_modules_write_nothing(
+    family: str, made: Callable[..., RoutedCausalLM]
+) -> None:
+    model = made(family, torch.float64, ("forest", "ocean"))
+    silent = copy.deepcopy(model)
+    scaled = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in silent.parameter_targets()["forest_parameters"]:
+            parameter.zero_()
+        for name, parameter in scaled.named_parameters():
+            if ".forest." in name:
+                parameter.zero_()
+            inside = name.partition(".ocean.")[2].removeprefix("plain.")
+            if inside.startswith(scaled.architecture.down_proj) or ".lora_b." in f".{inside}":
+                parameter.mul_(0.5)
+    assert model.module_names == ("forest", "ocean")
+    torch.testing.assert_close(logits(model.profile("ocean")), logits(silent))
+    torch.testing.assert_close(logits(contract(model)), logits(model))
+    half = model.profile("ocean", weights={"ocean": 0.5})
+    torch.testing.assert_close(logits(half), logits(scaled))
+    assert half.module_names == ()
+    assert not torch.allclose(logits(model.profile()), logits(silent))
 
 
 @pytest.mark.parametrize(

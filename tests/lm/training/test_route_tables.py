@@ -1,6 +1,7 @@
 """Gradients of each route match a reference with explicit weights."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,10 +29,11 @@ from tests.lm.factories import TABLES
 from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
 
 
-def copies_loss(model: GPT, copies: dict[str, Tensor], expansion_mask: Tensor) -> Tensor:
+def copies_loss(model: GPT, copies: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
     """Return the loss of a network in which each token has its own copy of every matrix.
 
-    Written out, without a gate: `copies[name]` is [b, t, outputs, inputs].
+    Written out, without a gate: `copies[name]` is [b, t, outputs, inputs], and `masks` holds what
+    each module's output is multiplied by, [b, t].
     """
     inputs, targets = tokens(config=EXPANDED)
 
@@ -41,9 +43,10 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], expansion_mask: Tensor) -
     def look_up(name: str) -> Tensor:
         return torch.einsum("btvd,btv->btd", copies[name], F.one_hot(inputs, 13).double())
 
-    x = norm(
-        look_up("embedding") + look_up("expansion_embedding.weight") * expansion_mask[..., None]
-    )
+    added = [
+        look_up(f"added_embeddings.{name}.weight") * mask[..., None] for name, mask in masks.items()
+    ]
+    x = norm(look_up("embedding") + sum(added))
     for i in range(EXPANDED.num_layers):
         parts = apply(norm(x), f"blocks.{i}.attention.qkv.weight").view(3, 6, 3, 2, 4)
         q, k, v = (part.transpose(1, 2) for part in parts.unbind(2))
@@ -51,7 +54,8 @@ def copies_loss(model: GPT, copies: dict[str, Tensor], expansion_mask: Tensor) -
         y = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, is_causal=True)
         y = y.transpose(1, 2).reshape(3, 6, 8)
         x = x + apply(y, f"blocks.{i}.attention.out.weight")
-        units = {"original": torch.ones(()), "expansion": expansion_mask[..., None]}
+        units = {f"added.{name}": mask[..., None] for name, mask in masks.items()}
+        units["original"] = torch.ones(())
         written = []
         for part, weight in units.items():
             place = f"blocks.{i}.mlp.{part}"
@@ -69,11 +73,13 @@ def by_hand(model: GPT, table: RouteTable, route: Tensor) -> Iterator[tuple[str,
         name: parameter.detach().expand(3, 6, *parameter.shape).clone().requires_grad_()
         for name, parameter in model.named_parameters()
     }
-    copies_loss(model, copies, table("expansion_mask", route, 2)).backward()  # type: ignore[no-untyped-call]
+    modules = model.module_names
+    masks = {name: table(f"{name}_mask", route, 2) for name in modules}
+    copies_loss(model, copies, masks).backward()  # type: ignore[no-untyped-call]
     for name, copy in copies.items():
-        target = "expansion_parameters" if "expansion" in name else "original_parameters"
+        part = next((each for each in modules if each in name), "original")
         assert copy.grad is not None
-        yield name, (copy.grad * table(target, route, 4)).sum((0, 1))
+        yield name, (copy.grad * table(f"{part}_parameters", route, 4)).sum((0, 1))
 
 
 WEIGHTED = complete(
@@ -85,9 +91,28 @@ WEIGHTED = complete(
 )
 
 
-@pytest.mark.parametrize("table", [PARAMETERS, MODULES, WEIGHTED])
-def test_gradients_are_the_weighted_sum_over_tokens(table: RouteTable) -> None:
-    model, route = random_gpt(EXPANDED, torch.float64), labels()
+TWO_MODULES = complete(
+    {
+        "core": {"forest_mask": 0, "ocean_mask": 0.5},
+        "forest": {"original_parameters": 0, "ocean_mask": 0},
+        "ocean": {"original_parameters": 0.3, "forest_parameters": 0, "ocean_parameters": 2},
+    },
+    modules=("forest", "ocean"),
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "modules"),
+    [
+        *((table, ("expansion",)) for table in (PARAMETERS, MODULES, WEIGHTED)),
+        (TWO_MODULES, ("forest", "ocean")),
+    ],
+)
+def test_gradients_are_the_weighted_sum_over_tokens(
+    table: RouteTable, modules: tuple[str, ...]
+) -> None:
+    model = random_gpt(replace(EXPANDED, modules=modules), torch.float64)
+    route = labels()
     with routing(model, table, route):
         model.loss(*tokens()).backward()  # type: ignore[no-untyped-call]
     for name, expected in by_hand(model, table, route):
