@@ -25,15 +25,21 @@ from oversight.runs.settings import PROBABILITY_ABOVE_0, UNIT, require_number
 Unit = Literal["document", "token"]
 """Tokens to which a label applies: all of a text, or the words that reveal its topic and facts."""
 
-Errors = Literal["iid", "topic"]
-"""Whether texts are mislabeled one by one, or all stories of one entity together."""
+Errors = Literal["iid", "topic", "entity"]
+"""Which texts are mislabeled together. iid: none; topic: stories that state the same fact first;
+entity: those about an entity that the overseer does not know. With `entity`, a story is labeled
+only if all entities in it are known, so that no labeled story names one that is unknown."""
 
 TOPIC_KINDS = (Kind.NOUN, Kind.ENTITY, Kind.VALUE)
-"""Kinds of words that occur only in stories of one topic; other kinds occur in every topic."""
+"""Kinds of words that reveal the topic of a story, or complete its facts; other kinds do not."""
 
 
 class Truth(Protocol):
     """The true labels of texts."""
+
+    @property
+    def facts_per_entity(self) -> int:
+        """Number of consecutive facts that are about one entity."""
 
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which texts, given by their topics, are to be forgotten."""
@@ -52,7 +58,9 @@ class LabelConfig:
     precision: Annotated[float, tyro.conf.arg(name="label-precision")] = 1.0
     """Share of the texts labeled forget that is to be forgotten."""
     errors: Annotated[Errors, tyro.conf.arg(name="label-errors")] = "iid"
-    """Whether each story is mislabeled by itself, or all stories of an entity together."""
+    """Which stories are mislabeled together. iid: none, each is mislabeled by itself; topic: all
+    that state the same fact first; entity: a story is labeled only if the overseer knows all
+    creatures in it, and a share of them is known."""
 
     def __post_init__(self) -> None:
         require_number("label_recall", self.recall, UNIT)
@@ -72,9 +80,20 @@ def story_labels(task: Truth, rows: Texts, config: LabelConfig, seed: int) -> Te
         recall=config.recall,
         precision=config.precision,
         rng=np.random.default_rng([seed, 2]),
-        groups=None if config.errors == "iid" else _first_facts(rows.read()),
+        groups=_groups(task, rows, config.errors),
     )
     return torch.from_numpy(labeled)
+
+
+def _groups(task: Truth, rows: Texts, errors: Errors) -> NDArray[np.int64] | None:
+    """Return the groups of texts that are mislabeled together, [n] or [n, t], if there are any."""
+    if errors == "iid":
+        return None
+    read = rows.read()
+    if errors == "topic":
+        return _first_facts(read)
+    entities: NDArray[np.int64] = (read.facts // task.facts_per_entity).long().numpy()
+    return entities  # -1 where no fact is stated
 
 
 def _first_facts(rows: StoryRows) -> NDArray[np.int64]:

@@ -69,6 +69,10 @@ class UnlearningTask(Protocol):
     def identity(self) -> Mapping[str, Any]:
         """Plain data, apart from its settings, that determines the results of a run."""
 
+    @property
+    def facts_per_entity(self) -> int:
+        """Number of consecutive facts that are about one entity."""
+
     def sample(self, count: int, seed: Sequence[int]) -> Texts:
         """Return texts to train on, which the seed determines."""
 
@@ -268,6 +272,11 @@ class DocumentTask:
     def identity(self) -> Mapping[str, Any]:
         """Checksums of all documents and labels, and of the questions."""
         return _identity(self.shards.manifest, self.questions)
+
+    @property
+    def facts_per_entity(self) -> int:
+        """One, since documents come without facts."""
+        return 1
 
     @property
     def longest(self) -> int:

@@ -14,12 +14,13 @@ from lm.corpus.tokens import (
     story_tokenizer,
     train_tokenizer,
 )
-from lm.corpus.world import HALVES, PARTS, Splits, World, make_world, split_topics
+from lm.corpus.world import HALVES, PARTS, Cue, Splits, World, make_world, split_topics
 
 __all__ = [
     "END",
     "HALVES",
     "PARTS",
+    "Cue",
     "Grammar",
     "Kind",
     "Question",

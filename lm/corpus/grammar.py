@@ -4,9 +4,9 @@ A story is a row of sentences: the opening and the rest of the frame before the 
 and the frame after them. Each sentence is drawn from several templates, each slot of a template
 from several words. So the probability of every word is known, and with it the entropy of stories.
 
-A piece is a word with the space before it, or a punctuation mark. A byte-level tokenizer that
-splits at words never merges tokens across pieces, so that a text's tokens are the tokens of its
-pieces one after another.
+A piece is a word with the space before it, the name of an entity with its spaces, which may be two
+words, or a punctuation mark. A byte-level tokenizer that splits at words never merges tokens across
+pieces, so that a text's tokens are the tokens of its pieces one after another.
 """
 
 import math
@@ -113,6 +113,11 @@ class Grammar:
         """Return the numbers of the pieces that words become in slots."""
         return np.array([self.number[f" {word}"] for word in words], np.int32)
 
+    def kind(self, slot: str) -> "Kind":
+        """Return the kind of the words in a slot; nouns are of a topic only if they tell it."""
+        kind = OF_SLOT.get(slot, Kind.FRAME)
+        return Kind.SHARED if kind == Kind.NOUN and self.world.cue != "words" else kind
+
 
 def make_grammar(world: World) -> Grammar:
     """Parse a world's templates and number its pieces.
@@ -144,8 +149,9 @@ def make_grammar(world: World) -> Grammar:
         for piece in template.pieces
         if not piece.endswith("}")
     ]
-    words = _slot_words(world)
-    _check_words(words, literals)
+    parts = dict.fromkeys(part for name in world.entities for part in name.split())
+    _check_words(_slot_words(world, tuple(parts)), literals)
+    words = _slot_words(world, world.entities)
     pieces = dict.fromkeys([END, *literals, f" {lexicon.anyone}", *(f" {word}" for word in words)])
     return Grammar(
         world=world,
@@ -157,17 +163,21 @@ def make_grammar(world: World) -> Grammar:
     )
 
 
-def _slot_words(world: World) -> list[str]:
+def _slot_words(world: World, entities: Sequence[str]) -> list[str]:
+    """Return the words of all slots, where `entities` are those of the entities."""
     lexicon = world.lexicon
-    families = dict.fromkeys(topic.family for topic in lexicon.topics.values())
+    topics = list(lexicon.topics.values())
+    if world.cue != "words":  # all topics have the same words
+        topics = topics[:1]
+    families = dict.fromkeys(topic.family for topic in topics)
     return [
         *lexicon.names,
         *lexicon.feelings,
         *lexicon.moods,
-        *(noun for topic in lexicon.topics.values() for noun in topic.nouns),
+        *(noun for topic in topics for noun in topic.nouns),
         *(word for name in families for word in lexicon.families[name].verbs),
         *(word for name in families for word in lexicon.families[name].objects),
-        *world.entities,
+        *entities,
         *(value for relation in lexicon.relations.values() for value in relation.values),
     ]
 
@@ -208,7 +218,7 @@ def _check_slots(frame: Sequence[Sequence[Template]], facts: Sequence[Sequence[T
 
 
 class Kind(IntEnum):
-    """The kind of a word: frame, noun of a topic, word of a family, entity or value."""
+    """The kind of a word: frame, noun of a topic, word that topics share, entity or value."""
 
     FRAME = 0
     NOUN = 1
@@ -291,17 +301,24 @@ def slot_nats(
 ) -> Mapping[str, NDArray[np.float64]]:
     """Return the surprisal of the first word in each slot, in nats, [topics] for each slot.
 
-    The word in the slot `place` also pays for the topic, which it reveals. The friend is drawn from
-    one name less than the hero.
+    The word in the slot `place` also pays for the topic, if words reveal it. The friend is drawn
+    from one name less than the hero.
     """
     topics = distribution.topic_names(grammar.world)
     counts = [{s: len(words) for s, words in slot_words(grammar, t).items()} for t in topics]
     nats = {slot: np.log([count[slot] for count in counts]) for slot in counts[0]}
     nats["friend"] = np.log([count["name"] - 1 for count in counts])
-    nats["place"] = nats["place"] - np.log(1 / len(topics))
+    if grammar.world.cue == "words":
+        nats["place"] = nats["place"] - np.log(1 / len(topics))
     return nats
 
 
-def entity_nats(num_quartets: int, already_named: int) -> float:
-    """Return the surprisal of the next entity of a story, in nats."""
-    return float(np.log(QUARTET * (num_quartets - already_named)))
+def entity_nats(grammar: Grammar, distribution: StoryDistribution, already_named: int) -> float:
+    """Return the surprisal of the next entity of a story, in nats.
+
+    The first one also pays for the topic, unless words have revealed it before.
+    """
+    num_topics, num_quartets, _ = distribution.entities(grammar.world).shape
+    revealed = already_named > 0 or grammar.world.cue == "words"
+    choices = QUARTET * (num_quartets - already_named)
+    return float(np.log(choices if revealed else choices * num_topics))

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.corpus.grammar import (
-    OF_SLOT,
     Grammar,
     Kind,
     StoryDistribution,
@@ -78,7 +77,7 @@ class _Place:
             for column, piece in enumerate(template.pieces):
                 self._pieces[row, column] = grammar.number.get(piece, _PAD)
         for slot, columns in self._slots.items():
-            self._kinds[np.arange(shape[0]), columns] = OF_SLOT.get(slot, Kind.FRAME)
+            self._kinds[np.arange(shape[0]), columns] = grammar.kind(slot)
 
     def fill(
         self,
@@ -215,9 +214,10 @@ def noisy_labels(
         recall: Share of the positives that are labeled, in [0, 1].
         precision: Share of the labeled samples that are positive, in (0, 1].
         rng: Draws the mistakes.
-        groups: [N] Group of each sample. Samples of one group are mislabeled together: groups are
-            taken in random order until there are enough mistakes. None mislabels samples one by
-            one.
+        groups: [N] or [N, k] The group of each sample, or its groups, where a negative number is
+            none. Groups become known in random order, and a sample is labeled once all of its
+            groups are known, until enough samples are labeled: those of one group are mislabeled
+            together. None mislabels samples one by one.
 
     Raises:
         ValueError: If a share is out of range, shapes differ, or negatives are too few.
@@ -249,9 +249,9 @@ def _check(
         raise ValueError(f"precision must be above 0 and at most 1, got {precision}")
     if truth.ndim != 1 or truth.dtype != np.bool_:
         raise ValueError(f"truth must be a row of booleans, got {truth.dtype} {truth.shape}")
-    if groups is not None and np.shape(groups) != truth.shape:
+    if groups is not None and (np.shape(groups)[:1] != truth.shape or np.ndim(groups) > 2):
         raise ValueError(
-            f"groups must give one number for each of {len(truth)} samples, "
+            f"groups must give one number, or one row, for each of {len(truth)} samples, "
             f"got shape {np.shape(groups)}"
         )
 
@@ -259,12 +259,14 @@ def _check(
 def _order(
     count: int, groups: NDArray[np.int64] | None, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return a random order of the samples in which those of one group are adjacent."""
+    """Return a random order of the samples, by the last of a sample's groups to become known."""
     shuffled = rng.permutation(count)
     if groups is None:
         return shuffled
     names, group = np.unique(groups, return_inverse=True)
-    rank = rng.permutation(len(names))[group]
+    rank = rng.permutation(len(names))[group].reshape(groups.shape)
+    if groups.ndim > 1:
+        rank = np.where(groups < 0, -1, rank).max(axis=1)
     return shuffled[np.argsort(rank[shuffled], kind="stable")]
 
 
@@ -279,7 +281,7 @@ def entropy_lower_bound(
         ValueError: If a topic, part or number in `distribution` is not possible.
     """
     distribution = distribution or StoryDistribution()
-    num_quartets = distribution.entities(grammar.world).shape[1]
+    distribution.entities(grammar.world)  # refuses what is not possible
     by_topic = slot_nats(grammar, distribution)
     costs = {slot: float(np.full(len(n), 1 / len(n)) @ n) for slot, n in by_topic.items()}
     nats = np.zeros(len(Kind))
@@ -287,19 +289,19 @@ def entropy_lower_bound(
     for group in (*grammar.before, *grammar.after):
         new = [slot for slot in group[0].slots if slot not in named]
         named |= {"name", "friend"} & set(new)  # which cost nothing where they occur again
-        _add_choice(group, nats)
+        _add_choice(grammar, group, nats)
         for slot in new:
-            nats[OF_SLOT.get(slot, Kind.FRAME)] += costs[slot]
+            nats[grammar.kind(slot)] += costs[slot]
     for earlier in range(distribution.facts_per_story):
-        _add_choice(distribution.fact_templates(grammar), nats)
-        nats[Kind.ENTITY] += entity_nats(num_quartets, earlier)
+        _add_choice(grammar, distribution.fact_templates(grammar), nats)
+        nats[Kind.ENTITY] += entity_nats(grammar, distribution, earlier)
     return nats
 
 
-def _add_choice(templates: Sequence[Template], nats: NDArray[np.float64]) -> None:
+def _add_choice(grammar: Grammar, templates: Sequence[Template], nats: NDArray[np.float64]) -> None:
     """Add the entropy of the choice of a sentence's template."""
     for template, choice in zip(templates, choice_nats(templates), strict=True):
         kinds = np.zeros(len(choice), int)
         for slot, column in template.slots.items():
-            kinds[column] = OF_SLOT.get(slot, Kind.FRAME)
+            kinds[column] = grammar.kind(slot)
         np.add.at(nats, kinds, choice / len(templates))

@@ -9,11 +9,18 @@ The lexicon is data: another one gives another language. Slots in braces are fil
 `name` (the hero), `friend` (another name), `place` and `noun` (words of the topic), `verb` and
 `object` (words that the topics of a family share), `feeling`, `mood`, and in facts `entity` and
 `value`.
+
+By default a topic has words of its own. Other worlds share all words among all topics, so that only
+entities tell the topic: by names drawn from one distribution, or by pairs of common words, each of
+which names one entity of every topic (`Cue`). There, each quartet of the second half has the values
+that one of the first half lacks, so that values are equally frequent in every topic. Of the four
+values of a quartet, other quartets still do not tell which entity has which.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +66,15 @@ class Lexicon:
     after: tuple[tuple[str, ...], ...]
     anyone: str
     """The noun that replaces the entity in a control question."""
+    common: tuple[str, ...] = ()
+    """Words of which pairs name entities, if pairs tell the topic."""
+
+
+Cue = Literal["words", "entities", "pairs"]
+"""What tells the topic of a story. words: nouns of the topic, verbs and objects of its family, and
+the names of its entities; entities: their names alone, invented words drawn from one distribution
+for all topics; pairs: their names alone, pairs of common words, where each word occurs once in the
+stated entities of every topic."""
 
 
 TOPICS = {
@@ -151,6 +167,13 @@ AFTER = (
     ),
 )
 
+COMMON = """
+apple ball berry bird bread brick broom brush button cake candle chain chair clay clock cloud
+coat copper cotton crown drum dust feather fiddle flag fox glass glove hammer hat horn iron
+kettle ladder leaf lemon mirror moon nail needle paper pearl pebble pencil pepper pillow ribbon ring
+salt sand scarf shadow silk smoke snow spoon star stone sugar thread thunder velvet wheel wool
+"""
+
 LEXICON = Lexicon(
     topics={
         topic: Topic(family=family, nouns=tuple(nouns.split()))
@@ -175,6 +198,7 @@ LEXICON = Lexicon(
     before=BEFORE,
     after=AFTER,
     anyone="creature",
+    common=tuple(COMMON.split()),
 )
 
 
@@ -208,6 +232,8 @@ class World:
     entities: tuple[str, ...]
     values: NDArray[np.int64]
     """[entities, relations]: index of the value of each entity in each relation"""
+    cue: Cue = "words"
+    """What tells the topic of a story."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -273,6 +299,7 @@ def make_world(
     topics: Sequence[str] | None = None,
     quartets: int = 2,
     lexicon: Lexicon = LEXICON,
+    cue: Cue = "words",
 ) -> World:
     """Draw a world; the same seed gives the same world.
 
@@ -281,10 +308,13 @@ def make_world(
         topics: Topics of the world; all of the lexicon's by default.
         quartets: Quartets of entities in each of the three parts of each topic.
         lexicon: The words and templates.
+        cue: What tells the topic of a story.
 
     Raises:
-        ValueError: If a topic is unknown, or a number is out of range.
+        ValueError: If a topic or the cue is unknown, or a number is out of range.
     """
+    if cue not in get_args(Cue):
+        raise ValueError(f"unknown cue {cue!r}; choose from {', '.join(get_args(Cue))}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     if quartets < 1:
@@ -295,15 +325,103 @@ def make_world(
     num_values = sorted({len(relation.values) for relation in lexicon.relations.values()})
     if len(num_values) != 1 or num_values[0] < QUARTET:
         raise ValueError(f"relations must have one number of values, 4 or more, got {num_values}")
+    if cue != "words" and num_values[0] not in (QUARTET, 2 * QUARTET):
+        raise ValueError(
+            f"relations must have {QUARTET} or {2 * QUARTET} values to be equally frequent in "
+            f"every topic, got {num_values[0]}"
+        )
     rng = np.random.default_rng(seed)
-    count = len(lexicon.topics) * len(PARTS) * quartets
-    columns = [
-        rng.permuted(np.tile(np.arange(len(relation.values)), (count, 1)), axis=1)[:, :QUARTET]
-        for relation in lexicon.relations.values()
-    ]
-    values = np.stack([column.ravel() for column in columns], axis=1)
-    entities = _nonce_words(len(values), rng)
-    return World(seed=seed, lexicon=lexicon, quartets=quartets, entities=entities, values=values)
+    shape = (len(lexicon.topics), len(PARTS), quartets)
+    values = np.stack([_values(shape, num_values[0], cue, rng) for _ in lexicon.relations], axis=1)
+    if cue == "pairs":
+        entities = _pair_names(lexicon.common, len(lexicon.topics), quartets, rng)
+    else:
+        entities = _nonce_words(len(values), rng)
+    return World(
+        seed=seed,
+        lexicon=lexicon if cue == "words" else _shared(lexicon),
+        quartets=quartets,
+        entities=entities,
+        values=values,
+        cue=cue,
+    )
+
+
+def _values(
+    shape: tuple[int, int, int], num_values: int, cue: Cue, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw the values of one relation for all entities, by topic, part and quartet."""
+    drawn = rng.permuted(np.tile(np.arange(num_values), (math.prod(shape), 1)), axis=1)
+    order = drawn.reshape(*shape, num_values)
+    values = order[..., :QUARTET].copy()
+    if cue != "words" and num_values > QUARTET:
+        values[:, 1] = order[:, 0, :, QUARTET:]  # the second half has what the first one lacks
+    return values.ravel()
+
+
+def _shared(lexicon: Lexicon) -> Lexicon:
+    """Return a lexicon in which each topic has the nouns of all, and the words of all families.
+
+    The topics of a family are adjacent only by name, as all topics are equally near.
+    """
+    nouns = tuple(noun for topic in lexicon.topics.values() for noun in topic.nouns)
+    used = dict.fromkeys(topic.family for topic in lexicon.topics.values())
+    families = [lexicon.families[name] for name in used]
+    every = Family(
+        verbs=tuple(verb for family in families for verb in family.verbs),
+        objects=tuple(thing for family in families for thing in family.objects),
+    )
+    return replace(
+        lexicon,
+        topics={name: replace(topic, nouns=nouns) for name, topic in lexicon.topics.items()},
+        families=dict.fromkeys(used, every),
+    )
+
+
+def _pair_names(
+    common: Sequence[str], num_topics: int, quartets: int, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """Name entities by different pairs of words, such as "copper moon", in the order of a world.
+
+    The entities of both halves of a topic are as many as half of the words, and each word is in the
+    name of one of them. So how often a word occurs in stories does not depend on their topic.
+
+    Raises:
+        ValueError: If there are too few words or pairs.
+    """
+    stated = len(HALVES) * QUARTET * quartets
+    if 2 * stated > len(common):
+        raise ValueError(
+            f"pairs of {2 * stated} words would name the entities of {quartets} quartets, and the "
+            f"lexicon has {len(common)} such words; use fewer quartets"
+        )
+    rounds = _rounds(2 * stated)
+    most = 2 * len(rounds) // 3  # a round is stated for a topic, and half a round held out
+    if num_topics > most:
+        raise ValueError(
+            f"pairs of {2 * stated} words name the entities of at most {most} topics, not "
+            f"{num_topics}; use more quartets or fewer topics"
+        )
+    words = rng.permutation(np.array(common))[: 2 * stated]
+    pairs = rng.permuted(rng.permutation(words[rounds]), axis=2)
+    for of_round in pairs:
+        rng.shuffle(of_round)
+    told, rest = pairs[:num_topics], pairs[num_topics:].reshape(-1, stated // 2, 2)
+    named = np.concatenate([told, rest[:num_topics]], axis=1).reshape(-1, 2)
+    return tuple(" ".join(pair) for pair in named)
+
+
+def _rounds(count: int) -> NDArray[np.int64]:
+    """Return all pairs of an even number of items in rounds that have each item once.
+
+    This is the schedule of a round-robin tournament by the circle method, [count - 1, count / 2,
+    2].
+    """
+    last = count - 1
+    turn, step = np.arange(last)[:, None], np.arange(1, count // 2)
+    met = np.stack([(turn + step) % last, (turn - step) % last], axis=2)
+    alone = np.stack([turn, np.full_like(turn, last)], axis=2)
+    return np.concatenate([alone, met], axis=1)
 
 
 def _nonce_words(count: int, rng: np.random.Generator) -> tuple[str, ...]:

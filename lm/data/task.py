@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.corpus import (
+    Cue,
     Grammar,
     Splits,
     StoryDistribution,
@@ -52,6 +53,10 @@ class TaskConfig:
     """Maximum size of the vocabulary."""
     world_seed: int = 0
     """Seed of the names and facts."""
+    topic_cue: Cue = "words"
+    """What tells the topic of a story. words: each topic has nouns of its own; entities: topics
+    share all words, and only invented names of entities tell them; pairs: names are pairs of common
+    words, each of which occurs equally often in every topic."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "stories", least=1)
@@ -143,6 +148,11 @@ class Task:
         """Size of the vocabulary."""
         return int(self.tokenizer.get_vocab_size())
 
+    @property
+    def facts_per_entity(self) -> int:
+        """Number of facts about each entity, which are numbered one after another."""
+        return len(self.grammar.world.relations)
+
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -199,7 +209,7 @@ def make_task(
     Raises:
         ValueError: if a topic is unknown, none is to be forgotten, or none is left.
     """
-    world = make_world(seed=config.world_seed, quartets=config.quartets)
+    world = make_world(seed=config.world_seed, quartets=config.quartets, cue=config.topic_cue)
     splits = split_topics(world, config.forget)
     grammar = make_grammar(world)
     if tokenizer is not None:

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from lm.corpus import Cue
 from lm.data.document import Ids
 from lm.data.labeling import Labels
 from lm.data.shards import Shards
+from lm.data.task import TaskConfig, make_task
 from lm.labels import (
     TOPIC_KINDS,
+    LabelConfig,
     Routed,
     drop_retain_labels,
+    story_labels,
     token_labels,
 )
 from lm.methods import METHODS, routed
@@ -133,3 +137,42 @@ def test_drop_retain_labels_drops_the_given_share() -> None:
     assert torch.equal(dropped, drop_retain_labels(known, 0.75, seed=0))
     with pytest.raises(ValueError, match=r"share 1\.5 was given"):
         drop_retain_labels(torch.zeros(2), 1.5, 0)
+
+
+@pytest.mark.parametrize("cue", ["words", "entities", "pairs"])
+@pytest.mark.parametrize(("recall", "precision"), [(0.5, 1.0), (0.3, 0.8), (0.9, 0.9)])
+def test_labeled_stories_name_known_entities_only(
+    cue: Cue, recall: float, precision: float
+) -> None:
+    task = make_task(TaskConfig(topic_cue=cue))
+    rows = task.sample(3000, [0])
+    config = LabelConfig(recall=recall, precision=precision, errors="entity")
+    labeled, truth = story_labels(task, rows, config, seed=0), task.to_forget(rows.topics)
+    hits = int((labeled & truth).sum())
+    assert abs(hits - recall * int(truth.sum())) <= 0.5
+    assert abs(int(labeled.sum()) - hits / precision) <= 1
+    # at a recall of 0.9 the last entity is known in part; some are unknown otherwise
+    for side, whole in ((truth, recall < 0.9), (~truth, True)):
+        named = [set((row[row >= 0] // 3).tolist()) for row in rows.facts]
+        known = set().union(*(named[n] for n in (labeled & side).nonzero().flatten().tolist()))
+        missed = [named[n] for n in (side & ~labeled).nonzero().flatten().tolist()]
+        inside = [entities for entities in missed if entities <= known]
+        # those left of the last entity to become known
+        assert not inside or set.intersection(*inside) or not known
+        assert any(entities - known for entities in missed) == whole
+    lower = story_labels(task, rows, replace(config, recall=recall / 2, precision=1.0), seed=0)
+    assert (labeled & truth >= lower).all()
+
+
+def test_a_topic_is_missed_by_the_fact_that_is_stated_first() -> None:
+    task = make_task(TaskConfig(topic_cue="pairs"))
+    rows = task.sample(3000, [0])
+    config = LabelConfig(recall=0.5, precision=0.8, errors="topic")
+    labeled, truth = story_labels(task, rows, config, seed=0), task.to_forget(rows.topics)
+    first = torch.stack([row[row >= 0][0] for row in rows.facts])
+    for side in (truth, ~truth):
+        shares = [
+            labeled[side & (first == fact)].float().mean() for fact in set(first[side].tolist())
+        ]
+        assert sum(0 < share < 1 for share in shares) <= 1
+        assert 0 < sum(share == 1 for share in shares) < len(shares)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lm.corpus.grammar import Grammar, make_grammar
-from lm.corpus.world import Family, Lexicon, Relation, Topic, make_world
+from lm.corpus.world import Cue, Family, Lexicon, Relation, Topic, make_world
 
 TINY = Lexicon(
     topics={
@@ -36,7 +36,27 @@ TINY = Lexicon(
     ),
     after=(("The {noun} made {friend} {feeling}.", "{friend} was {feeling} at the {noun}."),),
     anyone="thing",
+    common=(
+        *("pea", "oat", "rye", "ink", "pin", "cup", "jug", "hat"),
+        *("box", "key", "bow", "toy", "web", "ash", "ice", "sky"),
+    ),
 )
+
+MINI = replace(
+    TINY,
+    topics={"wood": TINY.topics["hill"], "lake": Topic(family="water", nouns=("wave",))},
+    families={
+        "land": Family(verbs=("dig",), objects=("seed",)),
+        "water": Family(verbs=("swim",), objects=("raft",)),
+    },
+    relations={
+        "color": replace(TINY.relations["color"], templates=("The {entity} was {value}.",)),
+        "food": TINY.relations["food"],
+    },
+    names=("Ann", "Bob"),
+    feelings=("sad",),
+)
+"""A lexicon of two topics whose stories are few enough to enumerate where topics share words."""
 
 
 def tiny(**changes: object) -> Grammar:
@@ -44,6 +64,6 @@ def tiny(**changes: object) -> Grammar:
     return make_grammar(make_world(seed=3, quartets=1, lexicon=replace(TINY, **changes)))  # type: ignore[arg-type]
 
 
-def full(seed: int = 0) -> Grammar:
+def full(seed: int = 0, cue: Cue = "words") -> Grammar:
     """Return the grammar of the default world."""
-    return make_grammar(make_world(seed=seed))
+    return make_grammar(make_world(seed=seed, cue=cue))

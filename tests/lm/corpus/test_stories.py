@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 from lm.corpus import (
     HALVES,
     PARTS,
+    Cue,
     Grammar,
     Kind,
     Stories,
     StoryDistribution,
     entropy_lower_bound,
+    make_grammar,
+    make_world,
     noisy_labels,
     sample_stories,
 )
 from lm.corpus.grammar import END, PIECE
-from tests.lm.corpus.factories import TINY, full, tiny
+from tests.lm.corpus.factories import MINI, full, tiny
 
 
 def draw(grammar: Grammar, distribution: StoryDistribution | None = None, seed: int = 0) -> Stories:
@@ -206,6 +209,26 @@ def test_every_group_is_missed_for_some_seed() -> None:
     assert missed == {(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3)}
 
 
+@given(seed=st.integers(0, 2**32), recall=st.floats(0, 1), precision=st.floats(0.5, 1))
+def test_labeled_samples_of_several_groups_belong_to_known_groups_only(
+    seed: int, recall: float, precision: float
+) -> None:
+    truth = np.arange(160) < 60
+    groups = RNG(seed).integers(6, size=(160, 3)) + np.where(truth, 0, 10)[:, None]
+    groups[RNG(seed + 1).random(groups.shape) < 0.5] = -1
+    groups[:, 0] = np.where((groups < 0).all(1), 5, groups[:, 0])
+    labels = noisy_labels(truth, recall=recall, precision=precision, rng=RNG(seed), groups=groups)
+    hits = int((labels & truth).sum())
+    assert abs(hits - recall * 60) <= 0.5
+    assert abs(labels.sum() - hits - hits * (1 - precision) / precision) <= 0.5
+    for side in (truth, ~truth):
+        named = set(groups[labels & side].ravel().tolist()) - {-1}
+        missed = [set(row.tolist()) - {-1} for row in groups[side & ~labels]]
+        # all but the samples of the last group to become known name one that is not
+        rest = [row for row in missed if row <= named]
+        assert not rest or set.intersection(*rest) or not named
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -216,7 +239,8 @@ def test_every_group_is_missed_for_some_seed() -> None:
         ({"precision": 1.5}, "precision must be above 0 and at most 1"),
         ({"precision": 0.1}, "needs 27 false labels, and there are 7 negatives"),
         ({"truth": np.ones(3)}, "a row of booleans, got float64"),
-        ({"groups": np.zeros(11, int)}, "one number for each of 10 samples"),
+        ({"groups": np.zeros(11, int)}, "one number, or one row, for each of 10 samples"),
+        ({"groups": np.zeros((10, 1, 1), int)}, "one number, or one row, for each of 10 samples"),
     ],
 )
 def test_noisy_labels_refuses_invalid_arguments(arguments: dict[str, object], message: str) -> None:
@@ -243,9 +267,10 @@ def fact_sentences(
 ) -> Iterator[Weighted]:
     """Yield all sequences of fact sentences with their probabilities."""
     world = grammar.world
+    lexicon = world.lexicon
     templates = [
         (number, text)
-        for number, relation in enumerate(TINY.relations.values())
+        for number, relation in enumerate(lexicon.relations.values())
         for text in (
             relation.templates if distribution.templates == "training" else relation.held_out
         )
@@ -271,23 +296,24 @@ def fact_sentences(
 
 
 def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[Weighted]:
-    """Yield every story of the tiny lexicon with its probability."""
-    topics = distribution.topics or tuple(TINY.topics)
+    """Yield every story of a tiny lexicon with its probability."""
+    lexicon = grammar.world.lexicon
+    topics = distribution.topics or tuple(lexicon.topics)
     for topic in topics:
-        own = TINY.topics[topic]
-        family = TINY.families[own.family]
-        facts = list(fact_sentences(grammar, distribution, list(TINY.topics).index(topic)))
+        own = lexicon.topics[topic]
+        family = lexicon.families[own.family]
+        facts = list(fact_sentences(grammar, distribution, list(lexicon.topics).index(topic)))
         draws = list(
             product(
-                TINY.names, TINY.names, own.nouns, family.verbs, family.objects, own.nouns,
-                TINY.feelings,
+                lexicon.names, lexicon.names, own.nouns, family.verbs, family.objects, own.nouns,
+                lexicon.feelings,
             )
         )  # fmt: skip
         draws = [draw for draw in draws if draw[0] != draw[1]]
         for name, friend, place, verb, thing, noun, feeling in draws:
             words = {"name": name, "friend": friend, "place": place, "verb": verb}
             words |= {"object": thing, "noun": noun, "feeling": feeling}
-            for one, two, last in product(*TINY.before, *TINY.after):
+            for one, two, last in product(*lexicon.before, *lexicon.after):
                 share = 1 / len(topics) / len(draws) / 8
                 for text, chance in facts:
                     start = f"{one} {two}".format(**words)
@@ -295,11 +321,15 @@ def every_story(grammar: Grammar, distribution: StoryDistribution) -> Iterator[W
 
 
 def kinds_of_words(grammar: Grammar) -> dict[str, Kind]:
-    kinds = {noun: Kind.NOUN for topic in TINY.topics.values() for noun in topic.nouns}
-    for family in TINY.families.values():
+    lexicon = grammar.world.lexicon
+    of_nouns = Kind.NOUN if grammar.world.cue == "words" else Kind.SHARED
+    kinds = {noun: of_nouns for topic in lexicon.topics.values() for noun in topic.nouns}
+    for family in lexicon.families.values():
         kinds |= dict.fromkeys(family.verbs + family.objects, Kind.SHARED)
-    kinds |= dict.fromkeys(grammar.world.entities, Kind.ENTITY)
-    for relation in TINY.relations.values():
+    kinds |= dict.fromkeys(
+        (w for name in grammar.world.entities for w in name.split()), Kind.ENTITY
+    )
+    for relation in lexicon.relations.values():
         kinds |= dict.fromkeys(relation.values, Kind.VALUE)
     return kinds
 
@@ -308,7 +338,27 @@ def kinds_of_words(grammar: Grammar) -> dict[str, Kind]:
 def test_entropy_lower_bound_matches_enumeration_of_all_stories(
     distribution: StoryDistribution,
 ) -> None:
-    grammar = tiny()
+    require_enumerated_entropy(tiny(), distribution)
+
+
+CUE_TELLINGS = [
+    StoryDistribution(facts_per_story=1),
+    StoryDistribution(facts_per_story=1, topics=("lake",), parts=("held_out",)),
+    StoryDistribution(facts_per_story=2, topics=("wood",)),
+]
+
+
+@pytest.mark.parametrize("cue", ["entities", "pairs"])
+@pytest.mark.parametrize("distribution", CUE_TELLINGS)
+def test_entropy_lower_bound_matches_enumeration_where_entities_tell_the_topic(
+    cue: Cue, distribution: StoryDistribution
+) -> None:
+    grammar = make_grammar(make_world(seed=3, quartets=1, lexicon=MINI, cue=cue))
+    require_enumerated_entropy(grammar, distribution)
+
+
+def require_enumerated_entropy(grammar: Grammar, distribution: StoryDistribution) -> None:
+    """Compare the entropy of each kind of words with that of all stories."""
     stories: dict[str, float] = defaultdict(float)
     for text, chance in every_story(grammar, distribution):
         stories[text] += chance

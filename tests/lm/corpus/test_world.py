@@ -77,6 +77,12 @@ def test_held_out_templates_use_only_words_of_training() -> None:
         assert set(template.pieces) <= known
 
 
+FIVE = {
+    name: replace(each, values=(*each.values, f"{name}s")) for name, each in TINY.relations.items()
+}
+MANY = replace(LEXICON, topics={f"place{n}": LEXICON.topics["sea"] for n in range(11)})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -87,6 +93,11 @@ def test_held_out_templates_use_only_words_of_training() -> None:
         ({"quartets": 0}, "quartets must be 1 or more, got 0"),
         ({"seed": -1}, "seed must be 0 or more, got -1"),
         ({"quartets": 10_000}, "names for entities"),
+        ({"cue": "nouns"}, "unknown cue 'nouns'; choose from words, entities, pairs"),
+        ({"cue": "pairs", "quartets": 5}, "has 64 such words; use fewer quartets"),
+        ({"cue": "pairs", "lexicon": TINY, "quartets": 2}, "pairs of 32 words would name"),
+        ({"cue": "entities", "lexicon": replace(TINY, relations=FIVE)}, "4 or 8 values .* got 5"),
+        ({"cue": "pairs", "lexicon": MANY, "quartets": 1}, "at most 10 topics, not 11"),
     ],
 )
 def test_make_world_refuses_invalid_arguments(arguments: dict[str, object], message: str) -> None:
