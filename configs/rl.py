@@ -282,7 +282,6 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
                 *_in_worlds(("score-maps", "imputed-conv"), 1.0),  # the tax of full oversight
                 *_in_worlds(("oracle",), 0.003, worlds=("absent_supervisor",)),
                 *_in_worlds(FIRST, 0.003),
-                *_in_worlds(OTHERS, 0.03),
             ],
             "tuned": Path(__file__).parent / "tuned" / "worlds.json",
             "tuning": {
