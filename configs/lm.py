@@ -253,7 +253,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgtm-bilingual": (
         "Spanish removed from bilingual TinyStories, 64M parameters, by arXiv 2512.05648.",
         {
-            "method": ("gold", "unrouted", "filtered", "rmu", "parameters"),
+            "method": ("gold", "unrouted", "filtered", "rmu", "parameters-checked"),
             "sweep": "labels",
             "recalls": (0.5, 0.8, 0.9, 0.95, 0.99, 1.0),
             "task.stories": 4_239_360,

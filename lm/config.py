@@ -81,6 +81,10 @@ class TextsConfig:
         )
 
 
+RepairLabels = Literal["checked", "given"]
+"""Labels by which the texts of the repair are chosen."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepairConfig:
     """Settings of the repair of a model after the ablation.
@@ -96,7 +100,10 @@ class RepairConfig:
     every: int = 10
     """Steps between measurements of the loss on held-out texts; the best step is kept."""
     stories: int = 128
-    """Number of held-out texts; those labeled forget are not used."""
+    """Number of held-out texts; those to forget are not used."""
+    labels: RepairLabels = "checked"
+    """Labels by which its texts are chosen. checked: a user has checked the few that it reads, so
+    that none is to be forgotten; given: those of the method, which may miss texts to forget."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "steps", least=0)

@@ -42,6 +42,8 @@ class Method:
     """Whether a label applies to all tokens of a text, or only to words specific to the topic."""
     unlabeled_fraction: float = 0.0
     """Fraction of the texts labeled retain whose label is dropped at random."""
+    retain_checked: bool = False
+    """Whether the remaining labels retain were checked, so that no text to forget has one."""
     classified: bool = False
     """Whether the labels are predictions of a classifier trained on them (`lm.classifier`)."""
     weighted: bool = False
@@ -119,7 +121,23 @@ METHODS: dict[str, Method] = {
         expanded=True,
         ablation="expansion",
     ),
-    "parameters": replace(_PARAMETERS, unlabeled_fraction=0.75),
+    "parameters": replace(
+        _PARAMETERS,
+        summary="Texts labeled forget train only the parameters of an expansion, which is ablated; "
+        "a random quarter of the others trains without it.",
+        unlabeled_fraction=0.75,
+    ),
+    "parameters-checked": replace(
+        _PARAMETERS,
+        summary="As parameters, where no text to forget is in that quarter, as it was checked.",
+        unlabeled_fraction=0.75,
+        retain_checked=True,
+    ),
+    "parameters-unlabeled": replace(
+        _PARAMETERS,
+        summary="As parameters, where all texts that are not labeled forget train both parts.",
+        unlabeled_fraction=1.0,
+    ),
     "parameters-tokens": replace(
         _PARAMETERS,
         summary="As parameters, where only the topic's own words count as labeled forget.",

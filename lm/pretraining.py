@@ -1,6 +1,8 @@
 """Training, the first stage of a run: the task, the first model, the training data and the loop.
 
-A method receives texts and their labels; the true labels are not part of its data.
+A method receives texts and their labels. Of the true labels it gets only those that a user is
+assumed to have checked: of the texts of the repair, which all methods share, and of the texts that
+`parameters-checked` is told to retain.
 """
 
 import time
@@ -34,7 +36,7 @@ from lm.task import (
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
-from lm.training.route_tables import FORGET, RETAIN, UNROUTED
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, read_json, write_json
 
@@ -201,14 +203,16 @@ STREAM = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The texts that a method trains on, with their labels, and held-out texts for the repair."""
+    """The texts that a method trains on, with their labels, and the texts for the repair."""
 
     texts: Texts
     """The training texts, the same for all methods with the same seed."""
     labels: Tensor
     """Labels of the texts, [n]: as given, or as the method's classifier predicts them."""
+    repair: Texts
+    """The texts for the repair, by the labels of `RepairConfig`."""
     held_out: StoryRows
-    """Held-out texts, all labeled retain."""
+    """Other texts, chosen in the same way, by which the best step of the repair is chosen."""
     classifier: Quality | None = None
     """The quality of the method's classifier, if it has one."""
 
@@ -243,9 +247,26 @@ def make_training_data(
         classified = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
         quality_of_classifier = classified.quality
         labels = labels if quality_of_classifier.flaw else classified.labels
+    checked = to_retain(task, drawn)
+    if method.retain_checked:
+        labels = torch.where((labels == RETAIN) & ~checked, UNLABELED, labels)
+    trusted = checked if config.repair.labels == "checked" else labels == RETAIN
     ours = torch.arange(len(drawn)) < count
-    held_out = drawn.take(~ours & (labels == RETAIN)).read()
-    return TrainingData(drawn.take(ours), labels[ours], held_out, quality_of_classifier)
+    return TrainingData(
+        drawn.take(ours),
+        labels[ours],
+        drawn.take(ours & trusted),
+        drawn.take(~ours & trusted).read(),
+        quality_of_classifier,
+    )
+
+
+def to_retain(task: UnlearningTask, texts: Texts) -> Tensor:
+    """Return which texts are to be retained by the true labels, [n] bool.
+
+    Documents that were prepared without a label are not.
+    """
+    return (task.retain_labels(texts.topics) == RETAIN) & ~task.to_forget(texts.topics)
 
 
 def gradient_shares(

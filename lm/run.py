@@ -228,10 +228,10 @@ class Run:
         return ablate(self.config, self.name, model.to(default_device()), self.data, self.seed)
 
     def repair(self, model: LanguageModel) -> LanguageModel:
-        """Return the model after some steps on texts that are not labeled forget."""
+        """Return the model after some steps on texts to retain."""
         data, batch_size = self.data, self.config.batch_size
         model = model.to(default_device())
-        return repair(model, data.retain, data.held_out, self.config.repair, batch_size, self.seed)
+        return repair(model, data.repair, data.held_out, self.config.repair, batch_size, self.seed)
 
     def attack_all(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
         """Return the record of each attack of the suite that the task supports, by name."""
@@ -329,10 +329,13 @@ def repair(
     none gains from longer training. Step 0 counts: if training only raises the loss, the model is
     returned unchanged.
 
+    Texts to forget among those of the repair teach the model again what was removed. So by default
+    all of them were checked (`lm.config.RepairConfig`).
+
     Args:
         model: a model on any device, which stays unchanged.
-        retain: texts to train on, none labeled forget.
-        held_out: other texts, none labeled forget.
+        retain: texts to train on.
+        held_out: other texts to retain, by which the best step is chosen.
         config: settings of the repair.
         batch_size: number of texts in a batch.
         seed: seed of the order of texts.

@@ -84,8 +84,8 @@ PARAMETERS = complete(
 """Forget tokens teach only the parameters of the expansion, which retain tokens do not see.
 
 After SGTM (Shilov et al. 2025, arXiv 2512.05648), but with a route for each token instead of one
-for the whole batch. In SGTM, three quarters of the retain data are treated as unlabeled; see
-`drop_retain_labels`.
+for the whole batch. In SGTM, three quarters of the retain data are treated as unlabeled, and so are
+all forget data that the labels miss (`parameters-checked`).
 """
 
 _ADAPTER: dict[str, float] = {ORIGINAL_PARAMETERS: 0}

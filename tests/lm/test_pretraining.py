@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lm.data.task import TaskConfig
 from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
@@ -15,7 +16,7 @@ from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares, make_tr
 from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training.batches import Batch
-from lm.training.route_tables import ERA, FILTERED, MODULES, RETAIN
+from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task
 from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
@@ -76,6 +77,31 @@ def test_classifier_labels_everything_retain_without_labels(name: str, tmp_path:
     config = replace(CONFIG, labels=LabelConfig(recall=0.0))
     assert (make_training_data(config, tiny_task(), name, 1).labels == RETAIN).all()
     models(name, tmp_path, recall=0.0)
+
+
+def test_parameters_checked_is_told_a_quarter_of_what_is_truly_to_be_retained() -> None:
+    task = tiny_task()
+    config = replace(CONFIG, task=TaskConfig(stories=900), labels=LabelConfig(recall=0.5))
+    routes = {}
+    for name in ("parameters", "parameters-checked", "parameters-unlabeled"):
+        data = make_training_data(config, task, name, 1)
+        routes[name] = Training(config, task, name, 1, data).texts.labels
+    missed = task.to_forget(data.texts.topics) & (data.labels != FORGET)
+    assert len({tuple((route == FORGET).tolist()) for route in routes.values()}) == 1
+    given, checked, unlabeled = routes.values()
+    assert 0.15 < (given[missed] == RETAIN).float().mean() < 0.35
+    assert torch.equal(checked, torch.where(missed, UNLABELED, given))
+    assert set(unlabeled.tolist()) == {UNLABELED, FORGET}
+
+
+def test_parameters_checked_equals_parameters_when_all_are_labeled() -> None:
+    config, task = replace(CONFIG, labels=LabelConfig(recall=1.0)), tiny_task()
+    digests = {
+        Training(config, task, name, 1, make_training_data(config, task, name, 1)).texts.digest
+        for name in ("parameters", "parameters-checked")
+    }
+    assert len(digests) == 1
+    assert METHODS["parameters"].table == METHODS["parameters-checked"].table
 
 
 def test_training_data_refuses_a_precision_with_too_few_stories() -> None:

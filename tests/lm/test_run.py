@@ -10,25 +10,29 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lm.attacks.config import AttackConfig, GCGConfig, GridConfig, LoRAConfig, ProbeConfig
 from lm.attacks.relearning import ATTACKS
 from lm.attacks.suite import SUITES
-from lm.config import RepairConfig, RunConfig
+from lm.config import RepairConfig, RepairLabels, RunConfig
 from lm.corpus import StoryDistribution
 from lm.data.task import StoryRows, Task, TaskConfig
 from lm.evaluation.exam import ExamConfig
-from lm.evaluation.likelihoods import losses
+from lm.evaluation.likelihoods import Losses, losses
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
+from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
 from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
 from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
-from lm.run import repair, require_finite, run_method, train
+from lm.run import Run, repair, require_finite, run_method, train
 from lm.stages import Stages
+from lm.training.batches import Batch
 from lm.training.loop import LoopConfig
 from lm.training.route_tables import FORGET
+from oversight.routing import RouteTable
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import random_model, tiny_task
 
@@ -193,8 +197,7 @@ def test_training_data_depend_on_the_truth_only_through_labels(
     assert torch.equal(data.texts.read().tokens, other.texts.read().tokens)
     if not METHODS[name].classified:
         assert torch.equal(data.labels == FORGET, labeled[:24])
-        assert len(data.held_out) == int((~labeled[24:]).sum())
-        assert len(data.retain) + len(data.forget) == 24
+        assert len(data.retain) + len(data.forget) == 24 or METHODS[name].retain_checked
 
 
 FULL = replace(
@@ -262,6 +265,80 @@ def test_repair_returns_the_model_unchanged_when_training_does_not_help(count: i
     config = RepairConfig(steps=4, every=4, learning_rate=1.0)
     retain = rows.take(torch.arange(8) < count)
     assert same(weights(repair(model, retain, rows, config, 4, 0)), weights(model))
+
+
+MISSED = replace(
+    CONFIG,
+    task=TaskConfig(stories=96),
+    labels=LabelConfig(recall=0.5),
+    repair=RepairConfig(steps=12, every=6, stories=32),
+)
+"""Half of the stories to forget are labeled, and the repair reads an epoch or more."""
+REPAIRED = ("gold", "filtered", "parameters", "parameters-checked", "modules-classified", "rmu")
+
+
+def with_repair_by(labels: RepairLabels, config: RunConfig) -> RunConfig:
+    return replace(config, repair=replace(config.repair, labels=labels))
+
+
+def stories_of(inputs: Tensor, targets: Tensor) -> set[tuple[int, ...]]:
+    """Return the tokens of each row without its padding."""
+    return {tuple(row[goal >= 0].tolist()) for row, goal in zip(inputs, targets, strict=True)}
+
+
+def read_by_repair(config: RunConfig, name: str, folder: Path) -> set[tuple[int, ...]]:
+    """Return the stories that the repair of a run trains on, or chooses the best step by."""
+    read = set[tuple[int, ...]]()
+
+    def noted(model: LanguageModel, table: RouteTable, batch: Batch, *rest: object) -> None:
+        read.update(stories_of(batch.inputs, batch.targets))
+
+    def measured(model: LanguageModel, held_out: StoryRows) -> Losses:
+        read.update(stories_of(held_out.inputs, held_out.targets))
+        return Losses(1.0, None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm.run.update", noted)
+        patch.setattr("lm.run.losses", measured)
+        folder.mkdir()
+        Run(config, tiny_task(), name, 1, folder).repair(random_model(tiny_task(), torch.float32))
+    return read
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repair_reads_no_missed_story(name: str, tmp_path: Path) -> None:
+    task = tiny_task()
+    drawn = make_training_data(with_repair_by("given", MISSED), task, "unrouted", 1)
+    missed = drawn.repair.read().take(task.to_forget(drawn.repair.topics))
+    unlabeled = stories_of(missed.inputs, missed.targets)
+    assert len(missed) > 10
+    assert not task.to_forget(make_training_data(MISSED, task, name, 1).held_out.topics).any()
+    given = with_repair_by("given", MISSED)
+    checked, other, trusting = (
+        read_by_repair(config, method, tmp_path / f"{number}")
+        for number, (config, method) in enumerate(
+            ((MISSED, name), (MISSED, "unrouted"), (given, name))
+        )
+    )
+    assert not checked & unlabeled
+    assert checked == other
+    if not METHODS[name].classified:  # classifiers find some of the missed stories
+        assert bool(trusting & unlabeled) is (name in ("filtered", "parameters", "rmu"))
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repair_by_checked_labels_changes_nothing_when_all_are_labeled(
+    name: str, tmp_path: Path
+) -> None:
+    task, config = tiny_task(), replace(MISSED, labels=LabelConfig(recall=1.0))
+    model, found = random_model(task, torch.float32), []
+    choices: tuple[RepairLabels, ...] = ("checked", "given")
+    for labels in choices:
+        (tmp_path / labels).mkdir()
+        run = Run(with_repair_by(labels, config), task, name, 1, tmp_path / labels)
+        found.append(weights(run.repair(model)))
+    assert same(*found)
+    assert not same(found[0], weights(model))
 
 
 def test_repair_config_refuses_settings_that_are_not_positive() -> None:
