@@ -13,7 +13,12 @@ from rich.progress import Progress
 from lm.data.files import SEPARATORS, TextSplit
 from lm.data.findings import require_something_to_forget, sentences
 from lm.data.labeling import LabelerConfig
-from lm.data.preparation import PreparationConfig, prepare, require_outside
+from lm.data.preparation import (
+    PreparationConfig,
+    prepare,
+    require_outside,
+    train_new_tokenizer,
+)
 from lm.data.shards import MANIFEST_FILE, Manifest, Shards, read_manifest
 from lm.data.sources import Files, Hub, find_source
 from lm.models.hf_loading import load_tokenizer
@@ -44,13 +49,17 @@ class PrepareConfig:
     data: str
     """File or folder, short name of a data set, or OWNER/NAME on the hub. Files: .txt, .jsonl,
     .ndjson, .json, .csv with a header and .parquet, also compressed as .gz or .zst, in lower or
-    upper case. In a folder, hidden files and files of other kinds are skipped."""
+    upper case; manual pages such as de/man1/ls.1.gz, with the fields language, section and page.
+    In a folder, hidden files and files of other kinds are skipped."""
     tokenizer: str
-    """Folder or name of the model that the data are for."""
+    """Folder or name of the model that the data are for, or of its tokenizer."""
     out: Path
     """Folder to write to."""
     gguf_file: str | None = None
     """Name of the GGUF file of the model, if it is in that format."""
+    vocab_size: int | None = None
+    """Number of tokens of a new tokenizer, for new models. It is trained on the documents and saved
+    in the folder --tokenizer; by default there must be one."""
     documents: int | None = None
     """Maximum number of documents to read; by default all."""
     context: int | None = 256
@@ -99,6 +108,12 @@ def main(args: Sequence[str]) -> None:
     config = settings.preparation()
     if isinstance(config.source, Files):
         require_outside(settings.out, config.source.path, "the folder to write to,")
+        if settings.vocab_size is not None:
+            require_outside(
+                Path(settings.tokenizer), config.source.path, "the folder of the tokenizer,"
+            )
+    if settings.vocab_size is not None:
+        train_new_tokenizer(config.source, settings.vocab_size, Path(settings.tokenizer))
     tokenizer = load_tokenizer(settings.tokenizer, settings.gguf_file)
     console = Console(stderr=True)
     resumable = isinstance(config.source, Hub)  # a network may fail, and files are refused again

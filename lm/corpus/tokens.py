@@ -72,8 +72,17 @@ SAMPLE = 5000
 _ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+WORDS = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""Matches the words, numbers, signs and spaces of texts in any language."""
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, words: str = PIECE.pattern) -> Tokenizer:
     """Train a byte-level BPE tokenizer, which decodes to any text; token 0 ends a story.
+
+    Args:
+        texts: the texts.
+        vocab_size: maximum number of tokens.
+        words: pattern of what a token never reaches beyond; by default a word of stories.
 
     Raises:
         ValueError: If the vocabulary is too small for all bytes and the end, or too large for 16
@@ -85,7 +94,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PIECE.pattern), behavior="isolated"),
+            pre_tokenizers.Split(Regex(words), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -4,7 +4,7 @@ A .jsonl or .ndjson file has a record on each line, a .json file has a list of r
 each line, and a .csv or .parquet file has one in each row (`lm.data.tables`). A .txt file is
 divided at separators such as `<|endoftext|>`, at blank lines, or not at all. A byte-order mark at
 the start of a line shows where files were concatenated: it is removed, and a new document begins
-there.
+there. Manual pages in folders such as `de/man1` are formatted (`lm.data.manual_pages`).
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from lm.data.document import Located, is_blank
 from lm.data.lines import COMPRESSIONS, MARK, parsed, read_lines, suffix_of, whole_suffix
+from lm.data.manual_pages import is_page, language_of, page_records
 from lm.data.tables import csv_records, parquet_records
 
 TextSplit = Literal["auto", "separators", "blank-lines", "files"]
@@ -28,15 +29,15 @@ SEPARATORS = ("<|endoftext|>", "<|end_of_text|>")
 
 READABLE = (
     ".csv, .json, .jsonl, .ndjson, .parquet or .txt, which may be followed by "
-    f"{' or '.join(COMPRESSIONS)}"
+    f"{' or '.join(COMPRESSIONS)}, or manual pages in folders such as man1"
 )
 """The suffixes of files that can be read, for error messages."""
 
 
 def has_known_suffix(path: Path) -> bool:
-    """Return whether a file has a suffix that can be read, in lower or upper case."""
+    """Return whether a file has a suffix that can be read, or is a manual page."""
     suffix = suffix_of(path)
-    return suffix == ".txt" or suffix in _READERS
+    return suffix == ".txt" or suffix in _READERS or is_page(path)
 
 
 def files_at(path: Path) -> list[Path]:
@@ -46,7 +47,9 @@ def files_at(path: Path) -> list[Path]:
         ValueError: if there is none.
     """
     if path.is_dir():
-        found = [each for each in _visible(path) if has_known_suffix(each)]
+        found = [
+            each for each in _visible(path) if has_known_suffix(each) and not _is_alias(each, path)
+        ]
         if not found:
             raise ValueError(
                 f"the folder {path} holds no document: put files there that end in {READABLE}"
@@ -59,11 +62,16 @@ def files_at(path: Path) -> list[Path]:
     return [path]
 
 
+def _is_alias(path: Path, folder: Path) -> bool:
+    """Return whether a file is another name of a manual page in the same folder."""
+    return is_page(path) and path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
+
+
 def skipped_files(path: Path) -> int:
     """Return the number of files of a folder that are hidden, or have another suffix.
 
     A link to a folder, which may lead back to the folder itself, is not followed, and counts as
-    one.
+    one. So does a further name of a manual page.
     """
     if not path.is_dir():
         return 0
@@ -101,6 +109,8 @@ def read_records(
 ) -> Iterator[Located]:
     """Yield the records of files, those of a folder in the order of their names, each once.
 
+    Manual pages come first, and those in English before others.
+
     Args:
         paths: a file or folder, or several.
         field: the field in which the record of a .txt document holds its text.
@@ -113,7 +123,14 @@ def read_records(
     given = [paths] if isinstance(paths, Path) else paths
     found = list(dict.fromkeys(file for path in given for file in files_at(path)))
     several = sum(suffix_of(each) == ".txt" for each in found) > 1
+    pages = [file for file in found if is_page(file)]
+    seen: set[str] = set()
+    # English first, so that paragraphs left untranslated in other languages are repetitions
+    for page in sorted(pages, key=lambda page: language_of(page) != "en"):
+        yield from page_records(page, field, seen)
     for file in found:
+        if is_page(file):
+            continue
         if suffix_of(file) == ".txt":
             own = _split_of(file, separators, several) if split == "auto" else split
             yield from _texts(file, field, own, separators)

@@ -19,8 +19,8 @@ from lm.data.shards import Manifest, Shards, total
 from lm.training.route_tables import FORGET, RETAIN
 
 SENTENCES = {
-    "skipped_files": "files that were not read, hidden or of other kinds, and links to folders: "
-    "{skipped_files:,}",
+    "skipped_files": "files that were not read, hidden or of other kinds, and links to folders or "
+    "pages: {skipped_files:,}",
     "blank": "records without text, which were skipped: {blank:,}",
     "cut": "documents cut at {context} tokens: {cut:,} (tokens dropped: {dropped_tokens:,})",
     "beyond_cut": "warning: documents with something to forget only beyond the cut, which are "

@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lm.corpus.grammar import END
+from lm.corpus.tokens import WORDS, train_tokenizer
 from lm.data.document import (
     chat_settings,
     encode_documents,
@@ -35,11 +37,14 @@ from lm.data.sources import (
     number_skipped,
     source_settings,
 )
+from lm.models.hf_loading import load_tokenizer
 from oversight.runs.settings import require_numbers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+TOKENIZER_FILE = "tokenizer.json"
+"""The file of a folder that holds a tokenizer."""
 TOKENIZER_BATCH = 256
 """Documents per call of the tokenizer."""
 
@@ -68,6 +73,40 @@ class PreparationConfig:
         labels = self.labeler.labels
         if isinstance(self.source, Files) and labels is not None:
             require_outside(labels, self.source.path, "the file of labels")
+
+
+TRAINED_ON = 200_000
+"""Number of documents, the first ones, that a new tokenizer is trained on."""
+
+
+def train_new_tokenizer(source: Hub | Files | Lists, vocab_size: int, folder: Path) -> None:
+    """Train a tokenizer on documents, and save it in a new folder.
+
+    If the folder holds a tokenizer of that size, it is kept, so that a preparation can resume.
+
+    Raises:
+        ValueError: if the folder holds something else, the size is out of range, or no document has
+            text.
+    """
+    if (folder / TOKENIZER_FILE).exists():
+        found = len(load_tokenizer(folder))
+        if found != vocab_size:
+            raise ValueError(
+                f"{folder} holds a tokenizer of {found} tokens, not {vocab_size}: leave out "
+                "--vocab-size to use it, or name a new folder"
+            )
+        return
+    if folder.exists():
+        raise ValueError(f"{folder} exists, and holds no tokenizer: name a new folder")
+    texts = (document.text for document in DocumentStream(documents(source)))
+    tokenizer = train_tokenizer(islice(texts, TRAINED_ON), vocab_size, WORDS)
+    try:
+        from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 (it needs the extra)
+    except ImportError as error:
+        raise ValueError(
+            "a new tokenizer needs the package `transformers`: pip install -e '.[hf]'"
+        ) from error
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END).save_pretrained(folder)
 
 
 def require_outside(path: Path, source: Path, name: str) -> None:

@@ -19,6 +19,7 @@ from lm.data.files import (
 )
 from lm.data.findings import SENTENCES
 from lm.data.lines import suffix_of
+from lm.data.manual_pages import find_program, is_page
 from lm.data.records import TEXT, ChatTemplate, documents_of
 from lm.models.hf_loading import first_line, is_gated
 
@@ -188,7 +189,8 @@ def documents(
 ) -> Iterator[Document]:
     """Yield the documents of a source from record `first` on, also those with blank text.
 
-    Files in a folder are read in the order of their names, and those with other suffixes skipped.
+    Files in a folder are read in the order of their names, manual pages first, and those with other
+    suffixes skipped.
 
     Args:
         source: the data set, file, folder, or both lists of files.
@@ -366,4 +368,6 @@ def source_settings(source: Hub | Files | Lists) -> dict[str, Any]:
     data = asdict(source)
     if paths := paths_of(source):
         data["files"] = {name: sha for path in paths for name, sha in checksums(path).items()}
+        if any(is_page(Path(name)) for name in data["files"]):
+            data["formatted_by"] = find_program()
     return data

@@ -1,5 +1,6 @@
 """`python -m lm.prepare` prepares data, resumes after a kill, and refuses in one line."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from lm import prepare
 from lm.data.document import Located
+from lm.data.manual_pages import PROGRAMS
 from lm.data.shards import open_shards
 from lm.models.hf_loading import load_tokenizer
 from oversight.runs import cli
@@ -226,7 +228,7 @@ def test_mixed_folder_is_read_and_what_is_skipped_is_reported(
         for kind in (".csv", ".jsonl", ".parquet", ".json.gz", ".ndjson.zst")
     ]
     assert "records without text, which were skipped: 5" in printed
-    told = "files that were not read, hidden or of other kinds, and links to folders: 3"
+    told = "files that were not read, hidden or of other kinds, and links to folders or pages: 3"
     assert told in printed
 
 
@@ -264,3 +266,43 @@ def test_hub_data_with_nothing_to_forget_leave_nothing_behind(
     assert call(flags | {"--data": "some/data"}) == 2
     assert "no document of 1 is labeled forget" in capsys.readouterr().err
     assert not Path(flags["--out"]).exists()
+
+
+@pytest.mark.skipif(not any(map(shutil.which, PROGRAMS)), reason="needs mandoc or groff")
+def test_manual_pages_are_prepared_by_language_with_a_new_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, word in (("man1", "the"), ("de/man1", "der"), ("fr/man1", "le")):
+        (tmp_path / "man" / folder).mkdir(parents=True)
+        for number in range(4):
+            text = f".TH LS 1\n.SH NAME\n{word} {number} äß\n"
+            (tmp_path / "man" / folder / f"ls{number}.1").write_text(text, "utf-8")
+    flags = {
+        "--data": str(tmp_path / "man"),
+        "--tokenizer": str(tmp_path / "tokenizer"),
+        "--vocab-size": "270",
+        "--labeler": "field",
+        "--field": "language",
+        "--forget-values": "de",
+        "--out": str(tmp_path / "out"),
+    }
+    for _ in range(2):  # the second call keeps the tokenizer, and has nothing to do
+        assert call(flags) == 0
+        printed = capsys.readouterr().out
+        assert "forget                 4 documents" in printed
+        assert "retain                 8 documents" in printed
+    tokenizer = load_tokenizer(tmp_path / "tokenizer")
+    ids = tokenizer("NAME\nder 1 äß")["input_ids"]
+    assert tokenizer.decode(ids) == "NAME\nder 1 äß"
+    for more, message in (
+        ({"--vocab-size": "280"}, "holds a tokenizer of 270 tokens, not 280: leave out"),
+        ({"--tokenizer": str(tmp_path / "man/new")}, "lies in the documents"),
+        ({"--tokenizer": str(tmp_path / "man/de")}, "lies in the documents"),
+        ({"--tokenizer": str(tmp_path / "out")}, "exists, and holds no tokenizer: name a new"),
+        ({"--tokenizer": str(tmp_path / "b"), "--vocab-size": "9"}, "must be from 257 to 65536"),
+        ({"--forget-values": "nl", "--out": str(tmp_path / "c")}, "nl"),
+    ):
+        assert call(flags | more) == 2
+        printed = capsys.readouterr().err
+        assert message in printed.replace("\n", " ")
+        assert len(printed.strip().splitlines()) == 1

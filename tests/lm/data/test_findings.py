@@ -214,7 +214,7 @@ def test_origins_of_documents_and_files_that_are_not_read_are_counted(tmp_path: 
         "documents from .txt, divided by files: 1",
         "documents from .txt, divided by separators: 2",
     ]
-    told = "files that were not read, hidden or of other kinds, and links to folders: 3"
+    told = "files that were not read, hidden or of other kinds, and links to folders or pages: 3"
     assert told in list(sentences(manifest))
     totals = json.loads((tmp_path / "out" / "manifest.json").read_text())["totals"]
     assert totals["origins"][".jsonl"] == 2

@@ -157,7 +157,7 @@ def test_files_that_are_not_read_are_counted_in_each_folder(tmp_path: Path) -> N
     stream = read_documents([tmp_path / "a", tmp_path / "b", tmp_path / "a" / "x.txt"])
     assert [each.text for each in stream] == ["one\n\ntwo"] * 2  # each file once, and is a text
     assert stream.skipped_files == 4
-    told = "files that were not read, hidden or of other kinds, and links to folders: 4"
+    told = "files that were not read, hidden or of other kinds, and links to folders or pages: 4"
     assert stream.sentences() == [told]
     alone = read_documents(tmp_path / "a", text_split="blank-lines")
     assert [each.text for each in alone] == ["one", "two"]
