@@ -145,6 +145,9 @@ class RunConfig:
     """Settings of the methods after training, each under its name."""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """Settings of the repair of models after the ablation."""
+    profiles: bool = False
+    """Whether to examine all capability profiles of each method, that is, every subset of its
+    modules, by topic and relative to the compute of unrouted."""
     exam: ExamConfig = field(default_factory=ExamConfig)
     """Settings of the exam of models."""
     suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
@@ -172,11 +175,26 @@ class RunConfig:
                 "questions were given without texts: name those by --forget and --retain, or "
                 "documents by --data; stories have questions of their own"
             )
+        if self.profiles:
+            self._require_topics()
         stories = self.task.stories
         if self.expansion < 1 or not 1 <= self.batch_size <= stories:
             raise ValueError(
                 f"expansion {self.expansion} and batch_size {self.batch_size} were given: give 1 "
                 f"or more of each, and a batch of at most {stories} stories"
+            )
+
+    def _require_topics(self) -> None:
+        """Refuse profiles of what has no topics, and of a model that cannot be validated."""
+        if self.data is not None or self.texts.forget:
+            raise ValueError(
+                f"--profiles was given with documents of {self.data or self.texts.forget[0]}, "
+                "which have no topics: leave one of the two out"
+            )
+        if self.loop.scale.parallel == "fsdp":
+            raise ValueError(
+                "--profiles was given with fsdp, which shards the model that is to be validated: "
+                "train by ddp, or in one process"
             )
 
     def _require_documents(self) -> None:

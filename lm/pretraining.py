@@ -6,7 +6,7 @@ assumed to have checked: of the texts of the repair, which all methods share, an
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from lm.config import RunConfig
 from lm.data.document import marks
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
+from lm.evaluation.topic_exam import TopicExam, make_topic_exam, section_losses
 from lm.labels import LabelConfig, story_labels
-from lm.methods import METHODS, Method, routed
+from lm.methods import BASE, METHODS, Method, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
@@ -197,6 +198,12 @@ def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context
     )
 
 
+def topic_exam(config: RunConfig, task: UnlearningTask, seed: int) -> TopicExam:
+    """Return the exam of profiles, which the seed determines."""
+    assert isinstance(task, StoryTask)  # other settings are refused
+    return make_topic_exam(task, seed, config.exam)
+
+
 STREAM = 1
 """Separates the random stream of texts from those of labels, exams and attacks."""
 
@@ -304,6 +311,22 @@ CHECKPOINT, NOTES = "training.pt", "training.json"
 Report = Callable[[float], None]
 """Called with the share of training that is done."""
 
+VALIDATIONS = 24
+"""Number of points of a validation curve."""
+
+
+def validation_steps(steps: int, count: int = VALIDATIONS) -> tuple[int, ...]:
+    """Return the numbers of finished steps after which to validate, more densely early.
+
+    >>> validation_steps(100, count=6)
+    (0, 4, 16, 36, 64, 100)
+    """
+    return tuple(sorted({round(steps * (k / (count - 1)) ** 2) for k in range(count)}))
+
+
+Validate = Callable[[], Mapping[str, float]]
+"""Returns losses of the model in training by section, and leaves it unchanged."""
+
 
 class Log:
     """Collects losses and speed of training, and writes them whenever a checkpoint is written.
@@ -313,22 +336,35 @@ class Log:
         loop: settings of the training loop.
         identity: settings that determine the trained weights.
         report: is called with the share of training that is done.
+        validate: measures the model for a validation curve, which also has the model as given.
 
     Raises:
         ValueError: if the notes are damaged or belong to a run with other settings or another seed.
     """
 
     def __init__(
-        self, path: Path, loop: LoopConfig, identity: dict[str, Any], report: Report
+        self,
+        path: Path,
+        loop: LoopConfig,
+        identity: dict[str, Any],
+        report: Report,
+        validate: Validate | None = None,
     ) -> None:
         self.path, self.loop, self.identity, self.report = path, loop, identity, report
+        self.validate = validate
         new: dict[str, Any] = {"identity": self.identity}
         notes = read_json(path) if path.exists() else new
         if notes.get("identity") != self.identity:
             raise ValueError(f"{path} belongs to another run: remove it to note training anew")
         self.loss = {int(step): loss for step, loss in notes.get("loss", [])}
         self.speed = notes.get("tokens_per_second")
+        self.validation: dict[str, dict[int, float]] = {
+            section: {int(step): loss for step, loss in curve}
+            for section, curve in notes.get("validation", {}).items()
+        }
         self.before, self.started = float(notes.get("seconds", 0)), time.perf_counter()
+        if not self.validation:
+            self._validate(0)
 
     def __call__(self, progress: Progress) -> None:
         """Add a step."""
@@ -337,6 +373,7 @@ class Log:
             self.loss[progress.step] = float(progress.loss)
             self.report(done / self.loop.steps)
         self.speed = progress.tokens_per_second
+        self._validate(done)
         if done % self.loop.checkpoint_every == 0 or done == self.loop.steps:
             self.write()
 
@@ -348,7 +385,17 @@ class Log:
             "loss": sorted(self.loss.items()),
             "identity": self.identity,
         }
+        if self.validation:
+            curves = self.validation.items()
+            notes["validation"] = {section: sorted(curve.items()) for section, curve in curves}
         write_json(self.path, notes)
+
+    def _validate(self, done: int) -> None:
+        """Add a point to the validation curve, if one is due after `done` steps."""
+        if self.validate is None or done not in validation_steps(self.loop.steps):
+            return
+        for section, loss in self.validate().items():
+            self.validation.setdefault(section, {})[done] = loss
 
 
 class Training:
@@ -381,10 +428,20 @@ class Training:
         if processes().rank:  # only rank 0 writes notes
             train(model, self.method.table, batches, loop, folder / CHECKPOINT)
             return model
-        log = Log(folder / NOTES, loop, self.identity, report)
+        log = Log(folder / NOTES, loop, self.identity, report, self._validation_of(model))
         train(model, self.method.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
+
+    def _validation_of(self, model: LanguageModel) -> Validate | None:
+        """Return what notes the validation curve of the baseline, if profiles are to be examined.
+
+        The curve has the stories on which profiles are examined, so that both err alike.
+        """
+        if not self.config.profiles or self.name != BASE:
+            return None
+        exam = topic_exam(self.config, self.task, self.seed)
+        return lambda: section_losses(model, exam)
 
     def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
         """Return the share of each label in the gradient of each target, on some of the texts."""

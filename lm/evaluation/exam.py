@@ -18,7 +18,7 @@ from math import log
 import numpy as np
 from torch import Tensor
 
-from lm.corpus import StoryDistribution, entropy_lower_bound, make_questions
+from lm.corpus import Question, StoryDistribution, entropy_lower_bound, make_questions
 from lm.data.task import StoryRows, Task
 from lm.evaluation.likelihoods import Losses, losses
 from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate, encode_quiz, score
@@ -120,12 +120,20 @@ def _section(
     stories: int,
     config: ExamConfig,
 ) -> Section:
+    asked = draw_questions(task, distribution, seed, config)
+    return Section(task.sample(stories, seed, distribution), encode_quiz(task, asked))
+
+
+def draw_questions(
+    task: Task, distribution: StoryDistribution, seed: Sequence[int], config: ExamConfig
+) -> list[Question]:
+    """Return questions about the facts of a distribution, as many as an exam of that size asks."""
     rng = np.random.default_rng([*seed, 1])
     rounds = (make_questions(task.grammar, rng, distribution) for _ in range(config.rounds))
     asked = [question for once in rounds for question in once]
     if config.questions is not None and config.questions < len(asked):
         asked = [asked[number] for number in rng.permutation(len(asked))[: config.questions]]
-    return Section(task.sample(stories, seed, distribution), encode_quiz(task, asked))
+    return asked
 
 
 def least_loss(task: Task, distribution: StoryDistribution, rows: StoryRows) -> float:

@@ -7,16 +7,26 @@ import pytest
 import torch
 
 from lm.data.task import TaskConfig
+from lm.evaluation.topic_exam import TopicExam, make_topic_exam, section_losses
 from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
-from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares, make_training_data
+from lm.pretraining import (
+    CHECKPOINT,
+    NOTES,
+    Training,
+    gradient_shares,
+    make_training_data,
+    validation_steps,
+)
 from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training.batches import Batch
+from lm.training.loop import LoopConfig
 from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
+from oversight.runs.folder import read_json
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task
 from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
@@ -48,6 +58,60 @@ def test_training_and_ablation_are_deterministic_for_a_seed(name: str, tmp_path:
     assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
     other = models(name, tmp_path / "other", seed=2)
     assert not any(same(weights(mine), weights(its)) for mine, its in zip(one, other, strict=True))
+
+
+def baseline(folder: Path, loop: LoopConfig, *, profiles: bool = True) -> LanguageModel:
+    """Train the baseline in a folder, or resume its training."""
+    folder.mkdir(exist_ok=True)
+    config, task = replace(CONFIG, loop=loop, profiles=profiles), tiny_task()
+    data = make_training_data(config, task, "unrouted", 1)
+    return Training(config, task, "unrouted", 1, data).run(folder, lambda share: None)
+
+
+def test_validation_curve_is_noted_and_leaves_the_weights_as_they_are(tmp_path: Path) -> None:
+    loop = LoopConfig(steps=6, warmup=1, checkpoint_every=2)
+    with_curve = baseline(tmp_path / "one", loop)
+    without = baseline(tmp_path / "other", loop, profiles=False)
+    assert same(weights(with_curve), weights(without))
+    assert "validation" not in read_json(tmp_path / "other" / NOTES)
+    curves = read_json(tmp_path / "one" / NOTES)["validation"]
+    assert list(curves) == ["core", "wood"]
+    assert [step for step, _ in curves["core"]] == list(validation_steps(6)) == list(range(7))
+    exam = make_topic_exam(tiny_task(), 1, CONFIG.exam)
+    assert section_losses(with_curve, exam) == {
+        name: curve[-1][1] for name, curve in curves.items()
+    }
+
+
+def test_validation_curve_of_a_killed_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = LoopConfig(steps=6, warmup=1, checkpoint_every=2)
+    expected = weights(baseline(tmp_path / "whole", loop))
+    count = 0
+
+    def killed_after_step_4(model: LanguageModel, exam: TopicExam) -> dict[str, float]:
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+        return section_losses(model, exam)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lm.pretraining.section_losses", killed_after_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            baseline(tmp_path / "cut", loop)
+    assert same(weights(baseline(tmp_path / "cut", loop)), expected)
+    whole, cut = (read_json(tmp_path / name / NOTES) for name in ("whole", "cut"))
+    assert cut["validation"] == whole["validation"]
+    assert cut["loss"] == whole["loss"]
+
+
+def test_only_the_baseline_has_a_validation_curve(tmp_path: Path) -> None:
+    config, task = replace(CONFIG, profiles=True), tiny_task()
+    data = make_training_data(config, task, "filtered", 1)
+    Training(config, task, "filtered", 1, data).run(tmp_path, lambda share: None)
+    assert "validation" not in read_json(tmp_path / NOTES)
 
 
 @pytest.mark.parametrize(
