@@ -191,6 +191,11 @@ class RunConfig:
                 f"--profiles was given with documents of {self.data or self.texts.forget[0]}, "
                 "which have no topics: leave one of the two out"
             )
+        if len(self.task.forget) > MOST_TOPICS:
+            raise ValueError(
+                f"--profiles was given with {len(self.task.forget)} topics to forget, which have "
+                f"{2 ** len(self.task.forget)} profiles: give at most {MOST_TOPICS} topics"
+            )
         if self.loop.scale.parallel == "fsdp":
             raise ValueError(
                 "--profiles was given with fsdp, which shards the model that is to be validated: "
@@ -211,6 +216,9 @@ class RunConfig:
                 "documents take iid"
             )
 
+
+MOST_TOPICS = 8
+"""Maximum number of topics whose profiles are examined: each topic doubles their number."""
 
 MAY_CHANGE = {"method", "seeds", "recalls", "attack", "workers", "run_dir", *ScaleConfig.__slots__}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over

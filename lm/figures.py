@@ -1,15 +1,21 @@
 """The figures of a study, and the TensorBoard page of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from lm.evaluation.topic_exam import CORE
 from lm.methods import BASE, GOLD
+from lm.profile_report import RATIO, Profiles
 from lm.report import (
     FACTS_CURVE,
     LOSS_CURVE,
@@ -22,11 +28,15 @@ from lm.report import (
     mean_curve,
     number,
 )
+from lm.serving import subsets
 from oversight.runs.figures import (
     COLORS,
+    FAINT,
     INK,
     MUTED,
+    PAPER,
     VERMILLION,
+    WIDTH,
     Style,
     save_figure,
     sheet,
@@ -42,19 +52,102 @@ _MANYFOLD = 3.0
 
 
 def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
-    """Write the figure of a study as PNG and SVG; return the PNG files, none without attacks.
+    """Write the figures of a study as PNG and SVG; return the PNG files.
+
+    There is a figure of attacks, if some were run, and one of profiles, if they were examined.
 
     Args:
         results: results of all runs.
         sweep: whether the study is a sweep over labels.
         folder: folder of the figures, which is made if needed.
     """
-    if not any(result.get("curves") for result in results.records):
-        return []
-    folder.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Callable[[], Figure]] = {}
+    if any(result.get("curves") for result in results.records):
+        name, make = ("label-recall", recall_figure) if sweep else ("relearning", relearning_figure)
+        figures[name] = partial(make, results)
+    for name, profiles in _profiles(results, sweep):
+        if profiles.pictured:
+            figures[name] = partial(profiles_figure, profiles)
+    if figures:
+        folder.mkdir(parents=True, exist_ok=True)
     with themed():
-        figure = recall_figure(results) if sweep else relearning_figure(results)
-        return [save_figure(figure, folder, "label-recall" if sweep else "relearning")]
+        return [save_figure(make(), folder, name) for name, make in figures.items()]
+
+
+def _profiles(results: Results, sweep: bool) -> list[tuple[str, Profiles]]:
+    """Return the profiles of each figure by its name: in a sweep, one for each label recall."""
+    if not sweep:
+        return [("profiles", Profiles(results))]
+    return [(f"profiles-recall{r:g}", Profiles(results.at(r))) for r in results.recalls]
+
+
+CELL = (0.62, 0.235)
+"""Width and height of a cell of the heat map, in inches."""
+MOST_ROWS = 64
+"""Maximum number of profiles of a heat map that shows them all."""
+SHADES = LinearSegmentedColormap.from_list("compute", ["#f4f6f7", "#7fb2d6", COLORS[0], "#003a5d"])
+"""Colors of compute ratios from 0 to 1."""
+
+
+def profiles_figure(profiles: Profiles) -> Figure:
+    """Return a heat map for each method: the compute ratio of each profile on each topic.
+
+    A frame marks the topics that a profile keeps. Profiles that a method does not have are empty.
+    """
+    rows, columns = pictured_rows(profiles.topics), [CORE, *profiles.topics]
+    methods = profiles.pictured
+    names = 0.075 * max(len(row_name(kept)) for kept in rows)  # inches
+    width = names + len(methods) * (CELL[0] * len(columns) + 0.3) + 0.5
+    figure = sheet(CELL[1] * len(rows) + 1.1, max(width, WIDTH))
+    plots = list(figure.subplots(1, len(methods), squeeze=False, sharey=True).flat)
+    for axes, method in zip(plots, methods, strict=True):
+        cells = profiles.cells(method, RATIO)
+        axes.set_title(method)
+        for y, kept in enumerate(rows):
+            for x, topic in enumerate(columns):
+                mean = cells.get(kept, {}).get(topic)
+                _draw_cell(axes, (x, y), mean, framed=topic == CORE or topic in kept)
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+        axes.set_yticks(range(len(rows)), [row_name(kept) for kept in rows])
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+    plots[0].set_ylabel("topics that are on")
+    scale = ScalarMappable(Normalize(0, 1), SHADES)
+    figure.colorbar(scale, ax=plots, label="compute ratio", extend="max", shrink=0.6, aspect=30)
+    return figure
+
+
+def pictured_rows(topics: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the profiles of the heat map: all, or of many topics those with none, one and all."""
+    rows = subsets(topics)
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [kept for kept in rows if len(kept) in (0, 1, len(topics))]
+
+
+def row_name(kept: Sequence[str]) -> str:
+    """Return the name of a profile in a figure.
+
+    >>> row_name([]), row_name(["forest", "sea"])
+    ('none', 'forest + sea')
+    """
+    return " + ".join(kept) or "none"
+
+
+def _draw_cell(axes: Axes, at: tuple[int, int], mean: Estimate | None, *, framed: bool) -> None:
+    """Draw a cell with its value; a profile that there is not, or is unknown, has a faint dot."""
+    x, y = at
+    if mean is None or not mean.seeds:
+        axes.plot(x, y, ".", color=FAINT, markersize=3)
+        return
+    shade = SHADES(min(mean.value, 1.0))
+    edge = {"edgecolor": INK, "linewidth": 1.0} if framed else {"linewidth": 0.0}
+    axes.add_patch(Rectangle((x - 0.45, y - 0.42), 0.9, 0.84, facecolor=shade, **edge))
+    color = PAPER if mean.value > 0.5 else INK
+    axes.text(x, y, f"{mean.value:.2f}", ha="center", va="center", fontsize=7.5, color=color)
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
-from lm.attacks.results import FACTS, LOSS
+from lm.attacks.results import FACTS, LOSS, MAX_RISE
 from lm.classifier import quality_sentence
 from lm.config import RunConfig, StudyConfig
 from lm.methods import BASE, GOLD, METHODS
@@ -150,9 +150,10 @@ def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -
     rates = ", ".join(f"{rate:g}" for rate in attack.learning_rates)
     counts = ", ".join(map(str, attack.num_examples))
     return (
-        f"{_table(rows)}\n\nThe worst setting of each attack on this one model. The model is "
-        "robust if the attack is ahead of the attack on gold, which never saw the texts to "
-        f"forget, by at most {MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss; "
+        f"{_table(rows)}\n\nThe worst setting of each attack on this one model, among those that "
+        f"raise the loss to be retained by at most {MAX_RISE:.0%}. The model is robust if the "
+        "attack is ahead of the attack on gold, which never saw the texts to forget, by at most "
+        f"{MARGINS[FACTS]:.0%} of the facts or {MARGINS[LOSS]:g} nats of loss; "
         f"if the attack on {BASE} is ahead by more, so that the attack can tell the two apart; and "
         f"if facts and loss to be retained are no worse than those of {BASE} by as much. "
         f"Relearning takes {attack.steps} steps; its learning rates: {rates}; its numbers of "

@@ -37,7 +37,10 @@ Result = Mapping[str, Any]
 """The result of one run: an entry of `summary.json`."""
 REFERENCES = (GOLD, BASE)
 """Methods that do not depend on the labels of a run."""
-RECORDS = ("curves", "grid", "samples", "training", "gradient_shares", "seconds", "classifier")
+RECORDS = (
+    *("curves", "grid", "samples", "training", "gradient_shares", "seconds", "classifier"),
+    *("profiles", "validation"),
+)
 """Parts of a result that are not single figures."""
 
 RELEARNED, RELEARNED_FACTS = "relearned_forget_loss", "relearned_facts"

@@ -4,7 +4,7 @@ Each stage is a file in the run's folder (`lm.stages`). A finished stage is read
 so that an interrupted run resumes and ends with bit-identical weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from math import isfinite
@@ -35,9 +35,11 @@ from lm.pretraining import (
     TrainingData,
     default_device,
     make_training_data,
+    topic_exam,
 )
+from lm.serving import Elicitation, Served, examine_profiles, served
 from lm.stages import RESULT, Stages, owned
-from lm.task import UnlearningTask, sample_texts
+from lm.task import StoryTask, UnlearningTask, sample_texts
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import broadcast, processes
 from lm.training.loop import LoopConfig, make_optimizer, update
@@ -51,8 +53,8 @@ WEIGHTS = "trained.safetensors"
 Progress = Callable[[str, float], None]
 """Is called with the current stage of a run and the share of the run that is done."""
 
-TRAINED, EXAMINED = 0.6, 0.7
-"""Shares of a run that are done after training and before the attacks."""
+TRAINED, PROFILED, EXAMINED = 0.6, 0.65, 0.7
+"""Shares of a run that are done after training, before profiles and before the attacks."""
 DRAWS = 1000
 """Number of seeds of an attack's examples that are reserved for each seed of a study."""
 
@@ -91,13 +93,14 @@ def run_method(
     if isinstance(model, RoutedCausalLM):
         export(config, model, folder)
     repaired = run.stages.record("repaired", lambda: run.examine(model))
+    profiles = run.profiles(progress) if config.profiles else {}
     run.remove_large_weights()
     attacks = run.attack_all(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     result = build_result(
         name, seed, read_json(folder / NOTES), run.stages.seconds, examined, attacks
     )
-    run.stages.write_result(result)
+    run.stages.write_result(result | profiles)
     return read_json(folder / RESULT)
 
 
@@ -233,6 +236,43 @@ class Run:
         model = model.to(default_device())
         return repair(model, data.repair, data.held_out, self.config.repair, batch_size, self.seed)
 
+    def profiles(self, progress: Progress) -> dict[str, Any]:
+        """Return the exams of all profiles, and the validation curve of the baseline.
+
+        The profile without a topic to forget also has what elicitation brings back of each.
+        """
+        progress("profiles", PROFILED)
+        profiles = self.stages.record("profiles", self.examine_profiles)["profiles"]
+        elicited = self.stages.record("elicited", self.elicit)
+        for profile in profiles:
+            for topic, found in elicited.items() if not profile["kept"] else ():
+                profile["topics"][topic] |= found
+        curve = read_json(self.folder / NOTES).get("validation")
+        return {"profiles": profiles, **({"validation": curve} if curve else {})}
+
+    def served(self) -> Iterator[Served]:
+        """Yield the models of all profiles, on the device of the run."""
+        trained, ablated = (
+            self.stages.load(stage).to(default_device()) for stage in ("trained", "ablated")
+        )
+        assert isinstance(self.task, StoryTask)  # other settings are refused
+        return served(self.name, trained, ablated, self.task.splits.forget)
+
+    def examine_profiles(self) -> dict[str, Any]:
+        """Return the losses and facts of each profile, by topic."""
+        exam = topic_exam(self.config, self.task, self.seed)
+        return {"profiles": examine_profiles(self.served(), exam)}
+
+    def elicit(self) -> dict[str, Any]:
+        """Return what fine-tuning brings back of each topic in the profile without any."""
+        assert isinstance(self.task, StoryTask)  # other settings are refused
+        config = self.config
+        model = next((each.model for each in self.served() if not each.kept), None)
+        if model is None:
+            return {}
+        attack = Elicitation(self.task, self.seed, config.attack, config.exam)
+        return {topic: attack.run(model, topic) for topic in self.task.splits.forget}
+
     def attack_all(self, model: LanguageModel, progress: Progress) -> dict[str, dict[str, Any]]:
         """Return the record of each attack of the suite that the task supports, by name."""
         found = {}
@@ -285,12 +325,16 @@ def removable(name: str) -> tuple[str, ...]:
 
 
 def measure_section(exam: Exam, name: str) -> Measure:
-    """Return a function from a model to its losses and scores in a section of an exam."""
-    section = exam.sections[name]
+    """Return a function from a model to its losses and scores in a section of an exam.
+
+    It also measures the loss on what is to be retained, which an attack must leave intact.
+    """
+    section, kept = exam.sections[name], exam.retained
 
     def measure(model: LanguageModel) -> dict[str, float]:
         report = examine_section(model, name, section)
-        return {key: value for key, value in report.items() if not key.endswith("control")}
+        found = {key: value for key, value in report.items() if not key.endswith("control")}
+        return {**found, f"{kept}_loss": losses(model, exam.sections[kept].rows).loss}
 
     return measure
 

@@ -22,6 +22,12 @@ from lm.data.shards import read_manifest, require_undamaged
 from lm.methods import BASE, begins_with
 from lm.model_card import card
 from lm.pretraining import load_task, require_fitting_models, require_something_to_forget
+from lm.profile_report import (
+    Profiles,
+    profiles_table,
+    profiles_verdict,
+    with_compute_ratios,
+)
 from lm.report import (
     REFERENCES,
     Result,
@@ -230,7 +236,8 @@ def results_of(jobs: Sequence[Job]) -> list[Result]:
     """Return the results of finished runs, with their comparisons to the references."""
     read = [(job, read_result(job)) for job in jobs]
     found = [{**result, "label_recall": job.recall} for job, result in read if result is not None]
-    return [{**result, **compare_with_references(result, found)} for result in found]
+    compared = [{**result, **compare_with_references(result, found)} for result in found]
+    return with_compute_ratios(compared)
 
 
 class Report(NamedTuple):
@@ -249,7 +256,7 @@ def write_report(
     """Write summary and cards of the finished runs, and return what they report."""
     results, sweep = Results(results_of(jobs)), study.sweep == "labels"
     sentence = labels_verdict(results) if sweep else verdict(results)
-    more = {"verdict": sentence, "failed": failed}
+    more = {"verdict": sentence, **_profile_verdicts(study, results), "failed": failed}
     write_summary(folder.summary, study, jobs, results.records, more)
     write_cards(study, jobs, results.records)
     table = labels_table if sweep else unlearning_table
@@ -267,6 +274,9 @@ def report(
         for title, attacked in _attacked(study, results):
             console.print(attacks_table(title, attacked))
             console.out(robustness_sentence(robustness(attacked)), highlight=False)
+        for title, profiles in _profiles(study, results):
+            console.print(profiles_table(title, profiles))
+            console.out(profiles_verdict(profiles), highlight=False)
         for line in quality_lines(results.records):
             console.out(line, highlight=False)
         console.out(sentence, highlight=False)
@@ -298,6 +308,22 @@ def _attacked(study: StudyConfig, results: Results) -> list[tuple[str, Results]]
     if study.sweep == "none":
         return [(title, full)] if full.records else []
     return [(f"{title}, label recall {r:g}", full.at(r)) for r in full.recalls]
+
+
+def _profiles(study: StudyConfig, results: Results) -> list[tuple[str, Profiles]]:
+    """Return title and profiles of each table of profiles: in a sweep, one for each recall."""
+    title = f"profiles: {heading(study)}"
+    if study.sweep == "none":
+        found = [(title, Profiles(results))]
+    else:
+        found = [(f"{title}, label recall {r:g}", Profiles(results.at(r))) for r in results.recalls]
+    return [(name, profiles) for name, profiles in found if profiles.records]
+
+
+def _profile_verdicts(study: StudyConfig, results: Results) -> dict[str, str]:
+    """Return the verdict on profiles, if there are some, for the summary."""
+    sentences = [profiles_verdict(profiles) for _, profiles in _profiles(study, results)]
+    return {"profiles_verdict": " ".join(sentences)} if sentences else {}
 
 
 def draw(results: Results, sweep: bool, folder: Path) -> str:

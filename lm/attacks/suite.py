@@ -7,6 +7,7 @@ computed with in floating point.
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ from lm.attacks.lora import linear_maps
 from lm.attacks.probing import logit_lens, probe
 from lm.attacks.prompting import few_shot, gcg
 from lm.attacks.relearning import ATTACKS
-from lm.attacks.results import FACTS, LOSS, Row
+from lm.attacks.results import FACTS, LOSS, MAX_RISE, Row
 from lm.data.task import Task
 from lm.evaluation.exam import Exam
 from lm.evaluation.likelihoods import losses
@@ -97,12 +98,18 @@ def run_inference_attack(
 def rounded(model: LanguageModel, exam: Exam, widths: Sequence[int]) -> list[Row]:
     """Return the facts that a model knows, and its loss, with weights rounded to each bit width.
 
-    The rows of facts are absent if the exam has no questions.
+    The rows of facts are absent if the exam has no questions. Values are NaN if the rounding has
+    damaged the model by the rule for all attacks (`lm.attacks.results.MAX_RISE`).
     """
-    section, found = exam.sections["forget"], []
+    section, kept, found = exam.sections["forget"], exam.sections[exam.retained].rows, []
+    highest = losses(model, kept).loss * (1 + MAX_RISE)
     for bits in widths:
         coarse, setting = quantized(model, bits), {"bits": bits}
+        counts = losses(coarse, kept).loss <= highest
         if section.quiz is not None:
-            found.append(Row("quantized", setting, FACTS, score(coarse, section.quiz).choice))
-        found.append(Row("quantized", setting, LOSS, losses(coarse, section.rows).loss))
+            facts = score(coarse, section.quiz).choice if counts else nan
+            found.append(Row("quantized", setting, FACTS, facts))
+        found.append(
+            Row("quantized", setting, LOSS, losses(coarse, section.rows).loss if counts else nan)
+        )
     return found

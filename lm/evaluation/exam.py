@@ -74,6 +74,11 @@ class Exam:
     """The share of right answers by guessing for each split that questions of a file are asked
     about; those about stories have four choices each."""
 
+    @property
+    def retained(self) -> str:
+        """The section of what an attack must leave intact: `retain`, or `adjacent` without it."""
+        return "retain" if "retain" in self.sections else "adjacent"
+
 
 def make_exam(task: Task, seed: int, config: ExamConfig | None = None) -> Exam:
     """Draw an exam; the same seed gives the same exam.

@@ -6,8 +6,20 @@ import pytest
 from matplotlib.axes import Axes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lm.figures import draw, recall_figure, relearning_figure, scalars, styles, write_page
+from lm.figures import (
+    draw,
+    pictured_rows,
+    profiles_figure,
+    recall_figure,
+    relearning_figure,
+    scalars,
+    styles,
+    write_page,
+)
+from lm.profile_report import Profiles, with_compute_ratios
 from lm.report import FACTS_CURVE, Results
+from lm.serving import subsets
+from tests.lm.profile_factories import baseline, filtered, routed
 from tests.lm.result_factories import curve, result
 
 RUNS = [
@@ -85,6 +97,39 @@ def test_figures_omit_facts_when_none_were_measured() -> None:
 def test_draw_returns_nothing_without_attacks(tmp_path: Path) -> None:
     assert draw(Results([result("era", 0)]), False, tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
+
+
+def test_heat_map_has_a_cell_for_each_profile_and_topic(tmp_path: Path) -> None:
+    runs = [baseline(0), filtered(0), filtered(0, "sea"), routed(0)]
+    results = Results(with_compute_ratios(runs))
+    assert draw(results, False, tmp_path) == [tmp_path / "profiles.png"]
+    by_filter, by_modules, _ = profiles_figure(Profiles(results)).axes
+    assert [axes.get_title() for axes in (by_filter, by_modules)] == ["filtered", "modules"]
+    rows = [label.get_text() for label in by_filter.get_yticklabels()]
+    assert rows == ["none", "forest", "sea", "forest + sea"]
+    columns = [label.get_text() for label in by_modules.get_xticklabels()]
+    assert columns == ["core", "forest", "sea"]
+    shown = {tuple(map(round, text.get_position())): text.get_text() for text in by_filter.texts}
+    assert shown == {
+        **{(0, 0): "0.90", (1, 0): "0.05", (2, 0): "0.05"},
+        **{(0, 2): "0.90", (1, 2): "0.05", (2, 2): "0.85"},
+    }
+    assert len(by_modules.texts) == 12
+    framed = [patch for patch in by_modules.patches if patch.get_linewidth() == 1.0]
+    assert len(framed) == 4 + 2 + 2  # the core of each profile, and the topics that it keeps
+
+
+def test_sweep_has_a_heat_map_for_each_recall(tmp_path: Path) -> None:
+    runs = [baseline(0), *({**routed(0), "label_recall": recall} for recall in (0.5, 1.0))]
+    names = [path.name for path in draw(Results(with_compute_ratios(runs)), True, tmp_path)]
+    assert names == ["profiles-recall0.5.png", "profiles-recall1.png"]
+
+
+def test_heat_map_of_many_topics_has_no_more_rows_than_it_can_show() -> None:
+    topics = [f"topic{k}" for k in range(7)]
+    rows = pictured_rows(topics)
+    assert rows == [(), *((topic,) for topic in topics), tuple(topics)]
+    assert pictured_rows(topics[:6]) == subsets(topics[:6])
 
 
 def test_styles_of_methods_are_distinct() -> None:

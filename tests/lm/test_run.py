@@ -20,8 +20,10 @@ from lm.corpus import StoryDistribution
 from lm.data.task import StoryRows, Task, TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.evaluation.likelihoods import Losses, losses
+from lm.evaluation.topic_exam import examine_topics, make_topic_exam
 from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
+from lm.models import files
 from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
 from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
@@ -95,6 +97,40 @@ def test_run_method_returns_the_measures_that_reports_read(tmp_path: Path) -> No
     assert set(result["samples"]) == {"before", "after", "repaired"}
     assert result["wall_seconds"] == sum(result["seconds"].values())
     assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
+
+
+def test_run_with_profiles_examines_each_and_elicits_what_is_off(tmp_path: Path) -> None:
+    config = replace(CONFIG, profiles=True)
+    found = run("modules", tmp_path / "modules", config)
+    assert [each["on"] for each in found["profiles"]] == [[], ["expansion"]]
+    assert [each["kept"] for each in found["profiles"]] == [[], ["wood"]]
+    trained = files.load(tmp_path / "modules" / "trained.safetensors")
+    exam = make_topic_exam(tiny_task(), 1, config.exam)
+    none, everything = (each["topics"] for each in found["profiles"])
+    assert everything == examine_topics(trained, exam)
+    assert none["core"] == examine_topics(trained.ablated(), exam)["core"]
+    assert set(none["wood"]) == {"loss", "facts", "elicited_loss", "elicited_facts"}
+    assert "validation" not in found
+    assert {"profiles", "elicited"} <= set(found["seconds"])
+    again = run("modules", tmp_path / "modules", config)
+    assert again["profiles"] == found["profiles"]
+
+
+def test_baseline_serves_all_topics_and_has_a_validation_curve(tmp_path: Path) -> None:
+    config = replace(CONFIG, profiles=True)
+    found = run("unrouted", tmp_path, config)
+    (alone,) = found["profiles"]
+    assert (alone["on"], alone["kept"]) == (["wood"], ["wood"])
+    last = {section: curve[-1] for section, curve in found["validation"].items()}
+    assert last == {name: [3, each["loss"]] for name, each in alone["topics"].items()}
+    plain = run("unrouted", tmp_path / "plain")
+    assert not {"profiles", "validation"} & set(plain)
+    assert plain["curves"] == found["curves"]
+
+
+def test_attack_curves_measure_what_is_to_be_retained(finished: Callable[[str], Path]) -> None:
+    for curve in json.loads((finished("parameters") / "result.json").read_text())["curves"]:
+        assert len(curve["values"]["retain_loss"]) == len(curve["steps"])
 
 
 def test_resumed_run_ends_with_the_same_weights(

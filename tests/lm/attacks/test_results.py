@@ -17,6 +17,7 @@ from lm.attacks.results import (
     WorstCase,
     area,
     curve_from_json,
+    intact,
     row_from_json,
     rows_of,
     share,
@@ -71,6 +72,26 @@ def test_worst_case_is_cumulative_over_steps() -> None:
     curves = [curve(3, 1, 2), curve(3, 2, 1.5, rate=1e-2)]
     assert worst_case(curves, "figure", lower_is_worse=True).values == (3, 1, 1)
     assert worst_case(curves, "figure", lower_is_worse=False).values == (3, 3, 3)
+
+
+def test_step_that_damages_the_model_does_not_count() -> None:
+    def attack(losses: tuple[float, ...], retained: tuple[float, ...], **more: float) -> Curve:
+        values = {"forget_loss": losses, "mcq_forget": (0.2, 0.5, 1.0), "retain_loss": retained}
+        return Curve("same", more.get("rate", 1e-3), 4, STEPS, values)
+
+    mild = attack((3.0, 2.0, 1.5), (0.5, 0.55, 0.54))
+    harsh = attack((3.0, 0.1, 1.8), (0.5, 0.56, 0.5), rate=1e-2)
+    worst = worst_case([mild, harsh], "forget_loss", lower_is_worse=True)
+    assert worst.values == (3.0, 2.0, 1.5)
+    rows = rows_of([harsh])
+    found = worst_case_row(rows, "same", LOSS)
+    assert found is not None
+    assert found.value == 1.8
+    assert [isnan(row.value) for row in rows if row.setting["step"] == 1] == [True, True]
+    adjacent = {"forget_loss": (3.0, 1.0), "adjacent_loss": (1.0, 1.2)}
+    assert isnan(intact(Curve("same", 1e-3, 4, (0, 1), adjacent)).values["forget_loss"][1])
+    unmeasured = curve(3, 1, 2)
+    assert intact(unmeasured) is unmeasured
 
 
 def test_worst_case_averages_seeds_but_not_settings() -> None:
