@@ -43,8 +43,7 @@ class ProfilesConfig:
     titrate: str | None = None
     """Module whose weight rises from 0 to 1 in the profiles to list."""
     export: Path | None = None
-    """New folder to which the one profile is written, as a plain model of Hugging Face with its
-    tokenizer."""
+    """New folder for that profile, as a plain model of Hugging Face with its tokenizer."""
 
     def __post_init__(self) -> None:
         if self.export is not None and self.titrate is not None:
@@ -79,6 +78,11 @@ def scales(weights: Sequence[str]) -> dict[str, float]:
             )
         found[name] = weight
     return found
+
+
+def modules_on(names: Sequence[str], weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the modules of a profile: those that are named, and others that have a weight."""
+    return (*names, *(name for name in weights if name not in names))
 
 
 class FinishedRun(NamedTuple):
@@ -141,7 +145,7 @@ def serve(
     from lm.serving import has_modules, trained_topics  # noqa: PLC0415 (slow to import)
 
     weights = dict(weights or {})
-    on = tuple(dict.fromkeys([*names, *weights]))
+    on = modules_on(names, weights)
     trained = load(run, "trained")
     if has_modules(run.method, trained):
         return trained.profile(*on, weights=weights)
@@ -219,13 +223,11 @@ def chosen_profiles(run: FinishedRun, settings: ProfilesConfig) -> Iterator[Prof
     from lm.serving import has_modules, subsets, trained_topics  # noqa: PLC0415 (slow to import)
 
     weights = scales(settings.weights)
-    on = tuple(dict.fromkeys([*(settings.profile or ()), *weights]))
+    on = modules_on(settings.profile or (), weights)
     if settings.titrate is not None:
         for weight in STEPS:
-            yield (
-                tuple(dict.fromkeys([*on, settings.titrate])),
-                weights | {settings.titrate: weight},
-            )
+            scaled = weights | {settings.titrate: weight}
+            yield modules_on(on, scaled), scaled
     elif settings.profile is not None or weights:
         yield on, weights
     elif has_modules(run.method, trained := load(run, "trained")):

@@ -23,6 +23,7 @@ from lm.config import StudyConfig
 from lm.data.sources import read_documents
 from lm.evaluation.harness import find_questions
 from lm.prepare import PrepareConfig
+from lm.profiles import ProfilesConfig
 from lm.texts import MIN_TEXTS, require_distinct
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
@@ -41,6 +42,7 @@ FIRST_SCREEN = 40  # lines
 FLAGS = {
     "lm.ask": {*cli.flags(AskConfig)},
     "lm.prepare": {*cli.flags(PrepareConfig)},
+    "lm.profiles": {*cli.flags(ProfilesConfig)},
     "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
     "oversight.certify": {*cli.flags(CertifyConfig)},

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from lm import ask, prepare
+from lm import ask, prepare, profiles
 from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.posthoc import POSTHOC
 from lm.prepare import PrepareConfig
+from lm.profiles import ProfilesConfig
 from lm.unlearn import main
 from oversight.runs import cli
 from tests.oversight.test_help import Command, help_page
@@ -19,6 +20,7 @@ HELP = Path(__file__).parent / "help"
 COMMANDS: dict[str, Command] = {
     "ask": ask.main,
     "prepare": prepare.main,
+    "profiles": profiles.main,
     "unlearn": main,
 }
 
@@ -48,6 +50,7 @@ def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, comma
     [
         ("ask", (AskConfig,)),
         ("prepare", (PrepareConfig,)),
+        ("profiles", (ProfilesConfig,)),
         ("unlearn", (cli.Launch, StudyConfig)),
     ],
 )

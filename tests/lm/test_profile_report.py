@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from math import isnan
 
 import pytest
@@ -41,7 +42,7 @@ RUNS = [
 ]
 
 
-def profiles(runs: list[Result] = RUNS) -> Profiles:
+def profiles(runs: Sequence[Result] = RUNS) -> Profiles:
     return Profiles(Results(with_compute_ratios(runs)))
 
 
