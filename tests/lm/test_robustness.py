@@ -8,7 +8,7 @@ import pytest
 from lm.attacks.results import CONTROL, FACTS, LOSS
 from lm.report import Results, facts_known
 from lm.robustness import Robustness, attacks_table, robustness, robustness_sentence, worst_by_seed
-from tests.lm.result_factories import result
+from tests.lm.result_factories import curve, result
 
 
 def row(attack: str, figure: str, value: float | None, setting: float = 0) -> dict[str, Any]:
@@ -83,6 +83,77 @@ def test_robustness_tests_significance_from_three_seeds_on(
     results += [attacked("rmu", seed, facts=0.25 + lead) for seed, lead in enumerate(leads)]
     assert only(results).robust is robust
     assert only(results).lead.seeds == len(leads)
+
+
+LOSSES, KEPT = [3.0, 2.0, 1.0, 0.5], [1.0, 1.02, 1.1, 1.3]
+"""Forget and retain loss of an attack that breaks the model at its last step."""
+
+
+def relearned(
+    method: str,
+    forget: list[float],
+    retain: list[float] | None = None,
+    **more: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return a result with one relearning curve."""
+    made = curve(forget, **more)
+    if retain is not None:
+        made["values"]["retain_loss"] = retain
+    return result(method, 0, curves=[made])
+
+
+@pytest.mark.parametrize(
+    ("retain", "worst"),
+    [
+        (None, 0.5),  # results of earlier versions
+        ([1.0, 1.0, 1.0, 1.0], 0.5),
+        (KEPT, 1.0),  # 10% more counts, 30% does not
+        ([2.0, 2.3, 2.0, 2.3], 1.0),  # each step is judged by itself
+        ([1.0, 0.5, 2.0, 0.5], 0.5),
+        ([1.0, 1.2, 1.2, 1.2], 3.0),  # the model before the attack always counts
+        ([1.0, 1.0, float("nan"), float("inf")], 2.0),
+    ],
+)
+def test_attack_counts_only_while_the_retain_loss_rises_by_at_most_a_tenth(
+    retain: list[float] | None, worst: float
+) -> None:
+    for method in ("gold", "rmu", "unrouted"):
+        results = Results([relearned(method, LOSSES, retain)])
+        assert worst_by_seed(results, method, "same", LOSS) == {0: worst}
+
+
+def test_other_settings_count_where_one_breaks_the_model() -> None:
+    broken, mild = (
+        relearned("rmu", [3.0, low], retain, learning_rate=rate)["curves"][0]
+        for low, retain, rate in ((0.5, [1.0, 1.5], 1e-2), (1.5, [1.0, 1.05], 1e-3))
+    )
+    results = Results([result("rmu", 0, curves=[broken, mild])])
+    assert worst_by_seed(results, "rmu", "same", LOSS) == {0: 1.5}
+
+
+def test_setting_does_not_count_where_one_draw_of_examples_breaks_the_model() -> None:
+    draws = [
+        relearned("rmu", [3.0, low], [1.0, retain], seed=seed)["curves"][0]
+        for seed, (low, retain) in enumerate(((1.0, 1.18), (2.0, 1.02)))
+    ]
+    assert worst_by_seed(Results([result("rmu", 0, curves=draws)]), "rmu", "same", LOSS) == {0: 3.0}
+    assert worst_by_seed(Results([result("rmu", 0, curves=draws[1:])]), "rmu", "same", LOSS) == {
+        0: 2.0
+    }
+
+
+def test_facts_count_by_the_same_rule() -> None:
+    made = relearned("rmu", [3.0, 1.0], [1.0, 1.2])
+    made["curves"][0]["values"]["mcq_forget"] = [0.25, 1.0]
+    assert worst_by_seed(Results([made]), "rmu", "same", FACTS) == {0: 0.25}
+
+
+def test_method_is_robust_to_attacks_that_only_break_it() -> None:
+    steps = {"gold": [2.0, 1.9], "unrouted": [0.5, 0.5], "rmu": [2.5, 0.5]}
+    for retain, robust in (([1.0, 1.2], True), ([1.0, 1.05], False)):
+        kept = {method: [1.0, 1.0] for method in steps} | {"rmu": retain}
+        results = [relearned(method, steps[method], kept[method]) for method in steps]
+        assert only(results, LOSS).robust is robust
 
 
 def test_robustness_is_unknown_without_gold() -> None:
