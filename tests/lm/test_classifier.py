@@ -15,11 +15,13 @@ from lm.classifier import (
     quality_sentence,
 )
 from lm.config import RunConfig
+from lm.corpus import Cue
 from lm.data.task import StoryRows, Task, TaskConfig, make_task
 from lm.labels import LabelConfig, story_labels
 from lm.pretraining import make_training_data
 from lm.task import StoryTask
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+from tests.benchmarks.topic_cues import Benchmark, aucs
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +204,32 @@ def test_memory_does_not_grow_with_the_vocabulary() -> None:
             set(rows.inputs[row].tolist())
         )
     assert len(ones) == starts[-1] == len(columns)
+
+
+@pytest.mark.parametrize(
+    ("cue", "features", "known", "unknown"),
+    [
+        ("words", "tokens", True, True),
+        ("entities", "tokens", True, False),
+        ("entities", "words", True, False),
+        ("pairs", "tokens", False, False),
+        ("pairs", "words", False, False),
+        ("pairs", "pairs of words", True, False),
+    ],
+)
+def test_topic_is_told_by_its_cue_and_not_by_unknown_entities_where_words_are_shared(
+    cue: Cue, features: str, known: bool, unknown: bool
+) -> None:
+    drawn = Benchmark(stories=4000, tested=600)
+    worlds = [make_task(TaskConfig(topic_cue=cue, world_seed=seed)) for seed in range(3)]
+    found = torch.tensor([aucs(task, features, drawn) for task in worlds]).mean(0)
+    for auc, told in zip(found.tolist(), (known, unknown), strict=True):
+        assert auc > 0.98 if told else 0.35 < auc < 0.65
+
+
+def test_labels_are_not_used_where_no_word_tells_the_topic() -> None:
+    task = make_task(TaskConfig(topic_cue="pairs"))
+    rows = task.sample(3000, [0])
+    for recall, precision in ((0.5, 1.0), (0.9, 0.8)):
+        labeled = story_labels(task, rows, LabelConfig(recall=recall, precision=precision), seed=0)
+        assert classify_documents(rows, labeled, task.vocab_size, 0).quality.flaw is not None
