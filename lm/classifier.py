@@ -1,14 +1,16 @@
 """A document classifier that is trained on imperfect labels, and replaces them where it is good.
 
-The classifier sees which tokens a text has. If the topic has no words of its own, or the labels are
-random, it learns nothing, and its labels would remove texts at random. So its quality is measured
-on the given labels of texts that it was not trained on, and below `LEAST_AUC` they are kept.
+The classifier sees which tokens a text has, and on request which pairs of adjacent tokens. If they
+do not tell the topic, or the labels are random, it learns nothing, and its labels would remove
+texts at random. So its quality is measured on the given labels of texts that it was not trained on,
+and below `LEAST_AUC` they are kept. Errors that texts have in common, such as all labels of an
+entity missing, are learned like the topic: they do not lower this figure.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +19,16 @@ from torch import Tensor
 
 from lm.data.task import StoryRows
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Reads = Literal["tokens", "pairs"]
+"""What a classifier sees of a text: its tokens, or also its pairs of adjacent tokens."""
+
+BUCKETS = 2**18
+"""Number of features that pairs of tokens are hashed to."""
+_HASH = 1_000_003
 
 FOLDS = 5
 """Number of parts of the texts; a regression fitted to the other parts classifies each part."""
@@ -124,7 +136,9 @@ class Classified:
     quality: Quality
 
 
-def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int) -> Classified:
+def classify_documents(
+    rows: StoryRows, labeled: Tensor, vocab_size: int, seed: int, reads: Reads = "tokens"
+) -> Classified:
     """Return the labels of texts by the predicted probability that they are to be forgotten.
 
     A logistic regression on the tokens that a text contains is trained on the labels. If labels are
@@ -139,6 +153,7 @@ def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: 
         labeled: which texts are labeled forget, [n] bool.
         vocab_size: number of tokens of the vocabulary.
         seed: seed of the assignment of texts to parts.
+        reads: what the regression sees of a text.
 
     Raises:
         ValueError: if the number of labels is not the number of texts, or there are fewer texts
@@ -153,7 +168,7 @@ def classify_documents(rows: StoryRows, labeled: Tensor, vocab_size: int, seed: 
         return _classified(torch.full(labeled.shape, RETAIN), labeled, nan)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
-    predicted = _label_probabilities(rows, labeled, fold, vocab_size)
+    predicted = _label_probabilities(features(rows, vocab_size, reads), labeled, fold)
     probability = predicted / predicted[labeled].mean()
     unsure = torch.where(probability > UNSURE, UNLABELED, RETAIN)
     labels = torch.where(probability > 0.5, FORGET, unsure)
@@ -179,14 +194,23 @@ def _auc(predicted: Tensor, labeled: Tensor) -> float:
     return float(roc_auc_score(labeled.numpy(), predicted.numpy()))
 
 
-def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_size: int) -> Tensor:
-    """Return the probability that each text is labeled, [n] float64, fitted to the other folds."""
+def features(rows: StoryRows, vocab_size: int, reads: Reads = "tokens") -> "csr_array":
+    """Return whether each text has each token, or also each pair of tokens, [n, features]."""
     from scipy.sparse import csr_array  # noqa: PLC0415 (slow to import, as scikit-learn is)
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    # [n, v]: whether each text has each token
-    features = csr_array(_present(rows), shape=(len(rows), vocab_size))
-    probability = torch.zeros(len(rows), dtype=torch.float64)
+    tokens = rows.inputs.numpy().astype(np.int32)
+    if reads == "tokens":
+        return csr_array(_present(tokens), shape=(len(rows), vocab_size))
+    pairs = (tokens[:, :-1].astype(np.int64) * _HASH + tokens[:, 1:]) % BUCKETS + vocab_size
+    both = np.concatenate([tokens, pairs.astype(np.int32)], axis=1)
+    return csr_array(_present(both), shape=(len(rows), vocab_size + BUCKETS))
+
+
+def _label_probabilities(features: "csr_array", labeled: Tensor, fold: Tensor) -> Tensor:
+    """Return the probability that each text is labeled, [n] float64, fitted to the other folds."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (slow to import)
+
+    probability = torch.zeros(len(labeled), dtype=torch.float64)
     for number in range(FOLDS):
         train, test = fold != number, fold == number
         labels = labeled[train]
@@ -202,10 +226,10 @@ def _label_probabilities(rows: StoryRows, labeled: Tensor, fold: Tensor, vocab_s
 
 
 def _present(
-    rows: StoryRows,
+    numbers: NDArray[np.int32],
 ) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the tokens of each text, each once, as the arrays of a sparse matrix of ones."""
-    tokens = np.sort(rows.inputs.numpy().astype(np.int32), axis=1)
+    """Return the numbers in each row, each once, as the arrays of a sparse matrix of ones."""
+    tokens = np.sort(numbers, axis=1)
     first = np.ones(tokens.shape, bool)
     first[:, 1:] = tokens[:, 1:] != tokens[:, :-1]
     starts = np.concatenate([[0], np.cumsum(first.sum(1))]).astype(np.int32)

@@ -16,6 +16,7 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.classifier import Reads
 from lm.corpus import Kind, noisy_labels
 from lm.data.task import StoryRows, Texts
 from lm.training.batches import checksum
@@ -47,7 +48,7 @@ class Truth(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelConfig:
-    """Quality of the labels.
+    """Quality of the labels, and what a classifier may read to correct them.
 
     Raises:
         ValueError: if a share is out of its range.
@@ -61,6 +62,9 @@ class LabelConfig:
     """Which stories are mislabeled together. iid: none, each is mislabeled by itself; topic: all
     that state the same fact first; entity: a story is labeled only if the overseer knows all
     creatures in it, and a share of them is known."""
+    reads: Annotated[Reads, tyro.conf.arg(name="classifier-reads")] = "tokens"
+    """What the classifier of methods such as filtered-classified sees of a text: the tokens that it
+    has, or also its pairs of adjacent tokens."""
 
     def __post_init__(self) -> None:
         require_number("label_recall", self.recall, UNIT)

@@ -251,7 +251,9 @@ def make_training_data(
     labels = torch.where(labeled, FORGET, task.retain_labels(drawn.topics))
     quality_of_classifier = None
     if method.classified:
-        classified = classify_documents(drawn.read(), labeled, task.vocab_size, seed)
+        classified = classify_documents(
+            drawn.read(), labeled, task.vocab_size, seed, config.labels.reads
+        )
         quality_of_classifier = classified.quality
         labels = labels if quality_of_classifier.flaw else classified.labels
     checked = to_retain(task, drawn)

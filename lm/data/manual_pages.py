@@ -24,8 +24,8 @@ PROGRAMS = {
 """Programs that format pages, the fastest first, with their arguments."""
 SECONDS = 60
 """Seconds after which a page is given up."""
-PASSAGE = 1000
-"""Characters from which on a passage ends with its paragraph."""
+PASSAGE = 800
+"""Most characters of a passage of several paragraphs, about 256 tokens of a small vocabulary."""
 BOILERPLATE = 60
 """Characters from which on a paragraph counts as a repetition of an earlier one."""
 
@@ -140,16 +140,19 @@ def _source(path: Path) -> str:
 
 
 def passages(paragraphs: list[str], seen: set[str]) -> Iterator[str]:
-    """Yield paragraphs in groups of about `PASSAGE` characters, without those seen before."""
+    """Yield paragraphs in groups of at most `PASSAGE` characters, without those seen before.
+
+    A longer paragraph is a group by itself.
+    """
     group: list[str] = []
     for paragraph in paragraphs:
         if len(paragraph) >= BOILERPLATE:
             if paragraph in seen:
                 continue
             seen.add(paragraph)
-        group.append(paragraph)
-        if sum(map(len, group)) >= PASSAGE:
+        if group and sum(map(len, group)) + len(paragraph) > PASSAGE:
             yield "\n\n".join(group)
             group = []
+        group.append(paragraph)
     if group:
         yield "\n\n".join(group)

@@ -2,15 +2,19 @@
 
 import tracemalloc
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from lm.classifier import (
+    BUCKETS,
     FOLDS,
     Quality,
     _present,
     classify_documents,
+    features,
     quality_lines,
     quality_sentence,
 )
@@ -195,7 +199,7 @@ def test_memory_does_not_grow_with_the_vocabulary() -> None:
     empty = torch.full((2000, 64), -1)
     rows = StoryRows(tokens, empty, empty, torch.zeros(2000).long())
     tracemalloc.start()
-    ones, columns, starts = _present(rows)
+    ones, columns, starts = _present(rows.inputs.numpy().astype(np.int32))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10e6  # 800 MB as a dense matrix
@@ -233,3 +237,25 @@ def test_labels_are_not_used_where_no_word_tells_the_topic() -> None:
     for recall, precision in ((0.5, 1.0), (0.9, 0.8)):
         labeled = story_labels(task, rows, LabelConfig(recall=recall, precision=precision), seed=0)
         assert classify_documents(rows, labeled, task.vocab_size, 0).quality.flaw is not None
+
+
+def test_a_classifier_of_pairs_finds_the_topic_that_pairs_tell() -> None:
+    task = StoryTask(**vars(make_task(TaskConfig(topic_cue="pairs"))))
+    run = RunConfig(task=TaskConfig(stories=3000), labels=LabelConfig(recall=0.5, reads="pairs"))
+    data = make_training_data(run, task, "filtered-classified", 0)
+    truth = task.to_forget(data.texts.topics)
+    assert data.classifier is not None
+    assert data.classifier.flaw is None
+    assert ((data.labels == FORGET) == truth).float().mean() > 0.95
+
+
+def test_features_are_the_tokens_and_pairs_that_a_text_has(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    few = rows.take(torch.arange(20))
+    tokens, both = (features(few, task.vocab_size, reads) for reads in ("tokens", "pairs"))
+    assert (both[:, : task.vocab_size] != tokens).nnz == 0
+    for row, inputs in enumerate(few.inputs.tolist()):
+        pairs = {(a * 1_000_003 + b) % BUCKETS for a, b in pairwise(inputs)}
+        found = both[[row]].indices
+        assert {int(n) - task.vocab_size for n in found if n >= task.vocab_size} == pairs
+        assert {int(n) for n in found if n < task.vocab_size} == set(inputs)

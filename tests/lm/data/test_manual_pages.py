@@ -85,11 +85,13 @@ def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_passages_are_whole_paragraphs_and_repeat_no_long_one() -> None:
-    long = [f"{number} " + "word " * 100 for number in range(5)]
+    long = [f"{number} " + "word " * 70 for number in range(5)]
     seen: set[str] = set()
     first = list(passages([*long, "short"], seen))
     assert "\n\n".join(first) == "\n\n".join([*long, "short"])
-    assert [len(each) > PASSAGE for each in first] == [True, True, False]
+    assert first == ["\n\n".join(long[:2]), "\n\n".join(long[2:4]), f"{long[4]}\n\nshort"]
+    assert all(len(each) <= PASSAGE for each in first)
+    assert list(passages(["a", "b" * PASSAGE, "c"], set())) == ["a", "b" * PASSAGE, "c"]
     assert list(passages([*long[:2], "short", "new " * 20], seen)) == ["short\n\n" + "new " * 20]
     assert list(passages(long, seen)) == []
 
