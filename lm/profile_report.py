@@ -25,10 +25,8 @@ SIZES = (NO_MODULE, ONE, ALL)
 RETAIN, FORGET = "retain", "forget"
 PARTS = (CORE, RETAIN, FORGET)
 """The parts of a profile."""
-LOSS, RATIO, FACTS, ELICITED, ELICITED_FACTS = (
-    *("loss", "compute_ratio", "facts"),
-    *("elicited_loss", "elicited_facts"),
-)
+LOSS, RATIO, FACTS = "loss", "compute_ratio", "facts"
+ELICITED, ELICITED_FACTS, LOCALIZED = "elicited_loss", "elicited_facts", "localized"
 ratios = formatter(".2f", ".2f")
 COLUMNS: Mapping[str, tuple[str, Format]] = {
     "loss": (LOSS, nats),
@@ -36,6 +34,7 @@ COLUMNS: Mapping[str, tuple[str, Format]] = {
     "facts": (FACTS, facts_known),
     "elicited\nloss": (ELICITED, nats),
     "elicited\nfacts": (ELICITED_FACTS, facts_known),
+    "localized": (LOCALIZED, facts_known),
 }
 """Measures and their formats, by the headings of columns."""
 
@@ -237,6 +236,11 @@ def _caption(profiles: Profiles) -> str:
         "training. retain: mean over the topics that a profile keeps; forget: over the others; "
         "core: all other topics. Losses in nats per token; facts by multiple choice, 25% by "
         f"guessing; compute ratio: share of the training of {BASE} that is as good",
+        *(
+            ["localized: share of the loss without the module that lies on the topic's own words"]
+            if (profiles.frame["measure"] == LOCALIZED).any()
+            else []
+        ),
         *([f"{profiles.capped} ratios are cut at {CAP:g}"] if profiles.capped else []),
         profiles.over_seeds,
         *(

@@ -11,7 +11,11 @@ each topic, and the step of the least validation loss counts, as long as the cor
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from math import nan
 from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from lm.attacks.config import AttackConfig
 from lm.attacks.relearning import Curve, relearn
@@ -26,7 +30,9 @@ from lm.evaluation.topic_exam import (
     examine_topics,
     make_topic_exam,
     section_losses,
+    story_losses,
 )
+from lm.labels import TOPIC_KINDS
 from lm.methods import BASE, METHODS
 from lm.models.language_model import LanguageModel
 
@@ -102,11 +108,38 @@ def has_modules(method: str, trained: LanguageModel) -> bool:
 
 
 def examine_profiles(profiles: Iterator[Served], exam: TopicExam) -> list[dict[str, Any]]:
-    """Return the record of each profile: `on`, `kept`, and `topics` with losses and facts."""
-    return [
-        {"on": on, "kept": kept, "topics": examine_topics(model, exam)}
-        for on, kept, model in profiles
-    ]
+    """Return the record of each profile: `on`, `kept`, and `topics` with losses and facts.
+
+    The topics of a module that is on alone also have `localized`, compared with no module on. The
+    profile without modules must come first.
+    """
+    records, without = [], None
+    for on, kept, model in profiles:
+        losses_nt = story_losses(model, exam)
+        found = examine_topics(model, exam, losses_nt)
+        without = losses_nt if not on else without
+        for topic in kept if len(on) == 1 and without is not None else ():
+            found[topic]["localized"] = localized(without - losses_nt, exam, topic)
+        records.append({"on": on, "kept": kept, "topics": found})
+    return records
+
+
+def localized(increase_nt: Tensor, exam: TopicExam, topic: str) -> float:
+    """Return the share of the loss increase of an ablation that lies on words of the topic.
+
+    These are nouns, entities and values of facts, which no story of another topic has. The share is
+    NaN if the ablation does not increase the loss on stories of the topic.
+
+    Args:
+        increase_nt: the increase of the loss of each token of all stories, [n, t].
+        exam: the exam of these stories.
+        topic: name of the section.
+    """
+    ours = exam.of_row == exam.sections.index(topic)
+    increase, kinds = increase_nt[ours], exam.rows.kinds[ours]
+    of_topic = torch.isin(kinds, torch.tensor([int(kind) for kind in TOPIC_KINDS]))
+    whole = float(increase.sum())
+    return float(increase[of_topic].sum()) / whole if whole > 0 else nan
 
 
 class Elicitation:

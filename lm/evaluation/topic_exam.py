@@ -100,8 +100,17 @@ def _numbered(parts: Sequence[Sequence[object] | StoryRows]) -> Tensor:
 
 def section_losses(model: LanguageModel, exam: TopicExam) -> dict[str, float]:
     """Return the mean loss per token of a model on the stories of each section, in nats."""
-    losses = token_losses(model, exam.rows, batch_size=BATCH).double()
-    nats = _sums(losses.sum(1), exam.of_row, exam)
+    return mean_losses(story_losses(model, exam), exam)
+
+
+def story_losses(model: LanguageModel, exam: TopicExam) -> Tensor:
+    """Return the loss of a model on each token of all stories, [n, t] float64, 0 after a story."""
+    return token_losses(model, exam.rows, batch_size=BATCH).double()
+
+
+def mean_losses(losses_nt: Tensor, exam: TopicExam) -> dict[str, float]:
+    """Return the mean of the losses of all tokens by section."""
+    nats = _sums(losses_nt.sum(1), exam.of_row, exam)
     tokens = _sums((exam.rows.kinds >= 0).sum(1), exam.of_row, exam)
     return dict(zip(exam.sections, (nats / tokens).tolist(), strict=True))
 
@@ -114,9 +123,18 @@ def known_facts(model: LanguageModel, exam: TopicExam) -> dict[str, float]:
     return dict(zip(exam.sections, shares.tolist(), strict=True))
 
 
-def examine_topics(model: LanguageModel, exam: TopicExam) -> Scores:
-    """Return `loss` and `facts` of a model in each section."""
-    losses, facts = section_losses(model, exam), known_facts(model, exam)
+def examine_topics(
+    model: LanguageModel, exam: TopicExam, losses_nt: Tensor | None = None
+) -> Scores:
+    """Return `loss` and `facts` of a model in each section.
+
+    Args:
+        model: the model.
+        exam: the exam.
+        losses_nt: its `story_losses`, if they are known.
+    """
+    losses_nt = story_losses(model, exam) if losses_nt is None else losses_nt
+    losses, facts = mean_losses(losses_nt, exam), known_facts(model, exam)
     return {name: {"loss": losses[name], "facts": facts[name]} for name in exam.sections}
 
 

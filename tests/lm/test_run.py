@@ -107,7 +107,8 @@ def test_run_with_profiles_examines_each_and_elicits_what_is_off(tmp_path: Path)
     trained = files.load(tmp_path / "modules" / "trained.safetensors")
     exam = make_topic_exam(tiny_task(), 1, config.exam)
     none, everything = (each["topics"] for each in found["profiles"])
-    assert everything == examine_topics(trained, exam)
+    assert everything["core"] == examine_topics(trained, exam)["core"]
+    assert set(everything["wood"]) == {"loss", "facts", "localized"}
     assert none["core"] == examine_topics(trained.ablated(), exam)["core"]
     assert set(none["wood"]) == {"loss", "facts", "elicited_loss", "elicited_facts"}
     assert "validation" not in found

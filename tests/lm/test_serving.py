@@ -1,10 +1,13 @@
 """Tests of profiles: which a method serves, what they can do, and what elicitation brings back."""
 
+from math import isnan
+
 import pytest
+import torch
 
 from lm.attacks.config import AttackConfig
 from lm.attacks.relearning import Curve, relearn
-from lm.corpus import StoryDistribution
+from lm.corpus import Kind, StoryDistribution
 from lm.evaluation.exam import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.topic_exam import examine_topics, make_topic_exam
@@ -16,6 +19,7 @@ from lm.serving import (
     best_checkpoint,
     examine_profiles,
     kept_topics,
+    localized,
     served,
     subsets,
     trained_topics,
@@ -90,7 +94,24 @@ def test_record_of_profiles_has_the_exam_of_each() -> None:
     assert [each["on"] for each in found] == subsets(TOPICS)
     assert found[0]["topics"] == examine_topics(trained.ablated(), exam)
     assert found[3]["topics"] == examine_topics(trained.profile(*TOPICS), exam)
+    with_lake = dict(found[2]["topics"]["lake"])
+    assert isinstance(with_lake.pop("localized"), float)
+    assert with_lake == examine_topics(trained.profile("lake"), exam)["lake"]
     assert found[0]["topics"] != found[3]["topics"]
+
+
+def test_localized_is_the_share_of_the_increase_on_words_of_the_topic() -> None:
+    exam = make_topic_exam(TASK, 1, SIZE)
+    kinds = exam.rows.kinds
+    of_topic = (kinds == Kind.NOUN) | (kinds == Kind.ENTITY) | (kinds == Kind.VALUE)
+    here = (exam.of_row == exam.sections.index("lake"))[:, None]
+    increase = torch.where(of_topic, 3.0, 0.0) + torch.where((kinds >= 0) & ~of_topic, 0.5, 0.0)
+    words, others = (int((each & here).sum()) for each in (of_topic, (kinds >= 0) & ~of_topic))
+    share = 3 * words / (3 * words + 0.5 * others)
+    assert localized(increase, exam, "lake") == pytest.approx(share)
+    assert localized(torch.where(of_topic & here, 1.0, 0.0), exam, "lake") == 1.0
+    assert isnan(localized(-increase, exam, "lake"))
+    assert isnan(localized(increase.where(~here, torch.tensor(0.0)), exam, "lake"))
 
 
 def test_elicitation_is_relearning_at_the_step_of_the_least_validation_loss() -> None:
