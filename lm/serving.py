@@ -113,12 +113,12 @@ def examine_profiles(profiles: Iterator[Served], exam: TopicExam) -> list[dict[s
     The topics of a module that is on alone also have `localized`, compared with no module on. The
     profile without modules must come first.
     """
-    records, without = [], None
+    records, without = [], torch.empty(0)
     for on, kept, model in profiles:
         losses_nt = story_losses(model, exam)
         found = examine_topics(model, exam, losses_nt)
         without = losses_nt if not on else without
-        for topic in kept if len(on) == 1 and without is not None else ():
+        for topic in kept if len(on) == 1 and len(without) else ():
             found[topic]["localized"] = localized(without - losses_nt, exam, topic)
         records.append({"on": on, "kept": kept, "topics": found})
     return records
