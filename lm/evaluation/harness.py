@@ -5,7 +5,8 @@ how a question is asked; each form is a task file of the harness in `harness_tas
 
 - `letter`: for the letter of a listed choice, as the harness's tasks `wmdp_*` and `mmlu_*` ask;
 - `answer`: for the text of a listed choice;
-- `cloze`: for the text of a choice that is not listed, as its `mmlu_continuation` asks;
+- `cloze`: for the text of a choice that is not listed, as its `mmlu_continuation` asks, or, in
+  records with a `statement`, as the end of that sentence;
 - `choices-only`: for the letter, without the question.
 
 Local files hold records with the fields of these data sets, a .jsonl file one on each line, a .json
@@ -49,6 +50,8 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 GIVE_A_FILE = f"give a file that ends in {', '.join(SUFFIXES)}, also compressed"
 FIELDS = {"question": "a text", "choices": "a list of texts", "answer": "a whole number"}
 """The fields of a question, and what each holds."""
+STATEMENT = "statement"
+"""The optional field with the beginning of a sentence that the right choice completes."""
 TASK_FILES = Path(__file__).parent / "harness_tasks"
 
 CHUNK = 32
@@ -187,7 +190,21 @@ def check_record(record: Record, where: str, subject: str = "") -> Record:
     if is_blank(record["question"]):
         raise ValueError(f"{where}: its question is empty: give a text")
     answer = answer_index(record["answer"], choices, record.get(LABELS, ()), where)
-    return {**{name: record[name] for name in fits}, "answer": answer}
+    return {**{name: record[name] for name in fits}, "answer": answer, **_statement(record, where)}
+
+
+def _statement(record: Record, where: str) -> dict[str, str]:
+    """Return the statement of a question, if it has one."""
+    statement = record.get(STATEMENT)
+    if statement is None:
+        return {}
+    if not isinstance(statement, str) or is_blank(statement):
+        raise ValueError(
+            f"{where}: its {STATEMENT} is {statement!r}: give the beginning of a sentence that the "
+            "right choice completes, or leave it out"
+        )
+    require_characters(statement, where, STATEMENT)
+    return {STATEMENT: statement}
 
 
 def _kinds(value: object) -> str:

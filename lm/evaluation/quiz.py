@@ -96,9 +96,13 @@ CUE = "Answer:"
 def prompt_of(record: Mapping[str, Any]) -> str:
     r"""Return the prompt of a question, that of the form `cloze` of `lm.evaluation.harness`.
 
+    It is the `statement` of a record that has one.
+
     >>> prompt_of({"question": "Who? ", "subject": ""})
     'Question: Who?\nAnswer:'
     """
+    if record.get("statement"):
+        return str(record["statement"])
     about = record["subject"].replace("_", " ")
     intro = f"The following are questions (with answers) about {about}.\n\n" if about else ""
     return f"{intro}Question: {record['question'].strip()}\n{CUE}"
@@ -130,21 +134,38 @@ def encode_records(
     Raises:
         ValueError: if there is no question, or a choice has no tokens after its prompt.
     """
-    width = max((len(record["choices"]) for record in records), default=0)
-    texts: list[list[int]] = []
-    values: list[list[list[int]]] = []
-    for prompt in (*map(prompt_of, records), *[CUE] * len(records)):
-        record = records[len(texts) % len(records)]
-        before, several = _encode_after(prompt, record["choices"], tokenizer)
-        texts.append([start, *before])
-        values.append([*several, *[several[-1]] * (width - len(several))])
-    counts = torch.tensor([len(record["choices"]) for record in records])
+    choices = [record["choices"] for record in records]
+    prompts = [*map(prompt_of, records), *[CUE] * len(records)]
+    counts = torch.tensor([len(several) for several in choices])
+    texts = encode_choices(prompts, choices * 2, tokenizer, start)
+    width = texts.shape[1]
     return Quiz(
-        texts=lay_out_whole(texts, values),
+        texts=texts,
         choices=torch.arange(width).expand(len(records), width),
         answers=torch.tensor([record["answer"] for record in records]),
         present=torch.arange(width) < counts[:, None],
     )
+
+
+def encode_choices(
+    prompts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    tokenizer: "PreTrainedTokenizerBase",
+    start: int,
+) -> Continuations:
+    """Return prompts with their choices; the last choice fills up the rows of those with fewer.
+
+    Raises:
+        ValueError: if there is no prompt, or a choice has no tokens after its prompt.
+    """
+    width = max((len(several) for several in choices), default=0)
+    texts: list[list[int]] = []
+    values: list[list[list[int]]] = []
+    for prompt, given in zip(prompts, choices, strict=True):
+        before, several = _encode_after(prompt, given, tokenizer)
+        texts.append([start, *before])
+        values.append([*several, *[several[-1]] * (width - len(several))])
+    return lay_out_whole(texts, values)
 
 
 def _encode_after(

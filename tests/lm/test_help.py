@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from lm import ask, prepare, profiles
+from lm import ask, facts, prepare, profiles
 from lm.ask import AskConfig
 from lm.config import StudyConfig
+from lm.facts import FactsConfig
 from lm.posthoc import POSTHOC
 from lm.prepare import PrepareConfig
 from lm.profiles import ProfilesConfig
@@ -19,6 +20,7 @@ from tests.oversight.test_help import Command, help_page
 HELP = Path(__file__).parent / "help"
 COMMANDS: dict[str, Command] = {
     "ask": ask.main,
+    "facts": facts.main,
     "prepare": prepare.main,
     "profiles": profiles.main,
     "unlearn": main,
@@ -49,6 +51,7 @@ def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, comma
     ("command", "schemas"),
     [
         ("ask", (AskConfig,)),
+        ("facts", (FactsConfig,)),
         ("prepare", (PrepareConfig,)),
         ("profiles", (ProfilesConfig,)),
         ("unlearn", (cli.Launch, StudyConfig)),

@@ -14,12 +14,14 @@ from lm.evaluation.harness import (
     Form,
     QuestionSet,
     Source,
+    check_record,
     check_records,
     find_questions,
     load_benchmark,
     read_questions,
     task_manager,
 )
+from lm.evaluation.quiz import prompt_of as prompt_of_record
 from tests.lm.evaluation.question_factories import (
     random_plain_model,
     random_questions,
@@ -70,6 +72,16 @@ def prompt_of(form: Form, source: Source, shots: int = 0) -> tuple[str, list[str
 def test_prompt_matches_its_form(form: Form, context: str, continuations: list[str]) -> None:
     source = source_of([SPIDER], "small_animals")
     assert prompt_of(form, source) == (context, continuations)
+
+
+def test_cloze_completes_the_statement_of_a_record_that_has_one() -> None:
+    stated = check_record({**SPIDER, "statement": "The legs of a spider number"}, "here")
+    source = source_of([stated], "small_animals", [{**CAT, "statement": "A cat has"}])
+    assert prompt_of("cloze", source)[0] == stated["statement"] == prompt_of_record(stated)
+    assert prompt_of("cloze", source, 1)[0] == "A cat has four\n\nThe legs of a spider number"
+    assert prompt_of("letter", source)[0] == ABOUT + LISTED
+    with pytest.raises(ValueError, match="here: its statement is ' ': give the beginning of"):
+        check_record({**SPIDER, "statement": " "}, "here")
 
 
 def test_prompt_has_no_introduction_when_the_subject_is_unknown() -> None:
