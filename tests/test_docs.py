@@ -22,6 +22,7 @@ from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.data.sources import read_documents
 from lm.evaluation.harness import find_questions
+from lm.facts import FactsConfig
 from lm.prepare import PrepareConfig
 from lm.profiles import ProfilesConfig
 from lm.texts import MIN_TEXTS, require_distinct
@@ -42,6 +43,7 @@ FIRST_SCREEN = 40  # lines
 FLAGS = {
     "lm.ask": {*cli.flags(AskConfig)},
     "lm.prepare": {*cli.flags(PrepareConfig)},
+    "lm.facts": {*cli.flags(FactsConfig)},
     "lm.profiles": {*cli.flags(ProfilesConfig)},
     "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
