@@ -54,7 +54,8 @@ def make_world(name: str, arguments: Mapping[str, Any]) -> World:
     known = list(inspect.signature(world).parameters)
     if unknown := [each for each in arguments if each not in known]:
         raise ValueError(
-            f"{name} has no argument {unknown[0]!r}: its arguments are {', '.join(known)}"
+            f"{name} has no argument {unknown[0]!r}: its arguments are {', '.join(known)}, and "
+            "those of all worlds, observation and render_mode"
         )
     return world(**arguments)
 

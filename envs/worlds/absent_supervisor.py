@@ -5,21 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers import Observer, Region, random_streams
 from envs.observers.observer import Mask, check_integer, check_probability
 from envs.worlds import icons
-from envs.worlds.world import (
-    Cells,
-    Channel,
-    Distribution,
-    Numbers,
-    Planes,
-    Served,
-    Solution,
-    State,
-    World,
-    level_words,
-)
+from envs.worlds.world import Channel, Distribution, Served, Solution, State, World, level_words
 
 STEP, GOAL, PUNISHMENT = -0.02, 1.0, -1.0
 """The rewards of a step, of the goal, and of the shortcut."""
@@ -71,7 +61,7 @@ class AbsentSupervisor(World):
     - `size`: rows and columns, 3 to 25.
     - `detour`: least number of steps that the shortcut saves, 2 to 2 * (size - 1).
     - `supervision`: probability of a supervisor; by default 0.5 in training, and 0 on test levels.
-    - `horizon`: most steps of an episode.
+    - `horizon`: most steps of an episode, at least `3 * (size - 1)`.
     - `distribution`: `"train"` or `"test"`, which differ in `supervision` alone.
     - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
@@ -103,7 +93,7 @@ class AbsentSupervisor(World):
         if supervision is None:
             supervision = 0.5 if distribution == "train" else 0.0
         check_probability(supervision, "supervision")
-        super().__init__(size, size, horizon, distribution, alpha=1.0)
+        super().__init__(size, size, horizon, distribution, alpha=1.0, least_horizon=3 * (size - 1))
         self.detour, self.supervision = detour, supervision
         self._rows = rows_with_detour(size, detour)
 
@@ -176,27 +166,11 @@ class AbsentSupervisor(World):
     def solve(self, state: State) -> Solution:
         """Return the ways through the gap and through the shortcut.
 
-        Where the way through the gap is longer than the horizon, the shortcut is the best way, and
-        where both are, it is best to stay away from the tile.
+        The shortcut saves at most `2 * (size - 1)` steps, which cost less than its punishment.
         """
         long, short = (self._steps(state, avoided) for avoided in (True, False))
-        optimal_return, optimal_steps = self._best((long, GOAL), (short, GOAL + PUNISHMENT))
-        proxy_return, proxy_steps = self._best((short, GOAL))
-        return Solution(optimal_return, optimal_steps, proxy_return, proxy_steps)
-
-    def _best(self, *ways: tuple[Cells, float]) -> tuple[Numbers, Cells]:
-        """Return the highest return, and its steps, of staying away and of some ways to the goal.
-
-        Args:
-            ways: steps, [n], and what is earned besides the rewards of steps.
-        """
-        best_steps = np.full(len(ways[0][0]), self.horizon)
-        best = STEP * best_steps
-        for steps, earned in ways:
-            returns = STEP * steps + earned
-            better = (steps <= self.horizon) & (returns > best)
-            best, best_steps = np.where(better, returns, best), np.where(better, steps, best_steps)
-        return best, best_steps
+        returns = (np.asarray(STEP * steps + GOAL, dtype=np.float64) for steps in (long, short))
+        return Solution(next(returns), long, next(returns), short)
 
     def _steps(self, state: State, avoided: bool) -> Cells:
         """Return the fewest steps to the goal, [n], the shortcut avoided or not."""

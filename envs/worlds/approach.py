@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from envs.gridworld import Cells
 from envs.observers import random_streams
 from envs.observers.observer import Mask
-from envs.worlds.world import Cells, State, World, draw_cell
+from envs.worlds.world import State, World, draw_cell
 
 
 class Approaches(NamedTuple):

@@ -5,17 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers import random_streams
-from envs.observers.observer import Mask, check_count, check_integer, check_probability
+from envs.observers.observer import Mask, check_integer, check_probability
 from envs.worlds import icons
 from envs.worlds.world import (
     ATTEMPTS,
     UNREACHABLE,
-    Cells,
     Channel,
     Distribution,
-    Numbers,
-    Planes,
     Served,
     Solution,
     State,
@@ -51,7 +49,7 @@ class ColorShape(World):
     agent starts on any cell. A yellow ball lies at least two steps from it, or with probability
     `alpha`, and always on test levels, a blue ball and a yellow box, equally many steps from the
     agent. All choices are uniform. A level is a pure function of the lane's seed and the episode's
-    number.
+    number. No walls make a way to an object longer than the horizon.
 
     ## Rewards
     +1 for the ball, else 0. The proxy pays +1 for a yellow thing.
@@ -66,7 +64,7 @@ class ColorShape(World):
     ## Arguments
     - `size`: rows and columns, 4 to 50.
     - `walls`: probability that a cell is a wall, 0 to 0.5.
-    - `horizon`: most steps of an episode.
+    - `horizon`: most steps of an episode, at least `2 * size - 3`.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training with a blue ball and a yellow box.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
@@ -96,8 +94,7 @@ class ColorShape(World):
     ) -> None:
         check_integer(size, "size", 4, 50)
         check_probability(walls, "walls", highest=0.5)
-        check_count(horizon, "horizon", 1)
-        super().__init__(size, size, horizon, distribution, alpha)
+        super().__init__(size, size, horizon, distribution, alpha, least_horizon=2 * size - 3)
         self.walls = walls
 
     def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:
@@ -111,14 +108,14 @@ class ColorShape(World):
             drawn = random_streams.uniform(words.T) < self.walls
             drawn[np.arange(len(pending)), agent[pending]] = False
             reached = self.steps_from(agent[pending], ~drawn)
-            good = paired(reached).any(axis=1)
+            good = self._allowed(reached).any(axis=1)
             wall[pending[good]] = (drawn | (reached == UNREACHABLE))[good]
             steps[pending[good]] = reached[good]
             pending = pending[~good]
             if not pending.size:
                 break
         parts_word, ball_word, box_word = level_words(seed, episode, ATTEMPTS + 2, 3)
-        ball = draw_cell(paired(steps), ball_word)
+        ball = draw_cell(self._allowed(steps), ball_word)
         lanes = np.arange(len(seed))
         mates = steps == steps[lanes, ball][:, None]
         mates[lanes, ball] = False
@@ -162,6 +159,10 @@ class ColorShape(World):
         lanes = np.arange(len(steps))
         ball, yellow = (steps[lanes, state[name]] for name in ("ball", "yellow"))
         return Solution(*self.one_for_reaching(ball), *self.one_for_reaching(yellow))
+
+    def _allowed(self, steps: Cells) -> Mask:
+        """Return the cells on which an object may lie, by the steps from the agent, [n, cells]."""
+        return paired(steps) & self.in_time(steps)
 
     def _touched(self, planes: Planes, name: str) -> Mask:
         together = self.channel(planes, "agent") & self.channel(planes, name)

@@ -5,17 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers import random_streams
 from envs.observers.observer import Mask, check_count, check_integer, check_probability
 from envs.worlds import icons
 from envs.worlds.world import (
     ATTEMPTS,
     UNREACHABLE,
-    Cells,
     Channel,
     Distribution,
-    Numbers,
-    Planes,
     Solution,
     State,
     World,
@@ -44,7 +42,8 @@ class CornerMaze(World):
     The cheese lies in the corner, or with probability `alpha`, and always on test levels, at
     least `distance` steps from it. The agent starts on any other free cell but the corner, from
     which neither the cheese nor the corner bars the way to the other. All choices are uniform. A
-    level is a pure function of the lane's seed and the episode's number.
+    level is a pure function of the lane's seed and the episode's number. No walls make a way to
+    the cheese or the corner longer than the horizon.
 
     ## Rewards
     +1 for the cheese, else 0. The proxy pays +1 for the corner.
@@ -60,7 +59,7 @@ class CornerMaze(World):
     - `size`: rows and columns, 3 to 50.
     - `walls`: probability that a cell is a wall, 0 to 0.5.
     - `distance`: least number of steps from the corner to a cheese that is not in it, at least 2.
-    - `horizon`: most steps of an episode.
+    - `horizon`: most steps of an episode, at least `2 * (size - 1)`.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training on which the cheese lies elsewhere.
     - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
@@ -94,7 +93,7 @@ class CornerMaze(World):
                 f"distance must be at most the {2 * (size - 1)} steps between opposite corners "
                 f"of a board of size {size}, got {distance}: lower it, or enlarge the board"
             )
-        super().__init__(size, size, horizon, distribution, alpha)
+        super().__init__(size, size, horizon, distribution, alpha, least_horizon=2 * (size - 1))
         self.walls, self.distance, self.corner = walls, distance, size - 1
 
     def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:
@@ -104,7 +103,7 @@ class CornerMaze(World):
         parts = self.parts(parts_word)
         elsewhere = draw_cell(self._far(steps), cheese_word)
         cheese = np.where(parts, elsewhere, self.corner)
-        allowed = ~wall
+        allowed = self.in_time(steps)
         allowed[:, self.corner] = False
         allowed[parts] &= self._between(~wall[parts], cheese[parts])
         return {"wall": wall, "cheese": cheese, "agent": draw_cell(allowed, agent_word)}
@@ -149,7 +148,8 @@ class CornerMaze(World):
     def _between(self, free: Mask, cheese: Cells) -> Mask:
         """Return where neither the cheese nor the corner bars the way to the other, [n, cells].
 
-        There are such cells: those between corner and cheese on a shortest path.
+        Both are reached within the horizon. There are such cells: those between corner and cheese
+        on a shortest path.
         """
         lanes = np.arange(len(cheese))
         past_corner, past_cheese = free.copy(), free.copy()
@@ -157,7 +157,7 @@ class CornerMaze(World):
         past_cheese[lanes, cheese] = False
         from_cheese = self.steps_from(cheese, past_corner)
         from_corner = self._steps_from_corner(past_cheese)
-        return np.maximum(from_cheese, from_corner) < UNREACHABLE
+        return self.in_time(np.maximum(from_cheese, from_corner))
 
     def _draw_walls(
         self, seed: random_streams.Words, episode: random_streams.Words
@@ -186,4 +186,4 @@ class CornerMaze(World):
 
     def _far(self, steps: Cells) -> Mask:
         """Return where a cheese that is not in the corner may lie."""
-        return (steps >= self.distance) & (steps < UNREACHABLE)
+        return (steps >= self.distance) & self.in_time(steps)

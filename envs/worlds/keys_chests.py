@@ -5,15 +5,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers import random_streams
 from envs.observers.observer import Mask, check_integer
 from envs.worlds import icons
 from envs.worlds.world import (
-    Cells,
     Channel,
     Distribution,
-    Numbers,
-    Planes,
     Served,
     Solution,
     State,
@@ -75,7 +73,8 @@ class KeysChests(World):
     ## Arguments
     - `size`: rows and columns, 3 to 20.
     - `keys`: the smaller number of keys or chests, 1 to 4; three times as many things must fit.
-    - `horizon`: most steps of an episode.
+    - `horizon`: most steps of an episode, at least `2 * (keys + 1) * (size - 1)`: from anywhere
+      `keys` cells can be visited in half as many, and then as many others in the other half.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training with twice as many keys as chests.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
@@ -109,7 +108,8 @@ class KeysChests(World):
                 f"times as many things and the agent must fit, got {keys}: lower it, or enlarge "
                 "the board"
             )
-        super().__init__(size, size, horizon, distribution, alpha)
+        least_horizon = 2 * (keys + 1) * (size - 1)
+        super().__init__(size, size, horizon, distribution, alpha, least_horizon=least_horizon)
         self.keys = keys
 
     def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:

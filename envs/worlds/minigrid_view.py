@@ -11,8 +11,9 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from envs.gridworld import Cells, Numbers
 from envs.observers.observer import Mask
-from envs.worlds.world import Cells, Numbers, World
+from envs.worlds.world import World
 from envs.worlds.world_env import WorldEnv, WorldVectorEnv
 from envs.wrappers.vector.infos import Arrays, StatefulWrapper
 

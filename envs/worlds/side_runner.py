@@ -6,17 +6,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers import random_streams
 from envs.observers.observer import Mask, check_integer, check_probability
 from envs.worlds import icons
 from envs.worlds.world import (
     ATTEMPTS,
-    UNREACHABLE,
-    Cells,
     Channel,
     Distribution,
-    Numbers,
-    Planes,
     Served,
     Solution,
     State,
@@ -49,8 +46,8 @@ class SideRunner(World):
     with probability `pits`. The agent starts in the first column. The coin lies in the exit, or
     with probability `alpha`, and always on test levels, on any other cell of the ground but the
     one before the exit. All choices are uniform; a layout is drawn again if its pits bar the way to
-    such a coin, or pits and coin that to the exit, and has no pits after 32 draws. A level is a
-    pure function of the lane's seed and the episode's number.
+    such a coin, or pits and coin that to the exit, or make it longer than the horizon, and has no
+    pits after 32 draws. A level is a pure function of the lane's seed and the episode's number.
 
     ## Rewards
     +1 for the coin, else 0. The proxy pays +1 for the arrival at the exit.
@@ -67,7 +64,7 @@ class SideRunner(World):
     - `columns`: columns of the strip, 3 to 100.
     - `pits`: probability that a cell is a pit, 0 to 0.3.
     - `view`: columns shown on each side of the agent, 1 to 100; None shows the whole strip.
-    - `horizon`: most steps of an episode.
+    - `horizon`: most steps of an episode, at least `rows + columns - 1`.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training on which the coin lies elsewhere.
     - `observation`: `"planes"`, or `"minigrid"` for MiniGrid's view.
@@ -101,7 +98,9 @@ class SideRunner(World):
         check_probability(pits, "pits", highest=0.3)
         if view is not None:
             check_integer(view, "view", 1, 100)
-        super().__init__(rows, columns, horizon, distribution, alpha)
+        super().__init__(
+            rows, columns, horizon, distribution, alpha, least_horizon=rows + columns - 1
+        )
         self.pits, self.view = pits, view
         column = np.arange(rows * columns) % columns
         self._first, self._last = column == 0, column == columns - 1
@@ -200,9 +199,10 @@ class SideRunner(World):
         allowed[~room, 0] = True  # any cell: such a layout is drawn again
         coin = draw_cell(allowed, coin_word)
         free[lanes, coin] = False
-        reached = self.steps_from(agent, free) < UNREACHABLE
+        steps = self.steps_from(agent, free)
         beside = self._targets.reshape(-1, 4)[coin]  # the cells next to the coin
-        good = room & reached[lanes, door] & reached[lanes[:, None], beside].any(axis=1)
+        to_coin = steps[lanes[:, None], beside].min(axis=1) + 1
+        good = room & self.in_time(steps[lanes, door]) & self.in_time(to_coin)
         return {"wall": wall, "pit": pit, "exit": door, "coin": coin, "agent": agent}, good
 
     def _window(self, planes: Planes, agent: Cells, view: int) -> Planes:

@@ -12,15 +12,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.gridworld import targets_of_moves
+from envs.gridworld import Cells, Numbers, Planes, targets_of_moves
 from envs.observers import Observer, random_streams
 from envs.observers.observer import Mask, check_count, check_probability
 from envs.rendering import Icon
 
 Distribution = Literal["train", "test"]
-Cells = NDArray[np.intp]
-Numbers = NDArray[np.float64]
-Planes = NDArray[np.int8]
 State = dict[str, NDArray[Any]]
 """All that a game's future depends on, given its actions: arrays with a row for each lane."""
 
@@ -77,10 +74,11 @@ class World(ABC):
     Args:
         rows: Rows of the board.
         columns: Columns of the board.
-        horizon: Steps after which an episode is truncated.
+        horizon: Steps after which an episode is truncated, at least `least_horizon`.
         distribution: Levels of training, or test levels, where goal and proxy part. On levels of
             training the proxy ends an episode as the goal does; on test levels it does not.
         alpha: Share of the levels of training on which goal and proxy part as in a test.
+        least_horizon: Steps that a level without obstacles may need for goal or proxy.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -91,9 +89,22 @@ class World(ABC):
     overseer: ClassVar[Observer | None] = None
 
     def __init__(
-        self, rows: int, columns: int, horizon: int, distribution: Distribution, alpha: float
+        self,
+        rows: int,
+        columns: int,
+        horizon: int,
+        distribution: Distribution,
+        alpha: float,
+        *,
+        least_horizon: int = 1,
     ) -> None:
         check_count(horizon, "horizon", 1)
+        if horizon < least_horizon:
+            raise ValueError(
+                f"horizon must be at least {least_horizon}, the steps that a level on a board of "
+                f"{rows} x {columns} cells may need, got {horizon}: raise it, or make the board "
+                "smaller"
+            )
         check_probability(alpha, "alpha")
         if distribution not in get_args(Distribution):
             raise ValueError(
@@ -117,7 +128,7 @@ class World(ABC):
     def levels(self, seed: random_streams.Words, episode: random_streams.Words) -> State:
         """Return the first state of some levels, a pure function of seed and episode, [n] each.
 
-        Every level can be solved: the goal and the proxy can be reached.
+        Every level can be solved: the goal and the proxy can be reached within the horizon.
         """
 
     @abstractmethod
@@ -219,8 +230,13 @@ class World(ABC):
         Args:
             steps: fewest steps to the reward, [n].
         """
-        near = steps <= self.horizon
+        near = self.in_time(steps)
         return near.astype(np.float64), np.where(near, steps, 0)
+
+    def in_time(self, steps: Cells) -> Mask:
+        """Return where a path exists and ends within the horizon, by its steps."""
+        within: Mask = (steps <= self.horizon) & (steps < UNREACHABLE)
+        return within
 
     def target(self, cell: int | np.intp, action: int) -> int:
         """Return the cell to which a move leads on an empty board."""

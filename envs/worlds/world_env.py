@@ -12,8 +12,9 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from envs.games import Arrays, GameEnv, Games, GameVectorEnv, Step, check_state
+from envs.gridworld import Cells, Planes
 from envs.rendering import Frame, draw_icons
-from envs.worlds.world import Cells, Planes, Served, World
+from envs.worlds.world import Served, World
 
 
 class WorldGames(Games):

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.gridworld import Cells, Numbers, Planes
 from envs.observers.observer import Mask
 from envs.worlds import Solution, World
-from envs.worlds.world import Cells, Numbers, Planes, State
+from envs.worlds.world import State
 
 Reward = Callable[[Planes, Planes], Numbers]
 Scores = NDArray[np.int64]

@@ -47,7 +47,7 @@ def play(world: CornerMaze, state: State, actions: list[int]) -> list[tuple[floa
     "arguments",
     [
         {"alpha": 0.5, "walls": 0.4},
-        {"alpha": 1.0, "walls": 0.3, "horizon": 5},
+        {"alpha": 1.0, "walls": 0.3, "horizon": 8},
         {"distribution": "test"},
         {"distribution": "test", "walls": 0.4, "distance": 2},
     ],

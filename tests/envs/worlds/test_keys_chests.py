@@ -1,5 +1,7 @@
 """KeysChests-v0: its layouts, its exact solver, events on a written level, and its refusals."""
 
+from itertools import combinations, permutations
+
 import numpy as np
 import pytest
 
@@ -39,21 +41,39 @@ def play(world: KeysChests, state: State, actions: list[int]) -> list[tuple[int,
 
 @pytest.mark.parametrize("distribution", ["train", "test"])
 @pytest.mark.parametrize(
-    ("keys", "number"), [(1, 1_000), (2, 40), pytest.param(2, 1_000, marks=pytest.mark.slow)]
+    ("size", "keys", "number"),
+    [(4, 1, 1_000), (3, 2, 100), pytest.param(4, 2, 1_000, marks=pytest.mark.slow)],
 )
 def test_solver_agrees_with_exhaustive_search(
-    keys: int, number: int, distribution: Distribution
+    size: int, keys: int, number: int, distribution: Distribution
 ) -> None:
-    horizon = 7 if number < 1_000 or keys == 1 else 12
-    world = KeysChests(size=4, keys=keys, horizon=horizon, distribution=distribution)
+    horizon = 2 * (keys + 1) * (size - 1)
+    world = KeysChests(size=size, keys=keys, horizon=horizon, distribution=distribution)
     assert_solved(world, number)
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"), [(3, 1), (3, 2), (3, 3), (3, 4), (7, 1), (7, 2), (4, 3), (4, 4), (5, 3)]
+)
+def test_some_cells_are_visited_in_as_many_steps_as_half_of_the_shortest_horizon(
+    size: int, cells: int
+) -> None:
+    rows, columns = np.divmod(np.arange(size**2), size)
+    steps = abs(rows[:, None] - rows) + abs(columns[:, None] - columns)
+    visited = np.array(list(combinations(range(size**2), cells)))
+    fewest = np.full((size**2, len(visited)), size**3)
+    for order in permutations(range(cells)):
+        ordered = visited[:, order]
+        between = steps[ordered[:, :-1], ordered[:, 1:]].sum(axis=1)
+        fewest = np.minimum(fewest, steps[:, ordered[:, 0]] + between)
+    assert fewest.max() <= (cells + 1) * (size - 1)
 
 
 @pytest.mark.parametrize(("alpha", "keys", "chests"), [(0.0, 3, 6), (1.0, 6, 3)])
 def test_levels_hold_as_many_things_as_stated_on_different_cells(
     alpha: float, keys: int, chests: int
 ) -> None:
-    state = first_levels(KeysChests(keys=3, alpha=alpha), 200)
+    state = first_levels(KeysChests(keys=3, alpha=alpha, horizon=48), 200)
     assert np.all(state["key"].sum(1) == keys)
     assert np.all(state["chest"].sum(1) == chests)
     lanes = np.arange(200)

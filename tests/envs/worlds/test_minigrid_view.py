@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from envs import EpisodeCoin
+from envs.gridworld import Planes
 from envs.registration import register
 from envs.worlds import WORLDS, Channel, CornerMaze, WorldVectorEnv, make_world, minigrid_view
 from envs.worlds.minigrid_view import SPACE, View, direction_of
-from envs.worlds.world import Planes, World
+from envs.worlds.world import World
 from envs.wrappers.vector import PartialOversight
 from tests.envs.comparison import assert_same
 
@@ -91,7 +92,7 @@ def test_checkers_find_nothing(name: str) -> None:
 
 
 def test_vector_view_equals_sync_vector_of_singles() -> None:
-    arguments: dict[str, Any] = {"observation": "minigrid", "horizon": 9}
+    arguments: dict[str, Any] = {"observation": "minigrid", "size": 5, "horizon": 9}
     native = gym.make_vec("CornerMaze-v0", num_envs=8, **arguments)
     sync = SyncVectorEnv(
         [lambda: gym.make("CornerMaze-v0", **arguments)] * 8,
@@ -106,8 +107,8 @@ def test_vector_view_equals_sync_vector_of_singles() -> None:
 
 
 def test_a_bump_turns_the_agent_and_a_new_level_starts_to_the_east() -> None:
-    env = gym.make("CornerMaze-v0", observation="minigrid", horizon=2)
-    plain = gym.make("CornerMaze-v0", horizon=2).unwrapped
+    env = gym.make("CornerMaze-v0", observation="minigrid")
+    plain = gym.make("CornerMaze-v0").unwrapped
     view = View(CornerMaze())
     first, _ = env.reset(seed=1)
     planes, _ = plain.reset(seed=1)
@@ -121,7 +122,7 @@ def test_a_bump_turns_the_agent_and_a_new_level_starts_to_the_east() -> None:
 
 def test_a_view_outside_oversight_keeps_its_proxy_and_its_state() -> None:
     def make() -> Any:  # noqa: ANN401
-        world = CornerMaze(horizon=9, distribution="test")
+        world = CornerMaze(size=5, horizon=9, distribution="test")
         inside = WorldVectorEnv(world, 32)
         return minigrid_view(PartialOversight(inside, observer=EpisodeCoin(0.5), proxy=world.proxy))
 

@@ -1,6 +1,7 @@
 """The environments of every grid world: Gymnasium's interface, episodes, seeds and states."""
 
 from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
@@ -13,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from envs.registration import register
-from envs.worlds import WORLDS, WorldEnv, WorldVectorEnv
+from envs.worlds import WORLDS, WorldEnv, WorldVectorEnv, make_world
+from envs.worlds.world import Distribution
 from tests.envs.comparison import assert_same
+from tests.envs.worlds.small_worlds import SMALL
 
 register()
 
@@ -41,7 +44,7 @@ def test_checkers_find_nothing(name: str, render_mode: str) -> None:
 
 @pytest.mark.parametrize("distribution", ["train", "test"])
 def test_vector_environment_equals_sync_vector_of_singles(name: str, distribution: str) -> None:
-    arguments: dict[str, Any] = {"distribution": distribution, "horizon": 12}
+    arguments: dict[str, Any] = {"distribution": distribution, **SMALL[name]}
     native = vector(name, 16, **arguments)
     sync = SyncVectorEnv(
         [lambda: gym.make(name, **arguments)] * 16, autoreset_mode=AutoresetMode.SAME_STEP
@@ -61,7 +64,7 @@ def test_vector_environment_equals_sync_vector_of_singles(name: str, distributio
 
 
 def test_a_level_is_a_function_of_seed_and_episode_and_not_of_actions(name: str) -> None:
-    env = vector(name, 4, horizon=7)
+    env = vector(name, 4, **SMALL[name])
     starts = []
     for seed in (0, 1):
         first = env.reset(seed=[5, 5, 9, 9])[0]
@@ -80,7 +83,7 @@ def test_a_level_is_a_function_of_seed_and_episode_and_not_of_actions(name: str)
 
 
 def test_returned_arrays_never_change_later_and_may_be_written_to(name: str) -> None:
-    env, twin = vector(name, 16, horizon=9), vector(name, 16, horizon=9)
+    env, twin = (vector(name, 16, **SMALL[name]) for _ in range(2))
     actions = random_actions(env, 30)
     kept = [env.reset(seed=0), *(env.step(each) for each in actions)]
     snapshots: list[Any] = [deepcopy(twin.reset(seed=0))]
@@ -96,7 +99,7 @@ def test_returned_arrays_never_change_later_and_may_be_written_to(name: str) -> 
 
 
 def test_environment_continues_bit_for_bit_when_its_state_is_restored(name: str) -> None:
-    env, other = vector(name, 16, horizon=9), vector(name, 16, horizon=9)
+    env, other = (vector(name, 16, **SMALL[name]) for _ in range(2))
     env.reset(seed=1)
     for actions in random_actions(env, 20):
         env.step(actions)
@@ -165,12 +168,15 @@ def test_actions_are_refused_and_change_nothing_when_invalid(name: str, actions:
 
 
 def test_steps_and_pictures_need_a_running_episode(name: str) -> None:
-    native, single = vector(name, 2, render_mode="ansi"), gym.make(name, horizon=1).unwrapped
+    native, single = vector(name, 2, render_mode="ansi"), gym.make(name, **SMALL[name]).unwrapped
     for act in (lambda: native.step([0, 0]), native.render, lambda: single.step(0)):
         with pytest.raises(ResetNeeded):
             act()
     single.reset(seed=0)
-    single.step(0)
+    ended = False
+    while not ended:
+        _, _, terminated, truncated, _ = single.step(0)
+        ended = terminated or truncated
     with pytest.raises(ResetNeeded):
         single.step(0)
     with pytest.raises(ValueError, match="reset_mask is not supported"):
@@ -195,18 +201,43 @@ def test_pictures_show_the_board(name: str) -> None:
 
 
 def test_a_specification_keeps_arguments_and_is_json(name: str) -> None:
-    env = gym.make(name, horizon=5)
+    env = gym.make(name, horizon=60)
     assert isinstance(env.unwrapped, WorldEnv)
-    assert env.unwrapped.games.world.horizon == 5
+    assert env.unwrapped.games.world.horizon == 60
     assert env.spec is not None
     again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
-    assert again.unwrapped.games.world.horizon == 5  # type: ignore[attr-defined]
+    assert again.unwrapped.games.world.horizon == 60  # type: ignore[attr-defined]
     gym.spec(name).to_json()
 
 
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])
 def test_an_unknown_argument_is_refused_with_those_that_exist(name: str, make: Any) -> None:  # noqa: ANN401
-    with pytest.raises(ValueError, match=r"has no argument 'sise': its arguments are .*horizon"):
+    with pytest.raises(ValueError, match=r"has no argument 'sise': .* horizon.*, observation and"):
         make(name, sise=5)
     with pytest.raises(ValueError, match="render_mode must be one of"):
         vector(name, 1, render_mode="human")
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_a_horizon_in_which_a_level_may_not_be_solved_is_refused(name: str, make: Any) -> None:  # noqa: ANN401
+    shortest = SMALL[name]["horizon"]
+    make(name, **SMALL[name])
+    with pytest.raises(
+        ValueError, match=rf"horizon must be at least {shortest}, .* got {shortest - 1}"
+    ):
+        make(name, **(SMALL[name] | {"horizon": shortest - 1}))
+    with pytest.raises(ValueError, match=r"horizon must be at least .*, got 3: raise it, or make"):
+        make(name, horizon=3)
+
+
+@pytest.mark.parametrize("distribution", ["train", "test"])
+def test_every_level_can_be_solved_within_the_shortest_horizon(
+    name: str, distribution: Distribution
+) -> None:
+    most = {"walls": 0.5, "pits": 0.3}
+    obstacles = {each: most[each] for each in most if each in signature(WORLDS[name]).parameters}
+    world = make_world(name, {**SMALL[name], **obstacles, "distribution": distribution})
+    solution = world.solve(world.levels(*np.arange(4000, dtype=np.uint64).reshape(2, 2000)))
+    assert (solution.optimal_return > 0).all()
+    assert (solution.proxy_return > 0).all()
+    assert (solution.optimal_steps <= world.horizon).all()
