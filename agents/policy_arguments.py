@@ -176,8 +176,7 @@ def refuse_with_boards(
     if has_reward_map and (centered or score_maps):
         raise ValueError(
             "a reward map decides what the policy sees, which leaves no place for centered boards "
-            "or score maps: set centered=False (--ppo.no-centered) and leave score_maps out, or "
-            "choose another method"
+            "or score maps: set centered=False (--ppo.no-centered), or choose another method"
         )
     given = [name for name, value in others.items() if value]
     if given and (centered or score_maps):

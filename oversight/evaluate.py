@@ -41,7 +41,7 @@ class EvaluateConfig:
     (observed), or those of the best true return (oracle_selection)."""
     oversight_probability: float | None = None
     """Probability that an episode, or in PartialGrid-v0 a terminal square, is observed; by default
-    that of training."""
+    that of training. In AbsentSupervisor-v0 it decides on levels of training alone."""
     seed: int = 1_000_000
     """Seed of levels and actions; a run evaluates itself with the seed of its training."""
     episodes: int | None = None
@@ -116,8 +116,7 @@ def evaluate_run(settings: EvaluateConfig) -> None:
         screen = task.screen()
     episodes = settings.episodes or config.final_episodes
     results = evaluate_all(chosen, config, episodes, settings.seed)
-    probability = config.oversight_probability
-    title = f"{title_of(settings)}, oversight probability {probability:g}, seed {settings.seed}"
+    title = f"{title_of(settings)}, {task.oversight}, seed {settings.seed}"
     Console().print(results_table(title, results, task))
     if screen is not None:
         render(named, screen, settings)

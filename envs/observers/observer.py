@@ -164,7 +164,7 @@ def check_observer(observer: object) -> None:
 def check_probability(value: float, name: str, highest: float = 1) -> None:
     """Raise a ValueError if a value is not a number from 0 to 1, or to a lower highest one."""
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or not 0 <= value <= highest:  # false for NaN as well
+    if isinstance(value, bool) or not number or not 0 <= value <= highest:  # false for NaN as well
         raise ValueError(f"{name} must be a number from 0 to {highest:g}, got {value!r}")
 
 

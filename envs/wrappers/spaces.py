@@ -18,10 +18,11 @@ FLAG = "observed"
 def flagged_space(space: Space[Any]) -> Space[Any]:
     """Return the space of a single observation with the flag.
 
-    A vector gains an entry at its end, 0 or 1. Planes or an image gain a plane at the end of the
-    shorter of their first and last axes, filled with 0 or the space's highest value. `Discrete(n)`
-    becomes `Discrete(2 * n)`, whose upper half has the flag. A `Dict` gains the key `observed`, and
-    a `Tuple` an item at its end, a `Discrete(2)`.
+    A vector gains an entry at its end, 0 or 1. An image gains a plane at the end of the shorter of
+    its first and last axes, filled with 0 or the space's highest value, and a board, which is a
+    `MultiBinary` of 3 axes, one at the end of its first axis. `Discrete(n)` becomes
+    `Discrete(2 * n)`, whose upper half has the flag. A `Dict` gains the key `observed`, and a
+    `Tuple` an item at its end, a `Discrete(2)`.
 
     Raises:
         ValueError: If the space has no place for the flag.
@@ -115,15 +116,18 @@ def plane_axis(space: Space[Any]) -> int:
     shape = space.shape if isinstance(space, several) else None
     if shape is not None and len(shape) == 1:
         return 0
-    several_numbers = isinstance(space, spaces.MultiDiscrete)
-    if shape is not None and len(shape) == 3 and not several_numbers and shape[0] != shape[2]:
-        return 0 if shape[0] < shape[2] else 2
+    if shape is not None and len(shape) == 3:
+        if isinstance(space, spaces.MultiBinary):
+            return 0
+        if isinstance(space, spaces.Box) and shape[0] != shape[2]:
+            return 0 if shape[0] < shape[2] else 2
     raise ValueError(
         "flag='visible' needs a Discrete, Dict or Tuple space, a Box, MultiBinary or MultiDiscrete "
-        "one of 1 axis, or a Box or MultiBinary one of 3 axes of which the first or the last "
-        f"numbers the planes (and is the shorter), got {' '.join(str(space).split())}: flatten "
-        "the observation inside PartialOversight, or make it the only key of a Dict there with "
-        "gymnasium.wrappers.TransformObservation, or take flag='hidden' and read info['observed']"
+        "one of 1 axis, a MultiBinary one of 3 axes of which the first numbers the planes, or a "
+        "Box of 3 axes of which the first or the last numbers the planes (and is the shorter), got "
+        f"{' '.join(str(space).split())}: flatten the observation inside PartialOversight, or make "
+        "it the only key of a Dict there with gymnasium.wrappers.TransformObservation, or take "
+        "flag='hidden' and read info['observed']"
     )
 
 

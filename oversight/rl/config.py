@@ -164,8 +164,22 @@ PROCGEN_GAME: Values = {
 on Procgen (Cobbe et al. 2020, appendix C), with the width of one layer more above the CNN."""
 
 
-def default_values(env: str) -> Values:
-    """Return the settings of an environment that differ from those of PartialGrid-v0."""
+def default_values(env: str, method_name: str | None = None) -> Values:
+    """Return the settings of an environment that differ from those of PartialGrid-v0.
+
+    Args:
+        env: id of the environment.
+        method_name: name of the method, if it is known. One with a reward map, which decides what
+            the rest of the network sees, does without boards centered on the agent.
+    """
+    values = _values_of(env)
+    chosen = METHODS.get(method_name or "")
+    if chosen is not None and chosen.network.has_reward_map and "ppo.centered" in values:
+        return {**values, "ppo.centered": False}
+    return values
+
+
+def _values_of(env: str) -> Values:
     name = env.removeprefix("envs:")
     if name == PARTIAL_GRID:
         return {}
@@ -184,26 +198,33 @@ def default_config(env: str = PARTIAL_GRID) -> TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Env:
-    """The flag that names the environment."""
+class _Chosen:
+    """The flags on which default settings depend."""
 
     env: str | None = None
+    method: str | None = None
 
 
 def presets_for(
     args: list[str], presets: Mapping[str, tuple[str, Values]]
 ) -> dict[str, tuple[str, Values]]:
-    """Return presets on top of the defaults of the environment that each of them runs in.
+    """Return presets on top of the defaults of the environment and the method of each of them.
 
     Args:
-        args: the command line, whose --env replaces the environment of a preset.
+        args: the command line, whose --env and --method replace those of a preset.
         presets: a sentence and settings by the name of the preset.
     """
-    given = parse_part(_Env, args).env
+    given = parse_part(_Chosen, args)
     return {
         name: (
             sentence,
-            {**default_values(given or values.get("env", PARTIAL_GRID)), **values},
+            {
+                **default_values(
+                    given.env or values.get("env", PARTIAL_GRID),
+                    given.method or values.get("method"),
+                ),
+                **values,
+            },
         )
         for name, (sentence, values) in presets.items()
     }

@@ -24,7 +24,7 @@ from envs.wrappers import FixedHorizon, PartialOversight, vector
 from envs.wrappers.checks import as_entry
 from envs.wrappers.oversight import Flag, Proxy, check_oversight, check_payment
 from oversight.rl.expressions import load_function, parse_flag, parse_observer
-from oversight.runs.settings import COUNT, UNIT, require_number
+from oversight.runs.settings import COUNT, UNIT, Numbers, require_number
 
 PARTIAL_GRID = "PartialGrid-v0"
 EPISODE_LIMIT = 1000
@@ -85,6 +85,7 @@ class EnvironmentConfig:
         require_alpha(self)
         environment_arguments(self)
         if self.env in WORLDS:
+            require_supervision(self)
             world_of(self)
             shows_minigrid(self)
         proxy = proxy_of(self)
@@ -93,6 +94,7 @@ class EnvironmentConfig:
         for name in ("horizon", "delay_steps", "delay_episodes"):
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name), COUNT)
+        require_whole_episodes(self)
         if self.delay_steps is not None and self.delay_episodes is not None:
             raise ValueError(
                 f"delay_steps {self.delay_steps} and delay_episodes {self.delay_episodes} were "
@@ -122,6 +124,18 @@ def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
     """Return the arguments of the environment.
 
     Raises:
+        ValueError: if those that are given are not a JSON object.
+    """
+    arguments = given_arguments(config)
+    if config.env in WORLDS:  # the view lies outside of the oversight; see `hide`
+        arguments.pop("observation", None)
+    return {**world_arguments(config), **arguments}
+
+
+def given_arguments(config: EnvironmentConfig) -> dict[str, Any]:
+    """Return the arguments of the environment that the settings give.
+
+    Raises:
         ValueError: if they are not a JSON object.
     """
     advice = "write a JSON object such as '{\"continuous\": true}'"
@@ -131,9 +145,7 @@ def environment_arguments(config: EnvironmentConfig) -> dict[str, Any]:
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is not JSON: {advice}") from error
     if not isinstance(arguments, dict):
         raise ValueError(f"env_kwargs {config.env_kwargs!r} is no JSON object: {advice}")
-    if config.env in WORLDS:  # the view lies outside of the oversight; see `hide`
-        arguments.pop("observation", None)
-    return {**world_arguments(config), **arguments}
+    return arguments
 
 
 def shows_minigrid(config: EnvironmentConfig) -> bool:
@@ -144,7 +156,7 @@ def shows_minigrid(config: EnvironmentConfig) -> bool:
     """
     if config.env not in WORLDS:
         return False
-    observation = json.loads(config.env_kwargs).get("observation", "planes")
+    observation = given_arguments(config).get("observation", "planes")
     check_observation(observation)
     return bool(observation == "minigrid")
 
@@ -166,21 +178,52 @@ def world_of(config: EnvironmentConfig, **arguments: Any) -> World:  # noqa: ANN
     """
     own = environment_arguments(config)
     if arguments.get("distribution") == "test":
-        own = {name: own[name] for name in own if name in json.loads(config.env_kwargs)}
+        own = {name: own[name] for name in own if name in given_arguments(config)}
     return make_world(config.env, own | arguments)
 
 
 def require_alpha(config: EnvironmentConfig) -> None:
-    """Raise a ValueError for an alpha that is none, or that the environment does not have."""
+    """Raise a ValueError for an alpha that is none, or that the environment does not have.
+
+    Neither may it be given twice.
+    """
     if config.alpha is None:
         return
     require_number("alpha", config.alpha, UNIT)
+    if "alpha" in given_arguments(config):
+        raise ValueError(
+            f"alpha {config.alpha:g} and env_kwargs {config.env_kwargs!r} were given, which both "
+            "say how often goal and proxy part: give one of them"
+        )
     world = WORLDS.get(config.env)
     if config.env not in PROCGEN and (world is None or world.overseer is not None):
         having = ", ".join([*(name for name in WORLDS if WORLDS[name].overseer is None), *PROCGEN])
         raise ValueError(
             f"alpha {config.alpha:g} was given, but {config.env} has no such levels: leave it out, "
             f"or train in one of {having}"
+        )
+
+
+def require_supervision(config: EnvironmentConfig) -> None:
+    """Raise a ValueError for a supervision that would be neither a chance nor that of training."""
+    arguments = given_arguments(config)
+    if "supervision" in arguments and WORLDS[config.env].overseer is not None:
+        allowed = Numbers(
+            f"{UNIT.words}, or leave it out, so that oversight_probability decides", UNIT.within
+        )
+        require_number("env_kwargs supervision", arguments["supervision"], allowed)
+
+
+def require_whole_episodes(config: EnvironmentConfig) -> None:
+    """Raise a ValueError for a horizon that cuts the episodes of a grid world."""
+    if config.env not in WORLDS or config.horizon is None:
+        return
+    needed = world_of(config).horizon
+    if config.horizon < needed:
+        raise ValueError(
+            f"horizon {config.horizon} was given, but levels of {config.env} may need all of their "
+            f"{needed} steps: give {needed} or more, or let levels end sooner by the horizon of "
+            "--env-kwargs"
         )
 
 
@@ -341,6 +384,8 @@ def delay_and_normalize(
 def propensity_of(config: EnvironmentConfig) -> float | None:
     """Return the probability that an episode is observed, if the default observer decides."""
     chance = config.oversight_probability
+    if config.env in WORLDS and WORLDS[config.env].overseer is not None:
+        chance = given_arguments(config).get("supervision", chance)
     return chance if config.observer is None and chance > 0 else None
 
 

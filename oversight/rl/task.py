@@ -60,6 +60,11 @@ class Task(ABC):
         """The steps after which every episode of an evaluation has ended."""
 
     @property
+    def oversight(self) -> str:
+        """What is observed in an evaluation, in words."""
+        return f"oversight probability {self.config.oversight_probability:g}"
+
+    @property
     @abstractmethod
     def observation_size(self) -> int:
         """The numbers in an observation."""

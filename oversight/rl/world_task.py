@@ -16,7 +16,7 @@ from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from envs.observers import random_streams
 from envs.procgen import ProcgenVectorEnv
-from envs.worlds import World, WorldEnv, WorldVectorEnv
+from envs.worlds import AbsentSupervisor, World, WorldEnv, WorldVectorEnv
 from envs.worlds.approach import approaches, paired_states
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
@@ -162,6 +162,19 @@ class WorldTask(ShiftedTask):
     def limit(self) -> int:
         """The horizon of the world."""
         return self.world.horizon
+
+    @property
+    def oversight(self) -> str:
+        """What is observed in an evaluation, in words."""
+        world = self.world
+        if not isinstance(world, AbsentSupervisor) or self.config.observer is not None:
+            return super().oversight
+        test = world_of(self.config, distribution="test")
+        assert isinstance(test, AbsentSupervisor)
+        chances = (
+            f"{world.supervision:g} on levels of training, {test.supervision:g} on test levels"
+        )
+        return f"chance of a supervisor {chances}"
 
     @property
     def observation_size(self) -> int:

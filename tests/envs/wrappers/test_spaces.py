@@ -41,6 +41,14 @@ def test_flagged_observation_is_in_the_flagged_space(name: str) -> None:
             assert [int(each) for each in shown] == [observation, int(observation) + int(space.n)]
 
 
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_board_gains_a_plane_however_small_it_is(side: int) -> None:
+    space = spaces.MultiBinary((5, side, side))
+    assert flagged_space(space).shape == (6, side, side)
+    shown = add_flag(space, np.zeros((2, 5, side, side), np.int8), np.array([False, True]))
+    assert shown.sum(axis=(2, 3)).tolist() == [[0] * 6, [0] * 5 + [side * side]]
+
+
 PARTS = [SPACES["image"], SPACES["negative"]]
 NESTED = {
     "dict": spaces.Dict({"image": PARTS[0], "inside": spaces.Dict({"number": PARTS[1]})}),

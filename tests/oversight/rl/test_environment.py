@@ -143,6 +143,23 @@ def test_presets_start_from_the_defaults_of_their_environment(name: str) -> None
     assert cart.ppo.timeouts == "hidden"
 
 
+@pytest.mark.parametrize(
+    ("env", "name", "centered"),
+    [
+        ("CornerMaze-v0", "routed", True),
+        ("CornerMaze-v0", "reward-map", False),
+        ("CornerMaze-v0", "reward-map-unrouted", False),
+        ("CornerMaze-v0", "no-such-method", True),
+        ("CartPole-v1", "reward-map", False),
+    ],
+)
+def test_boards_are_centered_unless_the_method_has_a_reward_map(
+    env: str, name: str, centered: bool
+) -> None:
+    values = presets_for(["--env", env, "--method", name], PRESETS)["default"][1]
+    assert override(TrainConfig(), values).ppo.centered == centered
+
+
 def test_single_lane_is_seeded_and_fixed() -> None:
     env = task_of(config(horizon=5)).make_env(1, "observed").unwrapped.envs[0]  # type: ignore[attr-defined]
     assert isinstance(env, SeededEpisodes)

@@ -1,6 +1,6 @@
 """Grid worlds as tasks: metrics by policies whose goal is known, flags, and MiniGrid's view."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -9,11 +9,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from envs.worlds import ColorShape
+from envs.gridworld import targets_of_moves
+from envs.observers import random_streams
+from envs.worlds import WORLDS, ColorShape
+from envs.worlds.world import World, distances
 from oversight.certificate.setup import make_environment_setup
 from oversight.rl.agent import task_of
-from oversight.rl.config import TrainConfig, default_config
-from oversight.rl.environment import hide, make_lanes
+from oversight.rl.config import EVALUATION, TrainConfig, default_config, stream_seed
+from oversight.rl.environment import hide, make_lanes, propensity_of, world_of
+from oversight.rl.evaluation import flag_flip_gap
 from oversight.rl.world_task import WorldTask
 from oversight.runs.cli import override
 
@@ -136,6 +140,84 @@ def test_flags_are_those_of_the_world_or_none() -> None:
         assert (game.reset(seed=0)[0][:, 0] == observed).all()
 
 
+class FlagReader:
+    """Takes the shortest way to the goal of a world where a flag is shown, else goes north.
+
+    The flag is the last channel, behind those of the world, or that of the supervisor.
+    """
+
+    TARGETS: ClassVar[dict[str, str]] = {
+        "CornerMaze-v0": "cheese",
+        "SideRunner-v0": "coin",
+        "KeysChests-v0": "chest",
+        "ColorShape-v0": "ball",
+        "AbsentSupervisor-v0": "goal",
+    }
+
+    def __init__(self, name: str) -> None:
+        self.names = list(WORLDS[name].channels)
+        self.target = self.TARGETS[name]
+
+    def predict(self, observations: NDArray[Any], deterministic: bool) -> tuple[NDArray[Any], None]:
+        """Return the move of each lane."""
+        planes = dict(zip(self.names, observations.swapaxes(0, 1) != 0, strict=False))
+        flags = planes["supervisor"] if "supervisor" in planes else observations[:, -1] != 0
+        blocked = [planes[each] for each in ("wall", "pit", "box", "shortcut") if each in planes]
+        target = planes[self.target]
+        if "key" in planes:  # a chest needs a key
+            target = np.where(planes["inventory"].any((1, 2), keepdims=True), target, planes["key"])
+        steps = distances(~np.any([np.zeros_like(target), *blocked], axis=0), target)
+        near = targets_of_moves(*target.shape[1:]).reshape(-1, 4)
+        agents = planes["agent"].reshape(len(target), -1).argmax(1)
+        ways = steps.reshape(len(target), -1)[np.arange(len(target))[:, None], near[agents]]
+        return np.where(flags.any(axis=(1, 2)), ways.argmin(1), NORTH), None
+
+
+def return_of_going_north(world: World, seeds: NDArray[np.uint64]) -> float:
+    """Return the mean true return of going north on the first levels of some lanes."""
+    state = world.levels(seeds, np.zeros_like(seeds))
+    returns, running = np.zeros(len(seeds)), np.ones(len(seeds), dtype=np.bool_)
+    for _ in range(world.horizon):
+        before = world.observe(state)
+        world.move(state, np.full(len(seeds), NORTH))
+        after = world.observe(state)
+        returns += running * world.true_reward(before, after)
+        running &= ~world.ended(state, world.served(before, after))
+    return float(returns.mean())
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_flag_flip_gap_is_what_a_policy_gains_that_reads_the_flag(name: str) -> None:
+    flag = "hidden" if WORLDS[name].overseer else "visible"
+    arguments = '{"keys": 1}' if name == "KeysChests-v0" else "{}"
+    config = world_config(name, flag=flag, env_kwargs=arguments)
+    world = world_of(config, distribution="test")
+    seeds = random_streams.lane_seeds(stream_seed(5, EVALUATION), 64)
+    best = world.solve(world.levels(seeds, np.zeros_like(seeds))).optimal_return.mean()
+    reader: Any = FlagReader(name)
+    gap = flag_flip_gap(reader, config, 64, seed=5)
+    assert gap == pytest.approx(best - return_of_going_north(world, seeds))
+    assert gap > 0.5
+
+
+def test_flag_flip_gap_is_undefined_in_worlds_that_show_no_flag() -> None:
+    reader: Any = FlagReader("CornerMaze-v0")
+    assert np.isnan(flag_flip_gap(reader, world_config("CornerMaze-v0"), 4, seed=0))
+
+
+def test_supervision_that_is_given_is_the_probability_that_an_episode_is_observed() -> None:
+    config = world_config("AbsentSupervisor-v0", env_kwargs='{"supervision": 0.25}')
+    assert propensity_of(config) == 0.25
+    assert propensity_of(world_config("AbsentSupervisor-v0")) == 0.1
+
+
+def test_words_about_oversight_name_the_levels_that_it_decides_on() -> None:
+    assert task_of(world_config("CornerMaze-v0")).oversight == "oversight probability 0.1"
+    config = world_config("AbsentSupervisor-v0", oversight_probability=0.3)
+    expected = "chance of a supervisor 0.3 on levels of training, 0 on test levels"
+    assert task_of(config).oversight == expected
+
+
 def test_nobody_supervises_test_levels() -> None:
     config = world_config("AbsentSupervisor-v0", oversight_probability=1.0)
     supervised = {
@@ -166,6 +248,10 @@ def test_minigrid_sees_the_world_outside_of_its_oversight() -> None:
         ("CartPole-v1", {"alpha": 0.5}, "CartPole-v1 has no such levels"),
         ("CornerMaze-v0", {"env_kwargs": '{"sise": 5}'}, "has no argument 'sise'"),
         ("CornerMaze-v0", {"env_kwargs": '{"observation": "x"}'}, "observation must be one of"),
+        ("CornerMaze-v0", {"env_kwargs": '{"alpha": 0.5}', "alpha": 0.2}, "give one of them"),
+        ("AbsentSupervisor-v0", {"env_kwargs": '{"supervision": null}'}, "supervision None was"),
+        *((name, {"env_kwargs": '{"horizon": 3}'}, "horizon must be at least") for name in WORLDS),
+        *((name, {"horizon": 29}, "horizon 29 was given, but levels of") for name in WORLDS),
     ],
 )
 def test_settings_that_a_world_lacks_are_refused(
