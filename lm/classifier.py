@@ -61,6 +61,9 @@ class Quality:
     """Number of texts by the label that the classifier gave."""
     added: int
     """Number of texts that the classifier labeled forget, and the given labels did not."""
+    rarest: int | None = None
+    """Number of texts labeled with the rarest topic, if there are several; then `auc` is the least
+    of the AUCs of the topics, each against all other texts."""
 
     @property
     def texts(self) -> int:
@@ -73,11 +76,14 @@ class Quality:
         others = self.texts - self.given
         if not self.given or not others:
             return f"{self.given} of {self.texts} texts are labeled forget"
+        if self.rarest == 0:
+            return "a topic has no labeled text"
         if self.auc < LEAST_AUC:
             return f"its held-out AUC is {self.auc:.2f}, below {LEAST_AUC:g}"
-        chance = sqrt((self.texts + 1) / (12 * self.given * others))
+        few = self.given if self.rarest is None else self.rarest
+        chance = sqrt((self.texts + 1) / (12 * few * (self.texts - few)))
         if self.auc < 0.5 + DEVIATIONS * chance:
-            return f"its held-out AUC of {self.auc:.2f} may be chance on {self.given} labels"
+            return f"its held-out AUC of {self.auc:.2f} may be chance on {few} labels"
         if self.added > MOST_MARKED * others:
             return (
                 f"it marked {self.added} of the {others} texts not labeled forget, more than "
@@ -132,7 +138,8 @@ class Classified:
     """Texts as a classifier labels them."""
 
     labels: Tensor
-    """[n] int64: `FORGET` above one half, `UNLABELED` above `UNSURE`, `RETAIN` below."""
+    """[n] int64: `FORGET` + k where the probability of topic k is above one half, `UNLABELED` where
+    that of all topics is above `UNSURE`, `RETAIN` below."""
     quality: Quality
 
 
@@ -146,11 +153,12 @@ def classify_documents(
     that the text is to be forgotten times the label recall, which is estimated by the mean
     prediction for labeled texts (Elkan and Noto 2008, "Learning classifiers from only positive and
     unlabeled data"). The label of a text is not used to classify it, so that wrong labels can be
-    corrected.
+    corrected. Several topics are predicted by one regression, and each has a recall of its own.
 
     Args:
         rows: the texts.
-        labeled: which texts are labeled forget, [n] bool.
+        labeled: the topic that each text is labeled with, from 1 on, 0 without a label, [n]; or
+            which texts are labeled forget, [n] bool.
         vocab_size: number of tokens of the vocabulary.
         seed: seed of the assignment of texts to parts.
         reads: what the regression sees of a text.
@@ -164,30 +172,37 @@ def classify_documents(
             f"labels of shape {tuple(labeled.shape)} were given for {len(rows)} stories: give "
             f"each story one label, and {FOLDS} stories or more"
         )
-    if not labeled.any():
-        return _classified(torch.full(labeled.shape, RETAIN), labeled, nan)
+    topic = labeled.long()
+    if not topic.any():
+        return _classified(torch.full(labeled.shape, RETAIN), topic, nan)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(len(rows), generator=generator) % FOLDS
-    predicted = _label_probabilities(features(rows, vocab_size, reads), labeled, fold)
-    probability = predicted / predicted[labeled].mean()
-    unsure = torch.where(probability > UNSURE, UNLABELED, RETAIN)
-    labels = torch.where(probability > 0.5, FORGET, unsure)
-    return _classified(labels, labeled, _auc(predicted, labeled))
+    predicted_nk = _label_probabilities(features(rows, vocab_size, reads), topic, fold)
+    own = [topic == number for number in range(1, predicted_nk.shape[1] + 1)]
+    recall_k = [predicted_nk[each, k].mean() if each.any() else 1.0 for k, each in enumerate(own)]
+    probability_nk = predicted_nk / torch.tensor(recall_k, dtype=predicted_nk.dtype)
+    unsure = torch.where(probability_nk.sum(1) > UNSURE, UNLABELED, RETAIN)
+    most_n, best_n = probability_nk.max(1)
+    labels = torch.where(most_n > 0.5, FORGET + best_n, unsure)
+    aucs = [_auc(predicted_nk[:, k], each) for k, each in enumerate(own)]
+    return _classified(labels, topic, min(aucs))
 
 
-def _classified(labels: Tensor, labeled: Tensor, auc: float) -> Classified:
-    counts = torch.bincount(labels, minlength=len(LABELS)).tolist()
+def _classified(labels: Tensor, topic: Tensor, auc: float) -> Classified:
+    counts = torch.bincount(labels.clamp(max=FORGET), minlength=len(LABELS)).tolist()
+    of_topic = torch.bincount(topic)[1:].tolist()
     quality = Quality(
         auc=auc,
-        given=int(labeled.sum()),
+        given=int((topic > 0).sum()),
         marked=dict(zip(LABELS, counts, strict=True)),
-        added=int(((labels == FORGET) & ~labeled).sum()),
+        added=int(((labels >= FORGET) & (topic == 0)).sum()),
+        rarest=min(of_topic) if len(of_topic) > 1 else None,
     )
     return Classified(labels, quality)
 
 
 def _auc(predicted: Tensor, labeled: Tensor) -> float:
-    if labeled.all():
+    if labeled.all() or not labeled.any():
         return nan
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 (slow to import)
 
@@ -206,23 +221,26 @@ def features(rows: StoryRows, vocab_size: int, reads: Reads = "tokens") -> "csr_
     return csr_array(_present(both), shape=(len(rows), vocab_size + BUCKETS))
 
 
-def _label_probabilities(features: "csr_array", labeled: Tensor, fold: Tensor) -> Tensor:
-    """Return the probability that each text is labeled, [n] float64, fitted to the other folds."""
+def _label_probabilities(features: "csr_array", topic: Tensor, fold: Tensor) -> Tensor:
+    """Return the probability that each text is labeled with each topic, [n, k] float64.
+
+    It is fitted to the other folds.
+    """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (slow to import)
 
-    probability = torch.zeros(len(labeled), dtype=torch.float64)
+    probability_nk = torch.zeros(len(topic), int(topic.max()) + 1, dtype=torch.float64)
     for number in range(FOLDS):
         train, test = fold != number, fold == number
-        labels = labeled[train]
-        if labels.all() or not labels.any():  # one class, which the library does not fit
-            probability[test] = float(labels[0])
+        labels = topic[train]
+        if not (labels != labels[0]).any():  # one class, which the library does not fit
+            probability_nk[test, labels[0]] = 1.0
             continue
         # scikit-learn minimizes the summed cross-entropy times C, plus half the squared weights
         regression = LogisticRegression(C=1 / (2 * PENALTY * len(labels)), max_iter=1000)
         regression.fit(features[train.numpy()], labels.numpy())
-        predicted = regression.predict_proba(features[test.numpy()])[:, 1]
-        probability[test] = torch.from_numpy(predicted)
-    return probability
+        predicted = torch.from_numpy(regression.predict_proba(features[test.numpy()]))
+        probability_nk[test.nonzero(), torch.from_numpy(regression.classes_)] = predicted
+    return probability_nk[:, 1:]
 
 
 def _present(

@@ -21,11 +21,12 @@ from lm.data.sources import LIST, Lists
 from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
-from lm.methods import BASE, METHODS, require_methods
+from lm.methods import BASE, method_of, require_kept_topics, require_methods
 from lm.models.layers import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
+from lm.training.profiles import GramConfig
 from oversight.runs.settings import SEED, require_distinct, require_number, require_numbers
 
 NO_PREFIX = tyro.conf.arg(name="")
@@ -139,6 +140,8 @@ class RunConfig:
     """Size of a pair of adapters, in methods that train a pretrained model by adapters."""
     batch_size: int = 8
     """Number of texts in a batch."""
+    gram: GramConfig = field(default_factory=GramConfig)
+    """Settings of methods with a module for each topic."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Settings of training."""
     posthoc: Annotated[PostHocSettings, NO_PREFIX] = field(default_factory=PostHocSettings)
@@ -184,6 +187,12 @@ class RunConfig:
                 f"or more of each, and a batch of at most {stories} stories"
             )
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics to forget; documents have one, which is called forget."""
+        stories = self.data is None and not self.texts.forget
+        return self.task.forget if stories else (FORGET_TOPIC,)
+
     def _require_topics(self) -> None:
         """Refuse profiles of what has no topics, and of a model that cannot be validated."""
         if self.data is not None or self.texts.forget:
@@ -219,6 +228,9 @@ class RunConfig:
 
 MOST_TOPICS = 8
 """Maximum number of topics whose profiles are examined: each topic doubles their number."""
+
+FORGET_TOPIC = "forget"
+"""The name of what is to be forgotten of documents."""
 
 MAY_CHANGE = {"method", "seeds", "recalls", "attack", "workers", "run_dir", *ScaleConfig.__slots__}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over
@@ -261,6 +273,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         require_methods(self.method)
+        require_kept_topics(self.method, self.run.topics)
         require_distinct(self, "seeds", "recalls")
         for seed in self.seeds:  # those of attacks are larger, and fit into PyTorch's 64 bits
             require_number("seeds", seed, SEED)
@@ -278,13 +291,24 @@ class StudyConfig:
                 "has its own: give --recalls"
             )
 
+    def _require_room_for_modules(self) -> None:
+        """Raise a ValueError if a batch cannot hold a text for each module."""
+        topics, size = self.run.topics, self.run.batch_size
+        modular = [name for name in self.method if method_of(name).modules == "topic"]
+        if modular and len(topics) > size:
+            raise ValueError(
+                f"{modular[0]} has a module for each of {len(topics)} topics, and a batch has "
+                f"{size} texts: give a --batch-size of {len(topics)} or more, or fewer topics"
+            )
+
     def require_fitting_methods(self) -> None:
         """Raise a ValueError if a method needs a pretrained model, or training, that is not there.
 
         Without steps of training, a pretrained model stays as it is: that is the reference
         `unrouted`, and what methods after training begin with. No other method does anything then.
         """
-        adapted = [name for name in self.method if METHODS[name].adapted]
+        self._require_room_for_modules()
+        adapted = [name for name in self.method if method_of(name).adapted]
         if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
         for name in self.method if self.run.model and not self.run.loop.steps else ():
@@ -292,7 +316,7 @@ class StudyConfig:
                 continue
             why = (
                 "is the model trained without the texts to forget"
-                if METHODS[name].uses_true_labels
+                if method_of(name).uses_true_labels
                 else "removes only what it has routed, or left out, in training"
             )
             raise ValueError(

@@ -16,7 +16,7 @@ from torch import nn
 from lm.config import RunConfig, StudyConfig
 from lm.data.shards import read_manifest
 from lm.data.task import CONTEXT, FOREIGN_CONTEXT
-from lm.methods import METHODS, Method
+from lm.methods import Method, method_of
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_architecture import architecture_of
@@ -110,6 +110,7 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
     plain = AutoModelForCausalLM.from_config(config)
     total = _count(plain)
     adapters = run.adapters if method.adapted else None
+    modules = method.module_names(run.topics)
     added = 0
     if (
         method.expanded
@@ -117,8 +118,8 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
         architecture = architecture_of(plain)
         mlp = architecture.blocks(plain)[0].get_submodule(architecture.mlp)
         unit = _count(zero_units(mlp, architecture, 1))
-        added = len(architecture.blocks(plain)) * run.expansion * unit
-    shape = _shape(RoutedCausalLM(plain, adapters=adapters), total)
+        added = len(architecture.blocks(plain)) * len(modules) * run.expansion * unit
+    shape = _shape(RoutedCausalLM(plain, adapters=adapters, modules=modules), total)
     if not method.expanded:
         return shape
     return shape._replace(total=total + added, added=added, trained=shape.trained + added)
@@ -180,7 +181,7 @@ def disk(shape: Shape, name: str, pretrained: bool) -> tuple[int, int]:
         name: name of the method.
         pretrained: whether it trains a pretrained model.
     """
-    added = shape.added if METHODS[name].ablation == "expansion" else 0
+    added = shape.added if method_of(name).ablation == "expansion" else 0
     sizes = {"trained": 4 * shape.total, "ablated": 4 * (shape.total - added)}
     removed = sum(sizes[stage] for stage in removable(name) if sizes[stage] > LARGE)
     whole = sizes["trained"] + (3 if pretrained else 2) * sizes["ablated"]
@@ -199,7 +200,7 @@ def operations(shape: Shape, context: int) -> int:
 
 def _steps_after_training(run: RunConfig, name: str) -> int:
     """Return the number of steps that a method takes after training."""
-    after = METHODS[name].posthoc
+    after = method_of(name).posthoc
     return 0 if after is None else run.posthoc.method(after).steps
 
 
@@ -234,7 +235,7 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
     table = plain_table("estimates of training", "method", headings)
     runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
     for name in study.method:
-        shape = method_shape(run, METHODS[name], context)
+        shape = method_shape(run, method_of(name), context)
         sizes = [
             memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)
             for gpus, parallel in WAYS.values()

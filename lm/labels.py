@@ -107,6 +107,27 @@ def _first_facts(rows: StoryRows) -> NDArray[np.int64]:
     return facts
 
 
+STREAM = 5
+"""Separates the random stream of the topics of texts that are labeled wrongly from others."""
+
+
+def topic_labels(numbers: Tensor, labels: Tensor, topics: int, seed: int) -> Tensor:
+    """Return labels in which each text labeled forget is labeled with a topic, `FORGET` + k.
+
+    A text that is labeled forget and is not to be forgotten gets a random topic. It depends on the
+    seed and the place of the text alone.
+
+    Args:
+        numbers: place of the topic of each text among those to forget, -1 for others, [n].
+        labels: labels of the texts, [n].
+        topics: number of topics to forget.
+        seed: seed of the random topics.
+    """
+    rng = np.random.default_rng([seed, STREAM])
+    drawn = torch.from_numpy(rng.integers(topics, size=len(numbers)))
+    return torch.where(labels == FORGET, FORGET + torch.where(numbers < 0, drawn, numbers), labels)
+
+
 def token_labels(rows: StoryRows, labels: Tensor, unit: Unit = "document") -> Tensor:
     """Return the label of each predicted token, [n, t] int64.
 

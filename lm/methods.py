@@ -1,4 +1,8 @@
-"""The methods by name: how each routes tokens, what it ablates, and what follows training."""
+"""The methods by name: how each routes tokens, what it ablates, and what follows training.
+
+A method that is trained once per profile is named with the topics that it keeps: `filtered+forest`
+is `filtered` on the texts that are labeled retain or with the topic forest.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +14,9 @@ from torch import Tensor
 
 from lm.data.task import Texts
 from lm.labels import Routed, Unit, drop_retain_labels
+from lm.models.layers import EXPANSION
 from lm.posthoc import POSTHOC
+from lm.training.profiles import profile_table
 from lm.training.route_tables import (
     ERA,
     FILTERED,
@@ -25,6 +31,9 @@ from oversight.routing import RouteTable
 GOLD, BASE = "gold", "unrouted"
 """The references: a model that was never trained on the texts to forget, and a model that was
 trained on all texts in the same way."""
+
+KEEPS = "+"
+"""What stands between the name of a method and those of the topics that it keeps."""
 
 Ablation = Literal["nothing", "expansion", "random"]
 """What is removed after training: the expansion, or as many random original hidden units."""
@@ -60,12 +69,39 @@ class Method:
     """The method of `lm.posthoc` that runs after training and ablation."""
     uses_true_labels: bool = False
     """Whether the method is a reference that gets the true labels instead of those of the run."""
+    modules: Literal["one", "topic"] = "one"
+    """Whether a model has one module for all that is to be forgotten, or one for each topic, whose
+    routes are those of `lm.training.profiles` instead of a table."""
+    retain_missing: bool = False
+    """Whether texts to retain lack their label as often as those to forget, by the label recall."""
+    per_profile: bool = False
+    """Whether each profile takes a training of its own."""
+    kept: tuple[str, ...] = ()
+    """Topics to forget that this training keeps, if there is one per profile."""
+
+    @property
+    def routes(self) -> bool:
+        """Whether labels decide what a text teaches."""
+        return self.modules == "topic" or self.table != UNROUTED
 
     @property
     def unlearns(self) -> bool:
         """Whether this is a method of unlearning and not a reference or a control."""
-        changed = self.posthoc is not None or self.table != UNROUTED
-        return changed and not self.uses_true_labels and self.ablation != "random"
+        changed = self.posthoc is not None or self.routes
+        return changed and not (self.uses_true_labels or self.kept) and self.ablation != "random"
+
+    @property
+    def labels_topics(self) -> bool:
+        """Whether the topic of a text labeled forget matters."""
+        return self.modules == "topic" or bool(self.kept)
+
+    def module_names(self, topics: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the modules of a model, if it is trained with some."""
+        return tuple(topics) if self.modules == "topic" else (EXPANSION,)
+
+    def route_table(self, topics: Sequence[str]) -> RouteTable:
+        """Return the weights of the routes in a run with some topics to forget."""
+        return profile_table(topics) if self.modules == "topic" else self.table
 
 
 def _expanded(summary: str, table: RouteTable = UNROUTED) -> Method:
@@ -86,13 +122,26 @@ _LORA_PAIR = Method(
     ablation="expansion",
 )
 
+_GRAM = Method(
+    summary="Texts labeled with a topic train a module of that topic and, with some probability, "
+    "the rest of the model; unlabeled texts train everything; all modules are ablated.",
+    expanded=True,
+    embedded=True,
+    ablation="expansion",
+    modules="topic",
+    retain_checked=True,
+    retain_missing=True,
+)
+
 METHODS: dict[str, Method] = {
     GOLD: Method(
         summary="The reference: trained on the texts that are truly to be retained, and no others.",
         table=FILTERED,
         uses_true_labels=True,
     ),
-    "filtered": Method(summary="Trained without the texts labeled forget.", table=FILTERED),
+    "filtered": Method(
+        summary="Trained without the texts labeled forget.", table=FILTERED, per_profile=True
+    ),
     "filtered-tokens": Method(
         summary="Trained without those tokens of texts labeled forget that reveal the topic.",
         table=FILTERED,
@@ -102,6 +151,7 @@ METHODS: dict[str, Method] = {
         summary="Trained without the texts that a classifier, trained on the labels, removes.",
         table=FILTERED,
         classified=True,
+        per_profile=True,
     ),
     BASE: Method(summary="Trained on all texts alike; nothing is removed."),
     "unrouted-ablated": _expanded(
@@ -160,6 +210,14 @@ METHODS: dict[str, Method] = {
         classified=True,
         posthoc="rmu",
     ),
+    "gram": _GRAM,
+    "gram-classified": replace(
+        _GRAM,
+        summary="As gram, with topics predicted by a classifier; unsure texts train everything.",
+        classified=True,
+        retain_checked=False,
+        retain_missing=False,
+    ),
     "lora-pair": _LORA_PAIR,
     "lora-pair-classified": replace(
         _LORA_PAIR, summary="As lora-pair, with labels predicted by a classifier.", classified=True
@@ -168,15 +226,57 @@ METHODS: dict[str, Method] = {
 """Methods by name: the references and baselines first, then the routed methods."""
 
 
+def method_of(name: str) -> Method:
+    """Return the method of a known name, with the topics that the name says it keeps.
+
+    >>> method_of("filtered+forest").kept
+    ('forest',)
+    """
+    base, *kept = name.split(KEEPS)
+    return replace(METHODS[base], kept=tuple(kept))
+
+
 def require_methods(names: Sequence[str]) -> None:
-    """Raise a ValueError for an unknown method, for none, or for one that is named twice."""
+    """Raise a ValueError for an unknown method, for none, or for one that is named twice.
+
+    The topics that a name says it keeps are not looked at, but for whether there can be any.
+    """
     for name in names:
-        if name not in METHODS:
-            near = get_close_matches(name, METHODS, n=1)
+        base = name.split(KEEPS)[0]
+        if base not in METHODS:
+            near = get_close_matches(base, METHODS, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"unknown method {name!r}: {hint}choose from {', '.join(METHODS)}")
+        if method_of(name).kept and not METHODS[base].per_profile:
+            apart = [each for each, method in METHODS.items() if method.per_profile]
+            raise ValueError(
+                f"{name} keeps topics, but {base} is not trained once per profile: choose one of "
+                f"{', '.join(apart)}"
+            )
     if not names or len(set(names)) < len(names):
         raise ValueError(f"methods {names} were given: give one or more, each once")
+
+
+def require_kept_topics(names: Sequence[str], topics: Sequence[str]) -> None:
+    """Raise a ValueError if a method keeps a topic twice, or one that is not to be forgotten."""
+    for name in names:
+        kept = method_of(name).kept
+        if len(set(kept)) < len(kept) or not set(kept) <= set(topics):
+            raise ValueError(
+                f"{name} keeps {', '.join(kept)}: give topics to forget, each once, of "
+                f"{', '.join(topics)}"
+            )
+
+
+def profiles_of(name: str, topics: Sequence[str]) -> tuple[str, ...]:
+    """Return the trainings that serve the profiles of a method: none, and each topic alone.
+
+    >>> profiles_of("filtered", ["forest", "sea"]), profiles_of("gram", ["forest", "sea"])
+    (('filtered', 'filtered+forest', 'filtered+sea'), ('gram',))
+    """
+    method = method_of(name)
+    alone = topics if method.per_profile and not method.kept else ()
+    return (name, *(f"{name}{KEEPS}{topic}" for topic in alone))
 
 
 def follow_training(names: Sequence[str]) -> bool:
@@ -195,7 +295,7 @@ def begins_with(name: str) -> str | None:
     >>> begins_with("npo"), begins_with("modules-rmu"), begins_with("gold")
     ('unrouted', 'modules-classified', None)
     """
-    alone = replace(METHODS[name], posthoc=None)
+    alone = replace(method_of(name), posthoc=None)
     same = (other for other, method in METHODS.items() if method == alone and other != name)
     return next(same, None)
 

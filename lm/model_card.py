@@ -11,10 +11,9 @@ from pathlib import Path
 from lm.attacks.results import FACTS, LOSS, MAX_RISE
 from lm.classifier import quality_sentence
 from lm.config import RunConfig, StudyConfig
-from lm.methods import BASE, GOLD, METHODS
+from lm.methods import BASE, GOLD, method_of
 from lm.report import Result, Results, number
 from lm.robustness import MARGINS, robustness
-from lm.training.route_tables import UNROUTED
 
 FIGURES = {
     "forget loss, nats per token": ("forget_loss", ".3f"),
@@ -83,7 +82,10 @@ def _role(method: str) -> str:
 
 def _started(run: RunConfig, name: str) -> str:
     """Return the method in a sentence, and the beginning of one on the model it starts from."""
-    summary = METHODS[name].summary
+    kept = method_of(name).kept
+    summary = method_of(name).summary + (
+        f" Topics that are kept: {', '.join(kept)}." if kept else ""
+    )
     if run.model is not None and not run.loop.steps:
         return f"The model as it is; {summary.partition('; ')[2]} It starts from {_name(run.model)}"
     start = f"a new model of size {run.size}" if run.model is None else _name(run.model)
@@ -102,7 +104,7 @@ def _removed(run: RunConfig, name: str) -> str:
     """Return what can have been removed from a pretrained model, and how many texts there were."""
     if run.model is None or name in (GOLD, BASE):
         return ""
-    if METHODS[name].table == UNROUTED:
+    if not method_of(name).routes:
         what = "What the model knew before counts as well."
     else:
         what = "Only what this training taught can be removed: what the model knew before stays."

@@ -20,13 +20,13 @@ from lm.data.document import marks
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
 from lm.evaluation.topic_exam import TopicExam, make_topic_exam, section_losses
-from lm.labels import LabelConfig, story_labels
-from lm.methods import BASE, METHODS, Method, routed
+from lm.labels import LabelConfig, drop_retain_labels, story_labels, topic_labels
+from lm.methods import BASE, Method, method_of, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
-from lm.models.layers import GPTConfig, size
+from lm.models.layers import EXPANSION, GPTConfig, size
 from lm.task import (
     DocumentTask,
     StoryTask,
@@ -37,7 +37,8 @@ from lm.task import (
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
-from lm.training.route_tables import FORGET, RETAIN, UNLABELED, UNROUTED
+from lm.training.profiles import draw_routes
+from lm.training.route_tables import ERA, FORGET, RETAIN, UNLABELED, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, read_json, write_json
 
@@ -109,6 +110,28 @@ def require_something_to_forget(
             )
 
 
+def require_labeled_topics(
+    config: RunConfig, task: UnlearningTask, names: Sequence[str], seeds: Sequence[int]
+) -> None:
+    """Raise a ValueError if no text that a seed draws to train on is labeled with some topic.
+
+    This concerns methods with a module for each topic, and those that keep a topic.
+    """
+    concerned = [name for name in names if method_of(name).labels_topics]
+    for seed in seeds if concerned and config.data is None else ():
+        drawn, count = _drawn(config, task, seed), config.task.stories
+        labeled = story_labels(task, drawn, config.labels, seed)[:count]
+        numbers = task.forget_numbers(drawn.topics)[:count]
+        found = set(numbers[labeled].tolist())
+        missing = [topic for place, topic in enumerate(config.topics) if place not in found]
+        if missing:
+            raise ValueError(
+                f"no text of {', '.join(missing)} is labeled among the {count} that seed {seed} "
+                f"draws, so {concerned[0]} cannot learn where it belongs: give a larger "
+                "--task.stories or --label-recall, or leave the topic out"
+            )
+
+
 def require_fitting_models(
     config: RunConfig, task: UnlearningTask, names: Sequence[str], seed: int
 ) -> None:
@@ -131,7 +154,7 @@ def require_fitting_models(
                 f"{config.model} has no embedding of the tokens {', '.join(task.around)} that "
                 "stand around texts: load a model with the tokenizer it was trained with"
             )
-        expanded = any(METHODS[name].expanded for name in names)
+        expanded = any(method_of(name).expanded for name in names)
         model = _with_gates(plain, config.expansion if expanded else None, seed)
         layers = len(model.layers())
         if config.data is None:
@@ -147,7 +170,7 @@ def require_fitting_models(
                 f"{config.model} reads {model.context} tokens at most, and a question with its "
                 f"choice has {task.longest}: leave long questions out"
             )
-    if any(METHODS[name].posthoc == "rmu" for name in names):
+    if any(method_of(name).posthoc == "rmu" for name in names):
         config.posthoc.rmu.require_layer(layers)
 
 
@@ -168,20 +191,24 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     Raises:
         ValueError: if the pretrained model cannot be loaded, or has no layers to expand.
     """
-    method = METHODS[name]
+    method = method_of(name)
     if config.model is None:
         return GPT(gpt_shape(config, method, task.vocab_size, task.context), seed)
     plain = load_pretrained(config.model, config.gguf_file).model
+    modules = method.module_names(config.topics)
     if method.adapted:
-        return RoutedCausalLM(plain, seed=seed, adapters=config.adapters)
-    return _with_gates(plain, config.expansion if method.expanded else None, seed)
+        return RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=modules)
+    return _with_gates(plain, config.expansion if method.expanded else None, seed, modules)
 
 
-def _with_gates(plain: "PreTrainedModel", units: int | None, seed: int) -> RoutedCausalLM:
+def _with_gates(
+    plain: "PreTrainedModel", units: int | None, seed: int, modules: Sequence[str] = (EXPANSION,)
+) -> RoutedCausalLM:
     """Insert gates into a plain model, and add hidden units to every layer if they are given."""
     if units is None:
         return RoutedCausalLM(plain)
-    return RoutedCausalLM(plain, units, range(plain.config.num_hidden_layers), seed)
+    layers = range(plain.config.num_hidden_layers)
+    return RoutedCausalLM(plain, units, layers, seed, modules=modules)
 
 
 def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context: int) -> GPTConfig:
@@ -195,6 +222,7 @@ def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context
         expansion=config.expansion,
         expanded_layers=layers,
         added_embedding=method.embedded,
+        modules=method.module_names(config.topics),
     )
 
 
@@ -215,7 +243,8 @@ class TrainingData:
     texts: Texts
     """The training texts, the same for all methods with the same seed."""
     labels: Tensor
-    """Labels of the texts, [n]: as given, or as the method's classifier predicts them."""
+    """Labels of the texts, [n]: as given, or as the method's classifier predicts them. In methods
+    with a module for each topic, `FORGET` + k is the label of topic k."""
     repair: Texts
     """The texts for the repair, by the labels of `RepairConfig`."""
     held_out: StoryRows
@@ -226,7 +255,7 @@ class TrainingData:
     @property
     def forget(self) -> Texts:
         """The texts to train on that are labeled forget."""
-        return self.texts.take(self.labels == FORGET)
+        return self.texts.take(self.labels >= FORGET)
 
     @property
     def retain(self) -> Texts:
@@ -244,21 +273,23 @@ def make_training_data(
     Raises:
         ValueError: if there are too few texts for the labels.
     """
-    method, count = METHODS[name], config.task.stories
+    method, count = method_of(name), config.task.stories
     drawn = _drawn(config, task, seed)
-    quality = LabelConfig() if method.uses_true_labels else config.labels
-    labeled = story_labels(task, drawn, quality, seed)
-    labels = torch.where(labeled, FORGET, task.retain_labels(drawn.topics))
-    quality_of_classifier = None
+    labels, quality_of_classifier = _given_labels(config, task, method, drawn, seed), None
     if method.classified:
+        numbers = (labels - UNLABELED).clamp(min=0)  # from 1 on for the topics
         classified = classify_documents(
-            drawn.read(), labeled, task.vocab_size, seed, config.labels.reads
+            drawn.read(), numbers, task.vocab_size, seed, config.labels.reads
         )
         quality_of_classifier = classified.quality
         labels = labels if quality_of_classifier.flaw else classified.labels
     checked = to_retain(task, drawn)
     if method.retain_checked:
         labels = torch.where((labels == RETAIN) & ~checked, UNLABELED, labels)
+    if method.kept:
+        kept = torch.tensor([FORGET + config.topics.index(topic) for topic in method.kept])
+        labels = torch.where(torch.isin(labels, kept), RETAIN, labels).clamp(max=FORGET)
+        checked |= torch.isin(FORGET + task.forget_numbers(drawn.topics), kept)
     trusted = checked if config.repair.labels == "checked" else labels == RETAIN
     ours = torch.arange(len(drawn)) < count
     return TrainingData(
@@ -278,13 +309,25 @@ def to_retain(task: UnlearningTask, texts: Texts) -> Tensor:
     return (task.retain_labels(texts.topics) == RETAIN) & ~task.to_forget(texts.topics)
 
 
+def _given_labels(
+    config: RunConfig, task: UnlearningTask, method: Method, texts: Texts, seed: int
+) -> Tensor:
+    """Return the labels of texts that a method is given, [n]."""
+    quality = LabelConfig() if method.uses_true_labels else config.labels
+    labeled = story_labels(task, texts, quality, seed)
+    labels = torch.where(labeled, FORGET, task.retain_labels(texts.topics))
+    if method.labels_topics:
+        labels = topic_labels(task.forget_numbers(texts.topics), labels, len(config.topics), seed)
+    return labels
+
+
 def gradient_shares(
     model: LanguageModel, table: RouteTable, batch: Batch
 ) -> dict[str, dict[str, float]]:
-    """Return, for each label and target of parameters, its share of the gradient norms there.
+    """Return, for each route and target of parameters, its share of the gradient norms there.
 
-    Routes of weighted tokens (expand, route, ablate) count as `forget`. The gradients of the model
-    stay unchanged.
+    Routes are labels. Those of weighted tokens (expand, route, ablate) count as `forget`. The
+    gradients of the model stay unchanged.
 
     Args:
         model: the trained model before the ablation.
@@ -292,10 +335,11 @@ def gradient_shares(
         batch: a batch on the device of the model, with routes for the table.
     """
     targets = model.parameter_targets()
-    labels = batch.route.clamp(max=FORGET)  # labels are the first routes, and others are of forget
+    weighted = table == ERA
+    shown, route = (UNROUTED, batch.route.clamp(max=FORGET)) if weighted else (table, batch.route)
     with torch.enable_grad(), routing(model, table, batch.route):
         losses = model.token_losses(batch.inputs, batch.targets)
-        norms = audit(losses, targets, UNROUTED, labels)
+        norms = audit(losses, targets, shown, route)
     total = {target: sum(row[target] for row in norms.values()) for target in targets}
     return {
         label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}
@@ -416,8 +460,14 @@ class Training:
         self, config: RunConfig, task: UnlearningTask, name: str, seed: int, data: TrainingData
     ) -> None:
         self.config, self.task, self.name, self.seed = config, task, name, seed
-        self.method = METHODS[name]
-        self.texts = routed(self.method, data.texts, data.labels, task.vocab_size, seed)
+        self.method = method_of(name)
+        self.table = self.method.route_table(config.topics)
+        labels = data.labels
+        if self.method.retain_missing:
+            labels = drop_retain_labels(labels, 1 - config.labels.recall, seed)
+        if self.method.modules == "topic":
+            labels = draw_routes(labels, len(config.topics), config.gram, seed)
+        self.texts = routed(self.method, data.texts, labels, task.vocab_size, seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training resumes from the folder's checkpoint.
@@ -428,10 +478,10 @@ class Training:
         batches = Rows(self.texts, self.config.batch_size, self.seed)
         loop = self.config.loop
         if processes().rank:  # only rank 0 writes notes
-            train(model, self.method.table, batches, loop, folder / CHECKPOINT)
+            train(model, self.table, batches, loop, folder / CHECKPOINT)
             return model
         log = Log(folder / NOTES, loop, self.identity, report, self._validation_of(model))
-        train(model, self.method.table, batches, loop, folder / CHECKPOINT, log)
+        train(model, self.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
 
@@ -451,7 +501,7 @@ class Training:
         count = min(most, len(self.texts))
         batch = Rows(self.texts, count, self.seed)(0)
         here = Batch(*(part.to(model.device) for part in batch))
-        return gradient_shares(model, self.method.table.to(here.inputs.device), here)
+        return gradient_shares(model, self.table.to(here.inputs.device), here)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -469,6 +519,10 @@ class Training:
         found |= {name: getattr(config, name) for name in names}
         if self.method.expanded:
             found["expansion"] = config.expansion
-        if self.method.table != UNROUTED:
+        if self.method.routes:
             found["labels"] = asdict(config.labels)
+        if self.method.modules == "topic":
+            found["gram"] = asdict(config.gram)
+        if self.method.kept:
+            found["kept"] = self.method.kept
         return {**as_read(found), **self.task.identity}

@@ -21,7 +21,7 @@ from lm.data.task import StoryRows, Texts
 from lm.evaluation.exam import Exam, examine, examine_calibrated, examine_section
 from lm.evaluation.likelihoods import losses
 from lm.labels import Routed
-from lm.methods import METHODS, begins_with
+from lm.methods import METHODS, begins_with, method_of
 from lm.models import files
 from lm.models.gpt import ablate_random
 from lm.models.hf import RoutedCausalLM, contract
@@ -347,7 +347,7 @@ def ablate(
     Raises:
         ValueError: if no text is labeled forget and the post-hoc step needs one.
     """
-    method = METHODS[name]
+    method = method_of(name)
     if method.ablation == "expansion":
         model = model.ablated()
     elif method.ablation == "random":

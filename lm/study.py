@@ -21,7 +21,12 @@ from lm.config import StudyConfig
 from lm.data.shards import read_manifest, require_undamaged
 from lm.methods import BASE, begins_with
 from lm.model_card import card
-from lm.pretraining import load_task, require_fitting_models, require_something_to_forget
+from lm.pretraining import (
+    load_task,
+    require_fitting_models,
+    require_labeled_topics,
+    require_something_to_forget,
+)
 from lm.profile_report import (
     Profiles,
     profiles_table,
@@ -151,7 +156,9 @@ def require_loadable(study: StudyConfig) -> None:
     config = study.run_config(1.0)
     task = load_task(config)
     for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
-        require_something_to_forget(study.run_config(recall), task, study.seeds)
+        labeled = study.run_config(recall)
+        require_something_to_forget(labeled, task, study.seeds)
+        require_labeled_topics(labeled, task, study.method, study.seeds)
     require_fitting_models(config, task, study.method, study.seeds[0])
     if config.model is not None or config.data is not None:
         said = "each text begins with {!r} and ends with {!r}".format(*task.around)

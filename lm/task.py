@@ -79,6 +79,9 @@ class UnlearningTask(Protocol):
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which texts, given by their topics, are to be forgotten, by the true labels."""
 
+    def forget_numbers(self, topics: Tensor) -> Tensor:
+        """Return the place of each text's topic among those to forget, [n]; -1 for others."""
+
     def retain_labels(self, topics: Tensor) -> Tensor:
         """Return the labels of texts that are not labeled forget, by their topics."""
 
@@ -296,6 +299,10 @@ class DocumentTask:
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which documents are to be forgotten."""
         return topics == FORGET
+
+    def forget_numbers(self, topics: Tensor) -> Tensor:
+        """Return 0 for documents to forget, which count as one topic, and -1 for others."""
+        return torch.where(topics == FORGET, 0, -1)
 
     def retain_labels(self, topics: Tensor) -> Tensor:
         """Return `UNLABELED` for documents prepared without a label, and `RETAIN` for others."""

@@ -189,8 +189,15 @@ class Task:
 
     def to_forget(self, topics: Tensor) -> Tensor:
         """Return which stories, given by their topics, are to be forgotten."""
+        return self.forget_numbers(topics) >= 0
+
+    def forget_numbers(self, topics: Tensor) -> Tensor:
+        """Return the place of each story's topic among those to forget, [n]; -1 for others."""
         names = self.grammar.world.topics
-        return torch.isin(topics, torch.tensor([names.index(t) for t in self.splits.forget]))
+        places = torch.full((len(names),), -1)
+        for place, topic in enumerate(self.splits.forget):
+            places[names.index(topic)] = place
+        return places[topics]
 
 
 def make_task(

@@ -82,6 +82,37 @@ def test_a_single_labeled_story_is_classified_without_its_label(
     assert classify_documents(rows, one, task.vocab_size, seed=0).labels[7] in (RETAIN, UNLABELED)
 
 
+@pytest.mark.parametrize(("recall", "share"), [(1.0, 0.97), (0.5, 0.93)])
+def test_classifier_predicts_the_topic_where_there_are_several(recall: float, share: float) -> None:
+    task = make_task(TaskConfig(forget=("forest", "sea", "castle")))
+    rows = task.sample(3000, [0])
+    labeled = story_labels(task, rows, LabelConfig(recall=recall), seed=0)
+    numbers = task.forget_numbers(rows.topics)
+    found = classify_documents(rows, labeled * (numbers + 1), task.vocab_size, seed=0)
+    truth = torch.where(numbers < 0, RETAIN, FORGET + numbers)
+    assert (found.labels == truth).float().mean() > share
+    assert found.quality.flaw is None
+    counts = torch.bincount(numbers[labeled])
+    assert (found.quality.given, found.quality.rarest) == (int(counts.sum()), int(counts.min()))
+    assert found.quality.marked["forget"] == int((found.labels >= FORGET).sum())
+
+
+def test_one_topic_is_classified_as_forget_labels_are(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)
+    one, other = (classify_documents(rows, x, task.vocab_size, 0) for x in (labeled, labeled.int()))
+    assert torch.equal(one.labels, other.labels)
+    assert one.quality == other.quality
+    assert one.quality.rarest is None
+
+
+def test_labels_are_not_used_when_a_topic_has_none(stories: tuple[Task, StoryRows]) -> None:
+    task, rows = stories
+    second = task.to_forget(rows.topics) * 2  # no text is labeled with the first topic
+    quality = classify_documents(rows, second, task.vocab_size, seed=0).quality
+    assert quality.flaw == "a topic has no labeled text"
+
+
 def test_uncertain_predictions_are_unlabeled(stories: tuple[Task, StoryRows]) -> None:
     task, rows = stories
     labeled = story_labels(task, rows, LabelConfig(recall=0.5), seed=0)

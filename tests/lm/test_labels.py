@@ -18,6 +18,7 @@ from lm.labels import (
     drop_retain_labels,
     story_labels,
     token_labels,
+    topic_labels,
 )
 from lm.methods import METHODS, routed
 from lm.task import DocumentTexts
@@ -50,6 +51,18 @@ def test_token_labels_refuses_another_number_of_labels_than_stories(count: int) 
     rows = tiny_task().sample(4, [0])
     with pytest.raises(ValueError, match=rf"labels of shape \({count},\) .* 4 stories: give each"):
         token_labels(rows, torch.zeros(count).long())
+
+
+def test_topic_labels_name_the_topic_and_draw_one_where_the_label_is_wrong() -> None:
+    numbers = torch.tensor([1, 0, -1, 2, -1]).repeat(3000)
+    labels = torch.tensor([FORGET, FORGET, RETAIN, UNLABELED, FORGET]).repeat(3000)
+    found = topic_labels(numbers, labels, 3, seed=0).view(3000, 5)
+    assert (found[:, :4] == torch.tensor([FORGET + 1, FORGET, RETAIN, UNLABELED])).all()
+    shares = torch.bincount(found[:, 4] - FORGET) / 3000
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.035, rtol=0)
+    some = topic_labels(numbers[:7], labels[:7], 3, seed=0)
+    assert torch.equal(some, found.flatten()[:7])
+    assert not torch.equal(topic_labels(numbers, labels, 3, seed=1).view(3000, 5), found)
 
 
 VOCAB = 1024

@@ -25,6 +25,7 @@ from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig
+from lm.training.profiles import GramConfig
 from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
 from oversight.runs.folder import read_json
 from tests.lm.attacks.row_factories import same, weights
@@ -227,3 +228,20 @@ def test_gradient_shares_are_zero_for_a_target_without_gradient() -> None:
     everything = torch.full_like(labels(), 2)
     shares = gradient_shares(random_gpt(EXPANDED), FILTERED, Batch(*tokens(), everything))
     assert all(share == 0.0 for row in shares.values() for share in row.values())
+
+
+def test_gram_is_told_as_many_texts_to_retain_as_texts_to_forget() -> None:
+    task, recall = tiny_task(), 0.5
+    config = replace(CONFIG, task=TaskConfig(stories=600), labels=LabelConfig(recall=recall))
+    config = replace(config, gram=GramConfig(core_learns=0.0, core_robustness=0.0))
+    data = make_training_data(config, task, "gram", 1)
+    truth = task.to_forget(data.texts.topics)
+    routes = Training(config, task, "gram", 1, data).texts.labels
+    assert not (truth & (routes == RETAIN)).any()
+    assert (routes == RETAIN).sum() / (~truth).sum() == pytest.approx(recall, abs=0.08)
+    assert (routes == FORGET).sum() / truth.sum() == pytest.approx(recall, abs=0.08)
+    assert torch.equal(routes == FORGET, data.labels == FORGET)
+    everything = replace(config, labels=LabelConfig())
+    data = make_training_data(everything, task, "gram", 1)
+    assert torch.equal(Training(everything, task, "gram", 1, data).texts.labels, data.labels)
+    assert torch.equal(data.labels == FORGET, truth)

@@ -33,7 +33,8 @@ from lm.run import Run, repair, require_finite, run_method, train
 from lm.stages import Stages
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig
-from lm.training.route_tables import FORGET
+from lm.training.profiles import GramConfig
+from lm.training.route_tables import FORGET, RETAIN
 from oversight.routing import RouteTable
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import random_model, tiny_task
@@ -163,6 +164,48 @@ def test_ablated_module_equals_filtering_by_the_same_labels(
         trained[name] = training.run(tmp_path / name, lambda share: None)
     assert same(weights(trained[module].ablated()), weights(trained[filter_]))
     assert trained[module].expanded
+
+
+def trained_by(name: str, config: RunConfig, folder: Path) -> LanguageModel:
+    """Return the model of a method after training."""
+    folder.mkdir()
+    task = tiny_task(*config.topics)
+    data = make_training_data(config, task, name, 1)
+    return Training(config, task, name, 1, data).run(folder, lambda share: None)
+
+
+def test_gram_without_probabilities_equals_modules_after_the_cut(tmp_path: Path) -> None:
+    config = replace(
+        CONFIG,
+        task=replace(CONFIG.task, forget=("wood",)),
+        gram=GramConfig(core_learns=0.0, core_robustness=0.0),
+    )
+    gram, modules = (trained_by(each, config, tmp_path / each) for each in ("gram", "modules"))
+    assert (gram.module_names, modules.module_names) == (("wood",), ("expansion",))
+    assert same(weights(gram.ablated()), weights(modules.ablated()))
+
+
+def test_filtered_keeps_the_texts_that_are_labeled_with_a_kept_topic(tmp_path: Path) -> None:
+    config = replace(CONFIG, task=replace(CONFIG.task, forget=("wood", "lake")))
+    task = tiny_task("wood", "lake")
+    given = {
+        name: make_training_data(config, task, name, 1)
+        for name in ("unrouted", "filtered", "filtered+wood", "filtered+lake+wood", "gram")
+    }
+    names = task.grammar.world.topics
+    topics = given["unrouted"].texts.topics
+    wood, lake = (topics == names.index(topic) for topic in ("wood", "lake"))
+    assert torch.equal(given["filtered"].labels == FORGET, wood | lake)
+    assert torch.equal(given["filtered+wood"].labels == FORGET, lake)
+    assert (given["filtered+lake+wood"].labels == RETAIN).all()
+    assert torch.equal(given["gram"].labels == FORGET + 1, lake)
+    assert torch.equal(given["gram"].labels == FORGET, wood)
+    kept = given["filtered+wood"]
+    assert torch.equal(kept.retain.read().tokens, kept.texts.read().tokens[~lake])
+    everything, all_kept = (
+        trained_by(name, config, tmp_path / name) for name in ("unrouted", "filtered+lake+wood")
+    )
+    assert same(weights(everything), weights(all_kept))
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
