@@ -24,6 +24,7 @@ from lm.labels import LabelConfig
 from lm.methods import BASE, method_of, require_kept_topics, require_methods
 from lm.models.layers import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
+from lm.training.absorption import AbsorptionConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
@@ -142,6 +143,8 @@ class RunConfig:
     """Number of texts in a batch."""
     gram: GramConfig = field(default_factory=GramConfig)
     """Settings of methods with a module for each topic."""
+    absorption: AbsorptionConfig = field(default_factory=AbsorptionConfig)
+    """Settings of gram-em, in which the model decides what unlabeled texts teach."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Settings of training."""
     posthoc: Annotated[PostHocSettings, NO_PREFIX] = field(default_factory=PostHocSettings)
@@ -308,6 +311,12 @@ class StudyConfig:
         `unrouted`, and what methods after training begin with. No other method does anything then.
         """
         self._require_room_for_modules()
+        assigned = [name for name in self.method if method_of(name).assigned]
+        if assigned and self.run.loop.scale.parallel == "fsdp":
+            raise ValueError(
+                f"{assigned[0]} was given with fsdp, which shards the model that assigns texts: "
+                "train by ddp, or in one process"
+            )
         adapted = [name for name in self.method if method_of(name).adapted]
         if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")

@@ -74,6 +74,9 @@ class Method:
     routes are those of `lm.training.profiles` instead of a table."""
     retain_missing: bool = False
     """Whether texts to retain lack their label as often as those to forget, by the label recall."""
+    assigned: bool = False
+    """Whether the model decides in training what unlabeled texts teach
+    (`lm.training.absorption`)."""
     per_profile: bool = False
     """Whether each profile takes a training of its own."""
     kept: tuple[str, ...] = ()
@@ -211,6 +214,12 @@ METHODS: dict[str, Method] = {
         posthoc="rmu",
     ),
     "gram": _GRAM,
+    "gram-em": replace(
+        _GRAM,
+        summary="As gram; after a warm-up, an unlabeled text that one module predicts clearly "
+        "better than the core does counts as labeled with the topic of that module.",
+        assigned=True,
+    ),
     "gram-classified": replace(
         _GRAM,
         summary="As gram, with topics predicted by a classifier; unsure texts train everything.",

@@ -34,7 +34,8 @@ from lm.task import (
     questions_of,
     require_enough_documents,
 )
-from lm.training.batches import Batch, Rows
+from lm.training.absorption import AssignedBatches
+from lm.training.batches import Batch, Batches, Rows
 from lm.training.distributed import processes
 from lm.training.loop import LoopConfig, Progress, train
 from lm.training.profiles import draw_routes
@@ -475,7 +476,9 @@ class Training:
         All processes must call this together.
         """
         model = first_model(self.config, self.name, self.task, self.seed).to(default_device())
-        batches = Rows(self.texts, self.config.batch_size, self.seed)
+        batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
+        if self.method.assigned:
+            batches = AssignedBatches(batches, model, self.table, self.config.absorption)
         loop = self.config.loop
         if processes().rank:  # only rank 0 writes notes
             train(model, self.table, batches, loop, folder / CHECKPOINT)
@@ -523,6 +526,8 @@ class Training:
             found["labels"] = asdict(config.labels)
         if self.method.modules == "topic":
             found["gram"] = asdict(config.gram)
+        if self.method.assigned:
+            found["absorption"] = asdict(config.absorption)
         if self.method.kept:
             found["kept"] = self.method.kept
         return {**as_read(found), **self.task.identity}

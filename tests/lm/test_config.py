@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lm.config import TextsConfig
+from lm.config import RunConfig, StudyConfig, TextsConfig
 from lm.data.preparation import prepare
 from lm.data.shards import Shards
+from lm.data.task import TaskConfig
+from lm.training.distributed import ScaleConfig
+from lm.training.loop import LoopConfig
 from lm.training.route_tables import FORGET, RETAIN
 from tests.lm.data.factories import make_tokenizer, write_lines
 
@@ -69,3 +72,12 @@ def test_incomplete_settings_are_refused(settings: dict[str, object], message: s
 def test_missing_file_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no file nowhere\.txt"):
         _ = TextsConfig(forget=(Path("nowhere.txt"),), retain=(Path("."),)).preparation
+
+
+def test_methods_that_assign_texts_by_the_model_in_training_are_refused_with_fsdp() -> None:
+    run = RunConfig(
+        task=TaskConfig(forget=("forest", "sea")),
+        loop=LoopConfig(scale=ScaleConfig(parallel="fsdp")),
+    )
+    with pytest.raises(ValueError, match="gram-em was given with fsdp"):
+        StudyConfig(method=("gram-em",), run=run).require_fitting_methods()

@@ -1,0 +1,109 @@
+"""Unlabeled texts go to the module that explains them best, by the model's own losses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm.models.gpt import GPT
+from lm.training.absorption import AbsorptionConfig, AssignedBatches, advantages
+from lm.training.batches import Batch, Rows
+from lm.training.loop import LoopConfig, Progress, train
+from lm.training.profiles import profile_table
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+from tests.lm.factories import TensorRows
+from tests.lm.models.gpt_factories import EXPANDED, random_gpt, tokens
+
+TOPICS = ("forest", "ocean")
+TABLE = profile_table(TOPICS)
+PROFILED = replace(EXPANDED, modules=TOPICS)
+MIXED = torch.tensor([RETAIN, UNLABELED, FORGET, FORGET + 1, UNLABELED, UNLABELED, RETAIN, FORGET])
+
+
+def batches() -> Rows:
+    """Return batches of random tokens with the routes of `MIXED`."""
+    generator = torch.Generator().manual_seed(0)
+    read = torch.randint(13, (8, 7), generator=generator)
+    return Rows(TensorRows(read, MIXED[:, None].expand(8, 6)), batch_size=8)
+
+
+def assigned(model: GPT, **settings: float) -> AssignedBatches:
+    """Return batches whose unlabeled texts the model assigns from the first step on."""
+    config = AbsorptionConfig(warmup=0, **settings)  # type: ignore[arg-type]
+    return AssignedBatches(batches(), model, TABLE, config)
+
+
+def test_advantages_are_differences_of_the_losses_of_profiles() -> None:
+    model = random_gpt(PROFILED, torch.float64)
+    inputs, targets = tokens()
+    found = advantages(model, TABLE, Batch(inputs, targets, torch.zeros_like(inputs)))
+    with torch.no_grad():
+        core = model.profile().token_losses(inputs, targets).sum(1)
+        alone = [model.profile(name).token_losses(inputs, targets).sum(1) for name in TOPICS]
+    torch.testing.assert_close(found, torch.stack([core - each for each in alone], dim=1))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_only_unlabeled_texts_change_and_the_best_module_takes_them() -> None:
+    model = random_gpt(PROFILED)
+    given, batch = batches()(0), assigned(model, threshold=0, tokens=6)(0)
+    gains = advantages(model, TABLE, given)
+    for row, before in enumerate(given.route[:, 0].tolist()):
+        best = gains[row].max()
+        taken = FORGET + int(gains[row].argmax()) if best > 0 else UNLABELED
+        assert batch.route[row].tolist() == [taken if before == UNLABELED else before] * 6
+    assert torch.equal(batch.inputs, given.inputs)
+
+
+def test_texts_stay_unlabeled_below_the_threshold_and_during_the_warmup() -> None:
+    model = random_gpt(PROFILED)
+    given = batches()(0)
+    assert not torch.equal(assigned(model, threshold=0)(0).route, given.route)
+    assert torch.equal(assigned(model, threshold=1e6)(0).route, given.route)
+    late = AssignedBatches(batches(), model, TABLE, AbsorptionConfig(warmup=1, threshold=0))
+    assert torch.equal(late(0).route, given.route)
+    assert not torch.equal(late(1).route[late(1).route != RETAIN], given.route)
+
+
+def test_only_the_first_tokens_decide() -> None:
+    model = random_gpt(PROFILED)
+    given = batches()(0)
+    few = Batch(*(part[:, :2] for part in given))
+    best, module = advantages(model, TABLE, few).max(1)
+    expected = torch.where(best > 0, FORGET + module, UNLABELED)
+    found = assigned(model, threshold=0, tokens=2)(0).route[:, 0]
+    unlabeled = given.route[:, 0] == UNLABELED
+    assert torch.equal(found[unlabeled], expected[unlabeled])
+
+
+def test_settings_are_part_of_the_digest() -> None:
+    model = random_gpt(PROFILED)
+    digests = {assigned(model, threshold=value).digest for value in (0, 1, 2)}
+    assert len(digests | {batches().digest}) == 4
+
+
+def test_training_on_assigned_batches_resumes_with_equal_bits(tmp_path: Path) -> None:
+    config = LoopConfig(steps=8, warmup=2, learning_rate=1e-2, checkpoint_every=4)
+
+    def run(path: Path | None = None, steps: int = 8) -> GPT:
+        model = GPT(PROFILED, seed=1)
+
+        def stop(progress: Progress) -> None:
+            if progress.step + 1 == steps < 8:
+                raise KeyboardInterrupt
+
+        train(model, TABLE, assigned(model, threshold=0), config, path, stop)
+        return model
+
+    whole, path = run(), tmp_path / "training.pt"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, steps=6)
+    resumed = run(path).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("given", [{"warmup": -1}, {"tokens": 0}, {"threshold": -0.5}])
+def test_settings_out_of_range_are_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="was given"):
+        AbsorptionConfig(**given)  # type: ignore[arg-type]
