@@ -201,7 +201,7 @@ def operations(shape: Shape, context: int) -> int:
 def _steps_after_training(run: RunConfig, name: str) -> int:
     """Return the number of steps that a method takes after training."""
     after = method_of(name).posthoc
-    return 0 if after is None else run.posthoc.method(after).steps
+    return 0 if after is None else run.posthoc.method(after).total_steps
 
 
 WAYS: dict[str, tuple[int, Parallel]] = {

@@ -171,8 +171,9 @@ def require_fitting_models(
                 f"{config.model} reads {model.context} tokens at most, and a question with its "
                 f"choice has {task.longest}: leave long questions out"
             )
-    if any(method_of(name).posthoc == "rmu" for name in names):
-        config.posthoc.rmu.require_layer(layers)
+    for after in (method_of(name).posthoc for name in names):
+        if after is not None:
+            config.posthoc.method(after).require_layers(layers)
 
 
 def _drawn(config: RunConfig, task: UnlearningTask, seed: int) -> Texts:

@@ -26,7 +26,7 @@ from lm.methods import METHODS, begins_with
 from lm.models import files
 from lm.models.language_model import LanguageModel
 from lm.models.layers import SIZES, GPTConfig
-from lm.posthoc import NPO, RMU, GradDiff, PostHocSettings, SimNPO
+from lm.posthoc import CIR, NPO, RMU, GradDiff, LayeredRMU, MaxEnt, PostHocSettings, SimNPO
 from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
 from lm.run import Run, repair, require_finite, run_method, train
@@ -49,6 +49,9 @@ CONFIG = RunConfig(
         graddiff=GradDiff(steps=1),
         npo=NPO(steps=1),
         simnpo=SimNPO(steps=1),
+        maxent=MaxEnt(steps=1),
+        cir=CIR(layers=(1,), components=2, refresh=1, steps=2),
+        layered_rmu=LayeredRMU(layer=1, folds=2, steps=1),
     ),
     repair=RepairConfig(steps=1, stories=8),
     exam=ExamConfig(stories=4, rounds=1),
