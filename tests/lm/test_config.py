@@ -69,6 +69,28 @@ def test_incomplete_settings_are_refused(settings: dict[str, object], message: s
         TextsConfig(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": Path("shards")}, "--profiles was given with documents of shards"),
+        (
+            {"task": TaskConfig(forget=tuple("abcdefghi"))},
+            "9 topics to forget, which have 512 profiles: give at most 8",
+        ),
+        (
+            {"loop": LoopConfig(scale=ScaleConfig(parallel="fsdp"))},
+            "--profiles was given with fsdp, which shards the model",
+        ),
+    ],
+)
+def test_profiles_that_cannot_be_examined_are_refused(
+    settings: dict[str, object], message: str
+) -> None:
+    RunConfig(**settings)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        RunConfig(profiles=True, **settings)  # type: ignore[arg-type]
+
+
 def test_missing_file_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no file nowhere\.txt"):
         _ = TextsConfig(forget=(Path("nowhere.txt"),), retain=(Path("."),)).preparation
