@@ -152,6 +152,22 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "recalls": (0.5, 0.9),
         },
     ),
+    # Settings of gram: lm.training.profiles. The topics are of two of the three families, so that
+    # some topics are neither to be forgotten nor adjacent. Attacks are lighter than by default, as
+    # filtering alone takes five runs.
+    "profiles": (
+        "Four topics with a module each: all 16 profiles of gram, and filtering once for each of "
+        "five, by loss, facts and compute; twelve minutes.",
+        {
+            "method": ("unrouted", "filtered", "gram"),
+            "forget_topics": ("forest", "garden", "sea", "river"),
+            "label_recall": 1.0,
+            "profiles": True,
+            "attack.learning_rates": (2e-3,),
+            "attack.num_examples": (32,),
+            "attack.evaluate_at": (0, 5, 10, 20),
+        },
+    ),
     "paper": (
         "The paper's sweep over labels: its methods and attack, five seeds; for a GPU or a night.",
         {

@@ -21,7 +21,7 @@ from lm.data.sources import LIST, Lists
 from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
-from lm.methods import BASE, method_of, require_kept_topics, require_methods
+from lm.methods import BASE, method_of, profiles_of, require_kept_topics, require_methods
 from lm.models.layers import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
 from lm.training.absorption import AbsorptionConfig
@@ -332,6 +332,14 @@ class StudyConfig:
                 f"--loop.steps 0 leaves the model as it is, and {name} {why}: give steps, or leave "
                 f"only {BASE} and methods that follow training, {', '.join(POSTHOC)}"
             )
+
+    @property
+    def trainings(self) -> tuple[str, ...]:
+        """The methods to run; with profiles, filtering is trained once for each that it serves."""
+        if not self.run.profiles:
+            return self.method
+        several = (profiles_of(name, self.run.topics) for name in self.method)
+        return tuple(dict.fromkeys(name for names in several for name in names))
 
     @property
     def subject(self) -> str:

@@ -234,7 +234,7 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
     headings = ["parameters", "added", "trained", *WAYS, "hours,\n1 GPU", "hours,\n8 GPUs", "disk"]
     table = plain_table("estimates of training", "method", headings)
     runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
-    for name in study.method:
+    for name in study.trainings:
         shape = method_shape(run, method_of(name), context)
         sizes = [
             memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lm.compute_ratio import CAP, LossCurve, fit_curve
 from lm.evaluation.topic_exam import CORE
-from lm.methods import BASE, METHODS
+from lm.methods import BASE, KEEPS, METHODS
 from lm.report import Format, Result, Results, facts_known, formatter, nats
 from oversight.runs.console import plain_table
 from oversight.runs.statistics import Estimate, difference_by_seed, estimate
@@ -94,7 +94,7 @@ def group_of(method: str) -> str:
     >>> group_of("filtered+forest")
     'filtered'
     """
-    return method.partition("+")[0]
+    return method.partition(KEEPS)[0]
 
 
 def size_of(profile: Mapping[str, Any]) -> str:

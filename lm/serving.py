@@ -33,7 +33,7 @@ from lm.evaluation.topic_exam import (
     story_losses,
 )
 from lm.labels import TOPIC_KINDS
-from lm.methods import BASE, METHODS
+from lm.methods import BASE, method_of
 from lm.models.language_model import LanguageModel
 
 Names = tuple[str, ...]
@@ -67,8 +67,7 @@ def trained_topics(method: str, topics: Sequence[str]) -> Names:
     >>> trained_topics("unrouted", ["forest", "sea"]), trained_topics("filtered+sea", ["sea"])
     (('forest', 'sea'), ('sea',))
     """
-    _, plus, names = method.partition("+")
-    return tuple(topics) if method == BASE else tuple(names.split("+")) if plus else ()
+    return tuple(topics) if method == BASE else method_of(method).kept
 
 
 class Served(NamedTuple):
@@ -102,9 +101,8 @@ def served(
 
 def has_modules(method: str, trained: LanguageModel) -> bool:
     """Return whether a method serves the modules of its trained model, as they were trained."""
-    known = METHODS.get(method)
-    served_as_trained = known is None or (known.posthoc is None and known.ablation == "expansion")
-    return bool(trained.module_names) and served_as_trained
+    found = method_of(method)
+    return bool(trained.module_names) and found.posthoc is None and found.ablation == "expansion"
 
 
 def examine_profiles(profiles: Iterator[Served], exam: TopicExam) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
     """
     sweep = study.sweep == "labels"
     found = []
-    for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.method]):
+    for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.trainings]):
         swept = sweep and method not in REFERENCES
         recalls = study.recalls if swept else (1.0 if sweep else study.run.labels.recall,)
         for seed, recall in product(study.seeds, recalls):
@@ -158,7 +158,7 @@ def require_loadable(study: StudyConfig) -> None:
     for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
         labeled = study.run_config(recall)
         require_something_to_forget(labeled, task, study.seeds)
-        require_labeled_topics(labeled, task, study.method, study.seeds)
+        require_labeled_topics(labeled, task, study.trainings, study.seeds)
     require_fitting_models(config, task, study.method, study.seeds[0])
     if config.model is not None or config.data is not None:
         said = "each text begins with {!r} and ends with {!r}".format(*task.around)

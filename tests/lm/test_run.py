@@ -121,6 +121,23 @@ def test_run_with_profiles_examines_each_and_elicits_what_is_off(tmp_path: Path)
     assert again["profiles"] == found["profiles"]
 
 
+def test_all_profiles_of_gram_are_examined(tmp_path: Path) -> None:
+    task = tiny_task("wood", "lake")
+    of_topics = replace(CONFIG.task, forget=("wood", "lake"))
+    config = replace(CONFIG, task=of_topics, profiles=True)
+    found = run_method(config, task, "gram", 1, tmp_path, lambda stage, share: None)
+    on = [each["on"] for each in found["profiles"]]
+    assert on == [[], ["wood"], ["lake"], ["wood", "lake"]]
+    assert on == [each["kept"] for each in found["profiles"]]
+    trained = files.load(tmp_path / "trained.safetensors")
+    exam = make_topic_exam(task, 1, config.exam)
+    expected = examine_topics(trained.profile("wood", "lake"), exam)
+    assert found["profiles"][3]["topics"] == expected
+    elicited = {"elicited_loss", "elicited_facts"}
+    of_none = found["profiles"][0]["topics"]
+    assert [name for name in of_none if elicited <= set(of_none[name])] == ["wood", "lake"]
+
+
 def test_baseline_serves_all_topics_and_has_a_validation_curve(tmp_path: Path) -> None:
     config = replace(CONFIG, profiles=True)
     found = run("unrouted", tmp_path, config)

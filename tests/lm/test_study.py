@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lm.config import RunConfig, StudyConfig
+from lm.data.task import TaskConfig
 from lm.labels import LabelConfig
 from lm.report import FACTS_CURVE, compare_with_references
 from lm.stages import RESULT
@@ -19,6 +20,7 @@ from lm.study import (
     Job,
     jobs_of,
     read_result,
+    report,
     results_of,
     run_job,
     share_over_processes,
@@ -28,7 +30,9 @@ from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.unlearn import main
 from oversight.runs import cli
+from oversight.runs.folder import create
 from oversight.runs.parallel import Outcome, locked
+from tests.lm.profile_factories import baseline, filtered, routed
 from tests.lm.result_factories import curve, result, write_result
 
 
@@ -55,6 +59,42 @@ def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path
         ("era-recall0.5-seed0", 0.5),
         ("era-recall1-seed0", 1.0),
     ]
+
+
+def test_jobs_with_profiles_train_filtering_for_each_that_it_serves(tmp_path: Path) -> None:
+    run = RunConfig(task=TaskConfig(forget=("forest", "sea")), profiles=True)
+    methods = ("filtered", "gram", "unrouted", "filtered+sea")
+    study = StudyConfig(method=methods, run=run)
+    names = [job.id for job in jobs_of(study, tmp_path)]
+    assert names == [
+        *("unrouted-seed0", "filtered-seed0", "filtered+forest-seed0", "filtered+sea-seed0"),
+        "gram-seed0",
+    ]
+    without = replace(study, run=replace(run, profiles=False))
+    assert len(jobs_of(without, tmp_path)) == len(without.trainings) == len(methods)
+
+
+def test_report_has_profiles_and_their_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"unrouted": baseline(0), "filtered": filtered(0), "modules": routed(0)}
+    study = StudyConfig(method=tuple(made))
+    monkeypatch.setattr("lm.study.read_result", lambda job: made[job.method])
+    folder = create(tmp_path / "a")
+    jobs = jobs_of(study, folder.path)
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+    report(study, jobs, folder, {})
+    printed = capsys.readouterr().out
+    assert "profiles: forget forest, label recall 0.9, 1 seed" in printed
+    written = json.loads(folder.summary.read_text())
+    assert written["profiles_verdict"] in printed.splitlines()
+    assert written["profiles_verdict"].startswith("filtered: with no module on, forget compute")
+    (none, *_) = next(r for r in written["results"] if r["method"] == "modules")["profiles"]
+    assert (none["on"], none["kept"]) == ([], [])
+    assert none["topics"]["sea"]["compute_ratio"] == pytest.approx(0.1)
+    assert none["topics"]["sea"]["elicited_loss"] == 0.7
+    assert (folder.path / "figures" / "profiles.png").exists()
 
 
 @pytest.mark.parametrize(
