@@ -30,7 +30,6 @@ from lm.models.language_model import LanguageModel
 from lm.pretraining import (
     CHECKPOINT,
     NOTES,
-    Report,
     Training,
     TrainingData,
     default_device,
@@ -42,6 +41,7 @@ from lm.stages import RESULT, Stages, owned
 from lm.task import StoryTask, UnlearningTask, sample_texts
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import broadcast, processes
+from lm.training.log import Report
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.runs.folder import read_json, write_json

@@ -19,11 +19,11 @@ from lm.pretraining import (
     Training,
     gradient_shares,
     make_training_data,
-    validation_steps,
 )
 from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training.batches import Batch
+from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
 from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
