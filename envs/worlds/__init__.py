@@ -55,7 +55,7 @@ def make_world(name: str, arguments: Mapping[str, Any]) -> World:
     if unknown := [each for each in arguments if each not in known]:
         raise ValueError(
             f"{name} has no argument {unknown[0]!r}: its arguments are {', '.join(known)}, and "
-            "those of all worlds, observation and render_mode"
+            "those of all worlds: observation, and for gymnasium.make also render_mode"
         )
     return world(**arguments)
 

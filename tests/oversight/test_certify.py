@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents import METHODS
+from envs.worlds import WORLDS
 from oversight import certify
 from oversight.certificate.leak_meter.planted import KNOWN
 from oversight.certificate.leaks import HARMLESS, LEAKS
@@ -35,6 +36,7 @@ def run(*args: object) -> int:
         ("--env", "FrozenLake-v1", "--wrapper", "single"),
         ("--env", "MiniGrid-Empty-5x5-v0", "--oversight-probability", "0.6"),
         ("--env", "PartialGrid-v0", "--wrapper", "vector"),
+        ("--env", "ColorShape-v0", "--method", "naive", "--steps", "512"),
         ("--env", "CartPole-v1", "--horizon", "12", "--delay-steps", "2", "--normalize-reward"),
         ("--env", TANK, "--observer", f"Region('{LEFT}')", "--flag", "visible"),
     ],
@@ -50,6 +52,18 @@ def test_certify_exits_with_0_when_no_hidden_reward_reaches_the_learner(
     assert shown.count("  identical ") == len(CHANNELS)
     assert "certified: " in shown
     assert "NOT" not in shown
+
+
+@pytest.mark.slow  # up to half a minute each
+@pytest.mark.parametrize("env", WORLDS)
+@pytest.mark.parametrize(
+    "name", ["score-maps", "imputed-conv", "kl", "naive", "filtered", "routed"]
+)
+def test_methods_of_the_study_of_grid_worlds_are_certified_in_each_of_them(
+    env: str, name: str, capsys: Capture
+) -> None:
+    assert run("--env", env, "--method", name, "--steps", "512") == 0
+    assert "certified: " in capsys.readouterr().out
 
 
 @pytest.mark.slow  # three seconds each

@@ -212,7 +212,7 @@ def test_a_specification_keeps_arguments_and_is_json(name: str) -> None:
 
 @pytest.mark.parametrize("make", [gym.make, gym.make_vec])
 def test_an_unknown_argument_is_refused_with_those_that_exist(name: str, make: Any) -> None:  # noqa: ANN401
-    with pytest.raises(ValueError, match=r"has no argument 'sise': .* horizon.*, observation and"):
+    with pytest.raises(ValueError, match=r"has no argument 'sise': .* horizon.*: observation, and"):
         make(name, sise=5)
     with pytest.raises(ValueError, match="render_mode must be one of"):
         vector(name, 1, render_mode="human")
