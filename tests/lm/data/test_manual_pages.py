@@ -12,27 +12,39 @@ from lm.data.manual_pages import PASSAGE, PROGRAMS, find_program, formatted, is_
 AVAILABLE = [name for name in PROGRAMS if shutil.which(name)]
 needs_program = pytest.mark.skipif(not AVAILABLE, reason="needs mandoc or groff")
 
-PAGE = r""".\" a comment
+
+def spelled(text: str) -> str:
+    """Return a text with umlauts and other signs in place of how they are written here."""
+    signs = {"u:": "\u00fc", "a:": "\u00e4", "*": "\u2022", "<": "\u00ab", ">": "\u00bb"}
+    for written, sign in signs.items():
+        text = text.replace(written, sign)
+    return text
+
+
+PAGE = spelled(r""".\" a comment
 .TH LS 1 "2022-09" "GNU" "Dienstprogramme"
 .SH BEZEICHNUNG
 ls \- Verzeichnisinhalte auflisten
 .SH BESCHREIBUNG
-Auflistung von Informationen über die
+Auflistung von Informationen u:ber die
 \fBDATEIen\fP \(bu siehe \(Foweiter\(Fc.
 .PP
-Die Einträge werden alphabetisch sortiert, falls weder \fB\-cftuvSUX\fP noch \fB\-\-sort\fP
+Die Eintra:ge werden alphabetisch sortiert, falls weder \fB\-cftuvSUX\fP noch \fB\-\-sort\fP
 angegeben wurden, und zwar in einer sehr langen Zeile ohne Trennung.
 .TP
 \fB\-a\fP, \fB\-\-all\fP
-Einträge nicht
+Eintra:ge nicht
 ignorieren
-"""
+""")
 PARAGRAPHS = [
-    "BEZEICHNUNG\nls - Verzeichnisinhalte auflisten",
-    "BESCHREIBUNG\nAuflistung von Informationen über die DATEIen • siehe «weiter».",
-    "Die Einträge werden alphabetisch sortiert, falls weder -cftuvSUX noch --sort angegeben "
-    "wurden, und zwar in einer sehr langen Zeile ohne Trennung.",
-    "-a, --all\nEinträge nicht ignorieren",
+    spelled(each)
+    for each in (
+        "BEZEICHNUNG\nls - Verzeichnisinhalte auflisten",
+        "BESCHREIBUNG\nAuflistung von Informationen u:ber die DATEIen * siehe <weiter>.",
+        "Die Eintra:ge werden alphabetisch sortiert, falls weder -cftuvSUX noch --sort angegeben "
+        "wurden, und zwar in einer sehr langen Zeile ohne Trennung.",
+        "-a, --all\nEintra:ge nicht ignorieren",
+    )
 ]
 
 
