@@ -287,7 +287,34 @@ def _sentence(method: str, profiles: Profiles) -> str:
     change = difference_by_seed(everything, one)
     if change.seeds:
         clauses.append(f"composability, all on minus one on: {interval(change, '+z.2f')}")
+    clauses += _against_filtering(method, profiles)
     return f"{method}: {'; '.join(clauses)}."
+
+
+FILTERING = "filtered"
+"""The method with which the profile without modules is compared: a training of its own."""
+
+
+def _against_filtering(method: str, profiles: Profiles) -> list[str]:
+    """Return how the profile without modules differs from filtering with the same seeds."""
+    if method == FILTERING:
+        return []
+
+    def change(part: str, measure: str) -> Estimate:
+        values = (profiles.values(Key(m, NO_MODULE, part, measure)) for m in (method, FILTERING))
+        return difference_by_seed(*values)
+
+    changes = {
+        "core loss": (change(CORE, LOSS), "+z.3f"),
+        "core facts": (change(CORE, FACTS), "+z.0%"),
+        "forget loss": (change(FORGET, LOSS), "+z.3f"),
+        "forget facts": (change(FORGET, FACTS), "+z.0%"),
+        "elicited loss": (change(FORGET, ELICITED), "+z.3f"),
+    }
+    known = [
+        f"{name} {interval(mean, form)}" for name, (mean, form) in changes.items() if mean.seeds
+    ]
+    return [f"no module on minus {FILTERING}: {', '.join(known)}"] if known else []
 
 
 def interval(mean: Estimate, form: str) -> str:

@@ -157,7 +157,10 @@ def test_verdict_states_each_method_by_size_and_composability() -> None:
         "modules: with no module on, forget compute ratio 0.11 (0.10 to 0.12) and facts" in sentence
     )
     assert "with all on, topics 0.90 (0.90 to 0.90) and 80% (80% to 80%)" in sentence
-    assert sentence.endswith("composability, all on minus one on: +0.00 (+0.00 to +0.00).")
+    assert "; composability, all on minus one on: +0.00 (+0.00 to +0.00); no module on" in sentence
+    lead = loss_at(0.95) - loss_at(0.9)
+    assert f"no module on minus filtered: core loss {lead:+.3f}" in sentence
+    assert sentence.count("minus filtered") == 1
     assert "unrouted:" not in sentence
 
 
