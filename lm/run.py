@@ -50,6 +50,9 @@ PLAIN = "plain"
 """Folder, within that of the run, of a model that transformers loads without our code."""
 WEIGHTS = "trained.safetensors"
 
+BEFORE = {"ablated": "trained", "model": "ablated"}
+"""The stage before each stage that changes the trained model."""
+
 Progress = Callable[[str, float], None]
 """Is called with the current stage of a run and the share of the run that is done."""
 
@@ -92,7 +95,7 @@ def run_method(
     before, after, model = run.repaired(progress)
     if isinstance(model, RoutedCausalLM):
         export(config, model, folder)
-    repaired = run.stages.record("repaired", lambda: run.examine(model))
+    repaired = run.stages.record("repaired", lambda: run.examine_next("model", after, model))
     profiles = run.profiles(progress) if config.profiles else {}
     run.remove_large_weights()
     attacks = run.attack_all(model, progress)
@@ -194,7 +197,7 @@ class Run:
         progress("cutting and repairing", TRAINED)
         before = stages.record("before", lambda: self.examine_trained(trained))
         ablated = stages.model("ablated", lambda: self.ablate(trained))
-        after = stages.record("after", lambda: self.examine(ablated))
+        after = stages.record("after", lambda: self.examine_next("ablated", before, ablated))
         return before, after, stages.model("model", lambda: self.repair(ablated))
 
     def remove_large_weights(self) -> None:
@@ -225,6 +228,22 @@ class Run:
         report = examine(model, self.exam) | examine_calibrated(model, self.exam, calibration)
         require_finite(report)
         return {"report": report, "samples": sample_texts(model, self.task, self.seed)}
+
+    def examine_next(
+        self, stage: str, earlier: Mapping[str, Any], model: LanguageModel
+    ) -> dict[str, Any]:
+        """Return the exam of a stage's model, which is that of the stage before if both are equal.
+
+        Nothing is ablated from references, and a repair that only harms leaves a model as it was.
+
+        Args:
+            stage: name of the stage.
+            earlier: the exam of the model of the stage before.
+            model: the model of the stage.
+        """
+        if self.stages.equal(BEFORE[stage], stage):
+            return {name: earlier[name] for name in ("report", "samples")}
+        return self.examine(model)
 
     def ablate(self, model: LanguageModel) -> LanguageModel:
         """Return the model after the ablation and the post-hoc step of its method."""

@@ -86,6 +86,12 @@ class Stages:
         _require_owned(path)
         return files.load(path)
 
+    def equal(self, first: str, second: str) -> bool:
+        """Return whether the models of two finished stages have equal weights."""
+        noted: Mapping[str, str] = read_json(self.notes)["sha256"]
+        one, other = (noted.get(f"{name}.safetensors") for name in (first, second))
+        return one is not None and one == other
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write the result of the run, and note that it is of this run."""
         path = self.folder / RESULT

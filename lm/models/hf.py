@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -238,6 +239,19 @@ class RoutedCausalLM(LanguageModel):
         x_btd: Tensor = read.last_hidden_state
         return x_btd
 
+    def last_features(self, tokens_bt: Tensor, cache: object = None) -> tuple[Tensor, object]:
+        """Return the features of the last token, [B, 1, D], and the keys and values of all.
+
+        Models that keep none, and texts longer than the context, are read anew for each token.
+        """
+        name = _cache_argument(self.causal_lm.base_model)
+        if name is None or tokens_bt.shape[1] > self.context:
+            return super().last_features(tokens_bt)
+        _check_tokens(tokens_bt, self.vocab_size)
+        new_bt = tokens_bt if cache is None else tokens_bt[:, -1:]
+        read = self.causal_lm.base_model(input_ids=new_bt, use_cache=True, **{name: cache})
+        return read.last_hidden_state[:, -1:], read.past_key_values
+
     def embedded(self, tokens_bt: Tensor) -> Tensor:
         """Return the embeddings of tokens, [B, T, D]."""
         _check_tokens(tokens_bt, self.vocab_size)
@@ -304,6 +318,12 @@ def _finished(config: "PretrainedConfig", logits: Tensor) -> Tensor:
     if maximum := getattr(config, "final_logit_softcapping", None):  # Gemma 2 and 3
         logits = torch.tanh(logits / maximum) * maximum
     return logits
+
+
+def _cache_argument(module: nn.Module) -> str | None:
+    """Return the name under which a model takes keys and values, which differs between versions."""
+    taken = signature(module.forward).parameters
+    return next((name for name in ("cache", "past_key_values") if name in taken), None)
 
 
 def _check_tokens(tokens: Tensor, vocab_size: int) -> None:

@@ -207,6 +207,17 @@ class LanguageModel(nn.Module, ABC):
         counted = (next_bt != IGNORED).sum().clamp(min=1)
         return self.total_loss(tokens_bt, next_bt) / counted
 
+    def last_features(self, tokens_bt: Tensor, cache: object = None) -> tuple[Tensor, object]:
+        """Return the features of the last token, [B, 1, D], and what the next call may reuse.
+
+        The model reads as many of the last tokens as its context holds.
+
+        Args:
+            tokens_bt: the tokens so far.
+            cache: what the last call returned, for the same tokens without the last.
+        """
+        return self.features(tokens_bt[:, -self.context :])[:, -1:], None
+
     def require_room(self, x_bt: Tensor) -> None:
         """Raise a ValueError if there are more tokens, or vectors, than the context holds."""
         if x_bt.shape[1] > self.context:
@@ -309,10 +320,10 @@ def generate(
             "given: give [rows, tokens] with one token at least, and a temperature from 0 on"
         )
     generator = torch.Generator().manual_seed(seed)
-    tokens = prompt
+    tokens, cache = prompt, None
     for _ in range(length):
-        seen = tokens[:, -model.context :]
-        logits = model.logits(model.features(seen)[:, -1:])[:, 0]
+        features, cache = model.last_features(tokens, cache)
+        logits = model.logits(features)[:, 0]
         if temperature == 0:
             chosen = logits.argmax(-1, keepdim=True)
         else:

@@ -451,3 +451,28 @@ def test_exam_of_a_model_that_diverged_is_refused(value: float) -> None:
     require_finite({"forget_loss": 9.0, "retain_loss": 3.0, "mcq_forget": float("nan")})
     with pytest.raises(ValueError, match=r"retain_loss of the model is .*, as its training div"):
         require_finite({"forget_loss": 9.0, "retain_loss": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "examined"), [("unrouted", 0, 1), ("unrouted", 1, 2), ("modules", 0, 2)]
+)
+def test_equal_weights_are_examined_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, steps: int, examined: int
+) -> None:
+    """Nothing is cut from `unrouted`, and a repair without steps changes nothing."""
+    read = []
+    plain = Run.examine
+
+    def counted(run: Run, model: LanguageModel) -> dict[str, Any]:
+        read.append(model)
+        return plain(run, model)
+
+    monkeypatch.setattr(Run, "examine", counted)
+    repair = RepairConfig(steps=steps, stories=8, learning_rate=1e-3)
+    config = replace(CONFIG, repair=repair)
+    result = run_method(config, tiny_task(), name, 0, tmp_path / name, lambda *_: None)
+    assert len(read) == examined
+    losses_of = result["forget_loss"]
+    assert (losses_of["before"] == losses_of["after"]) == (name == "unrouted")
+    assert (losses_of["after"] == losses_of["repaired"]) == (steps == 0)
+    assert result["samples"]["before"].keys() == result["samples"]["repaired"].keys()

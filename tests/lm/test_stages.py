@@ -1,6 +1,7 @@
 """Tests of the files of finished stages: what is read again, made again and refused."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def test_stages_reads_finished_stages_with_their_durations(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {
         *("stages.json", "before.json", "trained.safetensors"),
     }
+
+
+def test_stages_are_equal_where_their_weights_are(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, ONE)
+    for name, seed in (("trained", 3), ("ablated", 3), ("model", 4)):
+        stages.model(name, partial(GPT, SMALL, seed))
+    (tmp_path / "trained.safetensors").unlink()  # as large weights are
+    assert stages.equal("trained", "ablated")
+    assert not stages.equal("ablated", "model")
+    assert not stages.equal("never", "never")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

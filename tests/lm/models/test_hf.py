@@ -15,7 +15,7 @@ from lm.models.files import load, save
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_layers import drawn_units
 from lm.models.hf_loading import load_pretrained
-from lm.models.language_model import IGNORED
+from lm.models.language_model import IGNORED, generate
 from lm.models.layers import AdapterConfig
 from lm.training.distributed import ScaleConfig, compile_and_checkpoint
 from lm.training.loop import LoopConfig, make_optimizer, update
@@ -392,3 +392,15 @@ def test_real_model_can_be_expanded_routed_and_contracted(tmp_path: Path) -> Non
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(loaded(inputs).logits, expected, atol=1e-3, rtol=1e-3)
+
+
+@FAMILIES
+def test_generation_with_keys_and_values_reads_the_same_text(family: str) -> None:
+    """Each token is the likeliest after all before it, also beyond the context."""
+    model = RoutedCausalLM(plain_model(family, torch.float64))
+    prompt = tokens(2)[0][:, :3]
+    text = generate(model, prompt, model.context)
+    with torch.no_grad():
+        for place in range(3, text.shape[1]):
+            logits = model(text[:, max(0, place - model.context) : place])[:, -1]
+            assert torch.equal(text[:, place], logits.argmax(-1))
