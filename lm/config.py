@@ -25,6 +25,7 @@ from lm.methods import BASE, method_of, profiles_of, require_kept_topics, requir
 from lm.models.layers import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
 from lm.training.absorption import AbsorptionConfig
+from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
@@ -145,6 +146,8 @@ class RunConfig:
     """Settings of methods with a module for each topic."""
     absorption: AbsorptionConfig = field(default_factory=AbsorptionConfig)
     """Settings of gram-em, in which the model decides what unlabeled texts teach."""
+    branch: BranchConfig = field(default_factory=BranchConfig)
+    """Settings of lora-branch and finetune-branch, which learn topics after the core."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Settings of training."""
     posthoc: Annotated[PostHocSettings, NO_PREFIX] = field(default_factory=PostHocSettings)

@@ -16,6 +16,7 @@ from lm.data.task import Texts
 from lm.labels import Routed, Unit, drop_retain_labels
 from lm.models.layers import EXPANSION
 from lm.posthoc import POSTHOC
+from lm.training.branches import branch_table
 from lm.training.profiles import profile_table
 from lm.training.route_tables import (
     ERA,
@@ -82,6 +83,20 @@ class Method:
     kept: tuple[str, ...] = ()
     """Topics to forget that this training keeps, if there is one per profile."""
 
+    branch: Literal["none", "module", "copy"] = "none"
+    """What follows a training on the core alone (`lm.branching`): nothing, the training of a module
+    for each topic beside the frozen core, or that of a copy of the model on the topics it keeps."""
+
+    @property
+    def has_branches(self) -> bool:
+        """Whether a training on topics follows that on the core."""
+        return self.branch == "module" or (self.branch == "copy" and bool(self.kept))
+
+    @property
+    def draws_routes(self) -> bool:
+        """Whether a text of the core, or of a topic, takes one of several routes at random."""
+        return self.modules == "topic" and not self.has_branches
+
     @property
     def routes(self) -> bool:
         """Whether labels decide what a text teaches."""
@@ -104,6 +119,8 @@ class Method:
 
     def route_table(self, topics: Sequence[str]) -> RouteTable:
         """Return the weights of the routes in a run with some topics to forget."""
+        if self.has_branches:
+            return branch_table(topics) if self.branch == "module" else UNROUTED
         return profile_table(topics) if self.modules == "topic" else self.table
 
 
@@ -227,6 +244,29 @@ METHODS: dict[str, Method] = {
         retain_checked=False,
         retain_missing=False,
     ),
+    "gram-lora": replace(
+        _GRAM,
+        summary="As gram, where each matrix of a pretrained model has an adapter to keep and one "
+        "for each topic.",
+        expanded=False,
+        embedded=False,
+        adapted=True,
+    ),
+    "lora-branch": replace(
+        _MODULES,
+        summary="Trained on texts that are not labeled forget; then a module for each topic learns "
+        "it beside the frozen rest of the model; all modules are ablated.",
+        table=FILTERED,
+        modules="topic",
+        branch="module",
+    ),
+    "finetune-branch": Method(
+        summary="Trained on texts that are not labeled forget; then a copy of the model is trained "
+        "on the topics that it keeps.",
+        table=FILTERED,
+        per_profile=True,
+        branch="copy",
+    ),
     "lora-pair": _LORA_PAIR,
     "lora-pair-classified": replace(
         _LORA_PAIR, summary="As lora-pair, with labels predicted by a classifier.", classified=True
@@ -280,12 +320,24 @@ def require_kept_topics(names: Sequence[str], topics: Sequence[str]) -> None:
 def profiles_of(name: str, topics: Sequence[str]) -> tuple[str, ...]:
     """Return the trainings that serve the profiles of a method: none, and each topic alone.
 
+    A model that keeps the only topic is `unrouted`.
+
     >>> profiles_of("filtered", ["forest", "sea"]), profiles_of("gram", ["forest", "sea"])
     (('filtered', 'filtered+forest', 'filtered+sea'), ('gram',))
     """
     method = method_of(name)
-    alone = topics if method.per_profile and not method.kept else ()
+    apart = method.per_profile and not method.kept and len(topics) > 1
+    alone = topics if apart else ()
     return (name, *(f"{name}{KEEPS}{topic}" for topic in alone))
+
+
+def comes_last(name: str) -> bool:
+    """Return whether a method begins with the finished model of another, if there is one.
+
+    >>> comes_last("npo"), comes_last("lora-branch"), comes_last("gold")
+    (True, True, False)
+    """
+    return begins_with(name) is not None or method_of(name).has_branches
 
 
 def follow_training(names: Sequence[str]) -> bool:

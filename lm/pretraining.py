@@ -41,7 +41,7 @@ from lm.training.loop import train
 from lm.training.profiles import draw_routes
 from lm.training.route_tables import ERA, FORGET, RETAIN, UNLABELED, UNROUTED
 from oversight.routing import RouteTable, audit, routing
-from oversight.runs.folder import as_read
+from oversight.runs.folder import as_read, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -156,7 +156,7 @@ def require_fitting_models(
                 "stand around texts: load a model with the tokenizer it was trained with"
             )
         expanded = any(method_of(name).expanded for name in names)
-        model = _with_gates(plain, config.expansion if expanded else None, seed)
+        model = with_gates(plain, config.expansion if expanded else None, seed)
         layers = len(model.layers())
         if config.data is None:
             _drawn(config, task, seed)  # refuses stories that are longer than the context
@@ -200,10 +200,10 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     modules = method.module_names(config.topics)
     if method.adapted:
         return RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=modules)
-    return _with_gates(plain, config.expansion if method.expanded else None, seed, modules)
+    return with_gates(plain, config.expansion if method.expanded else None, seed, modules)
 
 
-def _with_gates(
+def with_gates(
     plain: "PreTrainedModel", units: int | None, seed: int, modules: Sequence[str] = (EXPANSION,)
 ) -> RoutedCausalLM:
     """Insert gates into a plain model, and add hidden units to every layer if they are given."""
@@ -290,7 +290,8 @@ def make_training_data(
         labels = torch.where((labels == RETAIN) & ~checked, UNLABELED, labels)
     if method.kept:
         kept = torch.tensor([FORGET + config.topics.index(topic) for topic in method.kept])
-        labels = torch.where(torch.isin(labels, kept), RETAIN, labels).clamp(max=FORGET)
+        if not method.has_branches:
+            labels = torch.where(torch.isin(labels, kept), RETAIN, labels).clamp(max=FORGET)
         checked |= torch.isin(FORGET + task.forget_numbers(drawn.topics), kept)
     trusted = checked if config.repair.labels == "checked" else labels == RETAIN
     ours = torch.arange(len(drawn)) < count
@@ -376,23 +377,33 @@ class Training:
         labels = data.labels
         if self.method.retain_missing:
             labels = drop_retain_labels(labels, 1 - config.labels.recall, seed)
-        if self.method.modules == "topic":
+        if self.method.draws_routes:
             labels = draw_routes(labels, len(config.topics), config.gram, seed)
         self.texts = routed(self.method, data.texts, labels, task.vocab_size, seed)
+        self.loop = config.loop
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training resumes from the folder's checkpoint.
 
         All processes must call this together.
         """
-        model = first_model(self.config, self.name, self.task, self.seed).to(default_device())
+        model = first_model(self.config, self.name, self.task, self.seed)
+        return self.fit(model, folder, report)
+
+    def fit(
+        self, model: LanguageModel, folder: Path, report: Report, before: float = 0.0
+    ) -> LanguageModel:
+        """Return a model after training; `before` are the seconds that its first weights took."""
+        model = model.to(default_device())
         batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
         if self.method.assigned:
             batches = AssignedBatches(batches, model, self.table, self.config.absorption)
-        loop = self.config.loop
+        loop = self.loop
         if processes().rank:  # only rank 0 writes notes
             train(model, self.table, batches, loop, folder / CHECKPOINT)
             return model
+        if before and not (folder / NOTES).exists():
+            write_json(folder / NOTES, {"identity": self.identity, "seconds": before})
         log = Log(folder / NOTES, loop, self.identity, report, self._validation_of(model))
         train(model, self.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
@@ -434,7 +445,7 @@ class Training:
             found["expansion"] = config.expansion
         if self.method.routes:
             found["labels"] = asdict(config.labels)
-        if self.method.modules == "topic":
+        if self.method.draws_routes:
             found["gram"] = asdict(config.gram)
         if self.method.assigned:
             found["absorption"] = asdict(config.absorption)

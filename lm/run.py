@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 from math import isfinite
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from lm.attacks.relearning import ATTACKS, Measure, run_attack
 from lm.attacks.results import curve_from_json, rows_of
 from lm.attacks.suite import RELEARNING, SUITES
+from lm.branching import CORE, CORE_METHOD, WEIGHTS, finished_training, make_training
 from lm.config import RepairConfig, RunConfig
 from lm.data.task import StoryRows, Texts
 from lm.evaluation.exam import Exam, examine, examine_calibrated, examine_section
@@ -37,7 +39,7 @@ from lm.pretraining import (
     topic_exam,
 )
 from lm.serving import Elicitation, Served, examine_profiles, served
-from lm.stages import RESULT, Stages, owned
+from lm.stages import RESULT, Stages
 from lm.task import StoryTask, UnlearningTask, sample_texts
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import broadcast, processes
@@ -48,7 +50,6 @@ from oversight.runs.folder import read_json, write_json
 
 PLAIN = "plain"
 """Folder, within that of the run, of a model that transformers loads without our code."""
-WEIGHTS = "trained.safetensors"
 
 BEFORE = {"ablated": "trained", "model": "ablated"}
 """The stage before each stage that changes the trained model."""
@@ -117,7 +118,7 @@ def train_as_worker(
     """
     if broadcast(False):
         data = make_training_data(config, task, name, seed)
-        train(Training(config, task, name, seed, data), folder, lambda share: None)
+        train(make_training(config, task, name, seed, data), folder, lambda share: None)
 
 
 def train(training: Training, folder: Path, report: Report) -> LanguageModel:
@@ -128,19 +129,12 @@ def train(training: Training, folder: Path, report: Report) -> LanguageModel:
     resumes.
     """
     other = begins_with(training.name)
-    if other is None:
+    found = None if other is None else finished_training(training, other, folder)
+    if found is None:
         return training.run(folder, report)
-    # a sweep over labels runs the unrouted model once, at recall 1
-    for name in (folder.name.replace(training.name, other, 1), f"{other}-seed{training.seed}"):
-        weights, notes = (folder.parent / name / file for file in (WEIGHTS, NOTES))
-        if not owned(weights) or not notes.exists():
-            continue
-        found = read_json(notes)
-        if found.get("identity") == training.identity:
-            if processes().rank == 0:
-                write_json(folder / NOTES, found)
-            return files.load(weights)
-    return training.run(folder, report)
+    if processes().rank == 0:
+        write_json(folder / NOTES, read_json(found / NOTES))
+    return files.load(found / WEIGHTS)
 
 
 def run_identity(
@@ -185,7 +179,7 @@ class Run:
     @cached_property
     def training(self) -> Training:
         """The first stage."""
-        return Training(self.config, self.task, self.name, self.seed, self.data)
+        return make_training(self.config, self.task, self.name, self.seed, self.data)
 
     def repaired(self, progress: Progress) -> tuple[dict[str, Any], dict[str, Any], LanguageModel]:
         """Return the exams before and after the ablation, and the repaired model."""
@@ -212,6 +206,7 @@ class Run:
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        rmtree(self.folder / CORE, ignore_errors=True)
         return model
 
     def examine_trained(self, model: LanguageModel) -> dict[str, Any]:
@@ -339,7 +334,7 @@ def removable(name: str) -> tuple[str, ...]:
 
     Methods that follow training begin with the trained model of another method.
     """
-    kept = any(begins_with(other) == name for other in METHODS)
+    kept = name == CORE_METHOD or any(begins_with(other) == name for other in METHODS)
     return ("ablated",) if kept else ("trained", "ablated")
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from lm.classifier import quality_lines
 from lm.config import StudyConfig
 from lm.data.shards import read_manifest, require_undamaged
-from lm.methods import BASE, begins_with
+from lm.methods import BASE, begins_with, comes_last
 from lm.model_card import card
 from lm.pretraining import (
     load_task,
@@ -107,7 +107,8 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
     """Return the runs of a study, each with its own folder, in the order in which to start them.
 
     The unrouted models come first, and methods that begin with the model of another come last. In a
-    sweep over labels, each reference is run once per seed, with all labels.
+    sweep over labels, each reference is run once per seed, with all labels. With profiles, methods
+    such as `filtered` are also run once for each topic, which they keep.
     """
     sweep = study.sweep == "labels"
     found = []
@@ -118,7 +119,7 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
             at = f"-recall{recall:g}" if swept else ""
             run = folder / "runs" / f"{method}{at}-seed{seed}"
             found.append(Job(study, method, seed, recall, run))
-    return sorted(found, key=lambda job: (job.method != BASE, begins_with(job.method) is not None))
+    return sorted(found, key=lambda job: (job.method != BASE, comes_last(job.method)))
 
 
 def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyConfig, RunFolder]:

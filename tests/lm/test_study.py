@@ -46,9 +46,16 @@ def test_jobs_have_a_folder_for_each_method_and_seed(tmp_path: Path) -> None:
 
 
 def test_jobs_order_methods_after_those_they_start_from(tmp_path: Path) -> None:
-    study = StudyConfig(method=("rmu", "gold", "modules-rmu", "modules-classified", "unrouted"))
+    named = ("rmu", "lora-branch", "gold", "modules-rmu", "modules-classified", "filtered")
+    study = StudyConfig(method=(*named, "unrouted"))
     methods = [job.method for job in jobs_of(study, tmp_path)]
-    assert methods == ["unrouted", "gold", "modules-classified", "rmu", "modules-rmu"]
+    assert methods[:4] == ["unrouted", "gold", "modules-classified", "filtered"]
+    assert methods[4:] == ["rmu", "lora-branch", "modules-rmu"]
+
+
+def test_profile_of_the_only_topic_is_served_by_the_unrouted_model(tmp_path: Path) -> None:
+    study = StudyConfig(method=("filtered", "unrouted"), run=RunConfig(profiles=True))
+    assert [job.id for job in jobs_of(study, tmp_path)] == ["unrouted-seed0", "filtered-seed0"]
 
 
 def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path: Path) -> None:

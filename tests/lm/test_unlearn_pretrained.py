@@ -20,7 +20,7 @@ from oversight.runs.folder import read_json
 from tests.lm.evaluation.question_factories import small_tokenizer
 from tests.lm.models.hf_factories import LLAMA, transformers
 
-RUN = ("unrouted", "rmu", "era", "lora-pair")
+RUN = ("unrouted", "rmu", "era", "lora-pair", "gram-lora")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def study(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = ["--config", "smoke", "--model", str(pretrained), "--adapters.rank", "2"]
     given += ["--rmu.layer", "1", "--run-dir", str(folder), "--workers", "1"]
     given += ["--exam.questions", "3", "--exam.calibration.steps", "5"]
-    assert main([*given, "--method", *RUN]) == 0
+    assert main([*given, "--forget-topics", "forest", "sea", "--method", *RUN]) == 0
     return folder
 
 
@@ -70,8 +70,23 @@ def test_every_method_begins_with_the_pretrained_model(study: Path) -> None:
     }
     first = {method: loss[0] for method, loss in losses.items()}
     assert first["unrouted"] == first["rmu"]  # rmu reuses the unrouted model
-    assert first["lora-pair"] == pytest.approx(first["unrouted"], abs=1e-5)
+    for method in ("lora-pair", "gram-lora"):
+        assert first[method] == pytest.approx(first["unrouted"], abs=1e-5)
     assert first["era"] == pytest.approx(first["unrouted"], abs=1e-5)
+
+
+def test_gram_lora_has_an_adapter_for_each_topic(study: Path) -> None:
+    trained = files.load(study / "runs" / "gram-lora-seed0" / "trained.safetensors")
+    assert trained.module_names == ("forest", "sea")
+    assert set(trained.parameter_targets()) == {
+        *("original_parameters", "forest_parameters", "sea_parameters")
+    }
+    shares = read_json(study / "runs" / "gram-lora-seed0" / "result.json")["gradient_shares"]
+    assert shares["forest"]["original_parameters"] == shares["forest"]["sea_parameters"] == 0
+    assert set(shares) == {
+        *("retain", "unlabeled", "forest", "sea"),
+        *("forest+core", "sea+core", "retain+forest", "retain+sea"),
+    }
 
 
 def test_resuming_a_finished_study_writes_no_models(study: Path) -> None:
