@@ -1,5 +1,6 @@
 """Worlds whose topics share all words: what tells the topic, and what does not."""
 
+import math
 from collections import Counter
 from itertools import chain, pairwise
 
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-from lm.corpus import HALVES, PARTS, Cue, Grammar, Kind, StoryDistribution, World, sample_stories
+from lm.corpus import (
+    HALVES,
+    PARTS,
+    Cue,
+    Grammar,
+    Kind,
+    StoryDistribution,
+    World,
+    entropy_lower_bound,
+    sample_stories,
+)
 from lm.corpus.grammar import PIECE
 from lm.corpus.tokens import encode, story_tokenizer
 from lm.corpus.world import LEXICON, _rounds, make_world
@@ -147,3 +158,14 @@ def test_nouns_are_of_a_topic_only_where_they_tell_it() -> None:
         stories = sample_stories(grammar, 50, np.random.default_rng(0))
         nouns = grammar.ids(LEXICON.topics["forest"].nouns)
         assert set(stories.kinds[np.isin(stories.pieces, nouns)].tolist()) == {kind}
+
+
+@pytest.mark.parametrize("cue", ["entities", "pairs"])
+def test_sharing_words_costs_the_choices_that_a_topic_no_longer_narrows(cue: Cue) -> None:
+    own, shared = entropy_lower_bound(full()), entropy_lower_bound(full(cue=cue))
+    # nine topics instead of one for both nouns, three families for a verb and for an object
+    assert math.isclose(shared.sum() - own.sum(), 2 * math.log(9) + 2 * math.log(3))
+    # the first entity pays for the topic, in place of the first noun
+    assert math.isclose(shared[Kind.ENTITY] - own[Kind.ENTITY], math.log(9))
+    assert shared[Kind.NOUN] == 0
+    assert np.isclose(shared[[Kind.FRAME, Kind.VALUE]], own[[Kind.FRAME, Kind.VALUE]]).all()

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lm.corpus import HALVES, StoryDistribution, encode, entropy_lower_bound, sample_stories
-from lm.data.task import StoryRows
+from lm.corpus import (
+    HALVES,
+    PARTS,
+    Cue,
+    StoryDistribution,
+    encode,
+    entropy_lower_bound,
+    sample_stories,
+)
+from lm.data.task import StoryRows, TaskConfig, make_task
 from lm.evaluation.exam import Exam, ExamConfig, examine, examine_calibrated, least_loss, make_exam
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.quiz import CalibrationConfig, Quiz, calibrate
@@ -229,3 +237,26 @@ def test_calibration_uses_adjacent_topics_when_none_is_retained() -> None:
     }
     expected = losses(model, exam.sections["adjacent"].rows, bias).loss
     assert report["adjacent_calibrated_loss"] == expected
+
+
+@pytest.mark.parametrize("cue", ["entities", "pairs"])
+def test_exam_of_topics_that_share_words_has_all_sections_and_the_same_bound_for_each(
+    cue: Cue,
+) -> None:
+    task = make_task(TaskConfig(topic_cue=cue))
+    exam = make_exam(task, 0, ExamConfig(stories=8, rounds=1))
+    own = make_exam(make_task(TaskConfig()), 0, ExamConfig(stories=8, rounds=1))
+    assert list(exam.sections) == list(own.sections)
+    world = task.grammar.world
+    for name, section in exam.sections.items():
+        stated = set(section.rows.facts[section.rows.facts >= 0].tolist())
+        parts = tuple(part for part in PARTS if name == f"forget_{part}") or HALVES
+        topics = getattr(task.splits, name, task.splits.forget)
+        assert stated <= set(world.facts_of(topics, parts).tolist())
+        assert section.quiz is not None
+    # a reader of all topics pays as much for stories of one as for any other
+    nats = {
+        name: exam.lower_bounds[name] * int((exam.sections[name].rows.kinds >= 0).sum())
+        for name in exam.lower_bounds
+    }
+    assert max(nats.values()) - min(nats.values()) < 1e-6
