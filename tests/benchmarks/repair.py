@@ -3,7 +3,8 @@
 Run as `python -m tests.benchmarks.repair`, with one thread. Each model is trained and cut once, and
 repaired twice: on checked texts, and on all that the labels of its method do not call forget. No
 model is attacked. The folder keeps what is finished, so that an interrupted command goes on where
-it was. A model takes about a minute and a half on an idle core.
+it was. A model takes about a minute and a half on an idle core. With `--count`, nothing is trained:
+it counts the stories to forget that a repair by the given labels reads, in seconds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,14 @@ from pathlib import Path
 import torch
 import tyro
 
-from lm.config import RunConfig
+from lm.config import RepairConfig, RunConfig
 from lm.evaluation.exam import Report
-from lm.labels import LabelConfig
-from lm.pretraining import load_task
+from lm.labels import LabelConfig, Routed
+from lm.methods import BASE
+from lm.pretraining import load_task, make_training_data
 from lm.report import REFERENCES
 from lm.run import Run
+from lm.training.batches import Rows
 from oversight.runs.statistics import estimate
 
 STAGES = ("before", "after", "repaired", "repaired-given")
@@ -42,6 +45,8 @@ class Benchmark:
     """seeds of the runs"""
     folder: Path = Path("runs/repair")
     """folder of the runs"""
+    count: bool = False
+    """count the missed stories that a repair by the given labels reads, and train nothing"""
 
 
 def runs_of(benchmark: Benchmark) -> Iterator[tuple[str, float, int]]:
@@ -73,6 +78,17 @@ def measured(method: str, recall: float, seed: int, folder: Path) -> dict[str, R
     return {stage: record["report"] for stage, record in zip(STAGES, records, strict=True)}
 
 
+def missed(recall: float, seed: int) -> tuple[int, int]:
+    """Return how many stories to forget a repair by the given labels trains on, and holds out."""
+    config = RunConfig(labels=LabelConfig(recall=recall), repair=RepairConfig(labels="given"))
+    task = load_task(config)
+    data = make_training_data(config, task, BASE, seed)
+    forget = Routed(data.repair, task.to_forget(data.repair.topics).long())
+    batches = Rows(forget, config.batch_size, seed)
+    read = sum(int(batches(step).route[:, 0].sum()) for step in range(config.repair.steps))
+    return read, int(task.to_forget(data.held_out.topics).sum())
+
+
 def row(method: str, recall: float, found: Mapping[int, dict[str, Report]]) -> str:
     """Return the row of a method at a recall: the mean over its seeds, by stage and measure."""
     cells = []
@@ -92,6 +108,10 @@ def main() -> None:
     """Run what is not finished, and print a row for each method and recall after each run."""
     benchmark = tyro.cli(Benchmark, description=__doc__)
     torch.set_num_threads(1)
+    if benchmark.count:
+        for recall, seed in product(benchmark.recalls, benchmark.seeds):
+            print(f"{recall:g}, seed {seed}: {missed(recall, seed)}", flush=True)
+        return
     headings = [f"{split} {stage}" for stage in STAGES[1:] for split in ("forget", "retain")]
     print(" | ".join(["recall", "method", "seeds", *headings]))
     found: dict[tuple[str, float], dict[int, dict[str, Report]]] = {}
