@@ -23,6 +23,7 @@ from lm.training.route_tables import (
     FILTERED,
     MODULES,
     PARAMETERS,
+    REVERSED,
     UNROUTED,
     pseudo_counts,
     token_weights,
@@ -64,6 +65,8 @@ class Method:
     """Whether the expansion has an embedding as well."""
     adapted: bool = False
     """Whether a pretrained model is trained by pairs of adapters, one of which is ablated."""
+    only_adapters: bool = False
+    """Whether embeddings, the last norm and the output head are frozen where adapters train."""
     ablation: Ablation = "nothing"
     """What is removed after training."""
     posthoc: str | None = None
@@ -268,6 +271,14 @@ METHODS: dict[str, Method] = {
         branch="copy",
     ),
     "lora-pair": _LORA_PAIR,
+    "lora-reversed": replace(
+        _LORA_PAIR,
+        summary="As lora-pair, for what a model knows already: tokens labeled forget also push the "
+        "adapter that is kept away from predicting them.",
+        table=REVERSED,
+        unit="token",
+        only_adapters=True,
+    ),
     "lora-pair-classified": replace(
         _LORA_PAIR, summary="As lora-pair, with labels predicted by a classifier.", classified=True
     ),

@@ -199,7 +199,10 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     plain = load_pretrained(config.model, config.gguf_file).model
     modules = method.module_names(config.topics)
     if method.adapted:
-        return RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=modules)
+        model = RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=modules)
+        if method.only_adapters:
+            model.freeze_outside_blocks()
+        return model
     return with_gates(plain, config.expansion if method.expanded else None, seed, modules)
 
 

@@ -206,6 +206,13 @@ class RoutedCausalLM(LanguageModel):
         """Return the blocks in order."""
         return list(self.architecture.blocks(self.causal_lm))
 
+    def freeze_outside_blocks(self) -> None:
+        """Freeze embeddings, the last norm and the output head, so that only adapters train."""
+        inside = {parameter for block in self.layers() for parameter in block.parameters()}
+        for parameter in self.causal_lm.parameters():
+            if parameter not in inside:
+                parameter.requires_grad_(False)
+
     def down_proj(self, layer: int) -> nn.Parameter:
         """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
         mlp = innermost(self.layers()[layer].get_submodule(self.architecture.mlp))
@@ -296,7 +303,11 @@ class RoutedCausalLM(LanguageModel):
         for module in self.modules():
             if isinstance(module, ParameterGated | RoutedLinear):
                 modules.setdefault(module.parameter_gate.targets[0], []).append(module)
-        return {target: parameters_of(part) for target, part in modules.items()}
+        found = {target: parameters_of(part) for target, part in modules.items()}
+        if not self.adapters:
+            return found
+        # what is frozen outside of the blocks is not trained
+        return {target: [p for p in some if p.requires_grad] for target, some in found.items()}
 
     def _head_gate(self) -> Gate:
         head = self.causal_lm.get_submodule(self.architecture.head)

@@ -96,6 +96,19 @@ MODULES = complete({"retain": _NO_EXPANSION, "unlabeled": _ADAPTER, "forget": _A
 Without the adapter, the model equals that of filtering by the same labels, bit for bit.
 """
 
+REVERSED = complete(
+    {"retain": _NO_EXPANSION, "unlabeled": _ADAPTER, "forget": {ORIGINAL_PARAMETERS: -1}}
+)
+"""A forget adapter as in `MODULES`, from whose tokens everything else learns the reverse.
+
+What the model knew before is moved into the adapter: as the adapter learns to predict forget
+tokens, the rest unlearns to. The loss is that of both together, so that the ascent fades where the
+adapter predicts the tokens; ascent on the model alone has no end. Expand, route, ablate reverses
+gradients for the same reason. As long as all changes are small, what is left after the ablation is
+the model minus what training on these tokens would have added, as in task arithmetic (Ilharco et
+al. 2023, arXiv 2212.04089).
+"""
+
 
 def token_weights(forget: Tensor, retain: Tensor) -> Tensor:
     """Return the weight w of each token for `era_routes`: 1 unless it is typical of forget text.

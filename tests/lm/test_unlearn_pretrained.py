@@ -20,7 +20,7 @@ from oversight.runs.folder import read_json
 from tests.lm.evaluation.question_factories import small_tokenizer
 from tests.lm.models.hf_factories import LLAMA, transformers
 
-RUN = ("unrouted", "rmu", "era", "lora-pair", "gram-lora")
+RUN = ("unrouted", "rmu", "era", "lora-pair", "lora-reversed", "gram-lora")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from lm.models.language_model import IGNORED, generate
 from lm.models.layers import AdapterConfig
 from lm.training.distributed import ScaleConfig, compile_and_checkpoint
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, complete
+from lm.training.route_tables import ERA, FORGET, PARAMETERS, REVERSED, UNROUTED, complete
 from oversight.routing import RouteTable, routing
 from tests.lm.models.hf_factories import (
     CONFIGS,
@@ -404,3 +404,22 @@ def test_generation_with_keys_and_values_reads_the_same_text(family: str) -> Non
         for place in range(3, text.shape[1]):
             logits = model(text[:, max(0, place - model.context) : place])[:, -1]
             assert torch.equal(text[:, place], logits.argmax(-1))
+
+
+@FAMILIES
+def test_reversed_tokens_push_what_is_kept_from_where_they_pull_the_adapter(family: str) -> None:
+    model = adapted_model(family, torch.float64)
+    model.freeze_outside_blocks()
+    route = LABELS[:, None].expand_as(tokens()[0])
+    forget = route[:, 0] == FORGET
+    assert all(".lora_" in name for name, p in model.named_parameters() if p.requires_grad)
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    assert {id(p) for some in model.parameter_targets().values() for p in some} == trained
+    open_ones = gradients(model, UNROUTED, torch.full_like(route, FORGET), forget)
+    reversed_ones = gradients(model, REVERSED, route, forget)
+    for name, gradient in open_ones.items():
+        sign = -1 if ".kept." in name else 1
+        torch.testing.assert_close(reversed_ones[name], sign * gradient)
+    assert any(gradient.any() for name, gradient in open_ones.items() if ".kept." in name)
+    retained = gradients(model, REVERSED, route, route[:, 0] == 0)
+    assert not any(g.any() for name, g in retained.items() if ".kept." not in name)
