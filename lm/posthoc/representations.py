@@ -98,6 +98,12 @@ class CIR(PostHoc):
     the retain loss takes a step of its own; here only down projections train, as in rmu, and both
     losses share a step. The paper reports a 30 times larger reduction of the accuracy after an
     attack than by circuit breakers, at 0.1% more loss on general text.
+
+    On `nano` the method forgets less than the others here. Of nine settings that were tried, the
+    defaults left 69% of the facts to forget and 97% of the others at 4% more retain loss; stronger
+    ones removed as many of the others. The retain loss is a distance, whose gradient has the same
+    norm however near the original is: if the product of `learning_rate` and `retain_weight` is
+    large, its steps overshoot.
     """
 
     name: ClassVar[str] = "cir"
@@ -108,16 +114,16 @@ class CIR(PostHoc):
 
     layers: tuple[int, ...] = (1, 2)
     """Layers whose MLP outputs are removed; the MLPs up to the last of them train."""
-    components: int = 8
+    components: int = 32
     """Principal components that are projected out, besides the mean."""
     refresh: int = 20
     """Steps after which components are computed anew, from the batches of these steps. The first
     such steps only collect them, and train nothing."""
-    retain_weight: float = 1.0
+    retain_weight: float = 0.4
     """Weight of keeping the activations of other texts; the gradient of forget texts has norm 1."""
-    steps: int = 120
+    steps: int = 140
     """Number of steps of gradient descent, those that only collect included."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.7
     """Norm of the step that forget texts take."""
 
     def require_layers(self, layers: int) -> None:
