@@ -7,7 +7,9 @@ as good as the baseline after half of its compute.
 
 Losses of a small model do not follow a power law: they fall again when facts are learned, and when
 the learning rate decays. So the steps of the law are corrected by the curve itself, which is made
-monotone and interpolated in log(s + c). On a curve that is a power law this changes nothing.
+monotone and interpolated in log(s + c). On a curve that is a power law this changes nothing. The
+law of a curve that is none has its floor at the last loss, and would take losses just below for
+endless training: there, the fall of the loss over the last doubling of the steps is continued.
 
 Where the curve is flat, small differences of the loss are large differences of the ratio: read
 both.
@@ -16,7 +18,7 @@ both.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite, nan
+from math import exp, inf, isfinite, log, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,9 @@ MIN_POINTS = 5
 CAP = 2.0
 """Largest compute ratio: losses below those of the baseline are extrapolated, and not far."""
 
+FITTING = 0.01
+"""Largest relative error of a law by which losses below the curve are extrapolated."""
+
 Array = NDArray[np.float64]
 
 OFFSETS, EXPONENTS = (1e-3, 1e-2, 0.1, 1.0, 10.0), (0.1, 0.3, 1.0, 3.0)
@@ -35,6 +40,7 @@ OFFSETS, EXPONENTS = (1e-3, 1e-2, 0.1, 1.0, 10.0), (0.1, 0.3, 1.0, 3.0)
 _BOUNDS = (np.log([1e-5, 0.02]), np.log([1e3, 50.0]))
 _STARTS = 3  # number of best beginnings that are refined
 _TOLERANCE = 1e-15
+_HIGHEST = 300.0  # exponent that does not overflow, far beyond the cap
 
 
 class PowerLaw(NamedTuple):
@@ -112,19 +118,28 @@ class LossCurve:
     """[n] the same of the step at which the law has the loss of the point, ascending"""
     end: float
     """The loss with which the baseline ends."""
+    lowest: float
+    """The last loss of the curve, made monotone."""
+    per_e_fold: float | None
+    """Fall of the loss, over the last doubling of the steps, while they grow by a factor of e; None
+    if the law fits the curve."""
 
     def steps_to(self, loss: float) -> float:
         """Return the steps after which the baseline has a loss; 0 if it begins with less.
 
-        Losses below the end of the curve are extrapolated by the law.
+        Losses below the end of the curve are extrapolated, by the law if it fits the curve.
         """
         time = float(self.law.log_time(np.array(loss)))
         if time <= self.times[0]:
             return 0.0
-        beyond = max(0.0, time - self.times[-1])
-        place = float(np.interp(time, self.times, self.places)) + beyond
-        with np.errstate(over="ignore"):
-            return float(self.law.offset * np.expm1(place))
+        place = float(np.interp(time, self.times, self.places))
+        if self.per_e_fold is None:
+            place += max(0.0, time - self.times[-1])
+        steps = float(self.law.offset * np.expm1(min(place, _HIGHEST)))
+        if self.per_e_fold is None or loss >= self.lowest:
+            return steps
+        further = (self.lowest - loss) / self.per_e_fold if self.per_e_fold > 0 else inf
+        return steps * exp(min(further, _HIGHEST))
 
     def ratio(self, loss: float) -> Ratio:
         """Return the compute ratio of a model with a loss; NaN for a loss that is not finite."""
@@ -159,4 +174,8 @@ def fit_curve(points: Mapping[int, float]) -> LossCurve:
     middles = (steps[firsts] + steps[lasts]) / 2
     middles[0] = steps[0]
     places, times = np.log1p(middles / law.offset), law.log_time(monotone.x[firsts])
-    return LossCurve(law, places, times, float(losses[-1]))
+    lowest, per_e_fold = float(monotone.x[-1]), None
+    if np.abs(law.loss(steps) / losses - 1).max() > FITTING:
+        half = float(np.interp(steps[-1] / 2, steps, monotone.x))
+        per_e_fold = (half - lowest) / log(2)
+    return LossCurve(law, places, times, float(losses[-1]), lowest, per_e_fold)

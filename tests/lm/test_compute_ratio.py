@@ -71,6 +71,23 @@ def test_ratio_of_the_baseline_is_1_even_if_its_loss_rises_in_the_end() -> None:
     assert 1 < curve.ratio(0.8).value < CAP
 
 
+def test_losses_below_a_curve_that_is_no_power_law_continue_its_last_doubling() -> None:
+    facts_arrive_late = [8.0, 3.0, 1.5, 1.2, 1.1, 1.0, 0.9, 0.8, 0.7]
+    curve = fit_curve(dict(zip(range(0, 900, 100), facts_arrive_late, strict=True)))
+    assert curve.per_e_fold == pytest.approx(0.4 / np.log(2))  # 1.1 after 400 steps, 0.7 after 800
+    assert curve.ratio(0.7).value == 1
+    assert curve.ratio(0.6).value == pytest.approx(2**0.25)
+    assert curve.ratio(0.5).value == pytest.approx(2**0.5)
+    assert not curve.ratio(0.31).capped
+    assert curve.ratio(0.29) == (CAP, True)
+    flat = fit_curve(dict(zip(range(0, 600, 100), [8.0, 3.0, 0.7, 0.6, 0.6, 0.6], strict=True)))
+    assert flat.ratio(0.6).value == 1
+    assert flat.ratio(0.59).value == pytest.approx(2**0.2)  # 0.65 after 250 steps
+    constant = fit_curve(dict(zip(range(0, 700, 100), [8.0, 3.0, 0.9, *[0.6] * 4], strict=True)))
+    assert constant.ratio(0.6).value == 1
+    assert constant.ratio(0.59) == (CAP, True)
+
+
 def test_ratio_of_a_much_lower_loss_is_capped_and_says_so() -> None:
     curve = fit_curve(points((0.4, 8.0, 30.0, 1.0)))
     assert curve.ratio(loss((0.4, 8.0, 30.0, 1.0), 1599)).value == pytest.approx(1599 / 800)
