@@ -19,7 +19,7 @@ from oversight.runs.folder import read_json
 from tests.lm.data.factories import make_tokenizer, write_lines
 from tests.lm.models.hf_factories import LLAMA, transformers
 
-METHODS = ("gold", "unrouted", "rmu", "lora-pair")
+METHODS = ("gold", "unrouted", "rmu", "lora-pair", "gram-lora", "lora-branch")
 DOCUMENTS = [
     {"text": f"Story {n}: the {'old forest' if n % 3 else 'wide sea'} was far away. The end."}
     for n in range(240)
@@ -90,7 +90,7 @@ def test_summary_reports_losses_but_no_facts(study: Path) -> None:
 def test_run_writes_its_attacks_and_sample_texts(study: Path, method: str) -> None:
     result = read_json(study / "runs" / f"{method}-seed0" / "result.json")
     assert [curve["attack"] for curve in result["curves"]] == ["same", "benign"]
-    assert all(list(curve["values"]) == ["forget_loss"] for curve in result["curves"])
+    assert all(set(curve["values"]) == {"forget_loss", "retain_loss"} for curve in result["curves"])
     texts = result["samples"]["before"]
     assert all("forest" in text for text in texts["forget"])
     assert all("sea" in text for text in texts["retain"])
