@@ -73,8 +73,7 @@ class KeysChests(World):
     ## Arguments
     - `size`: rows and columns, 3 to 20.
     - `keys`: the smaller number of keys or chests, 1 to 4; three times as many things must fit.
-    - `horizon`: most steps of an episode, at least `2 * (keys + 1) * (size - 1)`: from anywhere
-      `keys` cells can be visited in half as many, and then as many others in the other half.
+    - `horizon`: most steps of an episode, at least `2 * (keys + 1) * (size - 1)`.
     - `distribution`: `"train"` or `"test"`.
     - `alpha`: share of the levels of training with twice as many keys as chests.
     - `render_mode`: `"ansi"`, `"rgb_array"` or None.
