@@ -107,6 +107,7 @@ class KeysChests(World):
                 f"times as many things and the agent must fit, got {keys}: lower it, or enlarge "
                 "the board"
             )
+        # half of these steps are enough to visit any `keys` cells, and as many others in the rest
         least_horizon = 2 * (keys + 1) * (size - 1)
         super().__init__(size, size, horizon, distribution, alpha, least_horizon=least_horizon)
         self.keys = keys
