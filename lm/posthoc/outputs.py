@@ -222,8 +222,8 @@ def entropy(logits: Tensor) -> Tensor:
     Args:
         logits: their logits, [..., v].
 
-    >>> entropy(torch.tensor([[0.0, 0.0, 0.0, 0.0], [99.0, 0.0, 0.0, 0.0]]))
-    tensor([1.3863, 0.0000])
+    >>> entropy(torch.tensor([[0.0, 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]]))
+    tensor([1.3863, 0.0037])
     """
     log_p = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     return -(log_p.exp() * log_p).sum(-1)
