@@ -33,7 +33,7 @@ class Fact(NamedTuple):
     answer: str
 
 
-Pairs = Iterable[tuple[str, str] | tuple[str, None]]
+Pairs = Iterable[tuple[str, str | None]]
 """Subjects and their answers, or None where there is no fact."""
 
 

@@ -88,7 +88,10 @@ def test_step_that_damages_the_model_does_not_count() -> None:
     assert found is not None
     assert found.value == 1.8
     assert [isnan(row.value) for row in rows if row.setting["step"] == 1] == [True, True]
-    adjacent = {"forget_loss": (3.0, 1.0), "adjacent_loss": (1.0, 1.2)}
+    adjacent: dict[str, tuple[float, ...]] = {
+        "forget_loss": (3.0, 1.0),
+        "adjacent_loss": (1.0, 1.2),
+    }
     assert isnan(intact(Curve("same", 1e-3, 4, (0, 1), adjacent)).values["forget_loss"][1])
     unmeasured = curve(3, 1, 2)
     assert intact(unmeasured) is unmeasured

@@ -1,6 +1,7 @@
 """Files of questions, their prompts, and likelihoods recorded from the harness."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,14 @@ LISTED = "How many legs?\nA. six\nB.  eight\nAnswer:"
 
 
 def source_of(
-    questions: list[dict[str, Any]], subject: str = "", examples: list[dict[str, Any]] | None = None
+    questions: Sequence[Mapping[str, Any]],
+    subject: str = "",
+    examples: Sequence[Mapping[str, Any]] = (),
 ) -> Source:
     """Return questions and examples, all about one subject."""
     return Source(
         [{**question, "subject": subject} for question in questions],
-        [{**example, "subject": subject} for example in examples or []],
+        [{**example, "subject": subject} for example in examples],
     )
 
 
