@@ -2,7 +2,7 @@
 
 A method receives texts and their labels. Of the true labels it gets only those that a user is
 assumed to have checked: of the texts of the repair, which all methods share, and of the texts that
-`parameters-checked` is told to retain.
+`parameters-checked` and the variants of `gram` are told to retain.
 """
 
 from collections.abc import Sequence
