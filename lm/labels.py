@@ -94,17 +94,10 @@ def _groups(task: Truth, rows: Texts, errors: Errors) -> NDArray[np.int64] | Non
     if errors == "iid":
         return None
     read = rows.read()
-    if errors == "topic":
-        return _first_facts(read)
-    entities: NDArray[np.int64] = (read.facts // task.facts_per_entity).long().numpy()
-    return entities  # -1 where no fact is stated
-
-
-def _first_facts(rows: StoryRows) -> NDArray[np.int64]:
-    """Return the first fact of each story, which identifies its entity and topic, [n]."""
-    first = (rows.facts >= 0).int().argmax(1)
-    facts: NDArray[np.int64] = rows.facts[torch.arange(len(rows)), first].long().numpy()
-    return facts
+    # -1 where no fact is stated
+    found = read.first_facts if errors == "topic" else read.facts // task.facts_per_entity
+    groups: NDArray[np.int64] = found.long().numpy()
+    return groups
 
 
 STREAM = 5

@@ -97,6 +97,15 @@ class StoryRows:
         """Content hash of the stories."""
         return checksum(self.tokens, self.kinds, self.facts, self.topics)
 
+    @property
+    def first_facts(self) -> Tensor:
+        """The fact that each story states first, [n] int32, -1 if it states none.
+
+        It identifies an entity and a topic.
+        """
+        first = (self.facts >= 0).int().argmax(1)
+        return self.facts[torch.arange(len(self)), first]
+
     def take(self, chosen: Tensor) -> "StoryRows":
         """Return some of the rows, by index or by mask."""
         return StoryRows(
@@ -106,6 +115,12 @@ class StoryRows:
     def read(self) -> "StoryRows":
         """Return the rows themselves, which are in memory."""
         return self
+
+
+def joined(several: Sequence[StoryRows]) -> StoryRows:
+    """Return rows of the same task one after another."""
+    names = ("tokens", "kinds", "facts", "topics")
+    return StoryRows(*(torch.cat([getattr(rows, name) for rows in several]) for name in names))
 
 
 class Texts(Protocol):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lm.corpus import StoryDistribution
-from lm.data.task import StoryRows, Task
+from lm.data.task import StoryRows, Task, joined
 from lm.evaluation.exam import ExamConfig, draw_questions
 from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods, token_losses
 from lm.evaluation.quiz import credit
@@ -84,12 +84,6 @@ def make_topic_exam(
         answers=torch.tensor([question.answer for question in questions]),
         of_question=_numbered(asked),
     )
-
-
-def joined(several: Sequence[StoryRows]) -> StoryRows:
-    """Return rows of the same task one after another."""
-    names = ("tokens", "kinds", "facts", "topics")
-    return StoryRows(*(torch.cat([getattr(rows, name) for rows in several]) for name in names))
 
 
 def _numbered(parts: Sequence[Sequence[object] | StoryRows]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lm.data.task import StoryRows, Texts
+from lm.data.task import StoryRows, Texts, joined
 from lm.models.language_model import LanguageModel
 from lm.posthoc.method import require_both
 from lm.posthoc.representations import RMU
@@ -102,8 +102,7 @@ def fold_numbers(texts: Texts, folds: int, seed: int) -> Tensor:
     """
     groups = torch.arange(len(texts))
     if isinstance(texts, StoryRows) and bool((texts.facts >= 0).any(1).all()):
-        first = (texts.facts >= 0).int().argmax(1, keepdim=True)
-        groups = torch.unique(texts.facts.gather(1, first), return_inverse=True)[1][:, 0]
+        groups = torch.unique(texts.first_facts, return_inverse=True)[1]
     count = int(groups.max()) + 1 if len(groups) else 0
     if len(texts) and count < folds:
         raise ValueError(
@@ -151,13 +150,8 @@ class Joined:
         """Read all texts into memory."""
         numbers, size = self._taken, len(self.parts[0])
         first, second = numbers[numbers < size], numbers[numbers >= size] - size
-        read = [part.take(n).read() for part, n in zip(self.parts, (first, second), strict=True)]
-        rows = StoryRows(
-            *(
-                torch.cat([getattr(each, name) for each in read])
-                for name in ("tokens", "kinds", "facts", "topics")
-            )
-        )
+        parts = zip(self.parts, (first, second), strict=True)
+        rows = joined([part.take(chosen).read() for part, chosen in parts])
         back = torch.empty_like(numbers)
         back[torch.cat([(numbers < size).nonzero(), (numbers >= size).nonzero()])[:, 0]] = (
             torch.arange(len(numbers))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from lm.corpus import StoryDistribution
+from lm.data.task import joined
 from lm.evaluation.exam import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.topic_exam import (
     CORE,
     STREAM,
     examine_topics,
-    joined,
     known_facts,
     make_topic_exam,
     section_losses,
