@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 """The folder of the model, texts and questions that were given, within that of the study."""
-COMMAND_ONLY = {"data", "dry_run", "recalls", "sweep"}
+COMMAND_ONLY = {"data", "dry_run", "precisions", "recalls", "sweep"}
 """Settings that `python -m lm.unlearn` has, and a call has not."""
 WIDTH = 100
 """Characters of a line of the table."""
@@ -202,13 +202,13 @@ def _result(study: StudyConfig, folder: RunFolder, method: str) -> Unlearned:
     report = write_report(study, jobs, folder, failed)
     for name, error in failed.items():
         raise ValueError(f"{name}: {error}; the other runs are in {folder.path}")
-    assert report.table is not None  # all runs are finished
+    (table,) = report.tables  # all runs are finished, and nothing is swept
     run = folder.path / "runs" / f"{method}-seed{study.seeds[0]}"
     plain, tokenizer = load_pretrained(run / PLAIN)
     return Unlearned(
         model=plain,
         tokenizer=tokenizer,
-        table=_printed(report.table),
+        table=_printed(table),
         verdict=report.verdict,
         card=(run / CARD).read_text("utf-8"),
         folder=folder.path,

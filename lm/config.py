@@ -6,6 +6,7 @@ name of the method as a prefix, as in `--rmu.steps`.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -238,7 +239,10 @@ MOST_TOPICS = 8
 FORGET_TOPIC = "forget"
 """The name of what is to be forgotten of documents."""
 
-MAY_CHANGE = {"method", "seeds", "recalls", "attack", "workers", "run_dir", *ScaleConfig.__slots__}
+MAY_CHANGE = {
+    *("method", "seeds", "recalls", "precisions", "attack", "workers", "run_dir"),
+    *ScaleConfig.__slots__,
+}
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over
 processes, but nothing that determines a run."""
 
@@ -265,9 +269,12 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
     sweep: Literal["none", "labels"] = "none"
-    """Setting to vary. labels: methods are run at each of the recalls, gold and unrouted once."""
+    """Setting to vary. labels: methods are run at each of the recalls, and of the precisions if
+    some are given; gold and unrouted are run once."""
     recalls: tuple[float, ...] = RECALLS
     """Label recalls of a sweep over labels."""
+    precisions: tuple[float, ...] = ()
+    """Label precisions of a sweep over labels; by default that of --label-precision alone."""
     workers: int | None = None
     """Number of runs at a time, each with one thread; by default one per core."""
     run_dir: Path | None = None
@@ -280,16 +287,26 @@ class StudyConfig:
     def __post_init__(self) -> None:
         require_methods(self.method)
         require_kept_topics(self.method, self.run.topics)
-        require_distinct(self, "seeds", "recalls")
+        require_distinct(self, "seeds", "recalls", *(["precisions"] if self.precisions else []))
         for seed in self.seeds:  # those of attacks are larger, and fit into PyTorch's 64 bits
             require_number("seeds", seed, SEED)
         require_numbers(self, "workers", least=1)
-        for recall in self.recalls:
-            self.run_config(recall)  # refuses shares that are out of range
+        for recall, precision in product(self.recalls, self.precisions or (None,)):
+            self.run_config(recall, precision)  # refuses shares that are out of range
         if self.sweep == "none" and self.recalls != RECALLS:
             raise ValueError(
                 f"recalls {self.recalls} were given without a sweep: give --sweep labels, or one "
                 "recall by --label-recall"
+            )
+        if self.sweep == "none" and self.precisions:
+            raise ValueError(
+                f"precisions {self.precisions} were given without a sweep: give --sweep labels, or "
+                "one precision by --label-precision"
+            )
+        if self.precisions and self.run.labels.precision != LabelConfig().precision:
+            raise ValueError(
+                f"label_precision {self.run.labels.precision} was given with precisions "
+                f"{self.precisions} of a sweep: give --precisions alone"
             )
         if self.sweep == "labels" and self.run.labels.recall not in (RECALL, LabelConfig().recall):
             raise ValueError(
@@ -352,6 +369,16 @@ class StudyConfig:
             return f"the texts of {', '.join(path.name for path in run.texts.forget)}"
         return ", ".join(run.task.forget) if run.data is None else f"documents of {run.data}"
 
-    def run_config(self, recall: float) -> RunConfig:
-        """Return the settings of a run at a label recall."""
-        return replace(self.run, labels=replace(self.run.labels, recall=recall))
+    @property
+    def label_qualities(self) -> tuple[tuple[float, float], ...]:
+        """The recalls and precisions of the labels of all runs, except for the references."""
+        own = self.run.labels
+        recalls = self.recalls if self.sweep == "labels" else (own.recall,)
+        return tuple(product(recalls, self.precisions or (own.precision,)))
+
+    def run_config(self, recall: float, precision: float | None = None) -> RunConfig:
+        """Return the settings of a run at a label recall, and at a precision if one is given."""
+        labels = replace(self.run.labels, recall=recall)
+        if precision is not None:
+            labels = replace(labels, precision=precision)
+        return replace(self.run, labels=labels)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from lm.evaluation.topic_exam import CORE
+from lm.label_map import Comparison, Outcome, label_map
 from lm.methods import BASE, GOLD
 from lm.profile_report import RATIO, Profiles
 from lm.report import (
@@ -62,9 +63,13 @@ def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
         folder: folder of the figures, which is made if needed.
     """
     figures: dict[str, Callable[[], Figure]] = {}
-    if any(result.get("curves") for result in results.records):
-        name, make = ("label-recall", recall_figure) if sweep else ("relearning", relearning_figure)
-        figures[name] = partial(make, results)
+    if not sweep and any(result.get("curves") for result in results.records):
+        figures["relearning"] = partial(relearning_figure, results)
+    for name, part in _by_precision(results).items() if sweep else ():
+        if any(result.get("curves") for result in part.records):
+            figures[name] = partial(recall_figure, part)
+    if mapped := label_map(results) if sweep else []:
+        figures["label-map"] = partial(map_figure, {"": mapped})
     for name, profiles in _profiles(results, sweep):
         if profiles.pictured:
             figures[name] = partial(profiles_figure, profiles)
@@ -74,11 +79,24 @@ def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
         return [save_figure(make(), folder, name) for name, make in figures.items()]
 
 
+def _by_precision(results: Results) -> dict[str, Results]:
+    """Return the results of each label precision by the name of their figure."""
+    several = len(results.precisions) > 1
+    return {
+        "label-recall" + (f"-precision{each:g}" if several else ""): results.at(precision=each)
+        for each in results.precisions
+    }
+
+
 def _profiles(results: Results, sweep: bool) -> list[tuple[str, Profiles]]:
-    """Return the profiles of each figure by its name: in a sweep, one for each label recall."""
+    """Return the profiles of each figure by its name: in a sweep, one for each label quality."""
     if not sweep:
         return [("profiles", Profiles(results))]
-    return [(f"profiles-recall{r:g}", Profiles(results.at(r))) for r in results.recalls]
+    return [
+        (f"profiles{name.removeprefix('label-recall')}-recall{recall:g}", Profiles(part.at(recall)))
+        for name, part in _by_precision(results).items()
+        for recall in part.recalls
+    ]
 
 
 CELL = (0.62, 0.235)
@@ -210,6 +228,64 @@ def recall_figure(results: Results) -> Figure:
         axes.set_xlabel("label recall")
     _add_legend(figure, plots)
     return figure
+
+
+OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
+    "ahead": (COLORS[0], PAPER),
+    "ahead at a price": (COLORS[4], INK),
+    "even": (FAINT, INK),
+    "behind, retains more": ("#f3c9ae", INK),
+    "behind": (VERMILLION, PAPER),
+}
+"""Color of a cell of the map of labels, and of its numbers, by how routing compares."""
+
+
+def map_figure(maps: Mapping[str, Sequence[Comparison]]) -> Figure:
+    """Return the map of labels: a plot for each pair of methods, a row of plots for each study.
+
+    A cell has the difference of the forget losses after removal and, below it, after the worst
+    attack; its color says how routing compares with filtering there.
+
+    Args:
+        maps: the comparisons of each study, by its title.
+    """
+    pairs = list(dict.fromkeys((e.routed, e.filtered) for each in maps.values() for e in each))
+    recalls = sorted({each.recall for found in maps.values() for each in found})
+    precisions = sorted({each.precision for found in maps.values() for each in found}, reverse=True)
+    width = len(pairs) * (0.52 * len(recalls) + 0.35) + 0.6
+    figure = sheet(len(maps) * (0.36 * len(precisions) + 0.8) + 0.7, max(width, WIDTH))
+    plots = figure.subplots(len(maps), len(pairs), squeeze=False, sharex=True, sharey=True)
+    for row, (title, found) in zip(plots, maps.items(), strict=True):
+        for axes, (routed, filtered) in zip(row, pairs, strict=True):
+            axes.set_title(f"{routed}\n- {filtered}", fontsize=8)
+            for each in found:
+                if (each.routed, each.filtered) == (routed, filtered):
+                    at = recalls.index(each.recall), precisions.index(each.precision)
+                    _draw_comparison(axes, at, each)
+            axes.set(xlim=(-0.5, len(recalls) - 0.5), ylim=(len(precisions) - 0.5, -0.5))
+            axes.set_xticks(range(len(recalls)), [f"{recall:g}" for recall in recalls])
+            axes.set_yticks(range(len(precisions)), [f"{each:g}" for each in precisions])
+            axes.tick_params(length=0)
+            axes.grid(visible=False)
+            for side in axes.spines.values():
+                side.set_visible(False)
+        row[0].set_ylabel(f"{title}\nlabel precision" if title else "label precision")
+    for axes in plots[-1]:
+        axes.set_xlabel("label recall")
+    keys = [Rectangle((0, 0), 1, 1, facecolor=color) for color, _ in OUTCOMES.values()]
+    names = [f"routing is {outcome}" if outcome == "ahead" else outcome for outcome in OUTCOMES]
+    figure.legend(
+        keys, names, loc="outside upper left", ncols=len(keys), fontsize=8, labelcolor=MUTED
+    )
+    return figure
+
+
+def _draw_comparison(axes: Axes, at: tuple[int, int], comparison: Comparison) -> None:
+    """Draw a cell of the map of labels."""
+    (x, y), (shade, color) = at, OUTCOMES[comparison.outcome]
+    axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=shade, linewidth=0.0))
+    said = f"{comparison.removed.value:+.2f}\n{comparison.attacked.value:+.2f}"
+    axes.text(x, y, said, ha="center", va="center", fontsize=7, color=color)
 
 
 def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:

@@ -165,6 +165,12 @@ METHODS: dict[str, Method] = {
     "filtered": Method(
         summary="Trained without the texts labeled forget.", table=FILTERED, per_profile=True
     ),
+    "filtered-checked": Method(
+        summary="Trained only on texts to retain that were checked, as many as gram is told of.",
+        table=FILTERED,
+        retain_checked=True,
+        retain_missing=True,
+    ),
     "filtered-tokens": Method(
         summary="Trained without those tokens of texts labeled forget that reveal the topic.",
         table=FILTERED,

@@ -7,6 +7,7 @@ from gold, and facts do not, so that both are reported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from math import nan
 from typing import Any, NamedTuple
 
@@ -106,15 +107,41 @@ class Results:
         given = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
         return tuple(sorted(given))
 
-    def at(self, recall: float) -> "Results":
-        """Return the results at a label recall; the references belong to every recall."""
+    @property
+    def precisions(self) -> tuple[float, ...]:
+        """The label precisions of all methods but the references, in ascending order."""
+        given = {
+            each["label_precision"] for each in self.records if each["method"] not in REFERENCES
+        }
+        return tuple(sorted(given))
+
+    def at(self, recall: float | None = None, precision: float | None = None) -> "Results":
+        """Return the results at a label recall and precision; None leaves one open.
+
+        The references belong to all of them.
+        """
         return Results(
             [
                 each
                 for each in self.records
-                if each["method"] in REFERENCES or each["label_recall"] == recall
+                if each["method"] in REFERENCES
+                or (
+                    recall in (None, each["label_recall"])
+                    and precision in (None, each["label_precision"])
+                )
             ]
         )
+
+    def by_quality(self) -> dict[str, "Results"]:
+        """Return the results at each recall and precision of labels, by what it is in words."""
+        several = len(self.precisions) > 1
+        found = {}
+        for recall, precision in product(self.recalls, self.precisions):
+            said = f"label recall {recall:g}"
+            part = self.at(recall, precision)
+            if not set(part.methods) <= set(REFERENCES):
+                found[said + (f", precision {precision:g}" if several else "")] = part
+        return found
 
     def values(self, method: str, measure: str, recall: float | None = None) -> dict[int, float]:
         """Return the finite values of a measure of a method by seed, in ascending order of seeds.

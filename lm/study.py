@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lm.classifier import quality_lines
-from lm.config import StudyConfig
+from lm.config import RunConfig, StudyConfig
 from lm.data.shards import read_manifest, require_undamaged
+from lm.label_map import Comparison, label_map, map_table, map_verdict
 from lm.methods import BASE, begins_with, comes_last
 from lm.model_card import card
 from lm.pretraining import (
@@ -74,15 +75,26 @@ CARD, HUB_CARD = "MODEL_CARD.md", "README.md"
 """The card of a run, and its name in an exported folder, where hubs look for it."""
 
 
+Key = tuple[str, int, float, float]
+"""What tells a run from the others of its study: method, seed, label recall and precision."""
+
+
+def key_of(result: Result) -> Key:
+    """Return the key of the run that a result is of."""
+    method, seed = result["method"], result["seed"]
+    return method, seed, result["label_recall"], result["label_precision"]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of a study: a method with a seed, at a label recall.
+    """One run of a study: a method with a seed, at a recall and a precision of labels.
 
     Attributes:
         study: settings of all runs.
         method: name of the method.
         seed: seed of all random numbers of the run.
         recall: share of the texts to forget that is labeled forget.
+        precision: share of the texts labeled forget that is to be forgotten.
         folder: folder of this run.
     """
 
@@ -90,12 +102,23 @@ class Job:
     method: str
     seed: int
     recall: float
+    precision: float
     folder: Path
 
     @property
     def id(self) -> str:
         """The name of the run."""
         return self.folder.name
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings of the run, except for its method and seed."""
+        return self.study.run_config(self.recall, self.precision)
+
+    @property
+    def key(self) -> Key:
+        """What tells the run from the others of its study."""
+        return self.method, self.seed, self.recall, self.precision
 
     @property
     def cost(self) -> float:
@@ -110,15 +133,18 @@ def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
     sweep over labels, each reference is run once per seed, with all labels. With profiles, methods
     such as `filtered` are also run once for each topic, which they keep.
     """
-    sweep = study.sweep == "labels"
+    sweep, given = study.sweep == "labels", study.run.labels
     found = []
     for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.trainings]):
         swept = sweep and method not in REFERENCES
-        recalls = study.recalls if swept else (1.0 if sweep else study.run.labels.recall,)
-        for seed, recall in product(study.seeds, recalls):
+        alone = (1.0 if sweep else given.recall, given.precision)
+        for seed, (recall, precision) in product(
+            study.seeds, study.label_qualities if swept else (alone,)
+        ):
             at = f"-recall{recall:g}" if swept else ""
+            at += f"-precision{precision:g}" if precision != given.precision else ""
             run = folder / "runs" / f"{method}{at}-seed{seed}"
-            found.append(Job(study, method, seed, recall, run))
+            found.append(Job(study, method, seed, recall, precision, run))
     return sorted(found, key=lambda job: (job.method != BASE, comes_last(job.method)))
 
 
@@ -156,8 +182,8 @@ def require_loadable(study: StudyConfig) -> None:
         require_undamaged(study.run.data, read_manifest(study.run.data))
     config = study.run_config(1.0)
     task = load_task(config)
-    for recall in study.recalls if study.sweep == "labels" else (study.run.labels.recall,):
-        labeled = study.run_config(recall)
+    for quality in study.label_qualities:
+        labeled = study.run_config(*quality)
         require_something_to_forget(labeled, task, study.seeds)
         require_labeled_topics(labeled, task, study.trainings, study.seeds)
     require_fitting_models(config, task, study.method, study.seeds[0])
@@ -209,7 +235,7 @@ def run_job(job: Job) -> Outcome:
         with locked(job.folder):
             for part in job.folder.glob("*.part"):  # left half-written by a kill
                 part.unlink()
-            config = job.study.run_config(job.recall)
+            config = job.config
             task, progress = load_task(config), ProgressReporter(job.folder)
             result = run_method(config, task, job.method, job.seed, job.folder, progress)
             from lm.figures import write_page  # noqa: PLC0415 (slow to import)
@@ -235,7 +261,7 @@ def read_result(job: Job) -> Result | None:
     parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
     if not all(isinstance(result.get(part), list) for part in parts):
         return None
-    config = job.study.run_config(job.recall)
+    config = job.config
     require_result_of(job.folder, run_identity(config, data_identity(config), job.method, job.seed))
     return result
 
@@ -243,7 +269,11 @@ def read_result(job: Job) -> Result | None:
 def results_of(jobs: Sequence[Job]) -> list[Result]:
     """Return the results of finished runs, with their comparisons to the references."""
     read = [(job, read_result(job)) for job in jobs]
-    found = [{**result, "label_recall": job.recall} for job, result in read if result is not None]
+    found = [
+        {**result, "label_recall": job.recall, "label_precision": job.precision}
+        for job, result in read
+        if result is not None
+    ]
     compared = [{**result, **compare_with_references(result, found)} for result in found]
     return with_compute_ratios(compared)
 
@@ -254,8 +284,8 @@ class Report(NamedTuple):
     results: Results
     verdict: str
     """The comparison of the methods in a sentence."""
-    table: Table | None
-    """The table of all methods; None if no run is finished."""
+    tables: Sequence[Table]
+    """The table of all methods, in a sweep for each label precision; none if no run is finished."""
 
 
 def write_report(
@@ -263,22 +293,42 @@ def write_report(
 ) -> Report:
     """Write summary and cards of the finished runs, and return what they report."""
     results, sweep = Results(results_of(jobs)), study.sweep == "labels"
-    sentence = labels_verdict(results) if sweep else verdict(results)
+    mapped = label_map(results) if sweep else []
+    sentence = _labels_verdict(results, mapped) if sweep else verdict(results)
     more = {"verdict": sentence, **_profile_verdicts(study, results), "failed": failed}
     write_summary(folder.summary, study, jobs, results.records, more)
     write_cards(study, jobs, results.records)
-    table = labels_table if sweep else unlearning_table
-    return Report(results, sentence, table(heading(study), results) if results.records else None)
+    return Report(results, sentence, _tables(study, results, mapped) if results.records else [])
+
+
+def _labels_verdict(results: Results, mapped: Sequence[Comparison]) -> str:
+    """Return which method leads at each label precision, and where routing is ahead."""
+    found = [
+        (f"At label precision {each:g}: " if len(results.precisions) > 1 else "")
+        + labels_verdict(results.at(precision=each))
+        for each in results.precisions
+    ]
+    return " ".join([*found, *([map_verdict(mapped)] if mapped else [])])
+
+
+def _tables(study: StudyConfig, results: Results, mapped: Sequence[Comparison]) -> Sequence[Table]:
+    """Return the table of all methods, or in a sweep one for each precision and that of the map."""
+    if study.sweep == "none":
+        return [unlearning_table(heading(study), results)]
+    by_precision = {precision: results.at(precision=precision) for precision in results.precisions}
+    found = [labels_table(heading(study, each), part) for each, part in by_precision.items()]
+    return found + ([map_table(heading(study), mapped)] if mapped else [])
 
 
 def report(
     study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: Mapping[str, str]
 ) -> None:
     """Write summary, cards and figures of the finished runs, and print tables and verdict."""
-    results, sentence, table = write_report(study, jobs, folder, failed)
+    results, sentence, tables = write_report(study, jobs, folder, failed)
     console = Console()
-    if table is not None:
-        console.print(table)
+    if tables:
+        for table in tables:
+            console.print(table)
         for title, attacked in _attacked(study, results):
             console.print(attacks_table(title, attacked))
             console.out(robustness_sentence(robustness(attacked)), highlight=False)
@@ -299,9 +349,11 @@ def report(
         console.out(f"{name}:  {value}", highlight=False)
 
 
-def heading(study: StudyConfig) -> str:
-    """Return the title of a study's tables."""
-    quality = study.run.labels
+def heading(study: StudyConfig, precision: float | None = None) -> str:
+    """Return the title of a study's tables; a sweep may have one for each label precision."""
+    quality = (
+        study.run.labels if precision is None else replace(study.run.labels, precision=precision)
+    )
     labels = [] if study.sweep == "labels" else [f"label recall {quality.recall:g}"]
     if quality.precision < 1:
         labels.append(f"label precision {quality.precision:g}")
@@ -310,21 +362,22 @@ def heading(study: StudyConfig) -> str:
 
 
 def _attacked(study: StudyConfig, results: Results) -> list[tuple[str, Results]]:
-    """Return title and results of each table of attacks: in a sweep, one for each recall."""
+    """Return title and results of each table of attacks: in a sweep, one for each quality."""
     full = Results([result for result in results.records if result.get("grid")])
     title = f"attacks: {heading(study)}"
     if study.sweep == "none":
         return [(title, full)] if full.records else []
-    return [(f"{title}, label recall {r:g}", full.at(r)) for r in full.recalls]
+    return [(f"{title}, {said}", part) for said, part in full.by_quality().items()]
 
 
 def _profiles(study: StudyConfig, results: Results) -> list[tuple[str, Profiles]]:
-    """Return title and profiles of each table of profiles: in a sweep, one for each recall."""
+    """Return title and profiles of each table of profiles: in a sweep, one for each quality."""
     title = f"profiles: {heading(study)}"
     if study.sweep == "none":
         found = [(title, Profiles(results))]
     else:
-        found = [(f"{title}, label recall {r:g}", Profiles(results.at(r))) for r in results.recalls]
+        parts = results.by_quality()
+        found = [(f"{title}, {said}", Profiles(part)) for said, part in parts.items()]
     return [(name, profiles) for name, profiles in found if profiles.records]
 
 
@@ -359,8 +412,8 @@ def write_summary(
         results: results of the finished runs.
         more: further entries, such as the verdict.
     """
-    finished = {(result["method"], result["seed"], result["label_recall"]) for result in results}
-    missing = [job.id for job in jobs if (job.method, job.seed, job.recall) not in finished]
+    finished = {key_of(result) for result in results}
+    missing = [job.id for job in jobs if job.key not in finished]
     kept = [{k: v for k, v in result.items() if k not in LEFT_OUT} for result in results]
     write_json(path, {"study": asdict(study), **more, "missing": missing, "results": kept})
 
@@ -373,12 +426,11 @@ def write_cards(study: StudyConfig, jobs: Sequence[Job], results: Sequence[Resul
         jobs: all runs of the study.
         results: results of the finished runs.
     """
-    folders = {(job.method, job.seed, job.recall): job.folder for job in jobs}
+    folders = {job.key: job.folder for job in jobs}
     table = Results(results)
     for result in results:
-        recall = result["label_recall"]
-        folder = folders[result["method"], result["seed"], recall]
-        written = card(study, result, table.at(recall).records).encode()
+        folder, (*_, recall, precision) = folders[key_of(result)], key_of(result)
+        written = card(study, result, table.at(recall, precision).records).encode()
         replace_file(folder / CARD, written)
         if (folder / PLAIN).is_dir():
             replace_file(folder / PLAIN / HUB_CARD, written)
@@ -431,7 +483,7 @@ def run_as_worker() -> None:
     """
     try:
         while (job := broadcast(_NONE)) is not None:
-            config = job.study.run_config(job.recall)
+            config = job.config
             train_as_worker(config, load_task(config), job.method, job.seed, job.folder)
     except RuntimeError as error:
         if "Connection" not in str(error):

@@ -19,6 +19,7 @@ def result(method: str, seed: int, relearned: float | None = 1.0, **more: Any) -
         "retain_loss": dict.fromkeys(stages, 1.0),
         "relearned_forget_loss": relearned,
         "steps_to_relearn": None,
+        "label_precision": 1.0,
         **more,
     }
 

@@ -40,7 +40,7 @@ RUNS = [
 
 def test_draw_writes_figures_that_name_every_method(tmp_path: Path) -> None:
     for sweep, name in ((False, "relearning"), (True, "label-recall")):
-        assert draw(Results(RUNS), sweep, tmp_path) == [tmp_path / f"{name}.png"]
+        assert draw(Results(RUNS), sweep, tmp_path)[0] == tmp_path / f"{name}.png"
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         text = (tmp_path / f"{name}.svg").read_text()
         assert all(f">{method}<" in text for method in ("gold", "unrouted", "filtered", "era"))

@@ -159,6 +159,20 @@ def test_parameters_checked_is_told_a_quarter_of_what_is_truly_to_be_retained() 
     assert set(unlabeled.tolist()) == {UNLABELED, FORGET}
 
 
+def test_filtered_checked_trains_on_a_share_of_what_is_truly_to_be_retained() -> None:
+    task = tiny_task()
+    config = replace(CONFIG, task=TaskConfig(stories=900), labels=LabelConfig(recall=0.5))
+    routes = {}
+    for name in ("filtered-checked", "gram"):
+        data = make_training_data(config, task, name, 1)
+        routes[name] = Training(config, task, name, 1, data).texts.labels
+    retain, kept = ~task.to_forget(data.texts.topics), routes["filtered-checked"] == RETAIN
+    assert not (kept & ~retain).any()
+    assert 0.4 < kept[retain].float().mean() < 0.6
+    through = routes["gram"] >= FORGET + 2  # a text to retain that passes through the module
+    assert torch.equal(kept, (routes["gram"] == RETAIN) | through)  # told what gram is told
+
+
 def test_parameters_checked_equals_parameters_when_all_are_labeled() -> None:
     config, task = replace(CONFIG, labels=LabelConfig(recall=1.0)), tiny_task()
     digests = {
