@@ -255,7 +255,7 @@ def test_worlds_study_has_the_tax_and_an_oracle_in_every_world() -> None:
         key = (run.variation, run.config.method)
         levels.setdefault(key, set()).add(run.config.oversight_probability)
     for (variation, method), found in levels.items():
-        full = {1.0} if method in ("score-maps", "imputed-conv", "oracle") else set()
+        full = {1.0} if method in ("score-maps", "oracle") else set()
         fixed = method == "oracle" and variation != "absent_supervisor"
         main = method in ("score-maps", "imputed-conv", "naive", "oracle")
         levels_of_method = {0.003, 0.01, 0.03} if main else {0.01}
