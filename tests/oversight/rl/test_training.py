@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from agents import METHODS, RoutedPPO
+from agents.checkpoint import read_model_weights
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.trained_runs import (
+    MAZE,
     ROLLOUT,
     TINY,
     evaluated_policies,
@@ -92,3 +95,15 @@ def test_run_finishes_in_a_thread(tmp_path: Path) -> None:
     thread.join()
     assert codes == [0]
     assert RunFolder(tmp_path).model.exists()
+
+
+def test_fully_observed_reward_model_trains_the_oracle_to_the_bit(tmp_path: Path) -> None:
+    flags = ("--oversight-probability", "1", *rollouts(2))
+    for method in ("imputed-conv", "oracle"):
+        assert run_train(*MAZE, *flags, "--method", method, "--run-dir", tmp_path / method) == 0
+    imputed, oracle = (
+        read_model_weights(RunFolder(tmp_path / name).model) for name in ("imputed-conv", "oracle")
+    )
+    shared = imputed.keys() & oracle.keys()
+    assert shared == oracle.keys()
+    assert all(torch.equal(imputed[name], oracle[name]) for name in shared)

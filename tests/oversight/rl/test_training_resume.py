@@ -20,6 +20,7 @@ from oversight.rl.result_files import RULES
 from oversight.runs.folder import RunFolder
 from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import (
+    MAZE,
     ROLLOUT,
     TINY,
     difference,
@@ -107,13 +108,6 @@ def at_evaluation(
 
 def kill() -> None:
     raise Kill
-
-
-MAZE = (
-    *("--env", "CornerMaze-v0", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
-    *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--checkpoint-every", "1"),
-    *("--eval-episodes", "8", "--final-episodes", "16"),
-)
 
 
 KEPT = {"score-maps": "follows", "imputed-conv": "inputs"}

@@ -22,6 +22,12 @@ TINY = (
     *("--eval-episodes", "8", "--final-episodes", "16", "--grid.horizon", "16"),
 )
 """Flags of a run whose rollout takes milliseconds; it checkpoints after each."""
+MAZE = (
+    *("--env", "CornerMaze-v0", "--threads", "1", "--device", "cpu", "--num-envs", "16"),
+    *("--ppo.n-steps", "16", "--ppo.batch-size", "128", "--checkpoint-every", "1"),
+    *("--eval-episodes", "8", "--final-episodes", "16"),
+)
+"""The same in a grid world."""
 
 
 def rollouts(number: int) -> tuple[str, str]:
