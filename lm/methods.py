@@ -78,6 +78,10 @@ class Method:
     routes are those of `lm.training.profiles` instead of a table."""
     retain_missing: bool = False
     """Whether texts to retain lack their label as often as those to forget, by the label recall."""
+    fills_batches: bool = False
+    """Whether texts that are not labeled retain are left out of batches, so that as many steps as
+    in other methods pass over the rest more often; in other methods of filtering they keep their
+    place, and teach nothing."""
     assigned: bool = False
     """Whether the model decides in training what unlabeled texts teach
     (`lm.training.absorption`)."""
@@ -166,10 +170,12 @@ METHODS: dict[str, Method] = {
         summary="Trained without the texts labeled forget.", table=FILTERED, per_profile=True
     ),
     "filtered-checked": Method(
-        summary="Trained only on texts to retain that were checked, as many as gram is told of.",
+        summary="Trained only on texts to retain that were checked, as many as gram is told of, in "
+        "as many steps.",
         table=FILTERED,
         retain_checked=True,
         retain_missing=True,
+        fills_batches=True,
     ),
     "filtered-tokens": Method(
         summary="Trained without those tokens of texts labeled forget that reveal the topic.",

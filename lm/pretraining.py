@@ -382,7 +382,10 @@ class Training:
             labels = drop_retain_labels(labels, 1 - config.labels.recall, seed)
         if self.method.draws_routes:
             labels = draw_routes(labels, len(config.topics), config.gram, seed)
-        self.texts = routed(self.method, data.texts, labels, task.vocab_size, seed)
+        texts = data.texts
+        if self.method.fills_batches:
+            texts, labels = texts.take(labels == RETAIN), labels[labels == RETAIN]
+        self.texts = routed(self.method, texts, labels, task.vocab_size, seed)
         self.loop = config.loop
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
