@@ -144,7 +144,7 @@ class RunConfig:
     batch_size: int = 8
     """Number of texts in a batch."""
     gram: GramConfig = field(default_factory=GramConfig)
-    """Settings of methods with a module for each topic."""
+    """Settings of gram and its variants, which have a module for each topic."""
     absorption: AbsorptionConfig = field(default_factory=AbsorptionConfig)
     """Settings of gram-em, in which the model decides what unlabeled texts teach."""
     branch: BranchConfig = field(default_factory=BranchConfig)
@@ -340,6 +340,12 @@ class StudyConfig:
         adapted = [name for name in self.method if method_of(name).adapted]
         if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
+        experts = [name for name in self.method if method_of(name).experts]
+        if experts and self.run.model is not None:
+            raise ValueError(
+                f"{experts[0]} trains new models, whose MLPs are experts, and --model "
+                f"{self.run.model} was given: leave it out, or choose gram or gram-lora"
+            )
         for name in self.method if self.run.model and not self.run.loop.steps else ():
             if name in POSTHOC or name == BASE:
                 continue

@@ -17,7 +17,7 @@ from lm.labels import Routed, Unit, drop_retain_labels
 from lm.models.layers import EXPANSION
 from lm.posthoc import POSTHOC
 from lm.training.branches import branch_table
-from lm.training.profiles import profile_table
+from lm.training.profiles import expert_table, profile_table
 from lm.training.route_tables import (
     ERA,
     FILTERED,
@@ -76,6 +76,8 @@ class Method:
     modules: Literal["one", "topic"] = "one"
     """Whether a model has one module for all that is to be forgotten, or one for each topic, whose
     routes are those of `lm.training.profiles` instead of a table."""
+    experts: bool = False
+    """Whether modules are experts, which take the place of the MLPs of a new model."""
     retain_missing: bool = False
     """Whether texts to retain lack their label as often as those to forget, by the label recall."""
     fills_batches: bool = False
@@ -102,7 +104,7 @@ class Method:
     @property
     def draws_routes(self) -> bool:
         """Whether a text of the core, or of a topic, takes one of several routes at random."""
-        return self.modules == "topic" and not self.has_branches
+        return self.modules == "topic" and not (self.has_branches or self.experts)
 
     @property
     def routes(self) -> bool:
@@ -128,7 +130,9 @@ class Method:
         """Return the weights of the routes in a run with some topics to forget."""
         if self.has_branches:
             return branch_table(topics) if self.branch == "module" else UNROUTED
-        return profile_table(topics) if self.modules == "topic" else self.table
+        if self.modules == "one":
+            return self.table
+        return expert_table(topics) if self.experts else profile_table(topics)
 
 
 def _expanded(summary: str, table: RouteTable = UNROUTED) -> Method:
@@ -266,6 +270,14 @@ METHODS: dict[str, Method] = {
         expanded=False,
         embedded=False,
         adapted=True,
+    ),
+    "demix": replace(
+        _GRAM,
+        summary="Texts of each topic, and of the core, pass through MLPs of their own and train "
+        "them and the shared rest of the model; unlabeled texts pass through the mean of all MLPs; "
+        "those of topics are ablated.",
+        embedded=False,
+        experts=True,
     ),
     "lora-branch": replace(
         _MODULES,

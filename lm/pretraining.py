@@ -221,13 +221,14 @@ def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context
     plain = replace(size(config.size, vocab_size), context=context)
     if not method.expanded:
         return plain
-    layers = tuple(range(plain.num_layers))
+    modules = method.module_names(config.topics)
     return replace(
         plain,
-        expansion=config.expansion,
-        expanded_layers=layers,
+        expansion=plain.hidden if method.experts else config.expansion,
+        expanded_layers=tuple(range(plain.num_layers)),
         added_embedding=method.embedded,
-        modules=method.module_names(config.topics),
+        modules=modules,
+        expert_weights=(1.0,) * len(modules) if method.experts else (),
     )
 
 
@@ -447,7 +448,7 @@ class Training:
         names = ["model", "gguf_file", "size", "batch_size"]
         names += [] if config.texts.forget else ["data"]
         found |= {name: getattr(config, name) for name in names}
-        if self.method.expanded:
+        if self.method.expanded and not self.method.experts:
             found["expansion"] = config.expansion
         if self.method.routes:
             found["labels"] = asdict(config.labels)

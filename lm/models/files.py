@@ -59,7 +59,7 @@ def load(path: Path) -> LanguageModel:
 
 
 def _gpt(shape: dict[str, Any], dtype: torch.dtype) -> LanguageModel:
-    return GPT(from_json(GPTConfig, shape, "the metadata")).to(dtype)
+    return GPT(from_json(GPTConfig, {"expert_weights": []} | shape, "the metadata")).to(dtype)
 
 
 def _causal_lm(shape: dict[str, Any], dtype: torch.dtype) -> LanguageModel:

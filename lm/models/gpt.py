@@ -24,6 +24,7 @@ from lm.models.layers import (
     AddedEmbedding,
     AddedUnits,
     Attention,
+    ExpertMLP,
     GatedMLP,
     GPTConfig,
     RoutedLinear,
@@ -38,7 +39,8 @@ class Block(nn.Module):
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.attention = Attention(config)
-        self.mlp = GatedMLP(config, layer)
+        experts = bool(config.expert_weights) and layer in config.expanded_layers
+        self.mlp: GatedMLP = ExpertMLP(config, layer) if experts else GatedMLP(config, layer)
 
     def forward(self, x_btd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         """Map [B, T, D] to itself."""
@@ -125,8 +127,11 @@ class GPT(LanguageModel):
 
     @property
     def shape(self) -> dict[str, Any]:
-        """The settings of the model, as plain data."""
-        return asdict(self.config)
+        """The settings of the model, as plain data; weights of experts only if there are some."""
+        found = asdict(self.config)
+        if not self.config.expert_weights:
+            del found["expert_weights"]  # so that files and checkpoints stay as they were
+        return found
 
     def layers(self) -> list[Block]:
         """Return the blocks in order."""
@@ -147,8 +152,13 @@ class GPT(LanguageModel):
             ValueError: as `profile_scales`.
         """
         scales = profile_scales(self.module_names, names, weights)
-        config = replace(self.config, modules=tuple(scales)) if scales else self.config.plain
-        made = self._like(config)
+        if not scales:
+            return self._like(self.config.plain)
+        own = dict(zip(self.module_names, self.config.expert_weights, strict=False))
+        shares = tuple(own[name] * scale for name, scale in scales.items() if own)
+        made = self._like(replace(self.config, modules=tuple(scales), expert_weights=shares))
+        if own:  # experts write what they wrote, and count for less in their mean
+            return made
         with torch.no_grad():
             for part in made.modules():
                 if isinstance(part, AddedUnits):
@@ -188,7 +198,7 @@ def norm(x_btd: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialize(model: GPT, seed: int) -> None:
-    """Draw the initial weights; the output of an expansion is zero at first.
+    """Draw the initial weights; the output of an expansion is zero at first, if it is not experts.
 
     The standard deviation is 1 / sqrt(width), and 1 / sqrt(2 * layers) of that for matrices that
     write to the residual stream. GPT-2's 0.02, chosen for 768 features, is too small for narrow
@@ -197,6 +207,7 @@ def initialize(model: GPT, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     deviation = model.config.width**-0.5
     small = deviation / (2 * model.config.num_layers) ** 0.5
+    written = small if model.config.expert_weights else 0.0
     model.embedding.normal_(0, deviation, generator=generator)
     blocks = model.layers()
     for block in blocks:
@@ -208,7 +219,7 @@ def initialize(model: GPT, seed: int) -> None:
         for added in block.mlp.added.values():
             assert isinstance(added, AddedUnits)
             added.up.weight.normal_(0, deviation, generator=generator)
-            added.down.weight.normal_(0, 0.0, generator=generator)
+            added.down.weight.normal_(0, written, generator=generator)
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ the weights take up:
 - our embeddings are normed before the first block: the rows of the embedding are normed here, after
   those of the modules are added;
 - our head is the embedding as it is: the head is not tied;
-- modules are hidden units of their own: they become units of a wider MLP.
+- modules are hidden units of their own: they become units of a wider MLP;
+- experts are averaged: what each writes is scaled by its share in the mean.
 
 Sums of a wider MLP are in another order, so that logits differ from those of the GPT by rounding.
 """
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lm.models.gpt import GPT, Block
-from lm.models.layers import HiddenUnits
+from lm.models.layers import ExpertMLP, HiddenUnits
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -81,6 +82,9 @@ def _weights(model: GPT) -> dict[str, Tensor]:
     }
     for number, block in enumerate(model.layers()):
         groups = unit_groups(block)
+        down: list[Tensor] = [units.down.weight for units in groups]
+        if isinstance(block.mlp, ExpertMLP):
+            down = [share * each for share, each in zip(block.mlp.shares(), down, strict=True)]
         q_dd, k_dd, v_dd = block.attention.qkv.weight.chunk(3)
         of_block = {
             "input_layernorm": ones,
@@ -90,7 +94,7 @@ def _weights(model: GPT) -> dict[str, Tensor]:
             "self_attn.o_proj": block.attention.out.weight,
             "post_attention_layernorm": ones,
             "mlp.up_proj": torch.cat([units.up.weight for units in groups]),
-            "mlp.down_proj": torch.cat([units.down.weight for units in groups], dim=1),
+            "mlp.down_proj": torch.cat(down, dim=1),
         }
         found |= {f"model.layers.{number}.{name}.weight": each for name, each in of_block.items()}
     return found

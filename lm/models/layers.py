@@ -18,6 +18,8 @@ Targets at parameters, where a token's weight multiplies its contribution to the
 A target in the forward pass:
 - `expansion_mask`: multiplies the output of the module. A token of weight 0 does not see it.
 
+Where modules are experts, the MLP of the core is one more of them, with the name `core`.
+
 Shape suffixes: b batch, h heads, t tokens, d width, c features of a head, f hidden units.
 """
 
@@ -59,6 +61,8 @@ class RoutedLinear(nn.Module):
 HIDDEN = "hidden"
 ORIGINAL = "original"
 EXPANSION = "expansion"
+CORE = "core"
+"""The expert that takes the place of a model's own MLP, where modules are experts."""
 MLP = "mlp"
 ATTENTION = "attention"
 LOSS = "loss"
@@ -134,10 +138,13 @@ class ModuleMask(nn.Module):
 
     def forward(self, written_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself."""
+        weight = self.weight_for(written_btd)
+        return written_btd if weight is None else written_btd * weight
+
+    def weight_for(self, written_btd: Tensor) -> Tensor | None:
+        """Return the weight of each token, to be multiplied with [B, T, D]; None for 1."""
         weight = self.gate.weight_for(written_btd)
-        if weight is None:
-            return written_btd
-        return written_btd * weight.to(written_btd.device, written_btd.dtype)
+        return None if weight is None else weight.to(written_btd.device, written_btd.dtype)
 
 
 def require_expansion(units: int, layers: tuple[int, ...], num_layers: int) -> None:
@@ -181,6 +188,9 @@ class GPTConfig:
     """Whether each module of the expansion also has an embedding of tokens."""
     modules: tuple[str, ...] = (EXPANSION,)
     """Names of the modules of the expansion, if there is one."""
+    expert_weights: tuple[float, ...] = ()
+    """Weight of each module in a mean with the MLP of the core, whose weight is 1: modules are
+    experts. Without weights, modules add to the core."""
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.width, self.num_layers, self.num_heads, self.context)
@@ -190,7 +200,20 @@ class GPTConfig:
                 "num_heads heads of an even number of features"
             )
         require_expansion(self.expansion, self.expanded_layers, self.num_layers)
-        require_modules(self.modules)
+        require_modules((CORE, *self.modules) if self.expert_weights else self.modules)
+        self._require_expert_weights()
+
+    def _require_expert_weights(self) -> None:
+        """Refuse weights that are not those of the modules, or have no layer to be in."""
+        weights = self.expert_weights
+        if not weights:
+            return
+        whole = self.expansion > 0 and not self.added_embedding
+        if not whole or len(weights) != len(self.modules) or not all(0 <= w <= 1 for w in weights):
+            raise ValueError(
+                f"expert_weights {weights} were given to the modules {', '.join(self.modules)}: "
+                "give each of them a weight from 0 to 1, hidden units, and no embedding"
+            )
 
     @property
     def hidden(self) -> int:
@@ -201,7 +224,12 @@ class GPTConfig:
     def plain(self) -> "GPTConfig":
         """The same shape without its expansion."""
         return replace(
-            self, expansion=0, expanded_layers=(), added_embedding=False, modules=(EXPANSION,)
+            self,
+            expansion=0,
+            expanded_layers=(),
+            added_embedding=False,
+            modules=(EXPANSION,),
+            expert_weights=(),
         )
 
     @property
@@ -335,6 +363,37 @@ class GatedMLP(nn.Module):
         for added in self.added.values():
             y_btd = y_btd + added(x_btd)
         gated: Tensor = self.gate(y_btd)
+        return gated
+
+
+class ExpertMLP(GatedMLP):
+    """Experts in place of an MLP: that of the core, and one for each module (a DEMix layer).
+
+    The output is the weighted mean of the outputs of those experts that a token passes through. The
+    others do not count, so that a token which passes through one alone gets its output as it is.
+    """
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__(config, layer)
+        self.original = AddedUnits(config.width, config.hidden, CORE)
+        self.weights = (1.0, *config.expert_weights)
+
+    def experts(self) -> list[AddedUnits]:
+        """Return the expert of the core, then those of the modules."""
+        return [part for part in self.modules() if isinstance(part, AddedUnits)]
+
+    def shares(self) -> list[float]:
+        """Return the share of each expert in the mean, if a token passes through all of them."""
+        return [weight / sum(self.weights) for weight in self.weights]
+
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """Map [B, T, D] to itself, token by token."""
+        y_btd, total = torch.zeros_like(x_btd), torch.zeros_like(x_btd[..., :1])
+        for expert, weight in zip(self.experts(), self.weights, strict=True):
+            passes = expert.mask.weight_for(x_btd)
+            y_btd = y_btd + weight * expert(x_btd)
+            total = total + (weight if passes is None else weight * passes)
+        gated: Tensor = self.gate(y_btd / total)
         return gated
 
 

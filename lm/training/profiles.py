@@ -1,4 +1,4 @@
-"""The route table of models with one removable module per topic, and the routes of their texts.
+"""The route tables of models with one removable module per topic, and the routes of their texts.
 
 Gradient-routed auxiliary modules (GRAM: Roland et al. 2026, "Modular Pretraining Enables Access
 Control") in mixed batches: a text of a topic passes through the core and the module of its topic
@@ -7,6 +7,9 @@ core, and with probability `core_robustness` also one random module through whic
 unlabeled text passes through all modules and teaches everything. Modules that a text does not
 pass through are not taught by it, and each part has its own optimizer state and clipping
 (`lm.training.loop`).
+
+DEMix layers (Gururangan et al. 2021, arXiv 2108.05036) are the baseline without a shared core: each
+topic, and the core as one more of them, has an MLP of its own in each layer (`expert_table`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.models.layers import ORIGINAL_PARAMETERS, mask_of, parameters_of
+from lm.models.layers import CORE, ORIGINAL_PARAMETERS, mask_of, parameters_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, complete
 from oversight.routing import RouteTable
 from oversight.runs.settings import UNIT, require_number
@@ -69,6 +72,41 @@ def profile_table(topics: Sequence[str]) -> RouteTable:
     return complete(rows, tuple(topics))
 
 
+def expert_table(topics: Sequence[str]) -> RouteTable:
+    """Return the table of models whose MLPs are experts: one of the core, and one for each topic.
+
+    A text labeled with a topic, or retain, passes through the expert of that topic, or of the core,
+    instead of the others and teaches it. An unlabeled text passes through the mean of all experts
+    and teaches all. Attention and embeddings, the original parameters, learn from every text. A
+    label is a route: `retain`, `unlabeled`, then the topics in their order.
+
+    In the paper a text passes through the expert of its domain alone, which its label names in
+    training; its eight domains have labels throughout. The authors' code (kernelmachine/demix,
+    `--untie-parameters feedforward`) gives each domain its own feed-forward matrices in all layers,
+    as here, and shares everything else. It trains each domain on processors of its own, so that
+    domains have the same number of tokens; here they have as many as there are texts.
+
+    The rule for several domains differs. The paper mixes the next-token distributions of the
+    experts, each of which runs as a model of its own, by the posterior of the domain given the text
+    so far. Here the experts that are on are averaged in each layer (`lm.models.layers.ExpertMLP`),
+    so that a profile is one plain model with one forward pass. This loses that experts of other
+    domains count little: with n topics on, the expert of a text counts 1 / (n + 1), and experts of
+    labeled texts were never trained together. A profile with topics may be worse at the core, and
+    at its topics, than the expert of the text alone. Figures of the paper are not to be expected.
+
+    Raises:
+        ValueError: as `profile_table`.
+
+    >>> rows = expert_table(["forest", "sea"]).as_dict()
+    >>> [name for name, weight in rows["forest"].items() if not weight]
+    ['core_parameters', 'sea_parameters', 'core_mask', 'sea_mask']
+    """
+    _require_topics(topics)
+    experts = (CORE, *topics)
+    topical = {topic: _only(experts, topic) for topic in topics}
+    return complete({"retain": _only(experts, CORE), "unlabeled": {}, **topical}, experts)
+
+
 def _only(topics: Sequence[str], on: str | None = None) -> dict[str, float]:
     """Return the weights of a route that passes through no module, or through one."""
     off = [topic for topic in topics if topic != on]
@@ -76,10 +114,10 @@ def _only(topics: Sequence[str], on: str | None = None) -> dict[str, float]:
 
 
 def _require_topics(topics: Sequence[str]) -> None:
-    if not topics or len(set(topics)) < len(topics) or set(topics) & {*LABELS[:FORGET]}:
+    if not topics or len(set(topics)) < len(topics) or set(topics) & {*LABELS[:FORGET], CORE}:
         raise ValueError(
             f"modules of the topics {', '.join(topics) or 'none'} were asked for: give one topic "
-            "or more, each once, and none named retain or unlabeled"
+            "or more, each once, and none named retain, unlabeled or core"
         )
 
 

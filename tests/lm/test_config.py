@@ -91,6 +91,12 @@ def test_profiles_that_cannot_be_examined_are_refused(
         RunConfig(profiles=True, **settings)  # type: ignore[arg-type]
 
 
+def test_experts_in_a_pretrained_model_are_refused() -> None:
+    study = StudyConfig(method=("unrouted", "demix"), run=RunConfig(model="some/model"))
+    with pytest.raises(ValueError, match=r"demix trains new models.*--model some/model was given"):
+        study.require_fitting_methods()
+
+
 def test_missing_file_is_refused() -> None:
     with pytest.raises(ValueError, match=r"there is no file nowhere\.txt"):
         _ = TextsConfig(forget=(Path("nowhere.txt"),), retain=(Path("."),)).preparation

@@ -21,6 +21,7 @@ from tests.oversight.runs.refusals import Capture, refused
 
 __all__ = ["tiny_size"]
 TASK = tiny_task()
+METHODS = ("modules", "demix", "unrouted")
 RUN = replace(CONFIG, task=replace(CONFIG.task, forget=("wood",)))
 
 
@@ -28,10 +29,8 @@ RUN = replace(CONFIG, task=replace(CONFIG.task, forget=("wood",)))
 def study(tmp_path_factory: pytest.TempPathFactory, tiny_size: None) -> Iterator[Path]:
     """Return the folder of runs of a study, and let the command read its task."""
     folder = tmp_path_factory.mktemp("study")
-    write_config(
-        RunFolder(folder), StudyConfig(method=("modules", "unrouted"), seeds=(1,), run=RUN)
-    )
-    for method in ("modules", "unrouted"):
+    write_config(RunFolder(folder), StudyConfig(method=METHODS, seeds=(1,), run=RUN))
+    for method in METHODS:
         run = folder / "runs" / f"{method}-seed1"
         run_method(RUN, TASK, method, 1, run, lambda stage, share: None)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,12 +90,25 @@ def test_weights_and_titration_scale_a_module(study: Path, capsys: Capture) -> N
     assert [row.split() for row in rows(capsys)] == [cells("none", trained.ablated())]
 
 
+def test_weight_of_an_expert_counts_in_the_mean(study: Path, capsys: Capture) -> None:
+    trained = files.load(study / "demix-seed1" / "trained.safetensors")
+    half = trained.profile("wood", weights={"wood": 0.5})
+    assert cli.run(main, [str(study / "demix-seed1"), "--titrate", "wood"]) == 0
+    titrated = [row.split() for row in rows(capsys)]
+    assert titrated[0] == cells("0 wood", trained.ablated())
+    assert titrated[2] == cells("0.5 wood", half)
+    assert titrated[4] == cells("1 wood", trained)
+
+
 @pytest.mark.parametrize(
     ("method", "flags", "on", "weights"),
     [
         ("modules", ["--profile"], (), {}),
         ("modules", ["--profile", "expansion"], ("expansion",), {}),
         ("modules", ["--weights", "expansion=0.25"], ("expansion",), {"expansion": 0.25}),
+        ("demix", ["--profile"], (), {}),
+        ("demix", ["--profile", "wood"], ("wood",), {}),
+        ("demix", ["--weights", "wood=0.25"], ("wood",), {"wood": 0.25}),
         ("unrouted", ["--profile", "wood"], ("wood",), {}),
     ],
 )

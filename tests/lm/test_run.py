@@ -30,9 +30,10 @@ from lm.posthoc import CIR, NPO, RMU, GradDiff, LayeredRMU, MaxEnt, PostHocSetti
 from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
 from lm.run import Run, repair, require_finite, run_method, train
+from lm.serving import subsets
 from lm.stages import Stages
 from lm.training.batches import Batch
-from lm.training.loop import LoopConfig
+from lm.training.loop import LoopConfig, step_optimizer
 from lm.training.profiles import GramConfig
 from lm.training.route_tables import FORGET, RETAIN
 from oversight.routing import RouteTable
@@ -136,6 +137,45 @@ def test_all_profiles_of_gram_are_examined(tmp_path: Path) -> None:
     elicited = {"elicited_loss", "elicited_facts"}
     of_none = found["profiles"][0]["topics"]
     assert [name for name in of_none if elicited <= set(of_none[name])] == ["wood", "lake"]
+
+
+@pytest.mark.parametrize("topics", [("wood",), ("wood", "lake")])
+def test_demix_serves_all_profiles_and_resumes_to_the_same_bits(
+    topics: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tiny_task(*topics)
+    labels = replace(CONFIG.labels, recall=0.5)
+    of_topics = replace(CONFIG.task, forget=topics, stories=48)
+    config = replace(CONFIG, task=of_topics, labels=labels, profiles=True)
+    found = run_method(config, task, "demix", 1, tmp_path / "whole", lambda stage, share: None)
+    on = [each["on"] for each in found["profiles"]]
+    assert on == [list(each) for each in subsets(topics)]
+    trained = files.load(tmp_path / "whole" / "trained.safetensors")
+    exam = make_topic_exam(task, 1, config.exam)
+    assert found["profiles"][-1]["topics"]["core"] == examine_topics(trained, exam)["core"]
+    assert found["profiles"][0]["topics"]["core"] == examine_topics(trained.profile(), exam)["core"]
+    shares = found["gradient_shares"]
+    assert shares["retain"]["wood_parameters"] == shares["wood"]["core_parameters"] == 0.0
+    assert {"retain", "unlabeled", *topics} == set(shares)
+
+    taken = 0
+
+    def killed_in_step_3(*given: Any) -> tuple[str, ...]:  # noqa: ANN401
+        nonlocal taken
+        taken += 1
+        if taken == 3:
+            raise KeyboardInterrupt
+        return step_optimizer(*given)
+
+    data = make_training_data(config, task, "demix", 1)
+    (tmp_path / "cut").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("lm.training.loop.step_optimizer", killed_in_step_3)
+        with pytest.raises(KeyboardInterrupt):
+            Training(config, task, "demix", 1, data).run(tmp_path / "cut", lambda share: None)
+    assert (tmp_path / "cut" / "training.pt").exists()
+    resumed = Training(config, task, "demix", 1, data).run(tmp_path / "cut", lambda share: None)
+    assert same(weights(resumed), weights(trained))
 
 
 def test_baseline_serves_all_topics_and_has_a_validation_curve(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A small GPT, and random tokens and labels for it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,13 @@ EXPANDED = GPTConfig(
     expansion=3,
     expanded_layers=(1,),
     added_embedding=True,
+)
+EXPERTS = replace(
+    SMALL,
+    expansion=SMALL.hidden,
+    expanded_layers=(0, 1),
+    modules=("forest", "sea"),
+    expert_weights=(1.0, 1.0),
 )
 
 

@@ -10,7 +10,8 @@ import torch
 from lm.models.files import load, save
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
-from tests.lm.models.gpt_factories import EXPANDED, random_gpt
+from lm.models.layers import GPTConfig
+from tests.lm.models.gpt_factories import EXPANDED, EXPERTS, random_gpt
 from tests.lm.models.hf_factories import (
     FAMILIES,
     adapted_model,
@@ -21,8 +22,12 @@ from tests.lm.models.hf_factories import (
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_gpt_loads_with_equal_bits_after_saving(dtype: torch.dtype, tmp_path: Path) -> None:
-    model = random_gpt(EXPANDED, dtype)
+@pytest.mark.parametrize("config", [EXPANDED, EXPERTS], ids=["expanded", "experts"])
+def test_gpt_loads_with_equal_bits_after_saving(
+    config: GPTConfig, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    model = random_gpt(config, dtype)
+    assert ("expert_weights" in model.shape) == (config is EXPERTS)  # older files have none
     save(model, tmp_path / "model.safetensors")
     back = load(tmp_path / "model.safetensors")
     assert isinstance(back, GPT)

@@ -23,6 +23,7 @@ SHAPE = replace(
     added_embedding=True,
     modules=("forest", "sea"),
 )
+EXPERTS = replace(SHAPE, expansion=SHAPE.hidden, added_embedding=False, expert_weights=(1.0, 1.0))
 PROFILES = [((), {}), (("sea",), {}), (("forest", "sea"), {}), (("forest", "sea"), {"sea": 0.5})]
 
 
@@ -48,6 +49,18 @@ def test_logits_equal_those_of_the_profile(
         torch.testing.assert_close(plain(inputs).logits, served(inputs), rtol=0, atol=1e-5)
         assert torch.equal(RoutedCausalLM(plain)(inputs), plain(inputs).logits)
     assert plain.config.intermediate_size == 512 + 16 * len(on)
+
+
+@pytest.mark.parametrize(("on", "weights"), PROFILES)
+def test_experts_become_units_that_write_their_share_of_the_mean(
+    on: tuple[str, ...], weights: dict[str, float]
+) -> None:
+    served = GPT(EXPERTS, seed=1).profile(*on, weights=weights)
+    plain, (inputs, _) = to_causal_lm(served), tokens(config=SHAPE)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(inputs).logits, served(inputs), rtol=0, atol=1e-5)
+        assert torch.equal(RoutedCausalLM(plain)(inputs), plain(inputs).logits)
+    assert plain.config.intermediate_size == 512 * (1 + len(on))
 
 
 def test_logits_are_exact_in_float64_also_where_weights_are_large() -> None:

@@ -1,5 +1,7 @@
 """Tests of the routes of models with a module for each topic, and of how they are drawn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,8 +11,9 @@ from lm.models.gpt import GPT
 from lm.models.layers import GPTConfig, targets
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.profiles import GramConfig, draw_routes, profile_table
-from lm.training.route_tables import FORGET, LABELS, MODULES, RETAIN, UNLABELED
+from lm.training.profiles import GramConfig, draw_routes, expert_table, profile_table
+from lm.training.route_tables import FORGET, LABELS, MODULES, RETAIN, UNLABELED, UNROUTED
+from oversight.routing import RouteTable
 from tests.lm.attacks.row_factories import same, weights
 
 TOPICS = ("forest", "ocean", "city")
@@ -40,10 +43,24 @@ def test_table_of_one_topic_has_the_labels_and_rows_of_modules() -> None:
     assert tuple(profile_table(["forget"]).as_dict())[: len(LABELS)] == LABELS
 
 
-@pytest.mark.parametrize("topics", [(), ("forest", "forest"), ("forest", "retain")])
+def test_rows_of_experts_let_a_label_pass_through_its_expert_alone() -> None:
+    rows = expert_table(TOPICS).as_dict()
+    assert tuple(rows) == (*LABELS[:FORGET], *TOPICS)
+    everything = dict.fromkeys(targets(("core", *TOPICS)), 1.0)
+    assert rows["unlabeled"] == everything
+    for label, own in (("retain", "core"), *zip(TOPICS, TOPICS, strict=True)):
+        others = {"core", *TOPICS} - {own}
+        off = {f"{each}_{what}": 0.0 for each in others for what in ("mask", "parameters")}
+        assert rows[label] == everything | off
+
+
+@pytest.mark.parametrize(
+    "topics", [(), ("forest", "forest"), ("forest", "retain"), ("forest", "core")]
+)
 def test_table_refuses_topics_that_are_no_modules(topics: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="give one topic or more, each once, and none named"):
-        profile_table(topics)
+    for table in (profile_table, expert_table):
+        with pytest.raises(ValueError, match="give one topic or more, each once, and none named"):
+            table(topics)
 
 
 LABELED = torch.arange(60_000) % (FORGET + len(TOPICS))
@@ -126,11 +143,20 @@ SHAPE = GPTConfig(
     added_embedding=True,
     modules=TOPICS,
 )
+EXPERTS = replace(
+    SHAPE, expansion=SHAPE.hidden, added_embedding=False, expert_weights=(1.0, 1.0, 1.0)
+)
 
 
-def trained(*labels: int, config: GramConfig, steps: int = 3) -> tuple[GPT, GPT]:
+def trained(
+    *labels: int,
+    config: GramConfig,
+    steps: int = 3,
+    shape: GPTConfig = SHAPE,
+    table: RouteTable = TABLE,
+) -> tuple[GPT, GPT]:
     """Return a model, and a copy that was trained on batches of texts with some labels."""
-    model, loop = GPT(SHAPE), LoopConfig()
+    model, loop = GPT(shape), LoopConfig()
     with torch.no_grad():  # the output of modules is zero at first
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
@@ -142,7 +168,7 @@ def trained(*labels: int, config: GramConfig, steps: int = 3) -> tuple[GPT, GPT]
         tokens = torch.randint(12, (len(labels), 7), generator=generator)
         route = routes[:, None].expand(-1, 6).contiguous()
         batch = Batch(tokens[:, :-1], tokens[:, 1:], route)
-        update(changed, TABLE, batch, optimizer, 1e-2, 1.0)
+        update(changed, table, batch, optimizer, 1e-2, 1.0)
     return model, changed
 
 
@@ -183,3 +209,57 @@ def test_core_learns_from_a_topic_with_certainty_at_probability_1() -> None:
     shown = moved(*trained(FORGET, config=GramConfig(core_learns=1.0)))
     assert shown["original_parameters"]
     assert not shown["city_parameters"]
+
+
+ALONE = GramConfig(core_learns=0.0, core_robustness=0.0)
+"""A label is the route of a text, as it is with experts."""
+
+
+@pytest.mark.parametrize(
+    ("label", "taught"),
+    [
+        (RETAIN, {"core"}),
+        (FORGET + 1, {"ocean"}),
+        (UNLABELED, {"core", *TOPICS}),
+    ],
+)
+def test_step_teaches_the_shared_parts_and_leaves_other_experts_bit_unchanged(
+    label: int, taught: set[str]
+) -> None:
+    table = expert_table(TOPICS)
+    before, after = trained(label, label, config=ALONE, shape=EXPERTS, table=table)
+    assert moved(before, after) == {
+        "original_parameters": True,
+        **{f"{expert}_parameters": expert in taught for expert in ("core", *TOPICS)},
+    }
+    still = {
+        name
+        for name, each in before.state_dict().items()
+        if torch.equal(each, after.state_dict()[name])
+    }
+    named = {"core": ".original.", **{topic: f".{topic}." for topic in TOPICS}}
+    others = [part for expert, part in named.items() if expert not in taught]
+    assert still == {name for name in before.state_dict() if any(part in name for part in others)}
+
+
+@pytest.mark.parametrize("topics", [TOPICS[:1], TOPICS])
+def test_texts_of_the_core_teach_it_as_they_teach_a_plain_model(topics: tuple[str, ...]) -> None:
+    shape = replace(EXPERTS, modules=topics, expert_weights=(1.0,) * len(topics))
+    model = GPT(shape)
+    plain, unclipped = model.profile(), 1e9  # each target is clipped by itself
+    retain = torch.full((4, 6), RETAIN)
+    for made, table in ((model, expert_table(topics)), (plain, UNROUTED)):
+        optimizer = make_optimizer(made, LoopConfig())
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(3):
+            tokens = torch.randint(12, (4, 7), generator=generator)
+            update(
+                made,
+                table,
+                Batch(tokens[:, :-1], tokens[:, 1:], retain),
+                optimizer,
+                1e-2,
+                unclipped,
+            )
+    assert not same(weights(plain), weights(GPT(shape).profile()))
+    assert same(weights(model.profile()), weights(plain))
