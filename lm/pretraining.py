@@ -147,7 +147,8 @@ def require_fitting_models(
         seed: seed of new weights.
     """
     if config.model is None:
-        layers = size(config.size).num_layers
+        new = size(config.size)
+        layers, features = new.num_layers, new.width
     else:
         plain = load_pretrained(config.model, config.gguf_file).model
         if max(task.start, task.end) >= plain.get_input_embeddings().num_embeddings:
@@ -157,7 +158,7 @@ def require_fitting_models(
             )
         expanded = any(method_of(name).expanded for name in names)
         model = with_gates(plain, config.expansion if expanded else None, seed)
-        layers = len(model.layers())
+        layers, features = len(model.layers()), min(model.down_proj(0).shape)
         if config.data is None:
             _drawn(config, task, seed)  # refuses stories that are longer than the context
         if model.context < task.context:
@@ -173,7 +174,7 @@ def require_fitting_models(
             )
     for after in (method_of(name).posthoc for name in names):
         if after is not None:
-            config.posthoc.method(after).require_layers(layers)
+            config.posthoc.method(after).require_fit(layers, features)
 
 
 def _drawn(config: RunConfig, task: UnlearningTask, seed: int) -> Texts:

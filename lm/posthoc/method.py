@@ -58,8 +58,13 @@ class PostHoc(ABC):
         """The number of steps in all stages of the method."""
         return self.steps
 
-    def require_layers(self, layers: int) -> None:  # noqa: B027 (most methods need none)
-        """Raise a ValueError if a model with a number of layers lacks one that the method needs."""
+    def require_fit(self, layers: int, features: int) -> None:  # noqa: B027 (most fit all models)
+        """Raise a ValueError if the settings do not fit a model.
+
+        Args:
+            layers: number of layers of the model.
+            features: the smaller side of its down projections, usually the width of the model.
+        """
 
     @abstractmethod
     def train(
@@ -91,7 +96,7 @@ class PostHoc(ABC):
                 loss or a weight is not finite.
         """
         batches = forget_and_other_batches(forget, others, batch_size, seed)
-        self.require_layers(len(model.layers()))
+        self.require_fit(len(model.layers()), min(model.down_proj(0).shape))
         trained = model.copied()
         self.train(trained, model, batches, seed)
         trained.requires_grad_(True)

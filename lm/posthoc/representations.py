@@ -52,7 +52,7 @@ class RMU(Descent):
     learning_rate: float = 3e-3
     """Learning rate of AdamW."""
 
-    def require_layers(self, layers: int) -> None:
+    def require_fit(self, layers: int, features: int) -> None:
         """Raise a ValueError if a model with a number of layers has not the one to steer."""
         if self.layer >= layers:
             raise ValueError(
@@ -126,12 +126,18 @@ class CIR(PostHoc):
     learning_rate: float = 0.7
     """Norm of the step that forget texts take."""
 
-    def require_layers(self, layers: int) -> None:
-        """Raise a ValueError if a model with a number of layers lacks one of those to change."""
+    def require_fit(self, layers: int, features: int) -> None:
+        """Raise a ValueError if a model lacks a layer to change, or has too few features."""
         if max(self.layers, default=layers) >= layers:
             raise ValueError(
                 f"--cir.layers {self.layers} was given: give layers below {layers}, the number of "
                 "layers of the model"
+            )
+        most = features - 1  # with the mean, all features would be projected out
+        if self.components >= most:
+            raise ValueError(
+                f"--cir.components {self.components} was given: give fewer than {most}, one below "
+                "the features of the model"
             )
 
     def train(
@@ -140,16 +146,10 @@ class CIR(PostHoc):
         """Take the steps; the method draws no random numbers.
 
         Raises:
-            ValueError: if there are as many components as features, or a loss is not finite.
+            ValueError: if a loss or a weight is not finite.
         """
         last = max(self.layers)
         matrices = [trained.down_proj(layer) for layer in range(last + 1)]
-        most = min(matrices[0].shape) - 1  # with the mean, all features would be projected out
-        if self.components >= most:
-            raise ValueError(
-                f"--cir.components {self.components} was given: give fewer than {most}, one below "
-                "the features of the model"
-            )
         trained.requires_grad_(False)
         for matrix in matrices:
             matrix.requires_grad_(True)

@@ -129,6 +129,10 @@ def test_large_weights_are_removed_once_no_run_reads_them(
             ["--rmu.layer", "4", "--method", "rmu"],
             r"--rmu\.layer 4 was given: give a layer below 4",
         ),
+        (
+            ["--cir.components", "127", "--method", "cir"],
+            r"--cir\.components 127 was given: give fewer than 127, one below the features",
+        ),
     ],
 )
 def test_unsupported_pretrained_models_are_refused(
@@ -171,12 +175,14 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     del weights["model.norm.weight"]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
     out = tmp_path / "study"
+    wide = ["cir", "--rmu.layer", "1", "--cir.layers", "0", "--cir.components", "999"]
     for model, more, message in (
         (short, [], "reads 64 tokens at most, and texts have up to 192"),
         (other, [], "the linear maps of the MLP are in OPTDecoderLayer itself"),
         (fixed, ["era"], "no setting of BloomConfig gives the number of hidden units"),
         (lacking, [], "lacks model.norm.weight: give a complete one"),
         (pretrained, ["--rmu.layer", "2"], "give a layer below 2, the number of layers"),
+        (pretrained, wide, "--cir.components 999 was given: give fewer than"),
     ):
         given = ["--config", "smoke", "--model", str(model), "--run-dir", str(out)]
         assert cli.run(main, [*given, "--method", "unrouted", "rmu", *more]) == 2
