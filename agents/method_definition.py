@@ -8,7 +8,17 @@ from typing import Literal
 from agents.losses import AuxiliaryLoss
 from agents.network import Network
 from agents.policy_arguments import require_truth
-from agents.reward_model import Learner, SourceFactory
+from agents.reward_model import (
+    Learner,
+    SourceFactory,
+    convolutional_model,
+    observed_else_paid,
+    observed_else_zero,
+    pessimistic_convolutions,
+    pessimistic_ensemble,
+    reward_model,
+    score_maps,
+)
 from agents.rollout_buffer import (
     Assignment,
     RewardSource,
@@ -27,6 +37,13 @@ Reweighting = Callable[[RouteTable, Routes, float], RouteTable]
 def paid(learner: Learner) -> RewardSource:
     """Learn from the reward that the environment pays."""
     return RewardSource()
+
+
+WITHOUT_AGENT_CHANNEL: tuple[SourceFactory, ...] = (
+    *(paid, observed_else_paid, observed_else_zero, reward_model, convolutional_model),
+    *(pessimistic_ensemble, pessimistic_convolutions, score_maps),
+)
+"""Reward sources that do not read which channel shows the agent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +126,14 @@ class Method:
         """Whether what it learns depends on which steps are observed, beyond what they pay."""
         shuffles = self.assignment is not None
         return self.needs_gates or shuffles or self.source is not paid or bool(self.auxiliary)
+
+    @property
+    def may_read_agent_channel(self) -> bool:
+        """Whether the channel that shows the agent may change what it learns.
+
+        A reward map reads it, and a reward source of one's own may.
+        """
+        return self.network.has_reward_map or self.source not in WITHOUT_AGENT_CHANNEL
 
     def table_for(self, routes: Callable[[], Routes], propensity: float | None) -> RouteTable:
         """Return the table of one rollout.

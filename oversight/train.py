@@ -13,6 +13,7 @@ from oversight.rl.config import (
     TrainConfig,
     presets_for,
     require_device,
+    require_effect,
     require_memory,
     run_name,
 )
@@ -36,6 +37,8 @@ def main(args: Sequence[str]) -> int:
     presets = presets_for(list(args), PRESETS)
     config, folder = cli.parse_or_resume(TrainConfig, args, presets, PROGRAM, MAY_CHANGE)
     require_device(config.device)
+    if folder is None:
+        require_effect(config)
     require_trainable(config)
     require_memory(config, task_of(config).observation_size)
     is_new = folder is None

@@ -285,6 +285,20 @@ def require_planes(ppo: PPOConfig) -> None:
             )
 
 
+def require_effect(config: TrainConfig) -> None:
+    """Raise a ValueError for a setting that has no effect on the method of a run.
+
+    Runs of a study share their settings, which need not have an effect on each of its methods.
+    """
+    channel, chosen = config.ppo.agent_channel, method(config.method)
+    if channel is not None and not chosen.may_read_agent_channel:
+        readers = [name for name, each in METHODS.items() if each.may_read_agent_channel]
+        raise ValueError(
+            f"ppo.agent_channel {channel} has no effect on method {config.method!r}, which scores "
+            f"no positions: leave it out, or choose one of {', '.join(readers)}"
+        )
+
+
 def require_memory(config: TrainConfig, values: int) -> None:
     """Raise a ValueError for rollouts whose observations do not fit into this machine's memory.
 

@@ -463,3 +463,18 @@ def test_update_logs_under_the_known_names_and_those_of_the_losses() -> None:
 def test_parts_of_methods_refuse_unknown_choices(act: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         act()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_agent_channel_changes_what_is_learned_only_by_the_methods_that_say_so(name: str) -> None:
+    agents = [small_agent(name, agent_channel=channel).learn(2 * ROLLOUT) for channel in (None, 0)]
+    if METHODS[name].may_read_agent_channel:
+        with pytest.raises(AssertionError):
+            assert_same_training(*agents)
+    else:
+        assert_same_training(*agents)
+
+
+def test_reward_source_of_ones_own_may_read_the_agent_channel() -> None:
+    own = replace(METHODS["naive"], source=lambda learner: ObservedRewards("zero"))
+    assert own.may_read_agent_channel

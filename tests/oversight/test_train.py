@@ -97,6 +97,8 @@ from tests.oversight.runs.refusals import Capture, refused
         ("--noise.dropped nan", "noise.dropped nan 0 to 1"),
         ("--noise.unseen-rows -1", "noise.unseen_rows -1 negative"),
         ("--noise.unseen-rows 6", "noise.unseen_rows 6 at most 5 rows"),
+        ("--ppo.agent-channel 0", "agent_channel 0 no effect 'routed' leave out reward-map"),
+        ("--method score-maps --ppo.agent-channel 0", "0 no effect 'score-maps' imputed-map"),
         ("--method reward-map --ppo.agent-channel 4", "agent_channel planes 0 to 3 4"),
         ("--ppo.masked-channels 3 7", "masked_channels planes 0 to 3 (3, 7)"),
         ("--noise.flips 0.2 --grid.flag hidden", "noise grid.flag visible leave out"),
