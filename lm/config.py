@@ -317,7 +317,7 @@ class StudyConfig:
     def _require_room_for_modules(self) -> None:
         """Raise a ValueError if a batch cannot hold a text for each module."""
         topics, size = self.run.topics, self.run.batch_size
-        modular = [name for name in self.method if method_of(name).modules == "topic"]
+        modular = [name for name in self.method if method_of(name).per_topic]
         if modular and len(topics) > size:
             raise ValueError(
                 f"{modular[0]} has a module for each of {len(topics)} topics, and a batch has "
@@ -337,10 +337,10 @@ class StudyConfig:
                 f"{assigned[0]} was given with fsdp, which shards the model that assigns texts: "
                 "train by ddp, or in one process"
             )
-        adapted = [name for name in self.method if method_of(name).adapted]
+        adapted = [name for name in self.method if method_of(name).kind == "adapters"]
         if adapted and self.run.model is None:
             raise ValueError(f"{adapted[0]} adapts a pretrained model: name one by --model")
-        experts = [name for name in self.method if method_of(name).experts]
+        experts = [name for name in self.method if method_of(name).kind == "experts"]
         if experts and self.run.model is not None:
             raise ValueError(
                 f"{experts[0]} trains new models, whose MLPs are experts, and --model "
@@ -351,7 +351,7 @@ class StudyConfig:
                 continue
             why = (
                 "is the model trained without the texts to forget"
-                if method_of(name).uses_true_labels
+                if method_of(name).labels.true
                 else "removes only what it has routed, or left out, in training"
             )
             raise ValueError(

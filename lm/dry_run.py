@@ -109,18 +109,17 @@ def _pretrained_shape(run: RunConfig, method: Method, model: str) -> Shape:
         )
     plain = AutoModelForCausalLM.from_config(config)
     total = _count(plain)
-    adapters = run.adapters if method.adapted else None
+    adapters = run.adapters if method.kind == "adapters" else None
     modules = method.module_names(run.topics)
     added = 0
-    if (
-        method.expanded
-    ):  # counted on zero units: drawn ones depend on weights, which have no storage
+    if method.kind == "units":
+        # counted on zero units, since drawn ones depend on weights, which have no storage
         architecture = architecture_of(plain)
         mlp = architecture.blocks(plain)[0].get_submodule(architecture.mlp)
         unit = _count(zero_units(mlp, architecture, 1))
         added = len(architecture.blocks(plain)) * len(modules) * run.expansion * unit
     shape = _shape(RoutedCausalLM(plain, adapters=adapters, modules=modules), total)
-    if not method.expanded:
+    if method.kind != "units":
         return shape
     return shape._replace(total=total + added, added=added, trained=shape.trained + added)
 

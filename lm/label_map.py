@@ -77,7 +77,8 @@ def information(method: str) -> tuple[bool, bool]:
     >>> information("gram"), information("parameters-classified")
     ((False, True), (True, False))
     """
-    return METHODS[method].classified, METHODS[method].retain_missing
+    told = METHODS[method].labels
+    return told.classified, told.retain_missing
 
 
 def rivals(methods: Sequence[str]) -> list[tuple[str, str]]:
@@ -88,7 +89,7 @@ def rivals(methods: Sequence[str]) -> list[tuple[str, str]]:
     >>> rivals(["filtered", "filtered-classified", "parameters", "gram-classified"])
     [('parameters', 'filtered'), ('gram-classified', 'filtered-classified')]
     """
-    documents = [name for name in methods if METHODS[name].unit == "document"]
+    documents = [name for name in methods if METHODS[name].labels.unit == "document"]
     routed = [
         name
         for name in documents

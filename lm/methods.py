@@ -41,6 +41,50 @@ Ablation = Literal["nothing", "expansion", "random"]
 """What is removed after training: the expansion, or as many random original hidden units."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """Which labels of texts a method is given, and what they apply to."""
+
+    unit: Unit = "document"
+    """Whether a label applies to all tokens of a text, or only to words specific to the topic."""
+    true: bool = False
+    """Whether the method is a reference that gets the true labels instead of those of the run."""
+    classified: bool = False
+    """Whether the labels are predictions of a classifier trained on them (`lm.classifier`)."""
+    unlabeled_fraction: float = 0.0
+    """Fraction of the texts labeled retain whose label is dropped at random."""
+    retain_checked: bool = False
+    """Whether the remaining labels retain were checked, so that no text to forget has one."""
+    retain_missing: bool = False
+    """Whether texts to retain lack their label as often as those to forget, by the label recall."""
+    weighted: bool = False
+    """Whether forget tokens are routed by weights, which are higher for tokens typical of them."""
+    fills_batches: bool = False
+    """Whether texts that are not labeled retain are left out of batches, so that as many steps as
+    in other methods pass over the rest more often; in other methods of filtering they keep their
+    place, and teach nothing."""
+
+
+Kind = Literal["units", "adapters", "experts"]
+"""What a module is: hidden units added to the MLP of each layer, an adapter of each matrix of a
+pretrained model beside one that is kept, or an MLP in the place of that of the core."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Modules:
+    """The removable parts with which a method trains a model."""
+
+    kind: Kind = "units"
+    """What each of them is."""
+    per_topic: bool = False
+    """Whether there is one for each topic, whose routes are those of `lm.training.profiles` instead
+    of a table, or one for all that is to be forgotten."""
+    embedded: bool = False
+    """Whether each has an embedding as well, beside its hidden units."""
+    only_adapters: bool = False
+    """Whether embeddings, the last norm and the output head are frozen where adapters train."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One way to train a model and to remove knowledge from it."""
@@ -49,41 +93,14 @@ class Method:
     """The sentence that describes the method on model cards."""
     table: RouteTable = UNROUTED
     """Weight of each route at each target."""
-    unit: Unit = "document"
-    """Whether a label applies to all tokens of a text, or only to words specific to the topic."""
-    unlabeled_fraction: float = 0.0
-    """Fraction of the texts labeled retain whose label is dropped at random."""
-    retain_checked: bool = False
-    """Whether the remaining labels retain were checked, so that no text to forget has one."""
-    classified: bool = False
-    """Whether the labels are predictions of a classifier trained on them (`lm.classifier`)."""
-    weighted: bool = False
-    """Whether forget tokens are routed by weights, which are higher for tokens typical of them."""
-    expanded: bool = False
-    """Whether the model is trained with added hidden units."""
-    embedded: bool = False
-    """Whether the expansion has an embedding as well."""
-    adapted: bool = False
-    """Whether a pretrained model is trained by pairs of adapters, one of which is ablated."""
-    only_adapters: bool = False
-    """Whether embeddings, the last norm and the output head are frozen where adapters train."""
+    labels: Labels = Labels()
+    """What the method is told."""
+    modules: Modules | None = None
+    """The removable parts of its model, if it has some."""
     ablation: Ablation = "nothing"
     """What is removed after training."""
     posthoc: str | None = None
     """The method of `lm.posthoc` that runs after training and ablation."""
-    uses_true_labels: bool = False
-    """Whether the method is a reference that gets the true labels instead of those of the run."""
-    modules: Literal["one", "topic"] = "one"
-    """Whether a model has one module for all that is to be forgotten, or one for each topic, whose
-    routes are those of `lm.training.profiles` instead of a table."""
-    experts: bool = False
-    """Whether modules are experts, which take the place of the MLPs of a new model."""
-    retain_missing: bool = False
-    """Whether texts to retain lack their label as often as those to forget, by the label recall."""
-    fills_batches: bool = False
-    """Whether texts that are not labeled retain are left out of batches, so that as many steps as
-    in other methods pass over the rest more often; in other methods of filtering they keep their
-    place, and teach nothing."""
     assigned: bool = False
     """Whether the model decides in training what unlabeled texts teach
     (`lm.training.absorption`)."""
@@ -91,10 +108,19 @@ class Method:
     """Whether each profile takes a training of its own."""
     kept: tuple[str, ...] = ()
     """Topics to forget that this training keeps, if there is one per profile."""
-
     branch: Literal["none", "module", "copy"] = "none"
     """What follows a training on the core alone (`lm.branching`): nothing, the training of a module
     for each topic beside the frozen core, or that of a copy of the model on the topics it keeps."""
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the modules of its model are, if it has some."""
+        return None if self.modules is None else self.modules.kind
+
+    @property
+    def per_topic(self) -> bool:
+        """Whether there is a module for each topic."""
+        return self.modules is not None and self.modules.per_topic
 
     @property
     def has_branches(self) -> bool:
@@ -104,39 +130,44 @@ class Method:
     @property
     def draws_routes(self) -> bool:
         """Whether a text of the core, or of a topic, takes one of several routes at random."""
-        return self.modules == "topic" and not (self.has_branches or self.experts)
+        return self.per_topic and self.kind != "experts" and not self.has_branches
 
     @property
     def routes(self) -> bool:
         """Whether labels decide what a text teaches."""
-        return self.modules == "topic" or self.table != UNROUTED
+        return self.per_topic or self.table != UNROUTED
 
     @property
     def unlearns(self) -> bool:
         """Whether this is a method of unlearning and not a reference or a control."""
         changed = self.posthoc is not None or self.routes
-        return changed and not (self.uses_true_labels or self.kept) and self.ablation != "random"
+        return changed and not (self.labels.true or self.kept) and self.ablation != "random"
 
     @property
     def labels_topics(self) -> bool:
         """Whether the topic of a text labeled forget matters."""
-        return self.modules == "topic" or bool(self.kept)
+        return self.per_topic or bool(self.kept)
 
     def module_names(self, topics: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the modules of a model, if it is trained with some."""
-        return tuple(topics) if self.modules == "topic" else (EXPANSION,)
+        return tuple(topics) if self.per_topic else (EXPANSION,)
 
     def route_table(self, topics: Sequence[str]) -> RouteTable:
         """Return the weights of the routes in a run with some topics to forget."""
         if self.has_branches:
             return branch_table(topics) if self.branch == "module" else UNROUTED
-        if self.modules == "one":
+        if not self.per_topic:
             return self.table
-        return expert_table(topics) if self.experts else profile_table(topics)
+        return expert_table(topics) if self.kind == "experts" else profile_table(topics)
 
 
 def _expanded(summary: str, table: RouteTable = UNROUTED) -> Method:
-    return Method(summary=summary, table=table, expanded=True, embedded=True, ablation="expansion")
+    modules = Modules(embedded=True)
+    return Method(summary=summary, table=table, modules=modules, ablation="expansion")
+
+
+_CLASSIFIED = Labels(classified=True)
+_BY_TOKEN = Labels(unit="token")
 
 
 _PARAMETERS = _expanded(
@@ -149,26 +180,23 @@ _MODULES = _expanded(
 _LORA_PAIR = Method(
     summary="Each matrix has two adapters; texts labeled forget train one, which is ablated.",
     table=MODULES,
-    adapted=True,
+    modules=Modules(kind="adapters"),
     ablation="expansion",
 )
 
 _GRAM = Method(
     summary="Texts labeled with a topic train a module of that topic and, with some probability, "
     "the rest of the model; unlabeled texts train everything; all modules are ablated.",
-    expanded=True,
-    embedded=True,
+    labels=Labels(retain_checked=True, retain_missing=True),
+    modules=Modules(per_topic=True, embedded=True),
     ablation="expansion",
-    modules="topic",
-    retain_checked=True,
-    retain_missing=True,
 )
 
 METHODS: dict[str, Method] = {
     GOLD: Method(
         summary="The reference: trained on the texts that are truly to be retained, and no others.",
         table=FILTERED,
-        uses_true_labels=True,
+        labels=Labels(true=True),
     ),
     "filtered": Method(
         summary="Trained without the texts labeled forget.", table=FILTERED, per_profile=True
@@ -177,19 +205,17 @@ METHODS: dict[str, Method] = {
         summary="Trained only on texts to retain that were checked, as many as gram is told of, in "
         "as many steps.",
         table=FILTERED,
-        retain_checked=True,
-        retain_missing=True,
-        fills_batches=True,
+        labels=Labels(retain_checked=True, retain_missing=True, fills_batches=True),
     ),
     "filtered-tokens": Method(
         summary="Trained without those tokens of texts labeled forget that reveal the topic.",
         table=FILTERED,
-        unit="token",
+        labels=_BY_TOKEN,
     ),
     "filtered-classified": Method(
         summary="Trained without the texts that a classifier, trained on the labels, removes.",
         table=FILTERED,
-        classified=True,
+        labels=_CLASSIFIED,
         per_profile=True,
     ),
     BASE: Method(summary="Trained on all texts alike; nothing is removed."),
@@ -200,53 +226,51 @@ METHODS: dict[str, Method] = {
         _PARAMETERS,
         summary="A control: trained as parameters; as many random hidden units are ablated.",
         ablation="random",
-        unlabeled_fraction=0.75,
+        labels=Labels(unlabeled_fraction=0.75),
     ),
     **{name: Method(summary=each.summary, posthoc=name) for name, each in POSTHOC.items()},
     "era": Method(
         summary="Expand, route, ablate: each token is routed at activations by its weight.",
         table=ERA,
-        weighted=True,
-        expanded=True,
+        labels=Labels(weighted=True),
+        modules=Modules(),
         ablation="expansion",
     ),
     "parameters": replace(
         _PARAMETERS,
         summary="Texts labeled forget train only the parameters of an expansion, which is ablated; "
         "a random quarter of the others trains without it.",
-        unlabeled_fraction=0.75,
+        labels=Labels(unlabeled_fraction=0.75),
     ),
     "parameters-checked": replace(
         _PARAMETERS,
         summary="As parameters, where no text to forget is in that quarter, as it was checked.",
-        unlabeled_fraction=0.75,
-        retain_checked=True,
+        labels=Labels(unlabeled_fraction=0.75, retain_checked=True),
     ),
     "parameters-unlabeled": replace(
         _PARAMETERS,
         summary="As parameters, where all texts that are not labeled forget train both parts.",
-        unlabeled_fraction=1.0,
+        labels=Labels(unlabeled_fraction=1.0),
     ),
     "parameters-tokens": replace(
         _PARAMETERS,
         summary="As parameters, where only the topic's own words count as labeled forget.",
-        unlabeled_fraction=0.75,
-        unit="token",
+        labels=Labels(unlabeled_fraction=0.75, unit="token"),
     ),
     "parameters-classified": replace(
         _PARAMETERS,
         summary="As parameters, with labels predicted by a classifier; unsure texts train both "
         "parts.",
-        classified=True,
+        labels=_CLASSIFIED,
     ),
     "modules": _MODULES,
     "modules-classified": replace(
-        _MODULES, summary="As modules, with labels predicted by a classifier.", classified=True
+        _MODULES, summary="As modules, with labels predicted by a classifier.", labels=_CLASSIFIED
     ),
     "modules-rmu": replace(
         _MODULES,
         summary="As modules-classified; after the ablation, rmu follows.",
-        classified=True,
+        labels=_CLASSIFIED,
         posthoc="rmu",
     ),
     "gram": _GRAM,
@@ -259,32 +283,27 @@ METHODS: dict[str, Method] = {
     "gram-classified": replace(
         _GRAM,
         summary="As gram, with topics predicted by a classifier; unsure texts train everything.",
-        classified=True,
-        retain_checked=False,
-        retain_missing=False,
+        labels=_CLASSIFIED,
     ),
     "gram-lora": replace(
         _GRAM,
         summary="As gram, where each matrix of a pretrained model has an adapter to keep and one "
         "for each topic.",
-        expanded=False,
-        embedded=False,
-        adapted=True,
+        modules=Modules(kind="adapters", per_topic=True),
     ),
     "demix": replace(
         _GRAM,
         summary="Texts of each topic, and of the core, pass through MLPs of their own and train "
         "them and the shared rest of the model; unlabeled texts pass through the mean of all MLPs; "
         "those of topics are ablated.",
-        embedded=False,
-        experts=True,
+        modules=Modules(kind="experts", per_topic=True),
     ),
     "lora-branch": replace(
         _MODULES,
         summary="Trained on texts that are not labeled forget; then a module for each topic learns "
         "it beside the frozen rest of the model; all modules are ablated.",
         table=FILTERED,
-        modules="topic",
+        modules=Modules(per_topic=True, embedded=True),
         branch="module",
     ),
     "finetune-branch": Method(
@@ -300,11 +319,13 @@ METHODS: dict[str, Method] = {
         summary="As lora-pair, for what a model knows already: tokens labeled forget also push the "
         "adapter that is kept away from predicting them.",
         table=REVERSED,
-        unit="token",
-        only_adapters=True,
+        labels=_BY_TOKEN,
+        modules=Modules(kind="adapters", only_adapters=True),
     ),
     "lora-pair-classified": replace(
-        _LORA_PAIR, summary="As lora-pair, with labels predicted by a classifier.", classified=True
+        _LORA_PAIR,
+        summary="As lora-pair, with labels predicted by a classifier.",
+        labels=_CLASSIFIED,
     ),
 }
 """Methods by name: the references and baselines first, then the routed methods."""
@@ -409,9 +430,9 @@ def routed(method: Method, texts: Texts, labels: Tensor, vocab_size: int, seed: 
     Raises:
         ValueError: if a weighted method gets no text labeled forget.
     """
-    kept = drop_retain_labels(labels, method.unlabeled_fraction, seed)
-    unweighted = Routed(texts, kept, method.unit)
-    if not method.weighted:
+    kept = drop_retain_labels(labels, method.labels.unlabeled_fraction, seed)
+    unweighted = Routed(texts, kept, method.labels.unit)
+    if not method.labels.weighted:
         return unweighted
     weights = token_weights(*pseudo_counts(*unweighted.counts(vocab_size)))
     return replace(unweighted, weights=weights.to(torch.float32))

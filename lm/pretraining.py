@@ -156,7 +156,7 @@ def require_fitting_models(
                 f"{config.model} has no embedding of the tokens {', '.join(task.around)} that "
                 "stand around texts: load a model with the tokenizer it was trained with"
             )
-        expanded = any(method_of(name).expanded for name in names)
+        expanded = any(method_of(name).kind == "units" for name in names)
         model = with_gates(plain, config.expansion if expanded else None, seed)
         layers, features = len(model.layers()), min(model.down_proj(0).shape)
         if config.data is None:
@@ -198,13 +198,13 @@ def first_model(config: RunConfig, name: str, task: UnlearningTask, seed: int) -
     if config.model is None:
         return GPT(gpt_shape(config, method, task.vocab_size, task.context), seed)
     plain = load_pretrained(config.model, config.gguf_file).model
-    modules = method.module_names(config.topics)
-    if method.adapted:
-        model = RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=modules)
-        if method.only_adapters:
-            model.freeze_outside_blocks()
-        return model
-    return with_gates(plain, config.expansion if method.expanded else None, seed, modules)
+    names, added = method.module_names(config.topics), method.modules
+    if added is None or added.kind != "adapters":
+        return with_gates(plain, None if added is None else config.expansion, seed, names)
+    model = RoutedCausalLM(plain, seed=seed, adapters=config.adapters, modules=names)
+    if added.only_adapters:
+        model.freeze_outside_blocks()
+    return model
 
 
 def with_gates(
@@ -220,16 +220,17 @@ def with_gates(
 def gpt_shape(config: RunConfig, method: Method, vocab_size: int | None, context: int) -> GPTConfig:
     """Return the shape of a method's new model; by default with the vocabulary of its size."""
     plain = replace(size(config.size, vocab_size), context=context)
-    if not method.expanded:
+    added = method.modules
+    if added is None or added.kind == "adapters":
         return plain
-    modules = method.module_names(config.topics)
+    names, experts = method.module_names(config.topics), added.kind == "experts"
     return replace(
         plain,
-        expansion=plain.hidden if method.experts else config.expansion,
+        expansion=plain.hidden if experts else config.expansion,
         expanded_layers=tuple(range(plain.num_layers)),
-        added_embedding=method.embedded,
-        modules=modules,
-        expert_weights=(1.0,) * len(modules) if method.experts else (),
+        added_embedding=added.embedded,
+        modules=names,
+        expert_weights=(1.0,) * len(names) if experts else (),
     )
 
 
@@ -283,7 +284,7 @@ def make_training_data(
     method, count = method_of(name), config.task.stories
     drawn = _drawn(config, task, seed)
     labels, quality_of_classifier = _given_labels(config, task, method, drawn, seed), None
-    if method.classified:
+    if method.labels.classified:
         numbers = (labels - UNLABELED).clamp(min=0)  # from 1 on for the topics
         classified = classify_documents(
             drawn.read(), numbers, task.vocab_size, seed, config.labels.reads
@@ -291,7 +292,7 @@ def make_training_data(
         quality_of_classifier = classified.quality
         labels = labels if quality_of_classifier.flaw else classified.labels
     checked = to_retain(task, drawn)
-    if method.retain_checked:
+    if method.labels.retain_checked:
         labels = torch.where((labels == RETAIN) & ~checked, UNLABELED, labels)
     if method.kept:
         kept = torch.tensor([FORGET + config.topics.index(topic) for topic in method.kept])
@@ -321,7 +322,7 @@ def _given_labels(
     config: RunConfig, task: UnlearningTask, method: Method, texts: Texts, seed: int
 ) -> Tensor:
     """Return the labels of texts that a method is given, [n]."""
-    quality = LabelConfig() if method.uses_true_labels else config.labels
+    quality = LabelConfig() if method.labels.true else config.labels
     labeled = story_labels(task, texts, quality, seed)
     labels = torch.where(labeled, FORGET, task.retain_labels(texts.topics))
     if method.labels_topics:
@@ -380,12 +381,12 @@ class Training:
         self.method = method_of(name)
         self.table = self.method.route_table(config.topics)
         labels = data.labels
-        if self.method.retain_missing:
+        if self.method.labels.retain_missing:
             labels = drop_retain_labels(labels, 1 - config.labels.recall, seed)
         if self.method.draws_routes:
             labels = draw_routes(labels, len(config.topics), config.gram, seed)
         texts = data.texts
-        if self.method.fills_batches:
+        if self.method.labels.fills_batches:
             texts, labels = texts.take(labels == RETAIN), labels[labels == RETAIN]
         self.texts = routed(self.method, texts, labels, task.vocab_size, seed)
         self.loop = config.loop
@@ -449,7 +450,7 @@ class Training:
         names = ["model", "gguf_file", "size", "batch_size"]
         names += [] if config.texts.forget else ["data"]
         found |= {name: getattr(config, name) for name in names}
-        if self.method.expanded and not self.method.experts:
+        if self.method.kind == "units":
             found["expansion"] = config.expansion
         if self.method.routes:
             found["labels"] = asdict(config.labels)

@@ -402,7 +402,7 @@ def verdict(results: Results) -> str:
     tied = [
         other for other in rest if not is_significant(difference_by_seed(areas[other], areas[best]))
     ]
-    routed = [method for method in ranked if METHODS[method].expanded]
+    routed = [method for method in ranked if METHODS[method].kind in ("units", "experts")]
     reported = list(dict.fromkeys([*ranked[:2], *routed[:1]]))
     count = len(areas[best])
     seeds = "1 seed" if count == 1 else f"{count} seeds"

@@ -65,8 +65,8 @@ def test_lost_retain_facts_are_a_price() -> None:
 def test_rivals_are_told_no_more_than_the_routed_method() -> None:
     for routed, filtered in rivals(list(METHODS)):
         one, other = METHODS[routed], METHODS[filtered]
-        assert one.classified == other.classified
-        assert one.retain_missing >= other.retain_missing
+        assert one.labels.classified == other.labels.classified
+        assert one.labels.retain_missing >= other.labels.retain_missing
         assert one.ablation == "expansion"
         assert other.ablation == "nothing"
     told = dict.fromkeys(

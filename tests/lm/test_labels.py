@@ -82,8 +82,8 @@ def test_batches_equal_those_of_texts_read_at_once(
     monkeypatch.setattr("lm.labels.CHUNK", 5)
     rows, method = tiny_task().sample(12, [0]), METHODS[name]
     source = routed(method, rows, SEVERAL, VOCAB, seed=0)
-    routes = token_labels(rows, source.labels, method.unit)
-    if method.weighted:
+    routes = token_labels(rows, source.labels, method.labels.unit)
+    if method.labels.weighted:
         real = rows.targets >= 0
         counts = [
             torch.bincount(rows.targets[real & chosen], minlength=VOCAB)

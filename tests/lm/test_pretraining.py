@@ -33,7 +33,11 @@ from tests.lm.evaluation.factories import tiny_task
 from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
 from tests.lm.test_run import CONFIG, FOLLOWED
 
-ROUTED = [name for name, method in METHODS.items() if method.expanded and name not in FOLLOWED]
+ROUTED = [
+    name
+    for name, each in METHODS.items()
+    if each.kind in ("units", "experts") and name not in FOLLOWED
+]
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +141,7 @@ def test_rmu_follows_the_ablation_of_a_routed_model(tmp_path: Path) -> None:
     assert same(weights(ablated), weights(expected))
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].classified])
+@pytest.mark.parametrize("name", [name for name in ROUTED if METHODS[name].labels.classified])
 def test_classifier_labels_everything_retain_without_labels(name: str, tmp_path: Path) -> None:
     config = replace(CONFIG, labels=LabelConfig(recall=0.0))
     assert (make_training_data(config, tiny_task(), name, 1).labels == RETAIN).all()

@@ -335,9 +335,9 @@ def test_training_data_depend_on_the_truth_only_through_labels(
     assert configs == [LabelConfig() if name == "gold" else config.labels]
     other = make_training_data(config, task, "unrouted", seed=1)
     assert torch.equal(data.texts.read().tokens, other.texts.read().tokens)
-    if not METHODS[name].classified:
+    if not METHODS[name].labels.classified:
         assert torch.equal(data.labels == FORGET, labeled[:24])
-        assert len(data.retain) + len(data.forget) == 24 or METHODS[name].retain_checked
+        assert len(data.retain) + len(data.forget) == 24 or METHODS[name].labels.retain_checked
 
 
 FULL = replace(
@@ -462,7 +462,7 @@ def test_repair_reads_no_missed_story(name: str, tmp_path: Path) -> None:
     )
     assert not checked & unlabeled
     assert checked == other
-    if not METHODS[name].classified:  # classifiers find some of the missed stories
+    if not METHODS[name].labels.classified:  # classifiers find some of the missed stories
         assert bool(trusting & unlabeled) is (name in ("filtered", "parameters", "rmu"))
 
 
