@@ -22,6 +22,7 @@ from lm.models.layers import (
     LOSS,
     ORIGINAL_PARAMETERS,
     AddedEmbedding,
+    AddedModules,
     AddedUnits,
     Attention,
     ExpertMLP,
@@ -29,6 +30,7 @@ from lm.models.layers import (
     GPTConfig,
     RoutedLinear,
     rotations,
+    select_rows,
 )
 from oversight.routing import Gate
 
@@ -69,7 +71,7 @@ class GPT(LanguageModel):
         self.module_names = config.modules if config.expanded else ()
         self.vocab_size, self.width, self.context = config.vocab_size, config.width, config.context
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.width))
-        self.added_embeddings = nn.ModuleDict(
+        self.added_embeddings = AddedModules(
             {
                 module: AddedEmbedding(config.vocab_size, config.width, module)
                 for module in config.modules
@@ -82,6 +84,8 @@ class GPT(LanguageModel):
         cos, sin = rotations(config.width // config.num_heads, config.context)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        if len(self.module_names) > 1:  # with one, results keep the bits that were published
+            select_rows(self)
         initialize(self, seed)
 
     def features(self, tokens_bt: Tensor) -> Tensor:
@@ -97,9 +101,8 @@ class GPT(LanguageModel):
         """Return the embeddings of tokens, [B, T, D]."""
         # a gate on the lookup multiplies the gradient of the embedding
         x_btd: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.embedding))
-        for added in self.added_embeddings.values():
-            x_btd = x_btd + added(tokens_bt)
-        return x_btd
+        written: Tensor = self.added_embeddings(x_btd, tokens_bt)
+        return written
 
     def features_of(self, x_btd: Tensor) -> Tensor:
         """Return the features of embedded tokens, or of other vectors in their place, [B, T, D].
@@ -119,7 +122,9 @@ class GPT(LanguageModel):
 
     def logits(self, x_btd: Tensor) -> Tensor:
         """Return the logits of features, [B, T, V]."""
-        return OutputHead(self.embedding).logits(x_btd, self.parameter_gate.weight_for(x_btd))
+        return OutputHead(self.embedding).logits(
+            x_btd, *self.parameter_gate.linear_arguments(x_btd)
+        )
 
     def normed(self, x_btd: Tensor) -> Tensor:
         """Return a residual stream as the output head reads it, after the last norm, [B, T, D]."""
@@ -176,9 +181,8 @@ class GPT(LanguageModel):
     def token_losses(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
         """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`."""
         x_btd = self.features(tokens_bt)
-        losses_bt = cross_entropy(
-            x_btd, OutputHead(self.embedding), self.parameter_gate.weight_for(x_btd), next_bt
-        )
+        weight, rows = self.parameter_gate.linear_arguments(x_btd)
+        losses_bt = cross_entropy(x_btd, OutputHead(self.embedding), weight, next_bt, rows)
         gated: Tensor = self.loss_gate(losses_bt)
         return gated
 

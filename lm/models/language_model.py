@@ -41,20 +41,23 @@ class OutputHead:
     finish: Callable[[Tensor], Tensor] = identity
     """What the model does to logits after the map, element by element."""
 
-    def logits(self, x_btd: Tensor, weight: Tensor | None) -> Tensor:
+    def logits(self, x_btd: Tensor, weight: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """Return the logits of features, [B, T, V].
 
         Args:
             x_btd: the features.
             weight: scale of each token's gradient to the head, as in `gate_linear`; None for 1.
+            rows: places of the rows that teach the head, as in `gate_linear`; None for all.
         """
-        if weight is None:
-            return self.finish(F.linear(x_btd, self.matrix_vd, self.bias_v))
-        return self.finish(gate_linear(x_btd, self.matrix_vd, weight, self.bias_v))
+        return self.finish(gate_linear(x_btd, self.matrix_vd, weight, self.bias_v, rows))
 
 
 def cross_entropy(
-    x_btd: Tensor, head: OutputHead, weight: Tensor | None, next_bt: Tensor
+    x_btd: Tensor,
+    head: OutputHead,
+    weight: Tensor | None,
+    next_bt: Tensor,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each next token, [B, T]; 0 where it is `IGNORED`.
 
@@ -63,11 +66,12 @@ def cross_entropy(
         head: the output head.
         weight: scale of each token's gradient to the head, as in `gate_linear`; None for 1.
         next_bt: the tokens to predict.
+        rows: places of the rows that teach the head, as in `gate_linear`; None for all.
     """
     batch, length = next_bt.shape
     size = piece_length(batch, length, head.matrix_vd.shape[0])
     if size >= length:
-        return _losses(x_btd, head, weight, next_bt)
+        return _losses(x_btd, head, weight, next_bt, rows)
     cuts = [slice(start, start + size) for start in range(0, length, size)]
     by_token = weight is not None and weight.shape[1] == length
     pieces = [
@@ -77,6 +81,7 @@ def cross_entropy(
             head,
             weight[:, cut] if by_token and weight is not None else weight,
             next_bt[:, cut],
+            rows,
             use_reentrant=False,
             preserve_rng_state=False,
         )
@@ -94,8 +99,10 @@ def piece_length(batch: int, length: int, vocab_size: int) -> int:
     return max(CHUNK_LOGITS // (batch * vocab_size), -(-length // PIECES), 1)
 
 
-def _losses(x_btd: Tensor, head: OutputHead, weight: Tensor | None, next_bt: Tensor) -> Tensor:
-    logits_btv = head.logits(x_btd, weight)
+def _losses(
+    x_btd: Tensor, head: OutputHead, weight: Tensor | None, next_bt: Tensor, rows: Tensor | None
+) -> Tensor:
+    logits_btv = head.logits(x_btd, weight, rows)
     losses = F.cross_entropy(
         logits_btv.flatten(0, 1), next_bt.flatten(), reduction="none", ignore_index=IGNORED
     )

@@ -54,8 +54,8 @@ class RoutedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., inputs] to [..., outputs]."""
-        weight = self.parameter_gate.weight_for(x)
-        return F.linear(x, self.weight) if weight is None else gate_linear(x, self.weight, weight)
+        weight, rows = self.parameter_gate.linear_arguments(x)
+        return gate_linear(x, self.weight, weight, rows=rows)
 
 
 HIDDEN = "hidden"
@@ -115,7 +115,7 @@ def require_modules(names: Sequence[str]) -> None:
     odd = [
         name
         for name in names
-        if not re.fullmatch(r"[\w-]+", name) or name in known or hasattr(nn.ModuleDict, name)
+        if not re.fullmatch(r"[\w-]+", name) or name in known or hasattr(AddedModules, name)
     ]
     if odd or not names or len(set(targets(names))) < len(targets(names)):
         raise ValueError(
@@ -145,6 +145,39 @@ class ModuleMask(nn.Module):
         """Return the weight of each token, to be multiplied with [B, T, D]; None for 1."""
         weight = self.gate.weight_for(written_btd)
         return None if weight is None else weight.to(written_btd.device, written_btd.dtype)
+
+
+class AddedModules(nn.ModuleDict):
+    """The parts of a model's modules that read and write at the same place, by module.
+
+    If their masks select rows (`select_rows`), each part reads only the texts that pass through it,
+    and a part that no text passes through is not computed.
+    """
+
+    all_take_part = False
+    """Whether parts without texts are computed, too, so that their parameters have gradients."""
+
+    def forward(self, y_btd: Tensor, x_bt: Tensor) -> Tensor:
+        """Return y and what the parts write about x, [B, T, D].
+
+        Args:
+            y_btd: what is written already.
+            x_bt: the input of the parts, [B, T, ...].
+        """
+        read: list[tuple[nn.Module, Tensor]] = []
+        for added in self.values():
+            assert isinstance(added, AddedUnits | AddedEmbedding)
+            rows = added.mask.gate.rows
+            if rows is None:
+                y_btd = y_btd + added(x_bt)
+            elif len(rows.places) or self.all_take_part:
+                read.append((added, rows.places))
+        if not read:
+            return y_btd
+        places = torch.cat([rows for _, rows in read])
+        parts = x_bt.index_select(0, places).split([len(rows) for _, rows in read])
+        written = [added(part) for (added, _), part in zip(read, parts, strict=True)]
+        return y_btd.index_add(0, places, torch.cat(written))
 
 
 def require_expansion(units: int, layers: tuple[int, ...], num_layers: int) -> None:
@@ -348,7 +381,7 @@ class GatedMLP(nn.Module):
         self.original = HiddenUnits(
             config.width, config.hidden, ORIGINAL if expanded else HIDDEN, ORIGINAL_PARAMETERS
         )
-        self.added = nn.ModuleDict(
+        self.added = AddedModules(
             {
                 module: AddedUnits(config.width, config.expansion, module)
                 for module in config.modules
@@ -359,10 +392,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to itself, token by token."""
-        y_btd: Tensor = self.original(x_btd)
-        for added in self.added.values():
-            y_btd = y_btd + added(x_btd)
-        gated: Tensor = self.gate(y_btd)
+        gated: Tensor = self.gate(self.added(self.original(x_btd), x_btd))
         return gated
 
 
@@ -422,6 +452,20 @@ class AddedEmbedding(nn.Module):
         vectors: Tensor = self.parameter_gate(F.embedding(tokens_bt, self.weight))
         added: Tensor = self.mask(vectors)
         return added
+
+
+def select_rows(model: nn.Module) -> None:
+    """Compute parts of a model only for the texts that need them; results are equal up to rounding.
+
+    Parts of a module read the texts that pass through it: those with a token whose mask is not 0.
+    The gradients of the original matrices are sums over the texts with a token that teaches them.
+    """
+    for part in model.modules():
+        if isinstance(part, AddedUnits | AddedEmbedding):
+            for gate in (each for each in part.modules() if isinstance(each, Gate)):
+                gate.selects = mask_of(part.module)
+        elif isinstance(part, Gate) and part.targets == (ORIGINAL_PARAMETERS,):
+            part.selects = ORIGINAL_PARAMETERS
 
 
 class Attention(nn.Module):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lm.models.language_model import LanguageModel
+from lm.models.layers import AddedModules
 from lm.training.batches import Batch
 from oversight.runs.settings import require_numbers
 
@@ -151,6 +152,8 @@ def shard(model: LanguageModel) -> LanguageModel:
         fully_shard(module, mesh=mesh)
     register_fsdp_forward_method(shards, "total_loss")  # what the training loop calls
     for module in shards.modules():
+        if isinstance(module, AddedModules):
+            module.all_take_part = True  # processes reduce the gradients of the same parameters
         if isinstance(module, FSDPModule):
             # FSDP averages by default; losses are already divided by the targets of the whole batch
             module.set_gradient_divide_factor(1.0)

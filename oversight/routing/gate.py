@@ -2,10 +2,12 @@
 
 - `gate` is the one mechanism: an identity whose gradient is weighted on the way back.
 - `Gate` is the module that stands at a target, and `routing` gives all gates the routes of a step.
+- A gate may be told to select rows, so that samples of weight 0 need not be computed.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -104,6 +106,21 @@ def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[in
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a batch that pass a target, and their weights at the target of a gate.
+
+    A row passes if its route, or that of one of its tokens, has another weight than 0.
+    """
+
+    places: Tensor
+    """Their places along the first axis of the batch, [n] int64, ascending."""
+    weights: Tensor
+    """Their weights, [n, *]: as those of the gate, without the other rows."""
+    passes: bool
+    """Whether all these weights are 1."""
+
+
 class Gate(nn.Module):
     """A named point in a network: identity forward, the gradient weighted by target and route.
 
@@ -140,11 +157,24 @@ class Gate(nn.Module):
         # a plain attribute, neither buffer nor global: torch.compile sees it change for free
         self.weights: Tensor | None = None  # [*route], or [*route, slices]
         self.passes = False  # whether the table lets every route through here
+        self.selects: str | None = None  # the target whose passing rows are selected
+        self.selected: Rows | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x; in the backward pass its gradient is weighted by the routes in force now."""
         weight = self.weight_for(x)
         return x if weight is None else gate(x, weight, self.sizes)
+
+    @property
+    def rows(self) -> Rows | None:
+        """The rows that pass the target `selects`; None if all are to be computed.
+
+        That is so if the gate was not told to select, gradients are off, or the table gives every
+        route weight 1 there; and in compiled code, which a new number of rows would compile anew.
+        """
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return None
+        return self.selected
 
     def weight_for(self, x: Tensor) -> Tensor | None:
         """Return the weights in force now, shaped to broadcast against x, one column per slice.
@@ -152,6 +182,9 @@ class Gate(nn.Module):
         None if there is nothing to weigh: gradients are off, or every route passes. A module that
         weighs something else than a gradient's path, say its own parameters, may ask a Gate of its
         own for them.
+
+        Args:
+            x: the whole batch, or the `rows` that the gate selects, if it does.
 
         Raises:
             RuntimeError: outside `routing`, while gradients are on.
@@ -164,7 +197,10 @@ class Gate(nn.Module):
                 f"Gate({self.extra_repr()}) has no route: run forward and backward inside "
                 "`with routing(model, table, route):`, or evaluate under torch.no_grad()"
             )
-        route = self.weights.shape[:-1] if self.sizes else self.weights.shape
+        weights, passes, rows = self.weights, self.passes, self.rows
+        if rows is not None and x.ndim and len(x) == len(rows.places):
+            weights, passes = rows.weights, rows.passes
+        route = weights.shape[:-1] if self.sizes else weights.shape
         rest = x.ndim - len(route)
         if x.shape[: len(route)] != route or (self.sizes and rest < 1):
             raise ValueError(
@@ -172,12 +208,19 @@ class Gate(nn.Module):
                 f"Gate({self.extra_repr()}), of shape {tuple(x.shape)}: the route's axes must be "
                 "the first ones of the input, one route per sample or per token"
             )
-        if self.passes:
+        if passes:
             return None
         shape = [*route, *[1] * rest]
         if self.sizes:
             shape[-1] = len(self.sizes)
-        return self.weights.reshape(shape)
+        return weights.reshape(shape)
+
+    def linear_arguments(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return `weight` and `rows` of `gate_linear`, for a map whose input is x."""
+        rows = self.rows
+        if rows is None or len(rows.places) == len(x):
+            return self.weight_for(x), None
+        return self.weight_for(x[: len(rows.places)]), rows.places
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, for printing."""
@@ -187,7 +230,7 @@ class Gate(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy made inside `routing` would keep its route for ever
-        return {**self.__dict__, "weights": None}
+        return {**self.__dict__, "weights": None, "selected": None}
 
 
 @contextmanager
@@ -225,10 +268,30 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
             weights = [columns[target] for target in point.targets]
             point.weights = torch.stack(weights, -1) if point.sizes else weights[0]
             point.passes = passed.issuperset(point.targets)
+        if route.ndim:
+            _select_rows([point for point in gates if point.selects not in passed], columns)
         yield
     finally:
         for point in gates:
-            point.weights = None
+            point.weights = point.selected = None
+
+
+def _select_rows(gates: list[Gate], columns: dict[str, Tensor]) -> None:
+    """Give each gate that selects rows those of a step; gates of equal targets share them."""
+    places: dict[str, Tensor] = {}
+    found: dict[tuple[str, ...], Rows] = {}
+    for point in gates:
+        target, whole = point.selects, point.weights
+        if target is None or whole is None:
+            continue
+        if target not in places:
+            column = columns[target]
+            places[target] = (column != 0).reshape(len(column), -1).any(1).nonzero()[:, 0]
+        key = (target, *point.targets)
+        if key not in found:
+            weights = whole.index_select(0, places[target])
+            found[key] = Rows(places[target], weights, bool((weights == 1).all()))
+        point.selected = found[key]
 
 
 def _gates(model: nn.Module) -> list[Gate]:
@@ -248,9 +311,10 @@ def _require_targets(gates: list[Gate], table: RouteTable) -> None:
         raise ValueError(
             "the model has no Gate, so no gradient would be routed: put a Gate at each target"
         )
-    for target in (target for point in gates for target in point.targets):
-        if target not in table.target_names:
-            refuse_name("target", target, table.target_names)
+    for point in gates:
+        for target in (*point.targets, point.selects):
+            if target is not None and target not in table.target_names:
+                refuse_name("target", target, table.target_names)
     if any(point.weights is not None for point in gates):
         raise RuntimeError(
             "the model is already being routed: close that `routing` context first; contexts do "

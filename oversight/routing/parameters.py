@@ -63,7 +63,11 @@ def gate_parameters(module: nn.Module, x: Tensor, weight: Tensor | float) -> Ten
 
 
 def gate_linear(
-    x: Tensor, parameter: Tensor, weight: Tensor | float, bias: Tensor | None = None
+    x: Tensor,
+    parameter: Tensor,
+    weight: Tensor | float | None,
+    bias: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Return `F.linear(x, parameter, bias)`, and let each sample teach both by its weight.
 
@@ -73,8 +77,10 @@ def gate_linear(
     Args:
         x: the input, [..., inputs].
         parameter: the matrix, [outputs, inputs].
-        weight: as in `gate`, for the output.
+        weight: as in `gate`, for the output, or for its `rows`; None for 1.
         bias: [outputs], or none.
+        rows: the places along the first axis of the samples that teach. The others have weight 0,
+            and are left out of the gradient of both, which is cheaper. None for all.
 
     Raises:
         ValueError: if the weight does not fit the output.
@@ -85,9 +91,17 @@ def gate_linear(
     >>> parameter.grad, x.grad.sum()
     (tensor([[1.5000, 1.5000]]), tensor(6.))
     """
-    if not isinstance(weight, Tensor):
-        weight = x.new_full((), weight)
-    room = (*x.shape[:-1], parameter.shape[0])
+    if weight is not None:
+        if not isinstance(weight, Tensor):
+            weight = x.new_full((), weight)
+        samples = x.shape[:-1] if rows is None else (len(rows), *x.shape[1:-1])
+        _require_fit(weight, (*samples, parameter.shape[0]))
+        weight = weight.to(x.device)
+    output: Tensor = _Linear.apply(x, parameter, weight, bias, rows)  # type: ignore[no-untyped-call]
+    return output
+
+
+def _require_fit(weight: Tensor, room: tuple[int, ...]) -> None:
     fits = len(weight.shape) == len(room) and all(
         w in (1, n) for w, n in zip(weight.shape, room, strict=True)
     )
@@ -96,8 +110,6 @@ def gate_linear(
             f"a weight of shape {tuple(weight.shape)} does not fit an output of shape {room}: give "
             "a number, or a tensor with as many axes as the output, each 1 or that of the output"
         )
-    output: Tensor = _Linear.apply(x, parameter, weight.to(x.device), bias)  # type: ignore[no-untyped-call]
-    return output
 
 
 def pin(module: Module, name: str, weight: Tensor | float) -> Module:
@@ -156,35 +168,45 @@ class _Linear(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, parameter: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        x: Tensor,
+        parameter: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        rows: Tensor | None,
+    ) -> Tensor:
         return F.linear(x, parameter, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
-        x, parameter, weight, bias = inputs
+        x, parameter, weight, bias, rows = inputs
         ctx.bias_dtype = None if bias is None else bias.dtype
-        ctx.save_for_backward(x, parameter, weight)
+        ctx.save_for_backward(x, parameter, weight, rows)
 
     @staticmethod
     def backward(
         ctx: Any,  # noqa: ANN401
         grad: Tensor,
-    ) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
-        x, parameter, weight = ctx.saved_tensors
-        needs_x, needs_parameter, _, needs_bias = ctx.needs_input_grad
+    ) -> tuple[Tensor | None, Tensor | None, None, Tensor | None, None]:
+        x, parameter, weight, rows = ctx.saved_tensors
+        needs_x, needs_parameter, _, needs_bias, _ = ctx.needs_input_grad
         to_x = to_parameter = to_bias = None
         if needs_x:
             # under autocast the gradient comes in half precision
             to_x = (grad @ parameter.to(grad.dtype)).to(x.dtype)
         if needs_parameter or needs_bias:
-            scale = weight.to(grad.dtype)
-            # 0 times anything is 0, since a blocked sample's gradient may be inf or NaN
-            weighed = (grad * scale).masked_fill_(scale == 0, 0).flatten(0, -2)
+            if rows is not None:
+                grad, x = grad.index_select(0, rows), x.index_select(0, rows)
+            if weight is not None:
+                scale = weight.to(grad.dtype)
+                # 0 times anything is 0, since a blocked sample's gradient may be inf or NaN
+                grad = (grad * scale).masked_fill_(scale == 0, 0)
+            weighed = grad.flatten(0, -2)
             if needs_parameter:
                 to_parameter = (weighed.mT @ x.to(grad.dtype).flatten(0, -2)).to(parameter.dtype)
             if needs_bias:
                 to_bias = weighed.sum(0).to(ctx.bias_dtype)
-        return to_x, to_parameter, None, to_bias
+        return to_x, to_parameter, None, to_bias, None
 
 
 # `apply` asks for it at every call, and would take longer to derive it than to multiply
