@@ -175,7 +175,7 @@ class AddedModules(nn.ModuleDict):
         if not read:
             return y_btd
         places = torch.cat([rows for _, rows in read])
-        parts = x_bt.index_select(0, places).split([len(rows) for _, rows in read])
+        parts = torch.split(x_bt.index_select(0, places), [len(rows) for _, rows in read])
         written = [added(part) for (added, _), part in zip(read, parts, strict=True)]
         return y_btd.index_add(0, places, torch.cat(written))
 

@@ -218,9 +218,9 @@ class Gate(nn.Module):
     def linear_arguments(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return `weight` and `rows` of `gate_linear`, for a map whose input is x."""
         rows = self.rows
-        if rows is None or len(rows.places) == len(x):
+        if rows is None or len(rows.places) == len(x):  # these are the whole batch, or selected
             return self.weight_for(x), None
-        return self.weight_for(x[: len(rows.places)]), rows.places
+        return None if rows.passes else self.weight_for(x[: len(rows.places)]), rows.places
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, for printing."""

@@ -11,6 +11,7 @@ from lm.models.language_model import IGNORED, LanguageModel
 from lm.training.batches import Batch, Rows
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig, Progress, train
+from lm.training.profiles import profile_table
 from lm.training.route_tables import RETAIN
 from tests.lm.factories import TABLES, TensorRows
 from tests.lm.models.gpt_factories import EXPANDED, random_gpt
@@ -19,6 +20,10 @@ from tests.lm.models.hf_factories import adapted_model, expanded_model
 STEPS = 12
 CONFIG = LoopConfig(steps=STEPS, warmup=3, learning_rate=1e-2, checkpoint_every=4)
 MIXED, ONE_SIDED, SPARSE = "mixed", "only retain in one process", "only retain in every other batch"
+
+
+SEVERAL = replace(EXPANDED, modules=("expansion", "other"))
+ROUTES = {**TABLES, "profiles": profile_table(SEVERAL.modules)}
 
 
 class Case(NamedTuple):
@@ -52,9 +57,12 @@ class Uneven:
 
 
 def model_of(kind: str) -> LanguageModel:
-    """Return a tiny expanded or adapted model, always with the same weights."""
-    if kind == "gpt":
-        return random_gpt(EXPANDED)
+    """Return a tiny expanded or adapted model, always with the same weights.
+
+    `several` is a GPT of several modules.
+    """
+    if kind in ("gpt", "several"):
+        return random_gpt(EXPANDED if kind == "gpt" else SEVERAL)
     return adapted_model("qwen2") if kind == "adapters" else expanded_model(kind)
 
 
@@ -79,7 +87,7 @@ def trained(case: Case, scale: ScaleConfig, path: Path | None = None, stop: int 
 
     model, config = model_of(case.model), replace(CONFIG, scale=scale)
     try:
-        train(model, TABLES[case.table], Uneven(case.batches), config, path, note)
+        train(model, ROUTES[case.table], Uneven(case.batches), config, path, note)
     except KeyboardInterrupt:
         assert stop < STEPS
     return Trained(losses, skipped, [p.detach().clone() for p in model.parameters()])

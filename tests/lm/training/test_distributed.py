@@ -159,6 +159,8 @@ QUICK: tuple[tuple[Parallel, Case], ...] = (
     ("fsdp", Case("gpt", "parameters", SPARSE)),
     ("fsdp", Case("llama", "modules", ONE_SIDED)),
     ("fsdp", Case("adapters", "modules", ONE_SIDED)),
+    ("ddp", Case("several", "profiles", ONE_SIDED)),
+    ("fsdp", Case("several", "profiles", ONE_SIDED)),
 )
 EVERY = tuple(
     (parallel, Case(model, table, kind))
