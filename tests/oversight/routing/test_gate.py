@@ -202,6 +202,79 @@ def test_routes_are_cleared_on_exit_and_after_an_error() -> None:
     assert [gate.weights for gate in gates] == [None] * 3
 
 
+def selecting(target: str, selects: str) -> Gate:
+    """Return a gate that selects the rows that pass a target."""
+    point = Gate(target)
+    point.selects = selects
+    return point
+
+
+@pytest.mark.parametrize(
+    ("route", "places", "weights"),
+    [
+        (["left", "none", "both"], [1, 2], [-0.75, 1.0]),
+        ([["left", "left"], ["left", "both"]], [1], [[0.0, 1.0]]),
+        (["left"], [], []),
+    ],
+)
+def test_selected_rows_are_those_with_a_weight_other_than_zero(
+    route: list[Any], places: list[int], weights: list[Any]
+) -> None:
+    point, routes = selecting("right", "right"), TABLE.routes(route)
+    with routing(point, TABLE, routes):
+        assert point.rows is not None
+        assert point.rows.places.tolist() == places
+        assert point.rows.weights.tolist() == weights
+        assert point.rows.passes == (not weights)
+        with torch.no_grad():
+            assert point.rows is None
+    assert point.rows is None
+
+
+def test_gate_weighs_the_rows_that_pass_another_target_or_the_whole_batch() -> None:
+    point, x = selecting("trunk", "right"), torch.ones(3, 2)
+    with routing(point, TABLE, TABLE.routes(["left", "none", "both"])):
+        assert point.weight_for(x[:2]) is None  # both rows have weight 1
+        assert point.linear_arguments(x[:2]) == (None, None)
+        whole = point.weight_for(x)
+        assert whole is not None
+        assert whole.flatten().tolist() == [0.5, 1, 1]
+        weight, rows = point.linear_arguments(x)
+        assert weight is None
+        assert rows is not None
+        assert rows.tolist() == [1, 2]
+    with (
+        routing(point, TABLE, TABLE.routes(["left", "none"])),
+        pytest.raises(ValueError, match="fit"),
+    ):
+        point.weight_for(x)
+
+
+def test_no_rows_are_selected_where_every_route_passes_or_one_route_is_for_all() -> None:
+    table = RouteTable({"open": {"one": 1, "other": 0}})
+    for point, route in (
+        (selecting("other", "one"), table.routes(["open"])),
+        (selecting("one", "other"), table.routes("open")),
+    ):
+        with routing(point, table, route):
+            assert point.rows is None
+
+
+def test_copy_made_while_routing_has_no_rows() -> None:
+    point = selecting("right", "right")
+    with routing(point, TABLE, ROUTE):
+        assert copy.deepcopy(point).rows is None
+        assert copy.deepcopy(point).selects == "right"
+
+
+def test_routing_raises_when_the_table_lacks_the_target_that_selects() -> None:
+    with (
+        pytest.raises(ValueError, match="did you mean 'trunk'"),
+        routing(selecting("left", "trnk"), TABLE, ROUTE),
+    ):
+        pass
+
+
 def test_nested_routing_contexts_raise() -> None:
     net = Branches()
     with routing(net, TABLE, ROUTE):

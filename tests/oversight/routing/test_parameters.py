@@ -1,6 +1,7 @@
 """Routing at parameters, which parameters a target holds, and steps that skip them."""
 
 import copy
+from itertools import product
 
 import pytest
 import torch
@@ -142,18 +143,49 @@ def test_gated_linear_equals_gate_parameters(dtype: torch.dtype, bias: bool) -> 
     torch.testing.assert_close(one[1:], two[1:])
 
 
+@pytest.mark.parametrize("bad", [0.0, float("nan")])
+@pytest.mark.parametrize("weight", [None, 0.5, torch.tensor([[1.0], [-0.75]])])
+def test_gated_linear_learns_from_its_rows_as_if_the_others_had_weight_zero(
+    weight: Tensor | float | None, bad: float
+) -> None:
+    x = torch.arange(12.0).view(4, 3).requires_grad_()
+    linear, rows = nn.Linear(3, 5), torch.tensor([1, 3])
+    arriving = torch.arange(20.0).view(4, 5)
+    arriving[0] += bad  # of a row that does not teach
+    every = torch.zeros(4, 1)
+    every[rows] = 1.0 if weight is None else torch.as_tensor(weight)
+    inputs = (x, linear.weight, linear.bias)
+    some = gate_linear(x, linear.weight, weight, linear.bias, rows)
+    all_ = gate_linear(x, linear.weight, every, linear.bias)
+    assert torch.equal(some, all_)
+    found, expected = (torch.autograd.grad(y, inputs, arriving) for y in (some, all_))
+    assert all(
+        torch.equal(a.nan_to_num(7), b.nan_to_num(7)) for a, b in zip(found, expected, strict=True)
+    )
+    assert found[1].isfinite().all()
+
+
+def test_gated_linear_without_weight_and_rows_is_a_linear_map() -> None:
+    x, linear = torch.randn(4, 3), nn.Linear(3, 5)
+    assert torch.equal(gate_linear(x, linear.weight, None, linear.bias), linear(x))
+
+
 def test_gated_linear_gradients_equal_finite_differences() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     parameter = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    for inputs in ((x, parameter), (x, parameter, bias)):
-        assert torch.autograd.gradcheck(_ungated, inputs)
-        assert torch.autograd.gradgradcheck(_ungated, inputs)
+    for inputs, gated in product(((x, parameter), (x, parameter, bias)), (_ungated, _all_rows)):
+        assert torch.autograd.gradcheck(gated, inputs)
+        assert torch.autograd.gradgradcheck(gated, inputs)
 
 
 def _ungated(x: Tensor, parameter: Tensor, bias: Tensor | None = None) -> Tensor:
     return gate_linear(x, parameter, torch.ones(2, 1), bias)
+
+
+def _all_rows(x: Tensor, parameter: Tensor, bias: Tensor | None = None) -> Tensor:
+    return gate_linear(x, parameter, None, bias, torch.arange(2))
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
@@ -192,6 +224,8 @@ def test_gated_linear_refuses_a_weight_that_does_not_match_the_output(
 ) -> None:
     with pytest.raises(ValueError, match="does not fit an output of shape"):
         gate_linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(shape))
+    with pytest.raises(ValueError, match=r"does not fit an output of shape \(1, 4\)"):
+        gate_linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(2, 1), rows=torch.tensor([1]))
 
 
 def test_masked_gradient_is_multiplied_entry_by_entry() -> None:
