@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,22 @@ def test_losses_stay_equal_without_graph_breaks_when_blocks_are_compiled(
         compiled = trained(Case(model, table), scale)
         assert compiled.losses == pytest.approx(plain.losses, abs=1e-5)
     assert not torch._dynamo.utils.counters["graph_break"]
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
+def test_several_modules_are_compiled_once_for_all_numbers_of_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.compiler.reset()
+    # the same graphs as with the default compiler, which takes minutes
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    case, layers = Case("several", "profiles"), len(model_of("several").layers())
+    plain, compiled = trained(case, ScaleConfig()), trained(case, ScaleConfig(compile=True))
+    assert compiled.losses == pytest.approx(plain.losses, abs=1e-5)
+    assert not torch._dynamo.utils.counters["graph_break"]
+    # batches have two lengths
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2 * layers
     torch.compiler.reset()
 
 

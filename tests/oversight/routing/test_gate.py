@@ -243,10 +243,8 @@ def test_gate_weighs_the_rows_that_pass_another_target_or_the_whole_batch() -> N
         assert weight is None
         assert rows is not None
         assert rows.tolist() == [1, 2]
-    with (
-        routing(point, TABLE, TABLE.routes(["left", "none"])),
-        pytest.raises(ValueError, match="fit"),
-    ):
+    other = TABLE.routes(["left", "none"])
+    with routing(point, TABLE, other), pytest.raises(ValueError, match="does not fit the input"):
         point.weight_for(x)
 
 
