@@ -84,7 +84,8 @@ class GPT(LanguageModel):
         cos, sin = rotations(config.width // config.num_heads, config.context)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        if len(self.module_names) > 1:  # with one, results keep the bits that were published
+        # with one module, or experts, results keep the bits that were published
+        if len(self.module_names) > 1 and not config.expert_weights:
             select_rows(self)
         initialize(self, seed)
 
