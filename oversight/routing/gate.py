@@ -107,7 +107,7 @@ def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[in
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SelectedRows:
     """The rows of a batch that pass a target, and their weights at the target of a gate.
 
     A row passes if its route, or that of one of its tokens, has another weight than 0.
@@ -132,6 +132,9 @@ class Gate(nn.Module):
     A gate stops gradient below it, not beside it. In `nn.Sequential(trunk, Gate("shared"), down)`
     a blocked sample does not teach `trunk`, but it still teaches `down`, which reads the gated
     tensor; use `gate_parameters` to hold the reader back, or make it a target of its own.
+
+    A gate whose attribute `selects` names a target knows in `rows` the samples that pass there, so
+    that a model need not compute the others. It then weighs tensors of these rows alone, too.
 
     Args:
         target: the target of the whole tensor, instead of slices.
@@ -158,7 +161,7 @@ class Gate(nn.Module):
         self.weights: Tensor | None = None  # [*route], or [*route, slices]
         self.passes = False  # whether the table lets every route through here
         self.selects: str | None = None  # the target whose passing rows are selected
-        self.selected: Rows | None = None
+        self.selected: SelectedRows | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x; in the backward pass its gradient is weighted by the routes in force now."""
@@ -166,7 +169,7 @@ class Gate(nn.Module):
         return x if weight is None else gate(x, weight, self.sizes)
 
     @property
-    def rows(self) -> Rows | None:
+    def rows(self) -> SelectedRows | None:
         """The rows that pass the target `selects`; None if all are to be computed.
 
         That is so if the gate was not told to select, gradients are off, or the table gives every
@@ -282,7 +285,7 @@ def routing(model: nn.Module, table: RouteTable, route: Tensor) -> Iterator[None
 def _select_rows(gates: list[Gate], columns: dict[str, Tensor]) -> None:
     """Give each gate that selects rows those of a step; gates of equal targets share them."""
     places: dict[str, Tensor] = {}
-    found: dict[tuple[str, ...], Rows] = {}
+    found: dict[tuple[str, ...], SelectedRows] = {}
     for point in gates:
         target, whole = point.selects, point.weights
         if target is None or whole is None:
@@ -293,7 +296,7 @@ def _select_rows(gates: list[Gate], columns: dict[str, Tensor]) -> None:
         key = (target, *point.targets)
         if key not in found:
             weights = whole.index_select(0, places[target])
-            found[key] = Rows(places[target], weights, bool((weights == 1).all()))
+            found[key] = SelectedRows(places[target], weights, bool((weights == 1).all()))
         vars(point).update(selected=found[key])
 
 

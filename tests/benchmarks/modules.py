@@ -2,9 +2,8 @@
 
 Run as `python -m tests.benchmarks.modules`, with one thread: under four minutes. Models without
 modules (`unrouted`) and with 1, 2, 4 and 8 of them (`gram`, the settings of the preset `profiles`)
-take turns on the same stories. Each line is one of the turns of one batch size and one share of
-labels. A ratio is that of medians of process time, which other work on the machine disturbs less
-than wall time.
+take turns on the same stories. Each line is of one batch size and one share of labels. A ratio is
+that of the medians of process time, which other work on the machine disturbs less than wall time.
 """
 
 import time
@@ -87,8 +86,8 @@ def main() -> None:
     """Measure all models, and print a line for each batch size and share of labels."""
     args = tyro.cli(Benchmark)
     torch.set_num_threads(1)
-    counts = " | ".join(f"{count} modules" for count in MODULES)
-    print(f"| batch | labels | without modules, ms | {counts} |\n" + "| - " * 7 + "|")
+    counts = " | ".join(map(str, MODULES))
+    print(f"| batch | labels | no module, ms | {counts} |\n" + "| - " * 7 + "|")
     for size in args.batch_sizes:
         for recall in args.recalls:
             plain, *routed = ratios(args, size, recall)
