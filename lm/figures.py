@@ -233,6 +233,7 @@ def recall_figure(results: Results) -> Figure:
 OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     "ahead": (COLORS[0], PAPER),
     "ahead at a price": (COLORS[4], INK),
+    "mixed": (COLORS[3], INK),
     "even": (FAINT, INK),
     "behind, retains more": ("#f3c9ae", INK),
     "behind": (VERMILLION, PAPER),

@@ -1,9 +1,9 @@
 """Where routing leaves less ability to forget than filtering with the same information.
 
-A routed method is compared with a method of filtering that is told the same, at each quality of the
-labels: by the forget loss after the worst attack, which is what is left of the ability, and by what
-became of the texts to retain. Routing that removes more and damages more has a price, and is not
-ahead.
+A routed method is compared with a method of filtering that is told no more, at each quality of the
+labels: by the forget loss and the forget facts after the worst attack, which are what is left of
+the ability, and by what became of the texts to retain. Routing that removes more and damages more
+has a price, and is not ahead.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ as a share, a method may have than another and count as no worse."""
 REMOVED = "forget_loss.repaired"
 """The forget loss before any attack."""
 
-Outcome = Literal["ahead", "ahead at a price", "even", "behind, retains more", "behind"]
-"""How routing compares with filtering. even: the interval of the difference includes zero, or there
-are fewer than three seeds."""
+Outcome = Literal["ahead", "ahead at a price", "mixed", "even", "behind, retains more", "behind"]
+"""How routing compares with filtering. even: the intervals of the differences of loss and facts
+include zero, or there are fewer than three seeds; mixed: one is better, and the other worse."""
 
 
 class Comparison(NamedTuple):
@@ -50,9 +50,11 @@ class Comparison(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """Whether routing leaves less of the ability to forget, and at which price."""
-        if not is_significant(self.attacked):
-            return "even"
-        ahead = self.attacked.value > 0
+        loss, facts = self.attacked, self.attacked_facts
+        signs = {each.value > 0 for each in (loss, _minus(facts)) if is_significant(each)}
+        if len(signs) != 1:
+            return "mixed" if signs else "even"
+        (ahead,) = signs
         lost = zip((self.retained.value, -self.retained_facts.value), MARGINS.values(), strict=True)
         sign = 1 if ahead else -1  # the price is what the one that is ahead has lost
         # texts without facts have no share of them, and NaN is not above a margin
@@ -60,6 +62,11 @@ class Comparison(NamedTuple):
         if ahead:
             return "ahead at a price" if priced else "ahead"
         return "behind, retains more" if priced else "behind"
+
+
+def _minus(estimate: Estimate) -> Estimate:
+    """Return the estimate of a difference the other way round."""
+    return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.seeds)
 
 
 def is_filtering(method: str) -> bool:
@@ -152,9 +159,10 @@ def map_table(title: str, comparisons: Sequence[Comparison]) -> Table:
             *(nats(each.retained), facts_known(each.retained_facts), each.outcome),
         )
     table.caption = (
-        "Routed minus filtered, seed by seed. ahead: more forget loss after the worst attack, at "
-        f"most {MARGINS[RETAINED]:g} nats more retain loss and {MARGINS[RETAINED_FACTS]:.0%} fewer "
-        f"retain facts; even: no significant difference, which takes {MIN_SEEDS} seeds"
+        "Routed minus filtered, seed by seed. ahead: more forget loss or fewer forget facts after "
+        f"the worst attack, neither of them worse, at most {MARGINS[RETAINED]:g} nats more retain "
+        f"loss and {MARGINS[RETAINED_FACTS]:.0%} fewer retain facts; even: no significant "
+        f"difference, which takes {MIN_SEEDS} seeds"
     )
     return table
 

@@ -51,6 +51,14 @@ def test_outcome_weighs_what_is_left_after_the_attack_against_what_is_retained(
     assert (found.recall, found.precision) == (0.5, 1.0)
 
 
+def test_facts_count_as_much_as_losses() -> None:
+    fewer, more = Estimate(-0.3, -0.4, -0.2, 3), Estimate(0.3, 0.2, 0.4, 3)
+    assert compared(0.5)._replace(attacked_facts=fewer).outcome == "ahead"
+    assert compared(0.6)._replace(attacked_facts=fewer).outcome == "ahead"
+    assert compared(0.6)._replace(attacked_facts=more).outcome == "mixed"
+    assert compared(0.5)._replace(attacked_facts=more).outcome == "behind"
+
+
 def test_two_seeds_decide_nothing() -> None:
     assert compared(0.9, seeds=2).outcome == "even"
     assert map_verdict([compared(0.9, seeds=2)]).startswith("Whether routing is ahead")
