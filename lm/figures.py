@@ -69,7 +69,7 @@ def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
         if any(result.get("curves") for result in part.records):
             figures[name] = partial(recall_figure, part)
     if mapped := label_map(results) if sweep else []:
-        figures["label-map"] = partial(map_figure, {"": mapped})
+        figures["label-map"] = partial(map_figure, mapped)
     for name, profiles in _profiles(results, sweep):
         if profiles.pictured:
             figures[name] = partial(profiles_figure, profiles)
@@ -235,49 +235,53 @@ OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     "ahead at a price": (COLORS[4], INK),
     "mixed": (COLORS[3], INK),
     "even": (FAINT, INK),
+    "unknown": ("#f4f6f7", INK),
     "behind, retains more": ("#f3c9ae", INK),
     "behind": (VERMILLION, PAPER),
 }
 """Color of a cell of the map of labels, and of its numbers, by how routing compares."""
 
 
-def map_figure(maps: Mapping[str, Sequence[Comparison]]) -> Figure:
-    """Return the map of labels: a plot for each pair of methods, a row of plots for each study.
+MAP_COLUMNS = 3
+"""Number of plots side by side in the map of labels."""
+
+
+def map_figure(comparisons: Sequence[Comparison]) -> Figure:
+    """Return the map of labels: a plot for each routed method and method of filtering.
 
     A cell has the difference of the forget losses after removal and, below it, after the worst
     attack; its color says how routing compares with filtering there.
 
     Args:
-        maps: the comparisons of each study, by its title.
+        comparisons: those of a `lm.label_map.label_map`.
     """
-    pairs = list(dict.fromkeys((e.routed, e.filtered) for each in maps.values() for e in each))
-    recalls = sorted({each.recall for found in maps.values() for each in found})
-    precisions = sorted({each.precision for found in maps.values() for each in found}, reverse=True)
-    width = len(pairs) * (0.52 * len(recalls) + 0.35) + 0.6
-    figure = sheet(len(maps) * (0.36 * len(precisions) + 0.8) + 0.7, max(width, WIDTH))
-    plots = figure.subplots(len(maps), len(pairs), squeeze=False, sharex=True, sharey=True)
-    for row, (title, found) in zip(plots, maps.items(), strict=True):
-        for axes, (routed, filtered) in zip(row, pairs, strict=True):
-            axes.set_title(f"{routed}\n- {filtered}", fontsize=8)
-            for each in found:
-                if (each.routed, each.filtered) == (routed, filtered):
-                    at = recalls.index(each.recall), precisions.index(each.precision)
-                    _draw_comparison(axes, at, each)
-            axes.set(xlim=(-0.5, len(recalls) - 0.5), ylim=(len(precisions) - 0.5, -0.5))
-            axes.set_xticks(range(len(recalls)), [f"{recall:g}" for recall in recalls])
-            axes.set_yticks(range(len(precisions)), [f"{each:g}" for each in precisions])
-            axes.tick_params(length=0)
-            axes.grid(visible=False)
-            for side in axes.spines.values():
-                side.set_visible(False)
-        row[0].set_ylabel(f"{title}\nlabel precision" if title else "label precision")
-    for axes in plots[-1]:
-        axes.set_xlabel("label recall")
-    keys = [Rectangle((0, 0), 1, 1, facecolor=color) for color, _ in OUTCOMES.values()]
-    names = [f"routing is {outcome}" if outcome == "ahead" else outcome for outcome in OUTCOMES]
-    figure.legend(
-        keys, names, loc="outside upper left", ncols=len(keys), fontsize=8, labelcolor=MUTED
-    )
+    pairs = list(dict.fromkeys((each.routed, each.filtered) for each in comparisons))
+    recalls = sorted({each.recall for each in comparisons})
+    precisions = sorted({each.precision for each in comparisons}, reverse=True)
+    rows = -(-len(pairs) // MAP_COLUMNS)
+    figure = sheet(rows * (0.36 * len(precisions) + 0.75) + 0.5)
+    plots = list(figure.subplots(rows, MAP_COLUMNS, squeeze=False, sharex=True, sharey=True).flat)
+    for axes, (routed, filtered) in zip(plots, pairs, strict=False):
+        axes.set_title(f"{routed} - {filtered}", fontsize=8)
+        for each in comparisons:
+            if (each.routed, each.filtered) == (routed, filtered):
+                at = recalls.index(each.recall), precisions.index(each.precision)
+                _draw_comparison(axes, at, each)
+        axes.set(xlim=(-0.5, len(recalls) - 0.5), ylim=(len(precisions) - 0.5, -0.5))
+        axes.set_xticks(range(len(recalls)), [f"{recall:g}" for recall in recalls])
+        axes.set_yticks(range(len(precisions)), [f"{each:g}" for each in precisions])
+        axes.tick_params(length=0, labelbottom=True)
+        axes.grid(visible=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+    for axes in plots[len(pairs) :]:
+        axes.set_axis_off()
+    figure.supxlabel("label recall", fontsize=9, color=MUTED)
+    figure.supylabel("label precision", fontsize=9, color=MUTED)
+    found = [outcome for outcome in OUTCOMES if outcome in {each.outcome for each in comparisons}]
+    keys = [Rectangle((0, 0), 1, 1, facecolor=OUTCOMES[outcome][0]) for outcome in found]
+    names = [f"routing: {outcome}" for outcome in found]
+    figure.legend(keys, names, loc="outside upper left", ncols=3, fontsize=8, labelcolor=MUTED)
     return figure
 
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from rich.table import Table
 
 from lm.methods import METHODS
-from lm.report import RELEARNED, RELEARNED_FACTS, RETAINED, Results, facts_known, nats
+from lm.report import RELEARNED, RELEARNED_FACTS, RETAINED, Results, formatter
 from oversight.runs.console import plain_table
 from oversight.runs.statistics import MIN_SEEDS, Estimate, difference_by_seed, is_significant
 
@@ -24,9 +24,13 @@ as a share, a method may have than another and count as no worse."""
 REMOVED = "forget_loss.repaired"
 """The forget loss before any attack."""
 
-Outcome = Literal["ahead", "ahead at a price", "mixed", "even", "behind, retains more", "behind"]
+Outcome = Literal[
+    "ahead", "ahead at a price", "mixed", "even", "behind, retains more", "behind", "unknown"
+]
 """How routing compares with filtering. even: the intervals of the differences of loss and facts
-include zero, or there are fewer than three seeds; mixed: one is better, and the other worse."""
+include zero; mixed: one is better, and the other worse; unknown: there are fewer than three
+seeds."""
+signed, signed_share = formatter("+.3f", ".3f"), formatter("+.0%", ".0f", scale=100)
 
 
 class Comparison(NamedTuple):
@@ -50,6 +54,8 @@ class Comparison(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """Whether routing leaves less of the ability to forget, and at which price."""
+        if self.attacked.seeds < MIN_SEEDS:
+            return "unknown"
         loss, facts = self.attacked, self.attacked_facts
         signs = {each.value > 0 for each in (loss, _minus(facts)) if is_significant(each)}
         if len(signs) != 1:
@@ -155,14 +161,14 @@ def map_table(title: str, comparisons: Sequence[Comparison]) -> Table:
     for each in comparisons:
         table.add_row(
             *(each.routed, each.filtered, f"{each.recall:g}", f"{each.precision:g}"),
-            *(nats(each.removed), nats(each.attacked), facts_known(each.attacked_facts)),
-            *(nats(each.retained), facts_known(each.retained_facts), each.outcome),
+            *(signed(each.removed), signed(each.attacked), signed_share(each.attacked_facts)),
+            *(signed(each.retained), signed_share(each.retained_facts), each.outcome),
         )
     table.caption = (
         "Routed minus filtered, seed by seed. ahead: more forget loss or fewer forget facts after "
         f"the worst attack, neither of them worse, at most {MARGINS[RETAINED]:g} nats more retain "
         f"loss and {MARGINS[RETAINED_FACTS]:.0%} fewer retain facts; even: no significant "
-        f"difference, which takes {MIN_SEEDS} seeds"
+        f"difference; unknown: fewer than {MIN_SEEDS} seeds"
     )
     return table
 
