@@ -61,7 +61,8 @@ class LabelConfig:
     errors: Annotated[Errors, tyro.conf.arg(name="label-errors")] = "iid"
     """Which stories are mislabeled together. iid: none, each is mislabeled by itself; topic: all
     that state the same fact first; entity: a story is labeled only if the overseer knows all
-    creatures in it, and a share of them is known."""
+    creatures in it, and a share of them is known. Labels retain, where a method is told some, are
+    missing in the same way."""
     reads: Annotated[Reads, tyro.conf.arg(name="classifier-reads")] = "tokens"
     """What the classifier of methods such as filtered-classified sees of a text: the tokens that it
     has, or also its pairs of adjacent tokens."""
@@ -98,6 +99,37 @@ def _groups(task: Truth, rows: Texts, errors: Errors) -> NDArray[np.int64] | Non
     found = read.first_facts if errors == "topic" else read.facts // task.facts_per_entity
     groups: NDArray[np.int64] = found.long().numpy()
     return groups
+
+
+RETAIN_STREAM = 6
+"""Separates the random stream of labels retain that are missing together from others."""
+
+
+def given_retain_labels(
+    task: Truth, rows: Texts, labels: Tensor, config: LabelConfig, seed: int
+) -> Tensor:
+    """Return labels of which those that are retain are missing like those that are forget.
+
+    They are missing as often and, unless labels are missed one by one, as much together: by entity,
+    a text is labeled retain only if all entities in it are known. The others are unlabeled.
+
+    Args:
+        task: source of the texts.
+        rows: texts.
+        labels: labels of the texts, [n].
+        config: quality of the labels.
+        seed: seed of the labels that are dropped.
+    """
+    if config.errors == "iid":
+        return drop_retain_labels(labels, 1 - config.recall, seed)
+    labeled = noisy_labels(
+        (labels == RETAIN).numpy(),
+        recall=config.recall,
+        precision=1.0,
+        rng=np.random.default_rng([seed, RETAIN_STREAM]),
+        groups=_groups(task, rows, config.errors),
+    )
+    return torch.where((labels == RETAIN) & ~torch.from_numpy(labeled), UNLABELED, labels)
 
 
 STREAM = 5

@@ -19,7 +19,7 @@ from lm.data.document import marks
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
 from lm.evaluation.topic_exam import TopicExam, make_topic_exam, section_losses
-from lm.labels import LabelConfig, drop_retain_labels, story_labels, topic_labels
+from lm.labels import LabelConfig, given_retain_labels, story_labels, topic_labels
 from lm.methods import BASE, Method, method_of, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
@@ -382,7 +382,7 @@ class Training:
         self.table = self.method.route_table(config.topics)
         labels = data.labels
         if self.method.labels.retain_missing:
-            labels = drop_retain_labels(labels, 1 - config.labels.recall, seed)
+            labels = given_retain_labels(task, data.texts, labels, config.labels, seed)
         if self.method.draws_routes:
             labels = draw_routes(labels, len(config.topics), config.gram, seed)
         texts = data.texts

@@ -16,6 +16,7 @@ from lm.labels import (
     LabelConfig,
     Routed,
     drop_retain_labels,
+    given_retain_labels,
     story_labels,
     token_labels,
     topic_labels,
@@ -175,6 +176,26 @@ def test_labeled_stories_name_known_entities_only(
         assert any(entities - known for entities in missed) == whole
     lower = story_labels(task, rows, replace(config, recall=recall / 2, precision=1.0), seed=0)
     assert (labeled & truth >= lower).all()
+
+
+def test_labels_retain_are_missing_by_entity_where_labels_forget_are() -> None:
+    task = make_task(TaskConfig())
+    rows = task.sample(3000, [0])
+    config = LabelConfig(recall=0.5, errors="entity")
+    labels = torch.where(task.to_forget(rows.topics), FORGET, RETAIN)
+    found = given_retain_labels(task, rows, labels, config, seed=0)
+    retain = labels == RETAIN
+    assert torch.equal(found == FORGET, labels == FORGET)
+    assert abs(int((found == RETAIN).sum()) - 0.5 * int(retain.sum())) <= 0.5
+    known, missed = (
+        [set((row[row >= 0] // 3).tolist()) for row in rows.facts[found == label]]
+        for label in (RETAIN, UNLABELED)
+    )
+    unknown = [entities for entities in missed if entities - set().union(*known)]
+    assert len(unknown) > 0.9 * len(missed)  # but for the last entity, which is known in part
+    iid = replace(config, errors="iid")
+    dropped = given_retain_labels(task, rows, labels, iid, seed=0)
+    assert torch.equal(dropped, drop_retain_labels(labels, 0.5, 0))
 
 
 def test_a_topic_is_missed_by_the_fact_that_is_stated_first() -> None:
