@@ -150,25 +150,25 @@ def map_table(title: str, comparisons: Sequence[Comparison]) -> Table:
         comparisons: those of a `label_map`.
     """
     heads = (
-        "filtering",
-        "recall",
-        "precision",
-        "forget loss",
+        "forget\nloss",
         "after\nattack",
         "facts after\nattack",
+        "retain\nloss",
+        "retain\nfacts",
     )
-    table = plain_table(title, "routed", [*heads, "retain\nloss", "retain\nfacts", "routing is"])
+    table = plain_table(title, "routed -\nfiltering", ["labels", *heads, "routing is"])
     for each in comparisons:
         table.add_row(
-            *(each.routed, each.filtered, f"{each.recall:g}", f"{each.precision:g}"),
+            f"{each.routed} -\n{each.filtered}",
+            f"{each.recall:g}, {each.precision:g}",
             *(signed(each.removed), signed(each.attacked), signed_share(each.attacked_facts)),
             *(signed(each.retained), signed_share(each.retained_facts), each.outcome),
         )
     table.caption = (
-        "Routed minus filtered, seed by seed. ahead: more forget loss or fewer forget facts after "
-        f"the worst attack, neither of them worse, at most {MARGINS[RETAINED]:g} nats more retain "
-        f"loss and {MARGINS[RETAINED_FACTS]:.0%} fewer retain facts; even: no significant "
-        f"difference; unknown: fewer than {MIN_SEEDS} seeds"
+        "Routed minus filtered, seed by seed. labels: recall and precision; ahead: more forget "
+        f"loss or fewer forget facts after the worst attack, neither of them worse, at most "
+        f"{MARGINS[RETAINED]:g} nats more retain loss and {MARGINS[RETAINED_FACTS]:.0%} fewer "
+        f"retain facts; even: no significant difference; unknown: fewer than {MIN_SEEDS} seeds"
     )
     return table
 
