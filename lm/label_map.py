@@ -1,4 +1,4 @@
-"""Where routing leaves less ability to forget than filtering with the same information.
+"""Where routing leaves less of what is to be forgotten than filtering with the same information.
 
 A routed method is compared with a method of filtering that is told no more, at each quality of the
 labels: by the forget loss and the forget facts after the worst attack, which are what is left of
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lm.methods import METHODS
 from lm.report import RELEARNED, RELEARNED_FACTS, RETAINED, Results, formatter
+from lm.training.route_tables import FILTERED
 from oversight.runs.console import plain_table
 from oversight.runs.statistics import MIN_SEEDS, Estimate, difference_by_seed, is_significant
 
@@ -76,12 +77,14 @@ def _minus(estimate: Estimate) -> Estimate:
 
 
 def is_filtering(method: str) -> bool:
-    """Return whether a method only leaves texts out.
+    """Return whether a method only leaves texts out, by labels that may be wrong.
 
-    >>> is_filtering("filtered-classified"), is_filtering("gram")
-    (True, False)
+    >>> [is_filtering(name) for name in ("filtered-classified", "gold", "lora-branch", "gram")]
+    [True, False, False, False]
     """
-    return method.partition("-")[0] == "filtered"
+    each = METHODS[method]
+    plain = each.modules is None and each.branch == "none" and each.posthoc is None
+    return plain and each.table == FILTERED and not each.labels.true
 
 
 def information(method: str) -> tuple[bool, bool]:

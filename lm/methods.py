@@ -202,8 +202,8 @@ METHODS: dict[str, Method] = {
         summary="Trained without the texts labeled forget.", table=FILTERED, per_profile=True
     ),
     "filtered-checked": Method(
-        summary="Trained only on texts to retain that were checked, as many as gram is told of, in "
-        "as many steps.",
+        summary="Trained, for as many steps as other methods, on nothing but the texts to retain "
+        "that gram is told of.",
         table=FILTERED,
         labels=Labels(retain_checked=True, retain_missing=True, fills_batches=True),
     ),

@@ -285,7 +285,8 @@ class Report(NamedTuple):
     verdict: str
     """The comparison of the methods in a sentence."""
     tables: Sequence[Table]
-    """The table of all methods, in a sweep for each label precision; none if no run is finished."""
+    """The table of all methods, or in a sweep one for each label precision and that of the map of
+    labels; none if no run is finished."""
 
 
 def write_report(
