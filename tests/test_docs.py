@@ -198,6 +198,16 @@ def test_linked_file_and_heading_exist(page: str, target: str) -> None:
         assert heading in anchors
 
 
+@pytest.mark.parametrize("page", sorted({*TEXTS, "LOG.md"}))
+def test_every_row_of_a_table_has_as_many_cells_as_its_header(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)
+    for header, line, *rows in (table.strip().splitlines() for table in tables):
+        assert re.fullmatch(r"[ |:-]+", line), f"no header above {header}"
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in (header, line, *rows)]
+        assert len(set(cells)) == 1, header
+
+
 def test_no_placeholder_remains() -> None:
     assert not re.findall(r"^[A-Z]{4,}$", TEXT, re.MULTILINE)
 
