@@ -324,6 +324,16 @@ class StudyConfig:
                 f"{size} texts: give a --batch-size of {len(topics)} or more, or fewer topics"
             )
 
+    def _require_modules_to_silence(self) -> None:
+        """Raise a ValueError if modules are to be silenced where that is not possible."""
+        run = self.run
+        if run.gram.silence and (run.model is not None or run.loop.scale.compile):
+            given = f"--model {run.model}" if run.model is not None else "--loop.scale.compile"
+            raise ValueError(
+                f"gram.silence {run.gram.silence} was given with {given}: only modules of new "
+                "models that are not compiled can be silenced; leave one of the two out"
+            )
+
     def require_fitting_methods(self) -> None:
         """Raise a ValueError if a method needs a pretrained model, or training, that is not there.
 
@@ -331,6 +341,7 @@ class StudyConfig:
         `unrouted`, and what methods after training begin with. No other method does anything then.
         """
         self._require_room_for_modules()
+        self._require_modules_to_silence()
         assigned = [name for name in self.method if method_of(name).assigned]
         if assigned and self.run.loop.scale.parallel == "fsdp":
             raise ValueError(

@@ -25,7 +25,7 @@ from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
-from lm.models.layers import EXPANSION, GPTConfig, size
+from lm.models.layers import EXPANSION, GPTConfig, silence_modules, size
 from lm.task import (
     DocumentTask,
     StoryTask,
@@ -404,6 +404,8 @@ class Training:
     ) -> LanguageModel:
         """Return a model after training; `before` are the seconds that its first weights took."""
         model = model.to(default_device())
+        if self.method.draws_routes and self.config.gram.silence:
+            silence_modules(model, self.config.gram.silence)
         batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
         if self.method.assigned:
             batches = AssignedBatches(batches, model, self.table, self.config.absorption)

@@ -187,6 +187,14 @@ class GPT(LanguageModel):
         gated: Tensor = self.loss_gate(losses_bt)
         return gated
 
+    def total_loss(self, tokens_bt: Tensor, next_bt: Tensor) -> Tensor:
+        """Return the sum of the losses of all tokens and, of silenced modules, the penalties."""
+        loss = super().total_loss(tokens_bt, next_bt)
+        for part in self.modules():
+            if isinstance(part, AddedModules) and part.penalty is not None:
+                loss, part.penalty = loss + part.penalty, None
+        return loss
+
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each target that has some; together these are all parameters."""
         found: dict[str, list[nn.Parameter]] = {ORIGINAL_PARAMETERS: [self.embedding]}

@@ -152,10 +152,17 @@ class AddedModules(nn.ModuleDict):
 
     If their masks select rows (`select_rows`), each part reads only the texts that pass through it,
     and a part that no text passes through is not computed.
+
+    Parts may be silenced (`silence_modules`): then a forward pass also computes a penalty on what
+    they would write about the other texts.
     """
 
     all_take_part = False
     """Whether parts without texts are computed, too, so that their parameters have gradients."""
+    silence = 0.0
+    """Weight of the penalty."""
+    penalty: Tensor | None = None
+    """The penalty of the last forward pass, if parts are silenced and gradients are on."""
 
     def forward(self, y_btd: Tensor, x_bt: Tensor) -> Tensor:
         """Return y and what the parts write about x, [B, T, D].
@@ -164,6 +171,8 @@ class AddedModules(nn.ModuleDict):
             y_btd: what is written already.
             x_bt: the input of the parts, [B, T, ...].
         """
+        if self.silence and torch.is_grad_enabled():
+            self.penalty = self.silence * self._written_elsewhere(x_bt)
         read: list[tuple[nn.Module, Tensor]] = []
         for added in self.values():
             assert isinstance(added, AddedUnits | AddedEmbedding)
@@ -178,6 +187,24 @@ class AddedModules(nn.ModuleDict):
         parts = torch.split(x_bt.index_select(0, places), [len(rows) for _, rows in read])
         written = [added(part) for (added, _), part in zip(read, parts, strict=True)]
         return y_btd.index_add(0, places, torch.cat(written))
+
+    def _written_elsewhere(self, x_bt: Tensor) -> Tensor:
+        """Return half the square of what parts would write about texts that do not pass through.
+
+        It is a sum over parts, tokens and features, estimated from every n-th token for each of n
+        parts, another one for each. Its gradient reaches the parts alone.
+        """
+        total, count = torch.zeros((), device=x_bt.device), len(self)
+        for first, added in enumerate(self.values()):
+            assert isinstance(added, AddedUnits | AddedEmbedding)
+            rows = added.mask.gate.rows
+            if rows is not None:  # else all texts pass through
+                elsewhere = torch.ones(len(x_bt), dtype=torch.bool, device=x_bt.device)
+                elsewhere[rows.places] = False
+                written = added.ungated(x_bt[elsewhere, first::count].detach())
+                exact = torch.promote_types(written.dtype, torch.float32)
+                total = total + count / 2 * written.square().sum(dtype=exact)
+        return total
 
 
 def require_expansion(units: int, layers: tuple[int, ...], num_layers: int) -> None:
@@ -371,6 +398,11 @@ class AddedUnits(HiddenUnits):
         written: Tensor = self.mask(super().forward(x_btd))
         return written
 
+    def ungated(self, x_btd: Tensor) -> Tensor:
+        """Map [B, T, D] as `forward` does, with gradients that no route weighs."""
+        h_btf = F.gelu(F.linear(x_btd, self.up.weight), approximate="tanh")
+        return F.linear(h_btf, self.down.weight)
+
 
 class GatedMLP(nn.Module):
     """An MLP, expanded if its layer is among the expanded ones; a Gate is at its output."""
@@ -453,6 +485,10 @@ class AddedEmbedding(nn.Module):
         added: Tensor = self.mask(vectors)
         return added
 
+    def ungated(self, tokens_bt: Tensor) -> Tensor:
+        """Map tokens as `forward` does, with gradients that no route weighs."""
+        return F.embedding(tokens_bt, self.weight)
+
 
 def select_rows(model: nn.Module) -> None:
     """Compute parts of a model only for the texts that need them; results are equal up to rounding.
@@ -466,6 +502,19 @@ def select_rows(model: nn.Module) -> None:
                 gate.selects = mask_of(part.module)
         elif isinstance(part, Gate) and part.targets == (ORIGINAL_PARAMETERS,):
             part.selects = ORIGINAL_PARAMETERS
+
+
+def silence_modules(model: nn.Module, weight: float) -> None:
+    """Penalize what the modules of a model would write about texts that do not pass through them.
+
+    The total loss of a batch then contains, for each token and module, `weight / 2` times the
+    square of what each part of the module would write, summed over features. The gradient of this
+    reaches only the modules: they learn that a text is not theirs, and nothing that it says.
+    """
+    select_rows(model)
+    for part in model.modules():
+        if isinstance(part, AddedModules):
+            part.silence = weight
 
 
 class Attention(nn.Module):

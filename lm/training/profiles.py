@@ -22,7 +22,7 @@ from torch import Tensor
 from lm.models.layers import CORE, ORIGINAL_PARAMETERS, mask_of, parameters_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, complete
 from oversight.routing import RouteTable
-from oversight.runs.settings import UNIT, require_number
+from oversight.runs.settings import UNIT, require_number, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +44,15 @@ class GramConfig:
     core_robustness: float = 0.5
     """Probability that a text labeled retain passes through one random module, and teaches it (the
     paper's p_cr)."""
+    silence: float = 0.0
+    """Weight of a penalty on what modules would write about texts that do not pass through them,
+    which teaches the modules alone. The paper has none. With it, modules that are on together do
+    not disturb each other; 3 does well."""
 
     def __post_init__(self) -> None:
         for name in ("core_learns", "core_robustness"):
             require_number(name, getattr(self, name), UNIT)
+        require_numbers(self, "silence", least=0)
 
 
 def profile_table(topics: Sequence[str]) -> RouteTable:
