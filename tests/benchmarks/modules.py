@@ -19,6 +19,7 @@ from lm.corpus.world import TOPICS
 from lm.data.task import TaskConfig
 from lm.labels import LabelConfig
 from lm.methods import BASE
+from lm.models.layers import silence_modules
 from lm.pretraining import Training, first_model, load_task, make_training_data
 from lm.training.batches import Rows
 from lm.training.loop import make_optimizer, update
@@ -42,6 +43,8 @@ class Benchmark:
     """steps of each model before those that count"""
     stories: int = 2000
     """stories to draw batches from"""
+    silence: float = 0.0
+    """weight of the penalty on what modules write about stories of others, as --gram.silence"""
     seed: int = 0
     """seed of stories, labels and first weights"""
 
@@ -59,6 +62,8 @@ def training_step(args: Benchmark, modules: int, size: int, recall: float) -> Ca
     data = make_training_data(config, task, name, args.seed)
     training = Training(config, task, name, args.seed, data)
     model, loop = first_model(config, name, task, args.seed), config.loop
+    if modules and args.silence:
+        silence_modules(model, args.silence)
     optimizer, batches = make_optimizer(model, loop), Rows(training.texts, size, args.seed)
 
     def step(number: int) -> None:
