@@ -191,17 +191,20 @@ class AddedModules(nn.ModuleDict):
     def _written_elsewhere(self, x_bt: Tensor) -> Tensor:
         """Return half the square of what parts would write about texts that do not pass through.
 
-        It is a sum over parts, tokens and features, estimated from every n-th token for each of n
-        parts, another one for each. Its gradient reaches the parts alone.
+        It is a sum over parts, tokens and features, estimated from one token in n for each of n
+        parts. Which one depends on the place of the text in the batch, since stories begin alike.
+        The gradient reaches the parts alone.
         """
         total, count = torch.zeros((), device=x_bt.device), len(self)
-        for first, added in enumerate(self.values()):
+        rows_b, tokens_t = (torch.arange(size, device=x_bt.device) for size in x_bt.shape[:2])
+        turn_bt = (rows_b[:, None] + tokens_t) % count
+        for number, added in enumerate(self.values()):
             assert isinstance(added, AddedUnits | AddedEmbedding)
             rows = added.mask.gate.rows
             if rows is not None:  # else all texts pass through
-                elsewhere = torch.ones(len(x_bt), dtype=torch.bool, device=x_bt.device)
-                elsewhere[rows.places] = False
-                written = added.ungated(x_bt[elsewhere, first::count].detach())
+                asked_bt = turn_bt == number
+                asked_bt[rows.places] = False
+                written = added.ungated(x_bt[asked_bt].detach())
                 exact = torch.promote_types(written.dtype, torch.float32)
                 total = total + count / 2 * written.square().sum(dtype=exact)
         return total
@@ -398,10 +401,10 @@ class AddedUnits(HiddenUnits):
         written: Tensor = self.mask(super().forward(x_btd))
         return written
 
-    def ungated(self, x_btd: Tensor) -> Tensor:
-        """Map [B, T, D] as `forward` does, with gradients that no route weighs."""
-        h_btf = F.gelu(F.linear(x_btd, self.up.weight), approximate="tanh")
-        return F.linear(h_btf, self.down.weight)
+    def ungated(self, x_nd: Tensor) -> Tensor:
+        """Map single tokens, [N, D], as `forward` does, with gradients that no route weighs."""
+        h_nf = F.gelu(F.linear(x_nd, self.up.weight), approximate="tanh")
+        return F.linear(h_nf, self.down.weight)
 
 
 class GatedMLP(nn.Module):
@@ -485,9 +488,9 @@ class AddedEmbedding(nn.Module):
         added: Tensor = self.mask(vectors)
         return added
 
-    def ungated(self, tokens_bt: Tensor) -> Tensor:
-        """Map tokens as `forward` does, with gradients that no route weighs."""
-        return F.embedding(tokens_bt, self.weight)
+    def ungated(self, tokens_n: Tensor) -> Tensor:
+        """Map tokens, [N], as `forward` does, with gradients that no route weighs."""
+        return F.embedding(tokens_n, self.weight)
 
 
 def select_rows(model: nn.Module) -> None:

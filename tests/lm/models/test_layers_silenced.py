@@ -46,7 +46,9 @@ def expected_penalty(model: GPT, route: Tensor) -> float:
                 if passes[row, column] == 0:
                     with torch.no_grad():
                         # without gradients, masks are off
-                        written_td = added(x_t[None])[0, place :: len(TOPICS)]
+                        written_td = added(x_t[None])[0]
+                    turns = (row + torch.arange(len(x_t))) % len(TOPICS)
+                    written_td = written_td[turns == place]
                     total += WEIGHT * len(TOPICS) / 2 * float(written_td.square().sum())
 
     parts = [part for part in model.modules() if isinstance(part, AddedModules)]
