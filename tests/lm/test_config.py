@@ -1,6 +1,7 @@
 """Tests of the settings of texts, and of their preparation from two lists."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from lm.data.shards import Shards
 from lm.data.task import TaskConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
+from lm.training.profiles import GramConfig
 from lm.training.route_tables import FORGET, RETAIN
 from tests.lm.data.factories import make_tokenizer, write_lines
 
@@ -95,6 +97,21 @@ def test_experts_in_a_pretrained_model_are_refused() -> None:
     study = StudyConfig(method=("unrouted", "demix"), run=RunConfig(model="some/model"))
     with pytest.raises(ValueError, match=r"demix trains new models.*--model some/model was given"):
         study.require_fitting_methods()
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({"model": "some/model"}, "--model some/model"),
+        ({"loop": LoopConfig(scale=ScaleConfig(compile=True))}, "--loop.scale.compile"),
+    ],
+)
+def test_modules_that_cannot_be_silenced_are_refused(settings: dict[str, Any], given: str) -> None:
+    run = RunConfig(gram=GramConfig(silence=3.0), **settings)
+    with pytest.raises(ValueError, match=rf"gram\.silence 3\.0 was given with {given}: only"):
+        StudyConfig(method=("gram",), run=run).require_fitting_methods()
+    with pytest.raises(ValueError, match=r"silence -1\.0 was given: give 0 or more"):
+        GramConfig(silence=-1.0)
 
 
 def test_missing_file_is_refused() -> None:

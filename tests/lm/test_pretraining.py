@@ -265,3 +265,22 @@ def test_gram_is_told_as_many_texts_to_retain_as_texts_to_forget() -> None:
     data = make_training_data(everything, task, "gram", 1)
     assert torch.equal(Training(everything, task, "gram", 1, data).texts.labels, data.labels)
     assert torch.equal(data.labels == FORGET, truth)
+
+
+@pytest.mark.parametrize(
+    ("name", "silenced"), [("gram", True), ("gram-em", True), ("lora-branch", False)]
+)
+def test_modules_are_silenced_in_gram_and_its_variants(
+    name: str, silenced: bool, tmp_path: Path
+) -> None:
+    task = tiny_task()
+    data = make_training_data(CONFIG, task, name, 1)
+
+    def fitted(silence: float) -> LanguageModel:
+        config = replace(CONFIG, gram=GramConfig(silence=silence))
+        folder = tmp_path / f"{silence}"
+        folder.mkdir()
+        return Training(config, task, name, 1, data).run(folder, lambda share: None)
+
+    plain, quiet = weights(fitted(0.0)), weights(fitted(3.0))
+    assert same(plain, quiet) != silenced
