@@ -175,6 +175,7 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     del weights["model.norm.weight"]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
     out = tmp_path / "study"
+    capsys.readouterr()  # drops the progress bars of what was saved here
     wide = ["cir", "--rmu.layer", "1", "--cir.layers", "0", "--cir.components", "999"]
     for model, more, message in (
         (short, [], "reads 64 tokens at most, and texts have up to 192"),
