@@ -1,9 +1,9 @@
 """What removable modules cost in a training step of gram.
 
 Run as `python -m tests.benchmarks.modules`, with one thread: under four minutes. Models without
-modules (`unrouted`) and with 1, 2, 4 and 8 of them (`gram`, the settings of the preset `profiles`)
-take turns on the same stories. Each line is of one batch size and one share of labels. A ratio is
-that of the medians of process time, which other work on the machine disturbs less than wall time.
+modules (`unrouted`) and with 1, 2, 4 and 8 of them (`gram`, default sizes) take turns on the same
+stories. Each line is of one batch size and one share of labels. A ratio is that of the medians of
+process time, which other work on the machine disturbs less than wall time.
 """
 
 import time
