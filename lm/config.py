@@ -326,12 +326,20 @@ class StudyConfig:
 
     def _require_modules_to_silence(self) -> None:
         """Raise a ValueError if modules are to be silenced where that is not possible."""
-        run = self.run
-        if run.gram.silence and (run.model is not None or run.loop.scale.compile):
-            given = f"--model {run.model}" if run.model is not None else "--loop.scale.compile"
+        run, scale = self.run, self.run.loop.scale
+        if not run.gram.silence:
+            return
+        odd = {
+            f"--model {run.model}": run.model is not None,
+            "--loop.scale.compile": scale.compile,
+            f"--loop.scale.parallel {scale.parallel}": scale.parallel != "none",
+            f"--loop.scale.accumulate {scale.accumulate}": scale.accumulate > 1,
+        }
+        for given in (name for name, refused in odd.items() if refused):
             raise ValueError(
-                f"gram.silence {run.gram.silence} was given with {given}: only modules of new "
-                "models that are not compiled can be silenced; leave one of the two out"
+                f"gram.silence {run.gram.silence} was given with {given}: modules are silenced "
+                "only in new models that one process trains on whole batches, not compiled; leave "
+                "one of the two out"
             )
 
     def require_fitting_methods(self) -> None:

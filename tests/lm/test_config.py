@@ -104,11 +104,13 @@ def test_experts_in_a_pretrained_model_are_refused() -> None:
     [
         ({"model": "some/model"}, "--model some/model"),
         ({"loop": LoopConfig(scale=ScaleConfig(compile=True))}, "--loop.scale.compile"),
+        ({"loop": LoopConfig(scale=ScaleConfig(parallel="fsdp"))}, "--loop.scale.parallel fsdp"),
+        ({"loop": LoopConfig(scale=ScaleConfig(accumulate=2))}, "--loop.scale.accumulate 2"),
     ],
 )
 def test_modules_that_cannot_be_silenced_are_refused(settings: dict[str, Any], given: str) -> None:
     run = RunConfig(gram=GramConfig(silence=3.0), **settings)
-    with pytest.raises(ValueError, match=rf"gram\.silence 3\.0 was given with {given}: only"):
+    with pytest.raises(ValueError, match=rf"gram\.silence 3\.0 was given with {given}: modules"):
         StudyConfig(method=("gram",), run=run).require_fitting_methods()
     with pytest.raises(ValueError, match=r"silence -1\.0 was given: give 0 or more"):
         GramConfig(silence=-1.0)
