@@ -23,7 +23,7 @@ from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
 from lm.methods import BASE, method_of, profiles_of, require_kept_topics, require_methods
-from lm.models.layers import AdapterConfig, size
+from lm.models.shapes import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
 from lm.training.absorption import AbsorptionConfig
 from lm.training.branches import BranchConfig

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lm.data.task import Texts
 from lm.labels import Routed, Unit, drop_retain_labels
-from lm.models.layers import EXPANSION
+from lm.models.shapes import EXPANSION
 from lm.posthoc import POSTHOC
 from lm.training.branches import branch_table
 from lm.training.profiles import expert_table, profile_table

@@ -25,7 +25,8 @@ from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
-from lm.models.layers import EXPANSION, GPTConfig, silence_modules, size
+from lm.models.layers import silence_modules
+from lm.models.shapes import EXPANSION, GPTConfig, size
 from lm.task import (
     DocumentTask,
     StoryTask,

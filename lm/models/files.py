@@ -15,7 +15,7 @@ from torch import Tensor
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
-from lm.models.layers import EXPANSION, AdapterConfig, GPTConfig
+from lm.models.shapes import EXPANSION, AdapterConfig, GPTConfig
 from oversight.runs.folder import from_json
 
 GPT_KIND, HF_KIND = "gpt", "causal_lm"

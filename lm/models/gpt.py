@@ -19,19 +19,17 @@ from torch.nn import functional as F
 
 from lm.models.language_model import LanguageModel, OutputHead, cross_entropy, profile_scales
 from lm.models.layers import (
-    LOSS,
-    ORIGINAL_PARAMETERS,
     AddedEmbedding,
     AddedModules,
     AddedUnits,
     Attention,
     ExpertMLP,
     GatedMLP,
-    GPTConfig,
     RoutedLinear,
     rotations,
     select_rows,
 )
+from lm.models.shapes import LOSS, ORIGINAL_PARAMETERS, GPTConfig
 from oversight.routing import Gate
 
 

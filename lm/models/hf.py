@@ -41,11 +41,11 @@ from lm.models.language_model import (
     cross_entropy,
     profile_scales,
 )
-from lm.models.layers import (
+from lm.models.layers import RoutedLinear
+from lm.models.shapes import (
     EXPANSION,
     LOSS,
     AdapterConfig,
-    RoutedLinear,
     require_expansion,
     require_modules,
     targets,

@@ -22,15 +22,14 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from lm.models.hf_architecture import Architecture, is_linear, is_transposed, matrix_of
-from lm.models.layers import (
+from lm.models.layers import ModuleMask, RoutedLinear
+from lm.models.shapes import (
     ATTENTION,
     HIDDEN,
     MLP,
     ORIGINAL,
     ORIGINAL_PARAMETERS,
     AdapterConfig,
-    ModuleMask,
-    RoutedLinear,
     parameters_of,
 )
 from oversight.routing import Gate, gate_linear, gate_parameters

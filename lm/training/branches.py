@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.models.layers import ORIGINAL_PARAMETERS
+from lm.models.shapes import ORIGINAL_PARAMETERS
 from lm.training.profiles import profile_table
 from lm.training.route_tables import FORGET, RETAIN, complete
 from oversight.routing import RouteTable

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.models.layers import CORE, ORIGINAL_PARAMETERS, mask_of, parameters_of
+from lm.models.shapes import CORE, ORIGINAL_PARAMETERS, mask_of, parameters_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, complete
 from oversight.routing import RouteTable
 from oversight.runs.settings import UNIT, require_number, require_numbers

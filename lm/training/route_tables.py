@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lm.models.layers import (
+from lm.models.shapes import (
     EXPANSION,
     EXPANSION_MASK,
     EXPANSION_PARAMETERS,

@@ -20,7 +20,7 @@ import tyro
 from torch.nn.utils import clip_grad_norm_
 
 from lm.models.gpt import GPT
-from lm.models.layers import size
+from lm.models.shapes import size
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED, era_routes

@@ -9,7 +9,7 @@ import torch
 from lm.branching import CORE, make_training
 from lm.config import RunConfig
 from lm.models.language_model import LanguageModel
-from lm.models.layers import SIZES, GPTConfig
+from lm.models.shapes import SIZES, GPTConfig
 from lm.pretraining import NOTES, make_training_data
 from lm.run import run_method, train
 from lm.stages import Stages

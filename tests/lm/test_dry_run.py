@@ -10,7 +10,7 @@ from lm.config import RunConfig, StudyConfig
 from lm.data.shards import write_manifest
 from lm.dry_run import Shape, disk, memory, method_shape, operations
 from lm.methods import METHODS
-from lm.models.layers import SIZES, GPTConfig
+from lm.models.shapes import SIZES, GPTConfig
 from lm.training.distributed import ScaleConfig
 from lm.unlearn import main
 from oversight.runs import cli

@@ -12,7 +12,7 @@ from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
-from lm.models.layers import SIZES, GPTConfig
+from lm.models.shapes import SIZES, GPTConfig
 from lm.pretraining import (
     CHECKPOINT,
     NOTES,

@@ -25,7 +25,7 @@ from lm.labels import LabelConfig
 from lm.methods import METHODS, begins_with
 from lm.models import files
 from lm.models.language_model import LanguageModel
-from lm.models.layers import SIZES, GPTConfig
+from lm.models.shapes import SIZES, GPTConfig
 from lm.posthoc import CIR, NPO, RMU, GradDiff, LayeredRMU, MaxEnt, PostHocSettings, SimNPO
 from lm.pretraining import Training, make_training_data
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve

@@ -12,7 +12,7 @@ from lm.evaluation.exam import ExamConfig
 from lm.evaluation.likelihoods import losses
 from lm.evaluation.topic_exam import examine_topics, make_topic_exam
 from lm.models.gpt import GPT
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.serving import (
     STREAM,
     Elicitation,

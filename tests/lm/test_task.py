@@ -18,7 +18,7 @@ from lm.evaluation.exam import ExamConfig, make_exam
 from lm.labels import LabelConfig, token_labels
 from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.pretraining import make_training_data
 from lm.task import PROMPT, DocumentTask, StoryTask, sample_texts
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED

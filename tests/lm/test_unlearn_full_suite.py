@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lm.attacks.suite import SUITES
-from lm.models.layers import SIZES, GPTConfig
+from lm.models.shapes import SIZES, GPTConfig
 from lm.report import Results
 from lm.robustness import robustness
 from lm.unlearn import main

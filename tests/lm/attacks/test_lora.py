@@ -11,7 +11,7 @@ from lm.attacks.lora import LowRank, adapt, linear_maps
 from lm.attacks.relearning import relearn
 from lm.models.hf import RoutedCausalLM
 from lm.models.language_model import LanguageModel
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attacks.row_factories import Weights, loss_of, same, stories, weights

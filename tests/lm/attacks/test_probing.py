@@ -17,7 +17,7 @@ from lm.evaluation.likelihoods import log_likelihoods
 from lm.evaluation.quiz import encode_quiz, score
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from tests.lm.attacks.model_factories import random_llama
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import random_model, single, tiny_task

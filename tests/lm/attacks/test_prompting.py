@@ -31,7 +31,7 @@ from lm.evaluation.likelihoods import Continuations, lay_out, log_likelihoods
 from lm.evaluation.quiz import encode_quiz, score
 from lm.models.gpt import GPT
 from lm.models.language_model import LanguageModel
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.training.route_tables import RETAIN, UNROUTED
 from oversight.routing import routing
 from tests.lm.attacks.model_factories import random_llama

@@ -17,7 +17,7 @@ from lm.corpus import HALVES, Splits
 from lm.corpus.grammar import Template
 from lm.data.task import CONTEXT, Task, TaskConfig, make_task
 from lm.models.gpt import GPT
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.training.route_tables import UNROUTED
 from oversight.routing import routing
 from tests.lm.attacks.model_factories import random_llama

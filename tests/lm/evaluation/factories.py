@@ -10,7 +10,7 @@ from torch import Tensor
 from lm.corpus import make_grammar, make_world, split_topics, story_tokenizer
 from lm.data.task import CONTEXT, Task
 from lm.models.gpt import GPT
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from lm.task import StoryTask
 from tests.lm.corpus.factories import TINY
 from tests.lm.models.gpt_factories import random_gpt

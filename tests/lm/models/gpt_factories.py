@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lm.models.gpt import GPT
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 
 SMALL = GPTConfig(vocab_size=13, width=8, num_layers=2, num_heads=2, context=6)
 EXPANDED = GPTConfig(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lm.models.hf import RoutedCausalLM
-from lm.models.layers import AdapterConfig
+from lm.models.shapes import AdapterConfig
 
 transformers = pytest.importorskip("transformers")
 

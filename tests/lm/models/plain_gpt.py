@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.models.gpt import GPT, Block
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 
 
 class PlainBlock(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from lm.models.files import load, save
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
-from lm.models.layers import GPTConfig
+from lm.models.shapes import GPTConfig
 from tests.lm.models.gpt_factories import EXPANDED, EXPERTS, random_gpt
 from tests.lm.models.hf_factories import (
     FAMILIES,

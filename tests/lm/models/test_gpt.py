@@ -10,7 +10,8 @@ from torch import Tensor
 from lm.models import language_model
 from lm.models.gpt import GPT, Block, ablate_random
 from lm.models.language_model import IGNORED
-from lm.models.layers import SIZES, AddedUnits, GPTConfig, rotate, rotations, size
+from lm.models.layers import AddedUnits, rotate, rotations
+from lm.models.shapes import SIZES, GPTConfig, size
 from lm.training.route_tables import ERA, PARAMETERS, UNROUTED
 from oversight.routing import RouteTable, routing
 from tests.lm.factories import expanded_copy

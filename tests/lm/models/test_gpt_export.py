@@ -10,7 +10,7 @@ from lm.models.gpt import GPT
 from lm.models.gpt_export import to_causal_lm, to_pretrained_tokenizer
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_loading import load_pretrained, save_pretrained
-from lm.models.layers import SIZES
+from lm.models.shapes import SIZES
 from tests.lm.evaluation.factories import tiny_task
 from tests.lm.models.gpt_factories import EXPANDED, SMALL, random_gpt, tokens
 

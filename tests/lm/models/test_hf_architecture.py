@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lm.models.hf import RoutedCausalLM
 from lm.models.hf_architecture import Architecture, architecture_of
-from lm.models.layers import AdapterConfig
+from lm.models.shapes import AdapterConfig
 from tests.lm.models.hf_factories import (
     CONFIGS,
     FAMILIES,

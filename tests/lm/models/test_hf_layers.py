@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_architecture import is_transposed
 from lm.models.hf_layers import Adapted, Adapter, innermost
-from lm.models.layers import AdapterConfig
+from lm.models.shapes import AdapterConfig
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import MODULES, PARAMETERS, UNROUTED

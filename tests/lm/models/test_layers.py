@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from lm.models.gpt import GPT
-from lm.models.layers import CORE, ExpertMLP, GPTConfig
+from lm.models.layers import ExpertMLP
+from lm.models.shapes import CORE, GPTConfig
 from lm.training.profiles import expert_table
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from oversight.routing import routing

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lm.models.gpt import GPT
 from lm.models.layers import AddedEmbedding, AddedModules, AddedUnits, silence_modules
+from lm.models.shapes import RESERVED
 from lm.training.batches import Batch
 from lm.training.distributed import ScaleConfig, compile_and_checkpoint
 from lm.training.loop import LoopConfig, make_optimizer, update
@@ -126,3 +127,8 @@ def test_copies_and_evaluations_are_not_penalized() -> None:
         assert torch.equal(model.total_loss(*tokens(rows=2)), expected)
     modules: list[nn.Module] = [part for part in model.modules() if isinstance(part, AddedModules)]
     assert all(part.penalty is None for part in modules)
+
+
+def test_attributes_of_the_parts_of_modules_are_no_names_of_modules() -> None:
+    own = {name for name in vars(AddedModules) if not name.startswith("_")}
+    assert own <= RESERVED

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.models.layers import targets
+from lm.models.shapes import targets
 from lm.training.branches import BranchConfig, branch_table, draw_branches
 from lm.training.profiles import profile_table
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.models.gpt import GPT
-from lm.models.layers import GPTConfig, targets
+from lm.models.shapes import GPTConfig, targets
 from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.profiles import GramConfig, draw_routes, expert_table, profile_table

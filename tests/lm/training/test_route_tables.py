@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.models.gpt import GPT, Block, norm
-from lm.models.layers import TARGETS, rotate, rotations
+from lm.models.layers import rotate, rotations
+from lm.models.shapes import TARGETS
 from lm.training.route_tables import (
     ERA,
     FILTERED,
