@@ -84,7 +84,7 @@ class Results:
     def over_seeds(self) -> str:
         """How the numbers of a table summarize seeds, as the end of its caption."""
         if self.frame["seed"].nunique() > 1:
-            return "Means over seeds, and half of their 95% intervals"
+            return "Interquartile means over seeds, and half of their 95% intervals"
         return (
             "One seed: machines that round differently give other digits; --seeds 0 1 2 adds "
             "intervals"
