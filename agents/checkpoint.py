@@ -165,7 +165,23 @@ def _tensors(state: Any) -> Any:  # noqa: ANN401
     """
     if isinstance(state, dict):
         return {name: _tensors(value) for name, value in state.items()}
-    return torch.from_numpy(state.copy(order="K")) if isinstance(state, np.ndarray) else state
+    return _tensor(state) if isinstance(state, np.ndarray) else state
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return a copy of an array with the strides of the array, also along axes of length 1.
+
+    NumPy gives such axes another stride in a copy, and PyTorch picks a convolution by it.
+    """
+    copied = array.copy(order="K")
+    strides = [
+        own if size == 1 else new
+        for size, own, new in zip(array.shape, array.strides, copied.strides, strict=True)
+    ]
+    if min(strides, default=0) < 0:  # PyTorch has none
+        return torch.from_numpy(copied)
+    counts = [stride // array.itemsize for stride in strides]
+    return torch.from_numpy(copied).as_strided(array.shape, counts)
 
 
 def _arrays(state: Any) -> Any:  # noqa: ANN401

@@ -12,7 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents import RoutedPPO, VectorEnvAdapter
+from agents import RoutedPPO, VectorEnvAdapter, checkpoint
 from agents.checkpoint import (
     load_policy,
     model_bytes,
@@ -146,3 +146,14 @@ def test_loading_names_the_policy_when_weights_are_of_another_network() -> None:
     assert ": Missing key(s) in state_dict: " in line
     assert line.endswith("...; they were saved by another version, or with other settings")
     assert len(line) < 350
+
+
+def test_arrays_keep_their_strides_also_along_axes_of_length_1() -> None:
+    image = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5, 1).transpose(0, 3, 1, 2)
+    stored = checkpoint._tensors({"image": image, "reversed": image[::-1], "none": image[:0]})
+    assert stored["image"].stride() == (20, 1, 5, 1)
+    assert torch.equal(stored["image"], torch.tensor(image.tolist()))
+    assert torch.equal(stored["reversed"], stored["image"].flip(0))
+    assert stored["none"].shape == (0, 1, 4, 5)
+    image[:] = 0  # what is stored is a copy
+    assert stored["image"].any()
