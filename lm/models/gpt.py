@@ -189,8 +189,8 @@ class GPT(LanguageModel):
         """Return the sum of the losses of all tokens and, of silenced modules, the penalties."""
         loss = super().total_loss(tokens_bt, next_bt)
         for part in self.modules():
-            if isinstance(part, AddedModules) and part.penalty is not None:
-                loss, part.penalty = loss + part.penalty, None
+            if isinstance(part, AddedModules):
+                loss = loss + part.penalty()
         return loss
 
     def parameter_targets(self) -> dict[str, list[nn.Parameter]]:

@@ -73,16 +73,16 @@ class AddedModules(nn.ModuleDict):
     If their masks select rows (`select_rows`), each part reads only the texts that pass through it,
     and a part that no text passes through is not computed.
 
-    Parts may be silenced (`silence_modules`): then a forward pass also computes a penalty on what
-    they would write about the other texts.
+    Parts may be silenced (`silence_modules`): then there is a penalty on what they would write
+    about the other texts.
     """
 
     all_take_part = False
     """Whether parts without texts are computed, too, so that their parameters have gradients."""
     silence = 0.0
     """Weight of the penalty."""
-    penalty: Tensor | None = None
-    """The penalty of the last forward pass, if parts are silenced and gradients are on."""
+    last_input: Tensor | None = None
+    """The input of the last forward pass, without its gradient, if there is a penalty."""
 
     def forward(self, y_btd: Tensor, x_bt: Tensor) -> Tensor:
         """Return y and what the parts write about x, [B, T, D].
@@ -91,8 +91,8 @@ class AddedModules(nn.ModuleDict):
             y_btd: what is written already.
             x_bt: the input of the parts, [B, T, ...].
         """
-        if self.silence and torch.is_grad_enabled():
-            self.penalty = self.silence * self._written_elsewhere(x_bt)
+        penalized = self.silence > 0 and torch.is_grad_enabled()
+        self.last_input = x_bt.detach() if penalized else None
         read: list[tuple[nn.Module, Tensor]] = []
         for added in self.values():
             assert isinstance(added, AddedUnits | AddedEmbedding)
@@ -108,13 +108,17 @@ class AddedModules(nn.ModuleDict):
         written = [added(part) for (added, _), part in zip(read, parts, strict=True)]
         return y_btd.index_add(0, places, torch.cat(written))
 
-    def _written_elsewhere(self, x_bt: Tensor) -> Tensor:
-        """Return half the square of what parts would write about texts that do not pass through.
+    def penalty(self) -> Tensor | float:
+        """Return the penalty of the last forward pass, whose gradient reaches the parts alone.
 
-        It is a sum over parts, tokens and features, estimated from one token in n for each of n
-        parts. Which one depends on the place of the text in the batch, since stories begin alike.
-        The gradient reaches the parts alone.
+        It is half the square of what parts would write about texts that do not pass through them,
+        times the weight: a sum over parts, tokens and features, estimated from one token in n for
+        each of n parts. Which token depends on the place of the text in the batch, since stories
+        begin alike.
         """
+        x_bt, self.last_input = self.last_input, None
+        if x_bt is None or not self:
+            return 0.0
         total, count = torch.zeros((), device=x_bt.device), len(self)
         rows_b, tokens_t = (torch.arange(size, device=x_bt.device) for size in x_bt.shape[:2])
         turn_bt = (rows_b[:, None] + tokens_t) % count
@@ -124,10 +128,15 @@ class AddedModules(nn.ModuleDict):
             if rows is not None:  # else all texts pass through
                 asked_bt = turn_bt == number
                 asked_bt[rows.places] = False
-                written = added.ungated(x_bt[asked_bt].detach())
+                written = added.ungated(x_bt[asked_bt])
                 exact = torch.promote_types(written.dtype, torch.float32)
                 total = total + count / 2 * written.square().sum(dtype=exact)
-        return total
+        return self.silence * total
+
+
+def activated(h_btf: Tensor) -> Tensor:
+    """Return what hidden units make of their inputs, [..., hidden]."""
+    return F.gelu(h_btf, approximate="tanh")
 
 
 class HiddenUnits(nn.Module):
@@ -151,8 +160,7 @@ class HiddenUnits(nn.Module):
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Map [B, T, D] to the output of the units, [B, T, D]."""
-        h_btf = F.gelu(self.up(x_btd), approximate="tanh")
-        y_btd: Tensor = self.down(self.gate(h_btf))
+        y_btd: Tensor = self.down(self.gate(activated(self.up(x_btd))))
         return y_btd
 
 
@@ -177,8 +185,7 @@ class AddedUnits(HiddenUnits):
 
     def ungated(self, x_nd: Tensor) -> Tensor:
         """Map single tokens, [N, D], as `forward` does, with gradients that no route weighs."""
-        h_nf = F.gelu(F.linear(x_nd, self.up.weight), approximate="tanh")
-        return F.linear(h_nf, self.down.weight)
+        return F.linear(activated(F.linear(x_nd, self.up.weight)), self.down.weight)
 
 
 class GatedMLP(nn.Module):
@@ -285,8 +292,8 @@ def silence_modules(model: nn.Module, weight: float) -> None:
     """Penalize what the modules of a model would write about texts that do not pass through them.
 
     The total loss of a batch then contains, for each token and module, `weight / 2` times the
-    square of what each part of the module would write, summed over features. The gradient of this
-    reaches only the modules: they learn that a text is not theirs, and nothing that it says.
+    square of what each part of the module would write, summed over features. Its gradient reaches
+    only the modules. It does not contain the next token, so that they do not learn to predict it.
     """
     select_rows(model)
     for part in model.modules():

@@ -75,7 +75,7 @@ TARGETS = targets()
 """All targets of a model whose expansion is one module."""
 
 
-RESERVED = {*dir(nn.ModuleDict), "all_take_part", "silence", "penalty"}
+RESERVED = {*dir(nn.ModuleDict), "all_take_part", "silence", "penalty", "last_input"}
 """The attributes of `lm.models.layers.AddedModules`, which holds modules by their names."""
 
 

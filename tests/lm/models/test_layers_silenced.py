@@ -1,8 +1,10 @@
 """Tests of modules that learn to write nothing about texts that do not pass through them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lm.models.gpt import GPT
 from lm.models.layers import AddedEmbedding, AddedModules, AddedUnits, silence_modules
@@ -125,8 +127,14 @@ def test_copies_and_evaluations_are_not_penalized() -> None:
     with torch.no_grad():
         expected = random_gpt(SHAPE, torch.float64).total_loss(*tokens(rows=2))
         assert torch.equal(model.total_loss(*tokens(rows=2)), expected)
-    modules: list[nn.Module] = [part for part in model.modules() if isinstance(part, AddedModules)]
-    assert all(part.penalty is None for part in modules)
+
+
+def test_layers_that_are_not_expanded_have_no_penalty() -> None:
+    shape = replace(SHAPE, expanded_layers=(1,))
+    plain, model = (random_gpt(shape, torch.float64) for _ in range(2))
+    silence_modules(model, WEIGHT)
+    loss, _ = gradients(model, MIXED)
+    assert loss > gradients(plain, MIXED)[0]
 
 
 def test_attributes_of_the_parts_of_modules_are_no_names_of_modules() -> None:
