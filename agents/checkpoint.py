@@ -178,7 +178,7 @@ def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
         own if size == 1 else new
         for size, own, new in zip(array.shape, array.strides, copied.strides, strict=True)
     ]
-    if min(strides, default=0) < 0:  # PyTorch has none
+    if min(strides, default=0) < 0:  # PyTorch has no negative strides
         return torch.from_numpy(copied)
     counts = [stride // array.itemsize for stride in strides]
     return torch.from_numpy(copied).as_strided(array.shape, counts)

@@ -327,7 +327,7 @@ class StudyConfig:
     def _require_modules_to_silence(self) -> None:
         """Raise a ValueError if modules are to be silenced where that is not possible."""
         run, scale = self.run, self.run.loop.scale
-        if not run.gram.silence:
+        if not run.gram.silence or not any(method_of(name).draws_routes for name in self.method):
             return
         odd = {
             f"--model {run.model}": run.model is not None,
@@ -338,8 +338,8 @@ class StudyConfig:
         for given in (name for name, refused in odd.items() if refused):
             raise ValueError(
                 f"gram.silence {run.gram.silence} was given with {given}: modules are silenced "
-                "only in new models that one process trains on whole batches, not compiled; leave "
-                "one of the two out"
+                "only in new models that one process trains on whole batches, not compiled; give "
+                "--gram.silence 0, or leave the other out"
             )
 
     def require_fitting_methods(self) -> None:

@@ -45,9 +45,9 @@ class GramConfig:
     """Probability that a text labeled retain passes through one random module, and teaches it (the
     paper's p_cr)."""
     silence: float = 0.0
-    """Weight of a penalty on what modules would write about texts that do not pass through them,
-    which teaches the modules alone. The paper has none. With it, modules that are on together do
-    not disturb each other; 3 does well."""
+    """Weight of a penalty on what modules would write about texts that do not pass through them.
+    Its gradient reaches only the modules, which then do not disturb each other when several are on.
+    The paper has no such penalty; 3 is the weight of the preset profiles."""
 
     def __post_init__(self) -> None:
         for name in ("core_learns", "core_robustness"):

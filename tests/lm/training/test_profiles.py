@@ -132,6 +132,11 @@ def test_probabilities_out_of_range_are_refused(name: str) -> None:
         GramConfig(**{name: 1.5})
 
 
+def test_negative_silence_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"silence -1\.0 was given: give 0 or more"):
+        GramConfig(silence=-1.0)
+
+
 SHAPE = GPTConfig(
     vocab_size=12,
     width=8,
