@@ -103,7 +103,7 @@ class Method:
     """The method of `lm.posthoc` that runs after training and ablation."""
     assigned: bool = False
     """Whether the model decides in training what unlabeled texts teach
-    (`lm.training.absorption`)."""
+    (`lm.training.assignment`)."""
     per_profile: bool = False
     """Whether each profile takes a training of its own."""
     kept: tuple[str, ...] = ()
@@ -276,8 +276,8 @@ METHODS: dict[str, Method] = {
     "gram": _GRAM,
     "gram-em": replace(
         _GRAM,
-        summary="As gram; after a warm-up, an unlabeled text that one module predicts clearly "
-        "better than the core does counts as labeled with the topic of that module.",
+        summary="As gram, with labels that the model completes in training: an unlabeled text that "
+        "a module predicts clearly better than the core does gets its topic, others are retained.",
         assigned=True,
     ),
     "gram-classified": replace(

@@ -34,12 +34,12 @@ from lm.task import (
     questions_of,
     require_enough_documents,
 )
-from lm.training.absorption import AssignedBatches
+from lm.training.assignment import AssignedBatches
 from lm.training.batches import Batch, Batches, Rows
 from lm.training.distributed import processes
 from lm.training.log import Log, Report, Validate
 from lm.training.loop import train
-from lm.training.profiles import draw_routes
+from lm.training.profiles import SilencingBatches, draw_routes
 from lm.training.route_tables import ERA, FORGET, RETAIN, UNLABELED, UNROUTED
 from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, write_json
@@ -405,11 +405,7 @@ class Training:
     ) -> LanguageModel:
         """Return a model after training; `before` are the seconds that its first weights took."""
         model = model.to(default_device())
-        if self.method.draws_routes and self.config.gram.silence:
-            silence_modules(model, self.config.gram.silence)
-        batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
-        if self.method.assigned:
-            batches = AssignedBatches(batches, model, self.table, self.config.absorption)
+        batches = self._batches_for(model)
         loop = self.loop
         if processes().rank:  # only rank 0 writes notes
             train(model, self.table, batches, loop, folder / CHECKPOINT)
@@ -420,6 +416,17 @@ class Training:
         train(model, self.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
+
+    def _batches_for(self, model: LanguageModel) -> Batches:
+        """Return the batches of a model, whose modules are silenced if that was asked for."""
+        batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
+        gram, silenced = self.config.gram, self.method.draws_routes and self.config.gram.silence > 0
+        if self.method.assigned:
+            batches = AssignedBatches(batches, model, self.table, self.config.assignment)
+            return SilencingBatches(batches, model, gram, self.loop.steps) if silenced else batches
+        if silenced:
+            silence_modules(model, gram.silence)
+        return batches
 
     def _validation_of(self, model: LanguageModel) -> Validate | None:
         """Return what notes the validation curve of the baseline, if profiles are to be examined.
@@ -460,7 +467,7 @@ class Training:
         if self.method.draws_routes:
             found["gram"] = asdict(config.gram)
         if self.method.assigned:
-            found["absorption"] = asdict(config.absorption)
+            found["assignment"] = asdict(config.assignment)
         if self.method.kept:
             found["kept"] = self.method.kept
         return {**as_read(found), **self.task.identity}

@@ -12,6 +12,7 @@ from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
+from lm.models.layers import AddedModules
 from lm.models.shapes import SIZES, GPTConfig
 from lm.pretraining import (
     CHECKPOINT,
@@ -22,6 +23,7 @@ from lm.pretraining import (
 )
 from lm.run import ablate, train
 from lm.stages import Stages
+from lm.training.assignment import AssignmentConfig
 from lm.training.batches import Batch
 from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
@@ -284,3 +286,34 @@ def test_modules_are_silenced_in_gram_and_its_variants(
 
     plain, quiet = weights(fitted(0.0)), weights(fitted(3.0))
     assert same(plain, quiet) != silenced
+
+
+HALF = replace(CONFIG, labels=LabelConfig(recall=0.5))
+
+
+def test_silenced_training_resumes_with_equal_bits_at_the_weight_of_the_step(
+    tmp_path: Path,
+) -> None:
+    task = tiny_task()
+    data = make_training_data(HALF, task, "gram-em", 1)
+    loop = LoopConfig(steps=8, warmup=1, checkpoint_every=3)
+    config = replace(
+        HALF, gram=GramConfig(silence=3.0), assignment=AssignmentConfig(warmup=2), loop=loop
+    )
+
+    def fitted(name: str, until: float = 2.0) -> LanguageModel:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+
+        def stop(share: float) -> None:
+            if share >= until:
+                raise KeyboardInterrupt
+
+        return Training(config, task, "gram-em", 1, data).run(folder, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted("killed", until=0.5)
+    model = fitted("killed")
+    assert same(weights(model), weights(fitted("whole")))
+    parts = [part for part in model.modules() if isinstance(part, AddedModules)]
+    assert {part.silence for part in parts} == {3.0}

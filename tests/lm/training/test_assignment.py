@@ -1,4 +1,4 @@
-"""Unlabeled texts go to the module that explains them best, by the model's own losses."""
+"""Unlabeled texts get the topic of the module that explains them best, by the model's losses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from lm.models.gpt import GPT
-from lm.training.absorption import AbsorptionConfig, AssignedBatches, advantages
+from lm.training.assignment import AssignedBatches, AssignmentConfig, advantages
 from lm.training.batches import Batch, Rows
 from lm.training.loop import LoopConfig, Progress, train
-from lm.training.profiles import profile_table
+from lm.training.profiles import IGNORED_TEXT, profile_table
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+from oversight.routing import routing
 from tests.lm.factories import TensorRows
 from tests.lm.models.gpt_factories import EXPANDED, random_gpt, tokens
 
@@ -30,7 +31,7 @@ def batches() -> Rows:
 
 def assigned(model: GPT, **settings: float) -> AssignedBatches:
     """Return batches whose unlabeled texts the model assigns from the first step on."""
-    config = AbsorptionConfig(warmup=0, **settings)  # type: ignore[arg-type]
+    config = AssignmentConfig(warmup=0, **settings)  # type: ignore[arg-type]
     return AssignedBatches(batches(), model, TABLE, config)
 
 
@@ -51,19 +52,37 @@ def test_only_unlabeled_texts_change_and_the_best_module_takes_them() -> None:
     gains = advantages(model, TABLE, given)
     for row, before in enumerate(given.route[:, 0].tolist()):
         best = gains[row].max()
-        taken = FORGET + int(gains[row].argmax()) if best > 0 else UNLABELED
+        taken = FORGET + int(gains[row].argmax()) if best > 0 else RETAIN
         assert batch.route[row].tolist() == [taken if before == UNLABELED else before] * 6
     assert torch.equal(batch.inputs, given.inputs)
 
 
-def test_texts_stay_unlabeled_below_the_threshold_and_during_the_warmup() -> None:
+def test_texts_that_no_module_takes_count_as_labeled_retain() -> None:
     model = random_gpt(PROFILED)
-    given = batches()(0)
-    assert not torch.equal(assigned(model, threshold=0)(0).route, given.route)
-    assert torch.equal(assigned(model, threshold=1e6)(0).route, given.route)
-    late = AssignedBatches(batches(), model, TABLE, AbsorptionConfig(warmup=1, threshold=0))
-    assert torch.equal(late(0).route, given.route)
-    assert not torch.equal(late(1).route[late(1).route != RETAIN], given.route)
+    given = batches()(0).route
+    found = assigned(model, threshold=1e6)(0).route
+    assert torch.equal(found, torch.where(given == UNLABELED, RETAIN, given))
+
+
+def test_unlabeled_texts_teach_nothing_during_the_warmup() -> None:
+    model = random_gpt(PROFILED, torch.float64)
+    late = AssignedBatches(batches(), model, TABLE, AssignmentConfig(warmup=1))
+    first, ignored = late(0), TABLE.route_names.index(IGNORED_TEXT)
+    unlabeled = batches()(0).route[:, 0] == UNLABELED
+    assert (first.route[unlabeled] == ignored).all()
+    assert not (late(1).route == ignored).any()
+    rest = Batch(*(part[~unlabeled] for part in first))
+    found, expected = (gradients(model, batch) for batch in (first, rest))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def gradients(model: GPT, batch: Batch) -> list[torch.Tensor]:
+    """Return the gradients of the total loss of a batch."""
+    with routing(model, TABLE, batch.route):
+        loss = model.total_loss(batch.inputs, batch.targets)
+    parameters = list(model.parameters())
+    return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 
 
 def test_only_the_first_tokens_decide() -> None:
@@ -71,7 +90,7 @@ def test_only_the_first_tokens_decide() -> None:
     given = batches()(0)
     few = Batch(*(part[:, :2] for part in given))
     best, module = advantages(model, TABLE, few).max(1)
-    expected = torch.where(best > 0, FORGET + module, UNLABELED)
+    expected = torch.where(best > 0, FORGET + module, RETAIN)
     found = assigned(model, threshold=0, tokens=2)(0).route[:, 0]
     unlabeled = given.route[:, 0] == UNLABELED
     assert torch.equal(found[unlabeled], expected[unlabeled])
@@ -106,4 +125,4 @@ def test_training_on_assigned_batches_resumes_with_equal_bits(tmp_path: Path) ->
 @pytest.mark.parametrize("given", [{"warmup": -1}, {"tokens": 0}, {"threshold": -0.5}])
 def test_settings_out_of_range_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="was given"):
-        AbsorptionConfig(**given)  # type: ignore[arg-type]
+        AssignmentConfig(**given)  # type: ignore[arg-type]
