@@ -78,7 +78,7 @@ FIRST_SILENCE = 1 / 30
 
 
 class SilencingBatches:
-    """Batches (`lm.training.batches.Batches`) at which a model's modules are silenced more and more.
+    """Batches (`lm.training.batches.Batches`) with which modules are silenced more and more.
 
     Args:
         batches: texts with routes.
