@@ -35,7 +35,7 @@ class AssignmentConfig:
         ValueError: if a number is out of its range.
     """
 
-    warmup: int = 200
+    warmup: int = 400
     """Number of steps in which unlabeled texts teach nothing."""
     tokens: int = 64
     """Number of tokens at the beginning of a text on which modules are compared."""

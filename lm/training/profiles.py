@@ -51,8 +51,9 @@ class GramConfig:
     silence: float = 0.0
     """Weight of a penalty on what modules would write about texts that do not pass through them.
     Its gradient reaches only the modules, which then do not disturb each other when several are on.
-    In gram-em, it is a thirtieth of this in the first quarter of training, and rises to all of it
-    until the last. The paper has no such penalty; 3 is the weight of the preset profiles."""
+    In gram-em, it is a thirtieth of this in the first two fifths of training, and rises to all of
+    it until the last fifth. The paper has no such penalty; 3 is the weight of the preset
+    profiles."""
 
     def __post_init__(self) -> None:
         for name in ("core_learns", "core_robustness"):
@@ -66,15 +67,15 @@ class GramConfig:
         before they can tell them apart, so that no module explains an unlabeled text. The weight
         rises geometrically.
 
-        >>> [round(GramConfig(silence=3.0).silence_at(step, 8), 3) for step in (0, 2, 4, 6, 7)]
+        >>> [round(GramConfig(silence=3.0).silence_at(step, 10), 3) for step in (0, 4, 6, 8, 9)]
         [0.1, 0.1, 0.548, 3.0, 3.0]
         """
-        share = min(max(2 * step / steps - 0.5, 0), 1)
+        share = min(max(2.5 * step / steps - 1, 0), 1)
         return self.silence * math.pow(FIRST_SILENCE, 1 - share)
 
 
 FIRST_SILENCE = 1 / 30
-"""Share of the weight of the penalty in the first quarter of training."""
+"""Share of the weight of the penalty in the first two fifths of training."""
 
 
 class SilencingBatches:
