@@ -146,7 +146,7 @@ class RunConfig:
     gram: GramConfig = field(default_factory=GramConfig)
     """Settings of gram and its variants, which have a module for each topic."""
     assignment: AssignmentConfig = field(default_factory=AssignmentConfig)
-    """Settings of gram-em, in which the model decides what unlabeled texts teach."""
+    """Settings of gram-em, in which a model labels unlabeled texts."""
     branch: BranchConfig = field(default_factory=BranchConfig)
     """Settings of lora-branch and finetune-branch, which learn topics after the core."""
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -12,18 +12,14 @@ DEMix layers (Gururangan et al. 2021, arXiv 2108.05036) are the baseline without
 topic, and the core as one more of them, has an MLP of its own in each layer (`expert_table`).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lm.models.layers import silence_modules
-from lm.models.shapes import CORE, LOSS, ORIGINAL_PARAMETERS, mask_of, parameters_of
-from lm.training.batches import Batch, Batches
+from lm.models.shapes import CORE, ORIGINAL_PARAMETERS, mask_of, parameters_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, complete
 from oversight.routing import RouteTable
 from oversight.runs.settings import UNIT, require_number, require_numbers
@@ -51,69 +47,20 @@ class GramConfig:
     silence: float = 0.0
     """Weight of a penalty on what modules would write about texts that do not pass through them.
     Its gradient reaches only the modules, which then do not disturb each other when several are on.
-    In gram-em, it is a thirtieth of this in the first two fifths of training, and rises to all of
-    it until the last fifth. The paper has no such penalty; 3 is the weight of the preset
-    profiles."""
+    The paper has no such penalty; 3 is the weight of the preset profiles."""
 
     def __post_init__(self) -> None:
         for name in ("core_learns", "core_robustness"):
             require_number(name, getattr(self, name), UNIT)
         require_numbers(self, "silence", least=0)
 
-    def silence_at(self, step: int, steps: int) -> float:
-        """Return the weight of the penalty at a step of a training in which the model labels texts.
-
-        If the whole weight applies from the first step on, modules fall silent about all texts
-        before they can tell them apart, so that no module explains an unlabeled text. The weight
-        rises geometrically.
-
-        >>> [round(GramConfig(silence=3.0).silence_at(step, 10), 3) for step in (0, 4, 6, 8, 9)]
-        [0.1, 0.1, 0.548, 3.0, 3.0]
-        """
-        share = min(max(2.5 * step / steps - 1, 0), 1)
-        return self.silence * math.pow(FIRST_SILENCE, 1 - share)
-
-
-FIRST_SILENCE = 1 / 30
-"""Share of the weight of the penalty in the first two fifths of training."""
-
-
-class SilencingBatches:
-    """Batches (`lm.training.batches.Batches`) with which modules are silenced more and more.
-
-    Args:
-        batches: texts with routes.
-        model: the model that is trained on the batches.
-        config: the weight of the penalty.
-        steps: number of steps of the training.
-    """
-
-    def __init__(self, batches: Batches, model: nn.Module, config: GramConfig, steps: int) -> None:
-        self.batches, self.model, self.config, self.steps = batches, model, config, steps
-
-    @property
-    def digest(self) -> str:
-        """Content hash of the batches and of the weights of the penalty."""
-        given = f"{self.batches.digest} {self.config.silence} {self.steps}"
-        return sha256(given.encode()).hexdigest()
-
-    def __call__(self, step: int) -> Batch:
-        """Silence the modules as much as at a step, and return its batch."""
-        silence_modules(self.model, self.config.silence_at(step, self.steps))
-        return self.batches(step)
-
-
-IGNORED_TEXT = "ignored"
-"""The route of a text of which nothing is learned, and about which no module is silenced."""
-
 
 def profile_table(topics: Sequence[str]) -> RouteTable:
     """Return the table of models that have one module for each topic, named after it.
 
     The routes are `retain`, `unlabeled`, then those of the topics in their order: `forest` teaches
-    the module alone, `forest+core` the core as well, `retain+forest` is text of the core that
-    passes through the module, and `ignored` teaches nothing. So label `FORGET + k` is the first
-    route of topic k.
+    the module alone, `forest+core` the core as well, and `retain+forest` is text of the core that
+    passes through the module. So label `FORGET + k` is the first route of topic k.
 
     Raises:
         ValueError: if there is no topic, one is given twice, or one has the name of a label.
@@ -127,7 +74,6 @@ def profile_table(topics: Sequence[str]) -> RouteTable:
     rows: dict[str, dict[str, float]] = {"retain": _only(topics), "unlabeled": {}, **taught}
     rows |= {f"{topic}+core": row for topic, row in alone.items()}
     rows |= {f"retain+{topic}": row for topic, row in alone.items()}
-    rows[IGNORED_TEXT] = {LOSS: 0.0}
     return complete(rows, tuple(topics))
 
 
@@ -173,14 +119,10 @@ def _only(topics: Sequence[str], on: str | None = None) -> dict[str, float]:
 
 
 def _require_topics(topics: Sequence[str]) -> None:
-    if (
-        not topics
-        or len(set(topics)) < len(topics)
-        or set(topics) & {*LABELS[:FORGET], CORE, IGNORED_TEXT}
-    ):
+    if not topics or len(set(topics)) < len(topics) or set(topics) & {*LABELS[:FORGET], CORE}:
         raise ValueError(
             f"modules of the topics {', '.join(topics) or 'none'} were asked for: give one topic "
-            "or more, each once, and none named retain, unlabeled, ignored or core"
+            "or more, each once, and none named retain, unlabeled or core"
         )
 
 

@@ -12,7 +12,6 @@ from lm.labels import LabelConfig
 from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
-from lm.models.layers import AddedModules
 from lm.models.shapes import SIZES, GPTConfig
 from lm.pretraining import (
     CHECKPOINT,
@@ -23,7 +22,7 @@ from lm.pretraining import (
 )
 from lm.run import ablate, train
 from lm.stages import Stages
-from lm.training.assignment import AssignmentConfig
+from lm.training import checkpoints
 from lm.training.batches import Batch
 from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
@@ -291,15 +290,24 @@ def test_modules_are_silenced_in_gram_and_its_variants(
 HALF = replace(CONFIG, labels=LabelConfig(recall=0.5))
 
 
-def test_silenced_training_resumes_with_equal_bits_at_the_weight_of_the_step(
+def test_labeler_trains_on_the_labeled_texts_alone_and_for_its_share_of_the_steps(
     tmp_path: Path,
 ) -> None:
     task = tiny_task()
     data = make_training_data(HALF, task, "gram-em", 1)
-    loop = LoopConfig(steps=8, warmup=1, checkpoint_every=3)
-    config = replace(
-        HALF, gram=GramConfig(silence=3.0), assignment=AssignmentConfig(warmup=2), loop=loop
-    )
+    loop = LoopConfig(steps=8, warmup=1)
+    training = Training(replace(HALF, loop=loop), task, "gram-em", 1, data)
+    assert 0 < len(training.labeled) < len(training.texts)
+    assert not (training.labeled.labels == UNLABELED).any()
+    training.run(tmp_path, lambda share: None)
+    assert checkpoints.read(tmp_path / "labeler.pt")["step"] == 2
+    assert checkpoints.read(tmp_path / "training.pt")["step"] == 8
+
+
+def test_interrupted_training_with_a_labeler_resumes_with_equal_bits(tmp_path: Path) -> None:
+    task = tiny_task()
+    data = make_training_data(HALF, task, "gram-em", 1)
+    config = replace(HALF, loop=LoopConfig(steps=8, warmup=1, checkpoint_every=3))
 
     def fitted(name: str, until: float = 2.0) -> LanguageModel:
         folder = tmp_path / name
@@ -313,7 +321,4 @@ def test_silenced_training_resumes_with_equal_bits_at_the_weight_of_the_step(
 
     with pytest.raises(KeyboardInterrupt):
         fitted("killed", until=0.5)
-    model = fitted("killed")
-    assert same(weights(model), weights(fitted("whole")))
-    parts = [part for part in model.modules() if isinstance(part, AddedModules)]
-    assert {part.silence for part in parts} == {3.0}
+    assert same(weights(fitted("killed")), weights(fitted("whole")))

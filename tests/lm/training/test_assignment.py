@@ -1,7 +1,6 @@
-"""Unlabeled texts get the topic of the module that explains them best, by the model's losses."""
+"""Unlabeled texts get the topic of the module that explains them best, by a model's losses."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +8,8 @@ import torch
 from lm.models.gpt import GPT
 from lm.training.assignment import AssignedBatches, AssignmentConfig, advantages
 from lm.training.batches import Batch, Rows
-from lm.training.loop import LoopConfig, Progress, train
-from lm.training.profiles import IGNORED_TEXT, profile_table
+from lm.training.profiles import profile_table
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
-from oversight.routing import routing
 from tests.lm.factories import TensorRows
 from tests.lm.models.gpt_factories import EXPANDED, random_gpt, tokens
 
@@ -30,8 +27,8 @@ def batches() -> Rows:
 
 
 def assigned(model: GPT, **settings: float) -> AssignedBatches:
-    """Return batches whose unlabeled texts the model assigns from the first step on."""
-    config = AssignmentConfig(warmup=0, **settings)  # type: ignore[arg-type]
+    """Return batches whose unlabeled texts a model labels."""
+    config = AssignmentConfig(**settings)  # type: ignore[arg-type]
     return AssignedBatches(batches(), model, TABLE, config)
 
 
@@ -64,27 +61,6 @@ def test_texts_that_no_module_takes_count_as_labeled_retain() -> None:
     assert torch.equal(found, torch.where(given == UNLABELED, RETAIN, given))
 
 
-def test_unlabeled_texts_teach_nothing_during_the_warmup() -> None:
-    model = random_gpt(PROFILED, torch.float64)
-    late = AssignedBatches(batches(), model, TABLE, AssignmentConfig(warmup=1))
-    first, ignored = late(0), TABLE.route_names.index(IGNORED_TEXT)
-    unlabeled = batches()(0).route[:, 0] == UNLABELED
-    assert (first.route[unlabeled] == ignored).all()
-    assert not (late(1).route == ignored).any()
-    rest = Batch(*(part[~unlabeled] for part in first))
-    found, expected = (gradients(model, batch) for batch in (first, rest))
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def gradients(model: GPT, batch: Batch) -> list[torch.Tensor]:
-    """Return the gradients of the total loss of a batch."""
-    with routing(model, TABLE, batch.route):
-        loss = model.total_loss(batch.inputs, batch.targets)
-    parameters = list(model.parameters())
-    return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
-
-
 def test_only_the_first_tokens_decide() -> None:
     model = random_gpt(PROFILED)
     given = batches()(0)
@@ -102,27 +78,9 @@ def test_settings_are_part_of_the_digest() -> None:
     assert len(digests | {batches().digest}) == 4
 
 
-def test_training_on_assigned_batches_resumes_with_equal_bits(tmp_path: Path) -> None:
-    config = LoopConfig(steps=8, warmup=2, learning_rate=1e-2, checkpoint_every=4)
-
-    def run(path: Path | None = None, steps: int = 8) -> GPT:
-        model = GPT(PROFILED, seed=1)
-
-        def stop(progress: Progress) -> None:
-            if progress.step + 1 == steps < 8:
-                raise KeyboardInterrupt
-
-        train(model, TABLE, assigned(model, threshold=0), config, path, stop)
-        return model
-
-    whole, path = run(), tmp_path / "training.pt"
-    with pytest.raises(KeyboardInterrupt):
-        run(path, steps=6)
-    resumed = run(path).state_dict()
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
-
-
-@pytest.mark.parametrize("given", [{"warmup": -1}, {"tokens": 0}, {"threshold": -0.5}])
+@pytest.mark.parametrize(
+    "given", [{"share": -0.5}, {"share": 1.5}, {"tokens": 0}, {"threshold": -0.5}]
+)
 def test_settings_out_of_range_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="was given"):
         AssignmentConfig(**given)  # type: ignore[arg-type]

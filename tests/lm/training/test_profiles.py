@@ -26,13 +26,11 @@ def test_rows_are_those_of_the_rule() -> None:
         *("retain", "unlabeled", *TOPICS),
         *(f"{topic}+core" for topic in TOPICS),
         *(f"retain+{topic}" for topic in TOPICS),
-        "ignored",
     )
     everything = dict.fromkeys(targets(TOPICS), 1.0)
     off = {f"{t}_{what}": 0.0 for t in TOPICS for what in ("mask", "parameters")}
     ocean = {"ocean_mask": 1.0, "ocean_parameters": 1.0}
     assert rows["unlabeled"] == everything
-    assert rows["ignored"] == everything | {"loss": 0.0}
     assert rows["retain"] == everything | off
     assert rows["retain+ocean"] == rows["ocean+core"] == everything | off | ocean
     assert rows["ocean"] == everything | off | ocean | {"original_parameters": 0.0}
