@@ -32,6 +32,7 @@ from lm.task import (
     StoryTask,
     UnlearningTask,
     questions_of,
+    relearning_of,
     require_enough_documents,
 )
 from lm.training.absorption import AssignedBatches
@@ -82,8 +83,13 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
     name = config.model or manifest.setting("tokenizer")
     file = config.gguf_file if config.model else manifest.setting("gguf_file")
     tokenizer = load_tokenizer(name, file)
-    asked = questions_of(config.texts)
-    documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context, asked)
+    documents = DocumentTask(
+        open_shards(folder, tokenizer),
+        tokenizer,
+        context,
+        questions_of(config.texts),
+        relearning_of(config.texts),
+    )
     require_enough_documents(documents, config)
     return documents
 
