@@ -29,6 +29,7 @@ from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig, TextsConfig
 from lm.corpus import HALVES, Kind, StoryDistribution
 from lm.data.document import encode_documents
+from lm.data.files import files_at
 from lm.data.labeling import BY_TOKEN, Labels
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
@@ -485,8 +486,13 @@ def relearning_of(texts: TextsConfig) -> Relearning | None:
     """
     if texts.relearn_questions is None:
         return None
-    read = read_documents(list(texts.relearn), texts.text_field)
-    found = [document.text for document in read]
+    for path in texts.relearn:
+        files_at(path)
+    found = [each.text for each in read_documents(list(texts.relearn), texts.text_field)]
+    if not found:
+        raise ValueError(
+            f"there is no text to relearn from in {texts.relearn[0]}: give one or more"
+        )
     return Relearning(found, find_questions(texts.relearn_questions))
 
 
