@@ -88,9 +88,9 @@ TEXTS: dict[str, Any] = {
     "attack.steps": 10,
 }
 
-# Steps that brought capitals which SmolLM2-135M knows near chance (LOG.md), and an attack that leaves
-# what it relearns intact in the model as it is; with exams of half the size, three methods take less
-# than half an hour of two cores.
+# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that leaves these in
+# the model as it is (LOG.md). Exams and attacks are sized so that three methods take less than half
+# an hour on two cores.
 KNOWN: dict[str, Any] = {
     **TEXTS,
     "method": ("unrouted", "npo"),
