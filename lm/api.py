@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 """The folder of the model, texts and questions that were given, within that of the study."""
-ASKED = ("retain_questions", "relearn_questions")
-"""Settings that have the forms of `questions`."""
+OWN = ("retain_questions", "relearn", "relearn_questions", "forget_field")
+"""Settings that say what is in texts and questions, or are some."""
 COMMAND_ONLY = {"data", "dry_run", "precisions", "recalls", "sweep"}
 """Settings that `python -m lm.unlearn` has, and a call has not."""
 WIDTH = 100
@@ -120,18 +120,14 @@ def unlearn(
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
     }
     file, run_dir = chosen.pop("gguf_file", None), chosen.pop("run_dir", None)
-    asked = {"questions": questions} | {name: chosen.pop(name, None) for name in ASKED}
-    relearn, words = chosen.pop("relearn", None), chosen.pop("forget_field", None)
+    own = {name: chosen.pop(name, None) for name in OWN}
     _study(methods, chosen)  # refuses unknown settings before a model is loaded or written
     plain, tokenizer = _loaded(model, tokenizer, file)
     with _folder(run_dir) as path:
-        inputs = Inputs(path / INPUTS, chosen.get("text_field"), words)
+        inputs = Inputs(path / INPUTS, chosen.get("text_field"), own["forget_field"])
+        given = {"forget": forget, "retain": retain, "questions": questions, **own}
         values = {
-            "forget": inputs.texts("forget", forget, tokenizer),
-            "retain": inputs.texts("retain", retain, tokenizer),
-            "relearn": () if relearn is None else inputs.texts("relearn", relearn, tokenizer),
-            "forget_field": words,
-            **{name: inputs.questions(name, given) for name, given in asked.items()},
+            **inputs.all(given, tokenizer),
             "model": inputs.model(plain, tokenizer),
             "run_dir": path,
         }
@@ -267,6 +263,20 @@ class Inputs:
         if not path.exists():
             save_pretrained(plain, tokenizer, path)
         return str(path)
+
+    def all(self, given: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+        """Write all texts and questions that were given, and return the settings that name them."""
+        texts = {
+            name: self.texts(name, given[name], tokenizer)
+            for name in ("forget", "retain", "relearn")
+            if given[name] is not None
+        }
+        asked = ("questions", "retain_questions", "relearn_questions")
+        return {
+            "forget_field": self.forget_field,
+            **texts,
+            **{name: self.questions(name, given[name]) for name in asked},
+        }
 
     def texts(
         self, name: str, source: object, tokenizer: "PreTrainedTokenizerBase"

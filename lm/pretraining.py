@@ -27,12 +27,12 @@ from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
 from lm.models.layers import silence_modules
 from lm.models.shapes import EXPANSION, GPTConfig, size
+from lm.relearning import relearning_of
 from lm.task import (
     DocumentTask,
     StoryTask,
     UnlearningTask,
     questions_of,
-    relearning_of,
     require_enough_documents,
 )
 from lm.training.absorption import AssignedBatches

@@ -28,18 +28,17 @@ from lm.attacks.results import Row
 from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig, TextsConfig
 from lm.corpus import HALVES, Kind, StoryDistribution
-from lm.data.document import encode_documents
-from lm.data.files import files_at
+from lm.data.document import Marks
 from lm.data.labeling import BY_TOKEN, Labels
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
-from lm.data.sources import read_documents
 from lm.data.task import StoryRows, Task, Texts
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.evaluation.harness import QuestionSet, find_questions
 from lm.evaluation.quiz import Quiz, draw_records, encode_records, guessing_share
 from lm.labels import Unit
 from lm.models.language_model import IGNORED, LanguageModel, generate
+from lm.relearning import HALF, Relearning, relearning_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
 if TYPE_CHECKING:
@@ -256,25 +255,6 @@ WITHOUT_FACTS = ("same", "benign", "lora-same", "lora-benign", "quantized")
 """Attacks that need no facts."""
 
 
-HALF = "half"
-"""The attack that trains on texts about a part of the facts, and asks about the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Relearning:
-    """What the attack `half` trains on, and what it asks."""
-
-    texts: Sequence[str]
-    """Texts that state a part of the facts to forget."""
-    questions: QuestionSet
-    """Questions about the other facts to forget."""
-
-    @property
-    def checksum(self) -> str:
-        """A checksum of texts and questions."""
-        return sha256("\0".join([*self.texts, self.questions.checksum]).encode()).hexdigest()
-
-
 class DocumentTask:
     """Prepared documents as an `UnlearningTask`.
 
@@ -384,28 +364,11 @@ class DocumentTask:
             ValueError: if there are fewer documents for it.
         """
         if ATTACKS[attack].parts != HALVES:
-            return self._to_relearn(count, seed)
+            assert self.relearning is not None
+            around = Marks(self.start, self.end)
+            return self.relearning.rows(self.tokenizer, around, self.context, count, seed)
         label = SPLIT_LABELS[ATTACKS[attack].split]
         return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
-
-    def _to_relearn(self, count: int, seed: int) -> StoryRows:
-        """Return texts about a part of the facts to forget, one in each row."""
-        assert self.relearning is not None
-        texts = self.relearning.texts
-        drawn = np.random.default_rng([seed, ATTACKS[HALF].stream]).permutation(len(texts))[:count]
-        chosen = [texts[number] for number in drawn]
-        encoded = encode_documents(self.tokenizer, chosen, self.end, self.context)
-        tokens = torch.full((len(chosen), self.context + 1), IGNORED, dtype=torch.int32)
-        tokens[:, 0] = self.start
-        for place, own in enumerate(encoded):
-            tokens[place, 1 : len(own.tokens) + 1] = torch.from_numpy(own.tokens)
-        real = tokens[:, 1:] != IGNORED
-        return StoryRows(
-            tokens=tokens,
-            kinds=torch.where(real, int(Kind.FRAME), -1).to(torch.int16),
-            facts=torch.full(real.shape, -1, dtype=torch.int32),
-            topics=torch.full((len(chosen),), FORGET),
-        )
 
     def run_inference_attack(
         self, model: LanguageModel, exam: Exam, attack: str, config: GridConfig, seed: int
@@ -476,24 +439,6 @@ def _identity(
         **({"asked": asked} if asked else {}),
         **({"relearning": relearning.checksum} if relearning else {}),
     }
-
-
-def relearning_of(texts: TextsConfig) -> Relearning | None:
-    """Return the texts and questions that settings name for the attack `half`, if any.
-
-    Raises:
-        ValueError: if a file cannot be read, or a record is malformed.
-    """
-    if texts.relearn_questions is None:
-        return None
-    for path in texts.relearn:
-        files_at(path)
-    found = [each.text for each in read_documents(list(texts.relearn), texts.text_field)]
-    if not found:
-        raise ValueError(
-            f"there is no text to relearn from in {texts.relearn[0]}: give one or more"
-        )
-    return Relearning(found, find_questions(texts.relearn_questions))
 
 
 def questions_of(texts: TextsConfig) -> dict[Split, QuestionSet]:

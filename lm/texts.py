@@ -16,7 +16,8 @@ from lm.data.records import ChatTemplate
 from lm.data.shards import Manifest, Shards, read_manifest
 from lm.data.sources import LIST, DocumentStream, documents
 from lm.models.hf_loading import load_tokenizer
-from lm.task import SPLIT_LABELS, relearning_of
+from lm.relearning import relearning_of
+from lm.task import SPLIT_LABELS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
