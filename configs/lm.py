@@ -88,9 +88,8 @@ TEXTS: dict[str, Any] = {
     "attack.steps": 10,
 }
 
-# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that leaves these in
-# the model as it is (LOG.md). Exams and attacks are sized so that three methods take less than half
-# an hour on two cores.
+# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that brings back what
+# rmu had only hidden, which a learning rate of 1e-4 in 6 steps did not (LOG.md). Exams are small.
 KNOWN: dict[str, Any] = {
     **TEXTS,
     "method": ("unrouted", "npo"),
@@ -100,8 +99,8 @@ KNOWN: dict[str, Any] = {
     "npo.steps": 24,
     "exam.stories": 16,
     "attack.num_examples": (32,),
-    "attack.steps": 6,
-    "attack.evaluate_at": (0, 3),
+    "attack.learning_rates": (3e-4,),
+    "attack.evaluate_at": (0, 5),
 }
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
