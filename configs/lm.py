@@ -88,8 +88,8 @@ TEXTS: dict[str, Any] = {
     "attack.steps": 10,
 }
 
-# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that brings back what
-# rmu had only hidden, which a learning rate of 1e-4 in 6 steps did not (LOG.md). Exams are small.
+# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that brings back
+# what rmu had only hidden, which a rate of 1e-4 in 6 steps did not (LOG.md). Exams are small.
 KNOWN: dict[str, Any] = {
     **TEXTS,
     "method": ("unrouted", "npo"),
