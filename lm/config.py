@@ -25,7 +25,7 @@ from lm.labels import LabelConfig
 from lm.methods import BASE, method_of, profiles_of, require_kept_topics, require_methods
 from lm.models.shapes import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
-from lm.training.absorption import AbsorptionConfig
+from lm.training.assignment import AssignmentConfig
 from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
@@ -174,8 +174,8 @@ class RunConfig:
     """Number of texts in a batch."""
     gram: GramConfig = field(default_factory=GramConfig)
     """Settings of gram and its variants, which have a module for each topic."""
-    absorption: AbsorptionConfig = field(default_factory=AbsorptionConfig)
-    """Settings of gram-em, in which the model decides what unlabeled texts teach."""
+    assignment: AssignmentConfig = field(default_factory=AssignmentConfig)
+    """Settings of gram-em, in which a model labels unlabeled texts."""
     branch: BranchConfig = field(default_factory=BranchConfig)
     """Settings of lora-branch and finetune-branch, which learn topics after the core."""
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -102,8 +102,7 @@ class Method:
     posthoc: str | None = None
     """The method of `lm.posthoc` that runs after training and ablation."""
     assigned: bool = False
-    """Whether the model decides in training what unlabeled texts teach
-    (`lm.training.absorption`)."""
+    """Whether a model that is trained first labels unlabeled texts (`lm.training.assignment`)."""
     per_profile: bool = False
     """Whether each profile takes a training of its own."""
     kept: tuple[str, ...] = ()
@@ -276,8 +275,8 @@ METHODS: dict[str, Method] = {
     "gram": _GRAM,
     "gram-em": replace(
         _GRAM,
-        summary="As gram; after a warm-up, an unlabeled text that one module predicts clearly "
-        "better than the core does counts as labeled with the topic of that module.",
+        summary="As gram; a model that first trains on the labeled texts labels the others: the "
+        "module that predicts a text clearly better than the core gives it its topic.",
         assigned=True,
     ),
     "gram-classified": replace(

@@ -5,6 +5,7 @@ assumed to have checked: of the texts of the repair, which all methods share, an
 `parameters-checked` and the variants of `gram` are told to retain.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from lm.data.document import marks
 from lm.data.shards import open_shards
 from lm.data.task import StoryRows, Texts, make_task
 from lm.evaluation.topic_exam import TopicExam, make_topic_exam, section_losses
-from lm.labels import LabelConfig, given_retain_labels, story_labels, topic_labels
+from lm.labels import LabelConfig, Routed, given_retain_labels, story_labels, topic_labels
 from lm.methods import BASE, Method, method_of, routed
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
@@ -35,7 +36,7 @@ from lm.task import (
     questions_of,
     require_enough_documents,
 )
-from lm.training.absorption import AssignedBatches
+from lm.training.assignment import AssignedBatches
 from lm.training.batches import Batch, Batches, Rows
 from lm.training.distributed import processes
 from lm.training.log import Log, Report, Validate
@@ -366,7 +367,7 @@ def gradient_shares(
 AUDITED = 128
 """Number of texts on which shares of gradients are measured, unless a pretrained model is trained:
 its activations are large, and a batch of training is used."""
-CHECKPOINT, NOTES = "training.pt", "training.json"
+CHECKPOINT, LABELER, NOTES = "training.pt", "labeler.pt", "training.json"
 
 
 class Training:
@@ -392,11 +393,17 @@ class Training:
             labels = given_retain_labels(task, data.texts, labels, config.labels, seed)
         if self.method.draws_routes:
             labels = draw_routes(labels, len(config.topics), config.gram, seed)
-        texts = data.texts
-        if self.method.labels.fills_batches:
-            texts, labels = texts.take(labels == RETAIN), labels[labels == RETAIN]
-        self.texts = routed(self.method, texts, labels, task.vocab_size, seed)
+        if self.method.assigned:
+            self.labeled = self._routed(data.texts, labels, labels != UNLABELED)
+        read = labels == RETAIN if self.method.labels.fills_batches else None
+        self.texts = self._routed(data.texts, labels, read)
         self.loop = config.loop
+
+    def _routed(self, texts: Texts, labels: Tensor, chosen: Tensor | None = None) -> Routed:
+        """Return texts with their routes: all of them, or those that are chosen, [n] bool."""
+        if chosen is not None:
+            texts, labels = texts.take(chosen), labels[chosen]
+        return routed(self.method, texts, labels, self.task.vocab_size, self.seed)
 
     def run(self, folder: Path, report: Report) -> LanguageModel:
         """Return the trained model; training resumes from the folder's checkpoint.
@@ -411,12 +418,12 @@ class Training:
     ) -> LanguageModel:
         """Return a model after training; `before` are the seconds that its first weights took."""
         model = model.to(default_device())
+        started = time.perf_counter()
+        batches, loop = self._batches(folder), self.loop
+        if self.method.assigned:
+            before += time.perf_counter() - started
         if self.method.draws_routes and self.config.gram.silence:
             silence_modules(model, self.config.gram.silence)
-        batches: Batches = Rows(self.texts, self.config.batch_size, self.seed)
-        if self.method.assigned:
-            batches = AssignedBatches(batches, model, self.table, self.config.absorption)
-        loop = self.loop
         if processes().rank:  # only rank 0 writes notes
             train(model, self.table, batches, loop, folder / CHECKPOINT)
             return model
@@ -426,6 +433,18 @@ class Training:
         train(model, self.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
+
+    def _batches(self, folder: Path) -> Batches:
+        """Return the batches to train on; a labeler trains first, if the method has one."""
+        batches = Rows(self.texts, self.config.batch_size, self.seed)
+        if not self.method.assigned:
+            return batches
+        settings = self.config.assignment
+        labeler = first_model(self.config, self.name, self.task, self.seed).to(default_device())
+        known = Rows(self.labeled, self.config.batch_size, self.seed)
+        loop = replace(self.loop, steps=max(1, round(settings.share * self.loop.steps)))
+        train(labeler, self.table, known, loop, folder / LABELER)
+        return AssignedBatches(batches, labeler, self.table, settings)
 
     def _validation_of(self, model: LanguageModel) -> Validate | None:
         """Return what notes the validation curve of the baseline, if profiles are to be examined.
@@ -466,7 +485,7 @@ class Training:
         if self.method.draws_routes:
             found["gram"] = asdict(config.gram)
         if self.method.assigned:
-            found["absorption"] = asdict(config.absorption)
+            found["assignment"] = asdict(config.assignment)
         if self.method.kept:
             found["kept"] = self.method.kept
         return {**as_read(found), **self.task.identity}

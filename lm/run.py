@@ -31,6 +31,7 @@ from lm.models.hf_loading import load_tokenizer, save_pretrained
 from lm.models.language_model import LanguageModel
 from lm.pretraining import (
     CHECKPOINT,
+    LABELER,
     NOTES,
     Training,
     TrainingData,
@@ -205,7 +206,8 @@ class Run:
         """Return the trained model, and remove the checkpoint of training."""
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        for name in (CHECKPOINT, LABELER):
+            (self.folder / name).unlink(missing_ok=True)
         rmtree(self.folder / CORE, ignore_errors=True)
         return model
 

@@ -22,6 +22,7 @@ from lm.pretraining import (
 )
 from lm.run import ablate, train
 from lm.stages import Stages
+from lm.training import checkpoints
 from lm.training.batches import Batch
 from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
@@ -284,3 +285,40 @@ def test_modules_are_silenced_in_gram_and_its_variants(
 
     plain, quiet = weights(fitted(0.0)), weights(fitted(3.0))
     assert same(plain, quiet) != silenced
+
+
+HALF = replace(CONFIG, labels=LabelConfig(recall=0.5))
+
+
+def test_labeler_trains_on_the_labeled_texts_alone_and_for_its_share_of_the_steps(
+    tmp_path: Path,
+) -> None:
+    task = tiny_task()
+    data = make_training_data(HALF, task, "gram-em", 1)
+    loop = LoopConfig(steps=8, warmup=1)
+    training = Training(replace(HALF, loop=loop), task, "gram-em", 1, data)
+    assert 0 < len(training.labeled) < len(training.texts)
+    assert not (training.labeled.labels == UNLABELED).any()
+    training.run(tmp_path, lambda share: None)
+    assert checkpoints.read(tmp_path / "labeler.pt")["step"] == 2
+    assert checkpoints.read(tmp_path / "training.pt")["step"] == 8
+
+
+def test_interrupted_training_with_a_labeler_resumes_with_equal_bits(tmp_path: Path) -> None:
+    task = tiny_task()
+    data = make_training_data(HALF, task, "gram-em", 1)
+    config = replace(HALF, loop=LoopConfig(steps=8, warmup=1, checkpoint_every=3))
+
+    def fitted(name: str, until: float = 2.0) -> LanguageModel:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+
+        def stop(share: float) -> None:
+            if share >= until:
+                raise KeyboardInterrupt
+
+        return Training(config, task, "gram-em", 1, data).run(folder, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted("killed", until=0.5)
+    assert same(weights(fitted("killed")), weights(fitted("whole")))

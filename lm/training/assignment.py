@@ -1,8 +1,10 @@
-"""What an unlabeled text teaches, decided by the model itself while it trains.
+"""Labels that a small model gives to unlabeled texts, for training with a module for each topic.
 
-Gradient-routed auxiliary modules let an unlabeled text teach every part ("absorption"), so that
-each topic leaks into the modules of the others. The rule here is a hard step of expectation
-maximization (Dempster, Laird and Rubin 1977): the module that explains a text best takes it.
+In gradient-routed auxiliary modules as they were published, an unlabeled text teaches every part
+("absorption"). Then the core learns each topic, too, and no module explains its texts any better.
+Here a *labeler*, a model with the same modules, first trains on the labeled texts alone. The module
+of the labeler that explains an unlabeled text best gives the text its topic, and the text is
+retained if none does: a hard step of expectation maximization (Dempster, Laird and Rubin 1977).
 """
 
 from dataclasses import asdict, dataclass
@@ -16,68 +18,66 @@ from lm.training.batches import Batch, Batches
 from lm.training.loop import precision
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from oversight.routing import RouteTable, routing
-from oversight.runs.settings import require_numbers
+from oversight.runs.settings import UNIT, require_number, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AbsorptionConfig:
-    """When an unlabeled text counts as labeled with a topic, in methods that decide this.
+class AssignmentConfig:
+    """How a labeler labels unlabeled texts, in methods that have one.
 
     The advantage of a module on a text is how much lower the loss of its first tokens is with the
     module alone than with no module, in nats. If the largest advantage exceeds the threshold, the
-    text is routed as if it was labeled with that module's topic; otherwise it teaches every part.
+    text is routed as if it was labeled with that module's topic, and otherwise as if it was labeled
+    retain.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
-    warmup: int = 200
-    """Number of steps in which every unlabeled text teaches every part."""
-    tokens: int = 32
+    share: float = 0.25
+    """Number of steps of the labeler, as a share of those of the training."""
+    tokens: int = 64
     """Number of tokens at the beginning of a text on which modules are compared."""
-    threshold: float = 2.0
+    threshold: float = 5.0
     """Least advantage, in nats, by which a module takes a text."""
 
     def __post_init__(self) -> None:
-        require_numbers(self, "warmup", least=0)
+        require_number("share", self.share, UNIT)
         require_numbers(self, "tokens", least=1)
         require_numbers(self, "threshold", least=0)
 
 
 class AssignedBatches:
-    """Batches (`lm.training.batches.Batches`) whose unlabeled texts a model in training assigns.
-
-    A batch is a function of the step and of the weights of the model at that step, so that resumed
-    training gets the same batches.
+    """Batches (`lm.training.batches.Batches`) whose unlabeled texts a model labels.
 
     Args:
         batches: texts with routes of `table`; an unlabeled text is unlabeled throughout.
-        model: the model that is trained on the batches, with one module per topic.
+        labeler: the model, with one module per topic; it does not change.
         table: its `lm.training.profiles.profile_table`.
-        config: when a text is assigned to a topic.
+        config: when a text is labeled with a topic.
     """
 
     def __init__(
-        self, batches: Batches, model: LanguageModel, table: RouteTable, config: AbsorptionConfig
+        self, batches: Batches, labeler: LanguageModel, table: RouteTable, config: AssignmentConfig
     ) -> None:
-        self.batches, self.model, self.table, self.config = batches, model, table, config
+        self.batches, self.labeler, self.table, self.config = batches, labeler, table, config
 
     @property
     def digest(self) -> str:
-        """Content hash of the batches and of the settings by which texts are assigned."""
+        """Content hash of the batches and of the settings by which texts are labeled."""
         return sha256(f"{self.batches.digest} {asdict(self.config)}".encode()).hexdigest()
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
         batch = self.batches(step)
         rows = batch.route[:, 0] == UNLABELED
-        if step < self.config.warmup or not rows.any():
+        if not rows.any():
             return batch
         few = Batch(*(part[rows, : self.config.tokens] for part in batch))
-        best_r, module_r = advantages(self.model, self.table, few).max(dim=1)
-        taken_r = torch.where(best_r > self.config.threshold, FORGET + module_r, UNLABELED)
+        best_r, module_r = advantages(self.labeler, self.table, few).max(dim=1)
+        label_r = torch.where(best_r > self.config.threshold, FORGET + module_r, RETAIN)
         route = batch.route.clone()
-        route[rows] = taken_r.to(route)[:, None].expand(-1, route.shape[1])
+        route[rows] = label_r.to(route)[:, None].expand(-1, route.shape[1])
         return batch._replace(route=route)
 
 

@@ -1,15 +1,13 @@
-"""Unlabeled texts go to the module that explains them best, by the model's own losses."""
+"""Unlabeled texts get the topic of the module that explains them best, by a model's losses."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from lm.models.gpt import GPT
-from lm.training.absorption import AbsorptionConfig, AssignedBatches, advantages
+from lm.training.assignment import AssignedBatches, AssignmentConfig, advantages
 from lm.training.batches import Batch, Rows
-from lm.training.loop import LoopConfig, Progress, train
 from lm.training.profiles import profile_table
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from tests.lm.factories import TensorRows
@@ -29,8 +27,8 @@ def batches() -> Rows:
 
 
 def assigned(model: GPT, **settings: float) -> AssignedBatches:
-    """Return batches whose unlabeled texts the model assigns from the first step on."""
-    config = AbsorptionConfig(warmup=0, **settings)  # type: ignore[arg-type]
+    """Return batches whose unlabeled texts a model labels."""
+    config = AssignmentConfig(**settings)  # type: ignore[arg-type]
     return AssignedBatches(batches(), model, TABLE, config)
 
 
@@ -51,19 +49,16 @@ def test_only_unlabeled_texts_change_and_the_best_module_takes_them() -> None:
     gains = advantages(model, TABLE, given)
     for row, before in enumerate(given.route[:, 0].tolist()):
         best = gains[row].max()
-        taken = FORGET + int(gains[row].argmax()) if best > 0 else UNLABELED
+        taken = FORGET + int(gains[row].argmax()) if best > 0 else RETAIN
         assert batch.route[row].tolist() == [taken if before == UNLABELED else before] * 6
     assert torch.equal(batch.inputs, given.inputs)
 
 
-def test_texts_stay_unlabeled_below_the_threshold_and_during_the_warmup() -> None:
+def test_texts_that_no_module_takes_count_as_labeled_retain() -> None:
     model = random_gpt(PROFILED)
-    given = batches()(0)
-    assert not torch.equal(assigned(model, threshold=0)(0).route, given.route)
-    assert torch.equal(assigned(model, threshold=1e6)(0).route, given.route)
-    late = AssignedBatches(batches(), model, TABLE, AbsorptionConfig(warmup=1, threshold=0))
-    assert torch.equal(late(0).route, given.route)
-    assert not torch.equal(late(1).route[late(1).route != RETAIN], given.route)
+    given = batches()(0).route
+    found = assigned(model, threshold=1e6)(0).route
+    assert torch.equal(found, torch.where(given == UNLABELED, RETAIN, given))
 
 
 def test_only_the_first_tokens_decide() -> None:
@@ -71,7 +66,7 @@ def test_only_the_first_tokens_decide() -> None:
     given = batches()(0)
     few = Batch(*(part[:, :2] for part in given))
     best, module = advantages(model, TABLE, few).max(1)
-    expected = torch.where(best > 0, FORGET + module, UNLABELED)
+    expected = torch.where(best > 0, FORGET + module, RETAIN)
     found = assigned(model, threshold=0, tokens=2)(0).route[:, 0]
     unlabeled = given.route[:, 0] == UNLABELED
     assert torch.equal(found[unlabeled], expected[unlabeled])
@@ -83,27 +78,9 @@ def test_settings_are_part_of_the_digest() -> None:
     assert len(digests | {batches().digest}) == 4
 
 
-def test_training_on_assigned_batches_resumes_with_equal_bits(tmp_path: Path) -> None:
-    config = LoopConfig(steps=8, warmup=2, learning_rate=1e-2, checkpoint_every=4)
-
-    def run(path: Path | None = None, steps: int = 8) -> GPT:
-        model = GPT(PROFILED, seed=1)
-
-        def stop(progress: Progress) -> None:
-            if progress.step + 1 == steps < 8:
-                raise KeyboardInterrupt
-
-        train(model, TABLE, assigned(model, threshold=0), config, path, stop)
-        return model
-
-    whole, path = run(), tmp_path / "training.pt"
-    with pytest.raises(KeyboardInterrupt):
-        run(path, steps=6)
-    resumed = run(path).state_dict()
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
-
-
-@pytest.mark.parametrize("given", [{"warmup": -1}, {"tokens": 0}, {"threshold": -0.5}])
+@pytest.mark.parametrize(
+    "given", [{"share": -0.5}, {"share": 1.5}, {"tokens": 0}, {"threshold": -0.5}]
+)
 def test_settings_out_of_range_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="was given"):
-        AbsorptionConfig(**given)  # type: ignore[arg-type]
+        AssignmentConfig(**given)  # type: ignore[arg-type]
