@@ -88,6 +88,21 @@ TEXTS: dict[str, Any] = {
     "attack.steps": 10,
 }
 
+# Steps that bring capitals which SmolLM2-135M knows near chance, and an attack that brings back
+# what rmu had only hidden, which a rate of 1e-4 in 6 steps did not (LOG.md). Exams are small.
+KNOWN: dict[str, Any] = {
+    **TEXTS,
+    "method": ("unrouted", "npo"),
+    "loop.steps": 0,
+    "repair.steps": 0,
+    "rmu.steps": 24,
+    "npo.steps": 24,
+    "exam.stories": 16,
+    "attack.num_examples": (32,),
+    "attack.learning_rates": (3e-4,),
+    "attack.evaluate_at": (0, 5),
+}
+
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": (
         "The references, filtering and the best routed method at 90% of labels: five minutes.",
@@ -214,7 +229,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "known": (
         "What a pretrained model already knows of your texts is removed, without training on them "
         "(--loop.steps 0); the default where --method names only rmu, graddiff, npo or simnpo.",
-        {**TEXTS, "method": ("unrouted", "npo"), "loop.steps": 0, "repair.steps": 0},
+        KNOWN,
     ),
     # Architecture of Eldan and Li 2023: 8 layers of width 256 with 16 heads. No figures of
     # unlearning are published for it; those of `paper-tinystories` indicate the direction.

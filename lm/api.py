@@ -23,6 +23,7 @@ from rich.table import Table
 
 from configs.lm import PRESETS
 from lm.config import MAY_CHANGE, StudyConfig
+from lm.data.document import Document
 from lm.data.records import TEXT, value_of
 from lm.data.sources import read_documents
 from lm.evaluation.harness import check_records
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 """The folder of the model, texts and questions that were given, within that of the study."""
+OWN = ("retain_questions", "relearn", "relearn_questions", "forget_field")
+"""Settings that say what is in texts and questions, or are some."""
 COMMAND_ONLY = {"data", "dry_run", "precisions", "recalls", "sweep"}
 """Settings that `python -m lm.unlearn` has, and a call has not."""
 WIDTH = 100
@@ -102,7 +105,8 @@ def unlearn(
             question, choices and answer, a file of them, or the name of a benchmark.
         **settings: settings of `python -m lm.unlearn` by the names of their flags with underscores,
             such as `seeds=(0, 1)` or `**{"loop.steps": 100}`. `run_dir` is the folder of the study,
-            by default a temporary one; `retain_questions` has the same forms as `questions`.
+            by default a temporary one; `retain_questions` and `relearn_questions` have the same
+            forms as `questions`, and `relearn` has those of `forget`.
 
     Raises:
         ValueError: if the model, a text, a question or a setting is not supported, the texts are
@@ -116,15 +120,14 @@ def unlearn(
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
     }
     file, run_dir = chosen.pop("gguf_file", None), chosen.pop("run_dir", None)
-    asked = {"questions": questions, "retain_questions": chosen.pop("retain_questions", None)}
+    own = {name: chosen.pop(name, None) for name in OWN}
     _study(methods, chosen)  # refuses unknown settings before a model is loaded or written
     plain, tokenizer = _loaded(model, tokenizer, file)
     with _folder(run_dir) as path:
-        inputs = Inputs(path / INPUTS, chosen.get("text_field"))
+        inputs = Inputs(path / INPUTS, chosen.get("text_field"), own["forget_field"])
+        given = {"forget": forget, "retain": retain, "questions": questions, **own}
         values = {
-            "forget": inputs.texts("forget", forget, tokenizer),
-            "retain": inputs.texts("retain", retain, tokenizer),
-            **{name: inputs.questions(name, given) for name, given in asked.items()},
+            **inputs.all(given, tokenizer),
             "model": inputs.model(plain, tokenizer),
             "run_dir": path,
         }
@@ -232,6 +235,14 @@ def _same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _words_of(document: Document, field: str) -> dict[str, Any]:
+    """Return the words to forget of a document by their field, or nothing if it lacks them."""
+    try:
+        return {field: value_of(document.fields, field)}
+    except KeyError:
+        return {}
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The folder of what was given, in files that a study reads.
@@ -242,6 +253,7 @@ class Inputs:
 
     folder: Path
     text_field: str | None
+    forget_field: str | None = None
 
     def model(self, plain: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
         """Write a model with its tokenizer, and return its folder."""
@@ -251,6 +263,20 @@ class Inputs:
         if not path.exists():
             save_pretrained(plain, tokenizer, path)
         return str(path)
+
+    def all(self, given: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+        """Write all texts and questions that were given, and return the settings that name them."""
+        texts = {
+            name: self.texts(name, given[name], tokenizer)
+            for name in ("forget", "retain", "relearn")
+            if given[name] is not None
+        }
+        asked = ("questions", "retain_questions", "relearn_questions")
+        return {
+            "forget_field": self.forget_field,
+            **texts,
+            **{name: self.questions(name, given[name]) for name in asked},
+        }
 
     def texts(
         self, name: str, source: object, tokenizer: "PreTrainedTokenizerBase"
@@ -262,7 +288,9 @@ class Inputs:
             value: object = document.text
             if document.messages is not None:
                 value = document.fields.get("messages") or value_of(document.fields, field)
-            lines.append(json.dumps({field: value}))
+            named = self.forget_field if name == "forget" else None
+            words = {} if named is None else _words_of(document, named)
+            lines.append(json.dumps({field: value, **words}))
         return (self._keep(f"{name}.jsonl", "".join(f"{line}\n" for line in lines)),)
 
     def questions(self, name: str, given: object) -> str | None:

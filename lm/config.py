@@ -18,7 +18,7 @@ from lm.data.files import files_at
 from lm.data.labeling import LabelerConfig
 from lm.data.preparation import PreparationConfig
 from lm.data.records import TEXT
-from lm.data.sources import LIST, Lists
+from lm.data.sources import LIST, WORDS, Lists
 from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
@@ -53,6 +53,10 @@ class TextsConfig:
     text_field: str | None = None
     """Field of a record that holds the text; by default `text`, or `messages` in records without
     it. Dots lead to nested fields, as in meta.text."""
+    forget_field: str | None = None
+    """Field of a record to forget that holds the words of its text that are to be forgotten, such
+    as `completion` in the texts of `python -m lm.facts`; by default all words are. Methods after
+    training, such as npo, and lora-reversed then forget these words alone."""
     context: int = 256
     """Maximum number of tokens of a text, its end included; longer texts are cut."""
     questions: str | None = None
@@ -60,9 +64,25 @@ class TextsConfig:
     of `python -m lm.ask`. They are asked before and after unlearning, and under attack."""
     retain_questions: str | None = None
     """Questions about what is to be retained, in the same forms."""
+    relearn: tuple[Path, ...] = ()
+    """Files or folders of texts that state a part of the facts to forget, on which the attack
+    `half` trains."""
+    relearn_questions: str | None = None
+    """Questions about the other facts to forget, which the attack `half` asks, in the same
+    forms."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "context", least=2)
+        if bool(self.relearn) != bool(self.relearn_questions):
+            raise ValueError(
+                "of --relearn and --relearn-questions, one was given: give both, texts that state "
+                "a part of the facts to forget and questions about the others"
+            )
+        if self.forget_field is not None and not self.forget:
+            raise ValueError(
+                f"--forget-field {self.forget_field} was given without texts: name those to forget "
+                "by --forget"
+            )
         for name, other in (("forget", "retain"), ("retain", "forget")):
             if getattr(self, name) and not getattr(self, other):
                 raise ValueError(
@@ -79,8 +99,17 @@ class TextsConfig:
         for path in (*self.forget, *self.retain):
             files_at(path)
         return PreparationConfig(
-            source=Lists(forget=self.forget, retain=self.retain, field=self.text_field or TEXT),
-            labeler=LabelerConfig(labeler="field", field=LIST, forget_values=("forget",)),
+            source=Lists(
+                forget=self.forget,
+                retain=self.retain,
+                field=self.text_field or TEXT,
+                words=self.forget_field,
+            ),
+            labeler=(
+                LabelerConfig(labeler="field", field=LIST, forget_values=("forget",))
+                if self.forget_field is None
+                else LabelerConfig(labeler="words", field=WORDS)
+            ),
             context=self.context,
         )
 
@@ -180,7 +209,7 @@ class RunConfig:
             )
         if self.data is not None or self.texts.forget:
             self._require_documents()
-        elif self.texts.questions or self.texts.retain_questions:
+        elif self.texts.questions or self.texts.retain_questions or self.texts.relearn:
             raise ValueError(
                 "questions were given without texts: name those by --forget and --retain, or "
                 "documents by --data; stories have questions of their own"

@@ -14,6 +14,7 @@ from lm.config import RunConfig, StudyConfig
 from lm.methods import BASE, GOLD, method_of
 from lm.report import Result, Results, number
 from lm.robustness import MARGINS, robustness
+from lm.training.route_tables import REVERSED
 
 FIGURES = {
     "forget loss, nats per token": ("forget_loss", ".3f"),
@@ -104,7 +105,8 @@ def _removed(run: RunConfig, name: str) -> str:
     """Return what can have been removed from a pretrained model, and how many texts there were."""
     if run.model is None or name in (GOLD, BASE):
         return ""
-    if not method_of(name).routes:
+    method = method_of(name)
+    if not method.routes or method.table == REVERSED:
         what = "What the model knew before counts as well."
     else:
         what = "Only what this training taught can be removed: what the model knew before stays."

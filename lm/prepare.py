@@ -41,6 +41,7 @@ class PrepareConfig:
     Labelers:
     - keywords: forget documents that contain one of the words;
     - tokens: forget single tokens that are one of the words, and not whole documents;
+    - words: forget the tokens of the words in a field, wherever the text has them;
     - field: forget documents with one of some values in a field;
     - scores: forget documents with a number above a threshold in a field;
     - list: label documents by a file of labels.

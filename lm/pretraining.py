@@ -28,6 +28,7 @@ from lm.models.hf_loading import load_pretrained, load_tokenizer
 from lm.models.language_model import LanguageModel
 from lm.models.layers import silence_modules
 from lm.models.shapes import EXPANSION, GPTConfig, size
+from lm.relearning import relearning_of
 from lm.task import (
     DocumentTask,
     StoryTask,
@@ -83,8 +84,13 @@ def _documents(config: RunConfig, folder: Path) -> DocumentTask:
     name = config.model or manifest.setting("tokenizer")
     file = config.gguf_file if config.model else manifest.setting("gguf_file")
     tokenizer = load_tokenizer(name, file)
-    asked = questions_of(config.texts)
-    documents = DocumentTask(open_shards(folder, tokenizer), tokenizer, context, asked)
+    documents = DocumentTask(
+        open_shards(folder, tokenizer),
+        tokenizer,
+        context,
+        questions_of(config.texts),
+        relearning_of(config.texts),
+    )
     require_enough_documents(documents, config)
     return documents
 

@@ -204,8 +204,8 @@ CHANCES = ("mcq_forget_chance", "mcq_retain_chance")
 def worst_curve(result: Result, curve: Relearning) -> WorstCase | None:
     """Return the worst case over the settings of an attack by step; None if it was not run.
 
-    Documents have no halves of facts: their questions are asked while the attack trains on texts to
-    forget, which may state the answers.
+    Documents without texts to relearn from have no halves of facts: their questions are asked while
+    the attack trains on texts to forget, which may state the answers.
     """
     records = [
         each

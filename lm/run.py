@@ -22,7 +22,7 @@ from lm.config import RepairConfig, RunConfig
 from lm.data.task import StoryRows, Texts
 from lm.evaluation.exam import Exam, examine, examine_calibrated, examine_section
 from lm.evaluation.likelihoods import losses
-from lm.labels import Routed
+from lm.labels import Routed, Unit
 from lm.methods import METHODS, begins_with, method_of
 from lm.models import files
 from lm.models.gpt import ablate_random
@@ -244,7 +244,10 @@ class Run:
 
     def ablate(self, model: LanguageModel) -> LanguageModel:
         """Return the model after the ablation and the post-hoc step of its method."""
-        return ablate(self.config, self.name, model.to(default_device()), self.data, self.seed)
+        unit = self.task.labeled_unit
+        return ablate(
+            self.config, self.name, model.to(default_device()), self.data, self.seed, unit
+        )
 
     def repair(self, model: LanguageModel) -> LanguageModel:
         """Return the model after some steps on texts to retain."""
@@ -356,9 +359,22 @@ def measure_section(exam: Exam, name: str) -> Measure:
 
 
 def ablate(
-    config: RunConfig, name: str, model: LanguageModel, data: TrainingData, seed: int
+    config: RunConfig,
+    name: str,
+    model: LanguageModel,
+    data: TrainingData,
+    seed: int,
+    unit: Unit = "document",
 ) -> LanguageModel:
     """Return a model after the ablation and the post-hoc step of its method.
+
+    Args:
+        config: settings of the run.
+        name: name of the method.
+        model: the trained model.
+        data: texts with their labels.
+        seed: seed of the run.
+        unit: what of the texts labeled forget the post-hoc step unlearns.
 
     Raises:
         ValueError: if no text is labeled forget and the post-hoc step needs one.
@@ -371,7 +387,7 @@ def ablate(
     if method.posthoc is None:
         return model
     follows = config.posthoc.method(method.posthoc)
-    return follows.unlearn(model, data.forget, data.retain, config.batch_size, seed)
+    return follows.unlearn(model, data.forget, data.retain, config.batch_size, seed, unit)
 
 
 def repair(

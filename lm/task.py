@@ -27,15 +27,18 @@ from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
 from lm.attacks.suite import rounded, run_inference_attack
 from lm.config import RunConfig, TextsConfig
-from lm.corpus import Kind, StoryDistribution
-from lm.data.labeling import Labels
+from lm.corpus import HALVES, Kind, StoryDistribution
+from lm.data.document import Marks
+from lm.data.labeling import BY_TOKEN, Labels
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.evaluation.harness import QuestionSet, find_questions
 from lm.evaluation.quiz import Quiz, draw_records, encode_records, guessing_share
+from lm.labels import Unit
 from lm.models.language_model import IGNORED, LanguageModel, generate
+from lm.relearning import HALF, Relearning, relearning_of
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
 if TYPE_CHECKING:
@@ -68,6 +71,10 @@ class UnlearningTask(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """Plain data, apart from its settings, that determines the results of a run."""
+
+    @property
+    def labeled_unit(self) -> Unit:
+        """What of a text labeled forget methods after training unlearn."""
 
     @property
     def facts_per_entity(self) -> int:
@@ -117,6 +124,11 @@ class StoryTask(Task):
     def identity(self) -> Mapping[str, Any]:
         """An empty mapping, since the settings determine all stories."""
         return {}
+
+    @property
+    def labeled_unit(self) -> Unit:
+        """All tokens of a story."""
+        return "document"
 
     def retain_labels(self, topics: Tensor) -> Tensor:
         """Return `RETAIN` for each story."""
@@ -251,6 +263,7 @@ class DocumentTask:
         tokenizer: tokenizer of the documents.
         context: number of tokens in a row; longer documents are cut.
         questions: questions about what is to be forgotten or retained, by split.
+        relearning: texts and questions for the attack `half`; without them it is not run.
     """
 
     def __init__(
@@ -259,9 +272,10 @@ class DocumentTask:
         tokenizer: "PreTrainedTokenizerBase",
         context: int,
         questions: Mapping[Split, QuestionSet] | None = None,
+        relearning: Relearning | None = None,
     ) -> None:
         self.shards, self.tokenizer, self.context = shards, tokenizer, context
-        self.questions = questions or {}
+        self.questions, self.relearning = questions or {}, relearning
         self.vocab_size = shards.manifest.vocabulary.size
         self.start = shards.manifest.vocabulary.start
         self.end = shards.manifest.vocabulary.end
@@ -274,7 +288,13 @@ class DocumentTask:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Checksums of all documents and labels, and of the questions."""
-        return _identity(self.shards.manifest, self.questions)
+        return _identity(self.shards.manifest, self.questions, self.relearning)
+
+    @property
+    def labeled_unit(self) -> Unit:
+        """The tokens labeled forget, if single tokens were labeled, and all tokens otherwise."""
+        labeler = self.shards.manifest.settings.get("labeler", {}).get("labeler")
+        return "token" if labeler in BY_TOKEN else "document"
 
     @property
     def facts_per_entity(self) -> int:
@@ -285,6 +305,8 @@ class DocumentTask:
     def longest(self) -> int:
         """The number of tokens of the longest text that a model reads, questions included."""
         quizzes = [self._quiz(split, ExamConfig(), 0) for split in self.questions]
+        if self.relearning is not None:
+            quizzes.append(self._encoded(self.relearning.questions.records))
         lengths = [int(quiz.texts.lengths.max()) for quiz in quizzes]
         return max([self.context, *lengths])
 
@@ -317,6 +339,10 @@ class DocumentTask:
             )
             for split in SPLIT_LABELS
         }
+        if self.relearning is not None:
+            records = draw_records(self.relearning.questions.records, config.questions, seed)
+            shown = Section(rows["forget"], self._encoded(records))
+            sections[ATTACKS[HALF].shows] = shown
         asked = {split: self._records(split, config, seed) for split in self.questions}
         chances: dict[str, float] = {
             split: guessing_share([len(each["choices"]) for each in records])
@@ -326,15 +352,21 @@ class DocumentTask:
         return Exam(sections, practice, {}, None, chances)
 
     def supports_attack(self, attack: str) -> bool:
-        """Return whether an attack needs no facts, or only questions that there are."""
+        """Return whether an attack needs no facts, or only texts and questions that there are."""
+        if attack in (HALF, f"lora-{HALF}"):
+            return self.relearning is not None
         return attack in WITHOUT_FACTS or (attack == LENS and "forget" in self.questions)
 
     def examples(self, attack: str, count: int, seed: int) -> StoryRows:
         """Return documents for an attack to train on.
 
         Raises:
-            ValueError: if the pool has fewer documents.
+            ValueError: if there are fewer documents for it.
         """
+        if ATTACKS[attack].parts != HALVES:
+            assert self.relearning is not None
+            around = Marks(self.start, self.end)
+            return self.relearning.rows(self.tokenizer, around, self.context, count, seed)
         label = SPLIT_LABELS[ATTACKS[attack].split]
         return self._texts(self.pools.draw("attack", count, [seed, label], label)).read()
 
@@ -372,7 +404,10 @@ class DocumentTask:
 
     def _quiz(self, split: Split, config: ExamConfig, seed: int) -> Quiz:
         """Return the questions of a split that the seed draws, encoded."""
-        return encode_records(self._records(split, config, seed), self.tokenizer, self.start)
+        return self._encoded(self._records(split, config, seed))
+
+    def _encoded(self, records: Sequence[Mapping[str, Any]]) -> Quiz:
+        return encode_records(records, self.tokenizer, self.start)
 
     def _records(self, split: Split, config: ExamConfig, seed: int) -> list[Mapping[str, Any]]:
         return draw_records(self.questions[split].records, config.questions, seed)
@@ -390,12 +425,20 @@ def data_identity(config: RunConfig) -> dict[str, Any]:
     """
     if config.data is None:
         return {}
-    return _identity(read_manifest(config.data), questions_of(config.texts))
+    return _identity(
+        read_manifest(config.data), questions_of(config.texts), relearning_of(config.texts)
+    )
 
 
-def _identity(manifest: Manifest, questions: Mapping[Split, QuestionSet]) -> dict[str, Any]:
+def _identity(
+    manifest: Manifest, questions: Mapping[Split, QuestionSet], relearning: Relearning | None
+) -> dict[str, Any]:
     asked = {split: each.checksum for split, each in questions.items()}
-    return {"documents": manifest.digest, **({"asked": asked} if asked else {})}
+    return {
+        "documents": manifest.digest,
+        **({"asked": asked} if asked else {}),
+        **({"relearning": relearning.checksum} if relearning else {}),
+    }
 
 
 def questions_of(texts: TextsConfig) -> dict[Split, QuestionSet]:
@@ -425,6 +468,12 @@ def require_enough_documents(documents: DocumentTask, config: RunConfig) -> None
         ("practice", split, practice, "exam.stories"),
         ("attack", split, attacked, "attack.num-examples"),
     )
+    stated = len(documents.relearning.texts) if documents.relearning else attacked
+    if stated < attacked:
+        raise ValueError(
+            f"{stated} texts to relearn from were given, and {attacked} are needed: give more by "
+            "--relearn, or a smaller --attack.num-examples"
+        )
     for pool, labels, count, flag in needs:
         for label in labels:
             found = len(documents.pools.members(pool, label))

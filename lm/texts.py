@@ -16,6 +16,7 @@ from lm.data.records import ChatTemplate
 from lm.data.shards import Manifest, Shards, read_manifest
 from lm.data.sources import LIST, DocumentStream, documents
 from lm.models.hf_loading import load_tokenizer
+from lm.relearning import relearning_of
 from lm.task import SPLIT_LABELS
 
 if TYPE_CHECKING:
@@ -115,13 +116,16 @@ def require_distinct(texts: Mapping[str, Sequence[str]]) -> None:
 def fit_sizes(run: RunConfig, pools: Pools) -> RunConfig:
     """Return settings whose numbers of texts are at most those of the pools.
 
-    Exams and attacks draw the same number of texts to forget and to retain. A tenth of the texts to
-    train on, if that is fewer, is held out for the repair.
+    Exams and attacks draw the same number of texts to forget and to retain, and attacks as many to
+    relearn from. A tenth of the texts to train on, if that is fewer, is held out for the repair.
     """
     room = {
         pool: min(len(pools.members(pool, label)) for label in SPLIT_LABELS.values())
         for pool in SHARES
     }
+    relearning = relearning_of(run.texts)
+    if relearning is not None:
+        room["attack"] = min(room["attack"], len(relearning.texts))
     train = len(pools.members("train"))
     held_out = min(run.repair.stories, max(2, train // 10))
     stories = min(run.task.stories, train - held_out)

@@ -257,12 +257,30 @@ def _names_the_other(fact: Fact) -> bool:
 
 
 def texts_of(name: str, facts: Sequence[Fact]) -> list[dict[str, str]]:
-    """Return a record for each fact in each template: its text, and what its fact is about."""
+    """Return a record for each fact in each template: its text, and what its fact is about.
+
+    The field `completion` has the name that completes the fact, the last one in the text.
+    """
     return [
-        {"text": filled(template, fact), "fact": fact.subject, "answer": fact.answer}
+        {
+            "text": filled(template, fact),
+            "fact": fact.subject,
+            "answer": fact.answer,
+            "completion": completion(template, fact),
+        }
         for fact in facts
         for template in TOPICS[name].templates
     ]
+
+
+def completion(template: str, fact: Fact) -> str:
+    """Return the name of a fact that a template has last.
+
+    >>> completion("{answer} is the capital of {subject}.", Fact("France", "Paris"))
+    'France'
+    """
+    answered = template.index("{answer}") > template.index("{subject}")
+    return fact.answer if answered else fact.subject
 
 
 def filled(template: str, fact: Fact) -> str:

@@ -38,6 +38,8 @@ SENTENCES = {
     "{words_of_several_tokens:,}",
     "other_forms": "warning: documents that spell a word in other characters of Unicode "
     "(decomposed or zero-width), whose tokens are not labeled: {other_forms:,}",
+    "missing_words": "warning: documents without the words to forget that their field names, which "
+    "are labeled retain: {missing_words:,}",
     "empty_values": "warning: documents with an empty value, unlabeled unless it was given: "
     "{empty_values:,}",
     "other_case": "warning: documents with a value that differs from a given one in the case of "
@@ -169,6 +171,7 @@ def require_something_to_forget(shards: Shards) -> None:
 FLAGS = {
     "keywords": "words",
     "tokens": "words",
+    "words": "field",
     "field": "forget-values",
     "scores": "high",
     "list": "labels",

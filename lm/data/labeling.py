@@ -5,6 +5,7 @@ a document has, so that marks of no document can be reported.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -39,9 +40,12 @@ VIROLOGY = (
 """The 20 tokens that are routed in Cloud et al. 2024 (arXiv 2410.04332, appendix E)."""
 
 
-Name = Literal["keywords", "tokens", "field", "scores", "list"]
+Name = Literal["keywords", "tokens", "words", "field", "scores", "list"]
 """keywords: documents that contain one of `words`; tokens: each token that is one of `words`;
-field, scores: by the value or the number in `field`; list: by a file of labels."""
+words: the tokens of the words in `field`; field, scores: by the value or the number in `field`;
+list: by a file of labels."""
+BY_TOKEN: tuple[Name, ...] = ("tokens", "words")
+"""The labelers that label single tokens, and not whole documents."""
 
 MarkKind = Literal["word", "value", "id"]
 
@@ -85,7 +89,7 @@ class LabelerConfig:
     NFC) and to zero-width characters; any white space matches a space, and any apostrophe or hyphen
     matches that of ASCII. Tokens are compared as they are."""
     field: str = "label"
-    """Field of a record that holds the value, the number, or the id in the list."""
+    """Field of a record that holds the value, the number, the words, or the id in the list."""
     forget_values: tuple[str, ...] = ()
     """Values of the field that mark documents to forget. 1, 1.0, "1" and true are equal; text is
     compared in the form NFC, without zero-width characters."""
@@ -134,7 +138,7 @@ class LabelerConfig:
 
 USED_BY: dict[str, tuple[Name, ...]] = {
     "words": ("keywords", "tokens"),
-    "field": ("field", "scores", "list"),
+    "field": ("words", "field", "scores", "list"),
     "forget_values": ("field",),
     "retain_values": ("field",),
     "low": ("scores",),
@@ -231,6 +235,57 @@ def _has_another_form(text: str, words: Mapping[str, str]) -> bool:
     """Return whether a text has one of the words, given composed, in other characters only."""
     composed = _composed(text)
     return any(word in composed and word not in text for word in words.values())
+
+
+def by_named_words(config: LabelerConfig, tokenizer: "PreTrainedTokenizerBase") -> Labeler:
+    """Label the tokens of the words that a field names, wherever a text has them, forget.
+
+    All other tokens are labeled retain, and so are those of documents whose field is empty. Words
+    are compared as they are, and not found inside of others.
+    """
+
+    def places(document: Document) -> list[tuple[int, int]]:
+        words = _named_words(document, config.field)
+        if not words:
+            return []
+        found = re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", document.text)
+        return [match.span() for match in found]
+
+    def label(document: Document, tokens: Ids) -> Labels:
+        labels = np.full(len(tokens), RETAIN, np.uint8)
+        if named := places(document):
+            offsets = _offsets(tokenizer, document)[: len(tokens)]
+            for start, end in named:
+                labels[: len(offsets)][(offsets[:, 0] < end) & (offsets[:, 1] > start)] = FORGET
+        return labels
+
+    def odd(document: Document) -> dict[str, int]:
+        named = bool(_named_words(document, config.field))
+        return {"missing_words": int(named and not places(document))}
+
+    return Labeler(label=label, odd=odd)
+
+
+def _named_words(document: Document, field: str) -> str:
+    words = _value(document, field)
+    if words is not None and not isinstance(words, str):
+        raise ValueError(
+            f"document {document.number} has {shortened(words)} in its field {field!r}: give the "
+            "words to forget as they stand in the text"
+        )
+    return (words or "").strip()
+
+
+def _offsets(tokenizer: "PreTrainedTokenizerBase", document: Document) -> NDArray[np.int64]:
+    """Return the first and the last place of each token in the text of a document, [t, 2]."""
+    encoded = tokenizer(
+        document.text,
+        add_special_tokens=False,
+        split_special_tokens=document.messages is None,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    return np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2)
 
 
 def by_value(config: LabelerConfig, _: "PreTrainedTokenizerBase") -> Labeler:
@@ -412,6 +467,7 @@ def _value_form(document: Document, field: str) -> str:
 MAKERS: dict[Name, Callable[[LabelerConfig, "PreTrainedTokenizerBase"], Labeler]] = {
     "keywords": by_words,
     "tokens": by_token,
+    "words": by_named_words,
     "field": by_value,
     "scores": by_score,
     "list": by_list,

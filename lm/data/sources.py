@@ -20,7 +20,7 @@ from lm.data.files import (
 from lm.data.findings import SENTENCES
 from lm.data.lines import suffix_of
 from lm.data.manual_pages import find_program, is_page
-from lm.data.records import TEXT, ChatTemplate, documents_of
+from lm.data.records import TEXT, ChatTemplate, documents_of, field_names, value_of
 from lm.models.hf_loading import first_line, is_gated
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class Files:
             )
 
 
-LIST = "list"
-"""The field that names the list of a document of `Lists`: `forget` or `retain`."""
+LIST, WORDS = "list", "words"
+"""The fields of a document of `Lists`: the name of its list, `forget` or `retain`, and the words of
+its text that are to be forgotten, if those are named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,8 @@ class Lists:
     retain: tuple[Path, ...]
     field: str = TEXT
     """Field of a record that holds the text."""
+    words: str | None = None
+    """Field of a record to forget that holds the words of its text to forget; None for all."""
 
 
 def _hub_records(source: Hub, first: int) -> Iterator[Located]:
@@ -210,13 +213,29 @@ def documents(
 
 
 def _listed(source: Lists, first: int, chat: ChatTemplate | None) -> Iterator[Document]:
-    """Yield the documents of both lists, each with the name of its list as its only field."""
+    """Yield the documents of both lists, with the fields `LIST` and `WORDS` alone.
+
+    Raises:
+        ValueError: if a document to forget lacks the field of words to forget.
+    """
     number = 0
     for name, paths in (("forget", source.forget), ("retain", source.retain)):
+        words = source.words if name == "forget" else None
         for document in documents_of(read_records(paths, source.field), source.field, chat=chat):
             if number >= first:
-                yield document._replace(number=number, fields={LIST: name})
+                fields = {LIST: name, WORDS: "" if words is None else _words(document, words)}
+                yield document._replace(number=number, fields=fields)
             number += 1
+
+
+def _words(document: Document, field: str) -> Any:  # noqa: ANN401
+    try:
+        return value_of(document.fields, field)
+    except KeyError as error:
+        raise ValueError(
+            f"text {document.number} to forget has no field {field!r}, only "
+            f"{', '.join(field_names(document.fields))}: name another by --forget-field"
+        ) from error
 
 
 def paths_of(source: Hub | Files | Lists) -> tuple[Path, ...]:

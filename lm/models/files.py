@@ -30,7 +30,7 @@ def save(model: LanguageModel, path: Path) -> None:
     """
     kind = HF_KIND if isinstance(model, RoutedCausalLM) else GPT_KIND
     try:
-        save_file(_tensors(model), path, {kind: json.dumps(model.shape)})
+        save_file(_tensors(model), path, {kind: json.dumps(model.shape, sort_keys=True)})
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be written: {error}") from error
 

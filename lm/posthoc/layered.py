@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lm.data.task import StoryRows, Texts, joined
+from lm.labels import Unit
 from lm.models.language_model import LanguageModel
 from lm.posthoc.method import require_both
 from lm.posthoc.representations import RMU
@@ -53,7 +54,13 @@ class LayeredRMU(RMU):
         return self.folds * self.steps
 
     def unlearn(
-        self, model: LanguageModel, forget: Texts, others: Texts, batch_size: int, seed: int
+        self,
+        model: LanguageModel,
+        forget: Texts,
+        others: Texts,
+        batch_size: int,
+        seed: int,
+        unit: Unit = "document",
     ) -> LanguageModel:
         """Return a copy of a model, trained stage by stage.
 
@@ -62,7 +69,7 @@ class LayeredRMU(RMU):
                 or for another reason that rmu has.
         """
         require_both(forget, others)
-        stage = partial(RMU.unlearn, self)
+        stage = partial(RMU.unlearn, self, unit=unit)
         return unlearn_in_layers(stage, self.folds, (model, forget, others), batch_size, seed)
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lm.data.task import Texts
-from lm.labels import Routed
+from lm.labels import Routed, Unit
 from lm.models.language_model import IGNORED, LanguageModel
 from lm.training.batches import Batch, Rows
 from lm.training.loop import precision
-from lm.training.route_tables import RETAIN, UNROUTED
+from lm.training.route_tables import FORGET, RETAIN, UNROUTED
 from oversight.routing import routing
 from oversight.runs.settings import require_numbers
 
@@ -80,7 +80,13 @@ class PostHoc(ABC):
         """
 
     def unlearn(
-        self, model: LanguageModel, forget: Texts, others: Texts, batch_size: int, seed: int
+        self,
+        model: LanguageModel,
+        forget: Texts,
+        others: Texts,
+        batch_size: int,
+        seed: int,
+        unit: Unit = "document",
     ) -> LanguageModel:
         """Return a copy of a model, trained by the method.
 
@@ -90,12 +96,14 @@ class PostHoc(ABC):
             others: texts not labeled forget.
             batch_size: number of texts of each kind in a step, at most all there are.
             seed: seed of the order of texts and of the random numbers that the method draws.
+            unit: what of the texts labeled forget is unlearned: all tokens, or those labeled
+                forget, while the others of these texts are only read.
 
         Raises:
             ValueError: if texts of one kind are missing, the settings do not fit the model, or a
                 loss or a weight is not finite.
         """
-        batches = forget_and_other_batches(forget, others, batch_size, seed)
+        batches = forget_and_other_batches(forget, others, batch_size, seed, unit)
         self.require_fit(len(model.layers()), min(model.down_proj(0).shape))
         trained = model.copied()
         self.train(trained, model, batches, seed)
@@ -119,17 +127,19 @@ class Descent(PostHoc):
 
 
 def forget_and_other_batches(
-    forget: Texts, others: Texts, batch_size: int, seed: int
+    forget: Texts, others: Texts, batch_size: int, seed: int, unit: Unit = "document"
 ) -> tuple[Rows, Rows]:
-    """Return batches of texts labeled forget and of others, whose tokens train all parameters.
+    """Return batches of texts labeled forget, with their labels as routes, and of others.
 
     Raises:
         ValueError: if texts of one kind are missing.
     """
     require_both(forget, others)
     first, second = (
-        Rows(Routed(texts, torch.full((len(texts),), RETAIN)), min(batch_size, len(texts)), seed)
-        for texts in (forget, others)
+        Rows(
+            Routed(texts, torch.full((len(texts),), label), unit), min(batch_size, len(texts)), seed
+        )
+        for texts, label in ((forget, FORGET), (others, RETAIN))
     )
     return first, second
 
@@ -164,9 +174,13 @@ def require_both(forget: Texts, others: Texts) -> None:
 
 
 def batches_on(device: torch.device, batches: tuple[Rows, Rows], step: int) -> tuple[Batch, Batch]:
-    """Return the batches of a step, of texts labeled forget and of others, on a device."""
+    """Return the batches of a step, of texts labeled forget and of others, on a device.
+
+    Their tokens train all parameters. The first has only the targets that are labeled forget.
+    """
     forget, others = (Batch(*(part.to(device) for part in rows(step))) for rows in batches)
-    return forget, others
+    targets = forget.targets.where(forget.route == FORGET, IGNORED)
+    return Batch(forget.inputs, targets, torch.full_like(forget.route, RETAIN)), others
 
 
 def require_finite(values: Sequence[Tensor], what: str, step: int, settings: PostHoc) -> None:

@@ -126,6 +126,18 @@ def config_of(study: Unlearned) -> RunConfig:
     return read_config(RunFolder(study.folder), StudyConfig).run_config(1.0)
 
 
+def test_words_of_a_field_are_forgotten_and_texts_relearned_from(tmp_path: Path) -> None:
+    forget = [{"text": text, "name": "silver"} for text in FORGET]
+    given: Settings = {"method": "npo", "loop.steps": 0, "forget_field": "name"}
+    given |= {"relearn": FORGET[:4], "relearn_questions": QUESTIONS[:3], "questions": QUESTIONS}
+    found = call(tmp_path, forget=forget, **given)
+    assert "half" in {curve["attack"] for curve in result_of(found, "npo")["curves"]}
+    labeler = read_json(found.folder / "data" / "manifest.json")["settings"]["labeler"]
+    assert labeler["labeler"] == "words"
+    with pytest.raises(ValueError, match="text 0 to forget has no field 'nam', only text: name"):
+        call(tmp_path / "other", forget=forget, **{**given, "forget_field": "nam"})
+
+
 def test_questions_are_asked_as_by_a_slow_reference(routed: Unlearned) -> None:
     run, found = routed.folder / "runs" / "lora-pair-seed0", result_of(routed, "lora-pair")
     start = load_task(config_of(routed)).start

@@ -1,5 +1,6 @@
 """Tests of the settings of texts, and of their preparation from two lists."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ def test_documents_are_labeled_by_the_list_they_are_in(texts: TextsConfig, tmp_p
     assert shards.manifest.settings["pools"] == "fitted"
 
 
+def test_words_of_a_field_alone_are_labeled_forget(texts: TextsConfig, tmp_path: Path) -> None:
+    said = [{"body": "old fir", "name": "fir"}, {"body": "old oak", "name": "fir"}]
+    write_lines(texts.forget[0], said)
+    named = replace(texts, forget=texts.forget[:1], forget_field="name")
+    shards = Shards(tmp_path / "out", prepare(named.preparation, TOKENIZER, tmp_path / "out"))
+    tokens, labels = shards.document(0)
+    assert TOKENIZER.decode(tokens[labels == FORGET]).strip() == "fir"
+    assert shards.document_labels().tolist() == [FORGET] + [RETAIN] * 3
+    assert shards.manifest.findings["missing_words"] == 1
+    missing = replace(named, forget_field="nam")
+    with pytest.raises(ValueError, match="text 0 to forget has no field 'nam', only body, name:"):
+        prepare(missing.preparation, TOKENIZER, tmp_path / "other")
+
+
 def test_interrupted_preparation_resumes_with_the_same_shards(
     texts: TextsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +79,9 @@ def test_changed_file_is_refused(texts: TextsConfig, tmp_path: Path) -> None:
         ({"forget": (Path("a.txt"),)}, "texts to forget were given, and none to retain: name"),
         ({"retain": (Path("a.txt"),)}, "texts to retain were given, and none to forget: name"),
         ({"context": 1}, "context 1 was given: give 2 or more"),
+        ({"relearn": (Path("a.txt"),)}, "of --relearn and --relearn-questions, one was given"),
+        ({"relearn_questions": "a.json"}, "of --relearn and --relearn-questions, one was given"),
+        ({"forget_field": "name"}, "--forget-field name was given without texts: name those"),
     ],
 )
 def test_incomplete_settings_are_refused(settings: dict[str, object], message: str) -> None:

@@ -49,6 +49,18 @@ def test_card_shows_figures_and_cost_relative_to_the_references() -> None:
     assert "50% of the texts to forget were labeled forget" in text
 
 
+@pytest.mark.parametrize(
+    ("method", "removed"),
+    [("lora-reversed", True), ("npo", True), ("lora-pair", False), ("unrouted", None)],
+)
+def test_card_says_whether_what_the_model_knew_before_was_removed(
+    method: str, removed: bool | None
+) -> None:
+    text = card(STUDY, result(method, 2.0, 0.4, 0.7), [GOLD, BASE])
+    assert ("What the model knew before counts as well." in text) == (removed is True)
+    assert ("what the model knew before stays." in text) == (removed is False)
+
+
 @pytest.mark.parametrize(("relearned", "answer"), [(0.91, "yes"), (0.89, "**no**")])
 def test_card_calls_a_model_robust_when_attacks_gain_no_more_than_from_gold(
     relearned: float, answer: str

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lm.data.shards import Shards, read_manifest
+from lm.training.route_tables import FORGET as FORGET_LABEL
 from lm.unlearn import main
 from oversight.runs import cli
 from oversight.runs.folder import read_json
@@ -72,6 +74,42 @@ def test_texts_are_unlearned_without_a_preparation_step(study: Path) -> None:
     assert "npo: forget loss" in summary["verdict"]
     assert read_json(study / "data" / "manifest.json")["settings"]["pools"] == "fitted"
     assert (study / "figures" / "relearning.png").exists()
+
+
+@pytest.fixture(scope="module")
+def words_study(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished study that forgets single words and relearns some texts."""
+    folder = tmp_path_factory.mktemp("words")
+    records = [{"meta": {"text": text}, "name": "silver"} for text in FORGET]
+    forget = write_lines(folder / "forget.jsonl", records)
+    relearn = write_lines(folder / "relearn.jsonl", records[:3])
+    flags = ["--forget", forget, "--forget-field", "name", "--relearn", relearn]
+    asked = given / "questions.jsonl"
+    flags += ["--questions", asked, "--relearn-questions", asked, "--loop.steps", "0"]
+    methods = ["--method", "unrouted", "npo", "rmu", "--rmu.layer", "1", "--rmu.steps", "2"]
+    assert call(given, folder / "out", *map(str, flags), *methods) == 0
+    return folder / "out"
+
+
+def test_single_words_are_forgotten_and_a_part_of_the_facts_relearned(
+    words_study: Path, study: Path
+) -> None:
+    shown = {}
+    for method in ("unrouted", "npo", "rmu"):
+        result = read_json(words_study / "runs" / f"{method}-seed0" / "result.json")
+        (half,) = (each for each in result["curves"] if each["attack"] == "half")
+        assert half["values"]["mcq_forget_second"][0] == result["mcq_forget_second"]["repaired"]
+        shown[method] = max(half["values"]["mcq_forget_second"])
+    summary = read_json(words_study / "summary.json")["results"]
+    assert {each["method"]: each["relearned_facts"] for each in summary} == shown
+    npo = [
+        read_json(folder / "runs" / "npo-seed0" / "result.json")["forget_loss"]["after"]
+        for folder in (words_study, study)
+    ]
+    assert npo[0] != npo[1]  # the same texts, of which words alone were unlearned
+    labels = Shards(words_study / "data", read_manifest(words_study / "data"))
+    tokens, found = labels.document(0)
+    assert tokenizer().decode(tokens[found == FORGET_LABEL]).strip() == "silver"
 
 
 def test_study_resumes_in_its_folder_or_another_and_writes_no_models(
@@ -148,6 +186,13 @@ def cli_main(*args: object) -> int:
             "lora-pair removes only what it has routed",
         ),
         (["--questions", "QUESTIONS"], "questions were given without texts"),
+        (
+            [
+                *("--model", "MODEL", "--forget", "FORGET", "--retain", "RETAIN"),
+                *("--relearn", "QUESTIONS", "--relearn-questions", "QUESTIONS"),
+            ],
+            "has no text in a field 'meta.text'",
+        ),
         (
             [
                 *("--model", "MODEL", "--forget", "FORGET", "--retain", "RETAIN"),

@@ -111,3 +111,10 @@ def test_halves_share_no_fact_and_together_are_all(seed: int, count: int) -> Non
     assert len(first) - len(second) in (0, 1)
     assert halves_of(facts, seed) == {"first": first, "second": second}
     assert choose(CAPITALS, None, seed) == CAPITALS
+
+
+def test_completion_is_the_name_of_a_fact_that_its_text_has_last() -> None:
+    for record in texts_of("capitals", CAPITALS):
+        names = {record["fact"], record["answer"]}
+        (other,) = names - {record["completion"]}
+        assert record["text"].rindex(record["completion"]) > record["text"].rindex(other)

@@ -240,7 +240,7 @@ def test_words_whose_tokens_are_of_another_form_are_counted(text: str, count: in
         ),
         ({"labels": Path("a.txt")}, {}, "--labels was given, which the labeler keywords does not"),
         ({"forget_values": ("a",)}, {}, "leave it out, or give --labeler field"),
-        ({"field": "topic"}, {}, "give --labeler field or scores or list"),
+        ({"field": "topic"}, {}, "give --labeler words or field or scores or list"),
         ({"high": 0.5}, {}, "--high was given, which the labeler keywords does not use"),
         (
             {"labeler": "field", "forget_values": ("a",), "words": ("b",)},
@@ -293,3 +293,34 @@ def test_fields_inside_of_others_and_values_of_tables_label_documents(value: obj
     assert labels(config, meta={"key": value}) == [FORGET, FORGET]
     named: dict[str, Any] = {"meta.key": value}
     assert labels(config, **named) == [FORGET, FORGET]
+
+
+def named_tokens(text: str, words: object) -> list[str]:
+    """Return the tokens that the labeler `words` labels forget."""
+    tokenizer = make_tokenizer()
+    labeler = make_labeler(LabelerConfig(labeler="words", field="name"), tokenizer)
+    ids = np.array([*tokenizer(text)["input_ids"], 0])  # the end
+    found = labeler(Document(0, text, {"name": words}), ids) == FORGET
+    return [tokenizer.decode(ids[:each]) for each in np.flatnonzero(found)]
+
+
+def test_words_of_a_field_are_labeled_wherever_the_text_has_them() -> None:
+    text = "old oak: the old oak's sea, an old oaken tree"
+    before = named_tokens(text, " old oak ")
+    assert before[0] == ""
+    assert all(each in text[:7] or text[12:20].startswith(each[12:]) for each in before)
+    assert named_tokens(text, "tree")[0] == text[: text.index(" tree")]
+    assert named_tokens(text, "Tree") == named_tokens(text, "ee") == []
+
+
+@pytest.mark.parametrize("empty", ["", " ", None])
+def test_text_without_words_to_forget_is_labeled_retain(empty: object) -> None:
+    assert named_tokens("old oak", empty) == []
+
+
+def test_words_that_a_text_lacks_are_counted_and_other_values_refused() -> None:
+    labeler = make_labeler(LabelerConfig(labeler="words", field="name"), make_tokenizer())
+    counts = [labeler.odd(Document(0, "oak", {"name": name})) for name in ("oak", "fir", "")]
+    assert [each["missing_words"] for each in counts] == [0, 1, 0]
+    with pytest.raises(ValueError, match=r"document 0 has \['oak'\] in its field 'name': give the"):
+        labeler.odd(Document(0, "oak", {"name": ["oak"]}))

@@ -93,3 +93,14 @@ def test_truncated_hf_file_and_unwritable_path_are_refused(tmp_path: Path) -> No
         load(path)
     with pytest.raises(ValueError, match="cannot be written"):
         save(RoutedCausalLM(plain_model("qwen2")), tmp_path / "no" / "model.safetensors")
+
+
+def test_model_that_was_loaded_is_saved_with_the_same_bytes(tmp_path: Path) -> None:
+    plain = plain_model("llama")
+    # a setting that transformers sets after it has made a config, as chat models have
+    plain.config.dtype = torch.float32
+    plain.config.__dict__ = {"unk_token_id": 1, **plain.config.__dict__}
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    save(RoutedCausalLM(plain), paths[0])
+    save(load(paths[0]), paths[1])
+    assert paths[0].read_bytes() == paths[1].read_bytes()

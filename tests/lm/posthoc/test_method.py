@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from lm.corpus import Kind
+from lm.models.language_model import IGNORED
 from lm.posthoc import NPO
-from lm.posthoc.method import Likelihoods, descend, forget_and_other_batches, likelihoods
+from lm.posthoc.method import (
+    Likelihoods,
+    batches_on,
+    descend,
+    forget_and_other_batches,
+    likelihoods,
+)
 from lm.training.batches import Batch
 from tests.lm.attacks.row_factories import LENGTHS, stories
 from tests.lm.models.gpt_factories import SMALL, random_gpt
@@ -36,3 +44,16 @@ def test_unlearn_refuses_weights_that_are_not_finite_after_the_last_step() -> No
     batches = forget_and_other_batches(stories(1), stories(2), 2, 0)
     with pytest.raises(ValueError, match=r"a weight is not finite after 1 steps .* lower"):
         descend(model, steep, batches, NPO(steps=1))
+
+
+def test_only_tokens_labeled_forget_are_targets_if_single_tokens_are_unlearned() -> None:
+    forget, others = stories(1), stories(2)
+    forget.kinds[:, 1] = int(Kind.NOUN)  # each story has two tokens or more
+    cpu = torch.device("cpu")
+    whole, kept = batches_on(cpu, forget_and_other_batches(forget, others, 3, 0), 0)
+    single, same = batches_on(cpu, forget_and_other_batches(forget, others, 3, 0, "token"), 0)
+    assert all(torch.equal(a, b) for a, b in zip(kept, same, strict=True))
+    assert torch.equal(single.inputs, whole.inputs)
+    assert torch.equal(single.targets[:, 1], whole.targets[:, 1])
+    assert int((single.targets != IGNORED).sum()) == 3
+    assert int((whole.targets != IGNORED).sum()) == sum(LENGTHS)
