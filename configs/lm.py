@@ -174,7 +174,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     # loss of the core by more than 10% at once, so that no step would count.
     "profiles": (
         "Four topics with a module each: all 16 profiles of gram, and filtering once for each of "
-        "five, by loss, facts and compute; twelve minutes.",
+        "five, by loss, facts and compute; eight minutes.",
         {
             "method": ("unrouted", "filtered", "gram"),
             "forget_topics": ("forest", "garden", "sea", "river"),
