@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lm.data.document import SURROGATE, Document, Ids, invisible, shortened
 from lm.data.lines import parsed, read_text, suffix_of
 from lm.data.matching import FORM, Words, folded, number_of, plain, value_form
-from lm.data.records import field_names, value_of
+from lm.data.records import required_value
 from lm.training.route_tables import FORGET, LABELS, RETAIN, UNLABELED
 
 if TYPE_CHECKING:
@@ -447,13 +447,7 @@ def _by_document(rule: Callable[[Document], int]) -> Callable[[Document, Ids], L
 
 
 def _value(document: Document, field: str) -> Any:  # noqa: ANN401
-    try:
-        return value_of(document.fields, field)
-    except KeyError as error:
-        raise ValueError(
-            f"document {document.number} has no field {field!r}, only "
-            f"{', '.join(field_names(document.fields))}: name another by --field"
-        ) from error
+    return required_value(document.fields, field, f"document {document.number}", "--field")
 
 
 def _value_form(document: Document, field: str) -> str:

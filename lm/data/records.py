@@ -48,6 +48,27 @@ def value_of(record: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401
     raise KeyError(field)
 
 
+def required_value(record: Mapping[str, Any], field: str, owner: str, flag: str) -> Any:  # noqa: ANN401
+    """Return the value of a field that a record must have.
+
+    Args:
+        record: the record.
+        field: the field, as in `value_of`.
+        owner: what the record is called in an error.
+        flag: the flag that names the field.
+
+    Raises:
+        ValueError: if there is no such field.
+    """
+    try:
+        return value_of(record, field)
+    except KeyError as error:
+        raise ValueError(
+            f"{owner} has no field {field!r}, only {', '.join(field_names(record))}: name another "
+            f"by {flag}"
+        ) from error
+
+
 def field_names(record: Mapping[str, Any]) -> list[str]:
     """Return the names of the fields of a record, those inside of others after a dot.
 

@@ -20,7 +20,7 @@ from lm.data.files import (
 from lm.data.findings import SENTENCES
 from lm.data.lines import suffix_of
 from lm.data.manual_pages import find_program, is_page
-from lm.data.records import TEXT, ChatTemplate, documents_of, field_names, value_of
+from lm.data.records import TEXT, ChatTemplate, documents_of, required_value
 from lm.models.hf_loading import first_line, is_gated
 
 if TYPE_CHECKING:
@@ -229,13 +229,8 @@ def _listed(source: Lists, first: int, chat: ChatTemplate | None) -> Iterator[Do
 
 
 def _words(document: Document, field: str) -> Any:  # noqa: ANN401
-    try:
-        return value_of(document.fields, field)
-    except KeyError as error:
-        raise ValueError(
-            f"text {document.number} to forget has no field {field!r}, only "
-            f"{', '.join(field_names(document.fields))}: name another by --forget-field"
-        ) from error
+    owner = f"text {document.number} to forget"
+    return required_value(document.fields, field, owner, "--forget-field")
 
 
 def paths_of(source: Hub | Files | Lists) -> tuple[Path, ...]:
