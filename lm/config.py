@@ -382,7 +382,7 @@ class StudyConfig:
         assigned = [name for name in self.method if method_of(name).assigned]
         if assigned and self.run.loop.scale.parallel == "fsdp":
             raise ValueError(
-                f"{assigned[0]} was given with fsdp, which shards the model that assigns texts: "
+                f"{assigned[0]} was given with fsdp, which shards the model that labels texts: "
                 "train by ddp, or in one process"
             )
         adapted = [name for name in self.method if method_of(name).kind == "adapters"]

@@ -203,7 +203,7 @@ class Run:
                 path.unlink()
 
     def trained(self, report: Report) -> LanguageModel:
-        """Return the trained model, and remove the checkpoint of training."""
+        """Return the trained model, and remove the checkpoints of training."""
         broadcast(not self.stages.finished("trained"))  # `train_as_worker` waits for it
         model = self.stages.model("trained", lambda: train(self.training, self.folder, report))
         for name in (CHECKPOINT, LABELER):

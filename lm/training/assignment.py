@@ -1,4 +1,4 @@
-"""Labels that a small model gives to unlabeled texts, for training with a module for each topic.
+"""Labels that another model gives to unlabeled texts, for training with a module for each topic.
 
 In gradient-routed auxiliary modules as they were published, an unlabeled text teaches every part
 ("absorption"). Then the core learns each topic, too, and no module explains its texts any better.
