@@ -175,7 +175,7 @@ class RunConfig:
     gram: GramConfig = field(default_factory=GramConfig)
     """Settings of gram and its variants, which have a module for each topic."""
     assignment: AssignmentConfig = field(default_factory=AssignmentConfig)
-    """Settings of gram-em, in which a model labels unlabeled texts."""
+    """Settings of gram-em and filtered-em, in which a model labels unlabeled texts."""
     branch: BranchConfig = field(default_factory=BranchConfig)
     """Settings of lora-branch and finetune-branch, which learn topics after the core."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -379,10 +379,10 @@ class StudyConfig:
         """
         self._require_room_for_modules()
         self._require_modules_to_silence()
-        assigned = [name for name in self.method if method_of(name).assigned]
-        if assigned and self.run.loop.scale.parallel == "fsdp":
+        labeled = [name for name in self.method if method_of(name).labeler]
+        if labeled and self.run.loop.scale.parallel == "fsdp":
             raise ValueError(
-                f"{assigned[0]} was given with fsdp, which shards the model that labels texts: "
+                f"{labeled[0]} was given with fsdp, which shards the model that labels texts: "
                 "train by ddp, or in one process"
             )
         adapted = [name for name in self.method if method_of(name).kind == "adapters"]

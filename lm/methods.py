@@ -101,8 +101,9 @@ class Method:
     """What is removed after training."""
     posthoc: str | None = None
     """The method of `lm.posthoc` that runs after training and ablation."""
-    assigned: bool = False
-    """Whether a model that is trained first labels unlabeled texts (`lm.training.assignment`)."""
+    labeler: str | None = None
+    """The method of the model that trains first on the labeled texts alone, and labels the others
+    (`lm.training.assignment`), if there is one."""
     per_profile: bool = False
     """Whether each profile takes a training of its own."""
     kept: tuple[str, ...] = ()
@@ -145,7 +146,7 @@ class Method:
     @property
     def labels_topics(self) -> bool:
         """Whether the topic of a text labeled forget matters."""
-        return self.per_topic or bool(self.kept)
+        return self.per_topic or bool(self.kept) or self.labeler is not None
 
     def module_names(self, topics: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the modules of a model, if it is trained with some."""
@@ -217,6 +218,14 @@ METHODS: dict[str, Method] = {
         labels=_CLASSIFIED,
         per_profile=True,
     ),
+    "filtered-em": Method(
+        summary="Trained without the texts that are labeled forget, by the labels that gram-em "
+        "completes.",
+        table=FILTERED,
+        labels=Labels(retain_checked=True, retain_missing=True),
+        labeler="gram",
+        per_profile=True,
+    ),
     BASE: Method(summary="Trained on all texts alike; nothing is removed."),
     "unrouted-ablated": _expanded(
         "A control: trained on all texts with an unrouted expansion, which is ablated."
@@ -277,7 +286,7 @@ METHODS: dict[str, Method] = {
         _GRAM,
         summary="As gram; a model that first trains on the labeled texts labels the others: the "
         "module that predicts a text clearly better than the core gives it its topic.",
-        assigned=True,
+        labeler="gram",
     ),
     "gram-classified": replace(
         _GRAM,

@@ -305,7 +305,7 @@ def make_training_data(
     if method.kept:
         kept = torch.tensor([FORGET + config.topics.index(topic) for topic in method.kept])
         if not method.has_branches:
-            labels = torch.where(torch.isin(labels, kept), RETAIN, labels).clamp(max=FORGET)
+            labels = torch.where(torch.isin(labels, kept), RETAIN, labels)
         checked |= torch.isin(FORGET + task.forget_numbers(drawn.topics), kept)
     trusted = checked if config.repair.labels == "checked" else labels == RETAIN
     ours = torch.arange(len(drawn)) < count
@@ -391,10 +391,14 @@ class Training:
         labels = data.labels
         if self.method.labels.retain_missing:
             labels = given_retain_labels(task, data.texts, labels, config.labels, seed)
+        if self.method.draws_routes or self.method.labeler:
+            routes = draw_routes(labels, len(config.topics), config.gram, seed)
+        if self.method.labeler:
+            self.labeled = self._routed(data.texts, routes, labels != UNLABELED)
         if self.method.draws_routes:
-            labels = draw_routes(labels, len(config.topics), config.gram, seed)
-        if self.method.assigned:
-            self.labeled = self._routed(data.texts, labels, labels != UNLABELED)
+            labels = routes
+        elif not self.method.per_topic:
+            labels = labels.clamp(max=FORGET)
         read = labels == RETAIN if self.method.labels.fills_batches else None
         self.texts = self._routed(data.texts, labels, read)
         self.loop = config.loop
@@ -420,7 +424,7 @@ class Training:
         model = model.to(default_device())
         started = time.perf_counter()
         batches, loop = self._batches(folder), self.loop
-        if self.method.assigned:
+        if self.method.labeler:
             before += time.perf_counter() - started
         if self.method.draws_routes and self.config.gram.silence:
             silence_modules(model, self.config.gram.silence)
@@ -436,15 +440,15 @@ class Training:
 
     def _batches(self, folder: Path) -> Batches:
         """Return the batches to train on; a labeler trains first, if the method has one."""
-        batches = Rows(self.texts, self.config.batch_size, self.seed)
-        if not self.method.assigned:
+        batches, name = Rows(self.texts, self.config.batch_size, self.seed), self.method.labeler
+        if name is None:
             return batches
-        settings = self.config.assignment
-        labeler = first_model(self.config, self.name, self.task, self.seed).to(default_device())
+        settings, table = self.config.assignment, method_of(name).route_table(self.config.topics)
+        labeler = first_model(self.config, name, self.task, self.seed).to(default_device())
         known = Rows(self.labeled, self.config.batch_size, self.seed)
         loop = replace(self.loop, steps=max(1, round(settings.share * self.loop.steps)))
-        train(labeler, self.table, known, loop, folder / LABELER)
-        return AssignedBatches(batches, labeler, self.table, settings)
+        train(labeler, table, known, loop, folder / LABELER)
+        return AssignedBatches(batches, labeler, table, settings, topics=self.method.per_topic)
 
     def _validation_of(self, model: LanguageModel) -> Validate | None:
         """Return what notes the validation curve of the baseline, if profiles are to be examined.
@@ -478,13 +482,13 @@ class Training:
         names = ["model", "gguf_file", "size", "batch_size"]
         names += [] if config.texts.forget else ["data"]
         found |= {name: getattr(config, name) for name in names}
-        if self.method.kind == "units":
+        if self.method.kind == "units" or self.method.labeler:
             found["expansion"] = config.expansion
         if self.method.routes:
             found["labels"] = asdict(config.labels)
-        if self.method.draws_routes:
+        if self.method.draws_routes or self.method.labeler:
             found["gram"] = asdict(config.gram)
-        if self.method.assigned:
+        if self.method.labeler:
             found["assignment"] = asdict(config.assignment)
         if self.method.kept:
             found["kept"] = self.method.kept

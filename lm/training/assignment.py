@@ -5,6 +5,7 @@ In gradient-routed auxiliary modules as they were published, an unlabeled text t
 Here a *labeler*, a model with the same modules, first trains on the labeled texts alone. The module
 of the labeler that explains an unlabeled text best gives the text its topic, and the text is
 retained if none does: a hard step of expectation maximization (Dempster, Laird and Rubin 1977).
+The labels serve a model with modules (`gram-em`), or one that filters by them (`filtered-em`).
 """
 
 from dataclasses import asdict, dataclass
@@ -55,17 +56,26 @@ class AssignedBatches:
         labeler: the model, with one module per topic; it does not change.
         table: its `lm.training.profiles.profile_table`.
         config: when a text is labeled with a topic.
+        topics: whether each topic has a label of its own, `FORGET` + k, or all have `FORGET`.
     """
 
     def __init__(
-        self, batches: Batches, labeler: LanguageModel, table: RouteTable, config: AssignmentConfig
+        self,
+        batches: Batches,
+        labeler: LanguageModel,
+        table: RouteTable,
+        config: AssignmentConfig,
+        *,
+        topics: bool = True,
     ) -> None:
         self.batches, self.labeler, self.table, self.config = batches, labeler, table, config
+        self.topics = topics
 
     @property
     def digest(self) -> str:
         """Content hash of the batches and of the settings by which texts are labeled."""
-        return sha256(f"{self.batches.digest} {asdict(self.config)}".encode()).hexdigest()
+        content = f"{self.batches.digest} {asdict(self.config)} {self.topics}"
+        return sha256(content.encode()).hexdigest()
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
@@ -75,7 +85,8 @@ class AssignedBatches:
             return batch
         few = Batch(*(part[rows, : self.config.tokens] for part in batch))
         best_r, module_r = advantages(self.labeler, self.table, few).max(dim=1)
-        label_r = torch.where(best_r > self.config.threshold, FORGET + module_r, RETAIN)
+        topic_r = FORGET + (module_r if self.topics else torch.zeros_like(module_r))
+        label_r = torch.where(best_r > self.config.threshold, topic_r, RETAIN)
         route = batch.route.clone()
         route[rows] = label_r.to(route)[:, None].expand(-1, route.shape[1])
         return batch._replace(route=route)

@@ -23,6 +23,7 @@ from lm.pretraining import (
 from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training import checkpoints
+from lm.training.assignment import AssignmentConfig
 from lm.training.batches import Batch
 from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
@@ -58,7 +59,7 @@ def models(
     return trained, ablate(config, name, trained, data, seed)
 
 
-@pytest.mark.parametrize("name", [*ROUTED, "filtered-classified", *FOLLOWED])
+@pytest.mark.parametrize("name", [*ROUTED, "filtered-classified", "filtered-em", *FOLLOWED])
 def test_training_and_ablation_are_deterministic_for_a_seed(name: str, tmp_path: Path) -> None:
     one, two = (models(name, tmp_path / f"{k}") for k in range(2))
     assert all(same(weights(mine), weights(its)) for mine, its in zip(one, two, strict=True))
@@ -302,6 +303,29 @@ def test_labeler_trains_on_the_labeled_texts_alone_and_for_its_share_of_the_step
     training.run(tmp_path, lambda share: None)
     assert checkpoints.read(tmp_path / "labeler.pt")["step"] == 2
     assert checkpoints.read(tmp_path / "training.pt")["step"] == 8
+
+
+def test_filtered_em_trains_without_the_texts_that_the_labeler_of_gram_em_labels(
+    tmp_path: Path,
+) -> None:
+    task = tiny_task()
+    loop = LoopConfig(steps=8, warmup=1)
+    config = replace(HALF, loop=loop, assignment=AssignmentConfig(threshold=0.0))
+    routes = {}
+    for name in ("gram-em", "filtered-em"):
+        data = make_training_data(config, task, name, 1)
+        training = Training(config, task, name, 1, data)
+        (tmp_path / name).mkdir()
+        model = training.run(tmp_path / name, lambda share: None)
+        assert model.module_names == (config.topics if name == "gram-em" else ())
+        routes[name] = training._batches(tmp_path / name)(0).route
+    labels = make_training_data(config, task, "gram", 1).labels
+    assert (labels == FORGET).any()
+    topics = len(config.topics)
+    drawn = routes["gram-em"]  # topics, then topics that teach the core, then retain and a module
+    forget = (drawn >= FORGET) & (drawn < FORGET + 2 * topics)
+    assert torch.equal(routes["filtered-em"] == FORGET, forget)
+    assert not (routes["filtered-em"] == UNLABELED).any()
 
 
 def test_interrupted_training_with_a_labeler_resumes_with_equal_bits(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_only_unlabeled_texts_change_and_the_best_module_takes_them() -> None:
     assert torch.equal(batch.inputs, given.inputs)
 
 
+def test_a_filter_gets_one_label_for_all_topics() -> None:
+    model, config = random_gpt(PROFILED), AssignmentConfig(threshold=0, tokens=6)
+    topical = AssignedBatches(batches(), model, TABLE, config)(0).route
+    plain = AssignedBatches(batches(), model, TABLE, config, topics=False)(0).route
+    unlabeled = batches()(0).route == UNLABELED
+    assert torch.equal(plain[unlabeled], topical[unlabeled].clamp(max=FORGET))
+    assert (topical[unlabeled] > FORGET).any()
+
+
 def test_texts_that_no_module_takes_count_as_labeled_retain() -> None:
     model = random_gpt(PROFILED)
     given = batches()(0).route
