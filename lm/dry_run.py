@@ -197,6 +197,12 @@ def operations(shape: Shape, context: int) -> int:
     return 6 * shape.total + 12 * shape.layers * shape.width * context
 
 
+def _training_steps(run: RunConfig, name: str) -> int:
+    """Return the number of steps of the training of a method, and of its labeler if it has one."""
+    steps = run.loop.steps
+    return steps + (run.assignment.labeler_steps(steps) if method_of(name).labeler else 0)
+
+
 def _steps_after_training(run: RunConfig, name: str) -> int:
     """Return the number of steps that a method takes after training."""
     after = method_of(name).posthoc
@@ -229,7 +235,6 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         context = read_manifest(run.data).setting("context")
     length = context or (CONTEXT if run.model is None else FOREIGN_CONTEXT)
     of_step = run.batch_size * length
-    tokens = run.loop.steps * of_step
     headings = ["parameters", "added", "trained", *WAYS, "hours,\n1 GPU", "hours,\n8 GPUs", "disk"]
     table = plain_table("estimates of training", "method", headings)
     runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
@@ -239,7 +244,7 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
             memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)
             for gpus, parallel in WAYS.values()
         ]
-        read = tokens or 2 * _steps_after_training(run, name) * of_step
+        read = (_training_steps(run, name) or 2 * _steps_after_training(run, name)) * of_step
         hours = read * operations(shape, length) / (PEAK * UTILIZATION) / 3600
         parameters = [f"{count:,}" for count in (shape.total, shape.added, shape.trained)]
         memories = [f"{size / 2**30:.2f}" for size in sizes]

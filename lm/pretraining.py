@@ -40,7 +40,7 @@ from lm.training.assignment import AssignedBatches
 from lm.training.batches import Batch, Batches, Rows
 from lm.training.distributed import processes
 from lm.training.log import Log, Report, Validate
-from lm.training.loop import train
+from lm.training.loop import Progress, train
 from lm.training.profiles import draw_routes
 from lm.training.route_tables import ERA, FORGET, RETAIN, UNLABELED, UNROUTED
 from oversight.routing import RouteTable, audit, routing
@@ -422,8 +422,9 @@ class Training:
     ) -> LanguageModel:
         """Return a model after training; `before` are the seconds that its first weights took."""
         model = model.to(default_device())
-        started = time.perf_counter()
-        batches, loop = self._batches(folder), self.loop
+        started, loop, first = time.perf_counter(), self.loop, self.labeler_steps
+        share = first / (first + loop.steps) if first else 0.0  # of all steps, those of the labeler
+        batches = self._batches(folder, lambda done: report(share * done))
         if self.method.labeler:
             before += time.perf_counter() - started
         if self.method.draws_routes and self.config.gram.silence:
@@ -433,21 +434,37 @@ class Training:
             return model
         if before and not (folder / NOTES).exists():
             write_json(folder / NOTES, {"identity": self.identity, "seconds": before})
-        log = Log(folder / NOTES, loop, self.identity, report, self._validation_of(model))
+
+        def after_labeler(done: float) -> None:
+            report(share + (1 - share) * done)
+
+        log = Log(folder / NOTES, loop, self.identity, after_labeler, self._validation_of(model))
         train(model, self.table, batches, loop, folder / CHECKPOINT, log)
         log.write()
         return model
 
-    def _batches(self, folder: Path) -> Batches:
-        """Return the batches to train on; a labeler trains first, if the method has one."""
+    @property
+    def labeler_steps(self) -> int:
+        """Number of steps of the labeler; 0 if the method has none."""
+        return self.config.assignment.labeler_steps(self.loop.steps) if self.method.labeler else 0
+
+    def _batches(self, folder: Path, report: Report) -> Batches:
+        """Return the batches to train on; a labeler trains first, if the method has one.
+
+        `report` is called with the share of the labeler's training that is done.
+        """
         batches, name = Rows(self.texts, self.config.batch_size, self.seed), self.method.labeler
         if name is None:
             return batches
         settings, table = self.config.assignment, method_of(name).route_table(self.config.topics)
         labeler = first_model(self.config, name, self.task, self.seed).to(default_device())
         known = Rows(self.labeled, self.config.batch_size, self.seed)
-        loop = replace(self.loop, steps=max(1, round(settings.share * self.loop.steps)))
-        train(labeler, table, known, loop, folder / LABELER)
+        loop = replace(self.loop, steps=self.labeler_steps)
+
+        def reported(progress: Progress) -> None:
+            report((progress.step + 1) / loop.steps)
+
+        train(labeler, table, known, loop, folder / LABELER, reported)
         return AssignedBatches(batches, labeler, table, settings, topics=self.method.per_topic)
 
     def _validation_of(self, model: LanguageModel) -> Validate | None:

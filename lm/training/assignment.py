@@ -47,6 +47,14 @@ class AssignmentConfig:
         require_numbers(self, "tokens", least=1)
         require_numbers(self, "threshold", least=0)
 
+    def labeler_steps(self, training: int) -> int:
+        """Return the number of steps of the labeler of a training with so many steps.
+
+        >>> AssignmentConfig(share=0.25).labeler_steps(1200)
+        300
+        """
+        return max(1, round(self.share * training))
+
 
 class AssignedBatches:
     """Batches (`lm.training.batches.Batches`) whose unlabeled texts a model labels.

@@ -8,10 +8,12 @@ import pytest
 from configs.lm import DOCUMENT_TOKENS, PRESETS
 from lm.config import RunConfig, StudyConfig
 from lm.data.shards import write_manifest
-from lm.dry_run import Shape, disk, memory, method_shape, operations
+from lm.dry_run import Shape, disk, estimate, memory, method_shape, operations
 from lm.methods import METHODS
 from lm.models.shapes import SIZES, GPTConfig
+from lm.training.assignment import AssignmentConfig
 from lm.training.distributed import ScaleConfig
+from lm.training.loop import LoopConfig
 from lm.unlearn import main
 from oversight.runs import cli
 from tests.lm.data.factories import make_manifest
@@ -208,6 +210,14 @@ def test_dry_run_prices_rows_and_vocabulary_of_documents(
     printed = printed_by(["--data", str(tmp_path), "--method", "gold"], capsys)
     assert f"gold {closed_form(GPTConfig(vocab_size=700), 0, embedded=False):,}" in printed
     assert "x 48." in printed
+
+
+def test_hours_include_the_steps_of_a_labeler() -> None:
+    config = RunConfig(loop=LoopConfig(steps=800), assignment=AssignmentConfig(share=0.25))
+    study = StudyConfig(method=("gram", "gram-em"), run=config)
+    hours = estimate(study).columns[7].cells
+    gram, gram_em = (float(each) for each in hours)
+    assert gram_em == pytest.approx(1.25 * gram, rel=0.05)  # two digits are shown
 
 
 def test_disk_counts_the_weights_that_are_kept() -> None:

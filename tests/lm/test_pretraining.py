@@ -300,9 +300,13 @@ def test_labeler_trains_on_the_labeled_texts_alone_and_for_its_share_of_the_step
     training = Training(replace(HALF, loop=loop), task, "gram-em", 1, data)
     assert 0 < len(training.labeled) < len(training.texts)
     assert not (training.labeled.labels == UNLABELED).any()
-    training.run(tmp_path, lambda share: None)
+    shares: list[float] = []
+    training.run(tmp_path, shares.append)
     assert checkpoints.read(tmp_path / "labeler.pt")["step"] == 2
     assert checkpoints.read(tmp_path / "training.pt")["step"] == 8
+    assert shares == sorted(shares)
+    assert shares[:2] == pytest.approx([0.1, 0.2])  # two of ten steps are those of the labeler
+    assert shares[-1] == 1
 
 
 def test_filtered_em_trains_without_the_texts_that_the_labeler_of_gram_em_labels(
@@ -318,7 +322,7 @@ def test_filtered_em_trains_without_the_texts_that_the_labeler_of_gram_em_labels
         (tmp_path / name).mkdir()
         model = training.run(tmp_path / name, lambda share: None)
         assert model.module_names == (config.topics if name == "gram-em" else ())
-        routes[name] = training._batches(tmp_path / name)(0).route
+        routes[name] = training._batches(tmp_path / name, lambda share: None)(0).route
     labels = make_training_data(config, task, "gram", 1).labels
     assert (labels == FORGET).any()
     topics = len(config.topics)
