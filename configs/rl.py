@@ -184,6 +184,45 @@ def _in_worlds(
     ]
 
 
+WIDTHS = (16, 32, 64, 128)
+"""Widths of the hidden layers in the study `tax`; modules, mixture and critic have the same."""
+GRID, MAZE = "PartialGrid-v0", "CornerMaze-v0"
+"""The environments of the studies `tax` and `labels`."""
+BY_LABELS = {
+    GRID: ("routed", "reward-map", "filtered", "naive"),
+    MAZE: ("score-maps", "imputed-conv", "naive"),
+}
+"""Methods of the study `labels` by environment."""
+
+
+def _taxed(env: str, methods: tuple[str, ...], word: str) -> list[dict[str, Any]]:
+    """Return a panel for each width, with the oracle, at two oversight probabilities."""
+    return [
+        {
+            "methods": (*methods, "oracle"),
+            "oversight_probabilities": (0.1, 1.0),
+            "seeds": FEW,
+            "variation": f"{word}_width_{width}",
+            "settings": {"env": env, "ppo.hidden_sizes": (width, width)},
+        }
+        for width in WIDTHS
+    ]
+
+
+def _mislabeled(env: str, word: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a panel for each error of the overseer: the settings by the variation's name."""
+    return [
+        {
+            "methods": BY_LABELS[env],
+            "oversight_probabilities": (0.1,),
+            "seeds": FEW,
+            "variation": f"{word}_{name}",
+            "settings": {"env": env, **settings},
+        }
+        for name, settings in values.items()
+    ]
+
+
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "quick": (
         "What routing gains at 3% oversight: five methods, three seeds, three minutes of CPU.",
@@ -254,6 +293,48 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
                 "oversight_probability": 0.1,
                 "space": SPACE,
             },
+        },
+    ),
+    "tax": (
+        "What routing costs: returns minus the oracle's, by the share that is observed and the "
+        "width of modules.",
+        {
+            "settings": {"device": "cpu", "total_timesteps": 1_000_000, "final_episodes": 2048},
+            "panels": [
+                *_taxed(GRID, ("routed", "reward-map"), "grid"),
+                *_taxed(MAZE, ("score-maps", "imputed-conv"), "maze"),
+            ],
+        },
+    ),
+    "labels": (
+        "How methods depend on the overseer's labels: missing and wrong ones, one by one and by "
+        "rows of the board.",
+        {
+            "settings": {
+                **SMALL,
+                "device": "cpu",
+                "total_timesteps": 1_000_000,
+                "final_episodes": 2048,
+            },
+            "panels": [
+                *_mislabeled(GRID, "grid", {"exact": {}}),
+                *_mislabeled(
+                    GRID,
+                    "grid",
+                    {f"flips_{flips}": {"noise.flips": flips} for flips in (0.05, 0.1, 0.2, 0.3)}
+                    | {f"dropped_{share}": {"noise.dropped": share} for share in (0.5, 0.75, 0.9)}
+                    | {f"unseen_{rows}": {"noise.unseen_rows": rows} for rows in (1, 2, 3)},
+                ),
+                *_mislabeled(MAZE, "maze", {"exact": {}}),
+                *_mislabeled(
+                    MAZE,
+                    "maze",
+                    {
+                        f"flips_{flips}": {"observer": f"Noisy(EpisodeCoin(p), flip={flips})"}
+                        for flips in (0.05, 0.1, 0.2, 0.3)
+                    },
+                ),
+            ],
         },
     ),
     "worlds": (

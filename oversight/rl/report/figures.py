@@ -151,7 +151,7 @@ def level_axis(axes: Axes, levels: Sequence[float]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _multiples(
+def multiples(
     titles: Sequence[str],
     columns: int,
     height: float,
@@ -200,7 +200,7 @@ def observed_and_unobserved(panel: Panel, look: Styles) -> Drawing:
 
     def draw() -> Figure:
         if several:
-            return _multiples(methods, 3, 1.45, _PROBABILITY, plot)
+            return multiples(methods, 3, 1.45, _PROBABILITY, plot)
         return _two_points(panel, [*reversed(ranked), *oracles], look)
 
     gap = "is the difference in behavior between episodes with and without oversight"
@@ -277,7 +277,7 @@ def learning_curves(bands: Bands, look: Styles, levels: Sequence[float]) -> Draw
         f"and all episodes count.{gray}",
         alt="For each oversight probability, true return against environment steps, one line per "
         "method, with bands over seeds.",
-        draw=lambda: _multiples(titles, 2, 1.75, "environment steps", plot),
+        draw=lambda: multiples(titles, 2, 1.75, "environment steps", plot),
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from oversight.rl.report import figures, tables, worlds
+from oversight.rl.report import figures, sensitivity, tables, worlds
 from oversight.rl.report.comparison import (
     PLAIN,
     Panel,
@@ -88,6 +88,7 @@ class Report:
         chapters: one for each variation, the main one first; of several worlds, one that compares
             them is before all others.
         variations: a comparison of all variations, if there are several.
+        sensitivity: how returns depend on settings over which the variations sweep, if any.
         origin: the number of runs, their commits and their versions of packages, in words.
         seeds: a table of each chapter.
         warnings: all that is missing, damaged or mixed.
@@ -98,6 +99,7 @@ class Report:
     reading: str
     chapters: Sequence[Chapter]
     variations: Section | None
+    sensitivity: Section | None
     origin: Mapping[str, str]
     seeds: Sequence[Table]
     warnings: Sequence[str]
@@ -106,7 +108,7 @@ class Report:
     def blocks(self) -> list[Block]:
         """All figures and tables."""
         sections = [section for chapter in self.chapters for section in chapter.sections]
-        sections += [self.variations] if self.variations else []
+        sections += [each for each in (self.variations, self.sensitivity) if each]
         return [*(block for section in sections for block in section.blocks), *self.seeds]
 
 
@@ -149,6 +151,7 @@ def build_report(
         reading=LEVELS if in_worlds else EPISODES,
         chapters=chapters,
         variations=_side_by_side(panels, changes),
+        sensitivity=_sensitivity(panels, study.settings, routed),
         origin=origin,
         seeds=[tables.seeds_table(panel) for panel in panels],
         warnings=list(dict.fromkeys([*mixed, *few, *study.problems])),
@@ -310,6 +313,19 @@ def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Sectio
     words = "; ".join(f"{name} has {changed}" for name, changed in changes.items() if changed)
     lead = f"True return in unobserved episodes{': ' if words else ''}{words}."
     return _section("variations", "Comparison of variations", *found, lead=lead)
+
+
+def _sensitivity(
+    panels: Sequence[Panel], settings: Mapping[str, Settings], routed: Sequence[str]
+) -> Section | None:
+    """Return a figure and a table for each setting over which the variations sweep, if any."""
+    sweeps = sensitivity.setting_sweeps(panels, settings)
+    blocks: list[Block] = []
+    for each in sweeps:
+        base = next(iter(each.panels.values()))
+        look = figures.styles(base, [name for name in routed if name in base.methods])
+        blocks += [sensitivity.sensitivity_figure(each, look), sensitivity.sensitivity_table(each)]
+    return _section("sensitivity", "Dependence on settings", *blocks) if blocks else None
 
 
 def _origin(study: Study) -> tuple[dict[str, str], list[str]]:
