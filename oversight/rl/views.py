@@ -16,6 +16,8 @@ Values = NDArray[np.float64]
 
 _HIGH, _LOW = np.array((70, 150, 215)), np.array((226, 120, 60))  # colors of positive and negative
 
+_WIDEST = 1280  # pixels of a row of boards
+
 
 class View(NamedTuple):
     """A board, and what an agent observes on each of its cells.
@@ -84,15 +86,31 @@ def policy_map(view: View, shown: Mapping[str, Shown]) -> Picture:
         tinted = tint(view, np.where(view.goals, 0.0, (each.values - low) / span), 1.0)
         return draw_arrows(tinted, cells, each.moves[moving], view.columns)
 
-    return panels({name: drawn(each) for name, each in shown.items()})
+    return _in_rows({name: drawn(each) for name, each in shown.items()})
 
 
 def score_map(view: View, scores: Mapping[str, Values]) -> Picture:
     """Return a board for each map of scores, with the score of each cell as its color and text."""
     most = max(float(np.abs(each).max()) for each in scores.values()) or 1.0
-    return panels(
+    return _in_rows(
         {name: _numbered(tint(view, each, most), view, each) for name, each in scores.items()}
     )
+
+
+def _in_rows(pictures: Mapping[str, Picture]) -> Picture:
+    """Return pictures of equal size, as many in a row as a page has room for."""
+    names = list(pictures)
+    room = max(1, _WIDEST // pictures[names[0]].shape[1])
+    rows = [
+        panels({name: pictures[name] for name in names[start : start + room]})
+        for start in range(0, len(names), room)
+    ]
+    width = max(row.shape[1] for row in rows)
+    filled = [
+        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    return np.concatenate(filled)
 
 
 def tint(view: View, values: Values, most: float) -> Picture:
