@@ -16,7 +16,16 @@ from lm.finished import FinishedRun, load, read_run
 from lm.methods import method_of
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import CORE, LOSS, ORIGINAL, ORIGINAL_PARAMETERS
-from lm.module_effects import WHOLE, Effect, Scores, ablations, effect, pieces, readings_of
+from lm.module_effects import (
+    WHOLE,
+    Effect,
+    Scores,
+    ablations,
+    effect,
+    pieces,
+    readings_of,
+    token_text,
+)
 from lm.pretraining import load_task, make_training_data
 from lm.stages import RESULT
 from lm.study import jobs_of
@@ -308,11 +317,10 @@ def _localization_figure(effects: Sequence[Effect]) -> Figure:
 
 def module_section(each: Effect, task: UnlearningTask, examples: int) -> Section:
     """Return what a module predicts, and the texts that lose most without it."""
-    attribution, order = each.attribution_v, each.attribution_v.argsort(descending=True).tolist()
-    named = [(task.decode([token]), float(attribution[token])) for token in order]
+    promoted, suppressed = top_tokens(each, task)
     blocks: list[Block] = [
-        Tokens(title="Tokens that it promotes most", tokens=named[:TOP]),
-        Tokens(title="Tokens that it suppresses most", tokens=named[: -TOP - 1 : -1]),
+        Tokens(title="Tokens that it promotes most", tokens=promoted),
+        Tokens(title="Tokens that it suppresses most", tokens=suppressed),
     ]
     most = float(each.increase_m.max())
     for text in each.increase_nt.sum(1).argsort(descending=True)[:examples].tolist():
@@ -335,23 +343,30 @@ def module_section(each: Effect, task: UnlearningTask, examples: int) -> Section
     )
 
 
-def effect_data(each: Effect, task: UnlearningTask) -> dict[str, object]:
-    """Return the effect of a module as plain data."""
-    order = each.attribution_v.argsort(descending=True).tolist()
+def top_tokens(
+    each: Effect, task: UnlearningTask
+) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Return the tokens that a module promotes most, and those that it suppresses most."""
+    attribution = each.attribution_v
+    order = attribution.argsort(descending=True).tolist()
 
     def named(tokens: Sequence[int]) -> list[tuple[str, float]]:
-        return [
-            (task.decode([token]), round(float(each.attribution_v[token]), 6)) for token in tokens
-        ]
+        return [(token_text(token, task), float(attribution[token])) for token in tokens]
 
+    return named(order[:TOP]), named(order[: -TOP - 1 : -1])
+
+
+def effect_data(each: Effect, task: UnlearningTask) -> dict[str, object]:
+    """Return the effect of a module as plain data."""
+    promoted, suppressed = top_tokens(each, task)
     return {
         "mean_increase": float(each.increase_m.mean()),
         "increase_of_top_percent": {
             str(percent): each.share_of_top(percent) for percent in PERCENTS
         },
         "increase_on_words_of_topic": each.of_topic,
-        "promoted": named(order[:TOP]),
-        "suppressed": named(order[: -TOP - 1 : -1]),
+        "promoted": promoted,
+        "suppressed": suppressed,
         "increase_of_texts": each.increase_nt.sum(1).tolist(),
     }
 

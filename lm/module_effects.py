@@ -223,3 +223,10 @@ def pieces(
         before = before if after.endswith("\ufffd") else after
         found.append((piece, value))
     return found
+
+
+def token_text(token: int, task: UnlearningTask) -> str:
+    """Return the text of a token; its number, if it is a part of a character or cannot be shown."""
+    text = task.decode([token])
+    shown = text.strip() and text.isprintable() and "\ufffd" not in text
+    return text if shown else f"<{token}>"

@@ -86,20 +86,20 @@ def inspect(settings: InspectConfig) -> tuple[Path, "Inspection"]:
     """
     kind = kind_of(settings.run)
     if kind == "rl":
-        from oversight.rl.inspection import RLInspection, inspect_run  # noqa: PLC0415 (the extra)
+        from oversight.rl import inspection as rl  # noqa: PLC0415 (the extra)
 
         with recorded_method(RunFolder(settings.run)):
-            chosen = RLInspection(
+            chosen = rl.RLInspection(
                 run=settings.run,
                 weights=settings.weights,
                 episodes=settings.episodes,
                 seed=settings.seed,
             )
-            return settings.run, inspect_run(chosen)
-    from lm.inspection import LMInspection, choose_run, inspect_run  # noqa: PLC0415 (slow to import)
+            return settings.run, rl.inspect_run(chosen)
+    from lm import inspection as lm  # noqa: PLC0415 (slow to import)
 
-    run = choose_run(settings.run, settings.method, settings.study_seed)
-    return run, inspect_run(LMInspection(run, settings.texts, settings.examples))
+    run = lm.choose_run(settings.run, settings.method, settings.study_seed)
+    return run, lm.inspect_run(lm.LMInspection(run, settings.texts, settings.examples))
 
 
 def kind_of(run: Path) -> str:

@@ -88,7 +88,8 @@ def inspect_run(settings: RLInspection) -> Inspection:
     results = {name: measure(each, config, settings) for name, each in played.items()}
     results[AGAIN] = measure(policy, config, settings, actions=1)
     views = task_of(config).views(settings.seed)
-    acting = {**({} if len(policy.motivations) < 2 else {WHOLE: policy}), **alone(policy)}
+    mixed = {WHOLE: policy} if len(policy.module_names) > 1 else {}
+    acting = mixed | alone(policy)
     shown = {view.name: shown_on(view, acting) for view in views}
     scores = {view.name: learned_scores(agent, view, folder.checkpoint.exists()) for view in views}
     route_map = RouteMap(

@@ -248,7 +248,7 @@ class WorldTask(ShiftedTask):
         """Return a level of training and a test level, if the agent sees boards as planes."""
         if shows_minigrid(self.config):
             return []
-        return [self._view(seed, "train"), self._view(seed, "test")]
+        return [self._view(seed, "train"), self._view(seed + 1, "test")]
 
     def _view(self, seed: int, distribution: Distribution) -> View:
         """Return a level, with the agent on each cell on which it can stand."""
