@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 _HIGH, _LOW = np.array((70, 150, 215)), np.array((226, 120, 60))  # colors of positive and negative
 
-_WIDEST = 1280  # pixels of a row of boards
+_WIDEST = 1400  # pixels of a row of boards
 
 
 class View(NamedTuple):

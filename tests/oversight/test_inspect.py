@@ -8,7 +8,7 @@ import pytest
 from oversight import inspect
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, read_json, write_json
-from tests.oversight.rl.tensorboard_events import scalars
+from tests.oversight.rl.tensorboard_events import curves
 from tests.oversight.rl.trained_runs import TINY, rollouts, run_train
 from tests.oversight.runs.refusals import Capture, refused
 
@@ -56,7 +56,7 @@ def test_a_run_without_its_checkpoint_is_inspected(copied: Path, capsys: Capture
 def test_an_audit_is_logged_every_so_many_updates(tmp_path: Path) -> None:
     flags = ("--audit", "--audit-every", "2", "--run-dir", tmp_path / "run")
     assert run_train(*TINY, *rollouts(4), *flags) == 0
-    logged = scalars(tmp_path / "run")
+    logged = curves(tmp_path / "run")
     points = logged["audit/hidden/proxy"]
     assert [step for step, _ in points] == [256, 768]
     assert all(value == 0 for _, value in logged["audit/hidden/goal"])

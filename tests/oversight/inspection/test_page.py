@@ -1,5 +1,6 @@
 """The page of an inspection: self-contained, escaped, and without errors in a browser."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -86,7 +87,7 @@ def test_files_are_written_and_written_again(tmp_path: Path) -> None:
 
 
 def test_terminal_shows_findings_tables_and_tokens() -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=io.StringIO())
     show(made(), console)
     text = console.export_text()
     assert "Without <goal>" in text
