@@ -192,18 +192,23 @@ class RewardModel(RewardSource):
         return predicted.mean(0) - self.pessimism * predicted.std(0, correction=0)
 
     @torch.no_grad()
-    def scores(self, observations: Any, ended: NDArray[np.bool_]) -> NDArray[np.float64] | None:  # noqa: ANN401 (of any space)
-        """Return what the networks predict, on average, for arriving at observations, [batch].
+    def scores(
+        self,
+        before: Any,  # noqa: ANN401 (of any space)
+        after: Any,  # noqa: ANN401
+        ended: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """Return what the networks predict for steps, as a mean over the networks, [batch].
 
-        It is not rounded, and nothing is taken off. None if they also read where a step came from.
+        It is not rounded, and nothing is taken off.
 
         Args:
-            observations: to which steps led, [batch, ...].
+            before: observations from which steps came, [batch, ...].
+            after: observations to which they led.
             ended: whether an episode ended there, [batch].
         """
-        if self.transitions:
-            return None
-        read = np.column_stack([self._rows(observations), ended]).astype(np.float32)
+        came = [self._rows(before)] if self.transitions else []
+        read = np.column_stack([*came, self._rows(after), ended]).astype(np.float32)
         inputs = torch.from_numpy(read).to(self._like)
         predicted = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
         mean: NDArray[np.float64] = predicted.mean(0).double().cpu().numpy()

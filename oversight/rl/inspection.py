@@ -192,6 +192,8 @@ def restored(
 def learned_scores(agent: RoutedPPO, view: View, resumed: bool) -> dict[str, Values]:
     """Return what each learned map of rewards says about each cell of a view, [n], by its name.
 
+    A reward model is asked about all steps that lead to a cell, and the mean is returned.
+
     Args:
         agent: the agent of the run.
         view: the board.
@@ -211,9 +213,20 @@ def learned_scores(agent: RoutedPPO, view: View, resumed: bool) -> dict[str, Val
         }
     source = agent.reward_source
     if isinstance(source, RewardModel) and (resumed or source.predicts_observed):
-        scores = source.scores(view.observations, view.goals)
-        return {} if scores is None else {"predicted reward": scores}
+        came, led = steps_on(view)
+        predicted = source.scores(view.observations[came], view.observations[led], view.goals[led])
+        counts = np.bincount(led, minlength=len(view.cells))
+        sums = np.bincount(led, weights=predicted, minlength=len(view.cells))
+        return {"predicted reward": sums / np.maximum(counts, 1)}
     return {}
+
+
+def steps_on(view: View) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all steps from one cell of a view to a neighboring one: where they begin and end."""
+    rows, columns = np.divmod(view.cells, view.columns)
+    distance = np.abs(rows[:, None] - rows) + np.abs(columns[:, None] - columns)
+    came, led = np.nonzero(distance == 1)
+    return came, led
 
 
 def findings(results: Mapping[str, Metrics]) -> list[str]:
