@@ -69,7 +69,7 @@ class TrainConfig(EnvironmentConfig):
     audit: bool = False
     """Whether TensorBoard also shows the gradient that each route sends to each target, as the
     scalars audit/ROUTE/TARGET. It does not affect training."""
-    audit_every: int = 10
+    audit_every: int = 20
     """Updates from one such audit to the next."""
     outcome: str | None = None
     """Function that names how an episode ended, as module:function. It takes (observation, reward,
