@@ -16,10 +16,8 @@ def rolled(name: str, **settings: Any) -> RoutedPPO:  # noqa: ANN401
     """Return an agent with a full buffer, after one update."""
     env = envs.partial_grid_vec(8, reward=METHODS[name].reward, oversight_probability=0.5)
     channel = 0 if METHODS[name].may_read_agent_channel else None
-    given = {"n_steps": 32, "batch_size": 256, "seed": 0, "policy_kwargs": {"hidden_sizes": [16]}}
-    agent = RoutedPPO(
-        "MotivationPolicy", env, name, propensity=0.5, agent_channel=channel, **given | settings
-    )
+    given: dict[str, Any] = {"n_steps": 32, "batch_size": 256, "seed": 0} | settings
+    agent = RoutedPPO("MotivationPolicy", env, name, propensity=0.5, agent_channel=channel, **given)
     return agent.learn(512)
 
 
