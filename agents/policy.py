@@ -361,7 +361,14 @@ class MotivationPolicy(ActorCriticPolicy):
         if name not in self.motivations:
             raise ValueError(f"no module {name!r}: choose from {', '.join(self.motivations)}")
         kept = {"score_maps" if self.score_maps else "modules": (name,)}
-        parts = {**kept, "has_reference": False}
+        return self.copied(**kept, has_reference=False)
+
+    def copied(self, **parts: Any) -> "MotivationPolicy":  # noqa: ANN401 (as for the constructor)
+        """Return a copy for evaluation, perhaps with fewer parts. PyTorch's generator is left.
+
+        Args:
+            **parts: arguments of the constructor that differ.
+        """
         settings = {**self._get_constructor_parameters(), **parts}
         with torch.random.fork_rng(devices=[]):  # the constructor draws weights, on the CPU
             policy = type(self)(**settings)

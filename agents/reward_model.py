@@ -31,10 +31,11 @@ from agents.rollout_buffer import (
     observed_reward,
     require_choice,
     set_generator_state,
+    spaced,
 )
 from agents.score_maps import ScoreMaps
 from agents.spaces import lane_of, num_numbers, numbers_of
-from oversight.routing import RouteTable, routing
+from oversight.routing import RouteTable, audit, routing
 
 
 def observed_or(step: Step, default: Rewards) -> Rewards:
@@ -190,6 +191,29 @@ class RewardModel(RewardSource):
             predicted = nearest(predicted, torch.unique(remembered))
         return predicted.mean(0) - self.pessimism * predicted.std(0, correction=0)
 
+    @torch.no_grad()
+    def scores(
+        self,
+        before: Any,  # noqa: ANN401 (of any space)
+        after: Any,  # noqa: ANN401
+        ended: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """Return what the networks predict for steps, as a mean over the networks, [batch].
+
+        It is not rounded, and nothing is taken off.
+
+        Args:
+            before: observations from which steps came, [batch, ...].
+            after: observations to which they led.
+            ended: whether an episode ended there, [batch].
+        """
+        came = [self._rows(before)] if self.transitions else []
+        read = np.column_stack([*came, self._rows(after), ended]).astype(np.float32)
+        inputs = torch.from_numpy(read).to(self._like)
+        predicted = torch.stack([network(inputs).squeeze(-1) for network in self.networks])
+        mean: NDArray[np.float64] = predicted.mean(0).double().cpu().numpy()
+        return mean
+
     def fit(self) -> None:
         """Take some steps of descent on the squared error of remembered rewards."""
         known = min(self.seen, self.capacity)
@@ -203,6 +227,23 @@ class RewardModel(RewardSource):
                     loss = nn.functional.mse_loss(predicted, rewards.to(predicted))
                     loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+
+    def audit(self) -> dict[str, dict[str, float]]:
+        """Return the norm of the gradient that remembered steps of each route send to the networks.
+
+        The target is `motivation` if they are a module of the policy, and else `reward_model`.
+        """
+        rows = spaced(torch.arange(min(self.seen, self.capacity)), BATCH)
+        if not len(rows):
+            return {}
+        networks = deepcopy(self.networks)  # some remember the range of what they have learned from
+        inputs, rewards = self.inputs[rows].to(self._like), self.rewards[rows].to(self._like)
+        routes = self.routes[rows]
+        with routing(networks, self.table, routes):
+            errors = [(network(inputs).squeeze(-1) - rewards).square() for network in networks]
+            losses = torch.stack(errors).sum(0) / len(rows)
+        target = "motivation" if self.predicts_observed else "reward_model"
+        return audit(losses, {target: networks}, self.table, routes)
 
     def get_state(self) -> dict[str, Any]:
         """Copy all that its future depends on: arrays, tensors and plain numbers."""

@@ -72,6 +72,14 @@ class RewardSource:
     def fit(self) -> None:
         """Learn from the steps so far; called after each update of the policy."""
 
+    def audit(self) -> dict[str, dict[str, float]]:
+        """Return the norm of the gradient that remembered steps of each route send to each target.
+
+        It has the form of `oversight.routing.audit`, and is empty if nothing is fitted. Nothing is
+        drawn, and nothing changes.
+        """
+        return {}
+
     def get_state(self) -> dict[str, Any]:
         """Copy all that its future depends on: arrays, tensors and plain numbers."""
         return {}
@@ -445,6 +453,15 @@ class RoutedBuffer(RolloutBuffer):
             if len(rows):
                 yield tensors.select(rows)
 
+    def spread(self, count: int) -> RoutedSamples:
+        """Return samples of a full buffer that are evenly spaced, all of them if there are fewer.
+
+        Unlike `get` it draws nothing, so that it does not change which minibatches follow.
+        """
+        assert self.full, "the rollout is not complete"
+        tensors = self._flat()
+        return tensors.select(spaced((tensors.routes != UNUSED).nonzero().squeeze(-1), count))
+
     def used(self) -> NDArray[np.bool_]:
         """Return which steps are data, [steps, lanes]."""
         used: NDArray[np.bool_] = self.last_route != UNUSED
@@ -473,6 +490,17 @@ class RoutedDictBuffer(RoutedBuffer, DictRolloutBuffer):  # type: ignore[misc]
     def _flat_observations(self) -> Observations:
         parts = self.observations.items()
         return {key: self.to_torch(self.swap_and_flatten(part)) for key, part in parts}
+
+
+def spaced(rows: Tensor, count: int) -> Tensor:
+    """Return so many of some rows, evenly spaced, or all of them if there are fewer.
+
+    >>> spaced(torch.arange(10), 4).tolist(), spaced(torch.arange(2), 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    if len(rows) <= count:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, count, dtype=torch.float64).long()]
 
 
 def set_generator_state(generator: np.random.RandomState, state: Mapping[str, Any]) -> None:

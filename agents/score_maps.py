@@ -28,8 +28,9 @@ from agents.rollout_buffer import (
     Timeouts,
     observed_reward,
     set_generator_state,
+    spaced,
 )
-from oversight.routing import RouteTable, routing
+from oversight.routing import RouteTable, audit, routing
 
 CAPACITY, BATCH, STEPS, RATE = 8192, 256, 32, 1e-3
 """Steps remembered of each kind, and how a map is fitted to them after each rollout."""
@@ -183,6 +184,29 @@ class ScoreMaps(RewardSource):
                 name, *(torch.from_numpy(each[rows]) for each in (entered, rewards, routes))
             )
         self.features.maps[name].taught.fill_(True)  # type: ignore[operator]
+
+    def audit(self) -> dict[str, dict[str, float]]:
+        """Return the norm of the gradient that remembered steps of each route send to each map."""
+        known = {
+            kind: spaced(torch.arange(min(memory.seen, CAPACITY)), BATCH).numpy()
+            for kind, memory in self.memories.items()
+        }
+        parts = [
+            [array[known[kind]] for array in memory.arrays().values()]
+            for kind, memory in self.memories.items()
+        ]
+        entered, rewards, routes = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
+        )
+        norms: dict[str, dict[str, float]] = {route: {} for route in ROUTES}
+        for name, network in deepcopy(self.features.maps).items() if len(routes) else ():
+            table = RouteTable(_column(self.table, name))
+            with routing(network, table, routes):
+                scores = network(entered.to(self._like)).squeeze(1)
+                losses = (scores - rewards.to(scores)).square() / len(routes)
+            for route, row in audit(losses, {name: network}, table, routes).items():
+                norms[route] |= row
+        return norms
 
     def get_state(self) -> dict[str, Any]:
         """Copy all that its future depends on: arrays, tensors and plain numbers."""

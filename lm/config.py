@@ -184,6 +184,9 @@ class RunConfig:
     """Settings of the methods after training, each under its name."""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """Settings of the repair of models after the ablation."""
+    keep_weights: bool = False
+    """Whether to keep the weights of large models that no run reads any more, so that they can be
+    served and inspected with their modules."""
     profiles: bool = False
     """Whether to examine all capability profiles of each method, that is, every subset of its
     modules, by topic and relative to the compute of unrouted."""
@@ -269,7 +272,7 @@ FORGET_TOPIC = "forget"
 """The name of what is to be forgotten of documents."""
 
 MAY_CHANGE = {
-    *("method", "seeds", "recalls", "precisions", "attack", "workers", "run_dir"),
+    *("method", "seeds", "recalls", "precisions", "attack", "workers", "run_dir", "keep_weights"),
     *ScaleConfig.__slots__,
 }
 """Settings that a resumed study may change: its runs, their attacks, and how they are spread over

@@ -343,6 +343,22 @@ def gradient_shares(
 ) -> dict[str, dict[str, float]]:
     """Return, for each route and target of parameters, its share of the gradient norms there.
 
+    The arguments are those of `gradient_norms`.
+    """
+    norms = gradient_norms(model, table, batch)
+    targets = next(iter(norms.values()))
+    total = {target: sum(row[target] for row in norms.values()) for target in targets}
+    return {
+        label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}
+        for label, row in ((label, norm_of.items()) for label, norm_of in norms.items())
+    }
+
+
+def gradient_norms(
+    model: LanguageModel, table: RouteTable, batch: Batch
+) -> dict[str, dict[str, float]]:
+    """Return the norm of the gradient that each route sends to each target of parameters.
+
     Routes are labels. Those of weighted tokens (expand, route, ablate) count as `forget`. The
     gradients of the model stay unchanged.
 
@@ -351,17 +367,11 @@ def gradient_shares(
         table: route table of the method.
         batch: a batch on the device of the model, with routes for the table.
     """
-    targets = model.parameter_targets()
     weighted = table == ERA
     shown, route = (UNROUTED, batch.route.clamp(max=FORGET)) if weighted else (table, batch.route)
     with torch.enable_grad(), routing(model, table, batch.route):
         losses = model.token_losses(batch.inputs, batch.targets)
-        norms = audit(losses, targets, shown, route)
-    total = {target: sum(row[target] for row in norms.values()) for target in targets}
-    return {
-        label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}
-        for label, row in ((label, norm_of.items()) for label, norm_of in norms.items())
-    }
+        return audit(losses, model.parameter_targets(), shown, route)
 
 
 AUDITED = 128
@@ -479,11 +489,18 @@ class Training:
 
     def gradient_shares(self, model: LanguageModel) -> dict[str, dict[str, float]]:
         """Return the share of each label in the gradient of each target, on some of the texts."""
+        batch = self.audited(model.device)
+        return gradient_shares(model, self.table.to(model.device), batch)
+
+    def gradient_norms(self, model: LanguageModel) -> dict[str, dict[str, float]]:
+        """Return the gradient of each label at each target, on some of the texts."""
+        return gradient_norms(model, self.table.to(model.device), self.audited(model.device))
+
+    def audited(self, device: torch.device) -> Batch:
+        """Return the texts on which gradients are measured."""
         most = AUDITED if self.config.model is None else self.config.batch_size
-        count = min(most, len(self.texts))
-        batch = Rows(self.texts, count, self.seed)(0)
-        here = Batch(*(part.to(model.device) for part in batch))
-        return gradient_shares(model, self.table.to(here.inputs.device), here)
+        batch = Rows(self.texts, min(most, len(self.texts)), self.seed)(0)
+        return Batch(*(part.to(device) for part in batch))
 
     @property
     def identity(self) -> dict[str, Any]:

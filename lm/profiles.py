@@ -3,21 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from lm.config import StudyConfig
+from lm.finished import FinishedRun, load, read_run
 from oversight.runs import cli
 from oversight.runs.console import plain_table
-from oversight.runs.folder import RunFolder, read_config, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lm.config import RunConfig
     from lm.models.language_model import LanguageModel
     from lm.task import UnlearningTask
 
@@ -85,34 +83,6 @@ def modules_on(names: Sequence[str], weights: Mapping[str, float]) -> tuple[str,
     return (*names, *(name for name in weights if name not in names))
 
 
-class FinishedRun(NamedTuple):
-    """A finished run of a study."""
-
-    folder: Path
-    config: "RunConfig"
-    method: str
-    seed: int
-
-
-def read_run(folder: Path) -> FinishedRun:
-    """Return a finished run with its settings.
-
-    Raises:
-        ValueError: if the folder is not that of a finished run.
-    """
-    from lm.stages import RESULT, STAGES, owned  # noqa: PLC0415 (slow to import)
-
-    if not owned(folder / RESULT):
-        raise ValueError(
-            f"{folder} holds no finished run of python -m lm.unlearn: name a folder such as "
-            "runs/unlearn/x/runs/gram-seed0, or resume its study"
-        )
-    identity = read_json(folder / STAGES)["identity"]
-    study = read_config(RunFolder(folder.resolve().parent.parent), StudyConfig)
-    config = study.run_config(float(identity["labels"]["recall"]))
-    return FinishedRun(folder, config, str(identity["method"]), int(identity["seed"]))
-
-
 def main(args: Sequence[str]) -> None:
     """List the profiles that the arguments name, or export one."""
     settings = cli.parse(ProfilesConfig, args, PROGRAM)
@@ -156,24 +126,6 @@ def serve(
             f"modules: its only profile is --profile {' '.join(own)}".rstrip()
         )
     return load(run, "ablated")
-
-
-def load(run: FinishedRun, stage: str) -> "LanguageModel":
-    """Return the model of a stage of a run.
-
-    Raises:
-        ValueError: if its weights are not there, or not those of the run.
-    """
-    from lm.models import files  # noqa: PLC0415 (slow to import)
-    from lm.stages import owned  # noqa: PLC0415
-
-    path = run.folder / f"{stage}.safetensors"
-    if not owned(path):
-        raise ValueError(
-            f"{path} is not there, or not what the run wrote, so that there is no model to serve: "
-            "weights of large models are removed when a run ends"
-        )
-    return files.load(path)
 
 
 def plain_model(model: "LanguageModel", task: "UnlearningTask") -> "PreTrainedModel":

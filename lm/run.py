@@ -99,7 +99,8 @@ def run_method(
         export(config, model, folder)
     repaired = run.stages.record("repaired", lambda: run.examine_next("model", after, model))
     profiles = run.profiles(progress) if config.profiles else {}
-    run.remove_large_weights()
+    if not config.keep_weights:
+        run.remove_large_weights()
     attacks = run.attack_all(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     result = build_result(
@@ -150,6 +151,7 @@ def run_identity(
         seed: seed of the run.
     """
     settings = {**asdict(config), "loop": config.loop.identity, **of_task}
+    del settings["keep_weights"]  # which changes no file that is kept
     del settings["suite"]  # each attack is a separate stage in every suite
     del settings["texts"]  # the task has checksums of texts and questions
     if config.texts.forget:

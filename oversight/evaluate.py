@@ -11,14 +11,13 @@ from rich.console import Console
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents import MotivationPolicy
-from agents.checkpoint import load_policy, read_model_weights
 from oversight.rl import relearning, swapping
-from oversight.rl.agent import make_small_agent, task_of
+from oversight.rl.agent import task_of
 from oversight.rl.config import TrainConfig, require_device
-from oversight.rl.evaluation import evaluate_all, policies, results_table
+from oversight.rl.evaluation import evaluate_all, load_mixture, policies, results_table
 from oversight.rl.own_methods import recorded_method
 from oversight.rl.rendering import Screen, draw_in_memory, film
-from oversight.rl.result_files import RULES, Rule
+from oversight.rl.result_files import Rule
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, read_config, require_file_place, write_json
 from oversight.runs.settings import COUNT, SEED, THREADS, require_number
@@ -158,53 +157,6 @@ def evaluate_swap(
 def title_of(settings: EvaluateConfig) -> str:
     """Return which weights of which run are evaluated, in words."""
     return f"{settings.run}, weights {settings.weights}"
-
-
-def load(
-    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
-) -> dict[str, MotivationPolicy]:
-    """Return the policies of a run by name; see `load_mixture`."""
-    return policies(*load_mixture(folder, config, rule))
-
-
-def load_mixture(
-    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
-) -> tuple[MotivationPolicy, str]:
-    """Return the policy of a run, and the name of the module that is deployed.
-
-    It is rebuilt from the settings of the run, with the weights of a rule.
-
-    Raises:
-        ValueError: if the rule selected no weights, or they do not fit.
-    """
-    path = model_of(folder, rule)
-    agent = make_small_agent(config, propensity=1.0)  # nothing is trained
-    policy = agent.policy
-    assert isinstance(policy, MotivationPolicy)
-    load_policy(policy, read_model_weights(path))
-    policy.set_training_mode(False)
-    return policy, agent.method.deployed
-
-
-def model_of(folder: RunFolder, rule: Rule) -> Path:
-    """Return the file of the weights that a rule selected.
-
-    Raises:
-        ValueError: if the rule selected none.
-    """
-    path = folder.model_of(rule)
-    if not folder.model.exists():
-        raise ValueError(
-            f"{folder.model} is not a whole model: there is no such file; a run that was killed "
-            "ends after `oversight.train --resume`"
-        )
-    if rule != "last" and not path.exists():
-        saved = [each for each in RULES if each == "last" or folder.model_of(each).exists()]
-        raise ValueError(
-            f"{folder.path} has no weights {rule!r}: that rule selected no checkpoint of this run; "
-            f"choose from {', '.join(saved)}"
-        )
-    return path
 
 
 def pick(named: dict[str, MotivationPolicy], name: str) -> MotivationPolicy:

@@ -27,7 +27,7 @@ from oversight.runs.parallel import locked
 PROGRAM = "python -m oversight.train"
 MAY_CHANGE = {
     *("total_timesteps", "device", "threads", "run_dir", "checkpoint_every"),
-    *("eval_every", "eval_episodes", "final_episodes"),
+    *("eval_every", "eval_episodes", "final_episodes", "audit", "audit_every"),
 }
 """Settings that a resumed run may change."""
 

@@ -28,6 +28,7 @@ from lm.profiles import ProfilesConfig
 from lm.texts import MIN_TEXTS, require_distinct
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.inspect import InspectConfig
 from oversight.report import ReportConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
@@ -48,6 +49,7 @@ FLAGS = {
     "oversight.train": {*cli.flags(cli.Launch), *cli.flags(TrainConfig)},
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
     "oversight.certify": {*cli.flags(CertifyConfig)},
+    "oversight.inspect": {*cli.flags(InspectConfig)},
     "oversight.report": {*cli.flags(ReportConfig)},
     "oversight.sweep": {*cli.flags(SweepConfig)},
     "oversight.tune": {*cli.flags(TuneConfig)},

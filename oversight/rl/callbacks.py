@@ -25,6 +25,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from agents import ROUTES, RoutedPPO
 from agents.checkpoint import State, state_bytes, training_state
+from agents.gradient_audit import audit_update
 from agents.rollout_buffer import NEGATIVE, POSITIVE, UNUSED
 from oversight.rl.agent import task_of
 from oversight.rl.checkpoint_selection import BestCheckpoint, HeldOut
@@ -181,6 +182,29 @@ class RouteCurves(RolloutCallback):
         observed = observed_ends(self.agent)
         share = float(observed.mean()) if observed.size else 0.0
         self.logger.record("oversight/observed_fraction", share)
+
+
+class GradientAudit(RolloutCallback):
+    """Records the gradient that each route sends to each target, before every few updates.
+
+    The agent, its buffers and all generators are left as they were, so that training gives the same
+    weights with it and without.
+
+    Args:
+        every: updates from one audit to the next.
+    """
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self.every = every
+
+    def _on_rollout_end(self) -> None:
+        update = self.num_timesteps // (self.agent.n_steps * self.agent.n_envs) - 1
+        if update % self.every:
+            return
+        for route, norms in audit_update(self.agent).items():
+            for target, norm in norms.items():
+                self.logger.record(f"audit/{route}/{target}", norm)
 
 
 class Evaluations(PeriodicCallback):

@@ -22,7 +22,9 @@ from oversight.runs.cli import Values, override, parse_part
 from oversight.runs.settings import COUNT, SEED, THREADS, Numbers, require_number
 
 NUMBERS = {
-    **dict.fromkeys(("total_timesteps", "num_envs", "eval_every", "checkpoint_every"), COUNT),
+    **dict.fromkeys(
+        ("total_timesteps", "num_envs", "eval_every", "checkpoint_every", "audit_every"), COUNT
+    ),
     **dict.fromkeys(("eval_episodes", "final_episodes"), COUNT),
     "threads": THREADS,
     "held_out": Numbers("a number in [0, 0.9]", lambda value: 0 <= value <= 0.9),
@@ -64,6 +66,11 @@ class TrainConfig(EnvironmentConfig):
     are played in addition to those of training, which they do not affect."""
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume continues."""
+    audit: bool = False
+    """Whether TensorBoard also shows the gradient that each route sends to each target, as the
+    scalars audit/ROUTE/TARGET. It does not affect training."""
+    audit_every: int = 20
+    """Updates from one such audit to the next."""
     outcome: str | None = None
     """Function that names how an episode ended, as module:function. It takes (observation, reward,
     terminated, truncated, info) of the last step, with the true reward, and returns a word such as

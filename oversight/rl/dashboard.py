@@ -27,7 +27,7 @@ SHOWN = ("method", "oversight_probability", "seed", "total_timesteps", "ppo.lear
 """The settings that HPARAMS shows first; it shows five, and the others on demand."""
 _NO_HYPERPARAMETERS = {
     *("run_dir", "device", "threads", "checkpoint_every"),
-    *("eval_every", "eval_episodes", "final_episodes"),
+    *("eval_every", "eval_episodes", "final_episodes", "audit", "audit_every"),
 }
 _FINAL = ".final"
 

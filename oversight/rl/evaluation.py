@@ -1,8 +1,12 @@
-"""Evaluation of policies by the true reward, which is read by tasks and nowhere else."""
+"""The policies of a saved run, and their evaluation by the true reward.
+
+The true reward is read by tasks and nowhere else.
+"""
 
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +14,60 @@ from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
 from agents import MotivationPolicy
-from oversight.rl.agent import task_of
+from agents.checkpoint import load_policy, read_model_weights
+from oversight.rl.agent import make_small_agent, task_of
 from oversight.rl.config import EVALUATION, TrainConfig, stream_seed
+from oversight.rl.result_files import RULES, Rule
 from oversight.rl.task import Metrics, Task
 from oversight.runs.console import plain_table
+from oversight.runs.folder import RunFolder
+
+
+def load(
+    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
+) -> dict[str, MotivationPolicy]:
+    """Return the policies of a run by name; see `load_mixture`."""
+    return policies(*load_mixture(folder, config, rule))
+
+
+def load_mixture(
+    folder: RunFolder, config: TrainConfig, rule: Rule = "last"
+) -> tuple[MotivationPolicy, str]:
+    """Return the policy of a run, and the name of the module that is deployed.
+
+    It is rebuilt from the settings of the run, with the weights of a rule.
+
+    Raises:
+        ValueError: if the rule selected no weights, or they do not fit.
+    """
+    path = model_of(folder, rule)
+    agent = make_small_agent(config, propensity=1.0)  # nothing is trained
+    policy = agent.policy
+    assert isinstance(policy, MotivationPolicy)
+    load_policy(policy, read_model_weights(path))
+    policy.set_training_mode(False)
+    return policy, agent.method.deployed
+
+
+def model_of(folder: RunFolder, rule: Rule) -> Path:
+    """Return the file of the weights that a rule selected.
+
+    Raises:
+        ValueError: if the rule selected none.
+    """
+    path = folder.model_of(rule)
+    if not folder.model.exists():
+        raise ValueError(
+            f"{folder.model} is not a whole model: there is no such file; a run that was killed "
+            "ends after `oversight.train --resume`"
+        )
+    if rule != "last" and not path.exists():
+        saved = [each for each in RULES if each == "last" or folder.model_of(each).exists()]
+        raise ValueError(
+            f"{folder.path} has no weights {rule!r}: that rule selected no checkpoint of this run; "
+            f"choose from {', '.join(saved)}"
+        )
+    return path
 
 
 def policies(policy: MotivationPolicy, deployed: str) -> dict[str, MotivationPolicy]:
@@ -91,12 +145,13 @@ def results_table(title: str, results: Mapping[str, Mapping[str, Any]], task: Ta
     columns = task.headings(every)
     table = plain_table(title, "acting", list(columns.values()))
     for name, metrics in results.items():
-        table.add_row(name, *(_cell(column, metrics.get(column, 0.0)) for column in columns))
+        table.add_row(name, *(metric_cell(column, metrics.get(column, 0.0)) for column in columns))
     table.caption = task.caption(every)
     return table
 
 
-def _cell(column: str, value: float | None) -> str:
+def metric_cell(column: str, value: float | None) -> str:
+    """Return a metric as a cell of a table of results."""
     if value is None or math.isnan(value):
         return "-"
     if "return" in column:

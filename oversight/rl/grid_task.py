@@ -19,8 +19,17 @@ from envs.observers import Observer
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
 from oversight.rl.environment import delay_and_normalize, observer_of, with_propensity
-from oversight.rl.rendering import Picture, Screen, grid_screen, module_map
+from oversight.rl.rendering import (
+    Picture,
+    Screen,
+    board_observations,
+    empty_board,
+    grid_screen,
+    module_map,
+    opposite_squares,
+)
 from oversight.rl.task import Metrics, Places, Pursuit, Task, mean
+from oversight.rl.views import View
 
 PAPER_DISCOUNT = 0.97
 
@@ -158,6 +167,23 @@ class PartialGridTask(Task):
     def picture(self, policies: Mapping[str, ActorCriticPolicy]) -> Picture | None:
         """Return a board for each policy, with its moves."""
         return module_map(policies, self.config.grid)
+
+    def views(self, seed: int) -> list[View]:
+        """Return the board with diamond and ghost at opposite sides, and no square overseen."""
+        size = self.config.grid.size
+        diamond, ghost = opposite_squares(size)
+        cells = np.arange(size**2)
+        return [
+            View(
+                name="board",
+                title="the board, where no square is observed",
+                board=empty_board(diamond, ghost, size),
+                columns=size,
+                cells=cells,
+                observations=board_observations(cells.tolist(), diamond, ghost, size),
+                goals=np.isin(cells, (diamond, ghost)),
+            )
+        ]
 
     def complete(self, ppo: PPOConfig) -> PPOConfig:
         """Return hyperparameters with the channel of the agent, and the chance of a report."""

@@ -260,8 +260,9 @@ def _film_frame(title: str, shown: Mapping[str, Moment]) -> Image.Image:
 
 
 SCALE = 2
-_CELL = SCALE * 32  # pixels of one square
-_LENGTH, _SHORTEST = 0.42 * _CELL, 3  # pixels of the arrow of a certain move; of any arrow
+SQUARE = SCALE * 32
+"""Pixels of one square of a map."""
+_LENGTH, _SHORTEST = 0.42 * SQUARE, 3  # pixels of the arrow of a certain move; of any arrow
 _HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # north, east, south, west as (x, y)
 
 
@@ -271,16 +272,30 @@ def module_map(policies: Mapping[str, ActorCriticPolicy], config: GridConfig) ->
     Diamond and ghost lie at opposite sides of the board, and no square is overseen.
     """
     size = config.size
-    middle = size // 2
-    diamond, ghost = middle * size, middle * size + size - 1
+    diamond, ghost = opposite_squares(size)
     cells = [cell for cell in range(size * size) if cell not in (diamond, ghost)]
-    observations = _observations(cells, diamond, ghost, size)
-    board = enlarge(envs.draw(None, ghost, diamond, (False, False), size), SCALE)
+    observations = board_observations(cells, diamond, ghost, size)
+    board = empty_board(diamond, ghost, size)
     boards = {
-        name: _draw_arrows(board, cells, _probabilities(policy, observations), size)
+        name: draw_arrows(board, cells, move_probabilities(policy, observations), size)
         for name, policy in policies.items()
     }
     return with_legend(panels(boards))
+
+
+def opposite_squares(size: int) -> tuple[int, int]:
+    """Return a square for the diamond and one for the ghost, at opposite sides of a board.
+
+    >>> opposite_squares(5)
+    (10, 14)
+    """
+    middle = size // 2 * size
+    return middle, middle + size - 1
+
+
+def empty_board(diamond: int, ghost: int, size: int) -> Picture:
+    """Return the picture of a board of PartialGrid-v0 without an agent, no square overseen."""
+    return enlarge(envs.draw(None, ghost, diamond, (False, False), size), SCALE)
 
 
 def with_legend(boards: Picture) -> Picture:
@@ -295,7 +310,7 @@ def with_legend(boards: Picture) -> Picture:
 
 def _legend() -> Image.Image:
     """Return what the length of an arrow means, with arrows of some probabilities."""
-    page = Image.new("RGB", (2 * _GAP + 5 * _CELL, 2 * _LINE), _PAPER)
+    page = Image.new("RGB", (2 * _GAP + 5 * SQUARE, 2 * _LINE), _PAPER)
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     pen.text((_GAP, 8), "The length of an arrow is the probability", _INK, font, anchor="lm")
     pen.text((_GAP, 26), "of that move, where no square is overseen:", _INK, font, anchor="lm")
@@ -310,7 +325,10 @@ def _legend() -> Image.Image:
     return page
 
 
-def _observations(cells: list[int], diamond: int, ghost: int, size: int) -> gridworld.Planes:
+def board_observations(
+    cells: Sequence[int], diamond: int, ghost: int, size: int
+) -> gridworld.Planes:
+    """Return what an agent observes on some squares, where none is overseen, [cells, 4, ...]."""
     count = len(cells)
     board = gridworld.Board(
         agent=np.array(cells),
@@ -321,10 +339,10 @@ def _observations(cells: list[int], diamond: int, ghost: int, size: int) -> grid
     return gridworld.observe(board, size)
 
 
-def _probabilities(
-    policy: ActorCriticPolicy, observations: gridworld.Planes
+def move_probabilities(
+    policy: ActorCriticPolicy, observations: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """Return the probability of each move, [cells, 4]."""
+    """Return the probability of each move on observations, [batch, 4]."""
     with torch.no_grad():
         inputs, _ = policy.obs_to_tensor(observations)
         distribution = policy.get_distribution(inputs).distribution
@@ -333,13 +351,21 @@ def _probabilities(
     return probabilities
 
 
-def _draw_arrows(
-    board: Picture, cells: list[int], probabilities: NDArray[np.float32], size: int
+def draw_arrows(
+    board: Picture, cells: Sequence[int], probabilities: NDArray[np.float32], columns: int
 ) -> Picture:
+    """Return a board with arrows as long as moves are probable.
+
+    Args:
+        board: squares of `SQUARE` pixels.
+        cells: numbers of squares, row * columns + column.
+        probabilities: of each move on each of them, [cells, 4].
+        columns: of the board.
+    """
     image = Image.fromarray(board)
     pen = ImageDraw.Draw(image)
     for cell, row in zip(cells, probabilities, strict=True):
-        center = (cell % size + 0.5) * _CELL, (cell // size + 0.5) * _CELL
+        center = (cell % columns + 0.5) * SQUARE, (cell // columns + 0.5) * SQUARE
         for heading, probability in zip(_HEADINGS, row.tolist(), strict=True):
             _draw_arrow(pen, center, heading, probability * _LENGTH)
     return np.asarray(image)

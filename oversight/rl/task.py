@@ -13,6 +13,7 @@ from agents.method_definition import Reward
 from agents.ppo import PPOConfig
 from oversight.rl.config import TrainConfig
 from oversight.rl.rendering import Picture, Screen
+from oversight.rl.views import View
 
 Metrics = dict[str, float | int]
 
@@ -140,6 +141,14 @@ class Task(ABC):
     def picture(self, policies: Mapping[str, ActorCriticPolicy]) -> Picture | None:
         """Return a picture of what the modules of a policy do, if there is one."""
         return None
+
+    def views(self, seed: int) -> list[View]:
+        """Return boards on which policies are shown, with the agent on each cell, if there are any.
+
+        Args:
+            seed: of the levels.
+        """
+        return []
 
     @abstractmethod
     def complete(self, ppo: PPOConfig) -> PPOConfig:

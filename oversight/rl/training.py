@@ -17,6 +17,7 @@ from oversight.rl.agent import make_agent, task_of
 from oversight.rl.callbacks import (
     Checkpoints,
     Evaluations,
+    GradientAudit,
     OversightBudget,
     ProgressBar,
     RouteCurves,
@@ -153,6 +154,8 @@ def learn(
     checkpoints = Checkpoints(folder.checkpoint, config.checkpoint_every, state.get_state)
     budget = OversightBudget(state.held_out, config.eval_every, dashboard.learner)
     callbacks: list[BaseCallback] = [budget, evaluations, checkpoints, RouteCurves()]
+    if config.audit:
+        callbacks.append(GradientAudit(config.audit_every))
     progress = None
     if console is not None:
         progress = ProgressBar(config.total_timesteps, evaluations, console)

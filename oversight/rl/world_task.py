@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -17,7 +16,9 @@ from agents.ppo import PPOConfig
 from envs.observers import random_streams
 from envs.procgen import ProcgenVectorEnv
 from envs.worlds import AbsentSupervisor, World, WorldEnv, WorldVectorEnv
-from envs.worlds.approach import approaches, paired_states
+from envs.worlds.approach import approaches, moved_to, paired_states
+from envs.worlds.world import Distribution
+from envs.worlds.world_env import draw
 from envs.wrappers.vector.infos import parse_step_infos
 from oversight.rl.config import TrainConfig
 from oversight.rl.environment import (
@@ -29,8 +30,9 @@ from oversight.rl.environment import (
     with_propensity,
     world_of,
 )
-from oversight.rl.rendering import Screen, episode_screen
+from oversight.rl.rendering import SCALE, Screen, enlarge, episode_screen
 from oversight.rl.task import Metrics, Places, Pursuit, Task, mean
+from oversight.rl.views import View, values_of
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -242,6 +244,35 @@ class WorldTask(ShiftedTask):
         game = self.make_game(lanes, distribution="test")
         return game, hide(self.config, game, "true")
 
+    def views(self, seed: int) -> list[View]:
+        """Return a level of training and a test level, if the agent sees boards as planes."""
+        if shows_minigrid(self.config):
+            return []
+        return [self._view(seed, "train"), self._view(seed + 1, "test")]
+
+    def _view(self, seed: int, distribution: Distribution) -> View:
+        """Return a level, with the agent on each cell on which it can stand."""
+        words = random_streams.lane_seeds(seed, 1)
+        world = world_of(self.config, distribution=distribution)
+        first = world.levels(words, np.zeros(1, np.uint64))
+        cells = np.flatnonzero(world.free(first)[0])
+        several = {name: np.repeat(array, len(cells), axis=0) for name, array in first.items()}
+        env = hide(self.config, WorldVectorEnv(world, len(cells)), "true")
+        observations, _ = env.reset(seed=seed, options={"state": moved_to(several, cells)})
+        env.close()
+        found = approaches(world, first)
+        board = world.observe(first)[0]
+        board[list(world.channels).index("agent")] = 0
+        return View(
+            name=distribution,
+            title="a level of training" if distribution == "train" else "a test level",
+            board=enlarge(draw(world, board), SCALE),
+            columns=world.columns,
+            cells=cells,
+            observations=observations,
+            goals=(found.goal | found.proxy)[0][cells],
+        )
+
     def headings(self, metrics: Mapping[str, Any]) -> dict[str, str]:
         """Return the columns of the table of results."""
         critic = {
@@ -272,15 +303,6 @@ class WorldTask(ShiftedTask):
         """Return pictures of test levels, under the oversight of the run."""
         world = world_of(self.config, distribution="test")
         return episode_screen(lambda: hide(self.config, WorldEnv(world, "rgb_array"), "true"))
-
-
-@torch.no_grad()
-def values_of(policy: ActorCriticPolicy, observations: NDArray[Any]) -> Numbers:
-    """Return what the critic of a policy values observations, [batch]."""
-    policy.set_training_mode(False)
-    shown, _ = policy.obs_to_tensor(observations)
-    values: Numbers = policy.predict_values(shown).flatten().double().cpu().numpy()
-    return values
 
 
 def summarize(episodes: Episodes) -> Metrics:

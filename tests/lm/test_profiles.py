@@ -9,9 +9,10 @@ import torch
 
 from lm.config import StudyConfig
 from lm.evaluation.topic_exam import examine_topics, make_topic_exam
+from lm.finished import read_run
 from lm.models import files
 from lm.models.hf_loading import load_pretrained
-from lm.profiles import main, plain_model, read_run, serve
+from lm.profiles import main, plain_model, serve
 from lm.run import run_method
 from oversight.runs import cli
 from oversight.runs.folder import RunFolder, write_config

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, evaluate, report, sweep, train, tune
+from oversight import certify, evaluate, inspect, report, sweep, train, tune
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
+from oversight.inspect import InspectConfig
 from oversight.report import ReportConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "sweep": sweep.main,
     "tune": tune.main,
     "report": report.main,
+    "inspect": inspect.main,
 }
 
 
@@ -60,6 +62,7 @@ def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, comma
         ("sweep", (SweepConfig,)),
         ("tune", (TuneConfig,)),
         ("report", (ReportConfig,)),
+        ("inspect", (InspectConfig,)),
     ],
 )
 def test_help_page_lists_every_flag(command: str, schemas: tuple[type, ...]) -> None:

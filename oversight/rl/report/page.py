@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from oversight.rl.report import figures, sensitivity, tables, worlds
 from oversight.rl.report.comparison import (
@@ -23,6 +21,7 @@ from oversight.rl.report.results import LEVEL, MAIN, OBSERVED, UNOBSERVED, Study
 from oversight.rl.report.tables import Table
 from oversight.rl.result_files import RULES, VERSIONS, Settings, differences
 from oversight.runs.figures import Drawing, Styles
+from oversight.runs.pages import templates
 from oversight.runs.statistics import MIN_SEEDS
 
 Block = Drawing | Table
@@ -382,15 +381,7 @@ def _few_seeds(panel: Panel) -> list[str]:
 
 def render(report: Report) -> str:
     """Return the page as HTML; all text of the report is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = lambda drawing: Markup(drawing.inline())
-    return environment.get_template("page.html").render(report=report)
+    return templates(Path(__file__).parent).get_template("page.html").render(report=report)
 
 
 def write_report(

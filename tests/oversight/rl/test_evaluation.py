@@ -11,13 +11,13 @@ import torch
 from agents import MotivationPolicy
 from configs.rl import PRESETS
 from envs import gridworld
-from oversight.evaluate import load
 from oversight.rl.agent import make_agent
 from oversight.rl.config import EVALUATION, TRAINING, TrainConfig, stream_seed
 from oversight.rl.evaluation import (
     evaluate,
     evaluate_all,
     flag_flip_gap,
+    load,
     policies,
 )
 from oversight.runs.cli import override

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from agents import MotivationPolicy, method
-from oversight.evaluate import load_mixture
 from oversight.rl import relearning
 from oversight.rl.agent import task_of
 from oversight.rl.config import TrainConfig
+from oversight.rl.evaluation import load_mixture
 from oversight.rl.relearning import Checkpoint, make_proxy_learner, proxy_method, relearning_steps
 from oversight.rl.swapping import motivation, pursue
 from oversight.rl.task import Pursuit

@@ -9,9 +9,8 @@ import pytest
 
 from agents import RoutedPPO
 from agents.checkpoint import read_model_weights, read_state
-from oversight.evaluate import load
 from oversight.rl.config import HELD_OUT, TrainConfig
-from oversight.rl.evaluation import evaluate
+from oversight.rl.evaluation import evaluate, load
 from oversight.rl.result_files import RULES, Rule
 from oversight.runs.folder import RunFolder, read_config
 from tests.oversight.rl.tensorboard_events import curves
