@@ -216,7 +216,7 @@ def test_hours_include_the_steps_of_a_labeler() -> None:
     config = RunConfig(loop=LoopConfig(steps=800), assignment=AssignmentConfig(share=0.25))
     study = StudyConfig(method=("gram", "gram-em"), run=config)
     hours = estimate(study).columns[7].cells
-    gram, gram_em = (float(each) for each in hours)
+    gram, gram_em = (float(str(each)) for each in hours)
     assert gram_em == pytest.approx(1.25 * gram, rel=0.05)  # two digits are shown
 
 

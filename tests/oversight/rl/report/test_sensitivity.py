@@ -22,7 +22,7 @@ WIDTHS = {16: 0.5, 32: 0.7, 64: 0.9}
 
 
 def rows() -> Rows:
-    """Return the rows of a study with three widths, and a variation that differs in two settings."""
+    """Return rows of three widths, and of a variation that differs in two settings."""
     found = [
         row
         for width, height in WIDTHS.items()
