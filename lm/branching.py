@@ -16,18 +16,13 @@ from lm.models import files
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.language_model import LanguageModel
-from lm.pretraining import (
-    NOTES,
-    Training,
-    TrainingData,
-    gpt_shape,
-    with_gates,
-)
+from lm.pretraining import NOTES, Training, gpt_shape, with_gates
 from lm.stages import owned
 from lm.task import UnlearningTask
 from lm.training.branches import draw_branches
 from lm.training.log import Report
 from lm.training.route_tables import FORGET, RETAIN
+from lm.training_data import TrainingData
 from oversight.runs.folder import as_read, read_json
 
 WEIGHTS = "trained.safetensors"

@@ -26,10 +26,11 @@ from lm.module_effects import (
     readings_of,
     token_text,
 )
-from lm.pretraining import load_task, make_training_data
+from lm.pretraining import load_task
 from lm.stages import RESULT
 from lm.study import jobs_of
 from lm.task import UnlearningTask
+from lm.training_data import make_training_data
 from oversight.inspection.content import Block, Inspection, Passage, Section, Table, Tokens
 from oversight.inspection.route_map import RouteMap
 from oversight.routing import RouteTable

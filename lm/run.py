@@ -29,16 +29,7 @@ from lm.models.gpt import ablate_random
 from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_loading import load_tokenizer, save_pretrained
 from lm.models.language_model import LanguageModel
-from lm.pretraining import (
-    CHECKPOINT,
-    LABELER,
-    NOTES,
-    Training,
-    TrainingData,
-    default_device,
-    make_training_data,
-    topic_exam,
-)
+from lm.pretraining import CHECKPOINT, LABELER, NOTES, Training, default_device, topic_exam
 from lm.serving import Elicitation, Served, examine_profiles, served
 from lm.stages import RESULT, Stages
 from lm.task import StoryTask, UnlearningTask, sample_texts
@@ -47,6 +38,7 @@ from lm.training.distributed import broadcast, processes
 from lm.training.log import Report
 from lm.training.loop import LoopConfig, make_optimizer, update
 from lm.training.route_tables import RETAIN, UNROUTED
+from lm.training_data import TrainingData, make_training_data
 from oversight.runs.folder import read_json, write_json
 
 PLAIN = "plain"

@@ -22,12 +22,7 @@ from lm.data.shards import read_manifest, require_undamaged
 from lm.label_map import Comparison, label_map, map_table, map_verdict
 from lm.methods import BASE, begins_with, comes_last
 from lm.model_card import card
-from lm.pretraining import (
-    load_task,
-    require_fitting_models,
-    require_labeled_topics,
-    require_something_to_forget,
-)
+from lm.pretraining import load_task, require_fitting_models
 from lm.profile_report import (
     Profiles,
     profiles_table,
@@ -50,6 +45,7 @@ from lm.stages import RESULT, require_result_of
 from lm.task import data_identity
 from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines, tokenizer_of
 from lm.training.distributed import broadcast, processes
+from lm.training_data import require_labeled_topics, require_something_to_forget
 from oversight.runs.folder import (
     RunFolder,
     create,

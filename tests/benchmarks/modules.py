@@ -20,9 +20,10 @@ from lm.data.task import TaskConfig
 from lm.labels import LabelConfig
 from lm.methods import BASE
 from lm.models.layers import silence_modules
-from lm.pretraining import Training, first_model, load_task, make_training_data
+from lm.pretraining import Training, first_model, load_task
 from lm.training.batches import Rows
 from lm.training.loop import make_optimizer, update
+from lm.training_data import make_training_data
 
 FORGET = ("forest", "garden", "sea", "river")
 """The topics of the preset `profiles`; others follow them."""

@@ -19,10 +19,11 @@ from lm.config import RepairConfig, RunConfig
 from lm.evaluation.exam import Report
 from lm.labels import LabelConfig, Routed
 from lm.methods import BASE
-from lm.pretraining import load_task, make_training_data
+from lm.pretraining import load_task
 from lm.report import REFERENCES
 from lm.run import Run
 from lm.training.batches import Rows
+from lm.training_data import make_training_data
 from oversight.runs.statistics import estimate
 
 STAGES = ("before", "after", "repaired", "repaired-given")

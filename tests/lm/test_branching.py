@@ -10,11 +10,12 @@ from lm.branching import CORE, make_training
 from lm.config import RunConfig
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
-from lm.pretraining import NOTES, make_training_data
+from lm.pretraining import NOTES
 from lm.run import run_method, train
 from lm.stages import Stages
 from lm.training.branches import BranchConfig
 from lm.training.route_tables import FORGET
+from lm.training_data import make_training_data
 from oversight.runs.folder import read_json
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task

@@ -22,9 +22,9 @@ from lm.config import RunConfig
 from lm.corpus import Cue
 from lm.data.task import StoryRows, Task, TaskConfig, make_task
 from lm.labels import LabelConfig, story_labels
-from lm.pretraining import make_training_data
 from lm.task import StoryTask
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+from lm.training_data import make_training_data
 from tests.benchmarks.topic_cues import Benchmark, aucs
 
 

@@ -13,13 +13,7 @@ from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
-from lm.pretraining import (
-    CHECKPOINT,
-    NOTES,
-    Training,
-    gradient_shares,
-    make_training_data,
-)
+from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares
 from lm.run import ablate, train
 from lm.stages import Stages
 from lm.training import checkpoints
@@ -29,6 +23,7 @@ from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
 from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
+from lm.training_data import make_training_data
 from oversight.runs.folder import read_json
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task

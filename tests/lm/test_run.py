@@ -27,7 +27,7 @@ from lm.models import files
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
 from lm.posthoc import CIR, NPO, RMU, GradDiff, LayeredRMU, MaxEnt, PostHocSettings, SimNPO
-from lm.pretraining import Training, make_training_data
+from lm.pretraining import Training
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
 from lm.run import Run, repair, require_finite, run_method, train
 from lm.serving import subsets
@@ -36,6 +36,7 @@ from lm.training.batches import Batch
 from lm.training.loop import LoopConfig, step_optimizer
 from lm.training.profiles import GramConfig
 from lm.training.route_tables import FORGET, RETAIN
+from lm.training_data import make_training_data
 from oversight.routing import RouteTable
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import random_model, tiny_task

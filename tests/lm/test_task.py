@@ -19,9 +19,9 @@ from lm.labels import LabelConfig, token_labels
 from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
 from lm.models.shapes import GPTConfig
-from lm.pretraining import make_training_data
 from lm.task import PROMPT, DocumentTask, StoryTask, sample_texts
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
+from lm.training_data import make_training_data
 from tests.lm.data.factories import make_manifest, make_tokenizer
 from tests.lm.evaluation.factories import tiny_task
 
