@@ -29,6 +29,7 @@ from lm.texts import MIN_TEXTS, require_distinct
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.report import ReportConfig
+from oversight.representations.config import StudyConfig as SplitStudyConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
 from oversight.sweep import SweepConfig
@@ -49,6 +50,7 @@ FLAGS = {
     "oversight.evaluate": {*cli.flags(EvaluateConfig)},
     "oversight.certify": {*cli.flags(CertifyConfig)},
     "oversight.report": {*cli.flags(ReportConfig)},
+    "oversight.split": {*cli.flags(cli.Launch), *cli.flags(SplitStudyConfig)},
     "oversight.sweep": {*cli.flags(SweepConfig)},
     "oversight.tune": {*cli.flags(TuneConfig)},
     "lm.unlearn": {*cli.flags(cli.Launch), *cli.flags(StudyConfig)},
@@ -158,7 +160,7 @@ def test_commands_and_flags_exist() -> None:
         for module, rest in re.findall(r"(?:python3?|torchrun.*) -m (\S+)(.*)", line):
             if module in FLAGS:
                 called.add(module)
-                given = re.findall(r"--[a-z][a-z.-]*", rest)
+                given = re.findall(r"--[a-z][a-z0-9.-]*", rest)
                 # as --ppo.no-centered turns --ppo.centered off
                 names = {re.sub(r"(--|\.)no-", r"\1", each) for each in given}
                 assert names <= FLAGS[module], line
@@ -167,7 +169,7 @@ def test_commands_and_flags_exist() -> None:
     assert called == set(FLAGS)
 
 
-@pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z.-]*)", TEXT)}))
+@pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z0-9.-]*)", TEXT)}))
 def test_flags_in_prose_exist(name: str) -> None:
     assert name in {"--help"}.union(*FLAGS.values())
 

@@ -227,8 +227,8 @@ def _mnist(
     for images, classes in ((train, train_classes), (test, test_classes)):
         if images.ndim != 3 or classes.shape != images.shape[:1] or not len(images):
             raise ValueError(f"images of shape {images.shape} have classes of {classes.shape}")
-        if not set(np.unique(classes)) <= set(range(CLASSES)):
-            raise ValueError("there are other classes than the digits 0 to 9")
+        if np.unique(classes).tolist() != list(range(CLASSES)):
+            raise ValueError("training and test images must each be of all digits, 0 to 9")
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(f"images of {train.shape[1:]} and {test.shape[1:]} pixels are mixed")
     both = (*_tensors(train / 127.5 - 1, train_classes), *_tensors(test / 127.5 - 1, test_classes))

@@ -1,6 +1,7 @@
 """What the decoder and each certificate make of test images, by class and by group of classes."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 import torch
@@ -147,14 +148,13 @@ def summarize(decoders: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     """
     name = MEASURES[config.task][0]
     pairs = wrong_and_right(decoders, name, config.group_names)
-    ratios = {
-        group: wrong / right if right else float("nan") for group, (wrong, right) in pairs.items()
-    }
+    ratios = {group: wrong / right if right else nan for group, (wrong, right) in pairs.items()}
+    known = [ratio for ratio in ratios.values() if isfinite(ratio)] or [nan]
     worst = max if config.task == "classify" else min
     return {
         "measure": name,
         FULL: decoders[FULL][name][ALL],
         "wrong": sum(wrong for wrong, _ in pairs.values()) / len(pairs),
         "right": sum(right for _, right in pairs.values()) / len(pairs),
-        "ratio": {**ratios, "least": worst(ratios.values())},
+        "ratio": {**ratios, "least": worst(known)},
     }

@@ -90,7 +90,7 @@ class SplitNetwork(nn.Module):
 
     def certify(self, code: Tensor) -> list[Tensor]:
         """Return what each certificate makes of its part of the detached code, [batch, outputs]."""
-        parts = torch.split(code.detach(), self.part_sizes, -1)
+        parts = torch.split(code.detach(), list(self.part_sizes), -1)
         return [
             certificate(part) for certificate, part in zip(self.certificates, parts, strict=True)
         ]

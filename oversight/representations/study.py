@@ -161,7 +161,9 @@ def default_folder(study: StudyConfig) -> Path:
 
 
 def require_loadable(study: StudyConfig, rows: Rows) -> None:
-    """Raise a ValueError if the data cannot be loaded, or does not fill a batch of some run."""
+    """Raise a ValueError if the device or the data is missing, or does not fill some batch."""
+    if study.run.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but PyTorch sees no GPU: use cpu")
     images = load(study.run.data, study.run.data_dir)
     for setting in settings_of(study, rows):
         require_batch(setting.run, images)
