@@ -142,8 +142,6 @@ class RunConfig:
             raise ValueError(
                 "batch_size 1 was given: a correlation needs 2 images or more in a batch"
             )
-        if self.data == "mnist" and self.data_dir is None:
-            raise ValueError(f"--data mnist was given without files: {MNIST_FILES}")
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:

@@ -72,7 +72,9 @@ def load(data: Data, folder: Path | None) -> Images:
         ValueError: if files are missing or damaged, or a package is not installed.
     """
     if data == "mnist":
-        return read_mnist(folder or Path())
+        if folder is None:
+            raise ValueError(f"--data mnist was given without files: {MNIST_FILES}")
+        return read_mnist(folder)
     return sklearn_digits() if data == "digits" else mnist1d()
 
 

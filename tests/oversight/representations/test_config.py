@@ -42,7 +42,6 @@ def test_names_of_single_classes_are_digits() -> None:
         ({"separate_decoders": True, "label_recall": 0.5}, "label of every image"),
         ({"label_precision": 1.5}, r"a number in \[0, 1\]"),
         ({"learning_rate": 0.0}, "positive"),
-        ({"data": "mnist"}, "mnist.npz"),
     ],
 )
 def test_settings_that_cannot_run_are_refused(values: dict[str, Any], message: str) -> None:
