@@ -97,7 +97,7 @@ class RunConfig:
     hidden_sizes: tuple[int, ...] = (256,)
     """Widths of the hidden layers of the encoder, in reverse order of decoders and certificates; of
     a classifier, the channels of its convolutions."""
-    l1: tuple[float, ...] = (5e-3,)
+    l1: tuple[float, ...] = (7e-3,)
     """Weight of the L1 norm of the code: one for all parts, or one for each."""
     correlation: float = 0.1
     """Weight of the correlation between parts of the code."""
@@ -254,7 +254,8 @@ class StudyConfig:
     shares: tuple[float, ...] = SHARES
     """Shares of the images that are routed, in a sweep over the tax, besides all of them."""
     part_sizes: tuple[int, ...] = PART_SIZES
-    """Dimensions of a part of the code, in a sweep over the tax, besides that of --code-size."""
+    """Dimensions of a part of the code, in a sweep over the tax, besides those of --code-size
+    itself."""
     recalls: tuple[float, ...] = RECALLS
     """Label recalls of a sweep over labels, besides 1."""
     precisions: tuple[float, ...] = PRECISIONS
