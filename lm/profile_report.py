@@ -15,8 +15,8 @@ from rich.table import Table
 from lm.compute_ratio import CAP, LossCurve, fit_curve
 from lm.evaluation.topic_exam import CORE
 from lm.methods import BASE, KEEPS, METHODS
-from lm.report import Format, Result, Results, facts_known, formatter, nats
-from oversight.runs.console import plain_table
+from lm.report import Result, Results, facts_known, nats
+from oversight.runs.console import Format, formatter, plain_table
 from oversight.runs.statistics import Estimate, difference_by_seed, estimate
 
 NO_MODULE, ONE, SOME, ALL = "none", "one", "some", "all"

@@ -6,7 +6,7 @@ the area between their relearning curve and that of gold. Losses recover within 
 from gold, and facts do not, so that both are reported.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import nan
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from lm.attacks.results import (
     worst_case,
 )
 from lm.methods import BASE, GOLD, METHODS
-from oversight.runs.console import plain_table
+from oversight.runs.console import Format, formatter, plain_table
 from oversight.runs.statistics import (
     MIN_SEEDS,
     Estimate,
@@ -260,28 +260,6 @@ def compare_with_references(
     if own and base:
         found["steps_to_relearn"] = steps_to_reach(own, number(base, "forget_loss.before"))
     return found
-
-
-Format = Callable[[Estimate], str]
-
-
-def formatter(form: str, spread: str = "", scale: float = 1.0) -> Format:
-    """Return a format of estimates: the value, and half the width of its interval if known.
-
-    >>> formatter(".3f", ".3f")(Estimate(1.0, 0.9, 1.1, 5))
-    '1.000 +-0.100'
-    >>> formatter(".0%")(Estimate(0.5, 0.4, 0.6, 5))
-    '50%'
-    """
-
-    def cell(mean: Estimate) -> str:
-        if not mean.seeds:
-            return "-"
-        half = scale * (mean.high - mean.low) / 2
-        within = f" +-{half:{spread}}" if spread and mean.known else ""
-        return f"{mean.value:{form}}{within}"
-
-    return cell
 
 
 nats, facts_known = formatter(".3f", ".3f"), formatter(".0%", ".0f", scale=100)

@@ -32,8 +32,8 @@ from lm.attacks.results import (
 )
 from lm.attacks.suite import SUITES
 from lm.methods import BASE, GOLD
-from lm.report import RETAINED, Format, Result, Results, facts_known, nats
-from oversight.runs.console import plain_table
+from lm.report import RETAINED, Result, Results, facts_known, nats
+from oversight.runs.console import Format, plain_table
 from oversight.runs.statistics import MIN_SEEDS, Estimate, difference_by_seed, estimate
 
 MARGINS: Mapping[str, float] = {FACTS: 0.1, LOSS: 0.1}

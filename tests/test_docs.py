@@ -30,6 +30,7 @@ from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.inspect import InspectConfig
 from oversight.report import ReportConfig
+from oversight.representations.config import StudyConfig as SplitStudyConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
 from oversight.sweep import SweepConfig
@@ -51,6 +52,7 @@ FLAGS = {
     "oversight.certify": {*cli.flags(CertifyConfig)},
     "oversight.inspect": {*cli.flags(InspectConfig)},
     "oversight.report": {*cli.flags(ReportConfig)},
+    "oversight.split": {*cli.flags(cli.Launch), *cli.flags(SplitStudyConfig)},
     "oversight.sweep": {*cli.flags(SweepConfig)},
     "oversight.tune": {*cli.flags(TuneConfig)},
     "lm.unlearn": {*cli.flags(cli.Launch), *cli.flags(StudyConfig)},
@@ -160,7 +162,7 @@ def test_commands_and_flags_exist() -> None:
         for module, rest in re.findall(r"(?:python3?|torchrun.*) -m (\S+)(.*)", line):
             if module in FLAGS:
                 called.add(module)
-                given = re.findall(r"--[a-z][a-z.-]*", rest)
+                given = re.findall(r"--[a-z][a-z0-9.-]*", rest)
                 # as --ppo.no-centered turns --ppo.centered off
                 names = {re.sub(r"(--|\.)no-", r"\1", each) for each in given}
                 assert names <= FLAGS[module], line
@@ -169,7 +171,7 @@ def test_commands_and_flags_exist() -> None:
     assert called == set(FLAGS)
 
 
-@pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z.-]*)", TEXT)}))
+@pytest.mark.parametrize("name", sorted({*re.findall(r"`(--[a-z][a-z0-9.-]*)", TEXT)}))
 def test_flags_in_prose_exist(name: str) -> None:
     assert name in {"--help"}.union(*FLAGS.values())
 

@@ -83,7 +83,17 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
     return code or 0
 
 
-PATHS = ("--run-dir", "--resume", "--data", "--out", "--labels", "--forget", "--retain", "--export")
+PATHS = (
+    "--run-dir",
+    "--resume",
+    "--data",
+    "--data-dir",
+    "--out",
+    "--labels",
+    "--forget",
+    "--retain",
+    "--export",
+)
 """Flags whose values are paths, of which an empty one would be the current folder."""
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from oversight import certify, evaluate, inspect, report, sweep, train, tune
+from oversight import certify, evaluate, inspect, report, split, sweep, train, tune
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
 from oversight.inspect import InspectConfig
 from oversight.report import ReportConfig
+from oversight.representations.config import StudyConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs import cli
 from oversight.sweep import SweepConfig
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "tune": tune.main,
     "report": report.main,
     "inspect": inspect.main,
+    "split": split.main,
 }
 
 
@@ -63,11 +65,12 @@ def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, comma
         ("tune", (TuneConfig,)),
         ("report", (ReportConfig,)),
         ("inspect", (InspectConfig,)),
+        ("split", (cli.Launch, StudyConfig)),
     ],
 )
 def test_help_page_lists_every_flag(command: str, schemas: tuple[type, ...]) -> None:
     page = (HELP / f"{command}.txt").read_text(encoding="utf-8")
-    listed = set(re.findall(r"--[a-z][a-z.-]*", page)) - {"--help"}
+    listed = set(re.findall(r"--[a-z][a-z0-9.-]*", page)) - {"--help"}
     listed = {name for name in listed if not re.match(r"--(ppo\.)?no-", name)}
     assert listed >= {flag for schema in schemas for flag in cli.flags(schema)}
     assert listed - {"--run-dir", "--resume"} <= {f for each in schemas for f in cli.flags(each)}

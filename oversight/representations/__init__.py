@@ -1,0 +1,1 @@
+"""Codes that gradient routing splits: each part learns its own classes."""
