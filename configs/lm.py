@@ -374,3 +374,42 @@ DOCUMENT_TOKENS = {
     "wmdp-zephyr-7b": 512,
 }
 """Presets that need documents, and the tokens of a row: the `--context` of `lm.prepare`."""
+
+# Rates and steps of a pretrained model: SmolLM2-135M on two cores, where a step of 8 stories takes
+# seconds.
+STEERING_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("The word forest in made-up stories, one seed: a few minutes on two cores.", {}),
+    "quick": (
+        "A tenth of the default's training and few measurements, in half a minute: to try a setup.",
+        {
+            "loop.steps": 80,
+            "loop.warmup": 10,
+            "held_out_rows": 48,
+            "choice_rows": 16,
+            "steering.coefficients": (0.1, 0.2, 0.4, 0.8, 1.6, 3.2),
+            "steering.samples": 16,
+        },
+    ),
+    "paper": (
+        "Five seeds of the default, as docs/results/steering.md reports them.",
+        {"seeds": SEEDS},
+    ),
+    "pretrained": (
+        "A short further training of a pretrained model on made-up stories, named by --model.",
+        {
+            "train_rows": 480,
+            "held_out_rows": 24,
+            "choice_rows": 8,
+            "loop.steps": 40,
+            "loop.warmup": 5,
+            "loop.learning_rate": 1e-4,
+            "loop.weight_decay": 0.0,
+            "steering.blocks": (15,),
+            "steering.coefficients": (0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0),
+            "steering.pairs": 24,
+            "steering.samples": 8,
+            "steering.sample_length": 48,
+        },
+    ),
+}
+"""Presets of `python -m lm.steer`."""
