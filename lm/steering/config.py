@@ -81,6 +81,9 @@ class RouteConfig:
     the paper."""
     last_block: float = 0.9
     """Last such block, as a share of the depth: block 18 of 20 in the paper."""
+    embeddings: bool = True
+    """Whether the output embeddings of the concept, too, learn in this dimension alone. In the
+    paper they learn in all, which leaks in small models: they align with what is there anyway."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "dimension", least=0)

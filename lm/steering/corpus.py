@@ -30,8 +30,6 @@ STREAM = 5
 """Separates the random stream of texts from others of the same seed."""
 MOST = 0.5
 """Largest share of the tokens of a text that a concept may be."""
-POOLS = ("train", "choice", "held_out")
-"""Texts to train on and to make vectors of, to choose blocks on, and to measure on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,15 +250,13 @@ def find_concept(
 
 
 def require_occurring(corpus: Corpus, words: Sequence[str]) -> None:
-    """Raise a ValueError if a concept does not occur where it must, or is most of the text."""
+    """Raise a ValueError if a concept does not occur in texts to train on, or is most of them."""
     named, concept = ", ".join(words), corpus.concept
-    for pool in POOLS:
-        rows = getattr(corpus, pool)
-        if not concept.mask(rows[:, 1:]).any():
-            raise ValueError(
-                f"{named} never occurs in the {len(rows)} rows of the pool {pool!r}: give other "
-                "--concept-words, or more texts"
-            )
+    if not concept.mask(corpus.train[:, 1:]).any():
+        raise ValueError(
+            f"{named} never occurs in the {len(corpus.train)} rows to train on: give other "
+            "--concept-words, or more texts"
+        )
     if corpus.share > MOST:
         raise ValueError(
             f"{named} is {corpus.share:.0%} of the tokens, and a concept may be at most {MOST:.0%} "

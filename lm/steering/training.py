@@ -7,7 +7,7 @@ and the output head, learn from the concept as usual.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from lm.training.batches import Rows, checksum
 from lm.training.log import Log, Report
 from lm.training.loop import train
 from oversight.routing import Gate, RouteTable
+from oversight.runs.folder import as_read
 
 Kind = Literal["routed", "unrouted"]
 """Whether the concept was routed in the training of a model."""
@@ -72,6 +73,19 @@ def gate_residual(model: LanguageModel, blocks: Iterable[int], dimension: int) -
         gate = Gate(**{name: width for name, width in sizes.items() if width})
         layers[number].add_module("residual_gate", gate)
         layers[number].register_forward_hook(_pass_gate)
+
+
+def mask_embeddings(model: LanguageModel, concept: Concept, dimension: int) -> None:
+    """Let the output embeddings of a concept learn in one dimension alone.
+
+    Gates do not reach them, as they lie above the residual stream. If the embedding of inputs is
+    the same matrix, it is masked as well.
+    """
+    matrix = model.output_matrix()
+    mask = torch.ones_like(matrix)
+    mask[list(concept.tokens)] = 0
+    mask[list(concept.tokens), dimension] = 1
+    matrix.register_hook(mask.mul)
 
 
 def _pass_gate(
@@ -148,9 +162,17 @@ def train_model(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = first_model(config, corpus, seed).to(device)
     gate_residual(model, config.route.blocks(len(model.layers())), config.route.dimension)
+    if kind == "routed" and config.route.embeddings:
+        mask_embeddings(model, corpus.concept, config.route.dimension)
     rows = Rows(ConceptRows(corpus.train, corpus.concept), config.batch_size, seed)
-    identity = {"kind": kind, "seed": seed, "loop": config.loop.identity, "rows": rows.digest}
-    log = Log(folder / NOTES, config.loop, identity, report)
+    identity = {
+        "kind": kind,
+        "seed": seed,
+        "route": asdict(config.route),
+        "loop": config.loop.identity,
+        "rows": rows.digest,
+    }
+    log = Log(folder / NOTES, config.loop, as_read(identity), report)
     train(model, concept_table(kind), rows, config.loop, folder / CHECKPOINT, log)
     log.write()
     return model

@@ -86,12 +86,9 @@ def make_vectors(method: str, source: Source) -> Vectors:
     return {block: F.normalize(vector.float(), dim=0) for block, vector in made.items()}
 
 
-@torch.no_grad()
 def output_embeddings(model: LanguageModel) -> Tensor:
-    """Return the output embedding of each token, [v, d] on the CPU: its logit for unit vectors."""
-    unit_dd = torch.eye(model.width, device=model.device, dtype=next(model.parameters()).dtype)
-    both = model.logits(torch.cat([unit_dd, torch.zeros_like(unit_dd[:1])])[None])[0]
-    return (both[:-1] - both[-1:]).T.float().cpu()  # without the bias, if there is one
+    """Return the output embedding of each token, [v, d] float32 on the CPU."""
+    return model.output_matrix().detach().float().cpu()
 
 
 def concept_sign(embeddings_vd: Tensor, dimension: int, tokens: Sequence[int]) -> float:
