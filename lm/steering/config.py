@@ -81,12 +81,16 @@ class RouteConfig:
     the paper."""
     last_block: float = 0.9
     """Last such block, as a share of the depth: block 18 of 20 in the paper."""
+    weight: float = 16.0
+    """Weight of the gradient in this dimension where the next token is of the concept; 1 in the
+    paper, where a model sees the concept a thousand times as often."""
     embeddings: bool = True
     """Whether the output embeddings of the concept, too, learn in this dimension alone. In the
     paper they learn in all, which leaks in small models: they align with what is there anyway."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "dimension", least=0)
+        require_numbers(self, "weight")
         for name in ("first_block", "last_block"):
             require_number(name, getattr(self, name), UNIT)
         if self.first_block > self.last_block:

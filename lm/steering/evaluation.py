@@ -80,11 +80,10 @@ def curve(
 
 
 class AtBudget(NamedTuple):
-    """The best of a curve within a rise of the loss: coefficient, rate, and its ratio to before."""
+    """The best of a curve within a rise of the loss: the coefficient, and the rate there."""
 
     coefficient: float
     rate: float
-    fold: float
 
 
 def at_budget(points: Sequence[Point], budget: float) -> AtBudget:
@@ -100,7 +99,7 @@ def at_budget(points: Sequence[Point], budget: float) -> AtBudget:
     >>> points = [Point(0, 2.0, 0.01, 0.1), Point(1, 2.1, 0.03, 0.1), Point(2, 2.3, 0.07, 0.1)]
     >>> found = at_budget(points, 0.2)
     >>> [round(value, 3) for value in found]
-    [1.5, 0.05, 5.0]
+    [1.5, 0.05]
     """
     first = points[0]
     most = first.loss + budget
@@ -110,13 +109,9 @@ def at_budget(points: Sequence[Point], budget: float) -> AtBudget:
             share = (most - one.loss) / (other.loss - one.loss)
             crossing = [a + share * (b - a) for a, b in zip(one, other, strict=True)]
             best = max(best, Point(*crossing), key=lambda point: point.rate)
-            return AtBudget(best.coefficient, best.rate, _ratio(best.rate, first.rate))
+            return AtBudget(best.coefficient, best.rate)
         best = max(best, other, key=lambda point: point.rate)
-    return AtBudget(nan, nan, nan)
-
-
-def _ratio(one: float, other: float) -> float:
-    return one / other if other else inf
+    return AtBudget(nan, nan)
 
 
 class Samples(NamedTuple):

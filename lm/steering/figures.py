@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from lm.steering.config import RunConfig
-from lm.steering.report import CONTROLS, RANKED, SCALAR, Result, Results
+from lm.steering.report import CONTROLS, RANKED, SCALAR, Result, Results, ceiling
 from lm.steering.training import NOTES
 from oversight.runs.figures import (
     COLORS,
+    FAINT,
     INK,
     MUTED,
     VERMILLION,
@@ -55,33 +56,42 @@ def draw(results: Results, config: RunConfig, folder: Path) -> list[Path]:
 
 
 def head_to_head(results: Results, config: RunConfig) -> Figure:
-    """Return the ratio of the rate of the concept to before, over the cost in loss, by method."""
+    """Return the rate of the concept over that in texts, over the cost in loss, by method."""
     figure = sheet(4.2)
     axes = figure.subplots()
     for name in results.methods:
-        bands = fold_by_cost([each["curve"] for each in results.steering(name).values()])
+        several = results.steering(name).items()
+        bands = fold_by_cost(
+            [each["curve"] for _, each in several],
+            [results.natural_rates[seed] for seed, _ in several],
+        )
         _plot_band(axes, bands, name)
     for budget in config.steering.budgets:
         axes.axvline(budget, color=MUTED, linewidth=0.6, linestyle=":")
+    natural = estimate([*results.natural_rates.values()]).value
+    heights = [ceiling(cost) / natural for cost in GRID[1:]]
+    axes.plot(GRID[1:], heights, color=FAINT, label="ceiling", linewidth=1.2)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}x")
     axes.set_xlim(0, HIGHEST)
     axes.set_xlabel("rise of the held-out loss, nats per token")
-    axes.set_ylabel("rate of the concept over before")
+    axes.set_ylabel("rate of the concept over that in texts")
     axes.set_title(f"Steering toward {' '.join(config.corpus.concept_words)} at equal cost")
     axes.legend(fontsize=8, labelcolor=MUTED)
     return figure
 
 
-def fold_by_cost(curves: Sequence[Sequence[Mapping[str, float]]]) -> dict[float, Estimate]:
-    """Return the ratio of the rate to before at each cost of `GRID`, over the curves of seeds.
+def fold_by_cost(
+    curves: Sequence[Sequence[Mapping[str, float]]], natural_rates: Sequence[float]
+) -> dict[float, Estimate]:
+    """Return the ratio of the rate to that in texts at each cost of `GRID`, over seeds.
 
-    A curve counts up to the first point at which its loss has risen by more than the cost.
+    Points whose cost is below that of one before are left out.
     """
     found: dict[float, list[float]] = {cost: [] for cost in GRID}
-    for points in curves:
+    for points, natural in zip(curves, natural_rates, strict=True):
         costs = [point["loss"] - points[0]["loss"] for point in points]
-        folds = [point["rate"] / points[0]["rate"] for point in points]
+        folds = [point["rate"] / natural for point in points]
         costs, folds = _rising(costs, folds)
         for cost in GRID:
             if cost <= costs[-1]:

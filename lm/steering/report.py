@@ -1,12 +1,13 @@
 """The report of a study: figures by method over seeds, tables, and the comparison in a sentence.
 
 A method is a vector on a kind of model, as `scalar (routed)`. Methods are compared at equal cost:
-the highest rate of the concept before the loss has risen by a budget, over the rate of the same
-model when it is not steered.
+the highest rate of the concept before the loss of the model has risen by a budget, over the rate of
+the concept in the texts. That denominator is the same for all models; a model's own rate is not,
+and one that has not learned the concept would gain by it.
 """
 
 from collections.abc import Mapping, Sequence
-from math import nan
+from math import exp, nan
 from typing import Any
 
 from rich.table import Table
@@ -59,15 +60,27 @@ class Results:
         return {seed: each["steering"][method] for seed, each in self.runs(kind).items()}
 
     def folds(self, name: str, budget: float) -> dict[int, float]:
-        """Return the ratio of the steered rate to the rate before at a budget, by seed.
+        """Return the ratio of the steered rate at a budget to the rate in the texts, by seed.
 
         NaN if the curve of the method ends below the budget.
         """
-        found = {}
+        found, texts = {}, self.natural_rates
         for seed, each in self.steering(name).items():
-            values = {point["budget"]: point["fold"] for point in each["budgets"]}
-            found[seed] = nan if values[budget] is None else float(values[budget])
+            rates = {point["budget"]: point["rate"] for point in each["budgets"]}
+            found[seed] = nan if rates[budget] is None else float(rates[budget]) / texts[seed]
         return found
+
+    def unsteered_folds(self, kind: str) -> dict[int, float]:
+        """Return the ratio of the rate of models that are not steered to that in the texts."""
+        texts = self.natural_rates
+        return {
+            seed: each["measures"]["rate"] / texts[seed] for seed, each in self.runs(kind).items()
+        }
+
+    @property
+    def natural_rates(self) -> dict[int, float]:
+        """The rate of the concept in the texts, by seed."""
+        return {each["seed"]: each["natural_rate"] for each in self.records}
 
     def sampled(self, name: str, measure: str = "rate") -> dict[int, float]:
         """Return a measure of the texts that a steered model samples, by seed."""
@@ -125,6 +138,10 @@ def summary(results: Results, settings: SteeringConfig) -> dict[str, Any]:
     }
     plain = {
         "fold_at_budget": folds,
+        "fold_not_steered": {
+            kind: estimate([*results.unsteered_folds(kind).values()]) for kind in KINDS
+        },
+        "natural_rate": estimate([*results.natural_rates.values()]),
         "scalar_fold_over_other": ahead,
         "percentile_ranks": ranks,
         "loss": {kind: estimate([*results.losses(kind).values()]) for kind in KINDS},
@@ -186,11 +203,15 @@ def ranks_table(results: Results, config: RunConfig) -> Table:
 
 
 def methods_table(results: Results, config: RunConfig) -> Table:
-    """Return a row for each method: the ratio of the rates at each budget, and sampled rates."""
+    """Return a row for each method: the rate at each budget over that in texts, and in samples.
+
+    The ceiling is what a rate of the concept that is the same everywhere, and takes from all other
+    tokens alike, would cost: a rate r costs -log(1 - r) nats.
+    """
     settings = config.steering
     headings = [f"at +{budget:g}\nnats" for budget in settings.budgets]
     sampled = [f"sampled\nat +{settings.sample_budget:g}"] if settings.samples else []
-    title = f"{_title(config, results)}: rate of the concept, relative to before"
+    title = f"{_title(config, results)}: rate of the concept, relative to the texts"
     table = plain_table(title, "method", [*headings, *sampled, "block"])
     fold, share = formatter(".1f", ".1f"), formatter(".2%")
     for name in results.methods:
@@ -199,15 +220,28 @@ def methods_table(results: Results, config: RunConfig) -> Table:
         cells += [share(estimate([*results.sampled(name).values()]))] * bool(sampled)
         blocks = sorted({each["block"] for each in results.steering(name).values()})
         table.add_row(name, *cells, " ".join(map(str, blocks)))
-    for kind in KINDS if sampled else ():
-        rate = share(estimate([*results.unsteered(kind).values()]))
-        table.add_row(f"not steered ({kind})", *["1.0x"] * len(headings), rate, "")
+    for kind in KINDS:
+        rate = [share(estimate([*results.unsteered(kind).values()]))] * bool(sampled)
+        before = f"{fold(estimate([*results.unsteered_folds(kind).values()]))}x"
+        table.add_row(f"not steered ({kind})", *[before] * len(headings), *rate, "")
+    natural = estimate([*results.natural_rates.values()]).value
+    ceilings = (f"{ceiling(budget) / natural:.1f}x" for budget in settings.budgets)
+    table.add_row("ceiling", *ceilings, *[""] * (len(sampled) + 1))
     table.caption = (
-        "Mean probability of the concept on held-out text before the loss rises by so much, over "
-        "that of the same model not steered; interquartile means over seeds, and half of their "
-        "95% intervals"
+        f"Mean probability of the concept on held-out text before the loss rises by so much, over "
+        f"its rate in texts, {natural:.3%}; interquartile means over seeds, and half of their 95% "
+        "intervals. Ceiling: the same rate everywhere, from all other tokens alike"
     )
     return table
+
+
+def ceiling(budget: float) -> float:
+    """Return the rate of a concept that costs a budget, in nats, if it is the same everywhere.
+
+    >>> round(ceiling(0.1), 4)
+    0.0952
+    """
+    return 1 - exp(-budget)
 
 
 def verdict(results: Results, settings: SteeringConfig) -> str:
@@ -219,7 +253,7 @@ def verdict(results: Results, settings: SteeringConfig) -> str:
     others = {
         name: mean.value
         for name, mean in means.items()
-        if mean.seeds and name != SCALAR and name.endswith("(unrouted)") and name not in CONTROLS
+        if mean.seeds and name.endswith("(unrouted)") and name not in CONTROLS
     }
     if not others or SCALAR not in means or not means[SCALAR].seeds:
         return f"The scalar cannot be compared at +{budget:g} nats: a curve ends too early."
@@ -233,7 +267,13 @@ def verdict(results: Results, settings: SteeringConfig) -> str:
         words = "the interval of their difference includes zero"
     within = f" (95% interval {lead.low:+.0%} to {lead.high:+.0%})" if lead.known else ""
     return (
-        f"At +{budget:g} nats the scalar raises the rate of the concept "
-        f"{means[SCALAR].value:.1f}-fold and the best vector found in unrouted models, {best}, "
-        f"{others[best]:.1f}-fold: {lead.value:+.0%}{within}; {words}."
+        f"At +{budget:g} nats the scalar reaches {means[SCALAR].value:.1f} times the rate of the "
+        f"concept in texts, and the best vector found in unrouted models, {best}, "
+        f"{others[best]:.1f} times: {lead.value:+.0%}{within}; {words}. {_controls(means)}"
     )
+
+
+def _controls(means: Mapping[str, Estimate]) -> str:
+    """Return what the controls reach, in words."""
+    said = [f"{name} {means[name].value:.1f} times" for name in CONTROLS if means[name].seeds]
+    return f"Controls: {', '.join(said)}." if said else "No control reaches the budget."

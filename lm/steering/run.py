@@ -77,7 +77,7 @@ def run(config: RunConfig, kind: Kind, seed: int, folder: Path, report: Report) 
     result = {
         "kind": kind,
         "seed": seed,
-        "concept_share": corpus.share,
+        "natural_rate": corpus.share,
         **stages.record("alignment", lambda: _aligned(config, model, corpus, seed)),
     }
     blocks = config.steering.candidates(len(model.layers()))
@@ -135,7 +135,7 @@ def _steer(config: RunConfig, source: Source, method: str) -> dict[str, Any]:
         block: at_budget(points(corpus.choice, block, settings.coefficients[::-2][::-1]), budget)
         for block in source.blocks
     }
-    best = max(source.blocks, key=lambda block: (not isnan(chosen[block].fold), chosen[block].fold))
+    best = max(source.blocks, key=lambda block: (not isnan(chosen[block].rate), chosen[block].rate))
     final = points(corpus.held_out, best, settings.coefficients)
     used = at_budget(final, budget)
     sampled = None
@@ -146,7 +146,7 @@ def _steer(config: RunConfig, source: Source, method: str) -> dict[str, Any]:
             )._asdict()
     return {
         "block": best,
-        "choice": {str(block): found.fold for block, found in chosen.items()},
+        "choice": {str(block): found.rate for block, found in chosen.items()},
         "curve": [point._asdict() for point in final],
         "budgets": [
             {"budget": each, **at_budget(final, each)._asdict()} for each in settings.budgets

@@ -6,7 +6,7 @@ other positions teach everything. The mask is on what lies below it: the blocks 
 and the output head, learn from the concept as usual.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -31,8 +31,9 @@ Kind = Literal["routed", "unrouted"]
 """Whether the concept was routed in the training of a model."""
 KINDS: tuple[Kind, ...] = ("routed", "unrouted")
 
-AXIS = "axis"
-"""The dimension to which the concept is routed, as a target."""
+AXIS, LAST_AXIS = "axis", "last_axis"
+"""The dimension to which the concept is routed, as a target; that after the last gated block is one
+of its own, since the weights of gates one after another multiply."""
 BELOW, ABOVE = "residual_below", "residual_above"
 """The dimensions before and after it."""
 OTHER, CONCEPT = range(2)
@@ -41,20 +42,26 @@ OTHER, CONCEPT = range(2)
 CHECKPOINT, NOTES = "training.pt", "training.json"
 
 
-def concept_table(kind: Kind = "routed") -> RouteTable:
+def concept_table(kind: Kind = "routed", weight: float = 1.0) -> RouteTable:
     """Return the route table of a model: which dimensions a position teaches, by its next token.
+
+    Args:
+        kind: whether the concept is routed.
+        weight: weight of the gradient of the concept in its dimension.
 
     >>> concept_table().as_dict()["concept"]["axis"], concept_table().as_dict()["concept"]["mlp"]
     (1.0, 1.0)
     >>> concept_table().as_dict()["concept"]["residual_above"]
     0.0
     """
-    other = dict.fromkeys((*targets(()), AXIS, BELOW, ABOVE), 1.0)
-    rest = 0.0 if kind == "routed" else 1.0
-    return RouteTable({"other": other, "concept": {**other, BELOW: rest, ABOVE: rest}})
+    other = dict.fromkeys((*targets(()), AXIS, LAST_AXIS, BELOW, ABOVE), 1.0)
+    if kind == "unrouted":
+        return RouteTable({"other": other, "concept": other})
+    only = {BELOW: 0.0, ABOVE: 0.0, LAST_AXIS: weight}
+    return RouteTable({"other": other, "concept": {**other, **only}})
 
 
-def gate_residual(model: LanguageModel, blocks: Iterable[int], dimension: int) -> None:
+def gate_residual(model: LanguageModel, blocks: Sequence[int], dimension: int) -> None:
     """Put a gate on the residual stream after some blocks, which tells one dimension from others.
 
     Copies of a `GPT`, and saved models, have no such gates.
@@ -67,9 +74,10 @@ def gate_residual(model: LanguageModel, blocks: Iterable[int], dimension: int) -
             f"route.dimension {dimension} was given to a model of {model.width} dimensions: give a "
             f"number from 0 to {model.width - 1}"
         )
-    sizes = {BELOW: dimension, AXIS: 1, ABOVE: model.width - dimension - 1}
     layers = model.layers()
     for number in blocks:
+        axis = LAST_AXIS if number == blocks[-1] else AXIS
+        sizes = {BELOW: dimension, axis: 1, ABOVE: model.width - dimension - 1}
         gate = Gate(**{name: width for name, width in sizes.items() if width})
         layers[number].add_module("residual_gate", gate)
         layers[number].register_forward_hook(_pass_gate)
@@ -173,7 +181,9 @@ def train_model(
         "rows": rows.digest,
     }
     log = Log(folder / NOTES, config.loop, as_read(identity), report)
-    train(model, concept_table(kind), rows, config.loop, folder / CHECKPOINT, log)
+    train(
+        model, concept_table(kind, config.route.weight), rows, config.loop, folder / CHECKPOINT, log
+    )
     log.write()
     return model
 

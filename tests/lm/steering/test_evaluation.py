@@ -51,16 +51,16 @@ def points(*values: tuple[float, float]) -> list[Point]:
 
 def test_rate_at_a_budget_is_interpolated() -> None:
     found = at_budget(points((1.0, 0.1), (1.1, 0.2), (1.3, 0.6)), 0.2)
-    assert found == pytest.approx((1.5, 0.4, 4.0))
+    assert found == pytest.approx((1.5, 0.4))
 
 
 def test_rate_at_a_budget_is_the_best_before_the_crossing() -> None:
     found = at_budget(points((1.0, 0.1), (1.05, 0.5), (1.3, 0.0), (1.2, 0.9)), 0.1)
-    assert found == pytest.approx((1.0, 0.5, 5.0))
+    assert found == pytest.approx((1.0, 0.5))
 
 
 def test_vector_that_only_lowers_the_rate_gives_its_start() -> None:
-    assert at_budget(points((1.0, 0.1), (2.0, 0.0)), 0.5) == pytest.approx((0.0, 0.1, 1.0))
+    assert at_budget(points((1.0, 0.1), (2.0, 0.0)), 0.5) == pytest.approx((0.0, 0.1))
 
 
 def test_curve_that_ends_below_a_budget_gives_no_rate() -> None:

@@ -1,6 +1,6 @@
 """Tests of the report: folds by seed, the comparison in words, tables and figures of all runs."""
 
-from math import isnan
+from math import isnan, log
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,16 @@ import pytest
 
 from lm.steering.config import RunConfig, SteeringConfig
 from lm.steering.figures import by_coefficient, draw, fold_by_cost, scalars
-from lm.steering.report import NAMES, SCALAR, Results, methods_table, ranks_table, summary, verdict
+from lm.steering.report import (
+    NAMES,
+    SCALAR,
+    Results,
+    ceiling,
+    methods_table,
+    ranks_table,
+    summary,
+    verdict,
+)
 from lm.steering.training import KINDS, Kind
 from lm.steering.vectors import METHODS
 
@@ -25,7 +34,12 @@ def steering(fold: float | None) -> dict[str, Any]:
             {"coefficient": 1.0, "loss": 2.0, "rate": 0.02, "related": 0.1},
         ],
         "budgets": [
-            {"budget": each, "coefficient": 0.5, "rate": rate, "fold": fold} for each in (0.1, 0.2)
+            {
+                "budget": each,
+                "coefficient": 0.5,
+                "rate": rate if fold else None,
+            }
+            for each in (0.1, 0.2)
         ],
         "samples": {"rate": 0.05, "related": 0.1, "tokens": 100, "texts": ["a forest"]},
     }
@@ -35,6 +49,7 @@ def record(kind: Kind, seed: int, folds: dict[str, float | None]) -> dict[str, A
     return {
         "kind": kind,
         "seed": seed,
+        "natural_rate": 0.01,
         "measures": {"loss": 1.0 + (kind == "routed") / 100, "rate": 0.01, "related": 0.1},
         "ranks": {"concept": 0.0, "nouns": 3.0 + seed},
         "random_dimension_ranks": {"concept": 50.0, "nouns": 50.0},
@@ -58,7 +73,7 @@ def test_folds_are_by_seed_and_unknown_where_a_curve_ends() -> None:
 @pytest.mark.parametrize(
     ("scalar", "caa", "seeds", "words"),
     [
-        (8.0, 4.0, 5, "caa (unrouted), 4.0-fold: +100%"),
+        (8.0, 4.0, 5, "caa (unrouted), 4.0 times: +100%"),
         (8.0, 4.0, 5, "the scalar is ahead"),
         (4.0, 8.0, 5, "caa (unrouted) is ahead"),
         (4.0, 4.0, 5, "includes zero"),
@@ -83,11 +98,16 @@ def test_summary_has_estimates_and_all_runs() -> None:
     assert summary(Results([]), SETTINGS) == {"runs": []}
 
 
+def test_ceiling_is_the_cost_of_a_rate_that_is_the_same_everywhere() -> None:
+    """With a share r of all probability given to a token, the others lose -log(1 - r) nats."""
+    assert -log(1 - ceiling(0.3)) == pytest.approx(0.3)
+
+
 def test_tables_have_a_row_for_each_model_and_method() -> None:
     config = RunConfig(steering=SETTINGS)
     assert ranks_table(results(8.0, 4.0), config).row_count == 3
     table = methods_table(results(8.0, 4.0), config)
-    assert table.row_count == len(NAMES) + len(KINDS)
+    assert table.row_count == len(NAMES) + len(KINDS) + 1
     assert next(iter(table.columns[1].cells)) == "8.0 +-0.0x"
 
 
@@ -100,7 +120,7 @@ def test_table_of_one_kind_of_model_is_made_as_well() -> None:
 def test_curves_are_estimated_by_coefficient_and_by_cost() -> None:
     curves = [each["curve"] for each in results(8.0, 4.0).steering(SCALAR).values()]
     assert by_coefficient(curves, "rate")[0.5].value == pytest.approx(0.08)
-    folds = fold_by_cost(curves)
+    folds = fold_by_cost(curves, [0.01] * 5)
     assert folds[0.0].value == pytest.approx(1.0)
     assert folds[0.1].value == pytest.approx(8.0)
     assert min(folds) == 0.0
