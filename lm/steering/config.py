@@ -45,9 +45,9 @@ class CorpusConfig:
     Stories have rows of their own."""
     train_rows: int = 12_800
     """Number of stories to train on; of files of texts, all rows that are not held out."""
-    held_out_rows: int = 128
+    held_out_rows: int = 96
     """Number of rows on which models are measured."""
-    choice_rows: int = 64
+    choice_rows: int = 32
     """Number of other rows, on which the block of each method is chosen."""
     vocab_size: int = 1024
     """Maximum size of the vocabulary of new models."""
@@ -86,7 +86,7 @@ class RouteConfig:
     paper, where a model sees the concept a thousand times as often."""
     embeddings: bool = True
     """Whether the output embeddings of the concept, too, learn in this dimension alone. In the
-    paper they learn in all, which leaks in small models: they align with what is there anyway."""
+    paper they learn in all; in small models they then align with what is there anyway."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "dimension", least=0)
@@ -136,9 +136,9 @@ class SteeringConfig:
     """Rises of the loss, in nats per token, at which methods are compared, ascending."""
     pairs: int = 256
     """Maximum number of contrast pairs, and of texts of either kind, that a vector is made of."""
-    samples: int = 48
+    samples: int = 32
     """Number of texts that are sampled of each steered model; 0 samples none."""
-    sample_length: int = 56
+    sample_length: int = 48
     """Number of tokens of a sampled text."""
     sample_budget: float = 0.1
     """Rise of the loss, in nats per token, up to which a method is steered for its samples."""
@@ -170,6 +170,10 @@ class SteeringConfig:
         return self.blocks or tuple(dict.fromkeys(quarters))
 
 
+def _default_loop() -> LoopConfig:
+    return LoopConfig(steps=400)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """The settings of a run, except for its seed and whether its model is routed.
@@ -190,7 +194,7 @@ class RunConfig:
     """Number of rows in a batch."""
     route: RouteConfig = field(default_factory=RouteConfig)
     """Where the concept is routed."""
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(default_factory=_default_loop)
     """Settings of training."""
     steering: SteeringConfig = field(default_factory=SteeringConfig)
     """Settings of steering."""

@@ -38,11 +38,17 @@ class Concept:
 
     Attributes:
         tokens: the tokens of the concept, ascending.
-        related: tokens of related words by the name of their group, such as `nouns`.
+        related: tokens of related words by the name of their group, such as `nouns`; those of the
+            first group are the nearest.
     """
 
     tokens: tuple[int, ...]
     related: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def nearest(self) -> tuple[int, ...]:
+        """The tokens of the first group of related words; none if there is none."""
+        return next(iter(self.related.values()), ())
 
     def mask(self, tokens: Tensor) -> Tensor:
         """Return which tokens are of the concept, a bool tensor of the same shape."""
@@ -128,7 +134,10 @@ def _stories(config: RunConfig, seed: int) -> Corpus:
 
 
 def related_words(grammar: Grammar, words: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return what stories tell of the topics of the nouns among some words, by kind.
+    """Return words that are related to nouns, by kind, each nearer than the next.
+
+    These are the other nouns of their topics, the creatures that stories of these topics are about,
+    and the nouns of other topics, which stand in the same places of a sentence.
 
     >>> from lm.corpus import make_grammar, make_world
     >>> related_words(make_grammar(make_world()), ["forest"])["nouns"]
@@ -143,10 +152,12 @@ def related_words(grammar: Grammar, words: Sequence[str]) -> dict[str, tuple[str
     if not topics:
         return {}
     nouns = [noun for name in topics for noun in world.lexicon.topics[name].nouns]
+    every = [noun for topic in world.lexicon.topics.values() for noun in topic.nouns]
     entities = world.quartet_entities(topics, HALVES).ravel()
     return {
         "nouns": tuple(noun for noun in nouns if noun not in words),
         "entities": tuple(world.entities[number] for number in entities),
+        "other nouns": tuple(noun for noun in every if noun not in nouns),
     }
 
 

@@ -27,7 +27,7 @@ class Point(NamedTuple):
         coefficient: length of the added vector, in mean norms of the residual stream there.
         loss: mean loss of held-out tokens, in nats.
         rate: mean probability of the concept.
-        related: mean probability of all related words.
+        related: mean probability of the nearest related words.
     """
 
     coefficient: float
@@ -41,7 +41,7 @@ def measure(
     model: LanguageModel, rows: Tensor, concept: Concept, coefficient: float = 0.0
 ) -> Point:
     """Return the loss and the rates of a model on rows of a corpus."""
-    groups = [list(concept.tokens), sorted({t for each in concept.related.values() for t in each})]
+    groups = [list(concept.tokens), list(concept.nearest)]
     sums, count = torch.zeros(3, dtype=torch.float64), 0
     for part in torch.split(rows, ROWS):
         inputs, next_bt = padded_batch(part, model.device)
@@ -136,11 +136,11 @@ def sample(model: LanguageModel, corpus: Corpus, count: int, length: int, seed: 
     tokens = generate(model, start, length, temperature=1.0, seed=seed)[:, 1:].cpu()
     ended = (tokens == corpus.end).cumsum(1) > 0
     read = ~ended
-    related = sorted({token for each in corpus.concept.related.values() for token in each})
+    related = torch.tensor(corpus.concept.nearest, dtype=torch.int64)
     counted = max(int(read.sum()), 1)
     return Samples(
         int((corpus.concept.mask(tokens) & read).sum()) / counted,
-        int((torch.isin(tokens, torch.tensor(related, dtype=torch.int64)) & read).sum()) / counted,
+        int((torch.isin(tokens, related) & read).sum()) / counted,
         counted,
         [corpus.decode(row) for row in tokens[:SHOWN].tolist()],
     )

@@ -83,16 +83,26 @@ def gate_residual(model: LanguageModel, blocks: Sequence[int], dimension: int) -
         layers[number].register_forward_hook(_pass_gate)
 
 
-def mask_embeddings(model: LanguageModel, concept: Concept, dimension: int) -> None:
+def confine_embeddings(
+    model: LanguageModel, concept: Concept, dimension: int, *, new: bool = True
+) -> None:
     """Let the output embeddings of a concept learn in one dimension alone.
 
-    Gates do not reach them, as they lie above the residual stream. If the embedding of inputs is
-    the same matrix, it is masked as well.
+    Gates do not reach them, as they lie above the residual stream. In new models, they begin in
+    this dimension, as long as they were drawn: what random numbers in other dimensions would add to
+    the logits, the rest of the model would learn to take away. If the embedding of inputs is the
+    same matrix, it is confined as well.
     """
     matrix = model.output_matrix()
     mask = torch.ones_like(matrix)
     mask[list(concept.tokens)] = 0
     mask[list(concept.tokens), dimension] = 1
+    if new:
+        rows = list(concept.tokens)
+        with torch.no_grad():
+            lengths = matrix[rows].norm(dim=1)
+            matrix[rows] = 0
+            matrix[rows, dimension] = lengths
     matrix.register_hook(mask.mul)
 
 
@@ -171,7 +181,8 @@ def train_model(
     model = first_model(config, corpus, seed).to(device)
     gate_residual(model, config.route.blocks(len(model.layers())), config.route.dimension)
     if kind == "routed" and config.route.embeddings:
-        mask_embeddings(model, corpus.concept, config.route.dimension)
+        new = config.model is None
+        confine_embeddings(model, corpus.concept, config.route.dimension, new=new)
     rows = Rows(ConceptRows(corpus.train, corpus.concept), config.batch_size, seed)
     identity = {
         "kind": kind,

@@ -15,8 +15,8 @@ from lm.steering.training import (
     ConceptRows,
     Kind,
     concept_table,
+    confine_embeddings,
     gate_residual,
-    mask_embeddings,
     train_model,
 )
 from lm.training.loop import LoopConfig
@@ -99,10 +99,10 @@ def test_gate_changes_no_output(dimension: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpt", "hugging face"])
-def test_masked_embeddings_learn_in_the_dimension_alone(kind: str) -> None:
+def test_confined_embeddings_learn_in_the_dimension_alone(kind: str) -> None:
     """The other entries of the matrix get the gradient that they get without the mask."""
     models = [tiny_gpt() if kind == "gpt" else RoutedCausalLM(tiny_model()) for _ in range(2)]
-    mask_embeddings(models[1], WORDS, 2)
+    confine_embeddings(models[1], WORDS, 2, new=False)
     tokens, next_bt = torch.tensor([[1, 3, 5]]), torch.tensor([[3, 5, 3]])
     grads = []
     for model in models:
@@ -116,6 +116,15 @@ def test_masked_embeddings_learn_in_the_dimension_alone(kind: str) -> None:
     expected[3] = 0
     expected[3, 2] = grads[0][3, 2]
     assert torch.equal(grads[1], expected)
+
+
+def test_confined_embeddings_of_new_models_lie_in_the_dimension() -> None:
+    model = tiny_gpt()
+    before = model.embedding.detach().clone()
+    confine_embeddings(model, WORDS, 2)
+    assert model.embedding[3].tolist() == [0, 0, pytest.approx(float(before[3].norm())), *[0] * 5]
+    others = torch.arange(len(before)) != 3
+    assert torch.equal(model.embedding[others], before[others])
 
 
 def test_dimension_that_does_not_exist_is_refused() -> None:
