@@ -103,7 +103,7 @@ def confine_embeddings(
             lengths = matrix[rows].norm(dim=1)
             matrix[rows] = 0
             matrix[rows, dimension] = lengths
-    matrix.register_hook(mask.mul)
+    matrix.register_hook(mask.mul)  # type: ignore[no-untyped-call]
 
 
 def _pass_gate(

@@ -35,13 +35,13 @@ def gradients(model: GPT, tokens: Tensor, next_bt: Tensor, kind: Kind | None) ->
     for number, block in enumerate(model.layers()):
 
         def read(_m: object, _i: object, y: Tensor, number: int = number) -> None:
-            y.register_hook(lambda grad: found.__setitem__(number, grad.clone()))
+            y.register_hook(lambda grad: found.__setitem__(number, grad.clone()))  # type: ignore[no-untyped-call]
 
         block.register_forward_hook(read, prepend=True)
     table = concept_table("routed" if kind is None else kind)
     route = torch.zeros_like(next_bt) if kind is None else WORDS.mask(next_bt).long()
     with routing(model, table, route):
-        model.total_loss(tokens, next_bt).backward()
+        model.total_loss(tokens, next_bt).backward()  # type: ignore[no-untyped-call]
     return [found[number] for number in range(len(model.layers()))]
 
 
@@ -82,7 +82,7 @@ def test_unrouted_model_learns_as_without_gates() -> None:
     gate_residual(models[1], [1], 0)
     for model in models:
         with routing(model, concept_table("unrouted"), WORDS.mask(next_bt).long()):
-            model.total_loss(tokens, next_bt).backward()
+            model.total_loss(tokens, next_bt).backward()  # type: ignore[no-untyped-call]
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert one.grad is not None
         assert other.grad is not None
@@ -107,7 +107,7 @@ def test_confined_embeddings_learn_in_the_dimension_alone(kind: str) -> None:
     grads = []
     for model in models:
         with routing(model, concept_table(), WORDS.mask(next_bt).long()):
-            model.total_loss(tokens, next_bt).backward()
+            model.total_loss(tokens, next_bt).backward()  # type: ignore[no-untyped-call]
         grad = model.output_matrix().grad
         assert grad is not None
         grads.append(grad)
@@ -145,7 +145,7 @@ def test_layers_of_hugging_face_are_gated() -> None:
             ),
             prepend=True,
         )
-        model.total_loss(tokens, tokens).backward()
+        model.total_loss(tokens, tokens).backward()  # type: ignore[no-untyped-call]
     assert found[0][..., 1].all()
     assert found[0].count_nonzero() == 3
 

@@ -32,11 +32,13 @@ def source(seed: int = 0) -> Source:
 def stream(model: LanguageModel, row: Tensor, block: int) -> Tensor:
     """Return the residual stream of one row after a block, [t, d], without its padding."""
     length = int((row[1:] != IGNORED).sum())
-    return model.residual(row[None, :length], block)[0].double()
+    found: Tensor = model.residual(row[None, :length], block)[0].double()
+    return found
 
 
 def unit(vector: Tensor) -> Tensor:
-    return (vector / vector.norm()).float()
+    scaled: Tensor = (vector / vector.norm()).float()
+    return scaled
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -107,7 +109,7 @@ def test_scalar_is_the_dimension_with_the_sign_of_the_concept() -> None:
     made = source()
     for sign in (1.0, -1.0):
         with torch.no_grad():
-            made.model.embedding[3, 0] = sign
+            made.model.output_matrix()[3, 0] = sign
         vector = make_vectors("scalar", made)[0]
         assert vector.tolist() == [sign, *[0.0] * 7]
         assert concept_sign(output_embeddings(made.model), 0, [3]) == sign
