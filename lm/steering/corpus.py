@@ -196,9 +196,9 @@ def cut_rows(texts: Sequence[Sequence[int]], context: int, start: int, end: int)
     A row begins with the token before its first target.
 
     >>> cut_rows([[5, 6, 7], [8]], context=2, start=0, end=1)
-    tensor([[   0,    5,    6],
-            [   6,    7,    1],
-            [   0,    8,    1]])
+    tensor([[0, 5, 6],
+            [6, 7, 1],
+            [0, 8, 1]])
     """
     pieces = []
     for text in texts:
