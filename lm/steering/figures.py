@@ -77,7 +77,7 @@ def head_to_head(results: Results, config: RunConfig) -> Figure:
     axes.set_xlabel("rise of the held-out loss, nats per token")
     axes.set_ylabel("rate of the concept over that in texts")
     axes.set_title(f"Steering toward {' '.join(config.corpus.concept_words)} at equal cost")
-    axes.legend(fontsize=8, labelcolor=MUTED)
+    figure.legend(loc="outside right upper", fontsize=8, labelcolor=MUTED)
     return figure
 
 

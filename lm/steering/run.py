@@ -132,7 +132,7 @@ def _steer(config: RunConfig, source: Source, method: str) -> dict[str, Any]:
 
     budget = settings.sample_budget
     chosen = {
-        block: at_budget(points(corpus.choice, block, settings.coefficients[::-3][::-1]), budget)
+        block: at_budget(points(corpus.choice, block, settings.coefficients), budget)
         for block in source.blocks
     }
     best = max(source.blocks, key=lambda block: (not isnan(chosen[block].rate), chosen[block].rate))
