@@ -374,3 +374,44 @@ DOCUMENT_TOKENS = {
     "wmdp-zephyr-7b": 512,
 }
 """Presets that need documents, and the tokens of a row: the `--context` of `lm.prepare`."""
+
+# The steps of a pretrained model are for SmolLM2-135M on two cores, where a story takes a second.
+# The word creature is in every story, so that few of them show it.
+STEERING_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("The word forest in made-up stories, one seed: a few minutes on two cores.", {}),
+    "quick": (
+        "A tenth of the default's training and few measurements, in half a minute: to try a setup.",
+        {
+            "loop.steps": 80,
+            "loop.warmup": 10,
+            "held_out_rows": 48,
+            "choice_rows": 16,
+            "steering.coefficients": (0.1, 0.2, 0.4, 0.8, 1.6, 3.2),
+            "steering.samples": 16,
+        },
+    ),
+    "paper": (
+        "Gates on the residual stream alone, as in the paper: too little for a model this small.",
+        {"route.weight": 1.0, "route.embeddings": False},
+    ),
+    "pretrained": (
+        "A short further training of a pretrained model, named by --model, on stories: a trial.",
+        {
+            "concept_words": ("creature",),
+            "related_words": ("animal", "monster", "beast"),
+            "train_rows": 200,
+            "held_out_rows": 6,
+            "choice_rows": 2,
+            "batch_size": 2,
+            "loop.steps": 24,
+            "loop.warmup": 4,
+            "loop.learning_rate": 1e-4,
+            "loop.weight_decay": 0.0,
+            "steering.blocks": (20,),
+            "steering.coefficients": (0.1, 0.25, 0.5, 1.0, 2.0),
+            "steering.pairs": 8,
+            "steering.samples": 0,
+        },
+    ),
+}
+"""Presets of `python -m lm.steer`."""

@@ -25,6 +25,8 @@ from lm.evaluation.harness import find_questions
 from lm.facts import FactsConfig
 from lm.prepare import PrepareConfig
 from lm.profiles import ProfilesConfig
+from lm.steering.config import StudyConfig as SteeringStudyConfig
+from lm.steering.vectors import METHODS as VECTORS
 from lm.texts import MIN_TEXTS, require_distinct
 from oversight.certify import CertifyConfig
 from oversight.evaluate import EvaluateConfig
@@ -55,6 +57,7 @@ FLAGS = {
     "oversight.split": {*cli.flags(cli.Launch), *cli.flags(SplitStudyConfig)},
     "oversight.sweep": {*cli.flags(SweepConfig)},
     "oversight.tune": {*cli.flags(TuneConfig)},
+    "lm.steer": {*cli.flags(cli.Launch), *cli.flags(SteeringStudyConfig)},
     "lm.unlearn": {*cli.flags(cli.Launch), *cli.flags(StudyConfig)},
 }
 
@@ -181,7 +184,12 @@ UNLEARNING = sorted(
 )
 
 
-@pytest.mark.parametrize("name", [*METHODS, *PRESETS, *UNLEARNING, *language.PRESETS])
+STEERING = sorted(
+    {*language.STEERING_PRESETS, *(name for each in VECTORS.values() for name in each)}
+)
+
+
+@pytest.mark.parametrize("name", [*METHODS, *PRESETS, *UNLEARNING, *language.PRESETS, *STEERING])
 def test_preset_and_every_method_that_one_uses_is_documented(name: str) -> None:
     assert f"`{name}`" in TEXT
 

@@ -145,6 +145,10 @@ class GPT(LanguageModel):
         """Return the output matrix of the original hidden units of a layer, [D, hidden]."""
         return self.layers()[layer].mlp.original.down.weight
 
+    def output_matrix(self) -> nn.Parameter:
+        """Return the matrix of the output head, [V, D], which is also the embedding of inputs."""
+        return self.embedding
+
     def copied(self) -> "GPT":
         """Return a copy that shares no weights, without hooks, all parameters trainable."""
         return self._like(self.config)

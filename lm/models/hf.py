@@ -220,6 +220,12 @@ class RoutedCausalLM(LanguageModel):
         assert isinstance(linear.weight, nn.Parameter)
         return linear.weight
 
+    def output_matrix(self) -> nn.Parameter:
+        """Return the matrix of the output head, [V, D]; tied models read their inputs by it."""
+        matrix = self._head().matrix_vd
+        assert isinstance(matrix, nn.Parameter)
+        return matrix
+
     def copied(self) -> "RoutedCausalLM":
         """Return a copy that shares no weights; only adapters leave parameters frozen."""
         copied = copy.deepcopy(self)

@@ -171,6 +171,10 @@ class LanguageModel(nn.Module, ABC):
         """
 
     @abstractmethod
+    def output_matrix(self) -> nn.Parameter:
+        """Return the matrix of the output head, [V, D]; models may read their inputs by it, too."""
+
+    @abstractmethod
     def copied(self) -> Self:
         """Return a copy that shares no weights, without hooks, all parameters trainable."""
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from lm import ask, facts, prepare, profiles
+from lm import ask, facts, prepare, profiles, steer
 from lm.ask import AskConfig
 from lm.config import StudyConfig
 from lm.facts import FactsConfig
 from lm.posthoc import POSTHOC
 from lm.prepare import PrepareConfig
 from lm.profiles import ProfilesConfig
+from lm.steering.config import StudyConfig as SteeringStudyConfig
 from lm.unlearn import main
 from oversight.runs import cli
 from tests.oversight.test_help import Command, help_page
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "facts": facts.main,
     "prepare": prepare.main,
     "profiles": profiles.main,
+    "steer": steer.main,
     "unlearn": main,
 }
 
@@ -54,6 +56,7 @@ def test_help_page_equals_the_stored_page(monkeypatch: pytest.MonkeyPatch, comma
         ("facts", (FactsConfig,)),
         ("prepare", (PrepareConfig,)),
         ("profiles", (ProfilesConfig,)),
+        ("steer", (cli.Launch, SteeringStudyConfig)),
         ("unlearn", (cli.Launch, StudyConfig)),
     ],
 )
