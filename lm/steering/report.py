@@ -12,11 +12,10 @@ from typing import Any
 
 from rich.table import Table
 
-from lm.report import formatter
 from lm.steering.config import RunConfig, SteeringConfig
 from lm.steering.training import KINDS
 from lm.steering.vectors import METHODS
-from oversight.runs.console import plain_table
+from oversight.runs.console import formatter, plain_table
 from oversight.runs.statistics import (
     MIN_SEEDS,
     Estimate,
