@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,14 @@ _WEIGHTS, _LABELS, _BATCHES = 1, 2, 3  # streams of random numbers
 def random_stream(seed: int, *stream: int) -> np.random.Generator:
     """Return random numbers that are unrelated to those of other seeds and streams."""
     return np.random.default_rng(np.random.SeedSequence([seed, *stream]))
+
+
+class _Batch(NamedTuple):
+    """Images of a batch, [batch, pixels], their true classes and the groups of their labels."""
+
+    images: Tensor
+    classes: Tensor
+    labels: Tensor
 
 
 class Training:
@@ -80,7 +88,7 @@ class Training:
             self._backward(batch)
         else:
             with torch.no_grad():
-                code = self.network.encode(self.images.train[batch])
+                code = self.network.encode(batch.images)
             self._certificate_loss(code, batch).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.step += 1
@@ -90,46 +98,36 @@ class Training:
         decoders = evaluate(self.network, self.images, self.config)
         self.history.append({"step": self.step, **summarize(decoders, self.config)})
 
-    def _backward(self, batch: Tensor) -> None:
+    def _backward(self, batch: _Batch) -> None:
         """Add the gradients of a batch, of which those of the decoder's errors are routed."""
-        config, network, labels = self.config, self.network, self.labels[batch]
-        code = network.encode(self.images.train[batch])
+        config, network = self.config, self.network
+        code = network.encode(batch.images)
         loss = self._certificate_loss(code, batch)
-        taught = self._taught(labels)
-        if not taught.any():
+        if config.trained_groups is not None:
+            groups = torch.tensor(config.trained_groups, device=code.device)
+            taught = torch.isin(batch.labels, groups)
+            code, batch = code[taught], _Batch(*(each[taught] for each in batch))
+        if not len(code):
             loss.backward()  # type: ignore[no-untyped-call]
             return
-        own, labels = code[taught], labels[taught]
-        with routing(network, self.table, labels):
-            outputs = network.decode(own, labels)
-            loss = loss + self._group_means(outputs, batch[taught], labels)
+        with routing(network, self.table, batch.labels):
+            each = errors(network.decode(code, batch.labels), *batch[:2], config.task)
+            loss = loss + (group_weights(batch.labels, config.parts) * each).sum()
             if any(config.l1):
-                loss = loss + l1_norm(own, network.part_sizes, config.l1_weights)
+                loss = loss + l1_norm(code, network.part_sizes, config.l1_weights)
             if config.correlation:
-                loss = loss + config.correlation * correlation(own, network.part_sizes)
+                loss = loss + config.correlation * correlation(code, network.part_sizes)
             loss.backward()  # type: ignore[no-untyped-call]
 
-    def _taught(self, labels: Tensor) -> Tensor:
-        """Return on which images of a batch encoder and decoder are trained."""
-        groups = self.config.trained_groups
-        if groups is None:
-            return torch.ones_like(labels, dtype=torch.bool)
-        return torch.isin(labels, torch.tensor(groups, device=labels.device))
-
-    def _certificate_loss(self, code: Tensor, batch: Tensor) -> Tensor:
+    def _certificate_loss(self, code: Tensor, batch: _Batch) -> Tensor:
         """Return the errors of all certificates, which measure by the true groups."""
-        groups = groups_of(self.images.train_classes[batch], self.config)
+        weights = group_weights(groups_of(batch.classes, self.config), self.config.parts)
         outputs = self.network.certify(code)
-        return torch.stack([self._group_means(each, batch, groups) for each in outputs]).sum()
+        found = [errors(each, batch.images, batch.classes, self.config.task) for each in outputs]
+        return (weights * torch.stack(found)).sum()
 
-    def _group_means(self, outputs: Tensor, batch: Tensor, groups: Tensor) -> Tensor:
-        """Return the sum over groups of the mean error of each."""
-        images, classes = self.images.train[batch], self.images.train_classes[batch]
-        each = errors(outputs, images, classes, self.config.task)
-        return (group_weights(groups, self.config.parts) * each).sum()
-
-    def _next_batch(self) -> Tensor:
-        """Return the places of the next batch, [batch]; each epoch has an order of its own.
+    def _next_batch(self) -> _Batch:
+        """Return the next batch; each epoch has an order of its own.
 
         The images that are left over from the last whole batch of an epoch are not used in it.
         """
@@ -138,7 +136,8 @@ class Training:
         if epoch != self._epoch:
             order = random_stream(self.seed, _BATCHES, epoch).permutation(num)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self.config.device)
-        return self._order[place * size : (place + 1) * size]
+        rows = self._order[place * size : (place + 1) * size]
+        return _Batch(self.images.train[rows], self.images.train_classes[rows], self.labels[rows])
 
     def get_state(self) -> dict[str, Any]:
         """Return the state as it is stored in a checkpoint."""
