@@ -376,7 +376,7 @@ DOCUMENT_TOKENS = {
 """Presets that need documents, and the tokens of a row: the `--context` of `lm.prepare`."""
 
 # The steps of a pretrained model are for SmolLM2-135M on two cores, where a story takes a second.
-# The word creature is in every story, so that few of them show it.
+# The word noise is in every third story, so that few of them show it.
 STEERING_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("The word forest in made-up stories, one seed: a few minutes on two cores.", {}),
     "quick": (
@@ -397,8 +397,8 @@ STEERING_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "pretrained": (
         "A short further training of a pretrained model, named by --model, on stories: a trial.",
         {
-            "concept_words": ("creature",),
-            "related_words": ("animal", "monster", "beast"),
+            "concept_words": ("noise",),
+            "related_words": ("sound", "silence"),
             "train_rows": 200,
             "held_out_rows": 6,
             "choice_rows": 2,

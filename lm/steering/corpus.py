@@ -261,12 +261,18 @@ def find_concept(
 
 
 def require_occurring(corpus: Corpus, words: Sequence[str]) -> None:
-    """Raise a ValueError if a concept does not occur in texts to train on, or is most of them."""
+    """Raise a ValueError if no row to train on has the concept, all have, or it is most of them."""
     named, concept = ", ".join(words), corpus.concept
-    if not concept.mask(corpus.train[:, 1:]).any():
+    has = concept.mask(corpus.train[:, 1:]).any(1)
+    if not has.any():
         raise ValueError(
             f"{named} never occurs in the {len(corpus.train)} rows to train on: give other "
             "--concept-words, or more texts"
+        )
+    if has.all():
+        raise ValueError(
+            f"{named} occurs in every one of the {len(has)} rows to train on, and vectors need some "
+            "without it: give rarer --concept-words, or a smaller --context"
         )
     if corpus.share > MOST:
         raise ValueError(

@@ -94,8 +94,16 @@ def test_concept_that_never_occurs_is_refused() -> None:
         require_occurring(corpus, ["w3"])
 
 
+def test_concept_that_is_in_every_row_is_refused() -> None:
+    corpus = tiny_corpus()
+    corpus.train[:, 4] = 3
+    with pytest.raises(ValueError, match="every one of the 24 rows"):
+        require_occurring(corpus, ["w3"])
+
+
 def test_concept_that_is_most_of_the_text_is_refused() -> None:
     corpus = tiny_corpus()
-    corpus.train[:, 1:7] = 3
+    corpus.train[:-1, 1:7] = 3
+    corpus.train[-1, corpus.train[-1] == 3] = 4
     with pytest.raises(ValueError, match="at most 50%"):
         require_occurring(corpus, ["w3"])
