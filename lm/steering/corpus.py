@@ -271,8 +271,8 @@ def require_occurring(corpus: Corpus, words: Sequence[str]) -> None:
         )
     if has.all():
         raise ValueError(
-            f"{named} occurs in every one of the {len(has)} rows to train on, and vectors need "
-            "some without it: give rarer --concept-words, or a smaller --context"
+            f"{named} is in every one of the {len(has)} rows to train on, and vectors need some "
+            "without it: give rarer --concept-words, or a smaller --context"
         )
     if corpus.share > MOST:
         raise ValueError(
