@@ -261,8 +261,8 @@ class Training:
             self.labeled = self._routed(data.texts, routes, labels != UNLABELED)
         if self.method.draws_routes:
             labels = routes
-        elif not self.method.per_topic:
-            labels = labels.clamp(max=FORGET)
+        elif self.method.labeler:
+            labels = labels.clamp(max=FORGET)  # the topics are for the labeler
         read = labels == RETAIN if self.method.labels.fills_batches else None
         self.texts = self._routed(data.texts, labels, read)
         self.loop = config.loop

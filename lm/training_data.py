@@ -36,7 +36,7 @@ class TrainingData:
     """The training texts, the same for all methods with the same seed."""
     labels: Tensor
     """Labels of the texts, [n]: as given, or as the method's classifier predicts them. In methods
-    with a module for each topic, `FORGET` + k is the label of topic k."""
+    with a module for each topic, or with a labeler, `FORGET` + k is the label of topic k."""
     repair: Texts
     """The texts for the repair, by the labels of `RepairConfig`."""
     held_out: StoryRows
@@ -82,6 +82,7 @@ def make_training_data(
         kept = torch.tensor([FORGET + config.topics.index(topic) for topic in method.kept])
         if not method.has_branches:
             labels = torch.where(torch.isin(labels, kept), RETAIN, labels)
+            labels = labels if method.labeler else labels.clamp(max=FORGET)
         checked |= torch.isin(FORGET + task.forget_numbers(drawn.topics), kept)
     trusted = checked if config.repair.labels == "checked" else labels == RETAIN
     ours = torch.arange(len(drawn)) < count

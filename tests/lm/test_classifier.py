@@ -179,7 +179,7 @@ def test_random_labels_stay_as_given_in_the_training_data(
     assert wanted.classifier is not None
     assert wanted.classifier.flaw is None
     drawn = torch.rand(728, generator=torch.Generator().manual_seed(0)) < 0.3
-    monkeypatch.setattr("lm.pretraining.story_labels", lambda *_: drawn)
+    monkeypatch.setattr("lm.training_data.story_labels", lambda *_: drawn)
     given = make_training_data(run, task, "modules", 0)
     kept = make_training_data(run, task, "modules-classified", 0)
     assert torch.equal(kept.labels, given.labels)
