@@ -327,6 +327,16 @@ def test_filtered_em_trains_without_the_texts_that_the_labeler_of_gram_em_labels
     assert not (routes["filtered-em"] == UNLABELED).any()
 
 
+def test_labeler_of_a_filter_that_keeps_a_topic_tells_the_others_apart() -> None:
+    config = replace(CONFIG, task=replace(CONFIG.task, forget=("wood", "lake")))
+    task = tiny_task("wood", "lake")
+    labels = make_training_data(config, task, "filtered-em+wood", 1).labels
+    plain = make_training_data(config, task, "filtered+wood", 1).labels
+    assert torch.equal(labels == FORGET + 1, plain == FORGET)
+    assert (labels > FORGET).any()
+    assert not (labels == FORGET).any()
+
+
 def test_interrupted_training_with_a_labeler_resumes_with_equal_bits(tmp_path: Path) -> None:
     task = tiny_task()
     data = make_training_data(HALF, task, "gram-em", 1)
