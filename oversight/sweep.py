@@ -26,7 +26,7 @@ class SweepConfig(EngineConfig):
     """Run a study: finished runs are kept, interrupted ones are resumed."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of a study: quick, published, worlds, or your own module:NAME, as in configs/rl.py."""
+    """Name of a study: quick, published, worlds, tax, labels, or module:NAME of your own."""
     env: str | None = None
     """Environment to run the study in, instead of its own, with the default settings there."""
     methods: tuple[str, ...] = ()
