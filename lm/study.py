@@ -7,6 +7,7 @@ Runs are executed in parallel in separate processes, or one after another by all
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -57,10 +58,10 @@ from oversight.runs.folder import (
     write_json,
 )
 from oversight.runs.parallel import (
-    JobsProgress,
     Outcome,
     ProgressReporter,
     execute,
+    execute_remaining,
     locked,
     one_line,
 )
@@ -212,16 +213,9 @@ def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
 def execute_jobs(study: StudyConfig, jobs: Sequence[Job], failed: dict[str, str]) -> None:
     """Execute the runs that are not finished, and add the errors of those that fail."""
     new = [job for job in jobs if read_result(job) is None]
-    console, path = Console(stderr=True), jobs[0].folder.parent.parent
-    started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {path}"
-    console.out(started, highlight=False)
-    if not new:
-        return
-    together = study.run.loop.scale.parallel != "none"
-    outcomes = run_jobs(new) if together else execute(run_job, new, "joblib", study.workers)
-    costs = {job.id: job.cost for job in new}
-    folders = {job.id: job.folder for job in new}
-    JobsProgress(costs, console, folders).run(outcomes, failed)
+    together, workers = study.run.loop.scale.parallel != "none", study.workers
+    start = run_jobs if together else partial(execute, run_job, engine="joblib", workers=workers)
+    execute_remaining(jobs, new, start, failed)
 
 
 def run_job(job: Job) -> Outcome:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from oversight.representations.training import read_result, require_batch, run_i
 from oversight.runs.cli import Values, override
 from oversight.runs.folder import RunFolder, interpreter, next_free, write_json
 from oversight.runs.parallel import (
-    JobsProgress,
     Outcome,
     ProgressReporter,
     execute,
+    execute_remaining,
     locked,
     one_line,
 )
@@ -184,15 +185,8 @@ def execute_jobs(study: StudyConfig, jobs: Sequence[Job], failed: dict[str, str]
     """Execute the runs that are not finished, and add the errors of those that fail."""
     images = load(study.run.data, study.run.data_dir)
     new = [job for job in jobs if read_result(job.folder, job.identity(images)) is None]
-    console, path = Console(stderr=True), jobs[0].folder.parent.parent
-    started = f"{len(jobs) - len(new)} runs finished, {len(new)} to do; folder {path}"
-    console.out(f"{images.source}; {started}", highlight=False)
-    if not new:
-        return
-    outcomes = execute(run_job, new, "joblib", study.workers)
-    costs = {job.id: job.cost for job in new}
-    folders = {job.id: job.folder for job in new}
-    JobsProgress(costs, console, folders).run(outcomes, failed)
+    start = partial(execute, run_job, engine="joblib", workers=study.workers)
+    execute_remaining(jobs, new, start, failed, about=images.source)
 
 
 def run_job(job: Job) -> Outcome:

@@ -47,6 +47,21 @@ class Job(Protocol):
 J = TypeVar("J", bound=Job)
 
 
+class StudyJob(Job, Protocol):
+    """A run of a study."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run, in `runs` in that of its study."""
+
+    @property
+    def cost(self) -> float:
+        """Duration relative to other runs of the same study."""
+
+
+S = TypeVar("S", bound=StudyJob)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a job ended.
@@ -409,3 +424,30 @@ def read_progress(folder: Path) -> tuple[float, str]:
         return min(1.0, max(0.0, float(share))), stage
     except (OSError, ValueError):
         return 0.0, ""
+
+
+def execute_remaining(
+    jobs: Sequence[S],
+    remaining: Sequence[S],
+    start: Callable[[Sequence[S]], Iterable[Outcome]],
+    failed: dict[str, str],
+    about: str = "",
+) -> None:
+    """Execute the runs of a study that are not finished, with their progress on stderr.
+
+    Args:
+        jobs: all runs of the study.
+        remaining: those that are not finished.
+        start: starts runs, and returns their outcomes as they end.
+        failed: receives the errors of runs that fail, by their ids.
+        about: what the runs are about, said first.
+    """
+    console, path = Console(stderr=True), jobs[0].folder.parent.parent
+    done = len(jobs) - len(remaining)
+    started = f"{done} runs finished, {len(remaining)} to do; folder {path}"
+    console.out("; ".join(filter(None, [about, started])), highlight=False)
+    if not remaining:
+        return
+    costs = {job.id: job.cost for job in remaining}
+    folders = {job.id: job.folder for job in remaining}
+    JobsProgress(costs, console, folders).run(start(remaining), failed)

@@ -103,7 +103,7 @@ def test_large_weights_are_removed_once_no_run_reads_them(
     monkeypatch.setattr("lm.run.LARGE", 1)
     for method in RUN:
         (folder / "runs" / f"{method}-seed0" / "result.json").unlink()
-    monkeypatch.setattr("lm.study.execute", lambda work, jobs, *_: map(work, jobs))
+    monkeypatch.setattr("lm.study.execute", lambda work, jobs, **_: map(work, jobs))
     assert main(["--resume", str(folder)]) == 0
     for method in RUN:
         run, kept = folder / "runs" / f"{method}-seed0", ["model"]

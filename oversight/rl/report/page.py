@@ -269,7 +269,7 @@ def _bands(study: Study, panel: Panel) -> figures.Bands:
 
 def _changes(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> dict[str, str]:
     """Return the settings that each other variation changes for the same method, in words."""
-    main, *others = (_settings_by_method(panel, settings) for panel in panels)
+    main, *others = (sensitivity.settings_by_method(panel, settings) for panel in panels)
     words = {}
     for panel, own in zip(panels[1:], others, strict=True):
         changed: dict[str, Any] = {}
@@ -292,12 +292,6 @@ def _environments(panels: Sequence[Panel], settings: Mapping[str, Settings]) -> 
         for panel in panels
     }
     return {name: f"env = {envs[0]}" if envs else "" for name, envs in found.items()}
-
-
-def _settings_by_method(panel: Panel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
-    """Return the settings of a run of each method."""
-    runs = zip(panel.rows["method"], panel.rows["run"], strict=True)
-    return {method: settings[run] for method, run in runs if run in settings}
 
 
 def _side_by_side(panels: Sequence[Panel], changes: Mapping[str, str]) -> Section | None:

@@ -78,10 +78,10 @@ def setting_sweeps(
     found: dict[tuple[str, str], dict[str, Panel]] = {}
     first: dict[str, Panel] = {}
     for panel in panels:
-        own = _by_method(panel, settings)
+        own = settings_by_method(panel, settings)
         env = str(next(iter(own.values()), {}).get(ENV, ""))
         base = first.setdefault(env, panel)
-        changed = _changed(_by_method(base, settings), own)
+        changed = _changed(settings_by_method(base, settings), own)
         if base is panel or len(changed) != 1:
             continue
         values = found.setdefault((env, changed.pop()), {_word(base.name): base})
@@ -93,7 +93,8 @@ def setting_sweeps(
     )
 
 
-def _by_method(panel: Panel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
+def settings_by_method(panel: Panel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Return the settings of a run of each method."""
     runs = zip(panel.rows["method"], panel.rows["run"], strict=True)
     return {method: settings[run] for method, run in runs if run in settings}
 

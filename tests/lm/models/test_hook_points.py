@@ -50,15 +50,20 @@ def test_experts_have_no_hook_points() -> None:
         list(gate_hooks(GPT(shape)))
 
 
+def exported_to_lens(model: GPT, folder: Path) -> Any:  # noqa: ANN401
+    """Export a model with a tokenizer, and return it as TransformerLens loads it."""
+    lens = pytest.importorskip("transformer_lens.model_bridge")
+    to_causal_lm(model).save_pretrained(folder)
+    words = story_tokenizer(make_grammar(make_world(seed=0)), SHAPE.vocab_size)
+    to_pretrained_tokenizer(words).save_pretrained(folder)
+    return lens.TransformerBridge.boot_transformers(str(folder))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_flows_through_a_gate_is_at_its_hook_point(tmp_path: Path) -> None:
-    lens = pytest.importorskip("transformer_lens.model_bridge")
     model = random_model()
-    to_causal_lm(model).save_pretrained(tmp_path)
-    words = story_tokenizer(make_grammar(make_world(seed=0)), SHAPE.vocab_size)
-    to_pretrained_tokenizer(words).save_pretrained(tmp_path)
-    bridge = lens.TransformerBridge.boot_transformers(str(tmp_path))
+    bridge = exported_to_lens(model, tmp_path)
     tokens = torch.arange(10)[None] % SHAPE.vocab_size
     flows: list[tuple[str, Tensor]] = []
 
@@ -85,12 +90,8 @@ def test_what_flows_through_a_gate_is_at_its_hook_point(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_zeros_at_the_hook_points_of_a_module_remove_it(tmp_path: Path) -> None:
-    lens = pytest.importorskip("transformer_lens.model_bridge")
     model = random_model()
-    to_causal_lm(model).save_pretrained(tmp_path)
-    words = story_tokenizer(make_grammar(make_world(seed=0)), SHAPE.vocab_size)
-    to_pretrained_tokenizer(words).save_pretrained(tmp_path)
-    bridge = lens.TransformerBridge.boot_transformers(str(tmp_path))
+    bridge = exported_to_lens(model, tmp_path)
     tokens = torch.arange(10)[None] % SHAPE.vocab_size
 
     def without(gate: Any) -> Any:  # noqa: ANN401

@@ -21,7 +21,7 @@ TINY = (
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def execute(work: Any, jobs: Any, *_: object) -> Any:  # noqa: ANN401
+    def execute(work: Any, jobs: Any, **_: object) -> Any:  # noqa: ANN401
         return map(work, jobs)
 
     monkeypatch.setattr(study, "execute", execute)
