@@ -7,6 +7,7 @@ such values to a dataclass; studies and sweeps use it as well.
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ Values = Mapping[str, Any]
 
 INTERRUPTED = 130
 """Exit code of a command that an interrupt ended, by the convention of shells."""
+BROKEN_PIPE = 141
+"""Exit code of a command whose output nobody reads any more, by the same convention."""
 
 Preset = tuple[str, Values]
 """A sentence for the help page, and the settings that differ from the default."""
@@ -62,13 +65,18 @@ class _Command(Generic[C]):
 def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code, 0 if it returns none.
 
-    A `ValueError`, `OSError` or `MemoryError` becomes one line on stderr and exit code 2, and an
-    interrupt exit code 130.
+    A `ValueError`, `OSError` or `MemoryError` becomes one line on stderr and exit code 2, an
+    interrupt exit code 130, and a reader that stops reading, such as `| head`, exit code 141.
     """
     args = sys.argv[1:] if args is None else args
     try:
         _refuse_empty_paths(args)
         code = main(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # or Python would complain when it flushes what is left at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (ValueError, OSError) as error:  # an OSError, for example, of a full disk
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201

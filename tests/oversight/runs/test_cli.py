@@ -1,5 +1,7 @@
 """The command line: its frozen help pages, where values come from, and exit codes."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -185,6 +187,18 @@ def test_exit_code_is_2_for_user_errors_and_130_for_interrupts(
     assert capsys.readouterr().err == "interrupted\n"
     with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
         cli.run(give(ZeroDivisionError()), [])
+
+
+def test_command_ends_silently_when_nobody_reads_its_output_any_more() -> None:
+    program = "from oversight.runs import cli; raise SystemExit(cli.run(lambda args: print(args)))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 @pytest.mark.parametrize(
