@@ -208,22 +208,26 @@ def token_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor)
 
 def prefixed(prompts: Continuations, prefix: Tensor) -> Continuations:
     """Return prompts with a prefix inserted after their first token."""
-    return replace(prompts, prefixes=_with(prefix, prompts), lengths=prompts.lengths + len(prefix))
+    return replace(
+        prompts,
+        rows=_with(prefix, prompts),
+        lengths=prompts.lengths + len(prefix),
+        positions=prompts.positions + len(prefix),
+    )
 
 
 def _with(prefix: Tensor, prompts: Continuations) -> Tensor:
     """Return the token sequences with a prefix inserted after the first token, [b, p + t]."""
-    texts = prompts.prefixes
+    texts = prompts.rows
     return torch.cat([texts[:, :1], prefix.expand(len(texts), -1), texts[:, 1:]], 1)
 
 
 def _loss(model: LanguageModel, prompts: Continuations, x_btd: Tensor) -> Tensor:
     """Return the mean loss of the predicted tokens from embedded sequences with a prefix."""
-    added = x_btd.shape[1] - prompts.prefixes.shape[1]
-    last = (prompts.lengths + added - 1)[prompts.sources]
+    added = x_btd.shape[1] - prompts.rows.shape[1]
     # shape [B, T, ...], as gates with a route for each token require
     logits_btv = model.logits(model.features_of(x_btd))
-    chosen = logits_btv[prompts.sources, last]
+    chosen = logits_btv[prompts.sources, prompts.positions + added]
     return F.cross_entropy(chosen.float(), prompts.tokens.to(chosen.device))
 
 

@@ -1,16 +1,15 @@
 """Losses on stories, per token and per value of a fact, and log-likelihoods of continuations.
 
 A continuation of several tokens is as many predictions: its first token after the text, its second
-after the text and the first, and so on. `lay_out` plans them so that equal prefixes are computed
-once: all one-token continuations of a text are read from one forward pass. `lay_out_whole` reads
-all tokens of a long continuation from one forward pass.
+after the text and the first, and so on. `lay_out` plans them so that a prefix which occurs twice,
+or which another one continues, is not computed again.
 
-Models are evaluated on their device, outside of `routing`, with `batch_size` rows or prefixes in a
-forward pass. A `bias`, [v], as `lm.evaluation.quiz.calibrate` returns it, is added to the logits.
+Models are evaluated on their device, outside of `routing`, with `batch_size` rows in a forward
+pass. A `bias`, [v], as `lm.evaluation.quiz.calibrate` returns it, is added to the logits.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -99,27 +98,26 @@ Text = Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class Continuations:
-    """n texts with c continuations each, as k predictions from r different prefixes."""
+    """n texts with c continuations each, as k predictions from r rows of tokens."""
 
-    prefixes: Tensor
-    """[r, t] int64: the prefixes, padded with 0"""
+    rows: Tensor
+    """[r, t] int64: sequences of tokens of which none begins another, padded with 0"""
     lengths: Tensor
-    """[r] int64: lengths of the prefixes"""
+    """[r] int64: lengths of the rows"""
     sources: Tensor
-    """[k] int64: the prefix of each prediction"""
+    """[k] int64: the row that each prediction reads"""
+    positions: Tensor
+    """[k] int64: the place in its row after which each token is predicted"""
     tokens: Tensor
     """[k] int64: the predicted token"""
     places: Tensor
     """[k] int64: flat index of its continuation in the table [n, c]"""
     shape: tuple[int, int]
     """The shape (n, c) of the table."""
-    positions: Tensor | None = None
-    """[k] int64: the place in its prefix after which each token is predicted; None if that is
-    always the end"""
 
 
 def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
-    """Return n texts and c continuations of each as predictions from different prefixes.
+    """Return n texts and c continuations of each as predictions from as few rows as possible.
 
     Raises:
         ValueError: if there is none, one is empty, or their numbers differ between texts.
@@ -132,54 +130,43 @@ def lay_out(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> C
             "each, were given: give one or more texts, each as many continuations, and none empty"
         )
     (count,) = counts
-    numbers: dict[tuple[int, ...], int] = {}
-    predictions: list[tuple[int, int, int]] = []
-    for row, (text, several) in enumerate(zip(texts, continuations, strict=True)):
-        for column, tokens in enumerate(several):
-            for end, token in enumerate(tokens):
-                prefix = (*text, *tokens[:end])
-                source = numbers.setdefault(prefix, len(numbers))
-                predictions.append((source, token, row * count + column))
-    lengths = [len(prefix) for prefix in numbers]
-    filled = [prefix + (0,) * (max(lengths) - len(prefix)) for prefix in numbers]
-    table = torch.tensor(predictions)
+    predictions = [
+        ((*text, *tokens[:end]), token, row * count + column)
+        for row, (text, several) in enumerate(zip(texts, continuations, strict=True))
+        for column, tokens in enumerate(several)
+        for end, token in enumerate(tokens)
+    ]
+    whole = _continued({prefix for prefix, *_ in predictions})
+    numbers = {row: n for n, row in enumerate(dict.fromkeys(whole[p] for p, *_ in predictions))}
+    lengths = [len(row) for row in numbers]
+    table = torch.tensor(
+        [(numbers[whole[p]], len(p) - 1, token, place) for p, token, place in predictions]
+    )
+    sources, positions, tokens, places = table.unbind(1)
     return Continuations(
-        prefixes=torch.tensor(filled),
+        rows=torch.tensor([row + (0,) * (max(lengths) - len(row)) for row in numbers]),
         lengths=torch.tensor(lengths),
-        sources=table[:, 0],
-        tokens=table[:, 1],
-        places=table[:, 2],
+        sources=sources,
+        positions=positions,
+        tokens=tokens,
+        places=places,
         shape=(len(texts), count),
     )
 
 
-def lay_out_whole(texts: Sequence[Text], continuations: Sequence[Sequence[Text]]) -> Continuations:
-    """Return the same as `lay_out`, with one prefix for all tokens of a continuation.
+def _continued(prefixes: Collection[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Return for each sequence one of the longest that begin with it; mostly that is itself.
 
-    Raises:
-        ValueError: if there is none, one is empty, or their numbers differ between texts.
+    >>> _continued({(1,), (1, 2), (1, 3), (2,)})
+    {(2,): (2,), (1, 3): (1, 3), (1, 2): (1, 2), (1,): (1, 2)}
     """
-    first = lay_out(texts, [[tokens[:1] for tokens in several] for several in continuations])
-    numbers: dict[tuple[int, ...], int] = {}
-    predictions: list[tuple[int, int, int, int]] = []
-    for row, (text, several) in enumerate(zip(texts, continuations, strict=True)):
-        for column, tokens in enumerate(several):
-            source = numbers.setdefault((*text, *tokens[:-1]), len(numbers))
-            place = row * first.shape[1] + column
-            last = len(text) - 1
-            predictions += [(source, token, place, last + n) for n, token in enumerate(tokens)]
-    lengths = [len(prefix) for prefix in numbers]
-    filled = [prefix + (0,) * (max(lengths) - len(prefix)) for prefix in numbers]
-    sources, targets, places, positions = torch.tensor(predictions).unbind(1)
-    return replace(
-        first,
-        prefixes=torch.tensor(filled),
-        lengths=torch.tensor(lengths),
-        sources=sources,
-        tokens=targets,
-        places=places,
-        positions=positions,
-    )
+    found: dict[tuple[int, ...], tuple[int, ...]] = {}
+    following: tuple[int, ...] = ()
+    for prefix in sorted(prefixes, reverse=True):  # what continues a prefix comes right before it
+        continues = following[: len(prefix)] == prefix
+        found[prefix] = found[following] if continues else prefix
+        following = prefix
+    return found
 
 
 @torch.no_grad()
@@ -197,33 +184,41 @@ def log_likelihoods(
     device, sources = model.device, continuations.sources
     found = torch.zeros(len(sources), dtype=torch.float64)
     for numbers in torch.split(torch.arange(len(continuations.lengths)), batch_size):
-        lengths = continuations.lengths[numbers]
-        prefixes = continuations.prefixes[numbers, : int(lengths.max())].to(device)
-        if layer is None:
-            read = model.features(prefixes)
-        else:
-            read = model.normed(model.residual(prefixes, layer))
+        width = int(continuations.lengths[numbers].max())
+        rows = continuations.rows[numbers, :width].to(device)
+        read = _read(model, rows, layer)
         here = (sources >= numbers[0]) & (sources <= numbers[-1])
-        rows, targets = sources[here] - numbers[0], continuations.tokens[here]
-        if continuations.positions is None:
-            last = read[torch.arange(len(numbers)), lengths - 1]
-            table = log_probabilities(model, last, bias).double().cpu()
-            found[here] = table[rows, targets]
-        else:
-            found[here] = _of_tokens(
-                model, read[rows, continuations.positions[here]], targets, bias
-            )
+        flat = (sources[here] - numbers[0]) * width + continuations.positions[here]
+        read_at, which = torch.unique(flat, return_inverse=True)
+        features = read.flatten(0, 1)[read_at.to(device)]
+        found[here] = _of_tokens(model, features, which, continuations.tokens[here], bias)
     sums = torch.zeros(continuations.shape, dtype=torch.float64)
     return sums.flatten().index_add(0, continuations.places, found).view(sums.shape)
 
 
+def _read(model: LanguageModel, rows: Tensor, layer: int | None) -> Tensor:
+    """Return what the output head reads after a layer, by default the last, [b, t, d]."""
+    if layer is None:
+        return model.features(rows)
+    return model.normed(model.residual(rows, layer))
+
+
 def _of_tokens(
-    model: LanguageModel, features: Tensor, tokens: Tensor, bias: Tensor | None
+    model: LanguageModel, features: Tensor, which: Tensor, tokens: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Return the log-probability of each token, [k] float64, after the features that predict it."""
+    """Return the log-probability of each token, [k] float64 on the CPU.
+
+    Args:
+        model: the model.
+        features: what the output head reads, [m, d].
+        which: the number of the features that predict each token, [k].
+        tokens: the tokens, [k].
+        bias: as for `log_likelihoods`.
+    """
     piece = max(1, CHUNK_LOGITS // model.vocab_size)
-    found = []
-    for some, right in zip(torch.split(features, piece), torch.split(tokens, piece), strict=True):
-        table = log_probabilities(model, some, bias)
-        found.append(table.gather(1, right[:, None].to(table.device))[:, 0].double().cpu())
-    return torch.cat(found)
+    found = torch.zeros(len(tokens), dtype=torch.float64)
+    for start in range(0, len(features), piece):
+        table = log_probabilities(model, features[start : start + piece], bias)
+        here = (which >= start) & (which < start + piece)
+        found[here] = table[which[here] - start, tokens[here]].double().cpu()
+    return found

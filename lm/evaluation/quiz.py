@@ -28,7 +28,6 @@ from lm.data.task import StoryRows, Task
 from lm.evaluation.likelihoods import (
     Continuations,
     lay_out,
-    lay_out_whole,
     log_likelihoods,
     real_features,
 )
@@ -165,7 +164,7 @@ def encode_choices(
         before, several = _encode_after(prompt, given, tokenizer)
         texts.append([start, *before])
         values.append([*several, *[several[-1]] * (width - len(several))])
-    return lay_out_whole(texts, values)
+    return lay_out(texts, values)
 
 
 def _encode_after(

@@ -124,15 +124,15 @@ def slow_loss(model: LanguageModel, prefix: list[int]) -> float:
 
 def one_hot_gradient(model: LanguageModel, prompts: Continuations, prefix: Tensor) -> Tensor:
     """Return the gradient with respect to one-hot tokens, computed by autograd."""
-    tokens = prefixed(prompts, prefix).prefixes
+    tokens = prefixed(prompts, prefix).rows
     table = torch.eye(model.vocab_size, dtype=torch.float64)
     places = table[tokens].requires_grad_()
     with torch.no_grad():
         embeddings = model.embedded(torch.arange(model.vocab_size)[None])[0]
     with routing(model, UNROUTED, torch.full_like(tokens, RETAIN)):
         logits = model.logits(model.features_of(places @ embeddings)).log_softmax(-1)
-        last = prompts.lengths[prompts.sources] + len(prefix) - 1
-        (-logits[prompts.sources, last, prompts.tokens].mean()).backward()  # type: ignore[no-untyped-call]
+        read = prompts.positions + len(prefix)
+        (-logits[prompts.sources, read, prompts.tokens].mean()).backward()  # type: ignore[no-untyped-call]
     assert places.grad is not None
     return places.grad[:, 1 : 1 + len(prefix)].sum(0)
 

@@ -74,7 +74,7 @@ def quiz_of(exam: Exam, name: str) -> Quiz:
 def same(one: Exam, other: Exam) -> bool:
     return all(
         one.sections[name].rows.tokens.equal(other.sections[name].rows.tokens)
-        and quiz_of(one, name).texts.prefixes.equal(quiz_of(other, name).texts.prefixes)
+        and quiz_of(one, name).texts.rows.equal(quiz_of(other, name).texts.rows)
         and quiz_of(one, name).choices.equal(quiz_of(other, name).choices)
         for name in SECTIONS
     )

@@ -1,20 +1,19 @@
 """Losses and log-likelihoods match closed forms and slow references."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import log
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from lm.corpus import Kind
 from lm.data.task import StoryRows
 from lm.evaluation import likelihoods
 from lm.evaluation.likelihoods import (
-    Continuations,
     lay_out,
-    lay_out_whole,
     log_likelihoods,
     losses,
     token_losses,
@@ -158,41 +157,50 @@ MORE = [
 ]
 
 
-def test_lay_out_shares_common_prefixes() -> None:
+def test_lay_out_has_no_row_that_is_in_another() -> None:
     laid = lay_out(TEXTS, MORE)
-    rows = zip(laid.prefixes.tolist(), laid.lengths.tolist(), strict=True)
-    found = [tuple(row[:length]) for row, length in rows]
-    assert len(set(found)) == len(found)
-    assert set(found) == {
-        *[(1, 2), (1, 2, 8), (1, 2, 8, 9)],
-        *[(3,), (3, 8)],
-        *[(4, 5, 6), (4, 5, 6, 6), (4, 5, 6, 6, 6)],
-    }
-    assert laid.prefixes.shape == (8, 5)
+    rows = zip(laid.rows.tolist(), laid.lengths.tolist(), strict=True)
+    assert [tuple(row[:length]) for row, length in rows] == [(1, 2, 8, 9), (3, 8), (4, 5, 6, 6, 6)]
+    assert laid.sources.tolist() == [0] * 6 + [1] * 4 + [0] * 4 + [2] * 6
+    assert laid.positions.tolist()[:10] == [1, 1, 2, 1, 2, 3, 0, 0, 1, 0]
 
 
-def test_lay_out_whole_has_one_prefix_for_each_continuation() -> None:
-    laid = lay_out_whole(TEXTS, MORE)
-    rows = zip(laid.prefixes.tolist(), laid.lengths.tolist(), strict=True)
-    assert [tuple(row[:length]) for row, length in rows] == [
-        *[(1, 2), (1, 2, 8), (1, 2, 8, 9)],
-        *[(3,), (3, 8)],
-        *[(4, 5, 6), (4, 5, 6, 6), (4, 5, 6, 6, 6)],
+sequences = st.lists(st.integers(1, 3), min_size=1, max_size=4)
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda count: st.lists(
+            st.tuples(sequences, st.lists(sequences, min_size=count, max_size=count)),
+            min_size=1,
+            max_size=4,
+        )
+    )
+)
+def test_predictions_of_a_layout_spell_the_texts_and_their_continuations(
+    cases: list[tuple[list[int], list[list[int]]]],
+) -> None:
+    laid = lay_out([text for text, _ in cases], [several for _, several in cases])
+    read = zip(laid.sources.tolist(), laid.positions.tolist(), laid.tokens.tolist(), strict=True)
+    found = [(laid.rows[row, : end + 1].tolist(), token) for row, end, token in read]
+    whole = [(text, tokens) for text, several in cases for tokens in several]
+    expected = [
+        ([*text, *tokens[:end]], token)
+        for text, tokens in whole
+        for end, token in enumerate(tokens)
     ]
-    assert laid.positions is not None
-    assert laid.positions[:6].tolist() == [1, 1, 2, 1, 2, 3]
+    assert found == expected
+    places = [number for number, (_, tokens) in enumerate(whole) for _ in tokens]
+    assert laid.places.tolist() == places
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("lay", [lay_out, lay_out_whole])
-def test_log_likelihoods_match_a_slow_reference(
-    batch_size: int, biased: bool, lay: Callable[..., Continuations]
-) -> None:
+def test_log_likelihoods_match_a_slow_reference(batch_size: int, biased: bool) -> None:
     model = random_gpt(SMALL, torch.float64)
     bias = torch.linspace(-1, 3, SMALL.vocab_size, dtype=torch.float64) if biased else None
-    found = log_likelihoods(model, lay(TEXTS, MORE), bias, batch_size)
+    found = log_likelihoods(model, lay_out(TEXTS, MORE), bias, batch_size)
     for row, (text, several) in enumerate(zip(TEXTS, MORE, strict=True)):
         for column, tokens in enumerate(several):
             expected = 0.0
@@ -203,7 +211,6 @@ def test_log_likelihoods_match_a_slow_reference(
             assert float(found[row, column]) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("lay", [lay_out, lay_out_whole])
 @pytest.mark.parametrize(
     ("texts", "more"),
     [
@@ -216,7 +223,7 @@ def test_log_likelihoods_match_a_slow_reference(
     ],
 )
 def test_lay_out_refuses_empty_or_uneven_texts(
-    texts: list[list[int]], more: list[list[list[int]]], lay: Callable[..., Continuations]
+    texts: list[list[int]], more: list[list[list[int]]]
 ) -> None:
     with pytest.raises(ValueError, match="give one or more texts"):
-        lay(texts, more)
+        lay_out(texts, more)

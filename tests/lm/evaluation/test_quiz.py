@@ -140,7 +140,7 @@ def test_equal_prompts_are_read_once() -> None:
 
 
 def test_prompts_start_after_an_end_token() -> None:
-    beginnings = quiz().texts.prefixes
+    beginnings = quiz().texts.rows
     assert (beginnings[:, 0] == 0).all()
     assert (beginnings[:, 1] != 0).all()
 
