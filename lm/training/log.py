@@ -1,5 +1,4 @@
-"""The log of a training, which is written as notes: losses, speed, shares of gradients, validation.
-"""
+"""The notes of a training: losses, speed, shares of gradients, and a validation curve."""
 
 import time
 from collections.abc import Callable, Mapping

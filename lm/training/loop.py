@@ -64,9 +64,8 @@ class LoopConfig:
     checkpoint_every: int = 200
     """Number of steps between checkpoints."""
     audit: bool = field(default=False, metadata=ADDED_LATER)
-    """Whether to measure, while training, the share of each label in the gradient that reaches each
-    target of parameters, as TensorBoard's training/gradient_share_TARGET/LABEL. It does not affect
-    training."""
+    """Whether to draw the share of each label in the gradient of each target in TensorBoard, as the
+    scalars training/gradient_share_TARGET/LABEL. It does not affect training."""
     audit_every: int = field(default=20, metadata=ADDED_LATER)
     """Number of steps from one such audit to the next."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
@@ -113,7 +112,7 @@ class Progress(NamedTuple):
 
     The loss is the mean over the targets of the batch; reading it waits for the device. The speed
     is the mean since this call of `train` began. A skipped target is one that no token of the batch
-    teaches. Shares of gradients are those of the batch before the update, at steps that are audited.
+    teaches. Steps that are audited have shares of gradients, which are those before the update.
     """
 
     step: int

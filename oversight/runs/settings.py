@@ -6,7 +6,6 @@ from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-
 ADDED_LATER: Mapping[str, bool] = {"added_later": True}
 """Metadata of a setting without which earlier versions wrote runs, and whose default does as they
 did: where the stored settings of a run lack it, it has its default."""
