@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm import unlearn
 from lm.data.task import StoryRows
 from lm.evaluation.topic_exam import make_topic_exam
 from lm.finished import read_run
 from lm.models.language_model import IGNORED
 from lm.pretraining import load_task
 from lm.task import StoryTask
+from lm.unlearn import main as run_unlearn
 from oversight import inspect
 from oversight.runs import cli
 from oversight.runs.folder import read_json
@@ -41,7 +41,7 @@ def run(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("lm.run.LARGE", 1)
         patch.setattr("lm.study.execute", lambda work, jobs, **_: map(work, jobs))
         flags = [*FLAGS, "--model", str(pretrained), "--run-dir", str(folder)]
-        assert cli.run(unlearn.main, flags) == 0
+        assert cli.run(run_unlearn, flags) == 0
     assert cli.run(inspect.main, [str(folder), "--texts", "6", "--examples", "2"]) == 0
     return folder / "runs" / "lora-pair-seed0"
 
@@ -62,9 +62,11 @@ def merged(run: Path, pretrained: Path, *modules: str) -> torch.nn.Module:
         if match and (match[2] is None or match[2] in modules):
             up = saved[name.replace("lora_a", "lora_b")]
             weights[_plain(f"{match[1]}.weight")] += 20 / 2 * up @ down
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig.from_pretrained(pretrained))
+    model: torch.nn.Module = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig.from_pretrained(pretrained)
+    )
     model.load_state_dict(weights)
-    return model.eval()
+    return model
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
 from lm.pretraining import CHECKPOINT, NOTES, Training
-from lm.run import ablate, train
+from lm.run import ablate, run_method, train
 from lm.stages import Stages
 from lm.training import checkpoints
 from lm.training.assignment import AssignmentConfig
@@ -286,6 +286,29 @@ def test_audited_training_has_the_weights_and_the_identity_of_one_that_is_not(
     curves = notes["gradient_shares"]
     assert all([step for step, _ in curve] == [0, 4] for curve in curves.values())
     assert "gradient_share_original_parameters/retain" in curves
+
+
+def test_result_of_an_audited_run_has_the_shares_of_gradients_in_training(tmp_path: Path) -> None:
+    loop = replace(CONFIG.loop, audit=True, audit_every=2)
+    task, configs = tiny_task(), (CONFIG, replace(CONFIG, loop=loop))
+    plain, found = (
+        run_method(config, task, "parameters", 1, tmp_path / name, lambda stage, share: None)
+        for name, config in zip(("plain", "audited"), configs, strict=True)
+    )
+    curves = {
+        f"gradient_share_{target}_parameters/{label}"
+        for target in ("original", "expansion")
+        for label in ("retain", "unlabeled", "forget")
+    }
+    assert set(found["training"]) == {"loss", *curves}
+    for name in curves:
+        assert [step for step, _ in found["training"][name]] == [0, 2]
+    assert found["training"]["loss"] == plain["training"]["loss"]
+    for each in ("gradient_shares", "forget_loss", "curves"):
+        assert found[each] == plain[each]
+    for stage in ("trained", "ablated", "model"):
+        one, other = (tmp_path / each / f"{stage}.safetensors" for each in ("plain", "audited"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_audit_of_an_interrupted_training_goes_on(

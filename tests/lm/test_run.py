@@ -105,26 +105,6 @@ def test_run_method_returns_the_measures_that_reports_read(tmp_path: Path) -> No
     assert set(result["seconds"]) > {"trained", "before", "ablated", "model", "attack-same"}
 
 
-def test_result_of_an_audited_run_has_the_shares_of_gradients_in_training(tmp_path: Path) -> None:
-    loop = replace(CONFIG.loop, audit=True, audit_every=2)
-    plain = run("parameters", tmp_path / "plain")
-    found = run("parameters", tmp_path / "audited", replace(CONFIG, loop=loop))
-    curves = {
-        f"gradient_share_{target}_parameters/{label}"
-        for target in ("original", "expansion")
-        for label in ("retain", "unlabeled", "forget")
-    }
-    assert set(found["training"]) == {"loss", *curves}
-    for name in curves:
-        assert [step for step, _ in found["training"][name]] == [0, 2]
-    assert found["training"]["loss"] == plain["training"]["loss"]
-    for each in ("gradient_shares", "forget_loss", "curves"):
-        assert found[each] == plain[each]
-    for stage in ("trained", "ablated", "model"):
-        one, other = (tmp_path / each / f"{stage}.safetensors" for each in ("plain", "audited"))
-        assert one.read_bytes() == other.read_bytes()
-
-
 def test_run_with_profiles_examines_each_and_elicits_what_is_off(tmp_path: Path) -> None:
     config = replace(CONFIG, profiles=True)
     found = run("modules", tmp_path / "modules", config)
