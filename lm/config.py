@@ -273,10 +273,11 @@ FORGET_TOPIC = "forget"
 
 MAY_CHANGE = {
     *("method", "seeds", "recalls", "precisions", "attack", "workers", "run_dir", "keep_weights"),
+    *("audit", "audit_every"),
     *ScaleConfig.__slots__,
 }
-"""Settings that a resumed study may change: its runs, their attacks, and how they are spread over
-processes, but nothing that determines a run."""
+"""Settings that a resumed study may change: its runs, their attacks, what is measured in training,
+and how runs are spread over processes, but nothing that determines a run."""
 
 RECALL = 0.9
 """The label recall of a study, by default."""

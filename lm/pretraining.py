@@ -33,12 +33,12 @@ from lm.task import (
 from lm.training.assignment import AssignedBatches
 from lm.training.batches import Batch, Batches, Rows
 from lm.training.distributed import processes
+from lm.training.gradient_audit import gradient_norms, gradient_shares
 from lm.training.log import Log, Report, Validate
 from lm.training.loop import Progress, train
 from lm.training.profiles import draw_routes
-from lm.training.route_tables import ERA, FORGET, RETAIN, UNLABELED, UNROUTED
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from lm.training_data import TrainingData, drawn_texts
-from oversight.routing import RouteTable, audit, routing
 from oversight.runs.folder import as_read, write_json
 
 if TYPE_CHECKING:
@@ -192,42 +192,6 @@ def topic_exam(config: RunConfig, task: UnlearningTask, seed: int) -> TopicExam:
     return make_topic_exam(task, seed, config.exam)
 
 
-def gradient_shares(
-    model: LanguageModel, table: RouteTable, batch: Batch
-) -> dict[str, dict[str, float]]:
-    """Return, for each route and target of parameters, its share of the gradient norms there.
-
-    The arguments are those of `gradient_norms`.
-    """
-    norms = gradient_norms(model, table, batch)
-    targets = next(iter(norms.values()))
-    total = {target: sum(row[target] for row in norms.values()) for target in targets}
-    return {
-        label: {target: norm / total[target] if total[target] else 0.0 for target, norm in row}
-        for label, row in ((label, norm_of.items()) for label, norm_of in norms.items())
-    }
-
-
-def gradient_norms(
-    model: LanguageModel, table: RouteTable, batch: Batch
-) -> dict[str, dict[str, float]]:
-    """Return the norm of the gradient that each route sends to each target of parameters.
-
-    Routes are labels. Those of weighted tokens (expand, route, ablate) count as `forget`. The
-    gradients of the model stay unchanged.
-
-    Args:
-        model: the trained model before the ablation.
-        table: route table of the method.
-        batch: a batch on the device of the model, with routes for the table.
-    """
-    weighted = table == ERA
-    shown, route = (UNROUTED, batch.route.clamp(max=FORGET)) if weighted else (table, batch.route)
-    with torch.enable_grad(), routing(model, table, batch.route):
-        losses = model.token_losses(batch.inputs, batch.targets)
-        return audit(losses, model.parameter_targets(), shown, route)
-
-
 AUDITED = 128
 """Number of texts on which shares of gradients are measured, unless a pretrained model is trained:
 its activations are large, and a batch of training is used."""
@@ -323,7 +287,7 @@ class Training:
         settings, table = self.config.assignment, method_of(name).route_table(self.config.topics)
         labeler = first_model(self.config, name, self.task, self.seed).to(default_device())
         known = Rows(self.labeled, self.config.batch_size, self.seed)
-        loop = replace(self.loop, steps=self.labeler_steps)
+        loop = replace(self.loop, steps=self.labeler_steps, audit=False)
 
         def reported(progress: Progress) -> None:
             report((progress.step + 1) / loop.steps)
@@ -354,7 +318,7 @@ class Training:
         """Return the texts on which gradients are measured."""
         most = AUDITED if self.config.model is None else self.config.batch_size
         batch = Rows(self.texts, min(most, len(self.texts)), self.seed)(0)
-        return Batch(*(part.to(device) for part in batch))
+        return batch.to(device)
 
     @property
     def identity(self) -> dict[str, Any]:

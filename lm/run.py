@@ -492,7 +492,7 @@ def build_result(
         **measures,
         **{k: v for k, v in examined["before"].items() if k == "classifier"},
         "gradient_shares": examined["before"]["gradient_shares"],
-        "training": {"loss": training["loss"]},
+        "training": {"loss": training["loss"], **training.get("gradient_shares", {})},
         "samples": {stage: record["samples"] for stage, record in examined.items()},
         "curves": curves,
         **({"grid": grid} if rows else {}),  # only the full suite has attacks without training

@@ -211,6 +211,11 @@ class RunConfig:
                 "loop.scale was given: models to steer are trained in one process each, so leave "
                 "it out"
             )
+        if self.loop.audit:
+            raise ValueError(
+                "--loop.audit was given: models to steer have no modules whose gradients could be "
+                "compared, so leave it out"
+            )
 
 
 MAY_CHANGE = {"seeds", "workers", "run_dir"}

@@ -55,7 +55,9 @@ def run_identity(config: RunConfig, kind: Kind, seed: int) -> dict[str, Any]:
         ValueError: if a file of the texts is no longer there.
     """
     texts = {name: sha for path in config.corpus.texts for name, sha in checksums(path).items()}
-    return {**as_read(asdict(config)), "kind": kind, "seed": seed, "files": texts}
+    settings = asdict(config)
+    settings["loop"] = config.loop.identity | {"scale": settings["loop"]["scale"]}
+    return {**as_read(settings), "kind": kind, "seed": seed, "files": texts}
 
 
 def run(config: RunConfig, kind: Kind, seed: int, folder: Path, report: Report) -> dict[str, Any]:

@@ -16,6 +16,10 @@ class Batch(NamedTuple):
     targets: Tensor
     route: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device; the host need not wait for the copy."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
 
 def count_targets(batch: Batch) -> Tensor:
     """Return the number of targets with a loss, at least 1: the divisor of a mean loss."""

@@ -1,4 +1,4 @@
-"""The log of a training: losses, speed, and a validation curve, which are written as notes."""
+"""The notes of a training: losses, speed, shares of gradients, and a validation curve."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ Validate = Callable[[], Mapping[str, float]]
 
 
 class Log:
-    """Collects losses and speed of training, and writes them whenever a checkpoint is written.
+    """Collects the metrics of training, and writes them whenever a checkpoint is written.
 
     Args:
         path: path of the notes. Existing notes of the same run are continued.
@@ -65,6 +65,10 @@ class Log:
             section: {int(step): loss for step, loss in curve}
             for section, curve in notes.get("validation", {}).items()
         }
+        self.gradient_shares: dict[str, dict[int, float]] = {
+            name: {int(step): share for step, share in curve}
+            for name, curve in notes.get("gradient_shares", {}).items()
+        }
         self.before, self.started = float(notes.get("seconds", 0)), time.perf_counter()
         if not self.validation:
             self._validate(0)
@@ -75,6 +79,10 @@ class Log:
         if progress.step % LOG_EVERY == 0 or done == self.loop.steps:
             self.loss[progress.step] = float(progress.loss)
             self.report(done / self.loop.steps)
+        for label, row in (progress.gradient_shares or {}).items():
+            for target, share in row.items():
+                curve = self.gradient_shares.setdefault(f"gradient_share_{target}/{label}", {})
+                curve[progress.step] = share
         self.speed = progress.tokens_per_second
         self._validate(done)
         if done % self.loop.checkpoint_every == 0 or done == self.loop.steps:
@@ -82,15 +90,16 @@ class Log:
 
     def write(self) -> None:
         """Write the notes."""
-        notes = {
+        notes: dict[str, Any] = {
             "seconds": self.before + time.perf_counter() - self.started,
             "tokens_per_second": self.speed,
             "loss": sorted(self.loss.items()),
             "identity": self.identity,
         }
-        if self.validation:
-            curves = self.validation.items()
-            notes["validation"] = {section: sorted(curve.items()) for section, curve in curves}
+        for name in ("validation", "gradient_shares"):
+            curves: Mapping[str, Mapping[int, float]] = getattr(self, name)
+            if curves:
+                notes[name] = {each: sorted(curve.items()) for each, curve in curves.items()}
         write_json(self.path, notes)
 
     def _validate(self, done: int) -> None:

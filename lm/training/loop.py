@@ -33,8 +33,9 @@ from lm.training.distributed import (
     shard,
     unshard,
 )
+from lm.training.gradient_audit import Shares, gradient_shares
 from oversight.routing import RouteTable, parameter_groups, routing, skip_unreached
-from oversight.runs.settings import UNIT, require_number, require_numbers
+from oversight.runs.settings import ADDED_LATER, UNIT, require_number, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,19 +63,48 @@ class LoopConfig:
     """Maximum norm of the gradient of each target."""
     checkpoint_every: int = 200
     """Number of steps between checkpoints."""
+    audit: bool = field(default=False, metadata=ADDED_LATER)
+    """Whether to draw the share of each label in the gradient of each target in TensorBoard, as the
+    scalars training/gradient_share_TARGET/LABEL. It does not affect training."""
+    audit_every: int = field(default=20, metadata=ADDED_LATER)
+    """Number of steps from one such audit to the next."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     """How a batch is divided over processes, and how memory is saved."""
 
     def __post_init__(self) -> None:
         require_numbers(self, "steps", "warmup", least=0)
-        require_numbers(self, "checkpoint_every", least=1)
+        require_numbers(self, "checkpoint_every", "audit_every", least=1)
         require_numbers(self, "learning_rate", "clip_norm")
         require_number("final_share", self.final_share, UNIT)
+        if self.audit:
+            self._require_whole_batches()
+
+    def _require_whole_batches(self) -> None:
+        """Raise a ValueError if a batch is divided, or the model is compiled."""
+        scale = self.scale
+        refused = {
+            f"--loop.scale.parallel {scale.parallel}": scale.parallel != "none",
+            f"--loop.scale.accumulate {scale.accumulate}": scale.accumulate > 1,
+            "--loop.scale.compile": scale.compile,
+        }
+        for given in (name for name, odd in refused.items() if odd):
+            raise ValueError(
+                f"--loop.audit was given with {given}: gradients are audited only where one "
+                "process trains on whole batches, not compiled; leave one of the two out"
+            )
+
+    def audits(self, step: int) -> bool:
+        """Return whether gradients are audited before the update of a step."""
+        return self.audit and step % self.audit_every == 0
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that determine the result, as plain data: all but `scale`."""
-        return {name: value for name, value in asdict(self).items() if name != "scale"}
+        """The settings that determine the trained weights, as plain data."""
+        return {name: value for name, value in asdict(self).items() if name not in NO_EFFECT}
+
+
+NO_EFFECT = ("scale", "audit", "audit_every")
+"""Settings of the loop that do not determine the trained weights."""
 
 
 class Progress(NamedTuple):
@@ -82,7 +112,7 @@ class Progress(NamedTuple):
 
     The loss is the mean over the targets of the batch; reading it waits for the device. The speed
     is the mean since this call of `train` began. A skipped target is one that no token of the batch
-    teaches.
+    teaches. Steps that are audited have shares of gradients, which are those before the update.
     """
 
     step: int
@@ -90,6 +120,7 @@ class Progress(NamedTuple):
     learning_rate: float
     tokens_per_second: float
     skipped: tuple[str, ...]
+    gradient_shares: Shares | None = None
 
 
 def train(
@@ -143,6 +174,8 @@ def steps(
         require_in_vocabulary(batch, model.vocab_size)
         pieces = local_pieces(batch, config.scale)
         with enough_memory():
+            audited = batch.to(model.device) if config.audits(step) else None
+            shares = None if audited is None else gradient_shares(model, table, audited)
             loss = accumulate_gradients(model, table, pieces, count_targets(batch))
             if config.scale.parallel == "ddp":
                 all_reduce_gradients([p for g in optimizer.param_groups for p in g["params"]])
@@ -151,7 +184,7 @@ def steps(
             loss = all_reduce(loss)
         tokens += batch.inputs.numel()
         speed = tokens / (time.perf_counter() - started)
-        yield Progress(step, loss, rate, speed, skipped)
+        yield Progress(step, loss, rate, speed, skipped, shares)
 
 
 def make_optimizer(model: LanguageModel, config: LoopConfig) -> AdamW:
@@ -183,7 +216,7 @@ def accumulate_gradients(
     device = model.device
     count, total = count.to(device, non_blocking=True), torch.zeros((), device=device)
     for piece in pieces:
-        here = Batch(*(part.to(device, non_blocking=True) for part in piece))
+        here = piece.to(device)
         with routing(model, table, here.route):
             with precision(device):
                 loss = model.total_loss(here.inputs, here.targets) / count

@@ -53,6 +53,8 @@ def _norms(
     losses: Tensor, mask: Tensor, parts: Mapping[str, list[nn.Parameter]]
 ) -> dict[str, float]:
     """Return the norm, over each part, of the gradient of the chosen losses' sum."""
+    if not mask.any():
+        return dict.fromkeys(parts, 0.0)
     parameters = list(dict.fromkeys(parameter for part in parts.values() for parameter in part))
     chosen = mask.to(losses.device, losses.dtype)
     grads = torch.autograd.grad(losses, parameters, chosen, retain_graph=True, allow_unused=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from oversight.runs.settings import ADDED_LATER
+
 C = TypeVar("C")
 
 FORMAT = 2
@@ -322,11 +324,13 @@ def _strict(data: Any) -> Any:  # noqa: ANN401
 
 def _record(schema: Any, data: Mapping[str, Any], source: str) -> Any:  # noqa: ANN401
     names = {each.name for each in fields(schema)}
-    if set(data) != names:
-        odd = ", ".join(sorted(set(data) ^ names))
-        raise ValueError(f"{source} is not of this version: settings missing or unknown: {odd}")
+    later = {each.name for each in fields(schema) if ADDED_LATER.items() <= each.metadata.items()}
+    odd = set(data) ^ names - (later - set(data))
+    if odd:
+        listed = ", ".join(sorted(odd))
+        raise ValueError(f"{source} is not of this version: settings missing or unknown: {listed}")
     hints = get_type_hints(schema)
-    values = {name: _value(hints[name], data[name], f"{source}: {name}") for name in names}
+    values = {name: _value(hints[name], data[name], f"{source}: {name}") for name in data}
     try:
         return schema(**values)
     except ValueError as error:

@@ -1,10 +1,14 @@
 """What the settings of commands and of agents share: checks, and objects that are named by text."""
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple
+
+ADDED_LATER: Mapping[str, bool] = {"added_later": True}
+"""Metadata of a setting without which earlier versions wrote runs, and whose default does as they
+did: where the stored settings of a run lack it, it has its default."""
 
 
 class Numbers(NamedTuple):

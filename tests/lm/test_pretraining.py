@@ -13,21 +13,19 @@ from lm.methods import METHODS
 from lm.models.files import save
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
-from lm.pretraining import CHECKPOINT, NOTES, Training, gradient_shares
-from lm.run import ablate, train
+from lm.pretraining import CHECKPOINT, NOTES, Training
+from lm.run import ablate, run_method, train
 from lm.stages import Stages
 from lm.training import checkpoints
 from lm.training.assignment import AssignmentConfig
-from lm.training.batches import Batch
 from lm.training.log import validation_steps
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
-from lm.training.route_tables import ERA, FILTERED, FORGET, MODULES, RETAIN, UNLABELED
+from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from lm.training_data import make_training_data
 from oversight.runs.folder import read_json
 from tests.lm.attacks.row_factories import same, weights
 from tests.lm.evaluation.factories import tiny_task
-from tests.lm.models.gpt_factories import EXPANDED, labels, random_gpt, tokens
 from tests.lm.test_run import CONFIG, FOLLOWED
 
 ROUTED = [
@@ -223,30 +221,6 @@ def test_rmu_trains_anew_when_the_study_has_no_intact_model(
     assert same(weights(models("rmu", tmp_path / "rmu-seed1")[0]), weights(alone))
 
 
-def test_gradient_shares_are_zero_for_a_blocked_label_and_add_up_to_one() -> None:
-    model = random_gpt(EXPANDED)
-    by_document = torch.tensor([[0], [1], [2]]).expand(3, EXPANDED.context)
-    shares = gradient_shares(model, MODULES, Batch(*tokens(), by_document))
-    known = shares["forget"]["expansion_parameters"] + shares["unlabeled"]["expansion_parameters"]
-    assert known == pytest.approx(1.0)
-    assert shares["forget"]["original_parameters"] == 0.0
-    assert shares["retain"] == {"original_parameters": 1.0, "expansion_parameters": 0.0}
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_gradient_shares_count_all_weights_as_forget() -> None:
-    batch = Batch(*tokens(), labels() * 20)  # routes 0, forget_18 and forget_38
-    shares = gradient_shares(random_gpt(EXPANDED), ERA, batch)
-    assert shares["unlabeled"] == {"original_parameters": 0.0, "expansion_parameters": 0.0}
-    assert 0 < shares["forget"]["expansion_parameters"] < 1
-
-
-def test_gradient_shares_are_zero_for_a_target_without_gradient() -> None:
-    everything = torch.full_like(labels(), 2)
-    shares = gradient_shares(random_gpt(EXPANDED), FILTERED, Batch(*tokens(), everything))
-    assert all(share == 0.0 for row in shares.values() for share in row.values())
-
-
 def test_gram_is_told_as_many_texts_to_retain_as_texts_to_forget() -> None:
     task, recall = tiny_task(), 0.5
     config = replace(CONFIG, task=TaskConfig(stories=600), labels=LabelConfig(recall=recall))
@@ -281,6 +255,74 @@ def test_modules_are_silenced_in_gram_and_its_variants(
 
     plain, quiet = weights(fitted(0.0)), weights(fitted(3.0))
     assert same(plain, quiet) != silenced
+
+
+def audited(name: str, folder: Path, loop: LoopConfig, until: float = 2.0) -> LanguageModel:
+    """Train a method in a folder, or resume its training, until a share of it is done."""
+    folder.mkdir(exist_ok=True)
+    config, task = replace(HALF, loop=loop), tiny_task()
+
+    def stop(share: float) -> None:
+        if share >= until:
+            raise KeyboardInterrupt
+
+    data = make_training_data(config, task, name, 1)
+    return Training(config, task, name, 1, data).run(folder, stop)
+
+
+@pytest.mark.parametrize("name", ["gram-em", "era", "modules"])
+def test_audited_training_has_the_weights_and_the_identity_of_one_that_is_not(
+    name: str, tmp_path: Path
+) -> None:
+    plain = LoopConfig(steps=6, warmup=1, checkpoint_every=2)
+    loop = replace(plain, audit=True, audit_every=4)
+    one = audited(name, tmp_path / "audited", loop)
+    other = audited(name, tmp_path / "plain", plain)
+    assert same(weights(one), weights(other))
+    notes, without = (read_json(tmp_path / each / NOTES) for each in ("audited", "plain"))
+    assert "gradient_shares" not in without
+    assert notes["identity"] == without["identity"]
+    assert notes["loss"] == without["loss"]
+    curves = notes["gradient_shares"]
+    assert all([step for step, _ in curve] == [0, 4] for curve in curves.values())
+    assert "gradient_share_original_parameters/retain" in curves
+
+
+def test_result_of_an_audited_run_has_the_shares_of_gradients_in_training(tmp_path: Path) -> None:
+    loop = replace(CONFIG.loop, audit=True, audit_every=2)
+    task, configs = tiny_task(), (CONFIG, replace(CONFIG, loop=loop))
+    plain, found = (
+        run_method(config, task, "parameters", 1, tmp_path / name, lambda stage, share: None)
+        for name, config in zip(("plain", "audited"), configs, strict=True)
+    )
+    curves = {
+        f"gradient_share_{target}_parameters/{label}"
+        for target in ("original", "expansion")
+        for label in ("retain", "unlabeled", "forget")
+    }
+    assert set(found["training"]) == {"loss", *curves}
+    for name in curves:
+        assert [step for step, _ in found["training"][name]] == [0, 2]
+    assert found["training"]["loss"] == plain["training"]["loss"]
+    for each in ("gradient_shares", "forget_loss", "curves"):
+        assert found[each] == plain[each]
+    for stage in ("trained", "ablated", "model"):
+        one, other = (tmp_path / each / f"{stage}.safetensors" for each in ("plain", "audited"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_audit_of_an_interrupted_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm.training.log.LOG_EVERY", 1)
+    loop = LoopConfig(steps=9, warmup=1, checkpoint_every=4, audit=True, audit_every=3)
+    audited("modules", tmp_path / "whole", loop)
+    with pytest.raises(KeyboardInterrupt):
+        audited("modules", tmp_path / "cut", loop, until=7 / 9)  # after an audit, no checkpoint
+    audited("modules", tmp_path / "cut", loop)
+    whole, cut = (read_json(tmp_path / name / NOTES) for name in ("whole", "cut"))
+    assert len(whole["gradient_shares"]["gradient_share_expansion_parameters/forget"]) == 3
+    assert cut["gradient_shares"] == whole["gradient_shares"]
 
 
 HALF = replace(CONFIG, labels=LabelConfig(recall=0.5))

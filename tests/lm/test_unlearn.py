@@ -112,6 +112,26 @@ def test_resume_runs_only_what_is_new_or_damaged(
     assert len(summary(tmp_path / "a")["results"]) == 4
 
 
+def test_study_of_before_the_audit_resumes_with_it_and_repeats_no_run(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert run_unlearn("--run-dir", tmp_path, "--method", "gold", "filtered") == 0
+    stored = json.loads((tmp_path / "config.json").read_text())
+    for name in ("audit", "audit_every"):
+        del stored["run"]["loop"][name]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    stages = tmp_path / "runs" / "gold-seed0" / "stages.json"
+    identity = json.loads(stages.read_text())["identity"]
+    assert identity["loop"].keys() == stored["run"]["loop"].keys() - {"scale"}
+    done.clear()
+    flags = ("--loop.audit", "--loop.audit-every", "5", "--seeds", "0", "1")
+    assert run_unlearn("--resume", tmp_path, *flags) == 0
+    assert done == ["gold 1 0.9", "filtered 1 0.9"]
+    assert json.loads((tmp_path / "config.json").read_text())["run"]["loop"]["audit"] is True
+    line = refused(capsys, run_unlearn, "--resume", tmp_path, "--loop.scale.accumulate", "2")
+    assert "--loop.audit was given with --loop.scale.accumulate 2" in line
+
+
 def test_failed_run_is_reported_and_does_not_end_the_others(
     done: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
@@ -176,6 +196,8 @@ def test_figures_are_skipped_with_a_line_when_matplotlib_is_missing(
         ("--task.stories 4", "batch_size 8 at most 4 stories"),
         ("--batch-size 12801", "batch_size 12801 at most 12800 stories"),
         ("--loop.steps -1", "steps -1"),
+        ("--loop.audit-every 0", "audit_every 0 1 or more"),
+        ("--loop.audit --loop.scale.parallel ddp", "--loop.audit --loop.scale.parallel ddp one"),
         ("--attack.steps 0", "steps 0 above 0"),
         ("--attack everything", "everything relearning full"),
         ("--grid.lora.rank 0", "rank 0 1 or more"),

@@ -21,6 +21,7 @@ METHOD = "parameters-classified"
 TINY = (
     *("--method", METHOD, "--task.stories", "24", "--batch-size", "2", "--expansion", "4"),
     *("--loop.steps", "60", "--loop.warmup", "2", "--loop.checkpoint-every", "3"),
+    *("--loop.audit", "--loop.audit-every", "4"),
     *("--repair.steps", "2", "--repair.stories", "8", "--exam.stories", "4", "--exam.rounds", "1"),
     *("--attack.learning-rates", "2e-3", "--attack.num-examples", "2", "--attack.steps", "2"),
 )

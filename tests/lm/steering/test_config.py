@@ -1,5 +1,6 @@
 """Tests of the settings: what is refused, and which blocks are meant."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from lm.steering.config import (
     SteeringConfig,
     StudyConfig,
 )
+from lm.steering.run import run_identity
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
+from oversight.runs.folder import as_read
 
 
 @pytest.mark.parametrize(
@@ -29,12 +32,19 @@ from lm.training.loop import LoopConfig
         (RunConfig, {"size": "huge"}, "unknown size"),
         (RunConfig, {"gguf_file": "m.gguf"}, "without a model"),
         (RunConfig, {"loop": LoopConfig(scale=ScaleConfig(accumulate=2))}, "loop.scale"),
+        (RunConfig, {"loop": LoopConfig(audit=True)}, "--loop.audit was given"),
         (StudyConfig, {"seeds": (1, 1)}, "seeds"),
     ],
 )
 def test_setting_is_refused_in_words(schema: type[Any], values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         schema(**values)
+
+
+def test_settings_of_the_audit_are_no_part_of_the_identity_of_a_run() -> None:
+    loop = run_identity(RunConfig(), "routed", 0)["loop"]
+    assert loop == as_read({**LoopConfig(steps=400).identity, "scale": asdict(ScaleConfig())})
+    assert not [name for name in loop if name.startswith("audit")]
 
 
 @pytest.mark.parametrize("depth", range(1, 40))

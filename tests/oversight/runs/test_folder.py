@@ -1,7 +1,9 @@
 """Run folders: settings and JSON are read back as they were, and old layouts are refused."""
 
+import json
 import shutil
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from oversight.runs.folder import (
     write_config,
     write_json,
 )
+from oversight.runs.settings import ADDED_LATER
 
 
 def test_json_writes_numbers_that_are_not_finite_as_null(tmp_path: Path) -> None:
@@ -70,6 +73,27 @@ def test_paths_round_trip_through_config_json(tmp_path: Path) -> None:
     config = override(TrainConfig(), {**PRESETS["smoke"][1], "run_dir": tmp_path})
     write_config(RunFolder(tmp_path), config)
     assert read_config(RunFolder(tmp_path), TrainConfig) == config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Settings with one that was added later."""
+
+    steps: int = 1
+    audit: bool = field(default=False, metadata=ADDED_LATER)
+
+
+def test_only_settings_that_were_added_later_may_be_missing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_config(folder, Settings(steps=2, audit=True))
+    assert read_config(folder, Settings) == Settings(steps=2, audit=True)
+    folder.config.write_text(json.dumps({"steps": 2}))
+    assert read_config(folder, Settings) == Settings(steps=2)
+    for wrong in ({"audit": True}, {"steps": 2, "audits": True}):
+        folder.config.write_text(json.dumps(wrong))
+        (odd,) = {"steps", "audits"} & ({*wrong} ^ {"steps"})
+        with pytest.raises(ValueError, match=f"settings missing or unknown: {odd}$"):
+            read_config(folder, Settings)
 
 
 def test_config_json_names_package_versions(finished: Path) -> None:
