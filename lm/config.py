@@ -30,7 +30,7 @@ from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
-from oversight.runs.settings import SEED, require_distinct, require_number, require_numbers
+from oversight.runs.settings import ADDED_LATER, SEED, require_distinct, require_number, require_numbers
 
 NO_PREFIX = tyro.conf.arg(name="")
 """Gives the flags of nested settings no prefix."""
@@ -184,7 +184,7 @@ class RunConfig:
     """Settings of the methods after training, each under its name."""
     repair: RepairConfig = field(default_factory=RepairConfig)
     """Settings of the repair of models after the ablation."""
-    keep_weights: bool = False
+    keep_weights: bool = field(default=False, metadata=ADDED_LATER)
     """Whether to keep the weights of large models that no run reads any more, so that they can be
     served and inspected with their modules."""
     profiles: bool = False

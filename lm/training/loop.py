@@ -66,7 +66,7 @@ class LoopConfig:
     audit: bool = field(default=False, metadata=ADDED_LATER)
     """Whether to draw the share of each label in the gradient of each target in TensorBoard, as the
     scalars training/gradient_share_TARGET/LABEL. It does not affect training."""
-    audit_every: int = field(default=20, metadata=ADDED_LATER)
+    audit_every: int = field(default=50, metadata=ADDED_LATER)
     """Number of steps from one such audit to the next."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     """How a batch is divided over processes, and how memory is saved."""

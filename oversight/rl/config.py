@@ -19,7 +19,7 @@ from envs.worlds import WORLDS
 from oversight.rl.environment import PARTIAL_GRID, EnvironmentConfig
 from oversight.rl.expressions import load_function
 from oversight.runs.cli import Values, override, parse_part
-from oversight.runs.settings import COUNT, SEED, THREADS, Numbers, require_number
+from oversight.runs.settings import ADDED_LATER, COUNT, SEED, THREADS, Numbers, require_number
 
 NUMBERS = {
     **dict.fromkeys(
@@ -66,10 +66,10 @@ class TrainConfig(EnvironmentConfig):
     are played in addition to those of training, which they do not affect."""
     checkpoint_every: int = 5
     """Rollouts between checkpoints, from which --resume continues."""
-    audit: bool = False
+    audit: bool = field(default=False, metadata=ADDED_LATER)
     """Whether TensorBoard also shows the gradient that each route sends to each target, as the
     scalars audit/ROUTE/TARGET. It does not affect training."""
-    audit_every: int = 20
+    audit_every: int = field(default=20, metadata=ADDED_LATER)
     """Updates from one such audit to the next."""
     outcome: str | None = None
     """Function that names how an episode ended, as module:function. It takes (observation, reward,
