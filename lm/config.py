@@ -30,7 +30,13 @@ from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
-from oversight.runs.settings import ADDED_LATER, SEED, require_distinct, require_number, require_numbers
+from oversight.runs.settings import (
+    ADDED_LATER,
+    SEED,
+    require_distinct,
+    require_number,
+    require_numbers,
+)
 
 NO_PREFIX = tyro.conf.arg(name="")
 """Gives the flags of nested settings no prefix."""
