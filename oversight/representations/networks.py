@@ -136,8 +136,10 @@ class ChannelsLast(nn.Module):
 def convolutions(widths: Sequence[int], code_size: int, shape: tuple[int, int]) -> nn.Sequential:
     """Return convolutions that map images [batch, pixels] to [batch, height, width, code_size].
 
-    They have no batch normalization, whose statistics the images of one group would change for
-    those of all others. The last one has no bias, as in the shipped code of the paper.
+    Hidden convolutions are normalized within each image; statistics of a batch, as in the paper's
+    ResNet, would let the images of one group change the code of all others. Without normalization
+    the parts outbid each other: what a part says about the images of others is never corrected, so
+    that the code grows without bound. The last one has no bias, as in the shipped code.
 
     Args:
         widths: channels of the hidden convolutions; all but the first halve the resolution.
@@ -146,7 +148,8 @@ def convolutions(widths: Sequence[int], code_size: int, shape: tuple[int, int]) 
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (1, *shape))]
     for place, (inputs, outputs) in enumerate(pairwise((1, *widths))):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=1 + (place > 0), padding=1), nn.ReLU()]
+        convolution = nn.Conv2d(inputs, outputs, 3, stride=1 + (place > 0), padding=1)
+        layers += [convolution, nn.GroupNorm(1, outputs), nn.ReLU()]
     layers.append(nn.Conv2d(widths[-1], code_size, 3, padding=1, bias=False))
     return nn.Sequential(*layers, ChannelsLast())
 

@@ -127,3 +127,10 @@ def test_classifier_takes_images_and_signals(shape: tuple[int, int]) -> None:
         code = network.encode(torch.zeros(3, shape[0] * shape[1]))
         assert code.shape[-1] == 6
         assert network.decode(code, torch.zeros(3, dtype=torch.int64)).shape == (3, 10)
+
+
+def test_code_of_a_classifier_does_not_depend_on_the_other_images_of_a_batch() -> None:
+    network = network_of(tiny_run(task="classify", hidden_sizes=(4, 5)))
+    images = tiny_images(shape=SHAPE).train[:6]
+    with torch.no_grad():
+        assert torch.allclose(network.encode(images)[:2], network.encode(images[:2]), atol=1e-6)

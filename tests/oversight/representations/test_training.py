@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from configs.split import PRESETS
 from oversight.representations.config import Method, RunConfig
+from oversight.representations.data import load
+from oversight.representations.evaluation import evaluate, summarize
 from oversight.representations.training import (
     CHECKPOINT,
     MODEL,
@@ -19,6 +22,7 @@ from oversight.representations.training import (
     run_identity,
     train,
 )
+from oversight.runs.cli import override
 from tests.oversight.representations.tiny_runs import TINY, tiny_images, tiny_run
 
 IMAGES = tiny_images()
@@ -191,3 +195,15 @@ def test_routing_splits_patterns_that_it_is_told_apart(tmp_path: Path) -> None:
         for method in ("routed", "shuffled")
     }
     assert ratios["routed"] > 2 * ratios["shuffled"]
+
+
+def test_routed_classifier_splits_the_digits() -> None:
+    config = override(RunConfig(), PRESETS["classify"][1])
+    images = load("digits", None)
+    training = Training(config, "routed", 0, images)
+    for _ in range(200):
+        training.advance()
+    found = summarize(evaluate(training.network, images, config), config)
+    assert found["full"] > 0.8
+    assert found["right"] > 0.8
+    assert found["wrong"] < 0.5
