@@ -17,18 +17,8 @@ from lm.evaluation.topic_exam import CORE
 from lm.label_map import Comparison, Outcome, label_map
 from lm.methods import BASE, GOLD
 from lm.profile_report import RATIO, Profiles
-from lm.report import (
-    FACTS_CURVE,
-    LOSS_CURVE,
-    PANELS,
-    REFERENCES,
-    Relearning,
-    Result,
-    Results,
-    known_panels,
-    mean_curve,
-    number,
-)
+from lm.report import FACTS_CURVE, LOSS_CURVE, PANELS, Relearning, known_panels, mean_curve
+from lm.results import REFERENCES, Result, Results, number
 from lm.serving import subsets
 from oversight.runs.figures import (
     COLORS,

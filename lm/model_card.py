@@ -12,7 +12,7 @@ from lm.attacks.results import FACTS, LOSS, MAX_RISE
 from lm.classifier import quality_sentence
 from lm.config import RunConfig, StudyConfig
 from lm.methods import BASE, GOLD, method_of
-from lm.report import Result, Results, number
+from lm.results import Result, Results, number
 from lm.robustness import MARGINS, robustness
 from lm.training.route_tables import REVERSED
 

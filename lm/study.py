@@ -6,10 +6,9 @@ Runs are executed in parallel in separate processes, or one after another by all
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,32 +17,28 @@ from rich.console import Console
 from rich.table import Table
 
 from lm.classifier import quality_lines
-from lm.config import RunConfig, StudyConfig
+from lm.config import StudyConfig
 from lm.data.shards import read_manifest, require_undamaged
 from lm.label_map import Comparison, label_map, map_table, map_verdict
-from lm.methods import BASE, begins_with, comes_last
 from lm.model_card import card
 from lm.pretraining import load_task, require_fitting_models
 from lm.profile_report import (
     Profiles,
     profiles_table,
     profiles_verdict,
-    with_compute_ratios,
 )
 from lm.report import (
-    REFERENCES,
-    Result,
-    Results,
-    compare_with_references,
     labels_table,
     labels_verdict,
     unlearning_table,
     verdict,
 )
+from lm.results import (
+    Result,
+    Results,
+)
 from lm.robustness import attacks_table, robustness, robustness_sentence
-from lm.run import PLAIN, run_identity, run_method, train_as_worker
-from lm.stages import RESULT, require_result_of
-from lm.task import data_identity
+from lm.run import PLAIN, run_method, train_as_worker
 from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines, tokenizer_of
 from lm.training.distributed import broadcast, processes
 from lm.training_data import require_labeled_topics, require_something_to_forget
@@ -52,7 +47,6 @@ from oversight.runs.folder import (
     create,
     interpreter,
     next_free,
-    read_json,
     replace_file,
     require_new,
     write_json,
@@ -70,79 +64,6 @@ LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
 """Parts of the result of a run that the summary omits."""
 CARD, HUB_CARD = "MODEL_CARD.md", "README.md"
 """The card of a run, and its name in an exported folder, where hubs look for it."""
-
-
-Key = tuple[str, int, float, float]
-"""What tells a run from the others of its study: method, seed, label recall and precision."""
-
-
-def key_of(result: Result) -> Key:
-    """Return the key of the run that a result is of."""
-    method, seed = result["method"], result["seed"]
-    return method, seed, result["label_recall"], result["label_precision"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run of a study: a method with a seed, at a recall and a precision of labels.
-
-    Attributes:
-        study: settings of all runs.
-        method: name of the method.
-        seed: seed of all random numbers of the run.
-        recall: share of the texts to forget that is labeled forget.
-        precision: share of the texts labeled forget that is to be forgotten.
-        folder: folder of this run.
-    """
-
-    study: StudyConfig
-    method: str
-    seed: int
-    recall: float
-    precision: float
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        """The name of the run."""
-        return self.folder.name
-
-    @property
-    def config(self) -> RunConfig:
-        """The settings of the run, except for its method and seed."""
-        return self.study.run_config(self.recall, self.precision)
-
-    @property
-    def key(self) -> Key:
-        """What tells the run from the others of its study."""
-        return self.method, self.seed, self.recall, self.precision
-
-    @property
-    def cost(self) -> float:
-        """Duration relative to other runs: runs that reuse a trained model take about half."""
-        return 0.5 if begins_with(self.method) else 1.0
-
-
-def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
-    """Return the runs of a study, each with its own folder, in the order in which to start them.
-
-    The unrouted models come first, and methods that begin with the model of another come last. In a
-    sweep over labels, each reference is run once per seed, with all labels. With profiles, methods
-    such as `filtered` are also run once for each topic, which they keep.
-    """
-    sweep, given = study.sweep == "labels", study.run.labels
-    found = []
-    for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.trainings]):
-        swept = sweep and method not in REFERENCES
-        alone = (1.0 if sweep else given.recall, given.precision)
-        for seed, (recall, precision) in product(
-            study.seeds, study.label_qualities if swept else (alone,)
-        ):
-            at = f"-recall{recall:g}" if swept else ""
-            at += f"-precision{precision:g}" if precision != given.precision else ""
-            run = folder / "runs" / f"{method}{at}-seed{seed}"
-            found.append(Job(study, method, seed, recall, precision, run))
-    return sorted(found, key=lambda job: (job.method != BASE, comes_last(job.method)))
 
 
 def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyConfig, RunFolder]:
@@ -234,38 +155,6 @@ def run_job(job: Job) -> Outcome:
     except Exception as error:  # one failing run must not end the others
         return Outcome(job.id, one_line(error))
     return Outcome(job.id)
-
-
-def read_result(job: Job) -> Result | None:
-    """Return the result of a finished run, or None if there is no complete result of that run.
-
-    A run is not finished if the study asks for more attacks than the result has.
-
-    Raises:
-        ValueError: if the result is of a run with other settings or data, or was changed.
-    """
-    try:
-        result = read_json(job.folder / RESULT)
-    except ValueError:
-        return None
-    parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
-    if not all(isinstance(result.get(part), list) for part in parts):
-        return None
-    config = job.config
-    require_result_of(job.folder, run_identity(config, data_identity(config), job.method, job.seed))
-    return result
-
-
-def results_of(jobs: Sequence[Job]) -> list[Result]:
-    """Return the results of finished runs, with their comparisons to the references."""
-    read = [(job, read_result(job)) for job in jobs]
-    found = [
-        {**result, "label_recall": job.recall, "label_precision": job.precision}
-        for job, result in read
-        if result is not None
-    ]
-    compared = [{**result, **compare_with_references(result, found)} for result in found]
-    return with_compute_ratios(compared)
 
 
 class Report(NamedTuple):

@@ -17,7 +17,8 @@ from lm.figures import (
     write_page,
 )
 from lm.profile_report import Profiles, with_compute_ratios
-from lm.report import FACTS_CURVE, Results
+from lm.report import FACTS_CURVE
+from lm.results import Results
 from lm.serving import subsets
 from tests.lm.profile_factories import baseline, filtered, routed
 from tests.lm.result_factories import curve, result

@@ -9,7 +9,7 @@ import pytest
 from lm.figures import draw, map_figure
 from lm.label_map import Comparison, label_map, map_table, map_verdict, rivals
 from lm.methods import METHODS
-from lm.report import Result, Results
+from lm.results import Result, Results
 from oversight.runs.statistics import Estimate
 from tests.lm.result_factories import result
 
