@@ -32,6 +32,7 @@ from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig
+from oversight.runs.folder import LATER
 from oversight.runs.settings import SEED, require_distinct, require_number, require_numbers
 
 NO_PREFIX = tyro.conf.arg(name="")
@@ -333,9 +334,9 @@ class StudyConfig:
     """Label recalls of a sweep over labels."""
     precisions: tuple[float, ...] = ()
     """Label precisions of a sweep over labels; by default that of --label-precision alone."""
-    expansions: tuple[int, ...] = EXPANSIONS
+    expansions: tuple[int, ...] = field(default=EXPANSIONS, metadata=LATER)
     """Numbers of hidden units that a routed method adds to each layer, in a sweep over the tax."""
-    topic_counts: tuple[int, ...] = ()
+    topic_counts: tuple[int, ...] = field(default=(), metadata=LATER)
     """Numbers of topics to forget in a sweep over the tax, each the first of --forget-topics; by
     default all of them alone."""
     workers: int | None = None

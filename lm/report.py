@@ -299,6 +299,11 @@ def with_interval(mean: Estimate, form: str) -> str:
     return f"{mean.value:z{form}}{within}"
 
 
+def signed_change(change: Estimate) -> str:
+    """Return a relative change for a sentence: +1.2% (0.8% to 1.6%)."""
+    return f"{'+' if change.value >= 0 else ''}{with_interval(change, '.1%')}"
+
+
 def _areas(results: Results, methods: Sequence[str]) -> str:
     """Return the distances of curves from gold's, relative to the unrouted model's if known."""
     if results.values(methods[0], SHARE):
@@ -323,9 +328,8 @@ def _cost(results: Results, methods: Sequence[str]) -> str:
     clauses = []
     for method in methods:
         change = relative_change_by_seed(results.values(method, RETAINED), of_reference)
-        sign = "+" if change.value >= 0 else ""
         if change.seeds:
-            clauses.append(f"{sign}{with_interval(change, '.1%')} for {method}")
+            clauses.append(f"{signed_change(change)} for {method}")
     return f"retain loss relative to {reference}: {listed(clauses)}" if clauses else ""
 
 

@@ -142,20 +142,21 @@ class Results:
 
         The words name the label recall, and the other settings that have several values.
         """
-        words = {
-            "label recall {:g}": self.recalls,
-            "precision {:g}": self.precisions,
-            "{} units": self.expansions,
-            "{} topics": self.topic_counts,
-        }
-        said = [word for word, values in words.items() if word[0] == "l" or len(values) > 1]
+        values = (self.recalls, self.precisions, self.expansions, self.topic_counts)
         found = {}
-        for variation in product(*(values or (None,) for values in words.values())):
-            part = self.at(*variation)
-            if not set(part.methods) <= set(REFERENCES):
-                values = zip(words, variation, strict=True)
-                named = [word.format(value) for word, value in values if word in said]
-                found[", ".join(named)] = part
+        for variation in product(*(each or (None,) for each in values)):
+            part = self.at(**dict(zip(VARIED, variation, strict=True)))
+            if set(part.methods) <= set(REFERENCES):
+                continue
+            recall, precision, units, count = variation
+            words = (
+                f"label recall {recall:g}",
+                f"precision {precision:g}",
+                f"{units} units",
+                topics_in_words(count),
+            )
+            said = [w for w, several in zip(words, values, strict=True) if len(several) > 1]
+            found[", ".join(dict.fromkeys([words[0], *said]))] = part
         return found
 
     def values(self, method: str, measure: str, recall: float | None = None) -> dict[int, float]:
@@ -183,6 +184,15 @@ class Results:
         recalls = (1.0,) if method in REFERENCES else self.recalls
         found = {recall: self.mean(method, measure, recall) for recall in recalls}
         return {recall: mean for recall, mean in found.items() if mean.seeds}
+
+
+def topics_in_words(count: int | None) -> str:
+    """Return a number of topics for a title.
+
+    >>> topics_in_words(1), topics_in_words(4)
+    ('1 topic', '4 topics')
+    """
+    return f"{count} topic{'' if count == 1 else 's'}"
 
 
 def varied_settings(result: Result) -> dict[str, Any]:

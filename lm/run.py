@@ -88,7 +88,7 @@ def run_method(
     profiles = run.profiles(progress) if config.profiles else {}
     if not config.keep_weights:
         run.remove_large_weights()
-    attacks = run.attack_all(model, progress)
+    attacks = None if config.suite == "none" else run.attack_all(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     result = build_result(
         name, seed, read_json(folder / NOTES), run.stages.seconds, examined, attacks
@@ -408,7 +408,7 @@ def build_result(
     training: Mapping[str, Any],
     seconds: Mapping[str, float],
     examined: Mapping[str, Mapping[str, Any]],
-    attacks: Mapping[str, Mapping[str, Any]],
+    attacks: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Return the result of a run as plain data.
 
@@ -421,7 +421,7 @@ def build_result(
         training: notes of training.
         seconds: duration of each stage.
         examined: records of the three exams, by stage.
-        attacks: records of the attacks, by name.
+        attacks: records of the attacks, by name; None if none was to be run.
     """
     reports = {stage: record["report"] for stage, record in examined.items()}
     measures = {
@@ -430,8 +430,9 @@ def build_result(
         else {stage: report[name] for stage, report in reports.items()}
         for name, value in reports["before"].items()
     }
-    curves = [curve for record in attacks.values() for curve in record.get("curves", ())]
-    rows = [row for record in attacks.values() for row in record.get("rows", ())]
+    records = (attacks or {}).values()
+    curves = [curve for record in records for curve in record.get("curves", ())]
+    rows = [row for record in records for row in record.get("rows", ())]
     grid = [*(row._asdict() for row in rows_of(map(curve_from_json, curves))), *rows]
     seconds = {**seconds, "trained": training["seconds"]}  # of all processes of the training
     return {
@@ -445,6 +446,6 @@ def build_result(
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"]},
         "samples": {stage: record["samples"] for stage, record in examined.items()},
-        "curves": curves,
+        **({} if attacks is None else {"curves": curves}),
         **({"grid": grid} if rows else {}),  # only the full suite has attacks without training
     }

@@ -143,6 +143,10 @@ def write_config(folder: RunFolder, config: Any) -> None:  # noqa: ANN401
     write_json(folder.config, {**asdict(config), **about})
 
 
+LATER = {"later": True}
+"""Metadata of a setting that runs of earlier versions lack: they were run with its default."""
+
+
 def read_config(folder: RunFolder, schema: type[C]) -> C:
     """Return the settings of a run, checked against a dataclass.
 
@@ -322,13 +326,18 @@ def _strict(data: Any) -> Any:  # noqa: ANN401
 
 def _record(schema: Any, data: Mapping[str, Any], source: str) -> Any:  # noqa: ANN401
     names = {each.name for each in fields(schema)}
-    if set(data) != names:
-        odd = ", ".join(sorted(set(data) ^ names))
+    later = {
+        each.name: each.default
+        for each in fields(schema)
+        if each.metadata.get("later") and each.name not in data
+    }
+    if {*data, *later} != names:
+        odd = ", ".join(sorted({*data, *later} ^ names))
         raise ValueError(f"{source} is not of this version: settings missing or unknown: {odd}")
     hints = get_type_hints(schema)
-    values = {name: _value(hints[name], data[name], f"{source}: {name}") for name in names}
+    values = {name: _value(hints[name], data[name], f"{source}: {name}") for name in data}
     try:
-        return schema(**values)
+        return schema(**values, **later)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 

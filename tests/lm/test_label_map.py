@@ -105,5 +105,5 @@ def test_figure_has_a_plot_for_each_pair_and_a_cell_for_each_quality(tmp_path: P
     (named,) = figure.legends
     assert [text.get_text() for text in named.get_texts()] == ["routing: ahead"]
     runs = [run(name, seed, 0.5) for name in ("filtered", "parameters") for seed in range(2)]
-    assert [each.name for each in draw(Results(runs), True, tmp_path)] == ["label-map.png"]
+    assert [each.name for each in draw(Results(runs), "labels", tmp_path)] == ["label-map.png"]
     assert map_table("t", [found]).row_count == 1
