@@ -268,7 +268,7 @@ def tax_figure(results: Results) -> Figure:
     rows, columns = len(tax.topic_counts), len(tax.measures)
     width, height = TAX_SIZE
     figure = sheet(rows * height + 0.5, width)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey="col")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey="col")
     for plots, count in zip(grid, tax.topic_counts, strict=True):
         for axes, (title, measure) in zip(plots, tax.measures.items(), strict=True):
             name, unit = title.split(", ")

@@ -299,9 +299,9 @@ def with_interval(mean: Estimate, form: str) -> str:
     return f"{mean.value:z{form}}{within}"
 
 
-def signed_change(change: Estimate) -> str:
-    """Return a relative change for a sentence: +1.2% (0.8% to 1.6%)."""
-    return f"{'+' if change.value >= 0 else ''}{with_interval(change, '.1%')}"
+def with_sign(change: Estimate, form: str) -> str:
+    """Return a change for a sentence: +12% (8% to 16%)."""
+    return f"{'+' if change.value >= 0 else ''}{with_interval(change, form)}"
 
 
 def _areas(results: Results, methods: Sequence[str]) -> str:
@@ -329,7 +329,7 @@ def _cost(results: Results, methods: Sequence[str]) -> str:
     for method in methods:
         change = relative_change_by_seed(results.values(method, RETAINED), of_reference)
         if change.seeds:
-            clauses.append(f"{signed_change(change)} for {method}")
+            clauses.append(f"{with_sign(change, '.1%')} for {method}")
     return f"retain loss relative to {reference}: {listed(clauses)}" if clauses else ""
 
 

@@ -180,7 +180,7 @@ def write_report(
     more = {"verdict": sentence, **_profile_verdicts(study, results), "failed": failed}
     write_summary(folder.summary, study, jobs, results.records, more)
     write_cards(jobs, results.records)
-    return Report(results, sentence, tables if results.records else [])
+    return Report(results, sentence, tables)
 
 
 Comparison = tuple[str, Sequence[Table]]
@@ -189,7 +189,8 @@ Comparison = tuple[str, Sequence[Table]]
 
 def _compare_methods(study: StudyConfig, results: Results) -> Comparison:
     """Return which method is most like gold, and the table of all methods."""
-    return verdict(results), [unlearning_table(heading(study), results)]
+    tables = [unlearning_table(heading(study), results)] if results.records else []
+    return verdict(results), tables
 
 
 def _compare_over_labels(study: StudyConfig, results: Results) -> Comparison:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from lm.methods import BASE, METHODS
-from lm.report import facts_known, listed, nats, signed_change, with_interval
+from lm.report import facts_known, listed, nats, with_sign
 from lm.results import RETAINED, Results, topics_in_words
 from oversight.runs.console import Format, formatter, plain_table
 from oversight.runs.statistics import (
@@ -59,7 +59,8 @@ class Tax:
     """
 
     def __init__(self, results: Results) -> None:
-        self.methods, self.over_seeds = results.methods, results.over_seeds
+        self.methods = results.methods
+        self.over_seeds = results.over_seeds if results.records else ""
         self.expansions: tuple[int, ...] = results.expansions
         self.topic_counts: tuple[int | None, ...] = results.topic_counts or (None,)
         self._parts = {
@@ -171,17 +172,16 @@ def _clause(tax: Tax, method: str, measure: str, count: int | None) -> str:
     sizes = tuple(dict.fromkeys((tax.expansions[0], tax.expansions[-1])))
     cells = [Cell(method, measure, units, count) for units in sizes]
     known = {cell: change for cell in cells if (change := tax.change(cell)).seeds}
-    taxes = [f"{signed_change(each)} with {cell.expansion}" for cell, each in known.items()]
-    if not taxes:
+    if not known:
         return ""
+    taxes = [f"{with_sign(each, '.1%')} with {cell.expansion}" for cell, each in known.items()]
     said = f"{method} {listed(taxes)} units"
-    apart = (
-        difference_by_seed(*(tax.values(cell) for cell in reversed(cells)))
-        if len(known) > 1
-        else None
-    )
-    if apart is None or apart.seeds < MIN_SEEDS:
+    if len(known) < 2:
+        return said
+    small, large = (tax.values(cell) for cell in cells)
+    apart = difference_by_seed(large, small)
+    if apart.seeds < MIN_SEEDS:
         return said
     if is_significant(apart):
-        return f"{said}, a significant difference of {with_interval(apart, '+.3f')} nats"
+        return f"{said}, a significant difference of {with_sign(apart, '.3f')} nats"
     return f"{said}, no significant difference"
