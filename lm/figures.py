@@ -293,8 +293,9 @@ def _plot_tax(
     """Plot the means of a method by expansion, or one line if it does not depend on that."""
     if not flat:
         _plot_points(axes, means, method, style)
+    # the dashes are drawn above a line that coincides with them
     for mean in list(means.values())[:1] if flat else ():
-        axes.axhline(mean.value, color=style.color, ls="--", lw=1.1, label=method)
+        axes.axhline(mean.value, color=style.color, ls="--", lw=1.1, label=method, zorder=3)
 
 
 OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
