@@ -168,8 +168,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "tax": (
-        "The cost of routing: with all labels and no attack, models with modules of 16, 64 and 256 "
-        "units; twelve minutes for each seed. The default where --sweep tax is given.",
+        "The cost of routing: all labels, no attack, and modules of 16, 64 and 256 hidden units in "
+        "four methods, 14 runs for each seed; the default where --sweep tax is given.",
         {
             "method": ("gold", "unrouted", "unrouted-ablated", "parameters", "modules", "gram"),
             "sweep": "tax",

@@ -142,13 +142,17 @@ class Results:
 
         The words name the label recall, and the other settings that have several values.
         """
-        values = (self.recalls, self.precisions, self.expansions, self.topic_counts)
+        values: tuple[tuple[Any, ...], ...] = (
+            self.recalls,
+            self.precisions,
+            self.expansions,
+            self.topic_counts,
+        )
         found = {}
-        for variation in product(*(each or (None,) for each in values)):
-            part = self.at(**dict(zip(VARIED, variation, strict=True)))
+        for recall, precision, units, count in product(*(each or (None,) for each in values)):
+            part = self.at(recall, precision, units, count)
             if set(part.methods) <= set(REFERENCES):
                 continue
-            recall, precision, units, count = variation
             words = (
                 f"label recall {recall:g}",
                 f"precision {precision:g}",

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lm.config import Sweep
 from lm.figures import (
     draw,
     pictured_rows,
@@ -40,7 +41,8 @@ RUNS = [
 
 
 def test_draw_writes_figures_that_name_every_method(tmp_path: Path) -> None:
-    for sweep, name in (("none", "relearning"), ("labels", "label-recall")):
+    figures: dict[Sweep, str] = {"none": "relearning", "labels": "label-recall"}
+    for sweep, name in figures.items():
         assert draw(Results(RUNS), sweep, tmp_path)[0] == tmp_path / f"{name}.png"
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         text = (tmp_path / f"{name}.svg").read_text()

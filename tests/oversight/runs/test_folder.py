@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from envs.gridworld import GridConfig
 from oversight.rl.config import TrainConfig
 from oversight.runs.cli import override
 from oversight.runs.folder import (
+    LATER,
     RunFolder,
     as_markdown,
+    from_json,
     interpreter,
     read_config,
     read_json,
@@ -70,6 +73,21 @@ def test_paths_round_trip_through_config_json(tmp_path: Path) -> None:
     config = override(TrainConfig(), {**PRESETS["smoke"][1], "run_dir": tmp_path})
     write_config(RunFolder(tmp_path), config)
     assert read_config(RunFolder(tmp_path), TrainConfig) == config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extended:
+    """Settings of which one was added later."""
+
+    seed: int
+    sizes: tuple[int, ...] = field(default=(1, 2), metadata=LATER)
+
+
+def test_setting_that_was_added_later_may_be_missing_and_no_other() -> None:
+    assert from_json(Extended, {"seed": 3}, "a.json") == Extended(seed=3, sizes=(1, 2))
+    assert from_json(Extended, {"seed": 3, "sizes": [4]}, "a.json") == Extended(seed=3, sizes=(4,))
+    with pytest.raises(ValueError, match=r"a\.json is not of this version: .* unknown: seed"):
+        from_json(Extended, {"sizes": [4]}, "a.json")
 
 
 def test_config_json_names_package_versions(finished: Path) -> None:
