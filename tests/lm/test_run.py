@@ -440,8 +440,8 @@ def read_by_repair(config: RunConfig, name: str, folder: Path) -> set[tuple[int,
         return Losses(1.0, None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.run.update", noted)
-        patch.setattr("lm.run.losses", measured)
+        patch.setattr("lm.repair.update", noted)
+        patch.setattr("lm.repair.losses", measured)
         folder.mkdir()
         Run(config, tiny_task(), name, 1, folder).repair(random_model(tiny_task(), torch.float32))
     return read
