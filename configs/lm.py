@@ -167,6 +167,16 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "recalls": (0.5, 0.9),
         },
     ),
+    "tax": (
+        "The cost of routing: all labels, no attack, and modules of 16, 64 and 256 hidden units in "
+        "four methods, 14 runs for each seed; the default where --sweep tax is given.",
+        {
+            "method": ("gold", "unrouted", "unrouted-ablated", "parameters", "modules", "gram"),
+            "sweep": "tax",
+            "label_recall": 1.0,
+            "attack": "none",
+        },
+    ),
     # The topics are of two of the three families, so that some topics are neither to be forgotten
     # nor adjacent. With the paper's core_learns of 0.3, the core knows half of the facts of each
     # topic, and without silence modules that are on together disturb each other (LOG.md). Attacks

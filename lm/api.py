@@ -28,10 +28,11 @@ from lm.data.records import TEXT, value_of
 from lm.data.sources import read_documents
 from lm.evaluation.harness import check_records
 from lm.evaluation.question_scores import fingerprint
+from lm.jobs import jobs_of
 from lm.methods import BASE, GOLD, follow_training, require_methods
 from lm.models.hf_loading import load_pretrained, save_pretrained
 from lm.run import PLAIN
-from lm.study import CARD, execute_jobs, jobs_of, prepare_study, write_report
+from lm.study import CARD, execute_jobs, prepare_study, write_report
 from lm.texts import restore_sizes
 from oversight.runs import cli
 from oversight.runs.folder import (

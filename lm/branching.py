@@ -46,19 +46,20 @@ def make_training(
 def finished_training(training: Training, other: str, folder: Path) -> Path | None:
     """Return the folder of another method's run in the same study, if its training is the same.
 
+    In a sweep, runs of the other method may differ in settings on which this training depends, or
+    there may be one alone.
+
     Args:
         training: the training that is asked for.
         other: name of the other method.
         folder: folder of a run, whose name begins with that of its method.
     """
-    own = folder.name.partition("-seed")[0].partition("-recall")[0]
-    # a sweep over labels runs the unrouted model once, at recall 1
-    for name in (folder.name.replace(own, other, 1), f"{other}-seed{training.seed}"):
-        weights, notes = (folder.parent / name / file for file in (WEIGHTS, NOTES))
-        if not owned(weights) or not notes.exists():
+    for found in sorted(folder.parent.glob(f"{other}*-seed{training.seed}")):
+        notes = found / NOTES
+        if not notes.exists() or read_json(notes).get("identity") != training.identity:
             continue
-        if read_json(notes).get("identity") == training.identity:
-            return folder.parent / name
+        if owned(found / WEIGHTS):
+            return found
     return None
 
 

@@ -114,12 +114,13 @@ def quality_lines(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each run whose classifier was not used, and one for those of all others."""
     found = [each for each in results if each.get("classifier")]
     used = [each["classifier"] for each in found if each["classifier"]["used"]]
-    lines = [
+    warnings = [
         f"warning: {each['method']}, seed {each['seed']}, label recall {each['label_recall']:g}: "
         f"{quality_sentence(each['classifier'])}"
         for each in found
         if not each["classifier"]["used"]
     ]
+    lines = list(dict.fromkeys(warnings))  # runs of a sweep may have the same labels
     if len(used) == 1:
         lines.append(f"labels: {quality_sentence(used[0])}")
     elif used:

@@ -5,10 +5,11 @@ command line, as in `--size` or `--loop.steps`, and the settings of a method aft
 name of the method as a prefix, as in `--rmu.steps`.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
@@ -22,9 +23,10 @@ from lm.data.sources import LIST, WORDS, Lists
 from lm.data.task import TaskConfig
 from lm.evaluation.exam import ExamConfig
 from lm.labels import LabelConfig
-from lm.methods import BASE, method_of, profiles_of, require_kept_topics, require_methods
+from lm.methods import BASE, GOLD, method_of, profiles_of, require_kept_topics, require_methods
 from lm.models.shapes import AdapterConfig, size
 from lm.posthoc import POSTHOC, PostHocSettings
+from lm.repair import RepairConfig
 from lm.training.assignment import AssignmentConfig
 from lm.training.branches import BranchConfig
 from lm.training.distributed import ScaleConfig
@@ -120,34 +122,17 @@ class TextsConfig:
         )
 
 
-RepairLabels = Literal["checked", "given"]
-"""Labels by which the texts of the repair are chosen."""
+class Variation(NamedTuple):
+    """What a study may vary: the settings in which runs of a method with the same seed differ."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RepairConfig:
-    """Settings of the repair of a model after the ablation.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
-
-    steps: int = 40
-    """Number of batches to train on."""
-    learning_rate: float = 5e-4
-    """Learning rate of AdamW."""
-    every: int = 10
-    """Steps between measurements of the loss on held-out texts; the best step is kept."""
-    stories: int = 128
-    """Number of held-out texts; those to forget are not used."""
-    labels: RepairLabels = "checked"
-    """Labels by which its texts are chosen. checked: a user has checked the few that it reads, so
-    that none is to be forgotten; given: those of the method, which may miss texts to forget."""
-
-    def __post_init__(self) -> None:
-        require_numbers(self, "steps", least=0)
-        require_numbers(self, "learning_rate")
-        require_numbers(self, "every", "stories", least=1)
+    recall: float
+    """Share of the texts to forget that is labeled forget."""
+    precision: float
+    """Share of the texts labeled forget that is to be forgotten."""
+    expansion: int | None
+    """Number of hidden units that are added to each layer; None where a method adds none."""
+    topic_count: int
+    """Number of topics to forget, which are the first of all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +184,8 @@ class RunConfig:
     exam: ExamConfig = field(default_factory=ExamConfig)
     """Settings of the exam of models."""
     suite: Annotated[Suite, tyro.conf.arg(name="attack")] = "relearning"
-    """Attacks to run. full adds LoRA, paraphrases, probes, prompts and quantization."""
+    """Attacks to run. full adds LoRA, paraphrases, probes, prompts and quantization; with none,
+    models are compared before any attack."""
     attack: AttackConfig = field(default_factory=AttackConfig)
     """Settings of the attacks that relearn."""
     grid: GridConfig = field(default_factory=GridConfig)
@@ -237,6 +223,29 @@ class RunConfig:
         """The topics to forget; documents have one, which is called forget."""
         stories = self.data is None and not self.texts.forget
         return self.task.forget if stories else (FORGET_TOPIC,)
+
+    @property
+    def subject(self) -> str:
+        """The topics or documents to forget, in words."""
+        if self.texts.forget:
+            return f"the texts of {', '.join(path.name for path in self.texts.forget)}"
+        return ", ".join(self.task.forget) if self.data is None else f"documents of {self.data}"
+
+    @property
+    def variation(self) -> Variation:
+        """Those of the settings that a study may vary."""
+        labels = self.labels
+        return Variation(labels.recall, labels.precision, self.expansion, len(self.task.forget))
+
+    def at(self, variation: Variation) -> "RunConfig":
+        """Return these settings at a variation."""
+        recall, precision, units, count = variation
+        return replace(
+            self,
+            labels=replace(self.labels, recall=recall, precision=precision),
+            expansion=self.expansion if units is None else units,
+            task=replace(self.task, forget=self.task.forget[:count]),
+        )
 
     def _require_topics(self) -> None:
         """Refuse profiles of what has no topics, and of a model that cannot be validated."""
@@ -278,8 +287,8 @@ FORGET_TOPIC = "forget"
 """The name of what is to be forgotten of documents."""
 
 MAY_CHANGE = {
-    *("method", "seeds", "recalls", "precisions", "attack", "workers", "run_dir", "keep_weights"),
-    *("audit", "audit_every"),
+    *("method", "seeds", "recalls", "precisions", "expansions", "topic_counts"),
+    *("attack", "workers", "run_dir", "keep_weights", "audit", "audit_every"),
     *ScaleConfig.__slots__,
 }
 """Settings that a resumed study may change: its runs, their attacks, what is measured in training,
@@ -289,10 +298,24 @@ RECALL = 0.9
 """The label recall of a study, by default."""
 RECALLS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """The recalls of a sweep over labels, by default."""
+EXPANSIONS = (16, 64, 256)
+"""The expansions of a sweep over the tax, by default."""
+
+SWEPT: Mapping[str, tuple[str, str]] = {
+    "recalls": ("labels", "one recall by --label-recall"),
+    "precisions": ("labels", "one precision by --label-precision"),
+    "expansions": ("tax", "one number of hidden units by --expansion"),
+    "topic_counts": ("tax", "the topics themselves by --forget-topics"),
+}
+"""The sweep that each of the lists of values belongs to, and what to give in place of the list."""
 
 
 def _default_run() -> RunConfig:
     return RunConfig(labels=LabelConfig(recall=RECALL))
+
+
+Sweep = Literal["none", "labels", "tax"]
+"""What a study varies: nothing, the quality of labels, or what the cost of routing depends on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -307,13 +330,20 @@ class StudyConfig:
     """Methods to run, such as gold, filtered, era or rmu; an unknown name lists all of them."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each method is run with each of them."""
-    sweep: Literal["none", "labels"] = "none"
+    sweep: Sweep = "none"
     """Setting to vary. labels: methods are run at each of the recalls, and of the precisions if
-    some are given; gold and unrouted are run once."""
+    some are given. tax, the cost of routing: methods are run with each of the expansions, and of
+    the topic counts if some are given; those without an expansion are run once for each count. In
+    both, gold and unrouted are run as well, which do not depend on labels and expansions."""
     recalls: tuple[float, ...] = RECALLS
     """Label recalls of a sweep over labels."""
     precisions: tuple[float, ...] = ()
     """Label precisions of a sweep over labels; by default that of --label-precision alone."""
+    expansions: tuple[int, ...] = field(default=EXPANSIONS, metadata=ADDED_LATER)
+    """Numbers of hidden units that a routed method adds to each layer, in a sweep over the tax."""
+    topic_counts: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """Numbers of topics to forget in a sweep over the tax, each the first of --forget-topics; by
+    default all of them alone."""
     workers: int | None = None
     """Number of runs at a time, each with one thread; by default one per core."""
     run_dir: Path | None = None
@@ -326,32 +356,70 @@ class StudyConfig:
     def __post_init__(self) -> None:
         require_methods(self.method)
         require_kept_topics(self.method, self.run.topics)
-        require_distinct(self, "seeds", "recalls", *(["precisions"] if self.precisions else []))
+        lists = [name for name in ("precisions", "topic_counts") if getattr(self, name)]
+        require_distinct(self, "seeds", "recalls", "expansions", *lists)
         for seed in self.seeds:  # those of attacks are larger, and fit into PyTorch's 64 bits
             require_number("seeds", seed, SEED)
-        require_numbers(self, "workers", least=1)
-        for recall, precision in product(self.recalls, self.precisions or (None,)):
-            self.run_config(recall, precision)  # refuses shares that are out of range
-        if self.sweep == "none" and self.recalls != RECALLS:
+        require_numbers(self, "workers", "expansions", least=1)
+        labels = self.run.labels
+        for recall, precision in product(self.recalls, self.precisions or (labels.precision,)):
+            replace(labels, recall=recall, precision=precision)  # refuses what is out of range
+        self._require_sweep()
+        if self.sweep == "tax":
+            self._require_tax()
+
+    def _require_sweep(self) -> None:
+        """Refuse values of a sweep without it, and a setting that a sweep varies."""
+        defaults = {each.name: each.default for each in fields(self)}
+        for name, (sweep, instead) in SWEPT.items():
+            values = getattr(self, name)
+            if self.sweep != sweep and values != defaults[name]:
+                raise ValueError(
+                    f"{name} {values} were given without --sweep {sweep}: give it, or {instead}"
+                )
+        labels = self.run.labels
+        if self.precisions and labels.precision != LabelConfig().precision:
             raise ValueError(
-                f"recalls {self.recalls} were given without a sweep: give --sweep labels, or one "
-                "recall by --label-recall"
-            )
-        if self.sweep == "none" and self.precisions:
-            raise ValueError(
-                f"precisions {self.precisions} were given without a sweep: give --sweep labels, or "
-                "one precision by --label-precision"
-            )
-        if self.precisions and self.run.labels.precision != LabelConfig().precision:
-            raise ValueError(
-                f"label_precision {self.run.labels.precision} was given with precisions "
+                f"label_precision {labels.precision} was given with precisions "
                 f"{self.precisions} of a sweep: give --precisions alone"
             )
-        if self.sweep == "labels" and self.run.labels.recall not in (RECALL, LabelConfig().recall):
+        if self.sweep == "labels" and labels.recall not in (RECALL, LabelConfig().recall):
             raise ValueError(
-                f"label_recall {self.run.labels.recall} was given with a sweep over labels, which "
+                f"label_recall {labels.recall} was given with a sweep over labels, which "
                 "has its own: give --recalls"
             )
+
+    def _require_tax(self) -> None:
+        """Refuse a sweep over the tax in which nothing varies, or too many topics are counted."""
+        run, counts = self.run, self.topic_counts
+        if run.expansion != RunConfig().expansion:
+            raise ValueError(
+                f"expansion {run.expansion} was given with a sweep over the tax, which has its "
+                "own: give --expansions"
+            )
+        if not any(method_of(name).uses_expansion for name in self.method):
+            raise ValueError(
+                f"--sweep tax was given with {', '.join(self.method)}, whose models have no "
+                "expansion: give a --method such as modules, parameters or gram"
+            )
+        if not counts:
+            return
+        if run.data is not None or run.texts.forget:
+            raise ValueError(
+                f"topic_counts {counts} were given with {run.subject}, which have no topics: leave "
+                "one of the two out"
+            )
+        if run.profiles:
+            raise ValueError(
+                f"topic_counts {counts} were given with --profiles, which are those of one set of "
+                "topics: leave one of the two out"
+            )
+        if not 1 <= min(counts) <= max(counts) <= len(run.topics):
+            raise ValueError(
+                f"topic_counts {counts} were given, and {len(run.topics)} topics to forget: give "
+                f"numbers from 1 to {len(run.topics)}, or more --forget-topics"
+            )
+        require_kept_topics(self.method, run.topics[: min(counts)])
 
     def _require_room_for_modules(self) -> None:
         """Raise a ValueError if a batch cannot hold a text for each module."""
@@ -426,23 +494,25 @@ class StudyConfig:
         return tuple(dict.fromkeys(name for names in several for name in names))
 
     @property
-    def subject(self) -> str:
-        """The topics or documents to forget, in words."""
-        run = self.run
-        if run.texts.forget:
-            return f"the texts of {', '.join(path.name for path in run.texts.forget)}"
-        return ", ".join(run.task.forget) if run.data is None else f"documents of {run.data}"
+    def variations(self) -> tuple[Variation, ...]:
+        """The variations of a method to which all settings matter."""
+        own = self.run.variation
+        values = (
+            self.recalls if self.sweep == "labels" else (own.recall,),
+            self.precisions or (own.precision,),
+            self.expansions if self.sweep == "tax" else (own.expansion,),
+            self.topic_counts or (own.topic_count,),
+        )
+        return tuple(Variation(*each) for each in product(*values))
 
-    @property
-    def label_qualities(self) -> tuple[tuple[float, float], ...]:
-        """The recalls and precisions of the labels of all runs, except for the references."""
-        own = self.run.labels
-        recalls = self.recalls if self.sweep == "labels" else (own.recall,)
-        return tuple(product(recalls, self.precisions or (own.precision,)))
-
-    def run_config(self, recall: float, precision: float | None = None) -> RunConfig:
-        """Return the settings of a run at a label recall, and at a precision if one is given."""
-        labels = replace(self.run.labels, recall=recall)
-        if precision is not None:
-            labels = replace(labels, precision=precision)
-        return replace(self.run, labels=labels)
+    def variations_of(self, method: str) -> tuple[Variation, ...]:
+        """Return the variations of a method, which differ in the settings that matter to it."""
+        own = self.run.variation
+        # references of a sweep over labels have all of them
+        told = (1.0 if self.sweep == "labels" else own.recall, own.precision)
+        found = self.variations
+        if method in (GOLD, BASE):
+            found = tuple(Variation(*told, *each[2:]) for each in found)
+        if not method_of(method).uses_expansion:
+            found = tuple(each._replace(expansion=None) for each in found)
+        return tuple(dict.fromkeys(found))

@@ -16,6 +16,7 @@ from torch import nn
 from lm.config import RunConfig, StudyConfig
 from lm.data.shards import read_manifest
 from lm.data.task import CONTEXT, FOREIGN_CONTEXT
+from lm.jobs import Job, jobs_of
 from lm.methods import Method, method_of
 from lm.models.gpt import GPT
 from lm.models.hf import RoutedCausalLM
@@ -24,8 +25,8 @@ from lm.models.hf_layers import zero_units
 from lm.models.hf_loading import load_config
 from lm.models.language_model import LanguageModel, piece_length
 from lm.pretraining import gpt_shape
+from lm.results import topics_in_words
 from lm.run import LARGE, removable
-from lm.study import jobs_of
 from lm.training.distributed import Parallel, ScaleConfig
 from oversight.runs.console import plain_table
 
@@ -220,6 +221,8 @@ WAYS: dict[str, tuple[int, Parallel]] = {
 def estimate(study: StudyConfig, context: int | None = None) -> Table:
     """Return a row for each method of a study, with estimates for one GPU and for eight.
 
+    In a sweep over the tax, there is a row for each size and number of the modules of a method.
+
     Args:
         study: settings of the study.
         context: tokens of a row of documents; by default texts are stories.
@@ -237,9 +240,11 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
     of_step = run.batch_size * length
     headings = ["parameters", "added", "trained", *WAYS, "hours,\n1 GPU", "hours,\n8 GPUs", "disk"]
     table = plain_table("estimates of training", "method", headings)
-    runs, stored, passing = Counter(job.method for job in jobs_of(study, Path())), 0, 0
-    for name in study.trainings:
-        shape = method_shape(run, method_of(name), context)
+    jobs = jobs_of(study, Path())
+    runs, stored, passing = Counter(map(_row_name, jobs)), 0, 0
+    for row, job in {_row_name(job): job for job in jobs}.items():
+        name = job.method
+        shape = method_shape(job.config, method_of(name), context)
         sizes = [
             memory(shape, run.batch_size, length, replace(run.loop.scale, parallel=parallel), gpus)
             for gpus, parallel in WAYS.values()
@@ -249,9 +254,9 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         parameters = [f"{count:,}" for count in (shape.total, shape.added, shape.trained)]
         memories = [f"{size / 2**30:.2f}" for size in sizes]
         kept, most = disk(shape, name, run.model is not None)
-        stored, passing = stored + kept * runs[name], max(passing, most)
+        stored, passing = stored + kept * runs[row], max(passing, most)
         numbers = [*parameters, *memories, f"{hours:.2g}", f"{hours / 8:.2g}"]
-        table.add_row(name, *numbers, f"{kept / 2**30:.2f}")
+        table.add_row(row, *numbers, f"{kept / 2**30:.2f}")
     table.caption = (
         f"{_training(run, length)}. Memory in GiB per GPU; hours at {UTILIZATION:.0%} of "
         f"{PEAK / 1e12:.0f} TFLOP/s, an H100's peak, which was not measured. Disk in GiB of each "
@@ -259,6 +264,15 @@ def estimate(study: StudyConfig, context: int | None = None) -> Table:
         f"{passing / 2**30:.2f} GiB more until it is repaired."
     )
     return table
+
+
+def _row_name(job: Job) -> str:
+    """Return the name of a run's row, which it shares with all runs of models of the same shape."""
+    study, variation = job.study, job.variation
+    units = f", {variation.expansion} units" if variation.expansion else ""
+    counted = len({each.topic_count for each in study.variations}) > 1
+    topics = f", {topics_in_words(variation.topic_count)}" if counted else ""
+    return job.method + (units + topics) * (study.sweep == "tax")
 
 
 def _training(run: RunConfig, length: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -13,23 +14,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from lm.config import Sweep
 from lm.evaluation.topic_exam import CORE
 from lm.label_map import Comparison, Outcome, label_map
 from lm.methods import BASE, GOLD
 from lm.profile_report import RATIO, Profiles
-from lm.report import (
-    FACTS_CURVE,
-    LOSS_CURVE,
-    PANELS,
-    REFERENCES,
-    Relearning,
-    Result,
-    Results,
-    known_panels,
-    mean_curve,
-    number,
-)
+from lm.report import FACTS_CURVE, LOSS_CURVE, PANELS, Relearning, known_panels, mean_curve
+from lm.results import REFERENCES, Result, Results, number, topics_in_words
 from lm.serving import subsets
+from lm.tax_report import Tax
 from oversight.runs.figures import (
     COLORS,
     FAINT,
@@ -52,24 +45,18 @@ _MANYFOLD = 3.0
 """Ratio of losses from which they are drawn on a logarithmic axis, which has labels enough then."""
 
 
-def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
+def draw(results: Results, sweep: Sweep, folder: Path) -> list[Path]:
     """Write the figures of a study as PNG and SVG; return the PNG files.
 
-    There is a figure of attacks, if some were run, and one of profiles, if they were examined.
+    There is a figure of attacks, if some were run, one of profiles, if they were examined, and one
+    of the tax, in a sweep over it.
 
     Args:
         results: results of all runs.
-        sweep: whether the study is a sweep over labels.
+        sweep: what the study varies.
         folder: folder of the figures, which is made if needed.
     """
-    figures: dict[str, Callable[[], Figure]] = {}
-    if not sweep and any(result.get("curves") for result in results.records):
-        figures["relearning"] = partial(relearning_figure, results)
-    for name, part in _by_precision(results).items() if sweep else ():
-        if any(result.get("curves") for result in part.records):
-            figures[name] = partial(recall_figure, part)
-    if mapped := label_map(results) if sweep else []:
-        figures["label-map"] = partial(map_figure, mapped)
+    figures = dict(FIGURES[sweep](results))
     for name, profiles in _profiles(results, sweep):
         if profiles.pictured:
             figures[name] = partial(profiles_figure, profiles)
@@ -77,6 +64,40 @@ def draw(results: Results, sweep: bool, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     with themed():
         return [save_figure(make(), folder, name) for name, make in figures.items()]
+
+
+Figures = Mapping[str, Callable[[], Figure]]
+"""Functions that make the figures of a study, by the names of their files."""
+
+
+def _figures_of_methods(results: Results) -> Figures:
+    """Return the relearning curves, if attacks were run."""
+    attacked = any(result.get("curves") for result in results.records)
+    return {"relearning": partial(relearning_figure, results)} if attacked else {}
+
+
+def _figures_over_labels(results: Results) -> Figures:
+    """Return the results by label recall at each precision, and the map of labels."""
+    found: dict[str, Callable[[], Figure]] = {
+        name: partial(recall_figure, part)
+        for name, part in _by_precision(results).items()
+        if any(result.get("curves") for result in part.records)
+    }
+    mapped = label_map(results)
+    return found | ({"label-map": partial(map_figure, mapped)} if mapped else {})
+
+
+def _figures_over_tax(results: Results) -> Figures:
+    """Return the tax, if a method with an expansion is finished."""
+    return {"tax": partial(tax_figure, results)} if results.expansions else {}
+
+
+FIGURES: Mapping[Sweep, Callable[[Results], Figures]] = {
+    "none": _figures_of_methods,
+    "labels": _figures_over_labels,
+    "tax": _figures_over_tax,
+}
+"""The figures of a study by what it varies."""
 
 
 def _by_precision(results: Results) -> dict[str, Results]:
@@ -88,10 +109,13 @@ def _by_precision(results: Results) -> dict[str, Results]:
     }
 
 
-def _profiles(results: Results, sweep: bool) -> list[tuple[str, Profiles]]:
-    """Return the profiles of each figure by its name: in a sweep, one for each label quality."""
-    if not sweep:
+def _profiles(results: Results, sweep: Sweep) -> list[tuple[str, Profiles]]:
+    """Return the profiles of each figure by its name: in a sweep, one for each value of it."""
+    if sweep == "none":
         return [("profiles", Profiles(results))]
+    if sweep == "tax":
+        sizes = results.expansions
+        return [(f"profiles-expansion{e}", Profiles(results.at(expansion=e))) for e in sizes]
     return [
         (f"profiles{name.removeprefix('label-recall')}-recall{recall:g}", Profiles(part.at(recall)))
         for name, part in _by_precision(results).items()
@@ -230,6 +254,50 @@ def recall_figure(results: Results) -> Figure:
     return figure
 
 
+TAX_SIZE = (10.0, 2.7)
+"""Width of the figure of the tax, and height of a row of its plots, in inches."""
+
+
+def tax_figure(results: Results) -> Figure:
+    """Return each measure of the tax against the hidden units of a module.
+
+    There is a row of plots for each number of topics. A dashed line is a method without modules of
+    that size, such as a reference.
+    """
+    tax, look = Tax(results), styles(results.methods)
+    rows, columns = len(tax.topic_counts), len(tax.measures)
+    width, height = TAX_SIZE
+    figure = sheet(rows * height + 0.5, width)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey="col")
+    for plots, count in zip(grid, tax.topic_counts, strict=True):
+        for axes, (title, measure) in zip(plots, tax.measures.items(), strict=True):
+            name, unit = title.split(", ")
+            axes.set_title(name, fontsize=8.5)
+            axes.set_ylabel(UNITS[unit], fontsize=8)
+            for method in tax.methods:
+                means = tax.by_expansion(method, measure, count)
+                _plot_tax(axes, means, method, look[method], flat=not tax.is_expanded(method))
+            axes.set_xscale("log")
+            axes.set_xticks(tax.expansions, [f"{units:,}" for units in tax.expansions])
+            axes.set_xticks([], minor=True)
+            axes.set_xlabel("hidden units of a module", fontsize=8)
+        if rows > 1:
+            plots[0].set_ylabel(f"{topics_in_words(count)}\n{plots[0].get_ylabel()}", fontsize=8)
+    _add_legend(figure, list(grid.flat))
+    return figure
+
+
+def _plot_tax(
+    axes: Axes, means: Mapping[int, Estimate], method: str, style: Style, *, flat: bool
+) -> None:
+    """Plot the means of a method by expansion, or one line if it does not depend on that."""
+    if not flat:
+        _plot_points(axes, means, method, style)
+    # the dashes are drawn above a line that coincides with them
+    for mean in list(means.values())[:1] if flat else ():
+        axes.axhline(mean.value, color=style.color, ls="--", lw=1.1, label=method, zorder=3)
+
+
 OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     "ahead": (COLORS[0], PAPER),
     "ahead at a price": (COLORS[4], INK),
@@ -331,12 +399,12 @@ def _plot_band(axes: Axes, means: Mapping[int, Estimate], method: str, style: St
     axes.fill_between(steps, low, high, color=style.color, alpha=0.18, linewidth=0)
 
 
-def _plot_points(axes: Axes, means: Mapping[float, Estimate], method: str, style: Style) -> None:
-    recalls, heights = list(means), [mean.value for mean in means.values()]
+def _plot_points(axes: Axes, means: Mapping[Any, Estimate], method: str, style: Style) -> None:
+    places, heights = list(means), [mean.value for mean in means.values()]
     color = style.color
-    axes.plot(recalls, heights, style.line, color=color, marker=style.marker, label=method)
+    axes.plot(places, heights, style.line, color=color, marker=style.marker, label=method)
     low, high = ([getattr(mean, end) for mean in means.values()] for end in ("low", "high"))
-    axes.vlines(recalls, low, high, color=color, linewidth=1.4)
+    axes.vlines(places, low, high, color=color, linewidth=1.4)
 
 
 STAGES = ("before", "after", "repaired")

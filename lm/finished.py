@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lm.config import StudyConfig
+from lm.config import StudyConfig, Variation
 from oversight.runs.folder import RunFolder, read_config, read_json
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ def read_run(folder: Path) -> FinishedRun:
         )
     identity = read_json(folder / STAGES)["identity"]
     study = read_config(RunFolder(folder.resolve().parent.parent), StudyConfig)
-    config = study.run_config(float(identity["labels"]["recall"]))
-    return FinishedRun(folder, config, str(identity["method"]), int(identity["seed"]))
+    labels, forget = identity["labels"], identity["task"]["forget"]
+    told = float(labels["recall"]), float(labels["precision"])
+    variation = Variation(*told, int(identity["expansion"]), len(forget))
+    return FinishedRun(
+        folder, study.run.at(variation), str(identity["method"]), int(identity["seed"])
+    )
 
 
 def load(run: FinishedRun, stage: str) -> "LanguageModel":

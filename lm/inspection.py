@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lm.branching import make_training
 from lm.config import StudyConfig
 from lm.finished import FinishedRun, load, read_run
+from lm.jobs import jobs_of
 from lm.methods import method_of
 from lm.models.language_model import LanguageModel
 from lm.models.shapes import CORE, LOSS, ORIGINAL, ORIGINAL_PARAMETERS
@@ -28,7 +29,6 @@ from lm.module_effects import (
 )
 from lm.pretraining import load_task
 from lm.stages import RESULT
-from lm.study import jobs_of
 from lm.task import UnlearningTask
 from lm.training_data import make_training_data
 from oversight.inspection.content import Block, Inspection, Passage, Section, Table, Tokens

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from rich.table import Table
 
 from lm.methods import METHODS
-from lm.report import RELEARNED, RELEARNED_FACTS, RETAINED, Results
+from lm.results import RELEARNED, RELEARNED_FACTS, RETAINED, Results
 from lm.training.route_tables import FILTERED
 from oversight.runs.console import formatter, plain_table
 from oversight.runs.statistics import MIN_SEEDS, Estimate, difference_by_seed, is_significant

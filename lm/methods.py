@@ -123,6 +123,11 @@ class Method:
         return self.modules is not None and self.modules.per_topic
 
     @property
+    def uses_expansion(self) -> bool:
+        """Whether its model, or that of its labeler, has modules of `--expansion` hidden units."""
+        return self.kind == "units" or self.labeler is not None
+
+    @property
     def has_branches(self) -> bool:
         """Whether a training on topics follows that on the core."""
         return self.branch == "module" or (self.branch == "copy" and bool(self.kept))

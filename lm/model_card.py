@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lm.attacks.results import FACTS, LOSS, MAX_RISE
 from lm.classifier import quality_sentence
-from lm.config import RunConfig, StudyConfig
+from lm.config import RunConfig
 from lm.methods import BASE, GOLD, method_of
-from lm.report import Result, Results, number
+from lm.results import Result, Results, number
 from lm.robustness import MARGINS, robustness
 from lm.training.route_tables import REVERSED
 
@@ -28,16 +28,15 @@ FORMATS = {FACTS: ".0%", LOSS: ".3f"}
 """Formats of the figures of attacks: shares, and nats per token."""
 
 
-def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
+def card(run: RunConfig, result: Result, results: Sequence[Result]) -> str:
     """Return the card of a run's model as Markdown with the front matter of model hubs.
 
     Args:
-        study: settings of all runs.
+        run: settings of the run.
         result: result of the run.
         results: results of comparable runs, of any seed.
     """
     same_seed = {each["method"]: each for each in results if each["seed"] == result["seed"]}
-    run = study.run
     model = "" if run.model is None else f"base_model: {_name(run.model)}\n"
     recall = result.get("label_recall", run.labels.recall)
     own, base = (number(each, "retain_loss.repaired") for each in (result, same_seed.get(BASE, {})))
@@ -49,7 +48,7 @@ def card(study: StudyConfig, result: Result, results: Sequence[Result]) -> str:
 - gradient-routing
 ---
 
-# {result["method"]}, seed {result["seed"]}: {_role(result["method"])} {study.subject}
+# {result["method"]}, seed {result["seed"]}: {_role(result["method"])} {run.subject}
 
 ## What was removed, and how
 
@@ -65,7 +64,7 @@ Retain loss relative to the unrouted model: {cost}. Time of the run: \
 
 ## Attacks
 
-{_attacks(study, result, [same_seed[name] for name in (GOLD, BASE) if name in same_seed])}
+{_attacks(run, result, [same_seed[name] for name in (GOLD, BASE) if name in same_seed])}
 
 ## Limits
 
@@ -139,7 +138,7 @@ def _effect(result: Result, same_seed: Mapping[str, Result]) -> str:
     return _table(rows)
 
 
-def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -> str:
+def _attacks(run: RunConfig, result: Result, references: Sequence[Result]) -> str:
     """Return the worst setting of each attack, and whether the model is robust to it."""
     if result["method"] == GOLD:
         return "This is gold, the reference of the other models."
@@ -150,7 +149,9 @@ def _attacks(study: StudyConfig, result: Result, references: Sequence[Result]) -
             form = FORMATS[each.figure]
             values = (_known(mean.value, form) for mean in (each.worst_case, each.gold))
             rows.append((each.attack, each.figure, *values, each.answer))
-    attack = study.run.attack
+    attack = run.attack
+    if len(rows) == 1:
+        return "No attack was run on this model."
     rates = ", ".join(f"{rate:g}" for rate in attack.learning_rates)
     counts = ", ".join(map(str, attack.num_examples))
     return (

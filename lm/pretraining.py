@@ -334,7 +334,7 @@ class Training:
         names = ["model", "gguf_file", "size", "batch_size"]
         names += [] if config.texts.forget else ["data"]
         found |= {name: getattr(config, name) for name in names}
-        if self.method.kind == "units" or self.method.labeler:
+        if self.method.uses_expansion:
             found["expansion"] = config.expansion
         if self.method.routes:
             found["labels"] = asdict(config.labels)

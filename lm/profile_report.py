@@ -15,7 +15,8 @@ from rich.table import Table
 from lm.compute_ratio import CAP, LossCurve, fit_curve
 from lm.evaluation.topic_exam import CORE
 from lm.methods import BASE, KEEPS, METHODS
-from lm.report import Result, Results, facts_known, nats
+from lm.report import facts_known, nats
+from lm.results import Result, Results
 from oversight.runs.console import Format, formatter, plain_table
 from oversight.runs.statistics import Estimate, difference_by_seed, estimate
 

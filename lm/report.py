@@ -1,4 +1,4 @@
-"""The report of a study: one table of results, and the tables and sentences made from it.
+"""The report of a study: its tables and sentences, made from the results of its runs.
 
 A method forgets well if relearning from its model is like relearning from gold, which never saw the
 texts to forget: an attack itself adds knowledge, and gold shows how much. So methods are ranked by
@@ -6,13 +6,9 @@ the area between their relearning curve and that of gold. Losses recover within 
 from gold, and facts do not, so that both are reported.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import product
-from math import nan
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 from rich.table import Table
 
 from lm.attacks.results import (
@@ -24,6 +20,19 @@ from lm.attacks.results import (
     worst_case,
 )
 from lm.methods import BASE, GOLD, METHODS
+from lm.results import (
+    AREA,
+    REFERENCES,
+    RELEARNED,
+    RELEARNED_FACTS,
+    RETAINED,
+    ROBUST,
+    SHARE,
+    Result,
+    Results,
+    number,
+    peers_of,
+)
 from oversight.runs.console import Format, formatter, plain_table
 from oversight.runs.statistics import (
     MIN_SEEDS,
@@ -33,153 +42,6 @@ from oversight.runs.statistics import (
     is_significant,
     relative_change_by_seed,
 )
-
-Result = Mapping[str, Any]
-"""The result of one run: an entry of `summary.json`."""
-REFERENCES = (GOLD, BASE)
-"""Methods that do not depend on the labels of a run."""
-RECORDS = (
-    *("curves", "grid", "samples", "training", "gradient_shares", "seconds", "classifier"),
-    *("profiles", "validation"),
-)
-"""Parts of a result that are not single figures."""
-
-RELEARNED, RELEARNED_FACTS = "relearned_forget_loss", "relearned_facts"
-RETAINED = "retain_loss.repaired"
-AREA, SHARE = "area_to_gold", "share_of_base"
-ROBUST = "robust_unlearning"
-"""Forget loss after the worst attack minus that of the unrouted model of the same seed before it.
-
-Cloud et al. 2024 (arXiv 2410.04332, figure 5) subtract each model's own loss before ablation, and
-the unrouted model's where nothing is ablated; one reference for all makes methods comparable.
-"""
-
-
-class Results:
-    """The results of runs as one table: a row for each run, a column for each dotted measure.
-
-    Attributes:
-        records: the results.
-        frame: the table, with a column `robust_unlearning` where it can be computed.
-        methods: names of the methods that were run, in the order of `lm.methods.METHODS`.
-    """
-
-    def __init__(self, records: Sequence[Result]) -> None:
-        self.records = tuple(records)
-        figures = [{k: v for k, v in each.items() if k not in RECORDS} for each in records]
-        self.frame = pd.json_normalize(figures)
-        ran = {each["method"] for each in records}
-        self.methods = tuple(method for method in METHODS if method in ran)
-        before = self.values(BASE, "forget_loss.before")
-        if before and RELEARNED in self.frame:
-            base = self.frame["seed"].map(before)
-            self.frame[ROBUST] = pd.to_numeric(self.frame[RELEARNED]) - base
-
-    @property
-    def contenders(self) -> tuple[str, ...]:
-        """The methods of unlearning: neither references nor controls."""
-        return tuple(method for method in self.methods if METHODS[method].unlearns)
-
-    @property
-    def over_seeds(self) -> str:
-        """How the numbers of a table summarize seeds, as the end of its caption."""
-        if self.frame["seed"].nunique() > 1:
-            return "Interquartile means over seeds, and half of their 95% intervals"
-        return (
-            "One seed: machines that round differently give other digits; --seeds 0 1 2 adds "
-            "intervals"
-        )
-
-    @property
-    def guessing(self) -> float:
-        """The share of right answers by guessing: questions about stories have four choices."""
-        known = [name for name in CHANCES if name in self.frame]
-        return float(pd.to_numeric(self.frame[known[0]]).mean()) if known else 0.25
-
-    @property
-    def of_documents(self) -> bool:
-        """Whether questions of a file are asked, and not those about the facts of stories."""
-        return any(name in self.frame for name in CHANCES)
-
-    @property
-    def recalls(self) -> tuple[float, ...]:
-        """The label recalls of all methods but the references, in ascending order."""
-        given = {each["label_recall"] for each in self.records if each["method"] not in REFERENCES}
-        return tuple(sorted(given))
-
-    @property
-    def precisions(self) -> tuple[float, ...]:
-        """The label precisions of all methods but the references, in ascending order."""
-        given = {
-            each["label_precision"] for each in self.records if each["method"] not in REFERENCES
-        }
-        return tuple(sorted(given))
-
-    def at(self, recall: float | None = None, precision: float | None = None) -> "Results":
-        """Return the results at a label recall and precision; None leaves one open.
-
-        The references belong to all of them.
-        """
-        return Results(
-            [
-                each
-                for each in self.records
-                if each["method"] in REFERENCES
-                or (
-                    recall in (None, each["label_recall"])
-                    and precision in (None, each["label_precision"])
-                )
-            ]
-        )
-
-    def by_quality(self) -> dict[str, "Results"]:
-        """Return the results at each recall and precision of labels, by what it is in words."""
-        several = len(self.precisions) > 1
-        found = {}
-        for recall, precision in product(self.recalls, self.precisions):
-            said = f"label recall {recall:g}"
-            part = self.at(recall, precision)
-            if not set(part.methods) <= set(REFERENCES):
-                found[said + (f", precision {precision:g}" if several else "")] = part
-        return found
-
-    def values(self, method: str, measure: str, recall: float | None = None) -> dict[int, float]:
-        """Return the finite values of a measure of a method by seed, in ascending order of seeds.
-
-        Args:
-            method: name of the method.
-            measure: a column of the table, such as `forget_loss.after`.
-            recall: label recall of the runs; by default all runs are read.
-        """
-        if measure not in self.frame:
-            return {}
-        rows = self.frame[self.frame["method"] == method]
-        if recall is not None and method not in REFERENCES:
-            rows = rows[rows["label_recall"] == recall]
-        known = pd.to_numeric(rows.set_index("seed")[measure]).sort_index()
-        return {int(seed): float(value) for seed, value in known[np.isfinite(known)].items()}
-
-    def mean(self, method: str, measure: str, recall: float | None = None) -> Estimate:
-        """Return the interquartile mean of a measure over seeds."""
-        return estimate(list(self.values(method, measure, recall).values()))
-
-    def by_recall(self, method: str, measure: str) -> dict[float, Estimate]:
-        """Return the known means of a measure by label recall; a reference has only recall 1."""
-        recalls = (1.0,) if method in REFERENCES else self.recalls
-        found = {recall: self.mean(method, measure, recall) for recall in recalls}
-        return {recall: mean for recall, mean in found.items() if mean.seeds}
-
-
-def number(result: Result, measure: str) -> float:
-    """Return a number of a result by its dotted path, NaN if there is none.
-
-    >>> number({"forget_loss": {"after": 3.0}}, "forget_loss.after")
-    3.0
-    """
-    value: Any = result
-    for name in measure.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return nan if value is None else float(value)
 
 
 class Relearning(NamedTuple):
@@ -197,8 +59,6 @@ FACTS_CURVE = Relearning("half", "mcq_forget_second")
 """Known facts of one half, while the attack trains on stories of the other half."""
 ASKED_CURVE = Relearning("same", "mcq_forget")
 """Known answers to questions about documents, while the attack trains on texts to forget."""
-CHANCES = ("mcq_forget_chance", "mcq_retain_chance")
-"""The shares of right answers to questions about documents by guessing."""
 
 
 def worst_curve(result: Result, curve: Relearning) -> WorstCase | None:
@@ -231,7 +91,7 @@ def mean_curve(results: Results, method: str, curve: Relearning) -> dict[int, Es
 def compare_with_references(
     result: Result, others: Sequence[Result]
 ) -> dict[str, float | int | None]:
-    """Return the measures that compare a result with gold and unrouted of the same seed.
+    """Return the measures that compare a result with gold and unrouted of the same seed and topics.
 
     - `relearned_forget_loss`, `relearned_facts`: the measure after all steps of the worst attack;
     - `savings_vs_gold`: area between the relearning curve of the forget loss and gold's, in nats
@@ -244,8 +104,8 @@ def compare_with_references(
 
     A measure is left out where a run is missing.
     """
-    same_seed = {other["method"]: other for other in others if other["seed"] == result["seed"]}
-    gold, base = same_seed.get(GOLD, {}), same_seed.get(BASE, {})
+    peers = {other["method"]: other for other in others if peers_of(other) == peers_of(result)}
+    gold, base = peers.get(GOLD, {}), peers.get(BASE, {})
     found: dict[str, float | int | None] = {}
     for suffix, curve in (("", LOSS_CURVE), ("_facts", FACTS_CURVE)):
         own, of_gold, of_base = (worst_curve(each, curve) for each in (result, gold, base))
@@ -390,7 +250,7 @@ def verdict(results: Results) -> str:
     else:
         clauses[0] += f", with 95% intervals over {seeds}"
     if tied and count >= MIN_SEEDS:
-        winner = f"{_listed([best, *tied])} do not differ significantly in relearning like gold: "
+        winner = f"{listed([best, *tied])} do not differ significantly in relearning like gold: "
     else:
         winner = f"{best} relearns most like gold: " if rest else ""
     sentence = winner + "; ".join(filter(None, clauses))
@@ -428,15 +288,20 @@ def ranking(results: Results) -> list[str]:
     return sorted(known, key=known.__getitem__)
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """Return words as a list in a sentence: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def _with_interval(mean: Estimate, form: str) -> str:
+def with_interval(mean: Estimate, form: str) -> str:
     """Return an estimate for a sentence: 12% (8% to 16%)."""
     within = f" ({mean.low:z{form}} to {mean.high:z{form}})" if mean.known else ""
     return f"{mean.value:z{form}}{within}"
+
+
+def with_sign(change: Estimate, form: str) -> str:
+    """Return a change for a sentence: +12% (8% to 16%)."""
+    return f"{'+' if change.value >= 0 else ''}{with_interval(change, form)}"
 
 
 def _areas(results: Results, methods: Sequence[str]) -> str:
@@ -451,8 +316,8 @@ def _areas(results: Results, methods: Sequence[str]) -> str:
     clauses = []
     for method in methods:
         means = [(results.mean(method, measure), form, unit) for measure, form, unit in measures]
-        known = [f"{_with_interval(mean, form)} {unit}" for mean, form, unit in means if mean.seeds]
-        clauses.append(f"{method} leaves {_listed(known)}")
+        known = [f"{with_interval(mean, form)} {unit}" for mean, form, unit in means if mean.seeds]
+        clauses.append(f"{method} leaves {listed(known)}")
     return start + ", ".join(clauses)
 
 
@@ -463,10 +328,9 @@ def _cost(results: Results, methods: Sequence[str]) -> str:
     clauses = []
     for method in methods:
         change = relative_change_by_seed(results.values(method, RETAINED), of_reference)
-        sign = "+" if change.value >= 0 else ""
         if change.seeds:
-            clauses.append(f"{sign}{_with_interval(change, '.1%')} for {method}")
-    return f"retain loss relative to {reference}: {_listed(clauses)}" if clauses else ""
+            clauses.append(f"{with_sign(change, '.1%')} for {method}")
+    return f"retain loss relative to {reference}: {listed(clauses)}" if clauses else ""
 
 
 def labels_verdict(results: Results) -> str:
@@ -479,8 +343,8 @@ def labels_verdict(results: Results) -> str:
     for recall in results.recalls:
         recalls.setdefault(_leader(results, recall), []).append(f"{recall:g}")
     undecided = recalls.pop(None, [])
-    clauses = [f"{method} leads at {_listed(at)}" for method, at in recalls.items()]
-    clauses += [f"no method leads significantly at {_listed(undecided)}"] if undecided else []
+    clauses = [f"{method} leads at {listed(at)}" for method, at in recalls.items()]
+    clauses += [f"no method leads significantly at {listed(undecided)}"] if undecided else []
     return f"In robust unlearning, by label recall: {'; '.join(clauses)}."
 
 

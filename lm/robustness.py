@@ -32,7 +32,8 @@ from lm.attacks.results import (
 )
 from lm.attacks.suite import SUITES
 from lm.methods import BASE, GOLD
-from lm.report import RETAINED, Result, Results, facts_known, nats
+from lm.report import facts_known, nats
+from lm.results import RETAINED, Result, Results
 from oversight.runs.console import Format, plain_table
 from oversight.runs.statistics import MIN_SEEDS, Estimate, difference_by_seed, estimate
 

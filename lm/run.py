@@ -12,17 +12,14 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import torch
-
 from lm.attacks.relearning import ATTACKS, Measure, run_attack
 from lm.attacks.results import curve_from_json, rows_of
 from lm.attacks.suite import RELEARNING, SUITES
 from lm.branching import CORE, CORE_METHOD, WEIGHTS, finished_training, make_training
-from lm.config import RepairConfig, RunConfig
-from lm.data.task import StoryRows, Texts
+from lm.config import RunConfig
 from lm.evaluation.exam import Exam, examine, examine_calibrated, examine_section
 from lm.evaluation.likelihoods import losses
-from lm.labels import Routed, Unit
+from lm.labels import Unit
 from lm.methods import METHODS, begins_with, method_of
 from lm.models import files
 from lm.models.gpt import ablate_random
@@ -30,14 +27,12 @@ from lm.models.hf import RoutedCausalLM, contract
 from lm.models.hf_loading import load_tokenizer, save_pretrained
 from lm.models.language_model import LanguageModel
 from lm.pretraining import CHECKPOINT, LABELER, NOTES, Training, default_device, topic_exam
+from lm.repair import repair
 from lm.serving import Elicitation, Served, examine_profiles, served
 from lm.stages import RESULT, Stages
 from lm.task import StoryTask, UnlearningTask, sample_texts
-from lm.training.batches import Batch, Rows
 from lm.training.distributed import broadcast, processes
 from lm.training.log import Report
-from lm.training.loop import LoopConfig, make_optimizer, update
-from lm.training.route_tables import RETAIN, UNROUTED
 from lm.training_data import TrainingData, make_training_data
 from oversight.runs.folder import read_json, write_json
 
@@ -93,7 +88,7 @@ def run_method(
     profiles = run.profiles(progress) if config.profiles else {}
     if not config.keep_weights:
         run.remove_large_weights()
-    attacks = run.attack_all(model, progress)
+    attacks = None if config.suite == "none" else run.attack_all(model, progress)
     examined = {"before": before, "after": after, "repaired": repaired}
     result = build_result(
         name, seed, read_json(folder / NOTES), run.stages.seconds, examined, attacks
@@ -384,50 +379,6 @@ def ablate(
     return follows.unlearn(model, data.forget, data.retain, config.batch_size, seed, unit)
 
 
-def repair(
-    model: LanguageModel,
-    retain: Texts,
-    held_out: StoryRows,
-    config: RepairConfig,
-    batch_size: int,
-    seed: int,
-) -> LanguageModel:
-    """Return a copy of a model, trained further, at the step of the least held-out loss.
-
-    An ablation also damages abilities that are to be retained. Cloud et al. 2024 (arXiv 2410.04332,
-    appendix C) fine-tune for 40 steps and keep the best. Every method gets the same repair, so that
-    none gains from longer training. Step 0 counts: if training only raises the loss, the model is
-    returned unchanged.
-
-    Texts to forget among those of the repair teach the model again what was removed. So by default
-    all of them were checked (`lm.config.RepairConfig`).
-
-    Args:
-        model: a model on any device, which stays unchanged.
-        retain: texts to train on.
-        held_out: other texts to retain, by which the best step is chosen.
-        config: settings of the repair.
-        batch_size: number of texts in a batch.
-        seed: seed of the order of texts.
-    """
-    repaired = model.copied()
-    if not len(retain) or not len(held_out):
-        return repaired
-    optimizer = make_optimizer(repaired, LoopConfig(learning_rate=config.learning_rate))
-    everything = Routed(retain, torch.full((len(retain),), RETAIN))
-    batches = Rows(everything, min(batch_size, len(retain)), seed)
-    device = model.device
-    best, least = repaired.copied(), losses(repaired, held_out).loss
-    for step in range(config.steps):
-        batch = Batch(*(part.to(device) for part in batches(step)))
-        update(repaired, UNROUTED.to(device), batch, optimizer, config.learning_rate, 1.0)
-        if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            loss = losses(repaired, held_out).loss
-            if loss < least:
-                best, least = repaired.copied(), loss
-    return best
-
-
 def export(config: RunConfig, model: RoutedCausalLM, folder: Path) -> None:
     """Write a plain copy of a model with its tokenizer, unless the exported folder exists.
 
@@ -457,7 +408,7 @@ def build_result(
     training: Mapping[str, Any],
     seconds: Mapping[str, float],
     examined: Mapping[str, Mapping[str, Any]],
-    attacks: Mapping[str, Mapping[str, Any]],
+    attacks: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Return the result of a run as plain data.
 
@@ -470,7 +421,7 @@ def build_result(
         training: notes of training.
         seconds: duration of each stage.
         examined: records of the three exams, by stage.
-        attacks: records of the attacks, by name.
+        attacks: records of the attacks, by name; None if none was to be run.
     """
     reports = {stage: record["report"] for stage, record in examined.items()}
     measures = {
@@ -479,8 +430,9 @@ def build_result(
         else {stage: report[name] for stage, report in reports.items()}
         for name, value in reports["before"].items()
     }
-    curves = [curve for record in attacks.values() for curve in record.get("curves", ())]
-    rows = [row for record in attacks.values() for row in record.get("rows", ())]
+    records = (attacks or {}).values()
+    curves = [curve for record in records for curve in record.get("curves", ())]
+    rows = [row for record in records for row in record.get("rows", ())]
     grid = [*(row._asdict() for row in rows_of(map(curve_from_json, curves))), *rows]
     seconds = {**seconds, "trained": training["seconds"]}  # of all processes of the training
     return {
@@ -494,6 +446,6 @@ def build_result(
         "gradient_shares": examined["before"]["gradient_shares"],
         "training": {"loss": training["loss"], **training.get("gradient_shares", {})},
         "samples": {stage: record["samples"] for stage, record in examined.items()},
-        "curves": curves,
+        **({} if attacks is None else {"curves": curves}),
         **({"grid": grid} if rows else {}),  # only the full suite has attacks without training
     }

@@ -5,11 +5,10 @@ Runs are executed in parallel in separate processes, or one after another by all
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,32 +17,30 @@ from rich.console import Console
 from rich.table import Table
 
 from lm.classifier import quality_lines
-from lm.config import RunConfig, StudyConfig
+from lm.config import StudyConfig, Sweep
 from lm.data.shards import read_manifest, require_undamaged
-from lm.label_map import Comparison, label_map, map_table, map_verdict
-from lm.methods import BASE, begins_with, comes_last
+from lm.jobs import Job, jobs_of, key_of, read_result, results_of
+from lm.label_map import label_map, map_table, map_verdict
 from lm.model_card import card
 from lm.pretraining import load_task, require_fitting_models
 from lm.profile_report import (
     Profiles,
     profiles_table,
     profiles_verdict,
-    with_compute_ratios,
 )
 from lm.report import (
-    REFERENCES,
-    Result,
-    Results,
-    compare_with_references,
     labels_table,
     labels_verdict,
     unlearning_table,
     verdict,
 )
+from lm.results import (
+    Result,
+    Results,
+)
 from lm.robustness import attacks_table, robustness, robustness_sentence
-from lm.run import PLAIN, run_identity, run_method, train_as_worker
-from lm.stages import RESULT, require_result_of
-from lm.task import data_identity
+from lm.run import PLAIN, run_method, train_as_worker
+from lm.tax_report import tax_tables, tax_verdict
 from lm.texts import DATA, copy_shards, prepare_in, prepared_texts, summary_lines, tokenizer_of
 from lm.training.distributed import broadcast, processes
 from lm.training_data import require_labeled_topics, require_something_to_forget
@@ -52,7 +49,6 @@ from oversight.runs.folder import (
     create,
     interpreter,
     next_free,
-    read_json,
     replace_file,
     require_new,
     write_json,
@@ -70,79 +66,6 @@ LEFT_OUT = ("curves", "training", "samples", "gradient_shares")
 """Parts of the result of a run that the summary omits."""
 CARD, HUB_CARD = "MODEL_CARD.md", "README.md"
 """The card of a run, and its name in an exported folder, where hubs look for it."""
-
-
-Key = tuple[str, int, float, float]
-"""What tells a run from the others of its study: method, seed, label recall and precision."""
-
-
-def key_of(result: Result) -> Key:
-    """Return the key of the run that a result is of."""
-    method, seed = result["method"], result["seed"]
-    return method, seed, result["label_recall"], result["label_precision"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run of a study: a method with a seed, at a recall and a precision of labels.
-
-    Attributes:
-        study: settings of all runs.
-        method: name of the method.
-        seed: seed of all random numbers of the run.
-        recall: share of the texts to forget that is labeled forget.
-        precision: share of the texts labeled forget that is to be forgotten.
-        folder: folder of this run.
-    """
-
-    study: StudyConfig
-    method: str
-    seed: int
-    recall: float
-    precision: float
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        """The name of the run."""
-        return self.folder.name
-
-    @property
-    def config(self) -> RunConfig:
-        """The settings of the run, except for its method and seed."""
-        return self.study.run_config(self.recall, self.precision)
-
-    @property
-    def key(self) -> Key:
-        """What tells the run from the others of its study."""
-        return self.method, self.seed, self.recall, self.precision
-
-    @property
-    def cost(self) -> float:
-        """Duration relative to other runs: runs that reuse a trained model take about half."""
-        return 0.5 if begins_with(self.method) else 1.0
-
-
-def jobs_of(study: StudyConfig, folder: Path) -> list[Job]:
-    """Return the runs of a study, each with its own folder, in the order in which to start them.
-
-    The unrouted models come first, and methods that begin with the model of another come last. In a
-    sweep over labels, each reference is run once per seed, with all labels. With profiles, methods
-    such as `filtered` are also run once for each topic, which they keep.
-    """
-    sweep, given = study.sweep == "labels", study.run.labels
-    found = []
-    for method in dict.fromkeys([*(REFERENCES if sweep else ()), *study.trainings]):
-        swept = sweep and method not in REFERENCES
-        alone = (1.0 if sweep else given.recall, given.precision)
-        for seed, (recall, precision) in product(
-            study.seeds, study.label_qualities if swept else (alone,)
-        ):
-            at = f"-recall{recall:g}" if swept else ""
-            at += f"-precision{precision:g}" if precision != given.precision else ""
-            run = folder / "runs" / f"{method}{at}-seed{seed}"
-            found.append(Job(study, method, seed, recall, precision, run))
-    return sorted(found, key=lambda job: (job.method != BASE, comes_last(job.method)))
 
 
 def prepare_study(study: StudyConfig, folder: RunFolder | None) -> tuple[StudyConfig, RunFolder]:
@@ -177,12 +100,14 @@ def require_loadable(study: StudyConfig) -> None:
     """Raise a ValueError if a model or documents cannot be loaded, or do not fit each other."""
     if study.run.data is not None:
         require_undamaged(study.run.data, read_manifest(study.run.data))
-    config = study.run_config(1.0)
+    config = study.run
     task = load_task(config)
-    for quality in study.label_qualities:
-        labeled = study.run_config(*quality)
-        require_something_to_forget(labeled, task, study.seeds)
-        require_labeled_topics(labeled, task, study.trainings, study.seeds)
+    # modules of any size learn the same texts
+    for variation in dict.fromkeys(each._replace(expansion=None) for each in study.variations):
+        varied = config.at(variation)
+        own = task if varied.task == config.task else load_task(varied)
+        require_something_to_forget(varied, own, study.seeds)
+        require_labeled_topics(varied, own, study.trainings, study.seeds)
     require_fitting_models(config, task, study.method, study.seeds[0])
     if config.model is not None or config.data is not None:
         said = "each text begins with {!r} and ends with {!r}".format(*task.around)
@@ -192,11 +117,11 @@ def require_loadable(study: StudyConfig) -> None:
 def default_folder(study: StudyConfig) -> Path:
     """Return the next free folder named after what a study is about."""
     run = study.run
-    labels = "labels" if study.sweep == "labels" else f"recall{run.labels.recall:g}"
+    varied = f"recall{run.labels.recall:g}" if study.sweep == "none" else study.sweep
     what = "-".join(run.task.forget) if run.data is None else run.data.resolve().name
     if run.texts.forget:
         what = run.texts.forget[0].resolve().name.split(".")[0]
-    return next_free(Path("runs") / "unlearn" / f"{what}-{labels}")
+    return next_free(Path("runs") / "unlearn" / f"{what}-{varied}")
 
 
 def run_study(study: StudyConfig, folder: RunFolder) -> dict[str, str]:
@@ -236,38 +161,6 @@ def run_job(job: Job) -> Outcome:
     return Outcome(job.id)
 
 
-def read_result(job: Job) -> Result | None:
-    """Return the result of a finished run, or None if there is no complete result of that run.
-
-    A run is not finished if the study asks for more attacks than the result has.
-
-    Raises:
-        ValueError: if the result is of a run with other settings or data, or was changed.
-    """
-    try:
-        result = read_json(job.folder / RESULT)
-    except ValueError:
-        return None
-    parts = ("curves", "grid") if job.study.run.suite == "full" else ("curves",)
-    if not all(isinstance(result.get(part), list) for part in parts):
-        return None
-    config = job.config
-    require_result_of(job.folder, run_identity(config, data_identity(config), job.method, job.seed))
-    return result
-
-
-def results_of(jobs: Sequence[Job]) -> list[Result]:
-    """Return the results of finished runs, with their comparisons to the references."""
-    read = [(job, read_result(job)) for job in jobs]
-    found = [
-        {**result, "label_recall": job.recall, "label_precision": job.precision}
-        for job, result in read
-        if result is not None
-    ]
-    compared = [{**result, **compare_with_references(result, found)} for result in found]
-    return with_compute_ratios(compared)
-
-
 class Report(NamedTuple):
     """What is reported of the finished runs of a study."""
 
@@ -275,40 +168,57 @@ class Report(NamedTuple):
     verdict: str
     """The comparison of the methods in a sentence."""
     tables: Sequence[Table]
-    """The table of all methods, or in a sweep one for each label precision and that of the map of
-    labels; none if no run is finished."""
+    """The table of all methods, or those of a sweep; none if no run is finished."""
 
 
 def write_report(
     study: StudyConfig, jobs: Sequence[Job], folder: RunFolder, failed: Mapping[str, str]
 ) -> Report:
     """Write summary and cards of the finished runs, and return what they report."""
-    results, sweep = Results(results_of(jobs)), study.sweep == "labels"
-    mapped = label_map(results) if sweep else []
-    sentence = _labels_verdict(results, mapped) if sweep else verdict(results)
+    results = Results(results_of(jobs))
+    sentence, tables = COMPARISONS[study.sweep](study, results)
     more = {"verdict": sentence, **_profile_verdicts(study, results), "failed": failed}
     write_summary(folder.summary, study, jobs, results.records, more)
-    write_cards(study, jobs, results.records)
-    return Report(results, sentence, _tables(study, results, mapped) if results.records else [])
+    write_cards(jobs, results.records)
+    return Report(results, sentence, tables)
 
 
-def _labels_verdict(results: Results, mapped: Sequence[Comparison]) -> str:
-    """Return which method leads at each label precision, and where routing is ahead."""
-    found = [
-        (f"At label precision {each:g}: " if len(results.precisions) > 1 else "")
-        + labels_verdict(results.at(precision=each))
-        for each in results.precisions
-    ]
-    return " ".join([*found, *([map_verdict(mapped)] if mapped else [])])
+Comparison = tuple[str, Sequence[Table]]
+"""The comparison of the methods of a study in a sentence, and its tables."""
 
 
-def _tables(study: StudyConfig, results: Results, mapped: Sequence[Comparison]) -> Sequence[Table]:
-    """Return the table of all methods, or in a sweep one for each precision and that of the map."""
-    if study.sweep == "none":
-        return [unlearning_table(heading(study), results)]
-    by_precision = {precision: results.at(precision=precision) for precision in results.precisions}
-    found = [labels_table(heading(study, each), part) for each, part in by_precision.items()]
-    return found + ([map_table(heading(study), mapped)] if mapped else [])
+def _compare_methods(study: StudyConfig, results: Results) -> Comparison:
+    """Return which method is most like gold, and the table of all methods."""
+    tables = [unlearning_table(heading(study), results)] if results.records else []
+    return verdict(results), tables
+
+
+def _compare_over_labels(study: StudyConfig, results: Results) -> Comparison:
+    """Return which method leads at which labels, and the tables of each precision and the map."""
+    mapped, sentences, tables = label_map(results), [], []
+    several = len(results.precisions) > 1
+    for precision in results.precisions:
+        part = results.at(precision=precision)
+        said = f"At label precision {precision:g}: " if several else ""
+        sentences.append(said + labels_verdict(part))
+        tables.append(labels_table(heading(study, precision_in_words(precision)), part))
+    if mapped:
+        sentences.append(map_verdict(mapped))
+        tables.append(map_table(heading(study), mapped))
+    return " ".join(sentences), tables
+
+
+def _compare_over_tax(study: StudyConfig, results: Results) -> Comparison:
+    """Return what routing costs, and its tables."""
+    return tax_verdict(results), tax_tables(heading(study), results)
+
+
+COMPARISONS: Mapping[Sweep, Callable[[StudyConfig, Results], Comparison]] = {
+    "none": _compare_methods,
+    "labels": _compare_over_labels,
+    "tax": _compare_over_tax,
+}
+"""How the methods of a study are compared, by what it varies."""
 
 
 def report(
@@ -333,43 +243,51 @@ def report(
     lines = {
         "results": folder.summary,
         "cards": path / "runs" / "*" / CARD if results.records else "no run is finished",
-        "figures": draw(results, study.sweep == "labels", path / "figures"),
+        "figures": draw(results, study.sweep, path / "figures"),
         "curves": f"{interpreter()} -m tensorboard.main --logdir {shlex.quote(str(path))}",
     }
     for name, value in lines.items():
         console.out(f"{name}:  {value}", highlight=False)
 
 
-def heading(study: StudyConfig, precision: float | None = None) -> str:
-    """Return the title of a study's tables; a sweep may have one for each label precision."""
-    quality = (
-        study.run.labels if precision is None else replace(study.run.labels, precision=precision)
-    )
-    labels = [] if study.sweep == "labels" else [f"label recall {quality.recall:g}"]
-    if quality.precision < 1:
-        labels.append(f"label precision {quality.precision:g}")
+def heading(study: StudyConfig, quality: str | None = None) -> str:
+    """Return the title of a study's tables.
+
+    Args:
+        study: settings of the study.
+        quality: the quality of the labels in words; by default that of the study.
+    """
+    labels = study.run.labels
+    if quality is None:
+        recall = "" if study.sweep == "labels" else f"label recall {labels.recall:g}"
+        quality = ", ".join(filter(None, [recall, precision_in_words(labels.precision)]))
     seeds = "1 seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
-    return ", ".join([f"forget {study.subject}", *labels, seeds])
+    return ", ".join(filter(None, [f"forget {study.run.subject}", quality, seeds]))
+
+
+def precision_in_words(precision: float) -> str:
+    """Return what a title says of a label precision: nothing if all labels are right."""
+    return f"label precision {precision:g}" if precision < 1 else ""
 
 
 def _attacked(study: StudyConfig, results: Results) -> list[tuple[str, Results]]:
-    """Return title and results of each table of attacks: in a sweep, one for each quality."""
+    """Return title and results of each table of attacks."""
     full = Results([result for result in results.records if result.get("grid")])
-    title = f"attacks: {heading(study)}"
-    if study.sweep == "none":
-        return [(title, full)] if full.records else []
-    return [(f"{title}, {said}", part) for said, part in full.by_quality().items()]
+    parts = _parts(study, full) if full.records else []
+    return [(f"attacks: {title}", part) for title, part in parts]
 
 
 def _profiles(study: StudyConfig, results: Results) -> list[tuple[str, Profiles]]:
-    """Return title and profiles of each table of profiles: in a sweep, one for each quality."""
-    title = f"profiles: {heading(study)}"
+    """Return title and profiles of each table of profiles."""
+    found = [(f"profiles: {title}", Profiles(part)) for title, part in _parts(study, results)]
+    return [(title, profiles) for title, profiles in found if profiles.records]
+
+
+def _parts(study: StudyConfig, results: Results) -> list[tuple[str, Results]]:
+    """Return title and results of each variation of a sweep, or those of a study without one."""
     if study.sweep == "none":
-        found = [(title, Profiles(results))]
-    else:
-        parts = results.by_quality()
-        found = [(f"{title}, {said}", Profiles(part)) for said, part in parts.items()]
-    return [(name, profiles) for name, profiles in found if profiles.records]
+        return [(heading(study), results)]
+    return [(heading(study, said), part) for said, part in results.by_variation().items()]
 
 
 def _profile_verdicts(study: StudyConfig, results: Results) -> dict[str, str]:
@@ -378,7 +296,7 @@ def _profile_verdicts(study: StudyConfig, results: Results) -> dict[str, str]:
     return {"profiles_verdict": " ".join(sentences)} if sentences else {}
 
 
-def draw(results: Results, sweep: bool, folder: Path) -> str:
+def draw(results: Results, sweep: Sweep, folder: Path) -> str:
     """Draw the figures, and return their paths, or why there is none."""
     if find_spec("matplotlib") is None:
         return "they need matplotlib: pip install 'oversight-testbed[report]'"
@@ -409,22 +327,20 @@ def write_summary(
     write_json(path, {"study": asdict(study), **more, "missing": missing, "results": kept})
 
 
-def write_cards(study: StudyConfig, jobs: Sequence[Job], results: Sequence[Result]) -> None:
+def write_cards(jobs: Sequence[Job], results: Sequence[Result]) -> None:
     """Write the card of each finished run, atomically, also into its exported model.
 
     Args:
-        study: settings of the study.
         jobs: all runs of the study.
         results: results of the finished runs.
     """
-    folders = {job.key: job.folder for job in jobs}
-    table = Results(results)
+    by_key, table = {job.key: job for job in jobs}, Results(results)
     for result in results:
-        folder, (*_, recall, precision) = folders[key_of(result)], key_of(result)
-        written = card(study, result, table.at(recall, precision).records).encode()
-        replace_file(folder / CARD, written)
-        if (folder / PLAIN).is_dir():
-            replace_file(folder / PLAIN / HUB_CARD, written)
+        job = by_key[key_of(result)]
+        written = card(job.config, result, table.at(*job.variation).records).encode()
+        replace_file(job.folder / CARD, written)
+        if (job.folder / PLAIN).is_dir():
+            replace_file(job.folder / PLAIN / HUB_CARD, written)
 
 
 def share_over_processes(study: StudyConfig) -> StudyConfig:

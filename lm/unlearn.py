@@ -36,6 +36,7 @@ class _First:
     data: Path | None = None
     forget: tuple[Path, ...] = ()
     method: tuple[str, ...] = ()
+    sweep: str | None = None
     dry_run: bool = False
 
 
@@ -92,7 +93,7 @@ def _preset(first: _First, *, resumed: bool) -> str:
     if first.forget:
         return "known" if follow_training(first.method) else "texts"
     if first.model is None or resumed:
-        return "default"
+        return "tax" if first.sweep == "tax" else "default"
     if first.data is None:
         raise ValueError(
             f"--model {first.model} was given without texts: name files of those to forget and to "

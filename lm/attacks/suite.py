@@ -1,4 +1,4 @@
-"""The suites of attacks: relearning alone, or all attacks; and weight quantization, one of them.
+"""The suites of attacks: none, relearning, or all; and weight quantization, which is one of them.
 
 Rounding may bring back what an update of the weights had suppressed: Zhang et al. 2024 (arXiv
 2410.16454) found this of models unlearned after training, whose updates are smaller than a step of
@@ -58,7 +58,7 @@ def quantized(model: LanguageModel, bits: int) -> LanguageModel:
     return rounded
 
 
-Suite = Literal["relearning", "full"]
+Suite = Literal["none", "relearning", "full"]
 """Which attacks are run."""
 
 RELEARNING = ("same", "half", "benign")
@@ -66,6 +66,7 @@ INFERENCE_ATTACKS = ("few-shot", "probe", "logit-lens", "quantized", "gcg")
 """Attacks that do not train the model."""
 
 SUITES: dict[Suite, tuple[str, ...]] = {
+    "none": (),
     "relearning": RELEARNING,
     "full": (*ATTACKS, *INFERENCE_ATTACKS),
 }

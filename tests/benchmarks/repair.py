@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 import tyro
 
-from lm.config import RepairConfig, RunConfig
+from lm.config import RunConfig
 from lm.evaluation.exam import Report
 from lm.labels import LabelConfig, Routed
 from lm.methods import BASE
 from lm.pretraining import load_task
-from lm.report import REFERENCES
+from lm.repair import RepairConfig
+from lm.results import REFERENCES
 from lm.run import Run
 from lm.training.batches import Rows
 from lm.training_data import make_training_data

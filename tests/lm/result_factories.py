@@ -20,6 +20,8 @@ def result(method: str, seed: int, relearned: float | None = 1.0, **more: Any) -
         "relearned_forget_loss": relearned,
         "steps_to_relearn": None,
         "label_precision": 1.0,
+        "expansion": None,
+        "topic_count": 1,
         **more,
     }
 

@@ -123,7 +123,7 @@ def share_right(model: nn.Module, start: int) -> float:
 
 
 def config_of(study: Unlearned) -> RunConfig:
-    return read_config(RunFolder(study.folder), StudyConfig).run_config(1.0)
+    return read_config(RunFolder(study.folder), StudyConfig).run
 
 
 def test_words_of_a_field_are_forgotten_and_texts_relearned_from(tmp_path: Path) -> None:

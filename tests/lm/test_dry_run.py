@@ -8,6 +8,7 @@ import pytest
 from configs.lm import DOCUMENT_TOKENS, PRESETS
 from lm.config import RunConfig, StudyConfig
 from lm.data.shards import write_manifest
+from lm.data.task import TaskConfig
 from lm.dry_run import Shape, disk, estimate, memory, method_shape, operations
 from lm.methods import METHODS
 from lm.models.shapes import SIZES, GPTConfig
@@ -231,3 +232,21 @@ def test_disk_counts_the_weights_that_are_kept() -> None:
 def test_method_shape_refuses_an_unknown_pretrained_model() -> None:
     with pytest.raises(ValueError, match=r"the shape of a/b is not known: .* SmolLM2-135M"):
         method_shape(replace(RunConfig(), model="a/b"), METHODS["unrouted"])
+
+
+def test_estimates_of_a_sweep_over_tax_have_a_row_for_each_shape_and_count_all_runs() -> None:
+    run = RunConfig(task=TaskConfig(forget=("forest", "sea")))
+    settings = {"expansions": (16, 64), "topic_counts": (1, 2), "seeds": (0, 1), "run": run}
+    study = StudyConfig(method=("gram",), sweep="tax", **settings)  # type: ignore[arg-type]
+    table = estimate(study)
+    names, added = (list(table.columns[k].cells) for k in (0, 2))
+    grams = dict(zip(names, added, strict=True))
+    assert set(grams) == {
+        *(f"{each}, {count}" for each in ("gold", "unrouted") for count in ("1 topic", "2 topics")),
+        *(f"gram, {units} units, {c}" for units in (16, 64) for c in ("1 topic", "2 topics")),
+    }
+    one, two = (
+        int(str(grams[f"gram, 16 units, {c}"]).replace(",", "")) for c in ("1 topic", "2 topics")
+    )
+    assert two == 2 * one
+    assert "all 16 runs keep" in str(table.caption)  # 2 seeds, of 4 references and 4 others

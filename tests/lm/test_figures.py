@@ -6,6 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lm.config import Sweep
 from lm.figures import (
     draw,
     pictured_rows,
@@ -17,7 +18,8 @@ from lm.figures import (
     write_page,
 )
 from lm.profile_report import Profiles, with_compute_ratios
-from lm.report import FACTS_CURVE, Results
+from lm.report import FACTS_CURVE
+from lm.results import Results
 from lm.serving import subsets
 from tests.lm.profile_factories import baseline, filtered, routed
 from tests.lm.result_factories import curve, result
@@ -39,7 +41,8 @@ RUNS = [
 
 
 def test_draw_writes_figures_that_name_every_method(tmp_path: Path) -> None:
-    for sweep, name in ((False, "relearning"), (True, "label-recall")):
+    figures: dict[Sweep, str] = {"none": "relearning", "labels": "label-recall"}
+    for sweep, name in figures.items():
         assert draw(Results(RUNS), sweep, tmp_path)[0] == tmp_path / f"{name}.png"
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         text = (tmp_path / f"{name}.svg").read_text()
@@ -95,14 +98,14 @@ def test_figures_omit_facts_when_none_were_measured() -> None:
 
 
 def test_draw_returns_nothing_without_attacks(tmp_path: Path) -> None:
-    assert draw(Results([result("era", 0)]), False, tmp_path / "figures") == []
+    assert draw(Results([result("era", 0)]), "none", tmp_path / "figures") == []
     assert not (tmp_path / "figures").exists()
 
 
 def test_heat_map_has_a_cell_for_each_profile_and_topic(tmp_path: Path) -> None:
     runs = [baseline(0), filtered(0), filtered(0, "sea"), routed(0)]
     results = Results(with_compute_ratios(runs))
-    assert draw(results, False, tmp_path) == [tmp_path / "profiles.png"]
+    assert draw(results, "none", tmp_path) == [tmp_path / "profiles.png"]
     by_filter, by_modules, _ = profiles_figure(Profiles(results)).axes
     assert [axes.get_title() for axes in (by_filter, by_modules)] == ["filtered", "modules"]
     rows = [label.get_text() for label in by_filter.get_yticklabels()]
@@ -121,7 +124,7 @@ def test_heat_map_has_a_cell_for_each_profile_and_topic(tmp_path: Path) -> None:
 
 def test_sweep_has_a_heat_map_for_each_recall(tmp_path: Path) -> None:
     runs = [baseline(0), *({**routed(0), "label_recall": recall} for recall in (0.5, 1.0))]
-    names = [path.name for path in draw(Results(with_compute_ratios(runs)), True, tmp_path)]
+    names = [path.name for path in draw(Results(with_compute_ratios(runs)), "labels", tmp_path)]
     assert names == ["profiles-recall0.5.png", "profiles-recall1.png"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from lm.figures import draw, map_figure
 from lm.label_map import Comparison, label_map, map_table, map_verdict, rivals
 from lm.methods import METHODS
-from lm.report import Result, Results
+from lm.results import Result, Results
 from oversight.runs.statistics import Estimate
 from tests.lm.result_factories import result
 
@@ -105,5 +105,5 @@ def test_figure_has_a_plot_for_each_pair_and_a_cell_for_each_quality(tmp_path: P
     (named,) = figure.legends
     assert [text.get_text() for text in named.get_texts()] == ["routing: ahead"]
     runs = [run(name, seed, 0.5) for name in ("filtered", "parameters") for seed in range(2)]
-    assert [each.name for each in draw(Results(runs), True, tmp_path)] == ["label-map.png"]
+    assert [each.name for each in draw(Results(runs), "labels", tmp_path)] == ["label-map.png"]
     assert map_table("t", [found]).row_count == 1

@@ -25,7 +25,7 @@ from lm.profile_report import (
     untaught_modules,
     with_compute_ratios,
 )
-from lm.report import Result, Results
+from lm.results import Result, Results
 from tests.lm.profile_factories import TOPICS, baseline, filtered, loss_at, profile, routed
 from tests.lm.result_factories import result
 

@@ -11,16 +11,18 @@ from rich.table import Table
 from lm.report import (
     FACTS_CURVE,
     LOSS_CURVE,
-    ROBUST,
-    Results,
     labels_table,
     labels_verdict,
     mean_curve,
-    number,
     ranking,
     unlearning_table,
     verdict,
     worst_curve,
+)
+from lm.results import (
+    ROBUST,
+    Results,
+    number,
 )
 from lm.robustness import attacks_table
 from tests.lm.result_factories import curve, result, retained

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lm.attacks.results import CONTROL, FACTS, LOSS
-from lm.report import Results, facts_known
+from lm.report import facts_known
+from lm.results import Results
 from lm.robustness import Robustness, attacks_table, robustness, robustness_sentence, worst_by_seed
 from tests.lm.result_factories import curve, result
 

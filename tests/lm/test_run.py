@@ -15,7 +15,7 @@ from torch import Tensor
 from lm.attacks.config import AttackConfig, GCGConfig, GridConfig, LoRAConfig, ProbeConfig
 from lm.attacks.relearning import ATTACKS
 from lm.attacks.suite import SUITES
-from lm.config import RepairConfig, RepairLabels, RunConfig
+from lm.config import RunConfig
 from lm.corpus import StoryDistribution
 from lm.data.task import StoryRows, Task, TaskConfig
 from lm.evaluation.exam import ExamConfig
@@ -28,8 +28,9 @@ from lm.models.language_model import LanguageModel
 from lm.models.shapes import SIZES, GPTConfig
 from lm.posthoc import CIR, NPO, RMU, GradDiff, LayeredRMU, MaxEnt, PostHocSettings, SimNPO
 from lm.pretraining import Training
+from lm.repair import RepairConfig, RepairLabels, repair
 from lm.report import FACTS_CURVE, LOSS_CURVE, worst_curve
-from lm.run import Run, repair, require_finite, run_method, train
+from lm.run import Run, require_finite, run_method, train
 from lm.serving import subsets
 from lm.stages import Stages
 from lm.training.batches import Batch
@@ -439,8 +440,8 @@ def read_by_repair(config: RunConfig, name: str, folder: Path) -> set[tuple[int,
         return Losses(1.0, None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.run.update", noted)
-        patch.setattr("lm.run.losses", measured)
+        patch.setattr("lm.repair.update", noted)
+        patch.setattr("lm.repair.losses", measured)
         folder.mkdir()
         Run(config, tiny_task(), name, 1, folder).repair(random_model(tiny_task(), torch.float32))
     return read

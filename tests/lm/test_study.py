@@ -12,16 +12,12 @@ from typing import Any
 import pytest
 
 from lm.config import RunConfig, StudyConfig
-from lm.data.task import TaskConfig
+from lm.jobs import Job, jobs_of, read_result, results_of
 from lm.labels import LabelConfig
 from lm.report import FACTS_CURVE, compare_with_references
 from lm.stages import RESULT
 from lm.study import (
-    Job,
-    jobs_of,
-    read_result,
     report,
-    results_of,
     run_job,
     share_over_processes,
     write_summary,
@@ -36,57 +32,12 @@ from tests.lm.profile_factories import baseline, filtered, routed
 from tests.lm.result_factories import curve, result, write_result
 
 
-def test_jobs_have_a_folder_for_each_method_and_seed(tmp_path: Path) -> None:
-    study = StudyConfig(method=("gold", "era"), seeds=(3, 5))
-    jobs = jobs_of(study, tmp_path)
-    assert [job.id for job in jobs] == ["gold-seed3", "gold-seed5", "era-seed3", "era-seed5"]
-    assert [(job.method, job.seed) for job in jobs][1] == ("gold", 5)
-    assert {job.recall for job in jobs} == {0.9}
-    assert jobs[0].folder == tmp_path / "runs" / "gold-seed3"
-
-
-def test_jobs_order_methods_after_those_they_start_from(tmp_path: Path) -> None:
-    named = ("rmu", "lora-branch", "gold", "modules-rmu", "modules-classified", "filtered")
-    study = StudyConfig(method=(*named, "unrouted"))
-    methods = [job.method for job in jobs_of(study, tmp_path)]
-    assert methods[:4] == ["unrouted", "gold", "modules-classified", "filtered"]
-    assert methods[4:] == ["rmu", "lora-branch", "modules-rmu"]
-
-
-def test_profile_of_the_only_topic_is_served_by_the_unrouted_model(tmp_path: Path) -> None:
-    study = StudyConfig(method=("filtered", "unrouted"), run=RunConfig(profiles=True))
-    assert [job.id for job in jobs_of(study, tmp_path)] == ["unrouted-seed0", "filtered-seed0"]
-
-
-def test_jobs_of_a_sweep_run_references_once_and_methods_at_each_recall(tmp_path: Path) -> None:
-    study = StudyConfig(method=("era",), seeds=(0,), sweep="labels", recalls=(0.5, 1.0))
-    assert [(job.id, job.recall) for job in jobs_of(study, tmp_path)] == [
-        ("unrouted-seed0", 1.0),
-        ("gold-seed0", 1.0),
-        ("era-recall0.5-seed0", 0.5),
-        ("era-recall1-seed0", 1.0),
-    ]
-
-
-def test_jobs_with_profiles_train_filtering_for_each_that_it_serves(tmp_path: Path) -> None:
-    run = RunConfig(task=TaskConfig(forget=("forest", "sea")), profiles=True)
-    methods = ("filtered", "gram", "unrouted", "filtered+sea")
-    study = StudyConfig(method=methods, run=run)
-    names = [job.id for job in jobs_of(study, tmp_path)]
-    assert names == [
-        *("unrouted-seed0", "filtered-seed0", "filtered+forest-seed0", "filtered+sea-seed0"),
-        "gram-seed0",
-    ]
-    without = replace(study, run=replace(run, profiles=False))
-    assert len(jobs_of(without, tmp_path)) == len(without.trainings) == len(methods)
-
-
 def test_report_has_profiles_and_their_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = {"unrouted": baseline(0), "filtered": filtered(0), "modules": routed(0)}
     study = StudyConfig(method=tuple(made))
-    monkeypatch.setattr("lm.study.read_result", lambda job: made[job.method])
+    monkeypatch.setattr("lm.jobs.read_result", lambda job: made[job.method])
     folder = create(tmp_path / "a")
     jobs = jobs_of(study, folder.path)
     for job in jobs:
@@ -112,7 +63,10 @@ def test_report_has_profiles_and_their_verdict(
         ({"method": ("era", "era")}, "each once"),
         ({"seeds": (0, 0)}, "seeds .* each once"),
         ({"seeds": (-1,)}, "seeds -1 was given: give a whole number from 0"),
-        ({"recalls": (0.5,)}, "recalls .* were given without a sweep: give --sweep labels"),
+        (
+            {"recalls": (0.5,)},
+            "recalls .* were given without --sweep labels: give it, or one recall by",
+        ),
         (
             {"sweep": "labels", "run": RunConfig(labels=LabelConfig(recall=0.3))},
             "label_recall 0.3 was given with a sweep over labels, .* give --recalls",
@@ -214,7 +168,7 @@ def test_results_omit_unfinished_and_damaged_runs(tmp_path: Path) -> None:
     )
     jobs = jobs_of(study, tmp_path)
     for job in jobs[:3]:
-        write_result(study.run_config(job.recall), job.folder, attacked(job.method, job.seed))
+        write_result(job.config, job.folder, attacked(job.method, job.seed))
     damaged = jobs[1].folder / RESULT
     damaged.write_text(damaged.read_text()[:100])
     results = results_of(jobs)
@@ -233,7 +187,7 @@ def test_results_omit_unfinished_and_damaged_runs(tmp_path: Path) -> None:
 
 def test_run_is_unfinished_without_the_grid_of_the_full_suite(tmp_path: Path) -> None:
     (job,) = jobs_of(StudyConfig(method=("gold",), run=RunConfig(suite="full")), tmp_path)
-    config = job.study.run_config(job.recall)
+    config = job.config
     write_result(config, job.folder, attacked("gold"))
     assert read_result(job) is None
     row = {"attack": "gcg", "setting": {"tokens": 2}, "figure": "facts", "value": 0.5}
@@ -255,7 +209,7 @@ def test_read_result_returns_none_for_invalid_files(tmp_path: Path, text: str) -
     job.folder.mkdir(parents=True)
     (job.folder / RESULT).write_text(text)
     assert read_result(job) is None
-    write_result(job.study.run_config(job.recall), job.folder, attacked("gold"))
+    write_result(job.config, job.folder, attacked("gold"))
     assert read_result(job) == attacked("gold")
 
 
@@ -280,7 +234,7 @@ def test_result_of_a_run_with_other_settings_is_refused(
     (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path / "ours")
     (foreign,) = jobs_of(other, tmp_path / "theirs")
     made = attacked(foreign.method, foreign.seed)
-    write_result(other.run_config(foreign.recall), foreign.folder, made)
+    write_result(foreign.config, foreign.folder, made)
     shutil.copytree(foreign.folder, job.folder)
     with pytest.raises(ValueError, match=f"holds another run: {message}"):
         read_result(job)
@@ -291,7 +245,7 @@ def test_result_that_was_copied_or_changed_is_refused(tmp_path: Path, beside: st
     (job,) = jobs_of(StudyConfig(method=("gold",)), tmp_path)
     job.folder.mkdir(parents=True)
     if beside != "nothing":
-        write_result(job.study.run_config(job.recall), job.folder, attacked("gold"))
+        write_result(job.config, job.folder, attacked("gold"))
     (job.folder / RESULT).write_text(json.dumps(attacked("gold") | {"label": "changed"}))
     with pytest.raises(ValueError, match=r"result\.json is not what the run of this folder wrote"):
         read_result(job)

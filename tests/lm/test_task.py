@@ -9,7 +9,7 @@ import torch
 
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.suite import SUITES
-from lm.config import RepairConfig, RunConfig
+from lm.config import RunConfig
 from lm.corpus import Kind, Splits, StoryDistribution
 from lm.data.shards import ShardWriter, open_shards
 from lm.data.task import CONTEXT as STORY_CONTEXT
@@ -19,6 +19,7 @@ from lm.labels import LabelConfig, token_labels
 from lm.models.gpt import GPT
 from lm.models.language_model import IGNORED
 from lm.models.shapes import GPTConfig
+from lm.repair import RepairConfig
 from lm.task import PROMPT, DocumentTask, StoryTask, sample_texts
 from lm.training.route_tables import FORGET, RETAIN, UNLABELED
 from lm.training_data import make_training_data

@@ -17,7 +17,10 @@ from oversight.runs import cli
 from tests.lm.result_factories import curve, result, write_result
 from tests.oversight.runs.refusals import Capture, refused
 
-RELEARNED = {"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "modules-classified": 1.8, "rmu": 1.1}
+RELEARNED = {
+    **{"gold": 2.0, "unrouted": 1.0, "filtered": 1.4, "rmu": 1.1},
+    **{"modules": 1.8, "modules-classified": 1.8},
+}
 
 
 def run_unlearn(*args: object) -> int:
@@ -156,6 +159,46 @@ def test_sweep_over_labels_runs_the_references_once(
     assert (tmp_path / "a" / "figures" / "label-recall.png").exists()
 
 
+def test_sweep_over_tax_runs_each_expansion_once_and_all_labels(
+    done: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    flags = ("--sweep", "tax", "--expansions", "4", "8", "--method", "filtered", "modules")
+    assert run_unlearn("--run-dir", tmp_path / "a", *flags) == 0
+    references = ["unrouted 0 1", "gold 0 1"]
+    assert done == [*references, "filtered 0 1", "modules 0 1", "modules 0 1"]
+    written = summary(tmp_path / "a")
+    assert written["study"]["run"]["suite"] == "none"
+    sizes = [(each["method"], each["expansion"]) for each in written["results"]]
+    assert sizes[-3:] == [("filtered", None), ("modules", 4), ("modules", 8)]
+    assert {each["topic_count"] for each in written["results"]} == {1}
+    assert written["verdict"].startswith("The tax relative to unrouted of the same seed. Retain")
+    assert written["verdict"] in capsys.readouterr().out.splitlines()
+    assert (tmp_path / "a" / "figures" / "tax.png").exists()
+    done.clear()
+    resumed = ("--expansions", "4", "8", "16", "--seeds", "0", "1")
+    assert run_unlearn("--resume", tmp_path / "a", *resumed, "--method", "modules") == 0
+    assert done == ["unrouted 1 1", "gold 1 1", "modules 0 1", *["modules 1 1"] * 3]
+
+
+def test_sweep_over_tax_can_have_labels_of_another_recall(done: list[str], tmp_path: Path) -> None:
+    flags = ("--sweep", "tax", "--expansions", "4", "--method", "modules", "--label-recall", "0.9")
+    assert run_unlearn("--run-dir", tmp_path / "a", *flags) == 0
+    assert done == ["unrouted 0 0.9", "gold 0 0.9", "modules 0 0.9"]
+
+
+def test_study_begun_before_there_was_a_sweep_over_tax_is_resumed(
+    done: list[str], tmp_path: Path
+) -> None:
+    assert run_unlearn("--run-dir", tmp_path / "a", "--method", "gold", "--expansion", "32") == 0
+    path = tmp_path / "a" / "config.json"
+    config = json.loads(path.read_text())
+    del config["expansions"], config["topic_counts"]
+    path.write_text(json.dumps(config))
+    done.clear()
+    assert run_unlearn("--resume", tmp_path / "a", "--method", "gold", "filtered") == 0
+    assert done == ["filtered 0 0.9"]
+
+
 def test_figures_are_skipped_with_a_line_when_matplotlib_is_missing(
     done: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +224,25 @@ def test_figures_are_skipped_with_a_line_when_matplotlib_is_missing(
         ("--task.topic-cue own", "'own' words entities pairs"),
         ("--task.topic-cue pairs --task.quartets 5", "has 64 such words; use fewer quartets"),
         ("--sweep seeds", "'seeds' labels"),
+        ("--expansions 4 8", "expansions (4, 8) --sweep tax --expansion"),
+        ("--sweep labels --expansions 4", "expansions (4,) --sweep tax"),
+        ("--topic-counts 1", "topic_counts (1,) --sweep tax --forget-topics"),
+        ("--sweep tax --recalls 0.5", "recalls (0.5,) --sweep labels --label-recall"),
+        ("--sweep tax --precisions 0.5", "precisions (0.5,) --sweep labels"),
+        ("--sweep tax --expansion 32", "expansion 32 its own --expansions"),
+        ("--sweep tax --expansions 4 4", "expansions (4, 4) each once"),
+        ("--sweep tax --expansions 0 4", "expansions (0, 4) 1 or more"),
+        ("--sweep tax --expansions", "expansions () one or more"),
+        ("--sweep tax --topic-counts 1 1", "topic_counts (1, 1) each once"),
+        ("--sweep tax --topic-counts 1 2", "topic_counts (1, 2) 1 topic to forget from 1 to 1"),
+        ("--sweep tax --topic-counts 0", "topic_counts (0,) from 1 to 1"),
+        ("--sweep tax --method filtered rmu", "filtered, rmu no expansion modules"),
+        (
+            "--sweep tax --forget-topics forest sea --topic-counts 1 2 --method gram filtered+sea",
+            "filtered+sea keeps sea of forest",
+        ),
+        ("--sweep tax --topic-counts 1 --profiles", "topic_counts --profiles leave one"),
+        ("--sweep tax --topic-counts 1 --data there", "topic_counts documents of there no topics"),
         ("--recalls 0.5 2", "label_recall 2.0 [0, 1]"),
         ("--forget-topics atlantis", "atlantis forest"),
         ("--forget-topics", "forget set empty name forest"),

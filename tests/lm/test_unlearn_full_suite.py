@@ -7,7 +7,7 @@ import pytest
 
 from lm.attacks.suite import SUITES
 from lm.models.shapes import SIZES, GPTConfig
-from lm.report import Results
+from lm.results import Results
 from lm.robustness import robustness
 from lm.unlearn import main
 from oversight.runs import cli
