@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from lm.attacks.relearning import ATTACKS
-from lm.config import TextsConfig
 from lm.corpus import Kind
 from lm.data.document import Marks, encode_documents
 from lm.data.files import files_at
 from lm.data.sources import read_documents
 from lm.data.task import StoryRows
+from lm.data.texts import TextsConfig
 from lm.evaluation.harness import QuestionSet, find_questions
 from lm.models.language_model import IGNORED
 from lm.training.route_tables import FORGET

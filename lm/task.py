@@ -26,13 +26,14 @@ from lm.attacks.probing import logit_lens
 from lm.attacks.relearning import ATTACKS, draw_examples
 from lm.attacks.results import Row
 from lm.attacks.suite import rounded, run_inference_attack
-from lm.config import RunConfig, TextsConfig
+from lm.config import RunConfig
 from lm.corpus import HALVES, Kind, StoryDistribution
 from lm.data.document import Marks
 from lm.data.labeling import BY_TOKEN, Labels
 from lm.data.pools import SHARES, Pools, pools_of
 from lm.data.shards import Manifest, Shards, document_row, read_manifest
 from lm.data.task import StoryRows, Task, Texts
+from lm.data.texts import TextsConfig
 from lm.evaluation.exam import Exam, ExamConfig, Section, make_exam
 from lm.evaluation.harness import QuestionSet, find_questions
 from lm.evaluation.quiz import Quiz, draw_records, encode_records, guessing_share

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from lm.config import RunConfig, StudyConfig, TextsConfig
+from lm.config import RunConfig, StudyConfig
 from lm.data.preparation import prepare
 from lm.data.shards import Shards
 from lm.data.task import TaskConfig
+from lm.data.texts import TextsConfig
 from lm.training.distributed import ScaleConfig
 from lm.training.loop import LoopConfig
 from lm.training.profiles import GramConfig

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lm.attacks.config import AttackConfig
-from lm.config import RunConfig, TextsConfig
+from lm.config import RunConfig
 from lm.data.pools import Pools
+from lm.data.texts import TextsConfig
 from lm.texts import fit_sizes, prepared_texts, require_distinct, summary_lines
 from lm.training import route_tables
 from tests.lm.data.factories import write_lines
