@@ -197,15 +197,15 @@ class Outcomes:
         self.observed[starts] = False
         self.returns[starts] = 0.0
         routes = np.full(len(infos), UNRESOLVED, dtype=np.int8)
-        for lane, (info, done) in enumerate(zip(infos, dones.tolist(), strict=True)):
-            if info:  # the infos of most lanes are empty: see VectorEnvAdapter
-                if info.get("observed", False):
-                    self.observed[lane] = True
-                    self.returns[lane] += observed_reward(info, lane)
-                if info.get("resetting", False):
-                    routes[lane] = UNUSED
-            if done:
-                routes[lane] = self._route(lane, info.get("TimeLimit.truncated", False))
+        # the infos of most lanes are empty: see VectorEnvAdapter
+        for lane in (lane for lane, info in enumerate(infos) if info):
+            if infos[lane].get("observed", False):
+                self.observed[lane] = True
+                self.returns[lane] += observed_reward(infos[lane], lane)
+            if infos[lane].get("resetting", False):
+                routes[lane] = UNUSED
+        for lane in np.flatnonzero(dones).tolist():
+            routes[lane] = self._route(lane, infos[lane].get("TimeLimit.truncated", False))
         return routes
 
     def unfinished(self) -> Routes:
