@@ -144,6 +144,9 @@ class MotivationNet(nn.Module):
             {name: perceptron(below, sizes, activation=activation) for name in modules}
         )
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
+        if not trunk:
+            for name, gate in self.gates.items():
+                gate.selects = name
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1, activation)
@@ -171,7 +174,7 @@ class MotivationNet(nn.Module):
         if self.mixture is None:
             return (first + second) / 2
         weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
-        return second + weight * (first - second)
+        return torch.lerp(second, first, weight)
 
     def shown(self, features: Tensor) -> Tensor:
         """Return the features that the modules see, with the masked ones as 0."""
@@ -181,10 +184,16 @@ class MotivationNet(nn.Module):
         """Return the output of a module, with its gate.
 
         Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
-        that the trunk below, a target of its own, learns by its own weights.
+        that the trunk below, a target of its own, learns by its own weights. Without a trunk the
+        gradient of the samples that do not teach the module is not computed, if they are many.
         """
         expert, gate = self.experts[name], self.gates[name]
-        weights = getattr(gate, "weights", None)
+        weights, rows = getattr(gate, "weights", None), getattr(gate, "rows", None)
+        if rows is not None and isinstance(below, Tensor) and len(rows.places) < len(below) / 2:
+            with torch.no_grad():
+                whole = expert(below)
+            taught = gate(expert(below.index_select(0, rows.places)))
+            return whole.index_copy_(0, rows.places, taught)  # type: ignore[no-any-return]
         if self.trunk is None or weights is None or not torch.is_grad_enabled():
             return gate(expert(below))  # type: ignore[no-any-return]
         return gate_parameters(expert, below, weights.unsqueeze(-1))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from math import isfinite
 from typing import Any
 
 import torch
@@ -71,19 +72,36 @@ class _Gate(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         (weight,) = ctx.saved_tensors
         if ctx.sizes is None:
-            return _weigh(grad, weight), None, None
+            return weigh(grad, weight), None, None
         # [..., slices] weights against [..., features] gradients
         parts = zip(torch.split(grad, ctx.sizes, -1), torch.split(weight, 1, -1), strict=True)
-        return torch.cat([_weigh(part, one) for part, one in parts], -1), None, None
+        return torch.cat([weigh(part, one) for part, one in parts], -1), None, None
 
 
 # `apply` asks for it at every call, and would take longer to derive it than to gate
 _Gate.forward.__signature__ = signature(_Gate.forward)  # type: ignore[attr-defined]
 
 
-def _weigh(grad: Tensor, weight: Tensor) -> Tensor:
-    """Multiply; but 0 times anything is 0, since a blocked sample's gradient may be inf or NaN."""
-    return torch.where(weight == 0, 0, grad * weight)
+def weigh(grad: Tensor, weight: Tensor) -> Tensor:
+    """Multiply; but 0 times anything is 0, since a blocked sample's gradient may be inf or NaN.
+
+    PyTorch is slow where the condition of `where` broadcasts, so that a gradient without such
+    numbers is multiplied only.
+    """
+    weighed = grad * weight
+    return weighed if _is_finite(grad) else torch.where(weight == 0, 0, weighed)
+
+
+def _is_finite(grad: Tensor) -> bool:
+    """Return whether no entry is inf or NaN; False where to ask would cost more than it saves.
+
+    A sum shows it in one pass. A GPU would have to be waited for, and code that is traced or
+    transformed, and a graph of the gradient itself, must hold for other numbers as well.
+    """
+    plain = type(grad) is Tensor and grad.device.type == "cpu" and not torch.is_grad_enabled()
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not plain:
+        return False
+    return isfinite(grad.sum().item())
 
 
 def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[int] | None) -> None:
