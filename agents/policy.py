@@ -278,7 +278,7 @@ class MotivationPolicy(ActorCriticPolicy):
             return super().forward(obs, deterministic)  # type: ignore[arg-type]
         features = self._features(obs)
         logits = self.action_net(self.net.forward_actor(features))
-        actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
+        actions = _choose(logits, deterministic)
         log_prob = F.log_softmax(logits, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return actions, self.value_net(self.net.forward_critic(features)), log_prob
 
@@ -314,6 +314,13 @@ class MotivationPolicy(ActorCriticPolicy):
     def predict_values(self, obs: Observations) -> Tensor:
         """Return the value of each observation, [batch, 1]."""
         return super().predict_values(from_zero(obs, self._starts))
+
+    def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
+        """Return the actions that SB3 would, of discrete ones without a distribution object."""
+        if not isinstance(self.action_space, spaces.Discrete):
+            return super()._predict(observation, deterministic)  # type: ignore[arg-type]
+        logits = self.action_net(self.net.forward_actor(self._features(observation)))
+        return _choose(logits, deterministic)
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[NDArray[Any], Any]:  # noqa: ANN401
         """Return actions of the action space, and the state given; as in SB3."""
@@ -416,6 +423,11 @@ class MotivationPolicy(ActorCriticPolicy):
             pi, vf = list(self.hidden_sizes), list(self.critic_sizes)
             ours |= {"hidden_sizes": None, "net_arch": {"pi": pi, "vf": vf}}
         return super()._get_constructor_parameters() | ours
+
+
+def _choose(logits: Tensor, deterministic: bool) -> Tensor:
+    """Return the most probable action of each observation, or a sampled one, [batch]."""
+    return logits.argmax(-1) if deterministic else gumbel_sample(logits)
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:
