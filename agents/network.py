@@ -144,9 +144,8 @@ class MotivationNet(nn.Module):
             {name: perceptron(below, sizes, activation=activation) for name in modules}
         )
         self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
-        if not trunk:
-            for name, gate in self.gates.items():
-                gate.selects = name
+        for name, gate in self.gates.items():
+            gate.selects = None if trunk else name  # which samples pass; see `_module`
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1, activation)
@@ -185,15 +184,15 @@ class MotivationNet(nn.Module):
 
         Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
         that the trunk below, a target of its own, learns by its own weights. Without a trunk the
-        gradient of the samples that do not teach the module is not computed, if they are many.
+        samples that do not teach the module are computed without gradients, if they are the most.
         """
         expert, gate = self.experts[name], self.gates[name]
         weights, rows = getattr(gate, "weights", None), getattr(gate, "rows", None)
         if rows is not None and isinstance(below, Tensor) and len(rows.places) < len(below) / 2:
             with torch.no_grad():
-                whole = expert(below)
+                output = expert(below)
             taught = gate(expert(below.index_select(0, rows.places)))
-            return whole.index_copy_(0, rows.places, taught)  # type: ignore[no-any-return]
+            return output.index_copy_(0, rows.places, taught)  # type: ignore[no-any-return]
         if self.trunk is None or weights is None or not torch.is_grad_enabled():
             return gate(expert(below))  # type: ignore[no-any-return]
         return gate_parameters(expert, below, weights.unsqueeze(-1))
