@@ -76,7 +76,7 @@ class Benchmark:
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, out_val: Any, **__: Any) -> int:  # noqa: ANN401
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
 def _attention_backward(
@@ -88,7 +88,8 @@ def _attention_backward(
     out_val: Any,  # noqa: ANN401
     **__: Any,  # noqa: ANN401
 ) -> int:
-    return sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape)
+    shapes = grad.shape, query.shape, key.shape, value.shape
+    return int(sdpa_backward_flop_count(*shapes))  # type: ignore[no-untyped-call]
 
 
 OPERATIONS = {
@@ -109,8 +110,12 @@ class Array(NamedTuple):
 
     def make(self) -> torch.Tensor:
         """Return a tensor of this form."""
-        made = torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
-        return made.uniform_(-1, 1) if self.dtype.is_floating_point else made.zero_()
+        last = sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
+        # as a whole, since numbers may lie in several places of a tensor
+        memory = torch.zeros(last + 1, dtype=self.dtype)
+        if self.dtype.is_floating_point:
+            memory.uniform_(-1, 1)
+        return memory.as_strided(self.shape, self.stride)
 
 
 class Product(NamedTuple):
@@ -121,11 +126,11 @@ class Product(NamedTuple):
     kwargs: tuple[tuple[str, Any], ...]
 
 
-class Products(TorchDispatchMode):
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the products that are computed inside this context, and their operations."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.times: Counter[Product] = Counter()
         self.operations: dict[Product, int] = {}
 
@@ -134,7 +139,7 @@ class Products(TorchDispatchMode):
         """The floating-point operations of all products."""
         return sum(count * self.operations[product] for product, count in self.times.items())
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204, D105
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
         kwargs = kwargs or {}
         count = OPERATIONS.get(function._overloadpacket)
         if count is None:
@@ -241,15 +246,9 @@ def trained_agent(config: TrainConfig) -> RoutedPPO:
 
 
 def rollout_of(agent: RoutedPPO) -> Act:
-    """Return what collects a rollout and learns nothing."""
-    idle, steps = make_agent_like(agent), agent.n_steps * agent.n_envs
-    return lambda: idle.learn(steps, reset_num_timesteps=False)
-
-
-def make_agent_like(agent: RoutedPPO) -> RoutedPPO:
-    """Let an agent collect rollouts without updates."""
+    """Return what collects a rollout; from now on the agent does not learn from any."""
     agent.train = lambda: None  # type: ignore[method-assign]
-    return agent
+    return lambda: agent.learn(agent.n_steps * agent.n_envs, reset_num_timesteps=False)
 
 
 def rl_parts(args: Benchmark) -> Iterator[tuple[str, Act]]:

@@ -69,11 +69,11 @@ def test_zero_weight_blocks_gradients_that_are_not_finite() -> None:
     assert torch.equal(grad[1].nan_to_num(), arriving[1].nan_to_num())
 
 
-class Operators(TorchDispatchMode):
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Lists the names of the operators that run inside this context."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: list[str] = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
