@@ -8,6 +8,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from math import isfinite
 from typing import Any
@@ -124,7 +125,7 @@ def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[in
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class SelectedRows:
     """The rows of a batch that pass a target, and their weights at the target of a gate.
 
@@ -133,10 +134,18 @@ class SelectedRows:
 
     places: Tensor
     """Their places along the first axis of the batch, [n] int64, ascending."""
-    weights: Tensor
-    """Their weights, [n, *]: as those of the gate, without the other rows."""
-    passes: bool
-    """Whether all these weights are 1."""
+    whole: Tensor
+    """The weights of the gate for all rows of the batch."""
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Their weights, [n, *]: as those of the gate, without the other rows."""
+        return self.whole.index_select(0, self.places)
+
+    @cached_property
+    def passes(self) -> bool:
+        """Whether all these weights are 1."""
+        return bool((self.weights == 1).all())
 
 
 class Gate(nn.Module):
@@ -310,11 +319,11 @@ def _select_rows(gates: list[Gate], columns: dict[str, Tensor]) -> None:
             continue
         if target not in places:
             column = columns[target]
-            places[target] = (column != 0).reshape(len(column), -1).any(1).nonzero()[:, 0]
+            passing = column if column.ndim == 1 else (column != 0).flatten(1).any(1)
+            places[target] = passing.nonzero()[:, 0]
         key = (target, *point.targets)
         if key not in found:
-            weights = whole.index_select(0, places[target])
-            found[key] = SelectedRows(places[target], weights, bool((weights == 1).all()))
+            found[key] = SelectedRows(places[target], whole)
         vars(point).update(selected=found[key])
 
 
