@@ -28,15 +28,17 @@ class Benchmark:
     """threads of PyTorch"""
     repeats: int = 15
     """updates of each agent"""
+    rollouts: int = 1
+    """rollouts, and updates, before; after 20 most samples are hidden, as in most of a run"""
     hidden_sizes: tuple[int, ...] = TrainConfig().ppo.hidden_sizes
     """widths of the hidden layers"""
 
 
 def trained(args: Benchmark) -> RoutedPPO:
-    """Return an agent after one rollout and one update."""
+    """Return an agent after some rollouts and updates."""
     config = TrainConfig(device="cpu", threads=args.threads)
     ppo = replace(config.ppo, hidden_sizes=args.hidden_sizes)
-    return make_agent(replace(config, ppo=ppo)).learn(config.rollout)
+    return make_agent(replace(config, ppo=ppo)).learn(args.rollouts * config.rollout)
 
 
 def stop_routing(agent: RoutedPPO) -> RoutedPPO:
