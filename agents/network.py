@@ -143,7 +143,10 @@ class MotivationNet(nn.Module):
         self.experts = nn.ModuleDict(
             {name: perceptron(below, sizes, activation=activation) for name in modules}
         )
-        self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
+        self.gates = nn.ModuleDict()
+        for name in modules:
+            self.gates[name] = gate = Gate(name)
+            gate.selects = None if trunk else name  # the samples that teach; see `_module`
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1, activation)
@@ -161,17 +164,25 @@ class MotivationNet(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Return the blend of the motivation modules, [batch, width]."""
+        return self.blend(features)[0]
+
+    def blend(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the blend of the motivation modules, and the `mixture_logits` if one is learned.
+
+        The blend is [batch, width], the logits are [batch].
+        """
         shown = self.shown(features)
         below = shown if self.trunk is None else self.trunk(shown)
         outputs = [self._module(name, below) for name in self.experts]
         first: Tensor = outputs[0]
         if len(outputs) == 1:
-            return first
+            return first, None
         second: Tensor = outputs[1]
         if self.mixture is None:
-            return (first + second) / 2
-        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
-        return second + weight * (first - second)
+            return (first + second) / 2, None
+        logits = self.mixture_logits(features)
+        weight: Tensor = self.mixture_gate(torch.sigmoid(logits.unsqueeze(-1)))  # [batch, 1]
+        return torch.lerp(second, first, weight), logits
 
     def shown(self, features: Tensor) -> Tensor:
         """Return the features that the modules see, with the masked ones as 0."""
@@ -181,10 +192,16 @@ class MotivationNet(nn.Module):
         """Return the output of a module, with its gate.
 
         Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
-        that the trunk below, a target of its own, learns by its own weights.
+        that the trunk below, a target of its own, learns by its own weights. Without a trunk the
+        samples that do not teach the module are computed without gradients, if they are the most.
         """
         expert, gate = self.experts[name], self.gates[name]
-        weights = getattr(gate, "weights", None)
+        weights, rows = getattr(gate, "weights", None), getattr(gate, "rows", None)
+        if rows is not None and isinstance(below, Tensor) and len(rows.places) < len(below) / 2:
+            with torch.no_grad():
+                output = expert(below)
+            taught = gate(expert(below.index_select(0, rows.places)))
+            return output.index_copy_(0, rows.places, taught)  # type: ignore[no-any-return]
         if self.trunk is None or weights is None or not torch.is_grad_enabled():
             return gate(expert(below))  # type: ignore[no-any-return]
         return gate_parameters(expert, below, weights.unsqueeze(-1))

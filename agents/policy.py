@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,23 @@ from agents.rollout_buffer import Observations
 from agents.spaces import from_zero, start_of, to_environment
 from oversight.routing import Gate, parameter_groups
 from oversight.runs.settings import INDEX, require_number
+
+
+class Evaluation(NamedTuple):
+    """What a policy makes of actions that were taken before, [batch] each.
+
+    Attributes:
+        values: the values of the observations, [batch, 1].
+        log_prob: the log-probabilities of the actions.
+        entropy: the entropies; None if they have no closed form.
+        mixture_logits: see `MotivationNet.mixture_logits`; None if no mixture is learned, or
+            actions are not discrete.
+    """
+
+    values: Tensor
+    log_prob: Tensor
+    entropy: Tensor | None
+    mixture_logits: Tensor | None
 
 
 class MotivationPolicy(ActorCriticPolicy):
@@ -278,7 +295,7 @@ class MotivationPolicy(ActorCriticPolicy):
             return super().forward(obs, deterministic)  # type: ignore[arg-type]
         features = self._features(obs)
         logits = self.action_net(self.net.forward_actor(features))
-        actions = logits.argmax(-1) if deterministic else gumbel_sample(logits)
+        actions = _choose(logits, deterministic)
         log_prob = F.log_softmax(logits, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return actions, self.value_net(self.net.forward_critic(features)), log_prob
 
@@ -286,13 +303,19 @@ class MotivationPolicy(ActorCriticPolicy):
         self, obs: Observations, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the value, log-probability and entropy of actions taken before, [batch] each."""
+        return self.evaluate(obs, actions)[:3]
+
+    def evaluate(self, obs: Observations, actions: Tensor) -> Evaluation:
+        """Return what `evaluate_actions` does, and the logits of the mixture if they are known."""
         if not isinstance(self.action_space, spaces.Discrete):
-            return super().evaluate_actions(obs, actions)
+            return Evaluation(*super().evaluate_actions(obs, actions), None)
         features = self._features(obs)
-        log_probs = F.log_softmax(self.action_net(self.net.forward_actor(features)), -1)
+        latent, mixture_logits = self.net.blend(features)
+        log_probs = F.log_softmax(self.action_net(latent), -1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
-        return self.value_net(self.net.forward_critic(features)), log_prob, entropy
+        values = self.value_net(self.net.forward_critic(features))
+        return Evaluation(values, log_prob, entropy, mixture_logits)
 
     def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:  # noqa: ANN401 (of any space)
         """Return observations as tensors, as SB3 does; with scores as they are in training, too."""
@@ -314,6 +337,13 @@ class MotivationPolicy(ActorCriticPolicy):
     def predict_values(self, obs: Observations) -> Tensor:
         """Return the value of each observation, [batch, 1]."""
         return super().predict_values(from_zero(obs, self._starts))
+
+    def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
+        """Return the actions that SB3 would, of discrete ones without a distribution object."""
+        if not isinstance(self.action_space, spaces.Discrete):
+            return super()._predict(observation, deterministic)
+        logits = self.action_net(self.net.forward_actor(self._features(observation)))
+        return _choose(logits, deterministic)
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[NDArray[Any], Any]:  # noqa: ANN401
         """Return actions of the action space, and the state given; as in SB3."""
@@ -416,6 +446,11 @@ class MotivationPolicy(ActorCriticPolicy):
             pi, vf = list(self.hidden_sizes), list(self.critic_sizes)
             ours |= {"hidden_sizes": None, "net_arch": {"pi": pi, "vf": vf}}
         return super()._get_constructor_parameters() | ours
+
+
+def _choose(logits: Tensor, deterministic: bool) -> Tensor:
+    """Return the most probable action of each observation, or a sampled one, [batch]."""
+    return logits.argmax(-1) if deterministic else gumbel_sample(logits)
 
 
 def gumbel_sample(logits: Tensor) -> Tensor:

@@ -330,6 +330,12 @@ class RoutedPPO(PPO):
             warn_of_no_oversight(self.method)
         return goes_on
 
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:  # noqa: ANN401 (as in SB3)
+        """Read the infos of episodes as SB3 does, in the lanes that have any."""
+        told = [lane for lane, info in enumerate(infos) if info]
+        some = None if dones is None else dones[told]
+        super()._update_info_buffer([infos[lane] for lane in told], some)
+
     def _reads_oversight(self) -> bool:
         """Return whether training would differ if other steps were observed."""
         normalized_by_it = self.advantage_normalization in ("observed", "route")

@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -29,10 +30,14 @@ def perceptron(
     outputs: int | None = None,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """Return linear layers with an activation after each hidden one."""
+    """Return linear layers with an activation after each hidden one.
+
+    Nothing else reads the output of a hidden layer, so that a ReLU may overwrite it.
+    """
+    activate = partial(nn.ReLU, inplace=True) if activation is nn.ReLU else activation
     layers: list[nn.Module] = []
     for before, after in pairwise((inputs, *hidden_sizes)):
-        layers += [nn.Linear(before, after), activation()]
+        layers += [nn.Linear(before, after), activate()]
     last = [] if outputs is None else [nn.Linear((inputs, *hidden_sizes)[-1], outputs)]
     return nn.Sequential(*layers, *last)
 

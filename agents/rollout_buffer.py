@@ -197,15 +197,15 @@ class Outcomes:
         self.observed[starts] = False
         self.returns[starts] = 0.0
         routes = np.full(len(infos), UNRESOLVED, dtype=np.int8)
-        for lane, (info, done) in enumerate(zip(infos, dones.tolist(), strict=True)):
-            if info:  # the infos of most lanes are empty: see VectorEnvAdapter
-                if info.get("observed", False):
-                    self.observed[lane] = True
-                    self.returns[lane] += observed_reward(info, lane)
-                if info.get("resetting", False):
-                    routes[lane] = UNUSED
-            if done:
-                routes[lane] = self._route(lane, info.get("TimeLimit.truncated", False))
+        # the infos of most lanes are empty: see VectorEnvAdapter
+        for lane in (lane for lane, info in enumerate(infos) if info):
+            if infos[lane].get("observed", False):
+                self.observed[lane] = True
+                self.returns[lane] += observed_reward(infos[lane], lane)
+            if infos[lane].get("resetting", False):
+                routes[lane] = UNUSED
+        for lane in np.flatnonzero(dones).tolist():
+            routes[lane] = self._route(lane, infos[lane].get("TimeLimit.truncated", False))
         return routes
 
     def unfinished(self) -> Routes:
@@ -311,7 +311,8 @@ class RoutedSamples(NamedTuple):
     """SB3's rollout samples, [batch], with a route and the proxy's advantage for each.
 
     `routes` are numbers of `ROUTES`, int64. `advantages` are of the rewards that the method learns
-    from, `proxy_advantages` of those that the environment paid.
+    from, `proxy_advantages` of those that the environment paid. `mixture_logits` are those of the
+    policy that is updated, where its losses are computed and it has them.
     """
 
     observations: Observations
@@ -322,12 +323,14 @@ class RoutedSamples(NamedTuple):
     returns: Tensor
     proxy_advantages: Tensor
     routes: Tensor
+    mixture_logits: Tensor | None = None
 
     def select(self, rows: Tensor) -> "RoutedSamples":
         """Return the samples of some numbers, [rows]."""
-        _, *scalars = self
-        few = (each.index_select(0, rows) for each in scalars)
-        return RoutedSamples(self.select_observations(rows), *few)
+        fields = self._asdict()
+        del fields["observations"]
+        few = {k: each.index_select(0, rows) for k, each in fields.items() if each is not None}
+        return RoutedSamples(self.select_observations(rows), **few)
 
     def select_observations(self, rows: Tensor) -> Observations:
         """Return the observations of the samples of some numbers, [rows, ...]."""

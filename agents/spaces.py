@@ -53,7 +53,7 @@ def from_zero(values: Any, starts: Starts | None) -> Any:  # noqa: ANN401 (of an
 
 def arrays_of(observations: Any) -> Iterator[tuple[str, NDArray[Any]]]:  # noqa: ANN401 (of any space)
     """Yield the arrays of observations, each with the words that name it."""
-    if not isinstance(observations, Mapping):
+    if isinstance(observations, np.ndarray) or not isinstance(observations, Mapping):
         yield "", np.asarray(observations)
         return
     for key, part in observations.items():
@@ -67,6 +67,8 @@ def lane_of(observations: Any, lane: int | list[int]) -> Any:  # noqa: ANN401 (o
         observations: arrays of all lanes, or an array of objects, one for each lane.
         lane: number of the lane, or a list of numbers.
     """
+    if isinstance(observations, np.ndarray) and observations.dtype != np.object_:
+        return np.array(observations[lane])
     if isinstance(observations, Mapping):
         return {key: lane_of(part, lane) for key, part in observations.items()}
     return _copied(observations[lane])
@@ -261,7 +263,7 @@ def require_finite(what: str, values: NDArray[Any], mend: str) -> None:
         values: [lanes, ...].
         mend: what to do about it.
     """
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         lane = int(np.argwhere(~np.isfinite(values))[0][0])
         raise ValueError(f"{what} is NaN, or infinite as {values.dtype}, in lane {lane}: {mend}")
 

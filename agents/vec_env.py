@@ -348,7 +348,7 @@ def _same_options(given: Sequence[Info], num_envs: int) -> dict[str, Info]:
         )
     first = given[0]
     # lanes share an object where `set_options` was given one, whose arrays cannot be compared
-    if not all(each is first or _equal(each, first) for each in given):
+    if any(given) and not all(each is first or _equal(each, first) for each in given):
         raise ValueError(
             f"the lanes of a native vector environment are reset together, so that set_options "
             f"must give all of them the same options, got {list(given)}: give one dictionary"

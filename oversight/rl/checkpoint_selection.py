@@ -170,12 +170,13 @@ def observed_returns(
             running = left > 0
             actions[running], _ = policy.predict(select(observations, running), deterministic=False)
             observations, _, dones, infos = env.step(actions)
-            for lane in np.flatnonzero(running).tolist():
+            for lane in [lane for lane, info in enumerate(infos) if info and running[lane]]:
                 played[lane].add(infos[lane])
-                if dones[lane]:
-                    finished[lane].append(played[lane])
-                    played[lane] = _Episode()
-            left -= running & dones
+            ended = running & dones
+            for lane in np.flatnonzero(ended).tolist():
+                finished[lane].append(played[lane])
+                played[lane] = _Episode()
+            left -= ended
             if not left.any():
                 break
     for lane in np.flatnonzero(left).tolist():  # cut by the limit

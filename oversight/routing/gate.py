@@ -8,7 +8,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
+from math import isfinite
 from typing import Any
 
 import torch
@@ -71,19 +73,36 @@ class _Gate(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         (weight,) = ctx.saved_tensors
         if ctx.sizes is None:
-            return _weigh(grad, weight), None, None
+            return weigh(grad, weight), None, None
         # [..., slices] weights against [..., features] gradients
         parts = zip(torch.split(grad, ctx.sizes, -1), torch.split(weight, 1, -1), strict=True)
-        return torch.cat([_weigh(part, one) for part, one in parts], -1), None, None
+        return torch.cat([weigh(part, one) for part, one in parts], -1), None, None
 
 
 # `apply` asks for it at every call, and would take longer to derive it than to gate
 _Gate.forward.__signature__ = signature(_Gate.forward)  # type: ignore[attr-defined]
 
 
-def _weigh(grad: Tensor, weight: Tensor) -> Tensor:
-    """Multiply; but 0 times anything is 0, since a blocked sample's gradient may be inf or NaN."""
-    return torch.where(weight == 0, 0, grad * weight)
+def weigh(grad: Tensor, weight: Tensor) -> Tensor:
+    """Multiply; but 0 times anything is 0, since a blocked sample's gradient may be inf or NaN.
+
+    PyTorch is slow where the condition of `where` broadcasts, so that a gradient without such
+    numbers is multiplied only.
+    """
+    weighed = grad * weight
+    return weighed if _is_finite(grad) else torch.where(weight == 0, 0, weighed)
+
+
+def _is_finite(grad: Tensor) -> bool:
+    """Return whether no entry is inf or NaN; False where to ask would cost more than it saves.
+
+    A sum shows it in one pass. A GPU would have to be waited for, and code that is traced or
+    transformed, and a graph of the gradient itself, must hold for other numbers as well.
+    """
+    plain = type(grad) is Tensor and grad.device.type == "cpu" and not torch.is_grad_enabled()
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not plain:
+        return False
+    return isfinite(grad.sum().item())
 
 
 def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[int] | None) -> None:
@@ -106,7 +125,7 @@ def _require_fit(x: tuple[int, ...], weight: tuple[int, ...], sizes: Sequence[in
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class SelectedRows:
     """The rows of a batch that pass a target, and their weights at the target of a gate.
 
@@ -115,10 +134,18 @@ class SelectedRows:
 
     places: Tensor
     """Their places along the first axis of the batch, [n] int64, ascending."""
-    weights: Tensor
-    """Their weights, [n, *]: as those of the gate, without the other rows."""
-    passes: bool
-    """Whether all these weights are 1."""
+    whole: Tensor
+    """The weights of the gate for all rows of the batch."""
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Their weights, [n, *]: as those of the gate, without the other rows."""
+        return self.whole.index_select(0, self.places)
+
+    @cached_property
+    def passes(self) -> bool:
+        """Whether all these weights are 1."""
+        return bool((self.weights == 1).all())
 
 
 class Gate(nn.Module):
@@ -292,11 +319,11 @@ def _select_rows(gates: list[Gate], columns: dict[str, Tensor]) -> None:
             continue
         if target not in places:
             column = columns[target]
-            places[target] = (column != 0).reshape(len(column), -1).any(1).nonzero()[:, 0]
+            passing = column if column.ndim == 1 else (column != 0).flatten(1).any(1)
+            places[target] = passing.nonzero()[:, 0]
         key = (target, *point.targets)
         if key not in found:
-            weights = whole.index_select(0, places[target])
-            found[key] = SelectedRows(places[target], weights, bool((weights == 1).all()))
+            found[key] = SelectedRows(places[target], whole)
         vars(point).update(selected=found[key])
 
 

@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
-from oversight.routing.gate import gate
+from oversight.routing.gate import gate, weigh
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -200,9 +200,7 @@ class _Linear(Function):
             if rows is not None:
                 grad, x = grad.index_select(0, rows), x.index_select(0, rows)
             if weight is not None:
-                scale = weight.to(grad.dtype)
-                # 0 times anything is 0, since a blocked sample's gradient may be inf or NaN
-                grad = (grad * scale).masked_fill_(scale == 0, 0)
+                grad = weigh(grad, weight.to(grad.dtype))
             weighed = grad.flatten(0, -2)
             if needs_parameter:
                 to_parameter = (weighed.mT @ x.to(grad.dtype).flatten(0, -2)).to(parameter.dtype)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Sample = NDArray[np.float64]
 Statistic = Callable[..., Any]
@@ -56,6 +55,8 @@ def iqm(scores: Any, axis: int = -1) -> Any:  # noqa: ANN401
     >>> float(iqm([0.0, 1.0, 3.0, 100.0]))
     2.0
     """
+    from scipy import stats  # noqa: PLC0415 (slow to import, and training reads no statistics)
+
     return stats.trim_mean(scores, 0.25, axis=axis)
 
 
@@ -138,6 +139,8 @@ def bootstrap(samples: Sequence[Sample], statistic: Statistic, *, paired: bool =
         statistic: function of the samples and of the axis along which their scores lie.
         paired: whether the samples belong to the same runs, in the same order.
     """
+    from scipy import stats  # noqa: PLC0415 (slow to import, and training reads no statistics)
+
     seeds = min((len(sample) for sample in samples), default=0)
     if seeds == 0:
         return UNKNOWN

@@ -38,6 +38,27 @@ def test_modules_are_blended_as_in_the_paper() -> None:
         assert torch.equal(critic, net.forward_critic(x))
 
 
+@pytest.mark.parametrize("hidden", [0, 3, 7, 8])
+def test_samples_that_do_not_teach_a_module_change_nothing_if_they_are_left_out(
+    hidden: int,
+) -> None:
+    table, x = METHODS["routed"].table, torch.randn(8, 3, dtype=torch.float64)
+    routes = table.routes(["hidden"] * hidden + ["negative"] * (8 - hidden))
+    found = []
+    for leaves_out in (True, False):
+        torch.manual_seed(0)
+        net = MotivationNet(3, ("goal", "proxy"), (5, 4)).double()
+        for point in net.gates.values() if not leaves_out else ():
+            vars(point).update(selects=None)
+        with routing(net, table, routes):
+            output = net.forward_actor(x)
+            output.square().sum().backward()  # type: ignore[no-untyped-call]
+        found.append([output, *(p.grad for p in net.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1])
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+
+
 MOTIVATED = METHODS["motivated"]
 
 PROXY_TABLE = MOTIVATED.auxiliary[0].table

@@ -1,5 +1,6 @@
 """The policy: its network, its actions, and the policy of one deployed module."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_action_is_the_likeliest_when_deterministic(
     assert torch.equal(ours[0], distribution.distribution.logits.argmax(-1))
     predicted, _ = policy.predict(observations.numpy(), deterministic=True)
     assert torch.equal(ours[0], torch.as_tensor(predicted))
+
+
+@torch.no_grad()
+def test_sampled_actions_are_those_of_sb3(policy: MotivationPolicy, observations: Tensor) -> None:
+    many = observations.repeat(100, *[1] * (observations.ndim - 1))
+    found = []
+    for predict in (policy._predict, partial(ActorCriticPolicy._predict, policy)):
+        torch.manual_seed(0)
+        found.append(predict(many))
+    assert torch.equal(*found)
 
 
 @torch.no_grad()

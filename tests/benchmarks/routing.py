@@ -28,15 +28,17 @@ class Benchmark:
     """threads of PyTorch"""
     repeats: int = 15
     """updates of each agent"""
+    rollouts: int = 1
+    """rollouts, and updates, before; after 20 most samples are hidden, as in most of a run"""
     hidden_sizes: tuple[int, ...] = TrainConfig().ppo.hidden_sizes
     """widths of the hidden layers"""
 
 
 def trained(args: Benchmark) -> RoutedPPO:
-    """Return an agent after one rollout and one update."""
+    """Return an agent after some rollouts and updates."""
     config = TrainConfig(device="cpu", threads=args.threads)
     ppo = replace(config.ppo, hidden_sizes=args.hidden_sizes)
-    return make_agent(replace(config, ppo=ppo)).learn(config.rollout)
+    return make_agent(replace(config, ppo=ppo)).learn(args.rollouts * config.rollout)
 
 
 def stop_routing(agent: RoutedPPO) -> RoutedPPO:
@@ -76,7 +78,7 @@ def main() -> None:
     for name, (wall, process) in medians.items():
         print(f"{name:<10} wall {wall * 1e3:8.1f} ms   process {process * 1e3:8.1f} ms")
     wall, process = (a / b for a, b in zip(medians["routed"], medians["unrouted"], strict=True))
-    print(f"ratio: wall {wall:.3f}, process {process:.3f} (bar: 1.15)")
+    print(f"ratio: wall {wall:.3f}, process {process:.3f} (bar: 1.05)")
 
 
 if __name__ == "__main__":
