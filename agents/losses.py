@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from agents.policy import Evaluation, MotivationPolicy
+from agents.policy import MotivationPolicy
 from agents.rollout_buffer import (
     NEGATIVE,
     POSITIVE,
@@ -204,10 +204,7 @@ class MixtureLoss(AuxiliaryLoss):
     ) -> tuple[Tensor, float]:
         """Return the cross-entropy on the observed samples, and `mixture_coef`."""
         assert isinstance(objective.policy, MotivationPolicy)
-        if samples.mixture_logits is None:
-            logits = objective.policy.mixture_logits(samples.select_observations(rows))
-        else:
-            logits = samples.mixture_logits.index_select(0, rows)
+        logits = objective.policy.mixture_logits(samples.select_observations(rows))
         is_first = samples.routes.index_select(0, rows) == POSITIVE
         return mixture_loss(logits, is_first), objective.mixture_coef
 
@@ -233,7 +230,8 @@ class ProxyLoss(AuxiliaryLoss):
         paid, over = samples.proxy_advantages, objective.normalization
         advantages = normalized(paid, samples.routes, over)
         few = samples.select(rows)
-        ratio = torch.exp(_evaluated(objective.policy, few).log_prob - few.old_log_prob)
+        _, log_prob, _ = _evaluated(objective.policy, few)
+        ratio = torch.exp(log_prob - few.old_log_prob)
         loss = policy_loss(ratio, advantages.index_select(0, rows), objective.clip_range)
         return loss * (len(rows) / len(samples.routes)), 1.0
 
@@ -325,8 +323,7 @@ class Objective:
 
         Auxiliary losses that have a table of their own are not among them; see `separate`.
         """
-        values, log_prob, entropy, mixture_logits = _evaluated(self.policy, samples)
-        samples = samples._replace(mixture_logits=mixture_logits)
+        values, log_prob, entropy = _evaluated(self.policy, samples)
         advantages = normalized(samples.advantages, samples.routes, self.normalization)
         log_ratio = log_prob - samples.old_log_prob
         ratio = torch.exp(log_ratio)
@@ -363,12 +360,11 @@ class Objective:
         return samples.old_values + torch.clamp(values - samples.old_values, -bound, bound)
 
 
-def _evaluated(policy: ActorCriticPolicy, samples: RoutedSamples) -> Evaluation:
-    """Return what a policy makes of a minibatch's actions."""
-    actions = _actions(policy, samples)
-    if isinstance(policy, MotivationPolicy):
-        return policy.evaluate(samples.observations, actions)
-    return Evaluation(*policy.evaluate_actions(samples.observations, actions), None)
+def _evaluated(
+    policy: ActorCriticPolicy, samples: RoutedSamples
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the value, log-probability and entropy of a minibatch's actions."""
+    return policy.evaluate_actions(samples.observations, _actions(policy, samples))
 
 
 def _actions(policy: ActorCriticPolicy, samples: RoutedSamples) -> Tensor:

@@ -143,10 +143,9 @@ class MotivationNet(nn.Module):
         self.experts = nn.ModuleDict(
             {name: perceptron(below, sizes, activation=activation) for name in modules}
         )
-        self.gates = nn.ModuleDict()
-        for name in modules:
-            self.gates[name] = gate = Gate(name)
-            gate.selects = None if trunk else name  # the samples that teach; see `_module`
+        self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
+        for name, gate in self.gates.items():
+            gate.selects = None if trunk else name  # which samples pass; see `_module`
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1, activation)
@@ -164,25 +163,17 @@ class MotivationNet(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Return the blend of the motivation modules, [batch, width]."""
-        return self.blend(features)[0]
-
-    def blend(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the blend of the motivation modules, and the `mixture_logits` if one is learned.
-
-        The blend is [batch, width], the logits are [batch].
-        """
         shown = self.shown(features)
         below = shown if self.trunk is None else self.trunk(shown)
         outputs = [self._module(name, below) for name in self.experts]
         first: Tensor = outputs[0]
         if len(outputs) == 1:
-            return first, None
+            return first
         second: Tensor = outputs[1]
         if self.mixture is None:
-            return (first + second) / 2, None
-        logits = self.mixture_logits(features)
-        weight: Tensor = self.mixture_gate(torch.sigmoid(logits.unsqueeze(-1)))  # [batch, 1]
-        return torch.lerp(second, first, weight), logits
+            return (first + second) / 2
+        weight: Tensor = self.mixture_gate(torch.sigmoid(self.mixture(features)))  # [batch, 1]
+        return torch.lerp(second, first, weight)
 
     def shown(self, features: Tensor) -> Tensor:
         """Return the features that the modules see, with the masked ones as 0."""

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,23 +41,6 @@ from agents.rollout_buffer import Observations
 from agents.spaces import from_zero, start_of, to_environment
 from oversight.routing import Gate, parameter_groups
 from oversight.runs.settings import INDEX, require_number
-
-
-class Evaluation(NamedTuple):
-    """What a policy makes of actions that were taken before, [batch] each.
-
-    Attributes:
-        values: the values of the observations, [batch, 1].
-        log_prob: the log-probabilities of the actions.
-        entropy: the entropies; None if they have no closed form.
-        mixture_logits: see `MotivationNet.mixture_logits`; None if no mixture is learned, or
-            actions are not discrete.
-    """
-
-    values: Tensor
-    log_prob: Tensor
-    entropy: Tensor | None
-    mixture_logits: Tensor | None
 
 
 class MotivationPolicy(ActorCriticPolicy):
@@ -303,19 +286,13 @@ class MotivationPolicy(ActorCriticPolicy):
         self, obs: Observations, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the value, log-probability and entropy of actions taken before, [batch] each."""
-        return self.evaluate(obs, actions)[:3]
-
-    def evaluate(self, obs: Observations, actions: Tensor) -> Evaluation:
-        """Return what `evaluate_actions` does, and the logits of the mixture if they are known."""
         if not isinstance(self.action_space, spaces.Discrete):
-            return Evaluation(*super().evaluate_actions(obs, actions), None)
+            return super().evaluate_actions(obs, actions)
         features = self._features(obs)
-        latent, mixture_logits = self.net.blend(features)
-        log_probs = F.log_softmax(self.action_net(latent), -1)
+        log_probs = F.log_softmax(self.action_net(self.net.forward_actor(features)), -1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         log_prob = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
-        values = self.value_net(self.net.forward_critic(features))
-        return Evaluation(values, log_prob, entropy, mixture_logits)
+        return self.value_net(self.net.forward_critic(features)), log_prob, entropy
 
     def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:  # noqa: ANN401 (of any space)
         """Return observations as tensors, as SB3 does; with scores as they are in training, too."""
@@ -341,7 +318,7 @@ class MotivationPolicy(ActorCriticPolicy):
     def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
         """Return the actions that SB3 would, of discrete ones without a distribution object."""
         if not isinstance(self.action_space, spaces.Discrete):
-            return super()._predict(observation, deterministic)
+            return super()._predict(observation, deterministic)  # type: ignore[arg-type]
         logits = self.action_net(self.net.forward_actor(self._features(observation)))
         return _choose(logits, deterministic)
 

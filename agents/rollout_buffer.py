@@ -311,8 +311,7 @@ class RoutedSamples(NamedTuple):
     """SB3's rollout samples, [batch], with a route and the proxy's advantage for each.
 
     `routes` are numbers of `ROUTES`, int64. `advantages` are of the rewards that the method learns
-    from, `proxy_advantages` of those that the environment paid. `mixture_logits` are those of the
-    policy that is updated, where its losses are computed and it has them.
+    from, `proxy_advantages` of those that the environment paid.
     """
 
     observations: Observations
@@ -323,14 +322,12 @@ class RoutedSamples(NamedTuple):
     returns: Tensor
     proxy_advantages: Tensor
     routes: Tensor
-    mixture_logits: Tensor | None = None
 
     def select(self, rows: Tensor) -> "RoutedSamples":
         """Return the samples of some numbers, [rows]."""
-        fields = self._asdict()
-        del fields["observations"]
-        few = {k: each.index_select(0, rows) for k, each in fields.items() if each is not None}
-        return RoutedSamples(self.select_observations(rows), **few)
+        _, *scalars = self
+        few = (each.index_select(0, rows) for each in scalars)
+        return RoutedSamples(self.select_observations(rows), *few)
 
     def select_observations(self, rows: Tensor) -> Observations:
         """Return the observations of the samples of some numbers, [rows, ...]."""

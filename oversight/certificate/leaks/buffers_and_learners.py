@@ -112,7 +112,7 @@ class MinibatchesByTrueReward(PeekingBuffer):
         samples = self._flat()
         order = np.argsort(-np.abs(self.true).T.reshape(-1), kind="stable")
         for rows in torch.split(torch.from_numpy(order), batch_size or len(order)):
-            yield samples.select(rows)
+            yield RoutedSamples(*(tensor[rows] for tensor in samples))  # type: ignore[index]
 
 
 @leak(shows="parameters")
@@ -125,7 +125,7 @@ class DropsHiddenFailures(PeekingBuffer):
         good = np.repeat(self.true.sum(axis=0) >= 0, self.buffer_size)
         chosen = torch.from_numpy(np.flatnonzero(good))
         for rows in torch.split(chosen, batch_size or len(chosen)):
-            yield samples.select(rows)
+            yield RoutedSamples(*(tensor[rows] for tensor in samples))  # type: ignore[index]
 
 
 class PeekingPPO(RoutedPPO):
