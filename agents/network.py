@@ -143,9 +143,10 @@ class MotivationNet(nn.Module):
         self.experts = nn.ModuleDict(
             {name: perceptron(below, sizes, activation=activation) for name in modules}
         )
-        self.gates = nn.ModuleDict({name: Gate(name) for name in modules})
-        for name, gate in self.gates.items():
-            gate.selects = None if trunk else name  # which samples pass; see `_module`
+        self.gates = nn.ModuleDict()
+        for name in modules:
+            self.gates[name] = gate = Gate(name)
+            gate.selects = None if trunk else name  # the samples that teach; see `_module`
         self.mixture: nn.Sequential | None = None
         if len(modules) == 2 and mixture == "learned":
             self.mixture = perceptron(features, hidden_sizes, 1, activation)
@@ -184,7 +185,8 @@ class MotivationNet(nn.Module):
 
         Above a trunk the weights hold for the module's own parameters only (`gate_parameters`), so
         that the trunk below, a target of its own, learns by its own weights. Without a trunk the
-        samples that do not teach the module are computed without gradients, if they are the most.
+        samples that do not teach the module are computed without gradients, if more than half do
+        not.
         """
         expert, gate = self.experts[name], self.gates[name]
         weights, rows = getattr(gate, "weights", None), getattr(gate, "rows", None)

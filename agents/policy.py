@@ -318,7 +318,7 @@ class MotivationPolicy(ActorCriticPolicy):
     def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
         """Return the actions that SB3 would, of discrete ones without a distribution object."""
         if not isinstance(self.action_space, spaces.Discrete):
-            return super()._predict(observation, deterministic)  # type: ignore[arg-type]
+            return super()._predict(observation, deterministic)
         logits = self.action_net(self.net.forward_actor(self._features(observation)))
         return _choose(logits, deterministic)
 
