@@ -38,7 +38,6 @@ POSITIVE, NEGATIVE, HIDDEN, OPEN = range(len(ROUTES))
 UNRESOLVED, UNUSED = -1, -2
 """The route of an unfinished episode, and that of a step that only reset the environment."""
 
-
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -327,10 +326,9 @@ class RoutedSamples(NamedTuple):
 
     def select(self, rows: Tensor) -> "RoutedSamples":
         """Return the samples of some numbers, [rows]."""
-        fields = self._asdict()
-        del fields["observations"]
-        few = {k: each.index_select(0, rows) for k, each in fields.items() if each is not None}
-        return RoutedSamples(self.select_observations(rows), **few)
+        _, *scalars = self
+        few: Any = (each if each is None else each.index_select(0, rows) for each in scalars)
+        return RoutedSamples(self.select_observations(rows), *few)
 
     def select_observations(self, rows: Tensor) -> Observations:
         """Return the observations of the samples of some numbers, [rows, ...]."""
