@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.func import functional_call, grad, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from oversight.routing import Gate, RouteTable, gate, routing
@@ -67,31 +66,6 @@ def test_zero_weight_blocks_gradients_that_are_not_finite() -> None:
     grad = gradient(torch.zeros(2, 3), torch.tensor([[0.0], [1.0]]), arriving)
     assert torch.equal(grad[0], torch.zeros(3))
     assert torch.equal(grad[1].nan_to_num(), arriving[1].nan_to_num())
-
-
-class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lists the names of the operators that run inside this context."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
-        self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("bad", [None, torch.inf, -torch.inf, torch.nan])
-def test_only_a_gradient_that_is_not_finite_takes_a_second_pass(bad: float | None) -> None:
-    arriving, weight = torch.randn(4, 3), torch.tensor([[0.0], [1.0], [-0.5], [0.0]])
-    if bad is not None:
-        arriving[0, 1] = arriving[1, 2] = bad
-    with Operators() as operators:
-        found = gradient(torch.zeros(4, 3), weight, arriving)
-    assert ("where" in operators.names) == (bad is not None)
-    assert torch.equal(
-        found.nan_to_num(7), torch.where(weight == 0, 0, arriving * weight).nan_to_num(7)
-    )
 
 
 def test_number_as_weight_keeps_the_precision_of_the_gradient() -> None:
