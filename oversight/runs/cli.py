@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -30,6 +31,8 @@ Values = Mapping[str, Any]
 
 INTERRUPTED = 130
 """Exit code of a command that an interrupt ended, by the convention of shells."""
+STDOUT = 1
+"""File descriptor of the standard output."""
 BROKEN_PIPE = 141
 """Exit code of a command whose output nobody reads any more, by the same convention."""
 
@@ -73,11 +76,9 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
         _refuse_empty_paths(args)
         code = main(args)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # or Python would complain when it flushes what is left at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except (ValueError, OSError) as error:  # an OSError, for example, of a full disk
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return BROKEN_PIPE
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         return 2
@@ -89,6 +90,20 @@ def run(main: Callable[[Sequence[str]], int | None], args: Sequence[str] | None 
         print("interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     return code or 0
+
+
+def _nobody_reads() -> bool:
+    """Return whether the output is a pipe whose reader has ended, and give up its output if so.
+
+    A pipe to another process, such as that of an environment, may have broken instead.
+    """
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    # or Python would complain when it flushes what is left at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return True
 
 
 PATHS = (

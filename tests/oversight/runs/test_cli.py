@@ -183,6 +183,8 @@ def test_exit_code_is_2_for_user_errors_and_130_for_interrupts(
     assert capsys.readouterr().err == "error: one two\n"
     assert cli.run(give(MemoryError("Unable to allocate 9 GiB")), []) == 2
     assert "error: not enough memory: Unable to allocate 9 GiB" in capsys.readouterr().err
+    assert cli.run(give(BrokenPipeError(32, "Broken pipe")), []) == 2  # of another process
+    assert capsys.readouterr().err == "error: [Errno 32] Broken pipe\n"
     assert cli.run(give(KeyboardInterrupt()), []) == 130
     assert capsys.readouterr().err == "interrupted\n"
     with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
