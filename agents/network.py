@@ -190,6 +190,7 @@ class MotivationNet(nn.Module):
         """
         expert, gate = self.experts[name], self.gates[name]
         weights, rows = getattr(gate, "weights", None), getattr(gate, "rows", None)
+        # of centered boards (`CenteredFeatures`) no rows can be selected
         if rows is not None and isinstance(below, Tensor) and len(rows.places) < len(below) / 2:
             with torch.no_grad():
                 output = expert(below)
